@@ -1,0 +1,1 @@
+"""skep: resident Python workers that follow a config service."""

@@ -1,0 +1,1 @@
+"""What plugin authors subclass and call: declarations, no machinery."""

@@ -1,0 +1,5 @@
+"""Crons: what runs by the clock."""
+
+
+class CronJob:
+    """Something that runs by the clock."""

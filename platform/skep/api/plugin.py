@@ -1,0 +1,39 @@
+"""The one visible declaration of a plugin; nothing registers itself on import."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from starlette.routing import BaseRoute
+    from starlette.types import ASGIApp
+
+    from skep.api.cron import CronJob
+    from skep.api.event import Event, Listener
+    from skep.api.task import Task
+    from skep.config.settings import Settings
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """What a plugin gives to the platform; the module binds it to the name `plugin`.
+
+    `routes` are Starlette routes, served by every web worker in one router with those of the other
+    plugins. `mounts` are whole ASGI applications by path prefix. `tasks`, `events`, `listeners` and
+    `crons` are classes (or what the decorators of this package return); listeners of one event run
+    in the order in which they are declared, plugins being ordered by name. `settings` are validated
+    before the generation may serve. `lifespan` is entered once in every worker before it accepts
+    anything and left after it has drained; an exception in it refuses the generation.
+    """
+
+    routes: Sequence[BaseRoute] = ()
+    mounts: Mapping[str, ASGIApp] = field(default_factory=dict)
+    tasks: Sequence[type[Task]] = ()
+    events: Sequence[type[Event]] = ()
+    listeners: Sequence[type[Listener[Event]]] = ()
+    crons: Sequence[CronJob] = ()
+    settings: Sequence[type[Settings]] = ()
+    lifespan: Callable[[], AbstractAsyncContextManager[None]] | None = None

@@ -1,0 +1,100 @@
+"""Everything the platform raises on purpose.
+
+PlatformError                 somebody can act on it; its text is a whole sentence
+├── UsageError                the command line or a PLATFORM_* key is wrong
+├── ConfigError               the config server, a release or the .env file is unusable
+├── ListenError               a socket cannot be bound
+├── AlreadyRunning            another supervisor holds the data directory
+├── NotRunning                no supervisor answers on the control socket
+├── PluginError               a plugin will not load, clashes or is invalid
+├── EngineError               a delivery cannot be accepted or settled
+│   ├── QueueFull
+│   ├── StoreFull
+│   └── StoreUnavailable
+├── RolloutRefused            the new generation did not come up; the old one serves
+└── InternalError             our own bug
+"""
+
+from typing import ClassVar
+
+
+class PlatformError(Exception):
+    """The root of what the platform raises on purpose.
+
+    `exit_code` is what `platform start` ends with when nobody handles the error.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(PlatformError):
+    """An option or a PLATFORM_* key has a value the platform cannot use."""
+
+    exit_code = 2
+
+
+class ConfigError(PlatformError):
+    """The config server, a release or the `.env` file cannot be used."""
+
+    exit_code = 4
+
+
+class ListenError(PlatformError):
+    """A socket cannot be bound: the port is taken, privileged, or the address is not ours."""
+
+    exit_code = 5
+
+
+class AlreadyRunning(PlatformError):
+    """Another supervisor holds the data directory."""
+
+    exit_code = 6
+
+
+class NotRunning(PlatformError):
+    """No supervisor answers on the control socket of the data directory."""
+
+    exit_code = 3
+
+
+class PluginError(PlatformError):
+    """A plugin will not load, clashes with another or is invalid.
+
+    `plugin` is its name, `file` and `line` where the fault lies as far as that is known, `trace`
+    the traceback as text.
+    """
+
+    exit_code = 3
+
+    def __init__(
+        self, plugin: str, message: str, file: str = "", line: int = 0, trace: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.plugin = plugin
+        self.file = file
+        self.line = line
+        self.trace = trace
+
+
+class EngineError(PlatformError):
+    """A delivery cannot be accepted or settled."""
+
+
+class QueueFull(EngineError):
+    """The queue holds as many deliveries as it may; deliver again later."""
+
+
+class StoreFull(EngineError):
+    """The disk of the data directory is full; nothing new is accepted until there is room."""
+
+
+class StoreUnavailable(EngineError):
+    """The store did not answer in time; whether the delivery was accepted is not known."""
+
+
+class RolloutRefused(PlatformError):
+    """The new generation did not come up; the old one goes on serving."""
+
+
+class InternalError(PlatformError):
+    """This should never happen. If you see it, please report it with the log around it."""

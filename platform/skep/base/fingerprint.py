@@ -1,0 +1,48 @@
+"""Name one state of the plugins' code by a digest of its files."""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+IGNORED_DIRECTORIES = frozenset({"__pycache__", "node_modules", ".git", ".venv", "venv"})
+_IGNORED_SUFFIXES = (".pyc", ".pyo", ".swp", ".swx", ".tmp", "~")
+# Beyond this a file is data, not code: its size and time stand for its content.
+_LARGEST_READ = 4 * 1024 * 1024
+
+
+def counts(name: str) -> bool:
+    """Say whether a file of this name is part of the code: no hidden, swap or compiled file."""
+    return not name.startswith(".") and not name.endswith(_IGNORED_SUFFIXES)
+
+
+def files(folder: Path) -> Iterator[Path]:
+    """Yield every file below a plugin folder that is part of its code, in a fixed order."""
+    for directory, names, entries in os.walk(folder):
+        names[:] = sorted(n for n in names if n not in IGNORED_DIRECTORIES and counts(n))
+        for entry in sorted(entries):
+            if counts(entry):
+                yield Path(directory, entry)
+
+
+def digest(folders: Iterable[Path]) -> str:
+    """Return the digest of all code in the folders; times and modes do not count.
+
+    A file that vanishes while it is read counts as absent: the next look sees the truth.
+    """
+    total = hashlib.blake2b(digest_size=12)
+    for folder in folders:
+        for path in files(folder):
+            try:
+                stat = path.stat()
+                content = (
+                    path.read_bytes()
+                    if stat.st_size <= _LARGEST_READ
+                    else f"{stat.st_size} {stat.st_mtime_ns}".encode()
+                )
+            except OSError:
+                continue
+            name = os.fsencode(path)
+            total.update(len(name).to_bytes(4, "big") + name)
+            total.update(len(content).to_bytes(8, "big") + content)
+    return total.hexdigest()

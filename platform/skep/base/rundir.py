@@ -1,0 +1,91 @@
+"""The data directory: where things lie in it, who may be in it, and short paths to its sockets."""
+
+import fcntl
+import os
+import socket
+from contextlib import suppress
+from pathlib import Path
+
+from skep.base.errors import AlreadyRunning, UsageError
+
+# sockaddr_un.sun_path holds 108 bytes on Linux, the closing NUL among them.
+_SUN_PATH = 107
+
+
+class RunDir:
+    """The data directory of one platform; nothing is made until `create` is called."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path).absolute()
+        self.control_socket = self.path / "control.sock"
+        self.store_socket = self.path / "store.sock"
+        self.lock_file = self.path / "supervisor.lock"
+        self.pid_file = self.path / "supervisor.pid"
+        self.queue_file = self.path / "queue.db"
+        self.config_dir = self.path / "config"
+        self.configserver_dir = self.path / "configserver"
+
+    def create(self) -> None:
+        """Make the directories, readable by their owner alone.
+
+        Raises UsageError when that is not possible.
+        """
+        try:
+            for directory in (self.path, self.config_dir, self.configserver_dir):
+                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+                directory.chmod(0o700)
+        except OSError as error:
+            raise UsageError(
+                f"The data directory {self.path} cannot be made ({error.strerror}): "
+                "give another with --data-dir."
+            ) from error
+
+    def lock(self) -> int:
+        """Take the directory for this process; return the descriptor that holds it.
+
+        The lock is the kernel's, so it is gone when its holder is, however that ended. Raises
+        AlreadyRunning, naming the holder's process id.
+        """
+        descriptor = os.open(self.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            holder = self.pid() or "another process"
+            raise AlreadyRunning(
+                f"A platform is already running on {self.path} (pid {holder}): "
+                "stop it with `platform stop`, or give another --data-dir."
+            ) from None
+        return descriptor
+
+    def pid(self) -> int | None:
+        """Return the process id that the last supervisor wrote down, or None."""
+        with suppress(OSError, ValueError):
+            return int(self.pid_file.read_text())
+        return None
+
+
+def unix_address(path: Path) -> str:
+    """Return an address for a unix socket at `path`, however long the path is.
+
+    A path too long for the kernel is reached through a descriptor of its directory, which stays
+    open for the life of the process; Linux only.
+    """
+    if len(os.fsencode(path)) <= _SUN_PATH:
+        return str(path)
+    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    return f"/proc/self/fd/{directory}/{path.name}"
+
+
+def bind_unix(path: Path, backlog: int = 128) -> socket.socket:
+    """Listen on a unix socket that nobody but its owner may ever open, replacing a stale one."""
+    with suppress(FileNotFoundError):
+        path.unlink()
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    old = os.umask(0o177)  # before bind: a chmod afterwards would leave a moment open to all
+    try:
+        listener.bind(unix_address(path))
+    finally:
+        os.umask(old)
+    listener.listen(backlog)
+    return listener

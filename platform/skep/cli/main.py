@@ -1,0 +1,5 @@
+"""The console script `platform`."""
+
+
+def main() -> None:
+    """Run the command line."""

@@ -1,0 +1,1 @@
+"""Configuration: releases, snapshots, the .env file, the layers of the environment."""

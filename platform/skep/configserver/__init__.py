@@ -1,0 +1,1 @@
+"""The embedded Apollo-compatible config server."""

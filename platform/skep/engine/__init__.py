@@ -1,0 +1,1 @@
+"""Where deliveries wait: the contract and its drivers."""

@@ -1,0 +1,1 @@
+"""The catalogue of metrics, frames of deltas, and the text Prometheus reads."""

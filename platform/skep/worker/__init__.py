@@ -1,0 +1,1 @@
+"""Every child of a generation: the zygote and what it forks. Started, never imported by others."""

@@ -1,0 +1,1 @@
+"""What each kind of worker does; strangers to each other."""
