@@ -1,0 +1,130 @@
+"""One running child of the platform: its process, its channel, and how it ended."""
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Callable, Sequence
+
+from skep.base.linux import open_pidfd, send_signal
+from skep.wire.channel import Channel
+from skep.wire.messages import Hello, Message
+
+# How long after the end of a process its exit status may come (from its zygote, through a message).
+_STATUS_WAIT = 0.2
+
+
+class Child:
+    """A child, from the moment its start was ordered.
+
+    A forked child says its own process id (`Hello`); until then `pid` is 0. `on_end` is called
+    once, when the process is gone; `status` is then its wait status, if anybody knows it.
+    """
+
+    def __init__(
+        self,
+        slot: str,
+        generation: int,
+        channel: socket.socket,
+        on_message: Callable[["Child", Message, list[int]], None],
+        on_end: Callable[["Child"], None],
+        pid: int = 0,
+    ) -> None:
+        self.slot = slot
+        self.generation = generation
+        self.pid = pid
+        self.status: int | None = None
+        self.ended = False
+        self.killed = False
+        self.handover: dict[str, object] = {}
+        self._on_message = on_message
+        self._on_end = on_end
+        self._loop = asyncio.get_running_loop()
+        self.started = self._loop.time()
+        self.accepting_since: float | None = None
+        self.beat: float | None = None
+        self._pidfd: int | None = None
+        self._closing = False
+        self._channel = Channel(channel, self._receive, self._gone)
+        if pid:
+            self._watch()
+
+    @property
+    def name(self) -> str:
+        """How it is called in logs and in `ps`: `web.0@3`, or `agent.0` without a generation."""
+        return f"{self.slot}@{self.generation}" if self.generation else self.slot
+
+    def send(self, message: Message, descriptors: Sequence[int] = ()) -> None:
+        """Send it a message; to a dead child it is dropped."""
+        self._channel.send(message, descriptors)
+
+    def signal(self, sig: signal.Signals) -> None:
+        """Send it a signal, if it lives."""
+        if self.pid and not self.ended:
+            send_signal(self.pid, self._pidfd, sig)
+
+    def kill(self) -> None:
+        """Kill it and what it has started itself, which is in its process group."""
+        self.killed = True
+        if self.pid and not self.ended and self.status is None:
+            # Until somebody has waited for it the id is still its own, and so is the group's.
+            _kill_group(self.pid)
+        self.signal(signal.SIGKILL)
+        if not self.pid:
+            self._channel.close()
+            self._gone()
+
+    def reaped(self, status: int) -> None:
+        """Somebody has waited for it."""
+        self.status = status
+        self._gone()
+
+    def _receive(self, message: Message, descriptors: list[int]) -> None:
+        if isinstance(message, Hello) and not self.pid:
+            self.pid = message.pid
+            self._watch()
+        self._on_message(self, message, descriptors)
+
+    def _watch(self) -> None:
+        self._pidfd = open_pidfd(self.pid)
+        if self._pidfd is not None:
+            self._loop.add_reader(self._pidfd, self._process_ended)
+
+    def _process_ended(self) -> None:
+        # Read what it said last before it is forgotten.
+        assert self._pidfd is not None
+        self._loop.remove_reader(self._pidfd)
+        self._channel.drain()
+        self._gone()
+
+    def _gone(self) -> None:
+        """The process is gone, or has closed its channel, which no living child of ours does."""
+        if self.ended:
+            return
+        if self.status is None and self.pid and not self._closing:
+            self._closing = True
+            self._loop.call_later(_STATUS_WAIT, self._finish)
+        elif self.status is not None or not self.pid:
+            self._finish()
+
+    def _finish(self) -> None:
+        if self.ended:
+            return
+        if self.status is None and self.pid:
+            # Its channel is closed: whatever is left of it is of no use to anybody.
+            self.signal(signal.SIGKILL)
+        self.ended = True
+        self._channel.drain()
+        self._channel.close()
+        if self._pidfd is not None:
+            self._loop.remove_reader(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = None
+        self._on_end(self)
+
+
+def _kill_group(pid: int) -> None:
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return

@@ -1,0 +1,139 @@
+"""A set of slots and the children in them: the platform slots, or those of one generation."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from skep.base.telemetry import Telemetry
+from skep.supervisor.child import Child
+from skep.supervisor.slots import Fact, Limits, Order, Slot, State, step
+from skep.wire.messages import Drain
+
+
+class Launch(Protocol):
+    """How a slot gets a child."""
+
+    def __call__(self, crew: "Crew", slot: str) -> Child | None:
+        """Order the child; None if that is not possible just now."""
+
+
+class Crew:
+    """Slots by name, each a pure `Slot`, and the child that fills it.
+
+    It obeys the orders of the slots; everything that concerns more than one slot is done by the
+    supervisor, to whom `on_state(crew, slot, state)` tells every change of state.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        launch: Launch,
+        go: Callable[["Crew", Child], None],
+        on_state: Callable[["Crew", str, State], None],
+        telemetry: Telemetry,
+    ) -> None:
+        self.number = number
+        self.slots: dict[str, Slot] = {}
+        self.children: dict[str, Child] = {}
+        self._launch = launch
+        self._go = go
+        self._on_state = on_state
+        self._telemetry = telemetry
+        self._loop = asyncio.get_running_loop()
+
+    def fill(self, names: Iterable[str], limits: Limits, *, released: bool = False) -> None:
+        """Add slots and start their children; `released` ones go as soon as they are prepared."""
+        for name in names:
+            self.slots[name] = Slot(name, limits, released=released)
+        for name in list(self.slots):
+            self.feed(name, Fact.FILL)
+
+    def feed(self, name: str, fact: Fact) -> None:
+        """Tell a slot what happened and do what it orders."""
+        before = self.slots[name]
+        slot, order = step(before, fact, self._loop.time())
+        self.slots[name] = slot
+        if order is not None:
+            self._obey(name, order)
+        if slot.state is not before.state:
+            self._on_state(self, name, slot.state)
+
+    def release(self, names: Iterable[str]) -> None:
+        """Let the slots' workers go as soon as they are prepared, now and after every restart."""
+        for name in names:
+            self.feed(name, Fact.RELEASE)
+
+    def retire(self, names: Iterable[str] | None = None) -> None:
+        """Let the workers in these slots, or in all, drain and end for good."""
+        for name in list(self.slots) if names is None else names:
+            if name in self.slots:
+                self.feed(name, Fact.RETIRE)
+
+    def kill(self, names: Iterable[str] | None = None) -> None:
+        """Kill the children in these slots, or in all; the slots are not filled again."""
+        for name in list(self.slots) if names is None else list(names):
+            if name in self.slots:
+                self.feed(name, Fact.RETIRE)
+                if name in self.children:
+                    self.children[name].kill()
+
+    def ended(self, child: Child) -> None:
+        """The child is gone."""
+        if self.children.get(child.slot) is not child:
+            return
+        del self.children[child.slot]
+        slot = self.slots[child.slot]
+        if slot.state is State.STARTING and child.pid == 0:
+            # It was never born: its zygote died between the order and the fork. That is no crash
+            # of the worker, so it is ordered again from the zygote's successor.
+            self._loop.call_later(0.01, self._start, child.slot)
+            return
+        self.feed(child.slot, Fact.EXITED)
+
+    def expire(self, now: float) -> None:
+        """Tell LATE to every slot whose deadline has passed."""
+        for name, slot in list(self.slots.items()):
+            if slot.deadline is not None and slot.deadline <= now:
+                self.feed(name, Fact.LATE)
+
+    @property
+    def deadline(self) -> float | None:
+        """When `expire` has to be called next."""
+        return min(
+            (s.deadline for s in self.slots.values() if s.deadline is not None), default=None
+        )
+
+    @property
+    def gone(self) -> bool:
+        """Whether all its workers have ended for good."""
+        return all(slot.state is State.GONE for slot in self.slots.values())
+
+    def ready(self, kinds: Iterable[str]) -> bool:
+        """Whether every slot of these kinds accepts."""
+        return all(
+            slot.state is State.READY for slot in self.slots.values() if slot.kind in set(kinds)
+        )
+
+    def _obey(self, name: str, order: Order) -> None:
+        child = self.children.get(name)
+        if order is Order.START:
+            self._start(name)
+        elif child is None:
+            return
+        elif order is Order.GO:
+            self._go(self, child)
+        elif order is Order.DRAIN:
+            child.send(Drain(self.slots[name].limits.drain))
+        elif order is Order.KILL:
+            self._telemetry.point("worker.stuck", child=child, state=self.slots[name].state.value)
+            child.kill()
+
+    def _start(self, name: str) -> None:
+        if self.slots[name].state is not State.STARTING or name in self.children:
+            return
+        child = self._launch(self, name)
+        if child is None:
+            self._loop.call_later(0.05, self._start, name)
+            return
+        self.children[name] = child
+        self._telemetry.point("worker.started", child=child, again=bool(self.slots[name].exits))

@@ -1,0 +1,82 @@
+"""When a rollout may begin: requests are coalesced, and the latest wins.
+
+A request waits until nothing new came for its *settle* time, but never longer than `at_most` after
+the first one. There is one pending request; what comes while it waits is merged into it.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from skep.wire.plan import Problem
+
+Cause = Literal["start", "config", "code", "cli", "signal"]
+
+# Long enough for a publisher who touches two namespaces, and for an editor that saves many files.
+SETTLE: dict[str, float] = {"config": 0.1, "code": 0.3}
+AT_MOST = 3.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """Somebody wants a rollout.
+
+    `snapshot` is the path of a staged candidate, empty for the one in force; `code` the digest of
+    the code on disk, empty if nobody looked. `problems` are known already. `waiters` are the
+    numbers of control requests that want to know the outcome. A `forced` request is carried out
+    although nothing changed, or although the same was refused before.
+    """
+
+    cause: Cause
+    reason: str = ""
+    snapshot: str = ""
+    code: str = ""
+    problems: tuple[Problem, ...] = ()
+    waiters: tuple[int, ...] = ()
+    forced: bool = False
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The pending request, and since when it and its latest part have been waiting."""
+
+    pending: Request | None = None
+    since: float = 0.0
+    latest: float = 0.0
+
+    @property
+    def due(self) -> float | None:
+        """When the pending request may begin; None if there is none."""
+        if self.pending is None:
+            return None
+        settle = SETTLE.get(self.pending.cause, 0.0)
+        return min(self.latest + settle, self.since + AT_MOST)
+
+
+def ask(gate: Gate, request: Request, now: float) -> Gate:
+    """Let a request in."""
+    if gate.pending is None:
+        return Gate(request, now, now)
+    return Gate(merge(gate.pending, request), gate.since, now)
+
+
+def take(gate: Gate, now: float) -> tuple[Gate, Request | None]:
+    """Return the request that may begin now, if there is one, and the gate without it."""
+    if gate.due is None or now < gate.due:
+        return gate, None
+    return Gate(), gate.pending
+
+
+def merge(old: Request, new: Request) -> Request:
+    """Return one request for both: the newer word on each thing, and everybody who waits.
+
+    Problems belong to a state of the code, so they stand until there is a newer one.
+    """
+    return replace(
+        new,
+        reason=new.reason if old.reason in ("", new.reason) else f"{old.reason}; {new.reason}",
+        snapshot=new.snapshot or old.snapshot,
+        code=new.code or old.code,
+        problems=new.problems if new.code else old.problems,
+        waiters=old.waiters + new.waiters,
+        forced=old.forced or new.forced,
+    )

@@ -1,0 +1,167 @@
+"""The life of one slot: a place that must always be filled.
+
+                  FILL                  PREPARED             RELEASE
+    EMPTY ───────────────► STARTING ───────────────► PREPARED ───────► GOING
+      ▲                       │ EXITED, LATE                            │ ACCEPTING
+      │ LATE                  ▼                                         ▼
+    BACKOFF ◄───────────── an exit nobody asked for ◄───────────────  READY ◄─┐ BEAT
+                                                                        │  └──┘
+                                                RETIRE from any state   ▼
+                                             GONE ◄─────────────── DRAINING
+                                                      EXITED
+
+A slot that has not been released (its generation is not committed) is not filled again when its
+process ends: that is the rollout's affair. Rule: every transition is in `step`, and `step` depends
+on nothing but its arguments. Times are seconds of one monotonic clock.
+"""
+
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from skep.base.backoff import Backoff
+
+
+class State(Enum):
+    """Where a slot stands."""
+
+    EMPTY = "empty"
+    STARTING = "starting"
+    PREPARED = "prepared"
+    GOING = "going"
+    READY = "ready"
+    DRAINING = "draining"
+    BACKOFF = "backoff"
+    GONE = "gone"
+
+
+class Fact(Enum):
+    """What can happen to a slot."""
+
+    FILL = "fill"
+    PREPARED = "prepared"
+    RELEASE = "release"
+    ACCEPTING = "accepting"
+    BEAT = "beat"
+    RETIRE = "retire"
+    EXITED = "exited"
+    LATE = "late"
+
+
+class Order(Enum):
+    """What the shell has to do."""
+
+    START = "start"
+    GO = "go"
+    DRAIN = "drain"
+    KILL = "kill"
+
+
+_AFTER_CRASHES = Backoff(first=0.5, factor=2.0, cap=30.0, jitter=0.2)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long each thing may take, in seconds.
+
+    `stop` is what a worker may need after its drain, to shut its plugins down. An exit counts for
+    `memory` seconds; the first one within that time is answered at once, the next ones wait.
+    """
+
+    boot: float = 60.0
+    go: float = 5.0
+    silence: float = 30.0
+    drain: float = 30.0
+    stop: float = 10.0
+    memory: float = 60.0
+    backoff: Backoff = _AFTER_CRASHES
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One slot. `deadline` is when LATE has to be told, None for never; `exits` are the times of
+    the exits that nobody asked for and that still count."""
+
+    name: str
+    limits: Limits = Limits()
+    state: State = State.EMPTY
+    deadline: float | None = None
+    released: bool = False
+    exits: tuple[float, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """The kind of worker that fills it: `web` of `web.0`, `process` of `process.ticker.0`."""
+        return self.name.partition(".")[0]
+
+    @property
+    def filled(self) -> bool:
+        """Whether there is, or should be, a process in it."""
+        return self.state not in (State.EMPTY, State.BACKOFF, State.GONE)
+
+
+def step(  # noqa: C901 - all transitions in one table
+    slot: Slot, fact: Fact, now: float
+) -> tuple[Slot, Order | None]:
+    """Take one fact; return the slot as it then is, and the order to obey, if any."""
+    match slot.state, fact:
+        case State.EMPTY, Fact.FILL:
+            return _start(slot, now)
+        case State.BACKOFF, Fact.LATE:
+            return _start(slot, now)
+        case State.STARTING, Fact.PREPARED:
+            slot = _to(slot, State.PREPARED, None)
+            return _go(slot, now) if slot.released else (slot, None)
+        case _, Fact.RELEASE:
+            slot = replace(slot, released=True)
+            return _go(slot, now) if slot.state is State.PREPARED else (slot, None)
+        case (State.GOING, Fact.ACCEPTING) | (State.READY, Fact.BEAT):
+            return _to(slot, State.READY, now + slot.limits.silence), None
+        case _, Fact.RETIRE:
+            return _retire(slot, now)
+        case _, Fact.EXITED:
+            return _exit(slot, now), None
+        case _, Fact.LATE if slot.filled:
+            return _to(slot, slot.state, None), Order.KILL
+        case _:
+            return slot, None
+
+
+def _to(slot: Slot, state: State, deadline: float | None) -> Slot:
+    return replace(slot, state=state, deadline=deadline)
+
+
+def _start(slot: Slot, now: float) -> tuple[Slot, Order]:
+    return _to(slot, State.STARTING, now + slot.limits.boot), Order.START
+
+
+def _go(slot: Slot, now: float) -> tuple[Slot, Order]:
+    return _to(slot, State.GOING, now + slot.limits.go), Order.GO
+
+
+def _retire(slot: Slot, now: float) -> tuple[Slot, Order | None]:
+    if slot.state is State.DRAINING:
+        return slot, None
+    if not slot.filled:
+        return _to(slot, State.GONE, None), None
+    until = now + slot.limits.drain + slot.limits.stop
+    return _to(slot, State.DRAINING, until), Order.DRAIN
+
+
+def _exit(slot: Slot, now: float) -> Slot:
+    """An exit: asked for, or not yet to be answered by us, or to be answered by filling again."""
+    if not slot.filled:
+        return slot
+    if slot.state is State.DRAINING or not slot.released:
+        return _to(slot, State.GONE, None)
+    exits = (*(t for t in slot.exits if now - t < slot.limits.memory), now)
+    slot = replace(slot, exits=exits)
+    return _to(slot, State.BACKOFF, now + _pause(slot, booted=slot.state is not State.STARTING))
+
+
+def _pause(slot: Slot, *, booted: bool) -> float:
+    """How long the slot stays empty. One crash of a worker that was up must not cost capacity; a
+    failure to boot is likely to happen again, so it always waits."""
+    count = len(slot.exits)
+    if booted and count == 1:
+        return 0.0
+    return slot.limits.backoff.delay(count - 1 if booted else count)

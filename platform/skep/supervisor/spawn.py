@@ -1,0 +1,34 @@
+"""Start a child: a fresh interpreter with a channel and nothing else of ours."""
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+
+# Where every child finds its end of the channel.
+CHANNEL_FD = 3
+# Signals that children handle otherwise than the supervisor; they start with the default actions.
+_RESET = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE)
+
+
+def spawn(module: str, name: str, channel: socket.socket, environment: Mapping[str, str]) -> int:
+    """Start `python -P -m module name` and return its process id.
+
+    The child leads a session and process group of its own, so that a Ctrl-C reaches the supervisor
+    alone and a kill reaches whatever the child starts. `-P` keeps the working directory off its
+    path. `name` is there for `ps`; everything else comes through the channel. Raises OSError, for
+    instance E2BIG when the environment is larger than the kernel takes.
+    """
+    return os.posix_spawn(
+        sys.executable,
+        [sys.executable, "-P", "-m", module, name],
+        environment,
+        file_actions=[
+            (os.POSIX_SPAWN_DUP2, channel.fileno(), CHANNEL_FD),
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        ],
+        setsid=True,
+        setsigmask=(),
+        setsigdef=_RESET,
+    )

@@ -1,0 +1,135 @@
+"""The zygote of one generation, and the one that stands by to take its place.
+
+A zygote is how a generation is born: a fresh interpreter that loads every plugin once, answers with
+a plan or with problems, and forks the workers on order. As soon as its plan is good it forks a copy
+of itself, the *understudy*: the same code in the same state, asleep. When the zygote dies the
+understudy is the zygote at once, whatever the disk holds by then.
+"""
+
+from collections.abc import Callable, Mapping
+
+from skep.supervisor.child import Child
+from skep.supervisor.ending import describe
+from skep.supervisor.spawn import spawn
+from skep.wire.channel import pair
+from skep.wire.messages import Boot, Exited, Fork, Message, Planned, Refused
+from skep.wire.plan import Plan, Problem
+
+
+class Zygote:
+    """Orders workers from whichever zygote lives.
+
+    `on_plan(plan)` and `on_refused(problems)` answer `start`. `on_exited(pid, status)` passes on
+    what a zygote says of the workers it has waited for. `on_lost()` is called when none is left.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        boot: Callable[[str], Boot],
+        environment: Mapping[str, str],
+        on_plan: Callable[[Plan], None],
+        on_refused: Callable[[tuple[Problem, ...]], None],
+        on_exited: Callable[[int, int], None],
+        on_lost: Callable[[], None],
+        on_child: Callable[[Child], None],
+    ) -> None:
+        self.number = number
+        self.current: Child | None = None
+        self.understudy: Child | None = None
+        self.plan: Plan | None = None
+        self._boot = boot
+        self._environment = environment
+        self._on_plan = on_plan
+        self._on_refused = on_refused
+        self._on_exited = on_exited
+        self._on_lost = on_lost
+        self._on_child = on_child
+        self._stopped = False
+
+    def start(self) -> None:
+        """Start a fresh interpreter that loads the plugins in the generation's environment."""
+        ours, theirs = pair()
+        try:
+            with theirs:
+                pid = spawn("skep.worker", f"zygote@{self.number}", theirs, self._environment)
+        except OSError as error:
+            ours.close()
+            text = f"The zygote cannot be started: {error.strerror} (errno {error.errno})."
+            self._on_refused((Problem("load", text),))
+            return
+        self.current = self._adopt(Child("zygote", self.number, ours, self._told, self._ended, pid))
+
+    def fork(
+        self,
+        slot: str,
+        on_message: Callable[[Child, Message, list[int]], None],
+        on_end: Callable[[Child], None],
+    ) -> Child | None:
+        """Order a worker for the slot; None while there is no zygote."""
+        if self.current is None or self.current.ended or self.plan is None:
+            return None
+        ours, theirs = pair()
+        with theirs:
+            self.current.send(Fork(slot), [theirs.fileno()])
+        child = Child(slot, self.number, ours, on_message, on_end)
+        child.send(self._boot(slot))
+        return child
+
+    def stop(self) -> None:
+        """End both; the workers they have forked live on."""
+        self._stopped = True
+        for child in (self.current, self.understudy):
+            if child is not None:
+                child.kill()
+
+    def _adopt(self, child: Child) -> Child:
+        self._on_child(child)
+        child.send(self._boot("zygote"))
+        return child
+
+    def _told(self, child: Child, message: Message, _: list[int]) -> None:
+        if isinstance(message, Planned):
+            self._planned(message.plan)
+        elif isinstance(message, Refused):
+            self._stopped = True
+            self._on_refused(tuple(message.problems))
+        elif isinstance(message, Exited):
+            self._on_exited(message.pid, message.status)
+
+    def _planned(self, plan: Plan) -> None:
+        if self.plan is not None and plan.code != self.plan.code:
+            # A successor from the disk would be another state of the code under the same number.
+            self.stop()
+            self._on_lost()
+            return
+        first, self.plan = self.plan is None, plan
+        self._stand_by()
+        if first:
+            self._on_plan(plan)
+
+    def _stand_by(self) -> None:
+        if self.plan is not None and not self.plan.unforkable:
+            self.understudy = self.fork("zygote", self._told, self._ended)
+            if self.understudy is not None:
+                self._on_child(self.understudy)
+
+    def _ended(self, child: Child) -> None:
+        if child is self.understudy:
+            self.understudy = None
+            if not self._stopped and self.current is not None and not self.current.ended:
+                self._stand_by()
+            return
+        self.current, self.understudy = self.understudy, None
+        if self._stopped:
+            return
+        if self.current is not None:
+            self._stand_by()
+        elif self.plan is None:
+            self._on_refused((Problem("load", f"The zygote ended while it loaded{_how(child)}."),))
+        else:
+            self.start()
+
+
+def _how(child: Child) -> str:
+    return f" ({describe(child.status)})" if child.status is not None else ""

@@ -1,0 +1,219 @@
+"""The child's side of its life: the same dialogue with the supervisor for every kind of slot.
+
+    Hello ─► prepare() ─► Prepared ─► (Go) ─► accept() ─► Accepting ─► Beat, Frame … ─► (Drain)
+          ─► retire() ─► HandedOver ─► drain() ─► stop() ─► the process ends
+
+A SIGTERM is a Drain. The end of the channel means that the supervisor is dead: the child drains for
+a moment only and goes, so that a new supervisor finds the port and the store free.
+"""
+
+import asyncio
+import logging
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from skep.wire.channel import Channel
+from skep.wire.framing import Framing
+from skep.wire.messages import (
+    Accepting,
+    Beat,
+    Drain,
+    Failed,
+    Flush,
+    Flushed,
+    Frame,
+    Go,
+    HandedOver,
+    Hello,
+    Message,
+    Prepared,
+)
+from skep.wire.plan import Problem
+
+EXIT_DRAINED, EXIT_NOT_PREPARED, EXIT_ORPHANED = 0, 10, 12
+_BEAT = 1.0
+# After the supervisor's death: so long for a drain, and so long until the process ends by force,
+# even if its event loop is blocked.
+_ORPHAN_DRAIN, _ORPHAN_LIFE = 3.0, 4.0
+
+log = logging.getLogger(__name__)
+
+
+class Life(Protocol):
+    """What a child does. Called once each, in this order, in one event loop; `retire` and what
+    follows may come without `accept` before it."""
+
+    async def prepare(self) -> None:
+        """Do all that may fail, accept nothing."""
+
+    async def accept(
+        self, listeners: Mapping[str, socket.socket], handover: Mapping[str, Any]
+    ) -> None:
+        """Start taking work. `listeners` are listening sockets by name; `handover` is what the one
+        before in this slot gave back from `retire` (empty if there was none)."""
+
+    def retire(self) -> Mapping[str, Any]:
+        """Take nothing new from now on; return what the successor in this slot should know."""
+
+    async def drain(self, deadline: float) -> None:
+        """Finish what there is, until the loop's time `deadline`."""
+
+    async def stop(self) -> None:
+        """Let go of everything; what is not finished is cut off."""
+
+
+class Dialogue:
+    """Leads one child through its life.
+
+    `frame` returns the metric deltas since it was called last, or None. `on_message` gets the
+    messages that only this kind of child knows.
+    """
+
+    def __init__(
+        self,
+        life: Life,
+        frame: Callable[[], dict[str, Any] | None] | None = None,
+        on_message: Callable[[Message], None] | None = None,
+    ) -> None:
+        self._life = life
+        self._frame = frame
+        self._on_message = on_message
+        self._channel: Channel | None = None
+        self._go: asyncio.Future[tuple[Go, list[int]]]
+        self._drain: asyncio.Future[float]
+        self.orphaned = False
+
+    def send(self, message: Message) -> None:
+        """Send the supervisor a message."""
+        if self._channel is not None:
+            self._channel.send(message)
+
+    async def run(self, sock: socket.socket, framing: Framing, drain_timeout: float) -> int:
+        """Live; return the exit code. `drain_timeout` (seconds) is for a SIGTERM from outside."""
+        loop = asyncio.get_running_loop()
+        self._go, self._drain = loop.create_future(), loop.create_future()
+        self._channel = Channel(sock, self._told, self._orphan, framing)
+        loop.add_signal_handler(signal.SIGTERM, self._begin_drain, drain_timeout)
+        _watch_for_the_end(sock.fileno())
+        self.send(Hello(os.getpid()))
+        beats = asyncio.create_task(self._beats())
+        try:
+            return await self._live()
+        finally:
+            beats.cancel()
+            self._send_frame()
+            self._channel.finish(timeout=1.0)
+
+    async def _live(self) -> int:
+        if not await self._prepared():
+            return EXIT_DRAINED if self._drain.done() else EXIT_NOT_PREPARED
+        self.send(Prepared())
+        await _first(self._go, self._drain)
+        if self._go.done() and not await self._accepted():
+            return EXIT_NOT_PREPARED
+        seconds = await self._drain
+        self.send(HandedOver(dict(self._life.retire())))
+        await self._life.drain(asyncio.get_running_loop().time() + seconds)
+        await self._life.stop()
+        return EXIT_ORPHANED if self.orphaned else EXIT_DRAINED
+
+    async def _prepared(self) -> bool:
+        """Prepare, unless the order to drain comes first."""
+        preparing = asyncio.ensure_future(self._life.prepare())
+        await _first(preparing, self._drain)
+        if not preparing.done():
+            preparing.cancel()
+            await asyncio.wait({preparing}, timeout=1.0)
+            return False
+        return self._succeeded(preparing, "prepare")
+
+    async def _accepted(self) -> bool:
+        go, descriptors = self._go.result()
+        listeners = {
+            name: socket.socket(fileno=descriptor)
+            for name, descriptor in zip(go.listeners, descriptors, strict=True)
+        }
+        accepting = asyncio.ensure_future(self._life.accept(listeners, go.handover))
+        await asyncio.wait({accepting})
+        if not self._succeeded(accepting, "go"):
+            return False
+        self.send(Accepting())
+        return True
+
+    def _succeeded(self, step: asyncio.Future[None], stage: str) -> bool:
+        """Say whether the step went well; if not, tell the supervisor why.
+
+        What plugins raise here may be anything, SystemExit included (uvicorn raises it when a
+        lifespan fails); whatever it is, this child cannot serve.
+        """
+        if step.cancelled():
+            error: BaseException | None = asyncio.CancelledError("cancelled by a plugin")
+        else:
+            error = step.exception()
+        if error is None:
+            return True
+        trace = "".join(traceback.format_exception(error))
+        self.send(Failed(Problem(stage, f"{type(error).__name__}: {error}", trace=trace)))
+        return False
+
+    def _told(self, message: Message, descriptors: list[int]) -> None:
+        match message:
+            case Go() if not self._go.done():
+                self._go.set_result((message, descriptors))
+            case Drain(seconds):
+                self._begin_drain(seconds)
+            case Flush(number):
+                self._send_frame()
+                self.send(Flushed(number))
+            case _ if self._on_message is not None:
+                self._on_message(message)
+
+    def _begin_drain(self, seconds: float) -> None:
+        if not self._drain.done():
+            self._drain.set_result(seconds)
+
+    def _orphan(self) -> None:
+        self.orphaned = True
+        log.warning("the supervisor is gone; ending")
+        self._begin_drain(_ORPHAN_DRAIN)
+
+    def _send_frame(self) -> None:
+        frame = self._frame() if self._frame is not None else None
+        if frame:
+            self.send(Frame(frame))
+
+    async def _beats(self) -> None:
+        """Say once a second that the loop turns, and how late it came to say so."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + _BEAT
+            await asyncio.sleep(_BEAT)
+            self._send_frame()
+            self.send(Beat(round(max(0.0, loop.time() - due), 4)))
+
+
+async def _first(*futures: asyncio.Future[Any]) -> None:
+    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+
+
+def _watch_for_the_end(descriptor: int) -> None:
+    """End this process some seconds after the supervisor, although its event loop may be stuck."""
+    watched = os.dup(descriptor)
+
+    def watch() -> None:
+        poll = select.poll()
+        # Hang-ups are always reported; asking for nothing else keeps ordinary data out.
+        poll.register(watched, getattr(select, "POLLRDHUP", 0))
+        poll.poll()
+        threading.Event().wait(_ORPHAN_LIFE)
+        sys.stderr.flush()
+        os._exit(EXIT_ORPHANED)
+
+    threading.Thread(target=watch, name="skep-lifeline", daemon=True).start()

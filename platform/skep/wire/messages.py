@@ -1,0 +1,247 @@
+"""The messages between the supervisor and its children, one JSON object a line.
+
+    supervisor ─► any child     Boot Go Drain Flush
+    supervisor ─► zygote        Fork
+    supervisor ─► agent         Settled
+    any child  ─► supervisor    Hello Prepared Accepting Failed HandedOver Beat Frame Flushed
+    zygote     ─► supervisor    Planned Refused Exited
+    agent      ─► supervisor    Asked Reported
+
+JSON, because the supervisor is the standard library alone. A message may carry file descriptors
+(`Go`: the listeners; `Fork`: the new worker's end of its channel); `fds` says how many.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, TypeVar, get_args
+
+from skep.base.errors import InternalError
+from skep.wire.plan import Plan, Problem
+
+
+@dataclass(frozen=True)
+class Boot:
+    """Who you are. The first message a child reads."""
+
+    slot: str
+    kind: str
+    generation: int
+    run_id: str
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Go:
+    """Listen, on the descriptors that come with this, named in the same order."""
+
+    listeners: list[str] = field(default_factory=list)
+    handover: dict[str, Any] = field(default_factory=dict)
+    fds: int = 0
+
+
+@dataclass(frozen=True)
+class Drain:
+    """Take nothing new, finish what you have within so many seconds, then end."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Flush:
+    """Send your metrics now, then answer Flushed with the same number."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Fork:
+    """Zygote: fork a worker, and give it the one descriptor that comes with this as its channel."""
+
+    slot: str
+    fds: int = 1
+
+
+@dataclass(frozen=True)
+class Hello:
+    """A child is running and reads its channel."""
+
+    pid: int
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Loaded and started, but not listening."""
+
+
+@dataclass(frozen=True)
+class Accepting:
+    """Listening."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The child could not be prepared or could not listen; it ends by itself."""
+
+    problem: Problem
+
+
+@dataclass(frozen=True)
+class HandedOver:
+    """The child takes no new work; `state` is what its successor in the slot should know."""
+
+    state: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Beat:
+    """The child's event loop turns; `lag` is how late it came, in seconds."""
+
+    lag: float
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Metric deltas; see `skep.metrics.frames`."""
+
+    frame: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Flushed:
+    """All frames up to this Flush are sent."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Planned:
+    """The zygote has loaded everything."""
+
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The zygote could not load everything; it ends by itself."""
+
+    problems: list[Problem]
+
+
+@dataclass(frozen=True)
+class Exited:
+    """A worker that the zygote forked has ended; `status` is that of os.waitpid."""
+
+    pid: int
+    status: int
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The agent asks for a rollout.
+
+    `cause` is config or code. `snapshot` is the path of the staged candidate, empty for the one in
+    force; `code` the digest of the code as it is now. `problems` were found without loading
+    anything (a syntax error); the rollout is refused with them at once.
+    """
+
+    cause: str
+    reason: str
+    snapshot: str = ""
+    code: str = ""
+    problems: list[Problem] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Reported:
+    """How the agent stands with the config server, for `platform status`."""
+
+    state: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Unconfigured:
+    """The agent has no configuration at all to start from."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What became of a candidate: in force, or refused for the reason given."""
+
+    snapshot: str
+    committed: bool
+    reason: str = ""
+
+
+Message = (
+    Boot
+    | Go
+    | Drain
+    | Flush
+    | Fork
+    | Hello
+    | Prepared
+    | Accepting
+    | Failed
+    | HandedOver
+    | Beat
+    | Frame
+    | Flushed
+    | Planned
+    | Refused
+    | Exited
+    | Asked
+    | Reported
+    | Unconfigured
+    | Settled
+)
+M = TypeVar("M", bound=Message)
+
+_KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in get_args(Message)}
+
+
+class ProtocolError(InternalError):
+    """The other side sent something that is no message of ours."""
+
+    text: ClassVar[str] = "A message could not be understood"
+
+
+def encode(message: Message) -> bytes:
+    """Return the message as one line, its newline included."""
+    body = {"m": type(message).__name__, **dataclasses.asdict(message)}
+    return json.dumps(body, separators=(",", ":")).encode() + b"\n"
+
+
+def decode(line: bytes) -> Message:
+    """Return the message in the line. Raises ProtocolError when there is none."""
+    try:
+        body = json.loads(line)
+        kind = _KINDS[body.pop("m")]
+        for name, build in _NESTED.get(kind.__name__, {}).items():
+            body[name] = build(body[name])
+        return kind(**body)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ProtocolError(f"{ProtocolError.text}: {error!r} in {line[:80]!r}") from error
+
+
+def _problem(value: dict[str, Any]) -> Problem:
+    return Problem(**value)
+
+
+def _problems(values: list[dict[str, Any]]) -> list[Problem]:
+    return [Problem(**value) for value in values]
+
+
+def _plan(value: dict[str, Any]) -> Plan:
+    fixed: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
+    return Plan(**fixed)
+
+
+_NESTED: dict[str, dict[str, Any]] = {
+    "Failed": {"problem": _problem},
+    "Refused": {"problems": _problems},
+    "Planned": {"plan": _plan},
+    "Asked": {"problems": _problems},
+}

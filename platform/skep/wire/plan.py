@@ -1,0 +1,45 @@
+"""What a generation wants to be, or why it cannot be: the zygote's answer."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One reason why a generation cannot come up, written for the person who has to mend it.
+
+    `stage` is where it showed: config, load, settings, listen, prepare, commit, go. `plugin`,
+    `file` and `line` say where the fault lies as far as that is known; `trace` is a traceback.
+    """
+
+    stage: str
+    message: str
+    plugin: str = ""
+    file: str = ""
+    line: int = 0
+    trace: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}: " if self.line else f"{self.file}: " if self.file else ""
+        owner = f"plugin {self.plugin}: " if self.plugin else ""
+        return f"{owner}{place}{self.message}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the plugins of one state of the code declare.
+
+    `kinds` says which kinds of workers are needed at all; how many of each is the platform's own
+    setting. `code` is the digest of the code that was loaded. `unforkable` is empty, or the reason
+    why workers of this generation have to load for themselves.
+    """
+
+    kinds: tuple[str, ...] = ("web",)
+    plugins: tuple[str, ...] = ()
+    routes: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
+    listeners: tuple[str, ...] = ()
+    crons: tuple[str, ...] = ()
+    code: str = ""
+    unforkable: str = ""
+    seconds: float = 0.0
+    warnings: tuple[str, ...] = field(default=())
