@@ -1,5 +1,61 @@
-"""The console script `platform`."""
+"""The console script `platform`: its verbs, each in a module that is imported when it is used."""
+
+import sys
+from importlib import import_module
+
+import click
+
+from skep.base.errors import PlatformError
+
+_VERBS = {
+    "start": "Start the platform in the foreground.",
+    "stop": "Stop the running platform; requests in flight finish.",
+    "reload": "Roll out a new generation and wait for the outcome.",
+    "status": "Show the state of the running platform.",
+    "config": "Publish configuration on the embedded config server.",
+    "config-server": "Run the embedded config server alone.",
+}
+
+
+class _Verbs(click.Group):
+    """Knows the verbs by name and loads one when it is wanted."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _VERBS:
+            return None
+        module = import_module(f"skep.cli.{cmd_name.replace('-', '_')}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        # Without loading all the modules.
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(_VERBS.items()))
+
+
+@click.command(
+    cls=_Verbs,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="`platform VERB --help` explains each. Docs: docs/README.md in the source tree.",
+)
+@click.version_option(package_name="skep", prog_name="platform")
+def platform() -> None:
+    """Resident Python workers that follow a config service and are replaced without losing a
+    request or a task."""
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; errors are one line on standard error and an exit code of their own."""
+    try:
+        platform.main(prog_name="platform", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    except PlatformError as error:
+        click.echo(f"platform: {error}", err=True)
+        sys.exit(error.exit_code)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from skep.base.linux import open_pidfd, send_signal
 from skep.wire.channel import Channel
 from skep.wire.messages import Hello, Message
+from skep.wire.plan import Problem
 
 # How long after the end of a process its exit status may come (from its zygote, through a message).
 _STATUS_WAIT = 0.2
@@ -36,13 +37,11 @@ class Child:
         self.status: int | None = None
         self.ended = False
         self.killed = False
-        self.handover: dict[str, object] = {}
+        self.problem: Problem | None = None
         self._on_message = on_message
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
         self.started = self._loop.time()
-        self.accepting_since: float | None = None
-        self.beat: float | None = None
         self._pidfd: int | None = None
         self._closing = False
         self._channel = Channel(channel, self._receive, self._gone)

@@ -77,18 +77,17 @@ class Crew:
                 if name in self.children:
                     self.children[name].kill()
 
-    def ended(self, child: Child) -> None:
-        """The child is gone."""
-        if self.children.get(child.slot) is not child:
-            return
+    def ended(self, child: Child) -> bool:
+        """The child is gone; say whether it had been born."""
         del self.children[child.slot]
         slot = self.slots[child.slot]
         if slot.state is State.STARTING and child.pid == 0:
             # It was never born: its zygote died between the order and the fork. That is no crash
             # of the worker, so it is ordered again from the zygote's successor.
             self._loop.call_later(0.01, self._start, child.slot)
-            return
+            return False
         self.feed(child.slot, Fact.EXITED)
+        return True
 
     def expire(self, now: float) -> None:
         """Tell LATE to every slot whose deadline has passed."""

@@ -12,9 +12,8 @@ import os
 import socket
 
 from skep.base.errors import ListenError
+from skep.base.sockets import BACKLOG
 
-# The workers pass the same number to `listen` again, which would otherwise shrink the queue.
-BACKLOG = 2048
 # A platform that was killed leaves workers which stop listening within this time (seconds).
 _PREDECESSOR = 3.0
 

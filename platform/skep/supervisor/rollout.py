@@ -220,7 +220,7 @@ def _refuse(rollout: Rollout, problems: tuple[Problem, ...]) -> tuple[Rollout, t
 def _late(rollout: Rollout, now: float) -> tuple[Rollout, tuple[Order, ...]]:
     match rollout.phase:
         case Phase.PLANNING:
-            return _refuse(rollout, (_too_slow("load", f"loading took over {rollout.boot:g} s"),))
+            return _refuse(rollout, (_too_slow("load", f"Loading took over {rollout.boot:g} s"),))
         case Phase.PREPARING:
             missing = ", ".join(sorted(set(rollout.slots) - rollout.done))
             text = f"{missing} took over {rollout.boot:g} s to be prepared"
@@ -242,9 +242,9 @@ def _half_gone(rollout: Rollout, now: float) -> tuple[Rollout, tuple[Order, ...]
     if not silent:
         return _hand_over(rollout, now)
     kinds = " and ".join(sorted(silent))
-    text = f"no {kinds} worker accepted within {rollout.go:g} s after the commit"
+    text = f"No {kinds} worker accepted within {rollout.go:g} s after the commit"
     return _refuse(rollout, (_too_slow("go", text),))
 
 
 def _too_slow(stage: str, text: str) -> Problem:
-    return Problem(stage, f"{text[:1].upper()}{text[1:]}.")
+    return Problem(stage, f"{text}.")

@@ -16,8 +16,8 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Protocol, TypeVar
 
 from skep.wire.channel import Channel
 from skep.wire.framing import Framing
@@ -45,6 +45,8 @@ _ORPHAN_DRAIN, _ORPHAN_LIFE = 3.0, 4.0
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 
 class Life(Protocol):
     """What a child does. Called once each, in this order, in one event loop; `retire` and what
@@ -55,9 +57,12 @@ class Life(Protocol):
 
     async def accept(
         self, listeners: Mapping[str, socket.socket], handover: Mapping[str, Any]
-    ) -> None:
-        """Start taking work. `listeners` are listening sockets by name; `handover` is what the one
-        before in this slot gave back from `retire` (empty if there was none)."""
+    ) -> asyncio.Task[None] | None:
+        """Start taking work; return the task that does it, if there is one: should it end before
+        the drain, the child fails.
+
+        `listeners` are listening sockets by name; `handover` is what the one before in this slot
+        gave back from `retire` (empty if there was none)."""
 
     def retire(self) -> Mapping[str, Any]:
         """Take nothing new from now on; return what the successor in this slot should know."""
@@ -116,7 +121,7 @@ class Dialogue:
             return EXIT_DRAINED if self._drain.done() else EXIT_NOT_PREPARED
         self.send(Prepared())
         await _first(self._go, self._drain)
-        if self._go.done() and not await self._accepted():
+        if self._go.done() and not await self._worked():
             return EXIT_NOT_PREPARED
         seconds = await self._drain
         self.send(HandedOver(dict(self._life.retire())))
@@ -126,7 +131,7 @@ class Dialogue:
 
     async def _prepared(self) -> bool:
         """Prepare, unless the order to drain comes first."""
-        preparing = asyncio.ensure_future(self._life.prepare())
+        preparing = asyncio.ensure_future(_contained(self._life.prepare()))
         await _first(preparing, self._drain)
         if not preparing.done():
             preparing.cancel()
@@ -134,33 +139,36 @@ class Dialogue:
             return False
         return self._succeeded(preparing, "prepare")
 
-    async def _accepted(self) -> bool:
+    async def _worked(self) -> bool:
+        """Accept, and work until the order to drain; say whether it came to that."""
         go, descriptors = self._go.result()
         listeners = {
             name: socket.socket(fileno=descriptor)
             for name, descriptor in zip(go.listeners, descriptors, strict=True)
         }
-        accepting = asyncio.ensure_future(self._life.accept(listeners, go.handover))
+        accepting = asyncio.ensure_future(_contained(self._life.accept(listeners, go.handover)))
         await asyncio.wait({accepting})
         if not self._succeeded(accepting, "go"):
             return False
         self.send(Accepting())
+        if (work := accepting.result()) is not None:
+            await _first(work, self._drain)
+            return self._drain.done() or self._failed(work, "work")
         return True
 
-    def _succeeded(self, step: asyncio.Future[None], stage: str) -> bool:
-        """Say whether the step went well; if not, tell the supervisor why.
+    def _succeeded(self, step: asyncio.Future[Any], stage: str) -> bool:
+        return (not step.cancelled() and step.exception() is None) or self._failed(step, stage)
 
-        What plugins raise here may be anything, SystemExit included (uvicorn raises it when a
-        lifespan fails); whatever it is, this child cannot serve.
-        """
-        if step.cancelled():
-            error: BaseException | None = asyncio.CancelledError("cancelled by a plugin")
-        else:
-            error = step.exception()
+    def _failed(self, step: asyncio.Future[Any], stage: str) -> bool:
+        """Tell the supervisor why the child cannot go on; False, for the caller to return."""
+        error = None if step.cancelled() else step.exception()
         if error is None:
-            return True
-        trace = "".join(traceback.format_exception(error))
-        self.send(Failed(Problem(stage, f"{type(error).__name__}: {error}", trace=trace)))
+            how = "was cancelled" if step.cancelled() else "ended by itself"
+            problem = Problem(stage, f"Its work {how}.")
+        else:
+            trace = "".join(traceback.format_exception(error))
+            problem = Problem(stage, f"{type(error).__name__}: {error}", trace=trace)
+        self.send(Failed(problem))
         return False
 
     def _told(self, message: Message, descriptors: list[int]) -> None:
@@ -197,6 +205,15 @@ class Dialogue:
             await asyncio.sleep(_BEAT)
             self._send_frame()
             self.send(Beat(round(max(0.0, loop.time() - due), 4)))
+
+
+async def _contained(step: Coroutine[Any, Any, T]) -> T:
+    """Await a step. What a plugin raises may be a SystemExit, which would end the event loop before
+    anybody could be told why."""
+    try:
+        return await step
+    except (SystemExit, KeyboardInterrupt) as error:
+        raise RuntimeError(f"a plugin raised {type(error).__name__}({error})") from error
 
 
 async def _first(*futures: asyncio.Future[Any]) -> None:

@@ -2,10 +2,9 @@
 
     supervisor ─► any child     Boot Go Drain Flush
     supervisor ─► zygote        Fork
-    supervisor ─► agent         Settled
     any child  ─► supervisor    Hello Prepared Accepting Failed HandedOver Beat Frame Flushed
     zygote     ─► supervisor    Planned Refused Exited
-    agent      ─► supervisor    Asked Reported
+    agent      ─► supervisor    Asked Reported Unconfigured
 
 JSON, because the supervisor is the standard library alone. A message may carry file descriptors
 (`Go`: the listeners; `Fork`: the new worker's end of its channel); `fds` says how many.
@@ -166,15 +165,6 @@ class Unconfigured:
     reason: str
 
 
-@dataclass(frozen=True)
-class Settled:
-    """What became of a candidate: in force, or refused for the reason given."""
-
-    snapshot: str
-    committed: bool
-    reason: str = ""
-
-
 Message = (
     Boot
     | Go
@@ -195,7 +185,6 @@ Message = (
     | Asked
     | Reported
     | Unconfigured
-    | Settled
 )
 M = TypeVar("M", bound=Message)
 

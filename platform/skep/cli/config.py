@@ -1,0 +1,59 @@
+"""`platform config …`: the configuration of the running platform."""
+
+from typing import Any
+
+import click
+
+from skep.base.errors import ConfigError, UsageError
+from skep.base.rundir import RunDir
+from skep.cli.options import platform_options
+from skep.cli.running import run_dir_of
+from skep.config.openapi import OpenApi
+from skep.wire import control
+
+_OPERATOR = "platform-cli"
+
+
+@click.group("config")
+def command() -> None:
+    """Publish configuration on the embedded config server."""
+
+
+@command.command("publish")
+@platform_options("data_dir")
+@click.option("--namespace", default="application", show_default=True, help="Where to publish.")
+@click.argument("assignments", nargs=-1, required=True, metavar="KEY=VALUE...")
+def publish(assignments: tuple[str, ...], namespace: str, **flags: Any) -> None:
+    """Set keys and publish a release on the embedded config server of the running platform.
+
+    The platform applies it by itself; `platform status` shows whether it was accepted.
+    """
+    pairs = [_split(assignment) for assignment in assignments]
+    run_dir = run_dir_of(flags)
+    config = control.call(run_dir.control_socket, "status", timeout=10.0)["config"]
+    with OpenApi(config["url"], _token(run_dir)) as server:
+        where = (config["app_id"], config["cluster"], namespace)
+        for key, value in pairs:
+            server.set_item(*where, key, value, _OPERATOR)
+        release = server.publish(*where, "platform config publish", _OPERATOR)
+    click.echo(f"Published {', '.join(key for key, _ in pairs)} in {namespace}: release {release}.")
+
+
+def _split(assignment: str) -> tuple[str, str]:
+    key, equals, value = assignment.partition("=")
+    if not (key and equals):
+        raise UsageError(f"{assignment!r} is no KEY=VALUE.")
+    return key, value
+
+
+def _token(run_dir: RunDir) -> str:
+    path = run_dir.configserver_dir / "token"
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        raise ConfigError(
+            f"There is no token at {path}: this platform follows a config service elsewhere, and "
+            "that is where to publish."
+        ) from None
+    except OSError as error:
+        raise ConfigError(f"The token {path} cannot be read: {error.strerror}.") from error

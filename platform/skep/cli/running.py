@@ -1,0 +1,13 @@
+"""The platform that a verb talks to."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from skep.base.rundir import RunDir
+from skep.config.options import Options
+
+
+def run_dir_of(flags: Mapping[str, Any]) -> RunDir:
+    """Return the data directory named by --data-dir, PLATFORM_DATA_DIR or the default."""
+    return RunDir(flags.get("data_dir") or os.environ.get("PLATFORM_DATA_DIR") or Options.data_dir)

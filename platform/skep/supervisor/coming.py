@@ -1,0 +1,128 @@
+"""The generation that is to be: carries out what `rollout.step` orders.
+
+Nothing in here decides. It tells the pure machine what happened and obeys it.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from skep.base.errors import PlatformError
+from skep.supervisor import rollout as pure
+from skep.supervisor.configuration import Configuration
+from skep.supervisor.generation import Generation
+from skep.supervisor.rollout import Act, Order, Phase
+from skep.wire.plan import Problem
+
+
+@dataclass(frozen=True)
+class Means:
+    """What a rollout is carried out with.
+
+    `bind` makes sure that the listeners of a configuration are bound; `commit` puts a configuration
+    in force, blocking, and is called in a thread. Both raise PlatformError. `finished` and
+    `refused` are called at the end, once.
+    """
+
+    bind: Callable[[Configuration], Awaitable[None]]
+    commit: Callable[[Configuration], None]
+    finished: Callable[["Coming"], None]
+    refused: Callable[["Coming"], None]
+
+
+class Coming:
+    """One rollout. `old` is the generation in service, None at the first start."""
+
+    def __init__(self, generation: Generation, old: Generation | None, means: Means) -> None:
+        self.generation = generation
+        self.old = old
+        self.committed = False
+        self.started = time.monotonic()
+        self.handovers: dict[str, dict[str, object]] = {}
+        self._means = means
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Future[None]] = set()
+        boot = generation.configuration.options.boot_timeout
+        self.rollout = pure.begin(boot, generation.limits.go, self._loop.time())
+
+    @property
+    def replaceable(self) -> bool:
+        """Whether a newer request may take its place."""
+        return self.rollout.phase in (Phase.PLANNING, Phase.PREPARING)
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been going on."""
+        return time.monotonic() - self.started
+
+    def feed(self, fact: pure.Fact) -> None:
+        """Tell the rollout what happened and do what it orders."""
+        self.rollout, orders = pure.step(self.rollout, fact, self._loop.time())
+        for order in orders:
+            self._obey(order)
+
+    def expire(self, now: float) -> None:
+        """Tell the rollout if it has waited long enough."""
+        if self.rollout.deadline is not None and self.rollout.deadline <= now:
+            self.feed(pure.Late())
+
+    def handed_over(self, slot: str, state: dict[str, object]) -> None:
+        """The old worker in a slot takes nothing more; `state` is for its successor."""
+        self.handovers.setdefault(slot, state)
+        self.feed(pure.HandedOver(slot))
+
+    def _obey(self, order: Order) -> None:
+        match order.act:
+            case Act.FORK:
+                self._soon(self._fork(order.slots))
+            case Act.COMMIT:
+                self._soon(self._commit())
+            case Act.RELEASE:
+                self.generation.crew.release(order.slots)
+            case Act.HAND_OVER:
+                self._hand_over(order.slots)
+            case Act.FINISH:
+                self._means.finished(self)
+            case Act.REFUSE:
+                self._means.refused(self)
+            case Act.RETIRE | Act.CUT if self.old is not None:
+                self._send_away(self.old, order)
+
+    def _send_away(self, old: Generation, order: Order) -> None:
+        if order.act is Act.CUT:
+            old.crew.kill(order.slots)
+        else:
+            kept = set(self.rollout.singletons)
+            old.crew.retire([slot for slot in old.crew.slots if slot not in kept])
+
+    def _hand_over(self, slots: tuple[str, ...]) -> None:
+        for slot in slots:
+            if self.old is not None and slot in self.old.crew.children:
+                self.old.crew.retire([slot])
+            else:
+                self.feed(pure.HandedOver(slot))
+
+    async def _fork(self, slots: tuple[str, ...]) -> None:
+        try:
+            await self._means.bind(self.generation.configuration)
+        except PlatformError as error:
+            self.feed(pure.Denied((Problem("listen", str(error)),)))
+        else:
+            if not self.rollout.over:
+                self.generation.crew.fill(slots, self.generation.limits)
+
+    async def _commit(self) -> None:
+        commit, configuration = self._means.commit, self.generation.configuration
+        try:
+            await self._loop.run_in_executor(None, commit, configuration)
+        except PlatformError as error:
+            self.feed(pure.Denied((Problem("commit", str(error)),)))
+        else:
+            self.committed = True
+            self.feed(pure.Committed())
+
+    def _soon(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -1,0 +1,41 @@
+"""One generation: all workers started from one configuration and one state of the code."""
+
+import time
+from dataclasses import dataclass, field
+
+from skep.supervisor.configuration import Configuration
+from skep.supervisor.crew import Crew
+from skep.supervisor.gate import Request
+from skep.supervisor.slots import Limits
+from skep.supervisor.zygote import Zygote
+from skep.wire.plan import Plan
+
+
+@dataclass
+class Generation:
+    """A generation and what it is made of; `plan` is None until the zygote has answered."""
+
+    number: int
+    request: Request
+    configuration: Configuration
+    zygote: Zygote
+    crew: Crew
+    started: float = field(default_factory=time.time)
+
+    @property
+    def plan(self) -> Plan | None:
+        """What its plugins declare."""
+        return self.zygote.plan
+
+    @property
+    def limits(self) -> Limits:
+        """How long its workers may take for things."""
+        options = self.configuration.options
+        # The rollout has the same deadline for booting and says more about it; let it be first.
+        return Limits(boot=options.boot_timeout + 1, drain=options.drain_timeout)
+
+    def wanted(self, plan: Plan) -> tuple[str, ...]:
+        """Return the slots this generation is to have."""
+        options = self.configuration.options
+        counts = {"web": options.web_count, "task": options.task_count, "cron": 1}
+        return tuple(f"{kind}.{i}" for kind in plan.kinds for i in range(counts[kind]))

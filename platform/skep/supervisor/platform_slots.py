@@ -1,0 +1,79 @@
+"""The platform slots: config server, store and agent. They run platform code only, outlive every
+generation and are never part of a rollout."""
+
+from collections.abc import Callable, Mapping
+
+from skep.base.telemetry import Telemetry
+from skep.config.options import Options
+from skep.supervisor.child import Child
+from skep.supervisor.crew import Crew
+from skep.supervisor.slots import Fact, Limits, State
+from skep.supervisor.spawn import spawn
+from skep.wire.channel import pair
+from skep.wire.messages import Accepting, Beat, Boot, HandedOver, Message, Prepared
+
+_MODULES = {"configserver": "skep.configserver", "store": "skep.store", "agent": "skep.agent"}
+# They have nothing of their own to finish: their clients have gone before them.
+_LIMITS = Limits(boot=30.0, drain=2.0, stop=2.0)
+
+
+class PlatformSlots:
+    """The crew of the platform slots."""
+
+    def __init__(
+        self,
+        run_id: str,
+        environment: Mapping[str, str],
+        options: Callable[[], Options],
+        born: Callable[[Child], None],
+        told: Callable[[Child, Message, list[int]], None],
+        ended: Callable[[Child], None],
+        go: Callable[[Crew, Child], None],
+        telemetry: Telemetry,
+    ) -> None:
+        self.crew = Crew(0, self._launch, go, self._changed, telemetry)
+        self._run_id = run_id
+        self._environment = environment
+        self._options = options
+        self._born = born
+        self._told = told
+        self._ended = ended
+        self._telemetry = telemetry
+
+    def fill(self, slot: str, *, released: bool) -> None:
+        """Start one; `released` ones listen as soon as they are prepared."""
+        self.crew.fill([slot], _LIMITS, released=released)
+
+    def told(self, child: Child, message: Message, descriptors: list[int]) -> None:
+        """One of them has said something."""
+        self._told(child, message, descriptors)
+        if self.crew.children.get(child.slot) is not child:
+            return
+        match message:
+            case Prepared():
+                self.crew.feed(child.slot, Fact.PREPARED)
+            case Accepting():
+                self.crew.feed(child.slot, Fact.ACCEPTING)
+            case Beat():
+                self.crew.feed(child.slot, Fact.BEAT)
+            case HandedOver():
+                pass  # they have no successor to tell anything
+
+    def ended(self, child: Child) -> None:
+        """One of them is gone."""
+        self._ended(child)
+        if self.crew.children.get(child.slot) is child:
+            self.crew.ended(child)
+
+    def _launch(self, crew: Crew, slot: str) -> Child:
+        kind = slot.partition(".")[0]
+        ours, theirs = pair()
+        with theirs:
+            pid = spawn(_MODULES[kind], slot, theirs, self._environment)
+        child = Child(slot, 0, ours, self.told, self.ended, pid)
+        self._born(child)
+        child.send(Boot(slot, kind, 0, self._run_id, self._options().to_json()))
+        return child
+
+    def _changed(self, crew: Crew, slot: str, state: State) -> None:
+        self._telemetry.point("slot.changed", crew=crew, slot=slot, state=state)

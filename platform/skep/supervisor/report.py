@@ -1,0 +1,60 @@
+"""What became of a rollout, as it is told to people."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from skep.wire.plan import Problem
+
+Outcome = Literal["committed", "refused", "unchanged", "superseded"]
+
+
+@dataclass(frozen=True)
+class Report:
+    """The outcome of one request for a rollout; `seconds` is how long it took."""
+
+    outcome: Outcome
+    generation: int
+    cause: str
+    reason: str
+    at: float
+    seconds: float = 0.0
+    problems: tuple[Problem, ...] = ()
+    release_keys: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def sentence(self) -> str:
+        """One line for people."""
+        match self.outcome:
+            case "committed":
+                return f"Generation {self.generation} is in service after {self.seconds:.2f} s."
+            case "refused":
+                why = self.problems[0] if self.problems else "no reason was given"
+                more = f" (and {len(self.problems) - 1} more)" if len(self.problems) > 1 else ""
+                return f"The new generation was refused: {why}{more}"
+            case "superseded":
+                return "A newer request came before this one was done."
+            case _:
+                return f"Nothing has changed; generation {self.generation} goes on."
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report for `platform status --json`."""
+        return {
+            "outcome": self.outcome,
+            "generation": self.generation,
+            "cause": self.cause,
+            "reason": self.reason,
+            "at": self.at,
+            "seconds": round(self.seconds, 3),
+            "release_keys": dict(self.release_keys),
+            "problems": [
+                {
+                    "stage": p.stage,
+                    "message": p.message,
+                    "plugin": p.plugin,
+                    "file": p.file,
+                    "line": p.line,
+                    "trace": p.trace,
+                }
+                for p in self.problems
+            ],
+        }

@@ -1,0 +1,63 @@
+"""What `platform status` shows: the platform as one JSON document."""
+
+import time
+from importlib.metadata import version
+from typing import Any
+
+from skep.supervisor.crew import Crew
+from skep.supervisor.report import Report
+from skep.supervisor.slots import State
+from skep.supervisor.succession import Succession
+
+
+def document(
+    *,
+    state: str,
+    pid: int,
+    run_id: str,
+    started: float,
+    urls: dict[str, str],
+    platform: Crew,
+    succession: Succession,
+    config: dict[str, Any],
+    last: Report | None,
+    refused: Report | None,
+    restart_required: list[str],
+) -> dict[str, Any]:
+    """Return the document; `started` is in seconds since the epoch."""
+    current = succession.current
+    return {
+        "state": state,
+        "version": version("skep"),
+        "pid": pid,
+        "run_id": run_id,
+        "started": started,
+        "uptime": round(time.time() - started, 1),
+        "generation": current.number if current else 0,
+        "coming": succession.coming.rollout.phase.value if succession.coming else None,
+        "listeners": urls,
+        "plugins": list(current.plan.plugins) if current and current.plan else [],
+        "slots": [*_slots(platform), *(s for g in succession.all for s in _slots(g.crew))],
+        "config": {**config, "release_keys": current.configuration.release_keys if current else {}},
+        "last_rollout": last.to_json() if last else None,
+        "refused": refused.to_json() if refused else None,
+        "restart_required": restart_required,
+    }
+
+
+def _slots(crew: Crew) -> list[dict[str, Any]]:
+    rows = []
+    for name, slot in crew.slots.items():
+        child = crew.children.get(name)
+        if slot.state is State.GONE and child is None:
+            continue
+        rows.append(
+            {
+                "slot": name,
+                "generation": crew.number,
+                "state": slot.state.value,
+                "pid": child.pid if child else None,
+                "crashes": len(slot.exits),
+            }
+        )
+    return rows

@@ -1,0 +1,302 @@
+"""The generations: the current one, at most one that is coming, and those that are retiring."""
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+from skep.base.errors import PlatformError
+from skep.base.telemetry import Telemetry
+from skep.supervisor import rollout as pure
+from skep.supervisor.child import Child
+from skep.supervisor.coming import Coming, Means
+from skep.supervisor.configuration import Configuration, Configurations
+from skep.supervisor.crew import Crew
+from skep.supervisor.ending import describe
+from skep.supervisor.gate import Request, merge
+from skep.supervisor.generation import Generation
+from skep.supervisor.report import Outcome, Report
+from skep.supervisor.slots import Fact, State
+from skep.supervisor.zygote import Zygote
+from skep.wire.messages import Accepting, Beat, Boot, Failed, HandedOver, Message, Prepared
+from skep.wire.plan import Plan, Problem
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the succession needs of the supervisor.
+
+    `born` is called for a child whose process id is known, `reaped` when a zygote has waited for a
+    process; `told` and `ended` for every child of a generation, before the succession looks at it.
+    `bind` makes sure that the listeners of a configuration are bound. `go` tells a prepared child
+    to listen. `reported` takes the outcome of each request.
+    """
+
+    run_id: str
+    born: Callable[[Child], None]
+    reaped: Callable[[int, int], None]
+    told: Callable[[Child, Message, list[int]], None]
+    ended: Callable[[Child], None]
+    bind: Callable[[Configuration], Awaitable[None]]
+    go: Callable[[Crew, Child], None]
+    reported: Callable[[Request, Report], None]
+
+
+class Succession:
+    """The generations of one platform."""
+
+    def __init__(
+        self, configurations: Configurations, around: Surroundings, telemetry: Telemetry
+    ) -> None:
+        self.current: Generation | None = None
+        self.coming: Coming | None = None
+        self.retiring: list[Generation] = []
+        self._number = 0
+        self._refusals: set[tuple[str, str]] = set()
+        self._configurations = configurations
+        self._around = around
+        self._telemetry = telemetry
+        self._means = Means(around.bind, configurations.commit, self._finished, self._refused)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a rollout is past the point where a newer request could take its place."""
+        return self.coming is not None and not self.coming.replaceable
+
+    @property
+    def all(self) -> list[Generation]:
+        """Every generation of which something lives, the oldest first."""
+        coming = [self.coming.generation] if self.coming else []
+        current = [self.current] if self.current else []
+        return [*self.retiring, *current, *coming]
+
+    @property
+    def deadline(self) -> float | None:
+        """When `expire` has to be called next."""
+        times = [generation.crew.deadline for generation in self.all]
+        times.append(self.coming.rollout.deadline if self.coming else None)
+        return min((t for t in times if t is not None), default=None)
+
+    def expire(self, now: float) -> None:
+        """Tell whoever has waited long enough."""
+        if self.coming is not None:
+            self.coming.expire(now)
+        for generation in self.all:
+            generation.crew.expire(now)
+
+    def begin(self, request: Request) -> None:
+        """Carry out a request; a rollout that is not committed yet gives way to it."""
+        if self.coming is not None:
+            request = merge(self.coming.generation.request, request)
+            self._abandon(self.coming)
+        try:
+            configuration = self._configure(request)
+        except PlatformError as error:
+            self._report(request, "refused", problems=(Problem("config", str(error)),))
+            return
+        fingerprint = (configuration.digest, request.code)
+        if not request.forced and self._is_current(configuration, request):
+            self._adopt(configuration)
+            self._report(request, "unchanged")
+        elif request.problems:
+            self._refusals.add(fingerprint)
+            self._report(request, "refused", problems=request.problems)
+        elif request.forced or fingerprint not in self._refusals:
+            self._start(request, configuration)
+
+    def stop(self) -> None:
+        """Let every worker drain and end for good; a generation that is coming is given up."""
+        if self.coming is not None and self.coming.replaceable:
+            self._abandon(self.coming)
+        for generation in self.all:
+            generation.crew.retire()
+        self._sweep()
+
+    def kill(self) -> None:
+        """End everything at once."""
+        for generation in self.all:
+            generation.crew.kill()
+
+    @property
+    def alive(self) -> bool:
+        """Whether any worker of any generation lives."""
+        return any(generation.crew.children for generation in self.all)
+
+    def end(self) -> None:
+        """End the zygotes; there are no workers any more."""
+        for generation in self.all:
+            generation.zygote.stop()
+
+    # What the workers say.
+
+    def _told(self, child: Child, message: Message, descriptors: list[int]) -> None:
+        self._around.told(child, message, descriptors)
+        generation = self._of(child)
+        if generation is None:
+            return
+        match message:
+            case Prepared():
+                generation.crew.feed(child.slot, Fact.PREPARED)
+                self._tell(generation, pure.Prepared(child.slot))
+            case Accepting():
+                generation.crew.feed(child.slot, Fact.ACCEPTING)
+                self._tell(generation, pure.Accepting(child.slot))
+            case Failed(problem):
+                child.problem = problem
+            case HandedOver(state):
+                self._handed_over(generation, child, state)
+            case Beat():
+                generation.crew.feed(child.slot, Fact.BEAT)
+
+    def _ended(self, child: Child) -> None:
+        self._around.ended(child)
+        generation = self._of(child)
+        if generation is not None and generation.crew.ended(child):
+            problem = child.problem or Problem("prepare", f"{child.name} {describe(child.status)}.")
+            self._tell(generation, pure.Lost(child.slot, _named(child, problem)))
+            self._handed_over(generation, child, {})
+            self._sweep()
+
+    def _handed_over(self, generation: Generation, child: Child, state: dict[str, object]) -> None:
+        if self.coming is not None and self.coming.old is generation:
+            self.coming.handed_over(child.slot, state)
+
+    def _tell(self, generation: Generation, fact: pure.Fact) -> None:
+        """Tell the rollout a fact about the generation that is coming; of others it knows none."""
+        if self.coming is not None and self.coming.generation is generation:
+            self.coming.feed(fact)
+
+    def _of(self, child: Child) -> Generation | None:
+        for generation in self.all:
+            if generation.crew.children.get(child.slot) is child:
+                return generation
+        return None
+
+    # The beginning of a rollout.
+
+    def _configure(self, request: Request) -> Configuration:
+        if request.snapshot:
+            return self._configurations.load(request.snapshot)
+        snapshot = self.current.configuration.snapshot if self.current else None
+        return self._configurations.of(snapshot)
+
+    def _is_current(self, configuration: Configuration, request: Request) -> bool:
+        if self.current is None or self.current.plan is None:
+            return False
+        same_code = request.code in ("", self.current.plan.code)
+        return same_code and configuration.digest == self.current.configuration.digest
+
+    def _adopt(self, configuration: Configuration) -> None:
+        """The same values under another release key: nothing to do but to know the new name."""
+        assert self.current is not None
+        if configuration.release_keys != self.current.configuration.release_keys:
+            self._configurations.commit(configuration)
+            self.current.configuration = configuration
+
+    def _start(self, request: Request, configuration: Configuration) -> None:
+        self._number += 1
+        number, options = self._number, configuration.options.to_json()
+
+        def boot(slot: str) -> Boot:
+            kind = slot.partition(".")[0]
+            return Boot(slot, kind, number, self._around.run_id, options)
+
+        zygote = Zygote(
+            number,
+            boot,
+            configuration.environment,
+            on_plan=lambda plan: self._planned(generation, plan),
+            on_refused=lambda problems: self._denied(generation, problems),
+            on_exited=self._around.reaped,
+            on_lost=lambda: self._bereft(generation),
+            on_child=self._around.born,
+        )
+        crew = Crew(number, self._launch, self._around.go, self._changed, self._telemetry)
+        generation = Generation(number, request, configuration, zygote, crew)
+        self.coming = Coming(generation, self.current, self._means)
+        self._telemetry.point("rollout.began", generation=number, request=request)
+        zygote.start()
+
+    def _launch(self, crew: Crew, slot: str) -> Child | None:
+        for generation in self.all:
+            if generation.crew is crew:
+                return generation.zygote.fork(slot, self._told, self._ended)
+        return None
+
+    def _changed(self, crew: Crew, slot: str, state: State) -> None:
+        self._telemetry.point("slot.changed", crew=crew, slot=slot, state=state)
+
+    def _planned(self, generation: Generation, plan: Plan) -> None:
+        self._telemetry.point("generation.planned", generation=generation.number, plan=plan)
+        self._tell(generation, pure.Planned(generation.wanted(plan)))
+
+    def _denied(self, generation: Generation, problems: tuple[Problem, ...]) -> None:
+        if self.coming is not None and self.coming.generation is generation:
+            self.coming.feed(pure.Denied(problems))
+        else:
+            self._bereft(generation)
+
+    def _bereft(self, generation: Generation) -> None:
+        """Both zygotes are gone and the disk holds other code: the workers live, but none that
+        ends can be replaced before the next rollout."""
+        self._telemetry.point("generation.bereft", generation=generation.number)
+
+    # The end of a rollout.
+
+    def _finished(self, coming: Coming) -> None:
+        if self.current is not None:
+            self.current.crew.retire()
+            self.retiring.append(self.current)
+        self.current, self.coming = coming.generation, None
+        self._refusals.clear()
+        self._report(coming.generation.request, "committed", coming)
+        self._sweep()
+
+    def _refused(self, coming: Coming) -> None:
+        configuration, request = coming.generation.configuration, coming.generation.request
+        self._refusals.add((configuration.digest, request.code))
+        self._abandon(coming)
+        if coming.committed and self.current is not None:
+            self._configurations.commit(self.current.configuration)
+        self._report(request, "refused", coming, coming.rollout.problems)
+
+    def _abandon(self, coming: Coming) -> None:
+        """Do away with the generation that is coming."""
+        self.coming = None
+        self.retiring.append(coming.generation)
+        coming.generation.crew.kill()
+        coming.generation.zygote.stop()
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Forget the generations of which nothing lives."""
+        for generation in list(self.retiring):
+            if generation.crew.gone and not generation.crew.children:
+                generation.zygote.stop()
+                self.retiring.remove(generation)
+
+    def _report(
+        self,
+        request: Request,
+        outcome: Outcome,
+        coming: Coming | None = None,
+        problems: tuple[Problem, ...] = (),
+    ) -> None:
+        serving = self.current
+        report = Report(
+            outcome=outcome,
+            generation=serving.number if serving else 0,
+            cause=request.cause,
+            reason=request.reason,
+            at=time.time(),
+            seconds=coming.seconds if coming else 0.0,
+            problems=problems,
+            release_keys=tuple(serving.configuration.release_keys.items()) if serving else (),
+        )
+        self._around.reported(request, report)
+
+
+def _named(child: Child, problem: Problem) -> Problem:
+    """Say which worker had the problem, if the problem does not."""
+    if child.name in problem.message:
+        return problem
+    return replace(problem, message=f"{child.name}: {problem.message}")

@@ -1,0 +1,368 @@
+"""The one parent process: signals, exits, timers and messages become facts; orders become acts.
+
+It imports no plugin code, no web server and no HTTP client. What may crash lives elsewhere.
+"""
+
+import asyncio
+import os
+import signal
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from skep.base.linux import become_subreaper
+from skep.base.rundir import RunDir, bind_unix
+from skep.base.telemetry import Telemetry
+from skep.config.archive import Archive
+from skep.config.options import Options, changed
+from skep.supervisor import gate as gates
+from skep.supervisor import status
+from skep.supervisor.child import Child
+from skep.supervisor.commands import Commands
+from skep.supervisor.configuration import Configuration, Configurations
+from skep.supervisor.control import Control
+from skep.supervisor.crew import Crew
+from skep.supervisor.gate import Gate, Request
+from skep.supervisor.journal import Journal
+from skep.supervisor.ledger import Ledger
+from skep.supervisor.listeners import Listeners
+from skep.supervisor.platform_slots import PlatformSlots
+from skep.supervisor.report import Report
+from skep.supervisor.scrape import Scrape
+from skep.supervisor.slots import State
+from skep.supervisor.succession import Succession, Surroundings
+from skep.wire.messages import (
+    Asked,
+    Flushed,
+    Frame,
+    Go,
+    Hello,
+    Message,
+    Reported,
+    Unconfigured,
+)
+
+_LISTENERS = {
+    "web": ("http",),
+    "agent": ("admin",),
+    "configserver": ("config",),
+    "store": ("store",),
+}
+# What `platform start` exits with when the first generation does not come up, by stage.
+_EXIT_CODES = {"config": 4, "commit": 4, "listen": 5}
+EXIT_NOT_BOOTED, EXIT_UNCONFIGURED = 3, 4
+# Whatever hangs in a stop is killed after the drain and this many seconds more.
+_STOP_SLACK = 12.0
+
+
+class Supervisor:
+    """One platform, from its start to its end."""
+
+    def __init__(
+        self, options: Options, flags: Mapping[str, Any], base: Mapping[str, str], run_dir: RunDir
+    ) -> None:
+        self._options = options
+        self._base = base
+        self._flags = flags
+        self._run_dir = run_dir
+        self._run_id = uuid.uuid4().hex
+        self._started = time.time()
+        self._listeners = Listeners()
+        self._telemetry = Telemetry()
+        self._ledger = Ledger()
+        self._gate = Gate()
+        self._children: dict[int, Child] = {}
+        self._config: dict[str, Any] = {"source": "none"}
+        self._last: Report | None = None
+        self._refused: Report | None = None
+        self._restart_required: list[str] = []
+        self._stopping = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._was_killed = run_dir.pid() is not None
+
+    async def run(self) -> int:
+        """Supervise until somebody says stop; return the exit code.
+
+        Raises ListenError when a platform socket cannot be bound.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._end: asyncio.Future[int] = self._loop.create_future()
+        self._commands = Commands(self)
+        self._control = Control(self._commands.table())
+        self._scrape = Scrape(self._ledger)
+        Journal(self._ledger, self._run_id).subscribe(self._telemetry)
+        self._make_crews()
+        self._handle_signals()
+        try:
+            await self._open()
+            return await self._end
+        finally:
+            await self._close()
+
+    def ask(self, request: Request) -> None:
+        """Let a request for a rollout in."""
+        if self._stopping:
+            self._commands.stopping()
+            return
+        self._gate = gates.ask(self._gate, request, self._loop.time())
+        self._arm()
+
+    def stop(self, code: int = 0) -> None:
+        """Stop gracefully; a second call stops at once."""
+        if self._stopping:
+            self._succession.kill()
+            self._platform.crew.kill()
+            return
+        self._stopping = True
+        self._commands.stopping()
+        self._stop_task = self._loop.create_task(self._stop(code))
+
+    def status(self) -> dict[str, Any]:
+        """Return the status document."""
+        return status.document(
+            state=self._state(),
+            pid=os.getpid(),
+            run_id=self._run_id,
+            started=self._started,
+            urls=self._listeners.urls(),
+            platform=self._platform.crew,
+            succession=self._succession,
+            config=self._config,
+            last=self._last,
+            refused=self._refused,
+            restart_required=self._restart_required,
+        )
+
+    def not_ready(self) -> list[str]:
+        """Return the slots that should accept and do not; all is well when there is none."""
+        if self._stopping:
+            return ["the platform is stopping"]
+        current = self._succession.current
+        if current is None:
+            return ["no generation is in service yet"]
+        crews = (self._platform.crew, current.crew)
+        return [
+            name for crew in crews for name, s in crew.slots.items() if s.state is not State.READY
+        ]
+
+    async def scrape(self) -> Any:
+        """Ask every child for its latest metrics and return the families of the ledger."""
+        self._ledger.set("config_source", 0)
+        return await self._scrape.families(list(self._children.values()))
+
+    # The beginning and the end.
+
+    def _make_crews(self) -> None:
+        archive = Archive(self._run_dir.config_dir)
+        configurations = Configurations(
+            self._base, self._flags, Path(self._options.env_file), archive
+        )
+        around = Surroundings(
+            run_id=self._run_id,
+            born=self._born,
+            reaped=self._reaped,
+            told=self._told,
+            ended=self._ended,
+            bind=self._bind,
+            go=self._go,
+            reported=self._reported,
+        )
+        self._succession = Succession(configurations, around, self._telemetry)
+        self._platform = PlatformSlots(
+            self._run_id,
+            self._base,
+            lambda: self._options,
+            self._born,
+            self._told,
+            self._ended,
+            self._go,
+            self._telemetry,
+        )
+
+    async def _open(self) -> None:
+        """Open what does not depend on the configuration, and start the platform slots."""
+        self._listeners.add("store", bind_unix(self._run_dir.store_socket))
+        await self._control.start(bind_unix(self._run_dir.control_socket))
+        self._run_dir.pid_file.write_text(f"{os.getpid()}\n")
+        if not self._options.config_server:
+            port = self._options.config_server_port
+            await self._listeners.bind("config", "127.0.0.1", port, patient=self._was_killed)
+            url = f"http://127.0.0.1:{self._listeners.port('config')}"
+            self._options = replace(self._options, config_server=url)
+            self._platform.fill("configserver.0", released=True)
+        self._platform.fill("store.0", released=True)
+        # It listens when there is something to say: after the first configuration.
+        self._platform.fill("agent.0", released=False)
+        self._arm()
+
+    async def _bind(self, configuration: Configuration) -> None:
+        """Bind what the first configuration says; later ones find it bound."""
+        options, patient = configuration.options, self._was_killed
+        await self._listeners.bind("admin", "127.0.0.1", options.admin_port, patient=patient)
+        await self._listeners.bind("http", options.host, options.port, patient=patient)
+        self._platform.crew.release(["agent.0"])
+
+    async def _stop(self, code: int) -> None:
+        """Generations first, then the agent and the config server, the store last."""
+        drain = max((g.limits.drain for g in self._succession.all), default=0.0)
+        self._succession.stop()
+        if not await self._until(lambda: not self._succession.alive, drain + _STOP_SLACK):
+            self._succession.kill()
+            await self._until(lambda: not self._succession.alive, 2.0)
+        crew = self._platform.crew
+        for slots in (["agent.0", "configserver.0"], ["store.0"]):
+            crew.retire(slots)
+            self._arm()
+            await self._until(lambda: not set(slots) & set(crew.children), 5.0)  # noqa: B023
+        crew.kill()
+        self._end.set_result(code)
+
+    async def _until(self, condition: Any, seconds: float) -> bool:
+        """Wait for a condition that events bring about; say whether it came."""
+        deadline = self._loop.time() + seconds
+        self._arm()
+        while not condition():
+            if self._loop.time() >= deadline:
+                return False
+            await asyncio.sleep(0.01)
+        return True
+
+    async def _close(self) -> None:
+        self._stopping = True
+        await self._control.stop()
+        self._listeners.close()
+        if self._timer is not None:
+            self._timer.cancel()
+        for child in list(self._children.values()):
+            child.kill()
+        for path in (
+            self._run_dir.control_socket,
+            self._run_dir.store_socket,
+            self._run_dir.pid_file,
+        ):
+            path.unlink(missing_ok=True)
+
+    # What happens.
+
+    def _handle_signals(self) -> None:
+        become_subreaper()
+        self._loop.add_signal_handler(signal.SIGCHLD, self._reap)
+        self._loop.add_signal_handler(signal.SIGTERM, self.stop)
+        self._loop.add_signal_handler(signal.SIGINT, self.stop)
+        self._loop.add_signal_handler(
+            signal.SIGHUP, lambda: self.ask(Request("signal", "SIGHUP", forced=True))
+        )
+
+    def _reap(self) -> None:
+        """Wait for every child that has ended, also those that were orphaned to us."""
+        while True:
+            try:
+                pid, wait_status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            self._reaped(pid, wait_status)
+
+    def _reaped(self, pid: int, wait_status: int) -> None:
+        if (child := self._children.get(pid)) is not None:
+            child.reaped(wait_status)
+        self._arm()
+
+    def _born(self, child: Child) -> None:
+        self._children[child.pid] = child
+
+    def _told(self, child: Child, message: Message, descriptors: list[int]) -> None:
+        match message:
+            case Hello():
+                self._born(child)
+            case Frame(frame):
+                self._ledger.absorb(child.name, frame)
+            case Flushed(number):
+                self._scrape.flushed(child, number)
+            case Reported(state):
+                self._config = state
+            case Unconfigured(reason):
+                self._unconfigured(reason)
+            case Asked():
+                self._asked(message)
+        self._arm_soon()
+
+    def _asked(self, asked: Asked) -> None:
+        cause: gates.Cause = "code" if asked.cause == "code" else "config"
+        if self._succession.current is None:
+            cause = "start"
+        self.ask(Request(cause, asked.reason, asked.snapshot, asked.code, tuple(asked.problems)))
+
+    def _unconfigured(self, reason: str) -> None:
+        if self._succession.current is None and not self._stopping:
+            self._telemetry.point("config.absent", reason=reason)
+            self.stop(EXIT_UNCONFIGURED)
+
+    def _ended(self, child: Child) -> None:
+        if self._children.get(child.pid) is child:
+            del self._children[child.pid]
+        self._ledger.forget(child.name)
+        self._telemetry.point("worker.ended", child=child, stopping=self._stopping)
+        self._arm_soon()
+
+    def _go(self, crew: Crew, child: Child) -> None:
+        """Give a prepared child its listeners."""
+        names = _LISTENERS.get(child.slot.partition(".")[0], ())
+        descriptors = self._listeners.descriptors(names)
+        handover = self._succession.handovers.pop(child.slot, {}) if crew.number else {}
+        child.send(Go(list(names), handover, len(descriptors)), descriptors)
+
+    def _reported(self, request: Request, report: Report) -> None:
+        self._last = report if report.outcome != "unchanged" else self._last or report
+        self._refused = report if report.outcome == "refused" else None
+        self._telemetry.point("rollout.reported", report=report)
+        self._commands.reported(request, report)
+        current = self._succession.current
+        if current is not None:
+            _, self._restart_required = changed(self._options, current.configuration.options)
+        elif report.outcome == "refused":
+            stage = report.problems[0].stage if report.problems else "load"
+            self.stop(_EXIT_CODES.get(stage, EXIT_NOT_BOOTED))
+
+    def _state(self) -> str:
+        if self._stopping:
+            return "stopping"
+        if self._succession.current is None:
+            return "starting"
+        if self._succession.coming is not None:
+            return "reloading"
+        return "degraded" if self.not_ready() else "running"
+
+    # Timers.
+
+    def _arm_soon(self) -> None:
+        """Arm after what is being handled has been handled by the others too."""
+        self._loop.call_soon(self._arm)
+
+    def _arm(self) -> None:
+        """Set the one timer to the earliest deadline of all."""
+        due = self._gate.due if self._may_begin() else None
+        times = (due, self._platform.crew.deadline, self._succession.deadline)
+        earliest = min((t for t in times if t is not None), default=None)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(earliest, self._tick) if earliest is not None else None
+
+    def _may_begin(self) -> bool:
+        pending = self._gate.pending
+        has_config = self._succession.current is not None or bool(pending and pending.snapshot)
+        return has_config and not self._succession.busy and not self._stopping
+
+    def _tick(self) -> None:
+        now = self._loop.time()
+        self._platform.crew.expire(now)
+        self._succession.expire(now)
+        if self._may_begin():
+            self._gate, request = gates.take(self._gate, now)
+            if request is not None:
+                self._succession.begin(request)
+        self._arm()

@@ -1,0 +1,56 @@
+"""Be a platform slot: what the agent, the store and the config server do at their start."""
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from skep.base import log
+from skep.base.masking import Masker
+from skep.base.title import set_title
+from skep.wire.channel import BlockingChannel
+from skep.wire.dialogue import Dialogue, Life
+from skep.wire.messages import Boot, Message
+
+CHANNEL_FD = 3
+_DRAIN = 2.0
+
+Send = Callable[[Message], None]
+
+
+def run(
+    build: Callable[[Boot, Send], Life], frame: Callable[[], dict[str, Any] | None] | None = None
+) -> int:
+    """Read who we are from the channel, live, and return the exit code.
+
+    `build(boot, send)` makes the life; `send` is its way to the supervisor. `frame` returns metric
+    deltas.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    channel = BlockingChannel(socket.socket(fileno=CHANNEL_FD))
+    try:
+        boot, _ = channel.receive()
+    except EOFError:
+        return 0
+    assert isinstance(boot, Boot)
+    set_title(boot.slot)
+    log.configure(
+        boot.slot,
+        level=boot.options["log_level"],
+        style=boot.options["log_format"],
+        masker=Masker.of_environment(os.environ),
+    )
+
+    async def live() -> int:
+        dialogue: Dialogue
+
+        def send(message: Message) -> None:
+            dialogue.send(message)
+
+        dialogue = Dialogue(build(boot, send), frame)
+        return await dialogue.run(*channel.detach(), drain_timeout=_DRAIN)
+
+    return asyncio.run(live())

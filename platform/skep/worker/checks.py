@@ -1,0 +1,40 @@
+"""What can be checked of a plugin before anything of it runs."""
+
+from collections.abc import Mapping
+
+from pydantic import ValidationError
+from pydantic_settings import SettingsError
+
+from skep.api.plugin import Plugin
+from skep.config.settings import Settings
+from skep.wire.plan import Problem
+
+
+def check_settings(plugins: Mapping[str, Plugin]) -> list[Problem]:
+    """Validate every Settings class against the environment.
+
+    Returns a problem for each field that does not fit, with its key and never its value.
+    """
+    problems = []
+    for name, plugin in plugins.items():
+        for settings in plugin.settings:
+            problems.extend(Problem("settings", text, name) for text in _faults(settings))
+    return problems
+
+
+def _faults(settings: type[Settings]) -> list[str]:
+    try:
+        settings.current()
+    except ValidationError as error:
+        return [
+            f"{_key(settings, fault['loc'])} does not fit {settings.__name__}: {fault['msg']}."
+            for fault in error.errors(include_input=False, include_url=False, include_context=False)
+        ]
+    except SettingsError as error:
+        return [f"{settings.__name__} cannot be read from the environment: {error}."]
+    return []
+
+
+def _key(settings: type[Settings], location: tuple[int | str, ...]) -> str:
+    prefix = settings.model_config.get("env_prefix", "")
+    return (prefix + "__".join(str(part) for part in location)).upper()

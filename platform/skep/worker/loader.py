@@ -1,0 +1,169 @@
+"""Load the plugins of one state of the code, once, in a fresh interpreter.
+
+Plugins are `plugins.<name>` below a synthetic parent package whose path is the plugin folders: the
+folders are never on `sys.path`, so a plugin may be called anything, `queue` or `platform` too.
+"""
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib.machinery import (
+    EXTENSION_SUFFIXES,
+    SOURCE_SUFFIXES,
+    ExtensionFileLoader,
+    FileFinder,
+    ModuleSpec,
+    SourceFileLoader,
+)
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import CodeType, ModuleType
+
+from skep.api.plugin import Plugin
+from skep.wire.plan import Problem
+
+PACKAGE = "plugins"
+ENTRY_POINTS = "skep.plugins"
+
+
+@dataclass
+class Loaded:
+    """What was found: the plugins that loaded by name, and why others did not."""
+
+    plugins: dict[str, Plugin] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    unforkable: str = ""
+
+
+class Loader:
+    """Loads what lies in the plugin folders and what is installed as a plugin."""
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self._folders = [folder.resolve() for folder in folders]
+        self._loaded = Loaded()
+
+    def load(self) -> Loaded:
+        """Import every plugin; a failure of one is a problem and does not keep others from loading."""
+        _install_parent(self._folders)
+        for name, path in sorted(self._found()):
+            self._load(name, path)
+        for point in entry_points(group=ENTRY_POINTS):
+            self._try(point.name, "", point.load)
+        return self._loaded
+
+    def _found(self) -> list[tuple[str, Path]]:
+        found: dict[str, Path] = {}
+        for folder in self._folders:
+            for name, path in _plugins_in(folder):
+                if name in found:
+                    text = f"There are two plugins called {name}: {found[name]} and {path}."
+                    self._loaded.problems.append(Problem("load", text, name, str(path)))
+                found.setdefault(name, path)
+        return list(found.items())
+
+    def _load(self, name: str, path: Path) -> None:
+        self._try(name, str(path), lambda: importlib.import_module(f"{PACKAGE}.{name}"))
+
+    def _try(self, name: str, file: str, load: Callable[[], object]) -> None:
+        before = _unforkable_things()
+        try:
+            thing = load()
+        except (Exception, SystemExit) as error:
+            self._loaded.problems.append(self._explain(name, file, error))
+            return
+        plugin = getattr(thing, "plugin", None) if isinstance(thing, ModuleType) else thing
+        if not isinstance(plugin, Plugin):
+            text = "It has no `plugin = Plugin(...)`; every plugin declares itself with one."
+            self._loaded.problems.append(Problem("load", text, name, file))
+            return
+        self._loaded.plugins[name] = plugin
+        for thing_started in _unforkable_things() - before:
+            self._loaded.unforkable = f"plugin {name} {thing_started} while it was imported"
+
+    def _explain(self, plugin: str, file: str, error: BaseException) -> Problem:
+        trace = "".join(traceback.format_exception(error))
+        if isinstance(error, SyntaxError) and error.filename:
+            text = f"{type(error).__name__}: {error.msg}"
+            return Problem("load", text, plugin, error.filename, error.lineno or 0, trace)
+        line = 0
+        for frame in traceback.extract_tb(error.__traceback__):
+            if any(Path(frame.filename).is_relative_to(folder) for folder in self._folders):
+                file, line = frame.filename, frame.lineno or 0
+        return Problem("load", f"{type(error).__name__}: {error}", plugin, file, line, trace)
+
+
+def _plugins_in(folder: Path) -> list[tuple[str, Path]]:
+    if not folder.is_dir():
+        return []
+    found = []
+    for entry in sorted(folder.iterdir()):
+        if entry.name.startswith((".", "_")):
+            continue
+        if entry.suffix == ".py" and entry.is_file():
+            found.append((entry.stem, entry))
+        elif (entry / "__init__.py").is_file():
+            found.append((entry.name, entry / "__init__.py"))
+    return found
+
+
+class _UncachedLoader(SourceFileLoader):
+    """Compiles the source every time. A cached file is told from a stale one by size and by the
+    second it was written in, and two saves within a second are what developers do."""
+
+    def get_code(self, fullname: str) -> CodeType | None:
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
+
+
+class _PluginFinder:
+    """Finds `plugins.<name>` and what is below it."""
+
+    @classmethod
+    def find_spec(
+        cls, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if not fullname.startswith(f"{PACKAGE}."):
+            return None
+        loaders = (
+            (ExtensionFileLoader, EXTENSION_SUFFIXES),
+            (_UncachedLoader, SOURCE_SUFFIXES),
+        )
+        for folder in path or ():
+            spec = FileFinder(folder, *loaders).find_spec(fullname)
+            if spec is not None and spec.loader is not None:
+                return spec
+        return None
+
+
+def _install_parent(folders: Sequence[Path]) -> None:
+    parent = ModuleType(PACKAGE, "The plugins of this generation.")
+    parent.__path__ = [str(folder) for folder in folders]
+    sys.modules[PACKAGE] = parent
+    if _PluginFinder not in sys.meta_path:
+        sys.meta_path.insert(0, _PluginFinder)
+
+
+def _unforkable_things() -> set[str]:
+    """What a fork would break: threads do not come along, sockets would be shared."""
+    things = set()
+    if Path("/proc/self/task").is_dir():
+        threads = len(os.listdir("/proc/self/task"))
+        if threads > 1:
+            things.add(f"started {threads - 1} thread{'s' if threads > 2 else ''}")
+        sockets = _open_sockets()
+        if sockets > 1:  # one is the zygote's channel
+            things.add(f"opened {sockets - 1} socket{'s' if sockets > 2 else ''}")
+    return things
+
+
+def _open_sockets() -> int:
+    count = 0
+    for entry in os.listdir("/proc/self/fd"):
+        try:
+            count += os.readlink(f"/proc/self/fd/{entry}").startswith("socket:")
+        except OSError:
+            continue  # the descriptor of the listing itself
+    return count

@@ -1,0 +1,185 @@
+"""The zygote: loads everything once, says what it found, and forks workers on order.
+
+It never starts an event loop and never runs a handler; it is single-threaded, so a fork of it is
+safe. Its memory is frozen before the first fork, so that the collector of a worker does not write
+to, and thereby copy, the pages all workers share.
+"""
+
+import gc
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from skep.base import fingerprint
+from skep.base.title import set_title
+from skep.config.options import Options
+from skep.wire.channel import BlockingChannel
+from skep.wire.messages import Boot, Exited, Fork, Planned, Refused
+from skep.wire.plan import Plan, Problem
+from skep.worker.app import clashes, listing
+from skep.worker.catalog import Catalog
+from skep.worker.checks import check_settings
+from skep.worker.loader import Loader
+
+CHANNEL_FD = 3
+
+
+@dataclass
+class Generation:
+    """What a zygote has loaded."""
+
+    catalog: Catalog
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class Birth:
+    """This process is a new worker, and this is its end of its channel."""
+
+    channel: socket.socket
+
+
+def load(boot: Boot) -> Generation | list[Problem]:
+    """Load the plugins and check all that can be checked without serving."""
+    started = time.perf_counter()
+    options = Options.from_json(boot.options)
+    folders = [Path(folder) for folder in options.plugins]
+    code = fingerprint.digest(folders)  # before: a file that changes meanwhile is a newer state
+    loaded = Loader(folders).load()
+    problems = [*loaded.problems, *clashes(loaded.plugins), *check_settings(loaded.plugins)]
+    if problems:
+        return problems
+    catalog = Catalog.of(loaded.plugins)
+    unforkable = "PLATFORM_START_METHOD is spawn" if options.start_method == "spawn" else ""
+    plan = Plan(
+        kinds=_kinds(catalog),
+        plugins=tuple(catalog.plugins),
+        routes=tuple(listing(loaded.plugins)),
+        tasks=tuple(catalog.tasks),
+        listeners=tuple(_listeners(catalog)),
+        crons=tuple(catalog.crons),
+        code=code,
+        unforkable=unforkable or loaded.unforkable,
+        seconds=round(time.perf_counter() - started, 3),
+    )
+    return Generation(catalog, plan)
+
+
+class Zygote:
+    """Takes orders on a channel until it ends; `run` returns in the child of a fork only."""
+
+    def __init__(self, channel: BlockingChannel, plan: Plan) -> None:
+        self._channel = channel
+        self._plan = plan
+
+    @classmethod
+    def answer(cls, channel: BlockingChannel, found: Generation | list[Problem]) -> None:
+        """Send the plan; with problems instead there is nothing more to do in this process."""
+        if isinstance(found, Generation):
+            channel.send(Planned(found.plan))
+            return
+        channel.send(Refused(found))
+        sys.exit(0)
+
+    def run(self) -> Birth:
+        """Fork on order. The end of the channel ends the process: the supervisor is gone."""
+        gc.collect()
+        gc.freeze()
+        wakeup_read, wakeup_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.signal(signal.SIGCHLD, _ignore)
+        signal.set_wakeup_fd(wakeup_write)
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._channel, selectors.EVENT_READ)
+            selector.register(wakeup_read, selectors.EVENT_READ)
+            self._reap()
+            birth = self._serve(selector, wakeup_read)
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.close(wakeup_read)
+        os.close(wakeup_write)
+        self._channel.close()
+        return birth
+
+    def _serve(self, selector: selectors.BaseSelector, wakeup: int) -> Birth:
+        while True:
+            ready = {key.fd for key, _ in selector.select()}
+            if wakeup in ready:
+                _empty(wakeup)
+                self._reap()
+            if self._channel.fileno() in ready and (birth := self._obey()):
+                return birth
+
+    def _obey(self) -> Birth | None:
+        try:
+            orders = self._channel.read()
+        except EOFError:
+            os._exit(0)  # not sys.exit: no plugin's exit hook may run in a process without a loop
+        # A fork in the middle of several orders: the rest is the parent's.
+        for message, descriptors in orders:
+            if isinstance(message, Fork):
+                channel = socket.socket(fileno=descriptors[0])
+                if self._plan.unforkable and message.slot != "zygote":
+                    _spawn(message.slot, channel)
+                elif os.fork() == 0:
+                    return Birth(channel)
+                channel.close()
+        return None
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            self._channel.send(Exited(pid, status))
+
+
+def _spawn(slot: str, channel: socket.socket) -> None:
+    """Start a worker that loads for itself, because a fork of this process would not be safe."""
+    os.posix_spawn(
+        sys.executable,
+        [sys.executable, "-P", "-m", "skep.worker", slot],
+        os.environ,
+        file_actions=[(os.POSIX_SPAWN_DUP2, channel.fileno(), CHANNEL_FD)],
+        setsid=True,
+    )
+
+
+def _kinds(catalog: Catalog) -> tuple[str, ...]:
+    kinds = ["web"]
+    if catalog.tasks or catalog.listeners:
+        kinds.append("task")
+    if catalog.crons:
+        kinds.append("cron")
+    return tuple(kinds)
+
+
+def _listeners(catalog: Catalog) -> list[str]:
+    return [
+        f"{event} → {entry.name}" for event, all_ in catalog.listeners.items() for entry in all_
+    ]
+
+
+def _empty(descriptor: int) -> None:
+    while True:
+        try:
+            if not os.read(descriptor, 4096):
+                return
+        except BlockingIOError:
+            return
+
+
+def _ignore(*_: object) -> None:
+    """Handle SIGCHLD by waking the selector, which the wakeup descriptor does."""
+
+
+def name_zygote(generation: int, *, understudy: bool) -> None:
+    """Tell `ps` who this is."""
+    set_title(f"zygote@{generation}" + (" (understudy)" if understudy else ""))

@@ -1,0 +1,170 @@
+"""A real platform in a directory of its own, started and asked through its command line."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.support import wait_until
+
+ROOT = Path(__file__).parent.parent
+COMMAND = [sys.executable, "-P", "-m", "skep"]
+
+
+class Platform:
+    """One platform; nothing runs until `start`."""
+
+    def __init__(self, directory: Path, **environment: str) -> None:
+        self.directory = directory
+        self.plugins = directory / "plugins"
+        self.samples = directory / "config-samples"
+        self.env_file = directory / ".env"
+        self.data_dir = directory / "data"
+        self.log = directory / "platform.log"
+        self.plugins.mkdir(exist_ok=True)
+        self._environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("PLATFORM_")},
+            "PYTHONPATH": str(ROOT / "platform"),
+            "PLATFORM_DATA_DIR": str(self.data_dir),
+            "PLATFORM_WEB_WORKERS": "2",
+            "PLATFORM_TASK_WORKERS": "1",
+            "PLATFORM_CONFIG_SERVER_PORT": "0",
+            "PLATFORM_LOG_FORMAT": "text",
+            **environment,
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def publish_sample(self, text: str, app: str = "sample", namespace: str = "application") -> None:
+        """Write a properties file that seeds the embedded config server."""
+        folder = self.samples / app / "default"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{namespace}.properties").write_text(text)
+
+    def start(self, *arguments: str, ready: bool = True) -> "Platform":
+        """Run `platform start` on free ports; wait until it is ready unless told otherwise."""
+        ports = ["--port", "0", "--admin-port", "0"]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*COMMAND, "start", *ports, *arguments],
+                cwd=self.directory,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        if ready:
+            self.wait_ready()
+        return self
+
+    def cli(self, *arguments: str, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
+        """Run a verb and return what it printed."""
+        return subprocess.run(
+            [*COMMAND, *arguments],
+            cwd=self.directory,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+
+    def publish(self, *assignments: str) -> None:
+        """Run `platform config publish`."""
+        done = self.cli("config", "publish", *assignments)
+        assert done.returncode == 0, done.stderr
+
+    def status(self) -> dict[str, Any]:
+        """Return what `platform status --json` says; {} while nobody answers."""
+        done = self.cli("status", "--json")
+        return json.loads(done.stdout) if done.stdout else {}
+
+    def wait_ready(self, deadline: float = 20.0) -> None:
+        """Wait until every required slot accepts, by what the admin port says."""
+
+        def ready() -> bool:
+            assert self.process is None or self.process.poll() is None, self.output()
+            listeners = self.status().get("listeners", {})
+            if "admin" not in listeners:
+                return False
+            with contextlib.suppress(httpx.TransportError):
+                return httpx.get(f"{listeners['admin']}/readyz").status_code == 200
+            return False
+
+        try:
+            wait_until(ready, deadline, interval=0.05)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.output()}") from error
+        listeners = self.status()["listeners"]
+        self.url, self.admin = listeners["http"], listeners["admin"]
+
+    def get(self, path: str = "/") -> Any:
+        """GET a path from a fresh connection; return the JSON."""
+        return httpx.get(f"{self.url}{path}").raise_for_status().json()
+
+    def metrics(self) -> str:
+        """Return the text of /metrics."""
+        return httpx.get(f"{self.admin}/metrics").raise_for_status().text
+
+    def pids(self, slot: str = "") -> dict[str, int]:
+        """Return the process ids of the slots that have a process, by `slot@generation`."""
+        return {
+            f"{row['slot']}@{row['generation']}": row["pid"]
+            for row in self.status().get("slots", [])
+            if row["pid"] and row["slot"].startswith(slot)
+        }
+
+    def output(self) -> str:
+        """Return all that the platform has printed."""
+        return self.log.read_text()
+
+    def wait_end(self, deadline: float = 20.0) -> int:
+        """Wait until `platform start` has ended; return its exit code."""
+        assert self.process is not None
+        code = self.process.wait(deadline)
+        self.process = None
+        return code
+
+    def stop(self) -> None:
+        """Stop it if it runs, by force if need be."""
+        if self.process is None:
+            return
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(15)
+        except subprocess.TimeoutExpired:
+            for pid in self.tree():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self.process.kill()
+            self.process.wait()
+            raise
+        finally:
+            self.process = None
+
+    def tree(self) -> list[int]:
+        """Return every process that belongs to this platform, told by its data directory."""
+        mark = f"PLATFORM_DATA_DIR={self.data_dir}".encode()
+        found = []
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit() or int(entry.name) == os.getpid():
+                continue
+            with contextlib.suppress(OSError):
+                if mark in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
+        return found
+
+
+@contextlib.contextmanager
+def running(directory: Path, *arguments: str, **environment: str) -> Iterator[Platform]:
+    """Yield a platform that is ready, and stop it at the end."""
+    platform = Platform(directory, **environment)
+    try:
+        yield platform.start(*arguments)
+    finally:
+        platform.stop()

@@ -1,0 +1,51 @@
+"""When a rollout may begin."""
+
+from skep.supervisor.gate import AT_MOST, Gate, Request, ask, merge, take
+from skep.wire.plan import Problem
+
+CONFIG = Request("config", "a release", snapshot="a.json")
+
+
+def test_an_empty_gate_lets_nothing_out() -> None:
+    assert Gate().due is None
+    assert take(Gate(), 100.0) == (Gate(), None)
+
+
+def test_a_config_request_settles_for_a_tenth_of_a_second() -> None:
+    gate = ask(Gate(), CONFIG, 10.0)
+    assert take(gate, 10.05) == (gate, None)
+    assert take(gate, 10.11) == (Gate(), CONFIG)
+
+
+def test_a_command_does_not_wait() -> None:
+    request = Request("cli", forced=True)
+    assert take(ask(Gate(), request, 5.0), 5.0) == (Gate(), request)
+
+
+def test_each_save_starts_the_quiet_time_anew_but_not_for_ever() -> None:
+    gate, now = Gate(), 0.0
+    while take(gate, now)[1] is None:
+        gate = ask(gate, Request("code", "orders.py", code=f"{now}"), now)
+        now += 0.2
+        assert now < 10
+    assert AT_MOST <= now < AT_MOST + 0.4
+
+
+def test_the_latest_word_on_each_thing_wins() -> None:
+    gate = ask(Gate(), CONFIG, 0.0)
+    gate = ask(gate, Request("code", "b", code="new", waiters=(1,)), 0.0)
+    gate = ask(gate, Request("config", "c", snapshot="c.json", waiters=(2,)), 0.0)
+    _, request = take(gate, 1.0)
+    assert request is not None
+    assert (request.snapshot, request.code, request.waiters) == ("c.json", "new", (1, 2))
+    assert request.reason == "a release; b; c"
+
+
+def test_a_forced_request_stays_forced() -> None:
+    assert merge(Request("cli", forced=True), CONFIG).forced
+
+
+def test_problems_belong_to_a_state_of_the_code() -> None:
+    broken = Request("code", code="1", problems=(Problem("load", "no"),))
+    assert merge(broken, CONFIG).problems == broken.problems
+    assert merge(broken, Request("code", code="2")).problems == ()
