@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from skep.base.linux import open_pidfd, send_signal
 from skep.wire.channel import Channel
-from skep.wire.messages import Hello, Message
+from skep.wire.messages import Drain, Hello, Message
 from skep.wire.plan import Problem
 
 # How long after the end of a process its exit status may come (from its zygote, through a message).
@@ -36,7 +36,8 @@ class Child:
         self.pid = pid
         self.status: int | None = None
         self.ended = False
-        self.killed = False
+        self.dismissed = False
+        self.stuck = False
         self.problem: Problem | None = None
         self._on_message = on_message
         self._on_end = on_end
@@ -53,6 +54,11 @@ class Child:
         """How it is called in logs and in `ps`: `web.0@3`, or `agent.0` without a generation."""
         return f"{self.slot}@{self.generation}" if self.generation else self.slot
 
+    @property
+    def age(self) -> float:
+        """Seconds since its start was ordered."""
+        return self._loop.time() - self.started
+
     def send(self, message: Message, descriptors: Sequence[int] = ()) -> None:
         """Send it a message; to a dead child it is dropped."""
         self._channel.send(message, descriptors)
@@ -62,9 +68,13 @@ class Child:
         if self.pid and not self.ended:
             send_signal(self.pid, self._pidfd, sig)
 
+    def dismiss(self, seconds: float) -> None:
+        """Tell it to drain, for so many seconds at most; its end is then nothing unusual."""
+        self.dismissed = True
+        self.send(Drain(seconds))
+
     def kill(self) -> None:
         """Kill it and what it has started itself, which is in its process group."""
-        self.killed = True
         if self.pid and not self.ended and self.status is None:
             # Until somebody has waited for it the id is still its own, and so is the group's.
             _kill_group(self.pid)

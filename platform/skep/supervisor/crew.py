@@ -7,7 +7,6 @@ from typing import Protocol
 from skep.base.telemetry import Telemetry
 from skep.supervisor.child import Child
 from skep.supervisor.slots import Fact, Limits, Order, Slot, State, step
-from skep.wire.messages import Drain
 
 
 class Launch(Protocol):
@@ -122,8 +121,9 @@ class Crew:
         elif order is Order.GO:
             self._go(self, child)
         elif order is Order.DRAIN:
-            child.send(Drain(self.slots[name].limits.drain))
+            child.dismiss(self.slots[name].limits.drain)
         elif order is Order.KILL:
+            child.stuck = True
             self._telemetry.point("worker.stuck", child=child, state=self.slots[name].state.value)
             child.kill()
 

@@ -3,6 +3,8 @@
 import os
 import signal
 
+from skep.supervisor.child import Child
+
 
 def describe(status: int | None) -> str:
     """Return a phrase for a status of os.waitpid: `exited with 3`, `killed by SIGKILL`."""
@@ -13,13 +15,17 @@ def describe(status: int | None) -> str:
     return f"exited with {os.WEXITSTATUS(status)}"
 
 
-def reason(status: int | None) -> str:
-    """Return the value of the metric label `reason`: clean, signal, exitcode or unknown."""
-    if status is None:
-        return "unknown"
-    if os.WIFSIGNALED(status):
-        return "signal"
-    return "clean" if os.WEXITSTATUS(status) == 0 else "exitcode"
+def reason(child: Child) -> str:
+    """Return the value of the metric label `reason` for a child that has ended."""
+    if child.stuck:
+        return "timeout_kill"
+    if child.dismissed:
+        return "clean"
+    if child.problem is not None and child.problem.stage == "prepare":
+        return "boot_failure"
+    if child.status is not None and os.WIFEXITED(child.status):
+        return "clean" if os.WEXITSTATUS(child.status) == 0 else "exitcode"
+    return "signal"
 
 
 def _signal_name(number: int) -> str:

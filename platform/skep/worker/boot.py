@@ -1,4 +1,4 @@
-"""From a fresh fork to a living worker."""
+"""From a fresh interpreter, or a fork of the zygote, to a living worker."""
 
 import asyncio
 import contextlib
@@ -6,45 +6,109 @@ import os
 import random
 import signal
 import socket
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack
+from typing import Any
 
+import uvloop
+from prometheus_client import REGISTRY, CollectorRegistry
+
+from skep.api.worker import Worker
 from skep.base import log
 from skep.base.masking import Masker
+from skep.base.rundir import RunDir
+from skep.base.telemetry import Telemetry
 from skep.base.title import set_title
 from skep.config.options import Options
+from skep.engine.embedded import Embedded
+from skep.metrics.frames import Framer, adopt_process
+from skep.metrics.instruments import Instruments
+from skep.metrics.subscriber import subscribe
+from skep.wire.channel import BlockingChannel
+from skep.wire.dialogue import EXIT_NOT_PREPARED, Dialogue
 from skep.wire.framing import Framing
-from skep.wire.messages import Boot
+from skep.wire.messages import Boot, Failed
 from skep.worker.catalog import Catalog
+from skep.worker.kind import Kind, Workplace
+from skep.worker.kinds.cron import CronKind
+from skep.worker.kinds.tasks import TaskKind
+from skep.worker.kinds.web import WebKind
+from skep.worker.zygote import Generation, Zygote, load, name_zygote
 
-# A worker started by the supervisor leads its own session; its children are in its process group.
+KINDS: Mapping[str, type[Kind]] = {"web": WebKind, "task": TaskKind, "cron": CronKind}
+
+
+def begin(channel: BlockingChannel) -> int:
+    """Read from the channel who this process is, and be that; return its exit code."""
+    boot = _introduction(channel)
+    found = load(boot)
+    if boot.kind != "zygote":
+        return _live_alone(boot, found, channel)
+    Zygote.answer(channel, found)
+    assert isinstance(found, Generation)
+    name_zygote(boot.generation, understudy=False)
+    while boot.kind == "zygote":
+        channel = BlockingChannel(Zygote(channel, found.plan).run().channel)
+        boot = _introduction(channel)
+        if boot.kind == "zygote":
+            name_zygote(boot.generation, understudy=True)
+    return live(boot, found.catalog, *channel.detach())
 
 
 def live(boot: Boot, catalog: Catalog, sock: socket.socket, framing: Framing) -> int:
     """Be the worker that `boot` says; return its exit code."""
     with contextlib.suppress(PermissionError):  # a spawned one leads its session already
         os.setsid()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     random.seed()
-    options = Options.from_json(boot.options)
     set_title(f"{boot.slot}@{boot.generation}")
+    Worker.become(boot.slot, boot.generation)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_live(boot, catalog, sock, framing))
+
+
+def _introduction(channel: BlockingChannel) -> Boot:
+    """Read the first message and set the process up for what does not wait for the rest."""
+    try:
+        boot, _ = channel.receive()
+    except EOFError:
+        os._exit(0)
+    assert isinstance(boot, Boot)
     log.configure(
         boot.slot,
         boot.generation,
-        level=options.log_level,
-        style=options.log_format,
+        level=boot.options["log_level"],
+        style=boot.options["log_format"],
         masker=Masker.of_environment(os.environ),
     )
-    with asyncio.Runner(loop_factory=_new_loop) as runner:
-        return runner.run(_live(boot, options, catalog, sock, framing))
+    return boot
 
 
-async def _live(
-    boot: Boot, options: Options, catalog: Catalog, sock: socket.socket, framing: Framing
-) -> int:
-    raise NotImplementedError
+def _live_alone(boot: Boot, found: Any, channel: BlockingChannel) -> int:
+    """Be a worker that has loaded for itself."""
+    if isinstance(found, Generation):
+        return live(boot, found.catalog, *channel.detach())
+    channel.send(Failed(found[0]))
+    return EXIT_NOT_PREPARED
 
 
-def _new_loop() -> asyncio.AbstractEventLoop:
-    import uvloop
-
-    return uvloop.new_event_loop()
+async def _live(boot: Boot, catalog: Catalog, sock: socket.socket, framing: Framing) -> int:
+    options = Options.from_json(boot.options)
+    adopt_process()
+    registry = CollectorRegistry()
+    instruments = Instruments(registry, boot.kind)
+    telemetry = Telemetry()
+    subscribe(telemetry, instruments)
+    owner = f"{boot.run_id}/{boot.slot}@{boot.generation}/{os.getpid()}"
+    workplace = Workplace(
+        slot=boot.slot,
+        generation=boot.generation,
+        catalog=catalog,
+        engine=Embedded(RunDir(options.data_dir).store_socket, owner),
+        telemetry=telemetry,
+        instruments=instruments,
+        options=options,
+    )
+    framer = Framer(registry, REGISTRY)
+    life = _WithPlugins(KINDS[boot.kind](workplace), workplace)
+    return await Dialogue(life, framer.next).run(sock, framing, options.drain_timeout)

@@ -1,0 +1,161 @@
+"""Logs and counts what happens: the subscriber of the supervisor's telemetry.
+
+The points, and their fields:
+
+    worker.started     child, again        an order to start it was given
+    worker.ended       child, stopping     it is gone
+    worker.stuck       child, state        it was late, and is killed
+    slot.changed       crew, slot, state
+    rollout.began      generation, request
+    generation.planned generation, plan
+    generation.bereft  generation          both zygotes are gone and the code is another
+    rollout.reported   report
+    config.absent      reason              nothing to start from
+"""
+
+import logging
+import platform
+import time
+from importlib.metadata import version
+from typing import Any
+
+from skep.base.telemetry import Telemetry
+from skep.supervisor.child import Child
+from skep.supervisor.ending import describe, reason
+from skep.supervisor.ledger import Ledger
+from skep.supervisor.report import Report
+from skep.supervisor.slots import State
+
+log = logging.getLogger("skep")
+
+_OUTCOMES = {
+    "committed": "success",
+    "refused": "failed",
+    "superseded": "superseded",
+    "unchanged": "noop",
+}
+
+
+class Journal:
+    """Writes the supervisor's log lines and keeps its counters in the ledger."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._starting: dict[str, float] = {}
+
+    def subscribe(self, telemetry: Telemetry) -> None:
+        """Listen to every point of the supervisor."""
+        for name, heard in (
+            ("worker.started", self._started),
+            ("worker.ended", self._ended),
+            ("worker.stuck", self._stuck),
+            ("slot.changed", self._changed),
+            ("rollout.began", self._began),
+            ("generation.planned", self._planned),
+            ("generation.bereft", self._bereft),
+            ("rollout.reported", self._reported),
+            ("config.absent", self._absent),
+        ):
+            telemetry.subscribe(name, heard)
+        self._ledger.set("supervisor_start_time_seconds", time.time())
+        self._ledger.set(
+            "build_info",
+            1,
+            version=version("skep"),
+            python=platform.python_version(),
+            implementation=platform.python_implementation(),
+        )
+
+    def _started(self, fields: dict[str, Any]) -> None:
+        child: Child = fields["child"]
+        pool = child.slot.partition(".")[0]
+        self._ledger.expect(pool=pool)
+        why = "crash" if fields["again"] else "reload" if child.generation > 1 else "boot"
+        self._ledger.add("worker_starts_total", pool=pool, reason=why)
+        self._starting[child.name] = time.monotonic()
+
+    def _ended(self, fields: dict[str, Any]) -> None:
+        child: Child = fields["child"]
+        self._starting.pop(child.name, None)
+        pool = child.slot.partition(".")[0]
+        self._ledger.add("worker_exits_total", pool=pool, reason=reason(child))
+        if child.dismissed or fields["stopping"]:
+            log.debug("%s %s", child.name, describe(child.status))
+            return
+        why = f": {child.problem}" if child.problem else ""
+        log.error(
+            "%s (pid %d) %s after %.1f s%s",
+            child.name,
+            child.pid,
+            describe(child.status),
+            child.age,
+            why,
+        )
+
+    def _stuck(self, fields: dict[str, Any]) -> None:
+        child: Child = fields["child"]
+        log.error("%s (pid %d) is stuck (%s): killed", child.name, child.pid, fields["state"])
+        if fields["state"] == "draining":
+            self._ledger.add("reload_forced_kills_total", pool=child.slot.partition(".")[0])
+
+    def _changed(self, fields: dict[str, Any]) -> None:
+        crew, slot = fields["crew"], fields["slot"]
+        name = f"{slot}@{crew.number}" if crew.number else slot
+        log.debug("%s is %s", name, fields["state"].value)
+        if fields["state"] is State.READY and (since := self._starting.pop(name, None)):
+            pool = slot.partition(".")[0]
+            self._ledger.observe(
+                "worker_boot_duration_seconds", time.monotonic() - since, pool=pool
+            )
+
+    def _began(self, fields: dict[str, Any]) -> None:
+        request = fields["request"]
+        why = f": {request.reason}" if request.reason else ""
+        log.info("rolling out generation %d (%s%s)", fields["generation"], request.cause, why)
+        self._ledger.set("reload_in_progress", 1)
+
+    def _planned(self, fields: dict[str, Any]) -> None:
+        plan = fields["plan"]
+        log.debug("generation %d has loaded in %.2f s", fields["generation"], plan.seconds)
+        if plan.unforkable:
+            log.warning("workers load one by one, at the price of memory: %s", plan.unforkable)
+
+    def _bereft(self, fields: dict[str, Any]) -> None:
+        log.error(
+            "both zygotes of generation %d are gone and the code on disk is not what it serves: "
+            "its workers go on, but one that ends is not replaced before the next rollout",
+            fields["generation"],
+        )
+
+    def _reported(self, fields: dict[str, Any]) -> None:
+        report: Report = fields["report"]
+        self._count(report)
+        if report.outcome == "refused":
+            for problem in report.problems:
+                log.error("refused: %s%s", problem, f"\n{problem.trace}" if problem.trace else "")
+            if report.generation:
+                log.warning("generation %d goes on serving", report.generation)
+        elif report.outcome == "committed":
+            log.info("%s", report.sentence)
+
+    def _count(self, report: Report) -> None:
+        cause = {"start": "config"}.get(report.cause, report.cause)
+        self._ledger.add("reloads_total", reason=cause, outcome=_OUTCOMES[report.outcome])
+        if report.outcome not in ("committed", "refused"):
+            return
+        committed = report.outcome == "committed"
+        self._ledger.set("reload_in_progress", 0)
+        self._ledger.set("last_reload_timestamp_seconds", report.at)
+        self._ledger.set("last_reload_success", float(committed))
+        self._ledger.set("generation", report.generation)
+        self._ledger.observe("reload_duration_seconds", report.seconds, reason=cause)
+        if cause == "config":
+            outcome = "applied" if committed else "rejected"
+            self._ledger.add("config_applies_total", outcome=outcome)
+        if committed:
+            self._ledger.set("config_last_applied_timestamp_seconds", report.at)
+        elif report.problems and report.problems[0].stage == "settings":
+            self._ledger.add("config_validation_failures_total", kind="schema")
+
+    def _absent(self, fields: dict[str, Any]) -> None:
+        log.error("%s", fields["reason"])
