@@ -1,0 +1,247 @@
+"""The client of an Apollo-compatible config server, for one app id and cluster.
+
+It pulls releases and asks what changed. When to do either, and what to make of it, is decided by
+its user (`skep.agent.config_sync`). Every failure is an ApolloError whose text names the server.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import TypeVar
+from urllib.parse import quote
+
+from skep.base.errors import UsageError
+from skep.base.telemetry import Telemetry
+from skep.config import answer
+from skep.config.notifications import Notifications, query, shards
+from skep.config.origin import Origin, Timeouts
+from skep.config.snapshot import Release, Snapshot, canonical
+from skep.config.trouble import ApolloError, Declined, Missing
+
+T = TypeVar("T")
+
+# Servers and proxies take 8 KiB of request head at least; the rest of the head has room in it.
+_LONGEST_QUERY = 7_000
+# A query shorter than this is declined for another reason than its length.
+_SURELY_SHORT = 1_000
+_AT_ONCE = 8
+_TIMEOUTS = Timeouts()
+
+log = logging.getLogger(__name__)
+
+
+class Apollo:
+    """One app id, cluster and list of namespaces on one server.
+
+    `url` is shown without user and password. Nothing is opened before the first request; after
+    `close` it may be used again. Raises UsageError if URL or namespaces make no sense.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        app_id: str,
+        cluster: str,
+        namespaces: Sequence[str],
+        *,
+        timeouts: Timeouts = _TIMEOUTS,
+        telemetry: Telemetry | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._origin = Origin(url, timeouts)
+        self.url = self._origin.url
+        self.app_id = app_id
+        self.cluster = cluster
+        self.namespaces = _distinct(namespaces)
+        self._timeouts = timeouts
+        self._telemetry = telemetry or Telemetry()
+        self._clock = clock
+        self._known: dict[str, Release] = {}
+        self._notifications = Notifications(self.namespaces)
+        self._longest_query = _LONGEST_QUERY
+        self._proved = False
+        self._hinted = False
+
+    @property
+    def unannounced(self) -> bool:
+        """Whether a pull has shown a new release of which no poll has told."""
+        return self._notifications.unaccounted
+
+    async def pull(self, full: bool = False) -> Snapshot:
+        """Return the present releases of all namespaces.
+
+        A namespace that did not change is not sent again, unless `full`. Raises ApolloError if any
+        namespace cannot be had; the next pull then compares with what this one compared with.
+        """
+        known = {} if full else self._known
+        gate = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(namespace: str) -> Release:
+            async with gate:
+                return await self._timed(namespace, known.get(namespace))
+
+        names, releases = list(self.namespaces), []
+        if not self._proved:
+            # One request feels the way: a server in trouble is not asked for everything at once.
+            releases.append(await one(names.pop(0)))
+        self._proved = False
+        releases += await _together([one(name) for name in names])
+        self._proved = True
+        self._notifications.pulled(r.namespace for r in releases if self._is_new(r))
+        self._known = {release.namespace: release for release in releases}
+        return Snapshot(tuple(releases), fetched_at=self._clock())
+
+    async def changes(self) -> dict[str, int]:
+        """Wait until the server says that something is newer than what was confirmed.
+
+        Returns notification ids by namespace, to be given to `confirm` after a pull; none at the
+        end of the server's hold. Raises ApolloError.
+        """
+        news = self._notifications.news(await self._poll_all())
+        for namespace in news:
+            self._telemetry.point("config.notification", namespace=namespace)
+        return news
+
+    def confirm(self, news: Mapping[str, int]) -> bool:
+        """After a pull, be done with what `changes` returned; say whether it told of a release.
+
+        What no pull has shown is asked for again, a few times, before it is believed.
+        """
+        return self._notifications.confirm(news)
+
+    def forget(self) -> None:
+        """Ask the next time as if nothing had ever been confirmed: it may be another server."""
+        self._notifications.forget()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._origin.close()
+
+    def _is_new(self, release: Release) -> bool:
+        known = self._known.get(release.namespace)
+        return known is None or known.release_key != release.release_key
+
+    async def _timed(self, namespace: str, known: Release | None) -> Release:
+        """Fetch a release and tell how it went."""
+        start = time.perf_counter()
+
+        def tell(outcome: str, reason: str = "") -> None:
+            seconds = time.perf_counter() - start
+            self._telemetry.point(
+                "config.pull",
+                namespace=namespace,
+                outcome=outcome,
+                reason=reason,
+                seconds=seconds,
+            )
+
+        try:
+            release = await self._fetch(namespace, known)
+        except ApolloError as error:
+            tell("error", error.reason)
+            raise
+        tell("changed" if self._is_new(release) else "unchanged")
+        return release
+
+    async def _fetch(self, namespace: str, known: Release | None) -> Release:
+        what = f"app {self.app_id}, namespace {namespace}"
+        path = "/".join(quote(part, safe="") for part in (self.app_id, self.cluster, namespace))
+        params = {"releaseKey": known.release_key} if known else {}
+        got = await self._origin.get(f"/configs/{path}", params, self._timeouts.answer)
+        if got.status == 304 and known is not None:
+            return known
+        if got.status == 404:
+            raise Missing(
+                f"The config server {self.url} has no release of namespace {namespace} for app "
+                f"{self.app_id} in cluster {self.cluster}: publish one, or correct the names.",
+                404,
+            )
+        self._origin.check(got, what)
+        try:
+            key, configurations = answer.release(got.body, known)
+        except answer.NeedsFull as error:
+            if known is None:
+                raise self._origin.not_apollo(what, str(error)) from error
+            return await self._fetch(namespace, None)
+        except answer.Unconfigured as error:
+            raise self._origin.empty(what, str(error)) from error
+        except answer.Malformed as error:
+            raise self._origin.not_apollo(what, str(error)) from error
+        return Release(self.app_id, self.cluster, namespace, key, configurations)
+
+    async def _poll_all(self) -> list[tuple[str, int]]:
+        """Poll for all namespaces, in as many requests as their names need; the first answers."""
+        while True:
+            parts = shards(self._notifications.ids, self._longest_query)
+            try:
+                return await _first([self._poll(part) for part in parts])
+            except Declined:
+                longest = max(len(quote(query(part))) for part in parts)
+                if longest < _SURELY_SHORT or all(len(part) == 1 for part in parts):
+                    self._longest_query = _LONGEST_QUERY
+                    raise
+                self._longest_query = longest // 2
+
+    async def _poll(self, ids: Mapping[str, int]) -> list[tuple[str, int]]:
+        what = f"app {self.app_id}, the poll for changes"
+        params = {"appId": self.app_id, "cluster": self.cluster, "notifications": query(ids)}
+        got = await self._origin.get("/notifications/v2", params, self._timeouts.hold)
+        if got.status == 304:
+            return []
+        if got.status in (502, 504) and got.seconds >= self._timeouts.proxy:
+            self._hint(got.status, got.seconds)
+            return []
+        self._origin.check(got, what)
+        try:
+            return answer.notifications(got.body)
+        except answer.Malformed as error:
+            raise self._origin.not_apollo(what, str(error)) from error
+
+    def _hint(self, status: int, seconds: float) -> None:
+        if not self._hinted:
+            log.warning(
+                "a proxy in front of %s ends polls after %.0f s (HTTP %d): give it a longer "
+                "timeout, or the server a shorter hold",
+                self.url,
+                seconds,
+                status,
+            )
+        self._hinted = True
+
+
+def _distinct(namespaces: Sequence[str]) -> tuple[str, ...]:
+    names = [canonical(namespace) for namespace in namespaces]
+    if not names or not all(names):
+        raise UsageError("The list of namespaces is empty, or a name in it is: give at least one.")
+    seen: set[str] = set()
+    for name in names:
+        if name.casefold() in seen:
+            raise UsageError(f"The namespace {name} is given twice; Apollo ignores case.")
+        seen.add(name.casefold())
+    return tuple(names)
+
+
+async def _together(coroutines: Sequence[Coroutine[None, None, T]]) -> list[T]:
+    """Return all results; if one fails, end the others first."""
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        await _end(tasks)
+
+
+async def _first(coroutines: Sequence[Coroutine[None, None, list[T]]]) -> list[T]:
+    """Return what is there as soon as one has returned or failed, and end the others."""
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        return [item for task in done for item in task.result()]
+    finally:
+        await _end(tasks)
+
+
+async def _end(tasks: Sequence[asyncio.Future[T]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,130 @@
+"""Snapshots on disk: the last known good one, and candidates on their way to the supervisor.
+
+    <config_dir>/applied.json              what the last committed generation runs with
+    <config_dir>/candidates/<digest>.json  pulled, staged, not in force
+
+Each file says whose it is and carries a checksum. What is damaged, cut off, somebody else's or of a
+later version is ignored with a warning, never trusted in part. Its time is not judged: a machine
+that boots without a clock must still be able to start from it.
+"""
+
+import json
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from skep.base.errors import ConfigError
+from skep.config import atomic
+from skep.config.snapshot import Snapshot, canonical
+
+_FORMAT = 1
+
+log = logging.getLogger(__name__)
+
+
+class Archive:
+    """The snapshots of one app id, cluster and list of namespaces in one directory."""
+
+    def __init__(
+        self, directory: Path, app_id: str, cluster: str, namespaces: Sequence[str]
+    ) -> None:
+        self.directory = directory
+        self._applied = directory / "applied.json"
+        self._candidates = directory / "candidates"
+        self._whose = [app_id, cluster, [canonical(namespace) for namespace in namespaces]]
+        self._warned = False
+
+    def stage(self, snapshot: Snapshot) -> Path:
+        """Keep a snapshot as a candidate; return where. Raises ConfigError if that is impossible.
+
+        A candidate need not survive a power cut: it would be pulled again.
+        """
+        path = self._candidates / f"{snapshot.digest}.json"
+        try:
+            self._candidates.mkdir(mode=0o700, parents=True, exist_ok=True)
+            atomic.write(path, self._encoded(snapshot), durable=False)
+        except OSError as error:
+            raise ConfigError(
+                f"The new config cannot be kept in {self._candidates} ({error.strerror})."
+            ) from error
+        return path
+
+    def load(self, path: Path) -> Snapshot | None:
+        """Return the snapshot in a file, None if there is none that can be trusted."""
+        try:
+            return self._decoded(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ConfigError) as error:
+            log.warning("%s is ignored: %s", path, error)
+            return None
+
+    def commit(self, snapshot: Snapshot) -> bool:
+        """Keep a snapshot as the last known good one; say whether that worked.
+
+        A full or read-only disk is no reason to stop: it is warned of once, and until it is mended
+        the platform cannot start without the config server.
+        """
+        try:
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            atomic.write(self._applied, self._encoded(snapshot))
+        except OSError as error:
+            if not self._warned:
+                log.warning(
+                    "the config cannot be kept in %s (%s): without the config server the platform "
+                    "would not start again",
+                    self._applied,
+                    error.strerror,
+                )
+            self._warned = True
+            return False
+        self._warned = False
+        return True
+
+    def applied(self) -> Snapshot | None:
+        """Return the last known good snapshot, None if there is none that can be trusted."""
+        return self.load(self._applied)
+
+    def prune(self, keep: int = 8) -> None:
+        """Forget all but the newest candidates, and what a killed process left half written."""
+        atomic.sweep(self._candidates)
+        with suppress(OSError):
+            found = [(path.stat().st_mtime_ns, path) for path in self._candidates.glob("*.json")]
+            for _, path in sorted(found, reverse=True)[keep:]:
+                path.unlink(missing_ok=True)
+
+    def _encoded(self, snapshot: Snapshot) -> bytes:
+        app_id, cluster, namespaces = self._whose
+        body = {
+            "format": _FORMAT,
+            "app_id": app_id,
+            "cluster": cluster,
+            "namespaces": namespaces,
+            "snapshot": snapshot.to_json(),
+        }
+        return json.dumps({**body, "checksum": _checksum(body)}, indent=1).encode()
+
+    def _decoded(self, data: bytes) -> Snapshot:
+        try:
+            document = json.loads(data)
+        except (ValueError, RecursionError):
+            raise ConfigError("it is damaged or cut off.") from None
+        if not isinstance(document, dict):
+            raise ConfigError("it is damaged.")
+        if document.get("format") != _FORMAT:
+            raise ConfigError("it was written by another version of the platform.")
+        if document.pop("checksum", None) != _checksum(document):
+            raise ConfigError("its checksum is wrong.")
+        if [document.get(name) for name in ("app_id", "cluster", "namespaces")] != self._whose:
+            raise ConfigError("it belongs to another app id, cluster or list of namespaces.")
+        snapshot = Snapshot.from_json(document.get("snapshot"))
+        if list(snapshot.release_keys()) != self._whose[2]:
+            raise ConfigError("it does not hold the namespaces it says it holds.")
+        return snapshot
+
+
+def _checksum(document: dict[str, Any]) -> str:
+    return blake2b(json.dumps(document, sort_keys=True).encode(), digest_size=16).hexdigest()

@@ -1,0 +1,67 @@
+"""Which layer of the environment wins.
+
+From the strongest: the process environment as it was when the platform started, `.env.local`, the
+remote config (the managed block of `.env`), the hand-written lines of `.env`. Defaults are weaker
+than all of these and live in the Settings classes.
+
+Nothing is interpolated here. Remote values are literals: what was published is what a worker sees,
+`${…}` included. Only the lines a person wrote (`.env`, `.env.local`) have had their `${NAME}`
+replaced by `dotenv.hand_written`, from earlier lines of the same file and the process environment,
+as python-dotenv does everywhere else.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from skep.config.trouble import Unusable
+
+Layer = Literal["environment", ".env.local", "remote", ".env"]
+
+# Whoever sets one of these runs code of his choice in every process of ours: the loader's and the
+# interpreter's own switches, what glibc strips from setuid programs for the same reason, and what
+# shells read before their first command.
+_DENIED = re.compile(
+    r"(?:PYTHON.*|LD_.*|DYLD_.*|PATH|ENV|BASH_ENV|SHELLOPTS|BASHOPTS|PS4|IFS"
+    r"|GCONV_PATH|GLIBC_TUNABLES|LOCPATH|OPENSSL_CONF|OPENSSL_MODULES|OPENSSL_ENGINES)\Z"
+)
+
+
+def check_remote(names: Iterable[str]) -> None:
+    """Raise Unusable, naming the key, if the remote config sets what it must not."""
+    for name in names:
+        if _DENIED.match(name):
+            raise Unusable(
+                f"The remote config sets {name}, which decides what code a process runs: set it "
+                "in the process environment or in .env.local.",
+                "denied",
+            )
+
+
+@dataclass(frozen=True)
+class Layers:
+    """The layers of the environment, each already parsed."""
+
+    base: Mapping[str, str] = field(repr=False)
+    local: Mapping[str, str] = field(repr=False)
+    remote: Mapping[str, str] = field(repr=False)
+    hand_written: Mapping[str, str] = field(repr=False)
+
+    def resolve(self) -> dict[str, str]:
+        """Return the environment a worker gets.
+
+        Raises Unusable if the remote layer sets a key it must not.
+        """
+        check_remote(self.remote)
+        return {**self.hand_written, **self.remote, **self.local, **self.base}
+
+    def explain(self, key: str) -> list[tuple[Layer, str]]:
+        """Return every layer that sets the key with its value there, the winner first."""
+        order: list[tuple[Layer, Mapping[str, str]]] = [
+            ("environment", self.base),
+            (".env.local", self.local),
+            ("remote", self.remote),
+            (".env", self.hand_written),
+        ]
+        return [(layer, values[key]) for layer, values in order if key in values]

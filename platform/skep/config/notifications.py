@@ -1,0 +1,96 @@
+"""Notification ids: what the server told us about each namespace, and what of it we acted on.
+
+Pure. An id says "something after N changed" and never what. So it is advanced only when a pull has
+shown the change, or has shown several times that there is none for us; until then the server
+repeats itself at every poll, and nothing is lost to a node that lags behind or to a failing pull.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from urllib.parse import quote
+
+from skep.config.snapshot import canonical
+
+# The id of a namespace of which nothing was ever seen: the server answers at once.
+UNSEEN = -1
+# A 304 after a notification is what a lagging node answers, and also what a gray release for
+# others, or a republished one, looks like. So often it is asked again before it is believed.
+_DOUBTS = 3
+
+
+class Notifications:
+    """The notification ids of one client's namespaces."""
+
+    def __init__(self, namespaces: Iterable[str]) -> None:
+        self._ids = dict.fromkeys(namespaces, UNSEEN)
+        self._spelling = {name.casefold(): name for name in self._ids}
+        self._doubts = dict.fromkeys(self._ids, 0)
+        # Namespaces whose new release a pull has shown and no notification accounted for yet.
+        self._unaccounted: set[str] = set()
+
+    @property
+    def ids(self) -> dict[str, int]:
+        """The id to send for each namespace."""
+        return dict(self._ids)
+
+    @property
+    def unaccounted(self) -> bool:
+        """Whether a pull has shown a new release of which no notification told."""
+        return bool(self._unaccounted)
+
+    def news(self, told: Iterable[tuple[str, int]]) -> dict[str, int]:
+        """Return what of the server's answer is news, by our own names of the namespaces.
+
+        The server may spell a name otherwise, repeat it, or name what we did not ask for. An id
+        lower than ours is news too: its database was restored, or it is another server.
+        """
+        found: dict[str, int] = {}
+        for name, number in told:
+            ours = self._spelling.get(canonical(name).casefold())
+            if ours is not None:
+                found[ours] = max(number, found.get(ours, number))
+        return {name: number for name, number in found.items() if number != self._ids[name]}
+
+    def pulled(self, changed: Iterable[str]) -> None:
+        """Take note that a pull has shown new releases of these namespaces."""
+        self._unaccounted.update(changed)
+
+    def confirm(self, news: Mapping[str, int]) -> bool:
+        """After a pull, settle what the server had told; say whether it told of a new release."""
+        fruitful = False
+        for name, number in news.items():
+            self._doubts[name] += 1
+            seen = name in self._unaccounted
+            if seen or self._ids[name] == UNSEEN or self._doubts[name] >= _DOUBTS:
+                self._ids[name] = number
+                self._doubts[name] = 0
+            self._unaccounted.discard(name)
+            fruitful = fruitful or seen
+        return fruitful
+
+    def forget(self) -> None:
+        """Trust no id any more: the next poll asks as if for the first time."""
+        for name in self._ids:
+            self._ids[name] = UNSEEN
+            self._doubts[name] = 0
+        self._unaccounted.clear()
+
+
+def query(ids: Mapping[str, int]) -> str:
+    """Return the ids as the parameter `notifications` of a poll."""
+    entries = [{"namespaceName": name, "notificationId": ids[name]} for name in ids]
+    return json.dumps(entries, separators=(",", ":"))
+
+
+def shards(ids: Mapping[str, int], longest: int) -> list[dict[str, int]]:
+    """Split the ids so that each part's query is no longer than `longest` bytes in a URL.
+
+    A single namespace is never split, however long its name.
+    """
+    parts: list[dict[str, int]] = []
+    for name, number in ids.items():
+        if parts and len(quote(query({**parts[-1], name: number}))) <= longest:
+            parts[-1][name] = number
+        else:
+            parts.append({name: number})
+    return parts

@@ -1,0 +1,780 @@
+"""How the client bears a server that misbehaves; the numbers are those of the fault catalogue."""
+
+import asyncio
+import gzip
+import json
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import pytest
+
+from skep.base.errors import ConfigError, UsageError
+from skep.base.telemetry import Telemetry
+from skep.config.apollo import Apollo
+from skep.config.origin import Timeouts
+from skep.config.snapshot import Snapshot
+from skep.config.trouble import (
+    ApolloError,
+    Broken,
+    Declined,
+    EmptyAnswer,
+    Forbidden,
+    Missing,
+    NotApollo,
+    TooSlow,
+    Unreachable,
+)
+from tests.faulty import (
+    Behaviour,
+    FaultyServer,
+    TinyApollo,
+    answer,
+    close,
+    cut,
+    hang,
+    late,
+    raw,
+    released,
+    reset,
+    told,
+    trickle,
+)
+from tests.support import wait_until, wait_until_async
+
+T = TypeVar("T")
+QUICK = Timeouts(connect=0.5, answer=0.3, hold=0.6, proxy=0.2)
+GOOD = {"releaseKey": "K1", "configurations": {"a": "1"}}
+PACKED = gzip.compress(json.dumps(GOOD).encode())
+
+
+@pytest.fixture
+def server() -> Iterator[FaultyServer]:
+    with FaultyServer() as running:
+        yield running
+
+
+@pytest.fixture
+def apollo_server() -> Iterator[TinyApollo]:
+    with TinyApollo() as running:
+        yield running
+
+
+def use(
+    server: FaultyServer | str,
+    act: Callable[[Apollo], Awaitable[T]],
+    *namespaces: str,
+    timeouts: Timeouts = Timeouts(),  # noqa: B008
+    telemetry: Telemetry | None = None,
+) -> T:
+    """Run `act` with a client of the server."""
+
+    async def main() -> T:
+        apollo = Apollo(
+            server if isinstance(server, str) else server.url,
+            "orders",
+            "blue",
+            namespaces or ("application",),
+            timeouts=timeouts,
+            telemetry=telemetry,
+        )
+        try:
+            return await act(apollo)
+        finally:
+            await apollo.close()
+
+    return asyncio.run(main())
+
+
+async def pull(apollo: Apollo) -> Snapshot:
+    return await apollo.pull()
+
+
+async def pull_twice(apollo: Apollo) -> tuple[Snapshot, Snapshot]:
+    return await apollo.pull(), await apollo.pull()
+
+
+async def poll(apollo: Apollo) -> dict[str, int]:
+    return await apollo.changes()
+
+
+def failure(
+    server: FaultyServer | str, act: Callable[[Apollo], Awaitable[object]] = pull, **more: Any
+) -> ApolloError:
+    """Return how it fails; every failure is one line and names the server."""
+    with pytest.raises(ApolloError) as caught:
+        use(server, act, **more)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert (server if isinstance(server, str) else server.url).rpartition("@")[2] in text
+    return caught.value
+
+
+# What is asked
+
+
+def test_a_pull_asks_for_each_namespace_and_gives_them_in_order(server: FaultyServer) -> None:
+    server.script("/configs/orders/blue/b", late(0.05, released("KB", b="2")))
+    server.script("/configs/orders/blue/a", released("KA", a="1"))
+    server.script("/configs/orders/blue/c", released("KC", c="3"))
+    snapshot = use(server, pull, "b", "a.properties", "c")
+    assert snapshot.release_keys() == {"b": "KB", "a": "KA", "c": "KC"}
+    assert list(snapshot.release_keys()) == ["b", "a", "c"]
+    assert snapshot.values() == {"a": "1", "b": "2", "c": "3"}
+
+
+def test_a_second_pull_sends_the_release_keys_and_a_full_one_does_not(
+    server: FaultyServer,
+) -> None:
+    server.script("/configs/", released("K5+K3", a="1"), answer(304), released("K6", a="2"))
+
+    async def act(apollo: Apollo) -> list[str]:
+        pulls = [await apollo.pull(), await apollo.pull(), await apollo.pull(full=True)]
+        return [one.values()["a"] for one in pulls]
+
+    assert use(server, act) == ["1", "1", "2"]
+    targets = [request.target for request in server.requests]
+    assert targets[1] == "/configs/orders/blue/application?releaseKey=K5%2BK3"
+    assert targets[0] == targets[2] == "/configs/orders/blue/application"
+
+
+def test_names_are_escaped_and_a_path_in_front_is_kept(server: FaultyServer) -> None:
+    server.script("/", released("K1"))
+    use(server.url + "/apollo/", pull, "a b/ü+c")
+    assert server.requests[0].target == "/apollo/configs/orders/blue/a%20b%2F%C3%BC%2Bc"
+
+
+def test_a_poll_asks_for_all_namespaces_and_sends_what_was_confirmed(
+    server: FaultyServer,
+) -> None:
+    server.script("/notifications/v2", told(a=7))
+
+    async def act(apollo: Apollo) -> None:
+        news = await apollo.changes()
+        apollo.confirm(news)
+        await apollo.changes()
+
+    use(server, act, "a", "b")
+    first, second = server.requests
+    assert first.query["appId"] == "orders"
+    assert first.query["cluster"] == "blue"
+    assert first.ids == {"a": -1, "b": -1}
+    assert second.ids == {"a": 7, "b": -1}
+
+
+def test_what_was_polled_but_not_confirmed_is_told_again(server: FaultyServer) -> None:
+    server.script("/notifications/v2", told(application=7))
+
+    async def act(apollo: Apollo) -> list[dict[str, int]]:
+        return [await apollo.changes(), await apollo.changes()]
+
+    assert use(server, act) == [{"application": 7}] * 2
+
+
+def test_credentials_in_the_url_are_used_and_never_shown(server: FaultyServer) -> None:
+    server.script("/configs/", answer(401))
+    url = server.url.replace("://", "://op%40corp:s3:cr%3At@")
+    assert Apollo(url, "orders", "blue", ["a"]).url == server.url
+    text = str(failure(url))
+    assert server.requests[0].headers["authorization"] == "Basic b3BAY29ycDpzMzpjcjp0"
+    assert "cr:t" not in text
+    assert "cr%3At" not in text
+    assert "corp" not in text
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "localhost:8080",
+        "ftp://u:s3cret@h",
+        "http://",
+        "http://u:s3cret@h:99999",
+        "http://h/?a=1",
+    ],
+)
+def test_a_url_that_makes_no_sense_is_refused_and_not_shown(url: str) -> None:
+    with pytest.raises(UsageError, match="makes no sense") as caught:
+        Apollo(url, "orders", "blue", ["a"])
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("namespaces", [[], ["a", ""], ["a", "A"], ["a", "a.properties"]])
+def test_namespaces_that_make_no_sense_are_refused(namespaces: list[str]) -> None:
+    with pytest.raises(UsageError, match="namespace"):
+        Apollo("http://h", "orders", "blue", namespaces)
+
+
+def test_each_pull_is_told_with_its_outcome(server: FaultyServer) -> None:
+    server.script("/configs/", released("K1"), answer(304), answer(503))
+    telemetry = Telemetry()
+    points: list[dict[str, Any]] = []
+    telemetry.subscribe("config.pull", points.append)
+
+    async def act(apollo: Apollo) -> None:
+        await apollo.pull()
+        await apollo.pull()
+        with pytest.raises(Broken):
+            await apollo.pull()
+
+    use(server, act, telemetry=telemetry)
+    assert [(p["namespace"], p["outcome"], p["reason"]) for p in points] == [
+        ("application", "changed", ""),
+        ("application", "unchanged", ""),
+        ("application", "error", "http_5xx"),
+    ]
+    assert all(p["seconds"] > 0 for p in points)
+
+
+def test_each_notification_is_told(server: FaultyServer) -> None:
+    server.script("/notifications/v2", told(a=1, stranger=2))
+    telemetry = Telemetry()
+    points: list[dict[str, Any]] = []
+    telemetry.subscribe("config.notification", points.append)
+    use(server, poll, "a", "b", telemetry=telemetry)
+    assert points == [{"namespace": "a"}]
+
+
+def test_a_server_in_trouble_is_not_asked_for_everything_at_once(server: FaultyServer) -> None:
+    server.script("/configs/", answer(401))
+    assert failure(server, namespaces_pull(20)).reason == "auth"
+    assert len(server.requests) == 1
+
+
+def namespaces_pull(n: int) -> Callable[[Apollo], Awaitable[Snapshot]]:
+    async def act(apollo: Apollo) -> Snapshot:
+        many = [f"n{i}" for i in range(n)]
+        other = Apollo(apollo.url, "orders", "blue", many)
+        try:
+            return await other.pull()
+        finally:
+            await other.close()
+
+    return act
+
+
+def test_one_namespace_that_fails_fails_the_pull_and_changes_nothing(
+    server: FaultyServer,
+) -> None:
+    # Given a snapshot of two namespaces
+    server.script("/configs/orders/blue/a", released("A1", a="1"), released("A2", a="2"))
+    server.script("/configs/orders/blue/b", released("B1"), answer(500), released("B1"))
+
+    async def act(apollo: Apollo) -> None:
+        await apollo.pull()
+        # When one of them fails
+        with pytest.raises(Broken):
+            await apollo.pull()
+        # Then the next pull asks for both as if the failed one had not been
+        await apollo.pull()
+
+    use(server, act, "a", "b")
+    assert [r.query.get("releaseKey") for r in server.asked("/configs/orders/blue/a")] == [
+        None,
+        "A1",
+        "A1",
+    ]
+
+
+# The network
+
+
+def test_f03_nobody_listens() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        error = failure(url)
+    assert isinstance(error, Unreachable)
+    assert error.reason == "connect"
+    assert "Connection refused" in str(error)
+
+
+def test_f03_a_name_that_does_not_exist() -> None:
+    assert isinstance(failure("http://nowhere.invalid"), Unreachable)
+
+
+@pytest.mark.parametrize("behaviour", [reset(), reset(b"HTTP/1.1 200 OK\r\nContent-Le"), close])
+def test_f03_the_connection_breaks_before_an_answer(
+    server: FaultyServer, behaviour: Behaviour
+) -> None:
+    server.script("/configs/", behaviour)
+    assert failure(server).reason == "connect"
+
+
+def test_f03_the_connection_breaks_in_the_middle_of_an_answer(server: FaultyServer) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{"
+    server.script("/configs/", late(0.0, reset(head)))
+    assert failure(server).reason in ("connect", "decode")
+
+
+def test_f04_a_server_that_never_answers(server: FaultyServer) -> None:
+    server.script("/configs/", hang)
+    error = failure(server, timeouts=QUICK)
+    assert isinstance(error, TooSlow)
+    assert error.reason == "timeout"
+    assert "within 0.3 s" in str(error)
+
+
+def test_f04_a_poll_that_is_never_answered(server: FaultyServer) -> None:
+    server.script("/notifications/v2", hang)
+    assert "within 0.6 s" in str(failure(server, poll, timeouts=QUICK))
+
+
+def test_f05_an_answer_that_drips_is_given_up_as_a_whole(server: FaultyServer) -> None:
+    server.script("/configs/", trickle(json.dumps(GOOD)))
+    assert failure(server, timeouts=QUICK).reason == "timeout"
+
+
+def test_f05_the_answer_to_a_poll_may_not_drip_for_as_long_as_a_poll_may_be_held(
+    server: FaultyServer,
+) -> None:
+    server.script("/notifications/v2", trickle("[]"))
+    patient = Timeouts(answer=0.2, hold=3600.0)
+    assert failure(server, poll, timeouts=patient).reason == "timeout"
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+def test_f06_the_server_fails(server: FaultyServer, status: int) -> None:
+    server.script("/configs/", released("K1", a="1"), answer(status, "<html>oops"), answer(304))
+
+    async def act(apollo: Apollo) -> Snapshot:
+        await apollo.pull()
+        with pytest.raises(Broken, match=f"HTTP {status}") as caught:
+            await apollo.pull()
+        assert caught.value.reason == "http_5xx"
+        return await apollo.pull()
+
+    assert use(server, act).values() == {"a": "1"}
+
+
+def test_f07_the_poll_fails(server: FaultyServer) -> None:
+    server.script("/notifications/v2", answer(500))
+    assert failure(server, poll).reason == "http_5xx"
+
+
+@pytest.mark.parametrize("status", [502, 504])
+def test_f08_a_proxy_that_ends_a_held_poll_says_that_nothing_changed(
+    server: FaultyServer, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.script("/notifications/v2", late(0.25, answer(status)))
+
+    async def act(apollo: Apollo) -> list[dict[str, int]]:
+        return [await apollo.changes(), await apollo.changes()]
+
+    assert use(server, act, timeouts=Timeouts(proxy=0.2)) == [{}, {}]
+    assert caplog.text.count("a proxy in front of") == 1
+
+
+def test_f08_the_same_status_at_once_is_a_failure(server: FaultyServer) -> None:
+    server.script("/notifications/v2", answer(504))
+    assert failure(server, poll, timeouts=Timeouts(proxy=25.0)).reason == "http_5xx"
+
+
+# Answers
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        answer(body='{"releaseKey": "K2", "configurations": {"a"'),
+        cut(json.dumps(GOOD)),
+        cut('{"releaseKey": "K2"'),
+        answer(body=""),
+        answer(body="\x00"),
+        answer(body=PACKED[:-20], headers={"Content-Encoding": "gzip"}),
+        answer(body=b"no gzip at all", headers={"Content-Encoding": "gzip"}),
+        raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", close=True),
+    ],
+    ids=["json", "whole but short", "part", "empty", "nul", "half gzip", "no gzip", "chunks"],
+)
+def test_f09_a_damaged_answer_is_a_failure(server: FaultyServer, behaviour: Behaviour) -> None:
+    server.script("/configs/", behaviour)
+    error = failure(server)
+    assert isinstance(error, NotApollo)
+    assert error.reason == "decode"
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        answer(body="<html>Please log in", headers={"Content-Type": "text/html"}),
+        answer(body=GOOD, headers={"Content-Type": "text/html; charset=utf-8"}),
+        answer(204),
+        answer(302, headers={"Location": "http://u:s3cret@login/"}),
+        answer(201, GOOD),
+    ],
+)
+def test_f10_an_answer_of_somebody_else_is_called_that(
+    server: FaultyServer, behaviour: Behaviour
+) -> None:
+    server.script("/", behaviour)
+    for act in (pull, poll):
+        error = failure(server, act)
+        assert "gave no Apollo answer" in str(error)
+        assert "s3cret" not in str(error)
+        assert error.reason == "decode"
+
+
+def test_f10_what_is_not_even_http_is_a_failure(server: FaultyServer) -> None:
+    server.script("/", raw(b"SSH-2.0-OpenSSH_9.2\r\n", close=True))
+    assert isinstance(failure(server), ApolloError)
+
+
+@pytest.mark.parametrize("configurations", [None, [], "a=1", {"a": 1}, {"a": True}, {"a": {}}])
+def test_f11_wrong_types_refuse_the_whole_answer(
+    server: FaultyServer, configurations: object
+) -> None:
+    server.script("/configs/", answer(body={"releaseKey": "K1", "configurations": configurations}))
+    assert failure(server).reason == "decode"
+
+
+def test_f11_a_null_is_an_absent_key(server: FaultyServer) -> None:
+    body = {"releaseKey": "K1", "configurations": {"a": None, "b": "2"}}
+    server.script("/configs/", answer(body=body))
+    assert use(server, pull).values() == {"b": "2"}
+
+
+@pytest.mark.parametrize("body", [{}, {"releaseKey": "K2"}])
+def test_f12_an_answer_without_configurations_is_not_an_empty_config(
+    server: FaultyServer, body: object
+) -> None:
+    server.script("/configs/", released("K1", a="1"), answer(body=body), answer(304))
+
+    async def act(apollo: Apollo) -> Snapshot:
+        await apollo.pull()
+        with pytest.raises(EmptyAnswer) as caught:
+            await apollo.pull()
+        assert caught.value.reason == "empty"
+        return await apollo.pull()
+
+    assert use(server, act).values() == {"a": "1"}
+
+
+def incremental(kind: str = "MODIFIED", sync: str = "IncrementalSync") -> Behaviour:
+    change = {"key": "a", "newValue": "2", "configurationChangeType": kind}
+    return answer(
+        body={"releaseKey": "K2", "configSyncType": sync, "configurationChanges": [change]}
+    )
+
+
+def test_f13_an_incremental_answer_is_applied_to_what_we_have(server: FaultyServer) -> None:
+    server.script("/configs/", released("K1", a="1", b="1"), incremental())
+    _, second = use(server, pull_twice)
+    assert second.values() == {"a": "2", "b": "1"}
+    assert second.release_keys() == {"application": "K2"}
+
+
+@pytest.mark.parametrize(
+    "odd", [incremental("RENAMED"), incremental(sync="QuantumSync")], ids=["f13", "f14"]
+)
+def test_f13_f14_what_cannot_be_applied_is_asked_for_in_full(
+    server: FaultyServer, odd: Behaviour
+) -> None:
+    server.script("/configs/", released("K1", a="1"), odd, released("K2", a="3"))
+    _, second = use(server, pull_twice)
+    assert second.values() == {"a": "3"}
+    assert [r.query.get("releaseKey") for r in server.requests] == [None, "K1", None]
+
+
+def test_f13_an_incremental_answer_to_who_has_nothing_is_a_failure(server: FaultyServer) -> None:
+    server.script("/configs/", incremental())
+    assert failure(server).reason == "decode"
+    assert len(server.requests) == 1
+
+
+def test_f14_a_type_that_stays_unknown_is_a_failure_that_changes_nothing(
+    server: FaultyServer,
+) -> None:
+    odd = incremental(sync="QuantumSync")
+    server.script("/configs/", released("K1", a="1"), odd, odd, answer(304))
+
+    async def act(apollo: Apollo) -> Snapshot:
+        await apollo.pull()
+        with pytest.raises(NotApollo, match="QuantumSync"):
+            await apollo.pull()
+        return await apollo.pull()
+
+    assert use(server, act).values() == {"a": "1"}
+
+
+def test_f15_not_modified_for_who_has_nothing_is_a_failure(server: FaultyServer) -> None:
+    server.script("/configs/", answer(304))
+    error = failure(server)
+    assert "HTTP 304" in str(error)
+    assert error.reason == "decode"
+
+
+def test_f16_an_id_whose_release_never_comes_is_believed_after_a_few_pulls(
+    server: FaultyServer,
+) -> None:
+    # Given a node that notifies, while another answers the pulls with what was before
+    server.script("/configs/", released("K1"), answer(304))
+    server.script("/notifications/v2", told(application=1), told(application=2))
+
+    async def act(apollo: Apollo) -> None:
+        await apollo.pull()
+        apollo.confirm(await apollo.changes())
+        # When it is asked again and again
+        for _ in range(4):
+            news = await apollo.changes()
+            await apollo.pull()
+            assert apollo.confirm(news) is False
+
+    use(server, act)
+    # Then the id is not advanced before the third pull that shows nothing
+    sent = [request.ids["application"] for request in server.asked("/notifications")]
+    assert sent == [-1, 1, 1, 1, 2]
+
+
+def test_f19_an_id_that_goes_backwards_is_adopted(server: FaultyServer) -> None:
+    server.script("/notifications/v2", told(application=500), told(application=3), answer(304))
+    server.script("/configs/", released("K1"), released("K0"))
+
+    async def act(apollo: Apollo) -> None:
+        await apollo.pull()
+        apollo.confirm(await apollo.changes())
+        news = await apollo.changes()
+        await apollo.pull()
+        assert apollo.confirm(news) is True
+        await apollo.changes()
+
+    use(server, act)
+    sent = [request.ids["application"] for request in server.asked("/notifications")]
+    assert sent == [-1, 500, 3]
+
+
+def test_f20_names_we_do_not_know_other_spellings_and_repetitions(server: FaultyServer) -> None:
+    entries = [("APPLICATION", 3), ("application.properties", 5), ("stranger", 9)]
+    body = [{"namespaceName": n, "notificationId": i} for n, i in entries]
+    server.script("/notifications/v2", answer(body=body))
+    assert use(server, poll) == {"application": 5}
+
+
+def test_f20_an_empty_list_is_no_change(server: FaultyServer) -> None:
+    server.script("/notifications/v2", answer(body=[]))
+    assert use(server, poll) == {}
+
+
+def test_f20_malformed_notifications_are_a_failure(server: FaultyServer) -> None:
+    server.script("/notifications/v2", answer(body={"namespaceName": "application"}))
+    assert failure(server, poll).reason == "decode"
+
+
+def test_f23_a_rollback_brings_back_the_older_release(server: FaultyServer) -> None:
+    old, new = released("K1", a="1"), released("K2", a="2", b="2")
+    server.script("/configs/", old, new, old)
+
+    async def act(apollo: Apollo) -> list[dict[str, str]]:
+        return [(await apollo.pull()).values() for _ in range(3)]
+
+    assert use(server, act) == [{"a": "1"}, {"a": "2", "b": "2"}, {"a": "1"}]
+
+
+def test_f26_whoever_is_refused_is_told_so(server: FaultyServer) -> None:
+    for status in (401, 403):
+        server.script("/", answer(status))
+        error = failure(server)
+        assert isinstance(error, Forbidden)
+        assert error.reason == "auth"
+        assert failure(server, poll).reason == "auth"
+
+
+def test_a_namespace_without_a_release_is_named_with_its_whole_address(
+    server: FaultyServer,
+) -> None:
+    server.script("/configs/", answer(404, "whatever"))
+    error = failure(server)
+    assert isinstance(error, Missing)
+    assert error.reason == "missing"
+    for name in ("application", "orders", "blue", "publish one"):
+        assert name in str(error)
+
+
+@pytest.mark.parametrize("status", [400, 414, 431])
+def test_f30_a_poll_that_is_too_long_is_split_until_it_is_not(
+    server: FaultyServer, status: int
+) -> None:
+    # Given a proxy that takes no request line longer than 2000 bytes
+    names = [f"department.team.namespace-{n}" for n in range(60)]
+
+    async def strict(request: Any, writer: asyncio.StreamWriter) -> None:
+        if len(request.target) > 2_000:
+            return await answer(status)(request, writer)
+        if names[59] in request.ids:
+            while {n for r in server.requests if len(r.target) <= 2_000 for n in r.ids} != set(
+                names
+            ):
+                await asyncio.sleep(0.01)
+            return await told(**{names[59]: 8})(request, writer)
+        await hang(request, writer)
+
+    server.script("/notifications/v2", strict)
+
+    async def act(apollo: Apollo) -> dict[str, int]:
+        await apollo.changes()
+        server.requests.clear()
+        return await apollo.changes()
+
+    # When / Then all are asked for in shorter ones, the next time at once
+    assert use(server, act, *names) == {names[59]: 8}
+    assert max(len(request.target) for request in server.requests) <= 2_000
+
+
+def test_f30_polls_are_split_before_they_reach_what_every_server_takes(
+    server: FaultyServer,
+) -> None:
+    names = [f"department.team.namespace-{n}" for n in range(150)]
+    server.script("/notifications/v2", hang)
+
+    async def act(apollo: Apollo) -> None:
+        polling = asyncio.ensure_future(apollo.changes())
+        await wait_until_async(lambda: {n for r in server.requests for n in r.ids} == set(names))
+        polling.cancel()
+        await asyncio.gather(polling, return_exceptions=True)
+
+    use(server, act, *names)
+    assert len(server.requests) > 1
+    assert max(len(request.target) for request in server.requests) < 8_000
+
+
+def test_f30_a_short_poll_that_is_declined_is_not_sent_again(server: FaultyServer) -> None:
+    server.script("/notifications/v2", answer(400))
+    error = failure(server, poll)
+    assert isinstance(error, Declined)
+    assert error.reason == "http_4xx"
+    assert len(server.requests) == 1
+
+
+def test_f36_what_is_published_between_the_pull_and_the_first_poll_is_told(
+    apollo_server: TinyApollo,
+) -> None:
+    apollo_server.publish(a="1")
+
+    async def act(apollo: Apollo) -> tuple[dict[str, int], Snapshot]:
+        await apollo.pull()
+        apollo_server.publish(a="2")
+        return await apollo.changes(), await apollo.pull()
+
+    news, snapshot = use(apollo_server, act)
+    assert list(news) == ["application"]
+    assert snapshot.values() == {"a": "2"}
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        answer(body=PACKED, headers={"Content-Encoding": "gzip"}),
+        raw(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+            + b"".join(b"1\r\n%c\r\n" % byte for byte in json.dumps(GOOD).encode())
+            + b"0\r\n\r\n"
+        ),
+        answer(body=GOOD, version="1.0"),
+        raw(b"HTTP/1.0 200 OK\r\n\r\n" + json.dumps(GOOD).encode(), close=True),
+    ],
+    ids=["gzip", "chunked", "http/1.0", "http/1.0 without length or type"],
+)
+def test_f43_what_proxies_do_to_a_good_answer_is_understood(
+    server: FaultyServer, behaviour: Behaviour
+) -> None:
+    server.script("/configs/", behaviour)
+    assert use(server, pull).values() == {"a": "1"}
+
+
+@pytest.mark.parametrize("behaviour", [close, reset()])
+def test_f43_a_pooled_connection_that_was_closed_costs_one_more_try(
+    server: FaultyServer, behaviour: Behaviour
+) -> None:
+    server.script("/configs/", released("K1", a="1"), behaviour, answer(304))
+    _, second = use(server, pull_twice)
+    assert second.values() == {"a": "1"}
+    assert len(server.requests) == 3
+
+
+def test_f43_a_server_that_always_closes_is_not_tried_for_ever(server: FaultyServer) -> None:
+    server.script("/configs/", close)
+    failure(server)
+    assert len(server.requests) == 2
+
+
+def test_f44_bytes_that_are_no_utf_8_are_a_failure(server: FaultyServer) -> None:
+    server.script("/configs/", answer(body=b'{"releaseKey":"K","configurations":{"a":"\xff"}}'))
+    assert failure(server).reason == "decode"
+
+
+def test_f44_a_byte_order_mark_is_tolerated(server: FaultyServer) -> None:
+    server.script("/configs/", answer(body=b"\xef\xbb\xbf" + json.dumps(GOOD).encode()))
+    assert use(server, pull).values() == {"a": "1"}
+
+
+@pytest.mark.parametrize("value", ["\0", "\ud800", "x" * 10_000_000], ids=["nul", "half", "10 MB"])
+def test_f44_a_value_no_process_can_have_is_pulled_and_refused_by_name(
+    server: FaultyServer, value: str
+) -> None:
+    server.script(
+        "/configs/", answer(body={"releaseKey": "K", "configurations": {"big.one": value}})
+    )
+    snapshot = use(server, pull)
+    with pytest.raises(ConfigError, match=r"'big.one' of namespace application"):
+        snapshot.values()
+
+
+def test_f44_an_answer_that_unfolds_without_end_is_given_up(server: FaultyServer) -> None:
+    bomb = gzip.compress(b" " * (40 * 1024 * 1024), compresslevel=1)
+    server.script("/configs/", answer(body=bomb, headers={"Content-Encoding": "gzip"}))
+    assert "is over" in str(failure(server))
+
+
+def test_f48_a_server_may_hold_for_as_short_as_it_likes(server: FaultyServer) -> None:
+    server.script("/notifications/v2", answer(304))
+    assert use(server, poll) == {}
+
+
+def test_f48_a_poll_may_be_held_longer_than_any_answer_may_take(server: FaultyServer) -> None:
+    server.script("/notifications/v2", late(0.5, told(application=7)))
+    assert use(server, poll, timeouts=Timeouts(answer=0.2)) == {"application": 7}
+    assert Timeouts().hold >= 90 + 30
+
+
+def test_f49_a_cancelled_poll_leaves_no_connection_and_no_task(apollo_server: TinyApollo) -> None:
+    async def act(apollo: Apollo) -> None:
+        polling = asyncio.ensure_future(apollo.changes())
+        while not apollo_server.requests:
+            await asyncio.sleep(0)
+        polling.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await polling
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    use(apollo_server, act)
+    wait_until(lambda: not apollo_server.connections)
+
+
+def test_a_closed_client_may_be_used_again(server: FaultyServer) -> None:
+    server.script("/configs/", released("K1", a="1"), answer(304))
+
+    async def act(apollo: Apollo) -> Snapshot:
+        await apollo.pull()
+        await apollo.close()
+        return await apollo.pull()
+
+    assert use(server, act).values() == {"a": "1"}
+
+
+def test_a_proxy_from_the_environment_is_not_asked_about_this_machine(
+    server: FaultyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.script("/configs/", released("K1", a="1"))
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    assert use(server, pull).values() == {"a": "1"}
+    assert quote("/configs/") in server.requests[0].target
+
+
+def test_a_proxy_from_the_environment_is_used_for_other_machines(
+    server: FaultyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.script("http://config.invalid/", released("K1", a="1"))
+    server.script("/", released("K1", a="1"))
+    monkeypatch.setenv("HTTP_PROXY", server.url)
+    assert use("http://config.invalid", pull).values() == {"a": "1"}
