@@ -46,7 +46,7 @@ def render_openmetrics(families: Iterable[Family]) -> str:
     """Render OpenMetrics 1.0.0.
 
     There a metric is named without `_total` or `_info`. Where that name is another metric's already
-    (`tasks_dead`, a gauge, beside `tasks_dead_total`), it keeps the long one and has no type: a
+    (a plugin's gauge `orders` beside `orders_total`), it keeps the long one and has no type: a
     query sees no difference, and a strict reader no clash.
     """
     lines: list[str] = []

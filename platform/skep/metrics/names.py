@@ -195,7 +195,7 @@ _TASKS = (
              outcome=("success", "failure", "timeout", "cancelled", "rejected")),
     _gauge("tasks_queued", "worker", "Deliveries ready to run.", "max", queue=OPEN),
     _gauge("tasks_scheduled", "worker", "Deliveries that wait for their time.", "max", queue=OPEN),
-    _gauge("tasks_dead", "worker", "Dead letters.", "max", queue=OPEN),
+    _gauge("task_dead_letters", "worker", "Dead letters.", "max", queue=OPEN),
     _gauge("task_oldest_queued_timestamp_seconds", "worker",
            "Unix time at which the oldest ready delivery was put, 0 if none is ready.", "max",
            queue=OPEN),

@@ -43,7 +43,7 @@ RULES = (
     Rule("task.running", "tasks_running", "inc", "by"),
     Rule("queue.measured", "tasks_queued", "set", "ready"),
     Rule("queue.measured", "tasks_scheduled", "set", "scheduled"),
-    Rule("queue.measured", "tasks_dead", "set", "dead"),
+    Rule("queue.measured", "task_dead_letters", "set", "dead"),
     Rule("queue.measured", "task_oldest_queued_timestamp_seconds", "set", "oldest"),
     Rule("event.published", "events_published_total"),
     Rule("event.delivered", "event_deliveries_total"),

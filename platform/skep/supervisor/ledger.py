@@ -58,10 +58,12 @@ class _Family:
     distributions: dict[Labels, _Distribution] = field(default_factory=dict)
     gauges: dict[Labels, dict[str, float]] = field(default_factory=dict)
 
-    def __len__(self) -> int:
+    def size(self) -> int:
+        """How many sets of labels there are."""
         return len(self.counters) + len(self.distributions) + len(self.gauges)
 
-    def __contains__(self, labels: Labels) -> bool:
+    def has(self, labels: Labels) -> bool:
+        """Whether there is a series with these labels."""
         return labels in self.counters or labels in self.distributions or labels in self.gauges
 
     def start(self, labels: Labels, bounds: tuple[float, ...]) -> None:
@@ -205,7 +207,7 @@ class Ledger:
                 "series": [[dict(la), value] for la, value in _merged(family, rank)],
             }
             for family in self._families.values()
-            if len(family)
+            if family.size()
         ]
 
     def _admit(self, held: _Worker, row: SeriesRow) -> None:
@@ -219,7 +221,7 @@ class Ledger:
             self._refuse(row.family.name, reason)
             return
         family = family or self._open(row.family)
-        if row.labels not in family and len(family) >= self._max_series:
+        if not family.has(row.labels) and family.size() >= self._max_series:
             self._refuse(family.name, "limit")
             return
         family.start(row.labels, row.bounds)
@@ -290,7 +292,7 @@ def _exposed(family: FamilyRow | _Family) -> list[str]:
 
 def _lines(family: _Family) -> int:
     each = len(family.bounds) + 3 if family.type == "histogram" else 1
-    return len(family) * each
+    return family.size() * each
 
 
 def _merged(family: _Family, rank: Mapping[str, int]) -> Iterator[tuple[Labels, Any]]:
