@@ -81,8 +81,11 @@ def test_what_is_left_is_the_least_of_machine_and_cgroup() -> None:
 
 def test_a_process_can_be_measured_until_it_is_gone() -> None:
     boot = read_boot_time()
-    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    with child:
+    code = "print('up', flush=True); input()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code], **pipes) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"up\n"
         use = read_process(child.pid, boot)
         assert use is not None
         assert use.threads == 1
