@@ -78,8 +78,10 @@ class CronString:
     ) -> datetime | None:
         """Return the first moment after the given one, in this cron's zone."""
         start = (previous_fire_time or now).astimezone(self.zone)
-        # In the repeated hour the parser answers with the first pass, which may be over.
-        return next((moment for moment in CronSim(self.text, start) if moment > start), None)
+        # In the repeated hour the parser answers with the first pass, which may be over. Compared
+        # as Unix time, because datetimes of one zone compare by what the clock on the wall shows.
+        floor = start.timestamp()
+        return next((m for m in CronSim(self.text, start) if m.timestamp() > floor), None)
 
     def __str__(self) -> str:
         return f"cron {self.text} {self.zone}"

@@ -81,9 +81,8 @@ def test_what_is_left_is_the_least_of_machine_and_cgroup() -> None:
 
 def test_a_process_can_be_measured_until_it_is_gone() -> None:
     boot = read_boot_time()
-    code = "print('up', flush=True); input()"
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", code], **pipes) as child:
+    argv, pipe = [sys.executable, "-c", "print('up', flush=True); input()"], subprocess.PIPE
+    with subprocess.Popen(argv, stdin=pipe, stdout=pipe) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == b"up\n"
         use = read_process(child.pid, boot)
