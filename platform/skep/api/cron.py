@@ -1,5 +1,307 @@
-"""Crons: what runs by the clock."""
+"""Crons: what runs by the clock.
+
+    @cron(every="500ms")                                  @cron("*/5 * * * *", tz="Asia/Shanghai")
+    async def sweep(tick): ...                            def report(tick): ...
+
+    class Beat(CronJob):
+        every = "1s"
+
+        async def run(self, tick): ...
+
+Each generation has one process for all crons; an `async def` runs in its event loop, a `def` in a
+thread of its own.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from typing import Any, ClassVar, Literal, Protocol, get_args
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim, CronSimError
+
+from skep.base.errors import PluginError
+
+Overlap = Literal["skip", "queue", "allow"]
+Misfire = Literal["skip", "once"]
+Duration = str | float
+
+SHORTEST = 0.005
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)\s*")
+
+
+@dataclass(frozen=True)
+class Tick:
+    """What a handler is given.
+
+    `scheduled_at` is when the run was due (aware; in the cron's time zone), `n` counts its runs
+    from 1 and goes on through rollouts, `missed` is how many due moments since the last run went by
+    without one. `epoch` grows with every new holder of the cluster's timer; 0 while there is none.
+    """
+
+    scheduled_at: datetime
+    n: int
+    missed: int = 0
+    epoch: int = 0
+
+
+class Trigger(Protocol):
+    """What tells the next due moment; every trigger of APScheduler 3 is one."""
+
+    def get_next_fire_time(
+        self, previous_fire_time: datetime | None, now: datetime
+    ) -> datetime | None:
+        """Return the first moment after `previous_fire_time`, or, if it never fired, not before
+        `now`; None if there is none any more. All are aware."""
+
+
+@dataclass(frozen=True)
+class CronString:
+    """A trigger made of five fields as in Debian's cron, or six with the seconds first.
+
+    Sunday is 0 and 7. If both days are given, either will do. What falls into the hour that a zone
+    skips in spring runs when the hour is over, what falls into the one it repeats runs once.
+    """
+
+    text: str
+    zone: tzinfo
+
+    def get_next_fire_time(
+        self, previous_fire_time: datetime | None, now: datetime
+    ) -> datetime | None:
+        """Return the first moment after the given one, in this cron's zone."""
+        start = (previous_fire_time or now).astimezone(self.zone)
+        # In the repeated hour the parser answers with the first pass, which may be over. Compared
+        # as Unix time, because datetimes of one zone compare by what the clock on the wall shows.
+        floor = start.timestamp()
+        return next((m for m in CronSim(self.text, start) if m.timestamp() > floor), None)
+
+    def __str__(self) -> str:
+        return f"cron {self.text} {self.zone}"
+
+
+@dataclass(frozen=True)
+class Terms:
+    """When a cron is due and what holds for its runs, checked. Either `every` or `trigger` is set.
+
+    All durations are seconds.
+    """
+
+    every: float | None
+    trigger: Trigger | None
+    overlap: Overlap
+    misfire: Misfire
+    grace: float
+    immediate: bool
+    timeout: float | None
+
+    def __str__(self) -> str:
+        return f"every {self.every} s" if self.every is not None else str(self.trigger)
 
 
 class CronJob:
-    """Something that runs by the clock."""
+    """Something that runs by the clock. Subclass it and say when, in one of three ways.
+
+    `every`: a duration ("250ms", "10s", "5m", "1h", or seconds as a number), 5 ms or more; the runs
+    keep step with the start, whatever the wall clock does. `cron`: a cron string, in the time zone
+    `tz` (UTC unless given, so that every machine means the same). `trigger`: an APScheduler
+    trigger.
+
+    `overlap` is what happens when it is due while it still runs: `skip` it, let it wait in a
+    `queue` (where the newest replaces an older one), or `allow` both. What is due later than
+    `grace` ago (a minute; for `every` its duration, but at least a second) has misfired: it is
+    skipped, or made up for `once`. Moments missed together make one run. `immediate` runs it at the
+    start too. `timeout` cancels an `async def`; a `def` cannot be stopped and is only reported.
+    """
+
+    every: ClassVar[Duration | None] = None
+    cron: ClassVar[str | None] = None
+    tz: ClassVar[str | None] = None
+    trigger: ClassVar[Trigger | None] = None
+    overlap: ClassVar[Overlap] = "skip"
+    misfire: ClassVar[Misfire] = "skip"
+    grace: ClassVar[Duration | None] = None
+    immediate: ClassVar[bool] = False
+    timeout: ClassVar[Duration | None] = None
+    name: str | None = None
+
+    terms: Terms
+    stopped: bool = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Check what the class says. A class that says no time is a base for others."""
+        super().__init_subclass__(**kwargs)
+        if (cls.every, cls.cron, cls.trigger) == (None, None, None):
+            return
+        given = {option: getattr(cls, option) for option in _OPTIONS}
+        cls.terms = _checked(cls.name or cls.__name__, cls.__module__, "", 0, given)
+
+    def run(self, tick: Tick) -> Any:
+        """Do the work; `def` or `async def`."""
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """Let it not be due again until the next rollout or restart."""
+        self.stopped = True
+
+    @property
+    def handler(self) -> Callable[[Tick], Any]:
+        """What is to be called."""
+        return self.run
+
+
+class FunctionCron(CronJob):
+    """A function that runs by the clock; it can still be called as one."""
+
+    def __init__(self, function: Callable[[Tick], Any], name: str | None, terms: Terms) -> None:
+        self.name = name or function.__name__
+        self.terms = terms
+        self._function = function
+        functools.update_wrapper(self, function)
+
+    def __call__(self, tick: Tick) -> Any:
+        """Call the function."""
+        return self._function(tick)
+
+    @property
+    def handler(self) -> Callable[[Tick], Any]:
+        """The function."""
+        return self._function
+
+
+_OPTIONS = (
+    *("every", "cron", "tz", "trigger"),
+    *("overlap", "misfire", "grace", "immediate", "timeout"),
+)
+
+
+def cron(
+    text: str | None = None,
+    /,
+    *,
+    every: Duration | None = None,
+    trigger: Trigger | None = None,
+    tz: str | None = None,
+    overlap: Overlap = "skip",
+    misfire: Misfire = "skip",
+    grace: Duration | None = None,
+    immediate: bool = False,
+    timeout: Duration | None = None,
+    name: str | None = None,
+) -> Callable[[Callable[[Tick], Any]], FunctionCron]:
+    """Let a function run by the clock; CronJob tells what the options mean.
+
+    Raises PluginError where the function is decorated if one of them cannot be meant.
+    """
+    values = (every, text, tz, trigger, overlap, misfire, grace, immediate, timeout)
+    given = dict(zip(_OPTIONS, values, strict=True))
+
+    def decorate(function: Callable[[Tick], Any]) -> FunctionCron:
+        code = getattr(function, "__code__", None)
+        file, line = (code.co_filename, code.co_firstlineno) if code else ("", 0)
+        terms = _checked(name or function.__name__, function.__module__, file, line, given)
+        return FunctionCron(function, name, terms)
+
+    return decorate
+
+
+def named(plugin: str, crons: Sequence[CronJob | type[CronJob]]) -> dict[str, CronJob]:
+    """Return what a plugin declares, by full name (`orders.sweep`).
+
+    Raises PluginError if two have the same name, or one says no time.
+    """
+    found: dict[str, CronJob] = {}
+    for declared in crons:
+        job = declared() if isinstance(declared, type) else declared
+        name = f"{plugin}.{job.name or type(job).__name__}"
+        if not hasattr(job, "terms"):
+            raise PluginError(
+                plugin, f"The cron {name} says no time: give it every, cron or trigger."
+            )
+        if name in found:
+            raise PluginError(plugin, f"The plugin {plugin} has two crons with the name {name}.")
+        found[name] = job
+    return found
+
+
+def seconds(duration: Duration) -> float:
+    """Read a duration. Raises ValueError with a sentence if it is none."""
+    if isinstance(duration, str):
+        match = _DURATION.fullmatch(duration)
+        value = float(match[1]) * _UNITS[match[2]] if match else math.nan
+    else:
+        value = float(duration)
+    if not 0 < value < math.inf:
+        raise ValueError(f'"{duration}" is no duration; "250ms", "10s", "5m", "1h" or 0.25 are.')
+    return value
+
+
+def _checked(name: str, module: str, file: str, line: int, given: Mapping[str, Any]) -> Terms:
+    """Return the terms that the options mean, or say whose option cannot be meant."""
+    try:
+        return _terms(**given)
+    except ValueError as error:
+        plugin = module.removeprefix("plugins.").partition(".")[0]
+        raise PluginError(plugin, f"The cron {name} cannot run: {error}", file, line) from error
+
+
+def _terms(
+    *,
+    every: Duration | None,
+    cron: str | None,
+    tz: str | None,
+    trigger: Trigger | None,
+    overlap: Overlap,
+    misfire: Misfire,
+    grace: Duration | None,
+    immediate: bool,
+    timeout: Duration | None,
+) -> Terms:
+    if sum(option is not None for option in (every, cron, trigger)) != 1:
+        raise ValueError("it needs one of every, a cron string and trigger.")
+    if tz is not None and cron is None:
+        raise ValueError("tz goes with a cron string only.")
+    for option, value, choices in (("overlap", overlap, Overlap), ("misfire", misfire, Misfire)):
+        if value not in get_args(choices):
+            raise ValueError(f'{option} is "{value}", not one of {", ".join(get_args(choices))}.')
+    interval = None if every is None else _interval(every)
+    default_grace = 60.0 if interval is None else max(1.0, interval)
+    return Terms(
+        every=interval,
+        trigger=trigger if cron is None else _cron_string(cron, tz),
+        overlap=overlap,
+        misfire=misfire,
+        grace=default_grace if grace is None else seconds(grace),
+        immediate=immediate,
+        timeout=None if timeout is None else seconds(timeout),
+    )
+
+
+def _interval(every: Duration) -> float:
+    interval = seconds(every)
+    if interval < SHORTEST:
+        raise ValueError(f'"{every}" is shorter than 5 ms, which no event loop keeps up with.')
+    return interval
+
+
+def _cron_string(text: str, tz: str | None) -> CronString:
+    try:
+        zone = UTC if tz is None else ZoneInfo(tz)
+    # A name that is a folder of the zone database raises an OSError.
+    except (KeyError, OSError, ValueError) as error:
+        raise ValueError(f'"{tz}" is no time zone that this machine knows.') from error
+    try:
+        trigger = CronString(text, zone)
+        comes = trigger.get_next_fire_time(None, datetime(2000, 1, 1, tzinfo=UTC))
+    except CronSimError as error:
+        raise ValueError(f'"{text}" is no cron string ({error}).') from error
+    if comes is None:
+        raise ValueError(f'"{text}" never comes.')
+    return trigger

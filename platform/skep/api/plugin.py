@@ -34,6 +34,6 @@ class Plugin:
     tasks: Sequence[type[Task]] = ()
     events: Sequence[type[Event]] = ()
     listeners: Sequence[type[Listener[Event]]] = ()
-    crons: Sequence[CronJob] = ()
+    crons: Sequence[CronJob | type[CronJob]] = ()
     settings: Sequence[type[Settings]] = ()
     lifespan: Callable[[], AbstractAsyncContextManager[None]] | None = None

@@ -1,0 +1,134 @@
+"""The text that Prometheus reads, made of what `Ledger.families()` returns.
+
+Two formats: the text format 0.0.4 and OpenMetrics 1.0.0, which a Prometheus server asks for first.
+Both are in a fixed order, and both spell the bounds of buckets alike, so that a server that changes
+its mind about the format finds the same series.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+Family = Mapping[str, Any]
+Renderer = Callable[[Iterable[Family]], str]
+
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+_TEXT_TYPES = {"info": "gauge", "stateset": "gauge", "unknown": "untyped"}
+_SUFFIXES = {"counter": "_total", "info": "_info"}
+_LABEL_ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", '"': '\\"'})
+_HELP_ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n"})
+
+
+def negotiate(accept: str) -> tuple[str, Renderer]:
+    """Return the content type to answer this Accept header with, and what renders it."""
+    offers = dict(_offers(accept))
+    openmetrics, text = offers.get("openmetrics", 0.0), offers.get("text", 0.0)
+    if openmetrics > 0 and openmetrics >= text:
+        return OPENMETRICS, render_openmetrics
+    return TEXT, render_text
+
+
+def render_text(families: Iterable[Family]) -> str:
+    """Render the text format 0.0.4."""
+    lines: list[str] = []
+    for family in _sorted(families):
+        name, kind = family["name"], family["type"]
+        lines.append(f"# HELP {name} {family['help'].translate(_HELP_ESCAPES)}")
+        lines.append(f"# TYPE {name} {_TEXT_TYPES.get(kind, kind)}")
+        lines.extend(_samples(family))
+    return "".join(line + "\n" for line in lines)
+
+
+def render_openmetrics(families: Iterable[Family]) -> str:
+    """Render OpenMetrics 1.0.0.
+
+    There a metric is named without `_total` or `_info`. Where that name is another metric's already
+    (a plugin's gauge `orders` beside `orders_total`), it keeps the long one and has no type: a
+    query sees no difference, and a strict reader no clash.
+    """
+    lines: list[str] = []
+    families = _sorted(families)
+    taken = {family["name"] for family in families}
+    for family in families:
+        name, kind = family["name"], family["type"]
+        if suffix := _SUFFIXES.get(kind):
+            short = name.removesuffix(suffix)
+            name, kind = (name, "unknown") if short in taken else (short, kind)
+            taken.add(name)
+        lines.append(f"# HELP {name} {family['help'].translate(_LABEL_ESCAPES)}")
+        lines.append(f"# TYPE {name} {kind}")
+        lines.extend(_samples(family))
+    return "".join(line + "\n" for line in [*lines, "# EOF"])
+
+
+def _offers(accept: str) -> Iterator[tuple[str, float]]:
+    """What the header accepts of our two formats, and how gladly (RFC 9110, 12.5.1)."""
+    for item in accept.split(","):
+        media, *parameters = (part.strip().lower() for part in item.split(";"))
+        given = dict(p.split("=", 1) for p in parameters if "=" in p)
+        try:
+            quality = float(given.get("q", "1"))
+        except ValueError:
+            continue
+        if media == "application/openmetrics-text" and given.get("version", "1.0.0") == "1.0.0":
+            yield "openmetrics", quality
+        elif media == "text/plain" and given.get("version", "0.0.4") == "0.0.4":
+            yield "text", quality
+
+
+def _sorted(families: Iterable[Family]) -> list[Family]:
+    return sorted(families, key=lambda family: family["name"])
+
+
+def _samples(family: Family) -> Iterator[str]:
+    name = family["name"]
+    for labels, value in sorted(family["series"], key=lambda pair: sorted(pair[0].items())):
+        own = _labels(labels)
+        if family["type"] == "histogram":
+            yield from _histogram(name, own, family["bounds"], *value)
+        elif family["type"] == "summary":
+            total, (count,) = value
+            yield _line(f"{name}_count", own, count)
+            yield _line(f"{name}_sum", own, total)
+        else:
+            yield _line(name, own, value)
+
+
+def _histogram(
+    name: str, labels: list[str], bounds: list[float], total: float, counts: list[float]
+) -> Iterator[str]:
+    cumulative = list(itertools.accumulate(counts))
+    for bound, count in zip([*bounds, math.inf], cumulative, strict=True):
+        yield _line(f"{name}_bucket", [*labels, f'le="{_bound(bound)}"'], count)
+    # A sum that can fall is no counter, and OpenMetrics forbids it together with its count.
+    if not bounds or bounds[0] >= 0:
+        yield _line(f"{name}_count", labels, cumulative[-1])
+        yield _line(f"{name}_sum", labels, total)
+
+
+def _labels(labels: Mapping[str, str]) -> list[str]:
+    return [f'{name}="{value.translate(_LABEL_ESCAPES)}"' for name, value in sorted(labels.items())]
+
+
+def _line(name: str, labels: list[str], value: float | str) -> str:
+    held = f"{{{','.join(labels)}}}" if labels else ""
+    return f"{name}{held} {value if isinstance(value, str) else _number(value)}"
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
+
+
+def _bound(bound: float) -> str:
+    """The canonical spelling of a number in OpenMetrics: `0.5`, `1.0`, `1e+06`, `+Inf`."""
+    if bound == math.inf:
+        return "+Inf"
+    digits = repr(float(bound))
+    whole, dot, rest = digits.partition(".")
+    if not dot or len(whole) <= 6 or "e" in rest or bound < 0:
+        return digits
+    mantissa = f"{whole[0]}.{whole[1:]}{rest}".rstrip("0").rstrip(".")
+    return f"{mantissa}e+{len(whole) - 1:02d}"

@@ -1,0 +1,87 @@
+"""The platform's own instruments in one worker, made of the catalogue."""
+
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from skep.metrics.names import CATALOGUE, MAX_SERIES, OPEN, OTHER, Metric
+
+Instrument = Counter | Gauge | Histogram
+
+
+class Children(dict[tuple[str, ...], Any]):
+    """The children of one instrument by their label values, in the catalogue's order.
+
+    Looking one up makes it. Beyond MAX_SERIES the labels that are OPEN read `__other__`.
+    """
+
+    def __init__(self, metric: Metric, instrument: Instrument) -> None:
+        super().__init__()
+        self.metric = metric
+        self._instrument = instrument
+
+    def __missing__(self, key: tuple[str, ...]) -> Any:
+        """Make the child, or find the one that stands for all that are too many."""
+        if len(self) >= MAX_SERIES and (folded := self._folded(key)) != key:
+            return self[folded]
+        child = self[key] = self._instrument.labels(*key) if key else self._instrument
+        return child
+
+    def _folded(self, key: tuple[str, ...]) -> tuple[str, ...]:
+        values = zip(self.metric.own_labels, key, strict=True)
+        return tuple(OTHER if self.metric.labels[name] == OPEN else value for name, value in values)
+
+
+class Instruments:
+    """What a worker of this pool measures, in a registry of its own.
+
+    The registry must not be the library's default one: an exception in a collector of a plugin
+    would hide the platform's metrics. Make it after the fork.
+    """
+
+    def __init__(self, registry: CollectorRegistry, pool: str) -> None:
+        kind = pool.partition(".")[0]
+        self.pool = pool
+        self._children = {
+            metric.name: Children(metric, _make(metric, registry))
+            for metric in CATALOGUE
+            if metric.source in (kind, "worker")
+        }
+        self.expect()
+
+    def __contains__(self, name: str) -> bool:
+        """Whether this kind of worker produces the metric."""
+        return name in self._children
+
+    def children(self, name: str) -> Children:
+        """Return the children of a metric. Raises KeyError if this worker does not produce it."""
+        return self._children[name]
+
+    def child(self, name: str, **labels: str) -> Any:
+        """Return the instrument with these labels; `pool` need not be given."""
+        children = self._children[name]
+        given = {"pool": self.pool, **labels}
+        return children[tuple(given[label] for label in children.metric.own_labels)]
+
+    def expect(self, **given: str) -> None:
+        """Show at zero what can be foreseen once these labels are known (`cron="pulse.beat"`).
+
+        Counters and histograms only: of a gauge nothing was measured yet.
+        """
+        for children in self._children.values():
+            if given.keys() <= children.metric.labels.keys():
+                for values in children.metric.zeros(given):
+                    children[values]
+
+
+def _make(metric: Metric, registry: CollectorRegistry) -> Instrument:
+    if metric.type == "histogram":
+        return Histogram(
+            metric.exposed,
+            metric.help,
+            metric.own_labels,
+            registry=registry,
+            buckets=metric.buckets,
+        )
+    kind = Counter if metric.type == "counter" else Gauge
+    return kind(metric.exposed, metric.help, metric.own_labels, registry=registry)

@@ -1,0 +1,294 @@
+"""The catalogue: every metric of the platform, one row each.
+
+Workers make their instruments from it, the supervisor's ledger merges by it, the reference page and
+the dashboards' tests are generated from it. It loads nothing but the standard library, because the
+supervisor imports it. To add a metric, add a row, and a rule in `skep.metrics.subscriber` if a
+telemetry point feeds it.
+
+Two label names are fixed: `pool` names a kind of worker (`web`, `task`, `process.ticker`), `worker`
+names a slot (`web.0`) and never a process, so that series do not multiply with restarts. No label
+is called `job` or `instance`: Prometheus gives these two to the target it scrapes.
+"""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Type = Literal["counter", "gauge", "histogram"]
+Merge = Literal["sum", "max", "min", "latest", "per_worker"]
+Source = Literal["supervisor", "worker", "agent", "web", "task", "cron"]
+
+PREFIX = "platform_"
+OTHER = "__other__"
+MAX_SERIES = 2000
+
+# The buckets that OpenTelemetry advises for `http.server.request.duration`.
+FAST = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+SLOW = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
+LAG = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+REMOTE = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+
+Values = tuple[str, ...] | None
+OPEN: Values = ()
+FEW: Values = None
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE", "OTHER")
+_STARTS = ("boot", "reload", "crash", "max_requests", "max_memory", "max_age", "scale", "hung")
+_EXITS = ("clean", "signal", "oom", "exitcode", "timeout_kill", "boot_failure")
+_RELOADS = ("config", "code", "signal", "api", "cli", "max_memory")
+_PULL_ERRORS = ("connect", "timeout", "http_4xx", "http_5xx", "auth", "decode", "empty")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One row of the catalogue.
+
+    `name` is without the prefix. `labels` maps each label to the values it can have, to FEW where
+    they are not known beforehand but never many, to OPEN where a mistake could make them many: when
+    a worker has too many series of one metric, its OPEN labels become `__other__`.
+
+    `merge` tells how one gauge of several workers becomes one value: `latest` is the value set
+    last, which stays when its worker is gone (for the time of something that happened);
+    `per_worker` keeps them apart by the label `worker`, which the ledger adds. `source` is the kind
+    of process that produces it, `worker` meaning any.
+    """
+
+    name: str
+    type: Type
+    help: str
+    source: Source
+    labels: Mapping[str, Values] = field(default_factory=dict)
+    buckets: tuple[float, ...] = ()
+    merge: Merge = "sum"
+    prefix: str = PREFIX
+
+    @property
+    def exposed(self) -> str:
+        """The name on `/metrics`."""
+        return self.prefix + self.name
+
+    @property
+    def own_labels(self) -> tuple[str, ...]:
+        """The labels that the producer gives."""
+        return tuple(n for n in self.labels if not (self.merge == "per_worker" and n == "worker"))
+
+    def zeros(self, given: Mapping[str, str]) -> list[tuple[str, ...]]:
+        """Return the label values that can be foreseen once the `given` labels are known.
+
+        A counter born at 1 is invisible to `increase()`, so what can happen is shown at 0 first. A
+        gauge has no such zero: nothing was measured yet.
+        """
+        if self.type == "gauge":
+            return []
+        choices = [(given[n],) if n in given else self.labels[n] or () for n in self.own_labels]
+        return list(itertools.product(*choices))
+
+
+def _counter(name: str, source: Source, text: str, /, **labels: Values) -> Metric:
+    return Metric(name, "counter", text, source, labels)
+
+
+def _gauge(
+    name: str, source: Source, text: str, merge: Merge = "sum", /, **labels: Values
+) -> Metric:
+    return Metric(name, "gauge", text, source, labels, merge=merge)
+
+
+def _histogram(
+    name: str, source: Source, text: str, buckets: tuple[float, ...], /, **labels: Values
+) -> Metric:
+    return Metric(name, "histogram", text, source, labels, buckets)
+
+
+def _process(name: str, kind: Type, text: str) -> Metric:
+    """A standard name of Prometheus client libraries, for the supervisor's own process."""
+    return Metric(name, kind, text, "supervisor", prefix="")
+
+
+# A table: the formatter would give each argument a line of its own.
+# fmt: off
+_SUPERVISOR = (
+    _gauge("build_info", "supervisor", "1; the labels say what runs here.",
+           version=OPEN, python=OPEN, implementation=OPEN),
+    _gauge("supervisor_start_time_seconds", "supervisor", "Unix time of the supervisor's start."),
+    _gauge("supervisor_state", "supervisor", "1 for the supervisor's present state, 0 for others.",
+           state=("starting", "running", "reloading", "draining", "stopping")),
+    _gauge("supervisor_up_workers_ratio", "supervisor", "Ready workers per wanted worker.",
+           pool=FEW),
+    _gauge("supervisor_loop_lag_seconds", "supervisor",
+           "How late the supervisor's event loop ran its last timer."),
+    _gauge("supervisor_restart_required", "supervisor",
+           "1 if a setting changed that only a restart of the supervisor applies."),
+    _gauge("system_load1", "supervisor", "Load average over one minute."),
+    _gauge("system_load5", "supervisor", "Load average over five minutes."),
+    _gauge("system_load15", "supervisor", "Load average over fifteen minutes."),
+    _gauge("system_cpu_cores", "supervisor",
+           "Cores this process may use, by affinity and cgroup quota."),
+    _gauge("system_memory_available_bytes", "supervisor",
+           "Memory that can still be taken, on the host or within the cgroup."),
+    _gauge("system_memory_limit_bytes", "supervisor",
+           "Memory there is at all, on the host or within the cgroup."),
+    _process("process_cpu_seconds_total", "counter", "CPU time of the supervisor."),
+    _process("process_resident_memory_bytes", "gauge", "Resident memory of the supervisor."),
+    _process("process_virtual_memory_bytes", "gauge", "Virtual memory of the supervisor."),
+    _process("process_start_time_seconds", "gauge", "Unix time of the supervisor's start."),
+    _process("process_open_fds", "gauge", "Open file descriptors of the supervisor."),
+)
+
+_METRICS = (
+    _histogram("metrics_scrape_duration_seconds", "supervisor",
+               "Time to answer a scrape, the wait for the workers' last frames included.", FAST),
+    _gauge("metrics_series", "supervisor", "Series on this page."),
+    _counter("metrics_dropped_series_total", "supervisor",
+             "Series refused: too many of one metric, a clash of types, or an unusable name.",
+             metric=OPEN, reason=("limit", "clash", "name")),
+    _counter("metrics_frames_total", "supervisor", "Frames of metrics received from workers.",
+             outcome=("ok", "late", "bad")),
+    _counter("metrics_collect_errors_total", "worker",
+             "Walks of a worker's metrics cut short by an exception in a collector."),
+)
+
+_WORKERS = (
+    _gauge("worker_processes", "supervisor", "Worker processes by state.",
+           pool=FEW, state=("starting", "ready", "draining", "stuck")),
+    _gauge("worker_processes_wanted", "supervisor", "Worker processes there should be.", pool=FEW),
+    _counter("worker_starts_total", "supervisor", "Worker processes started, by reason.",
+             pool=FEW, reason=_STARTS),
+    _counter("worker_exits_total", "supervisor", "Worker processes ended, by reason.",
+             pool=FEW, reason=_EXITS),
+    _histogram("worker_boot_duration_seconds", "supervisor", "Time from start to ready.", FAST,
+               pool=FEW),
+    _gauge("worker_start_time_seconds", "supervisor", "Unix time of the worker's start.",
+           pool=FEW, worker=FEW),
+    _gauge("worker_resident_memory_bytes", "supervisor", "Resident memory of the worker.",
+           pool=FEW, worker=FEW),
+    _counter("worker_cpu_seconds_total", "supervisor",
+             "CPU time of the slot, summed over its processes.", pool=FEW, worker=FEW),
+    _gauge("worker_open_fds", "supervisor", "Open file descriptors of the worker.",
+           pool=FEW, worker=FEW),
+    _gauge("worker_threads", "supervisor", "Threads of the worker.", pool=FEW, worker=FEW),
+    _gauge("worker_last_heartbeat_timestamp_seconds", "supervisor",
+           "Unix time of the worker's last beat.", pool=FEW, worker=FEW),
+    _gauge("worker_metrics_age_seconds", "supervisor", "Age of the worker's last frame.",
+           pool=FEW, worker=FEW),
+    _gauge("worker_event_loop_lag_seconds", "worker",
+           "How late the worker's event loop ran its last timer.", "per_worker",
+           pool=FEW, worker=FEW),
+)
+
+_HTTP = (
+    _counter("http_requests_total", "web", "Requests answered.",
+             method=METHODS, route=OPEN, status=FEW),
+    _histogram("http_request_duration_seconds", "web",
+               "Time from a request's head to the end of its answer.", FAST,
+               method=METHODS, route=OPEN),
+    _gauge("http_requests_in_progress", "web", "Requests being answered now.", pool=FEW),
+    _counter("http_exceptions_total", "web", "Exceptions that no handler caught.", route=OPEN),
+    _gauge("http_connections", "web", "Open connections, busy with a request or idle.",
+           state=("active", "idle")),
+)
+
+_TASKS = (
+    _counter("tasks_enqueued_total", "worker", "Deliveries accepted by the engine.",
+             task=OPEN, queue=OPEN),
+    _counter("tasks_total", "task", "Attempts that ended, by outcome.", task=OPEN, queue=OPEN,
+             outcome=("success", "failure", "timeout", "cancelled", "rejected")),
+    _gauge("tasks_queued", "worker", "Deliveries ready to run.", "max", queue=OPEN),
+    _gauge("tasks_scheduled", "worker", "Deliveries that wait for their time.", "max", queue=OPEN),
+    _gauge("task_dead_letters", "worker", "Dead letters.", "max", queue=OPEN),
+    _gauge("task_oldest_queued_timestamp_seconds", "worker",
+           "Unix time at which the oldest ready delivery was put, 0 if none is ready.", "max",
+           queue=OPEN),
+    _gauge("tasks_running", "task", "Attempts running now.", queue=OPEN),
+    _histogram("task_wait_duration_seconds", "task",
+               "Time from when a delivery might start to its start.", SLOW, queue=OPEN),
+    _histogram("task_duration_seconds", "task", "Time an attempt ran.", SLOW, task=OPEN),
+    _counter("task_retries_total", "task", "Attempts to be made again.", task=OPEN, queue=OPEN),
+    _counter("tasks_dead_total", "task", "Deliveries moved to the dead letters.",
+             task=OPEN, queue=OPEN),
+)
+
+_EVENTS = (
+    _counter("events_published_total", "worker", "Events fired.", event=OPEN),
+    _counter("event_deliveries_total", "task", "Events handled by a listener, by outcome.",
+             event=OPEN, listener=OPEN, outcome=("success", "failure", "skipped")),
+    _histogram("event_listener_duration_seconds", "task", "Time a listener ran.", SLOW,
+               event=OPEN, listener=OPEN),
+)
+
+_CRONS = (
+    _counter("cron_runs_total", "cron", "Runs that ended, by outcome.",
+             cron=OPEN, outcome=("success", "failure", "timeout", "cancelled")),
+    _counter("cron_misfires_total", "cron", "Due moments without a run of their own, by reason.",
+             cron=OPEN, reason=("late", "overlap")),
+    _histogram("cron_duration_seconds", "cron", "Time a run took.", SLOW, cron=OPEN),
+    _histogram("cron_lag_seconds", "cron", "Time from the due moment to the start.", LAG,
+               cron=OPEN),
+    _gauge("cron_running", "cron", "Runs going on now.", cron=OPEN),
+    _gauge("cron_last_run_timestamp_seconds", "cron", "Unix time at which a run last ended.",
+           "latest", cron=OPEN),
+    _gauge("cron_last_success_timestamp_seconds", "cron",
+           "Unix time at which a run last ended well.", "latest", cron=OPEN),
+    _gauge("cron_next_run_timestamp_seconds", "cron", "Unix time of the next due moment.", "max",
+           cron=OPEN),
+    _counter("cron_clock_jumps_total", "cron", "Steps of the wall clock that the timer noticed."),
+)
+
+_CONFIG = (
+    _gauge("config_info", "supervisor", "1; the labels name the release in force.",
+           app=OPEN, cluster=OPEN, namespace=OPEN, release=OPEN),
+    _gauge("config_last_applied_timestamp_seconds", "supervisor",
+           "Unix time at which config was last applied."),
+    _counter("config_applies_total", "supervisor", "Snapshots tried, by outcome.",
+             outcome=("applied", "noop", "rejected", "rolled_back", "live")),
+    _counter("config_validation_failures_total", "supervisor", "Snapshots refused, by check.",
+             kind=("schema", "check_cmd", "limits", "collision", "readback")),
+    _gauge("config_source", "supervisor", "1 for where the config in force came from, else 0.",
+           source=("remote", "cache", "file", "none")),
+    _gauge("config_keys", "supervisor", "Keys in force, by layer.", layer=OPEN),
+    _histogram("config_propagation_seconds", "supervisor", "Time between two stages of a change.",
+               REMOTE, stage=("notified_to_pulled", "pulled_to_written", "written_to_applied",
+                              "notified_to_applied")),
+    _gauge("config_last_pull_timestamp_seconds", "agent", "Unix time of the last pull.", "latest",
+           namespace=OPEN, outcome=("success", "error")),
+    _counter("config_pulls_total", "agent", "Pulls from the config server, by outcome.",
+             namespace=OPEN, outcome=("changed", "unchanged", "error")),
+    _counter("config_pull_errors_total", "agent", "Pulls that failed, by reason.",
+             namespace=OPEN, reason=_PULL_ERRORS),
+    _histogram("config_pull_duration_seconds", "agent", "Time a pull took.", REMOTE),
+    _counter("config_notifications_total", "agent", "Changes the config server told of.",
+             namespace=OPEN),
+    _gauge("config_long_poll_connected", "agent", "1 while a long poll is open."),
+)
+
+_RELOADS_AND_WATCH = (
+    _counter("reloads_total", "supervisor", "Rollouts that ended, by reason and outcome.",
+             reason=_RELOADS, outcome=("success", "failed", "rolled_back", "superseded", "noop")),
+    _histogram("reload_duration_seconds", "supervisor",
+               "Time from the request of a rollout to its commit or refusal.", REMOTE,
+               reason=_RELOADS),
+    _gauge("reload_in_progress", "supervisor", "1 while a rollout goes on."),
+    _gauge("last_reload_timestamp_seconds", "supervisor", "Unix time of the last rollout's end."),
+    _gauge("last_reload_success", "supervisor", "1 if the last rollout was committed, else 0."),
+    _counter("reload_forced_kills_total", "supervisor",
+             "Workers killed because they did not drain in time.", pool=FEW),
+    _gauge("generation", "supervisor", "Number of the generation that serves."),
+    _counter("watch_events_total", "agent", "Changes of files noticed, by kind.",
+             kind=("config", "code", "ignored")),
+    _counter("watch_errors_total", "agent", "Failures to watch files, by reason.", reason=OPEN),
+)
+# fmt: on
+
+CATALOGUE: tuple[Metric, ...] = (
+    *_SUPERVISOR,
+    *_METRICS,
+    *_WORKERS,
+    *_HTTP,
+    *_TASKS,
+    *_EVENTS,
+    *_CRONS,
+    *_CONFIG,
+    *_RELOADS_AND_WATCH,
+)
+BY_NAME: Mapping[str, Metric] = {metric.name: metric for metric in CATALOGUE}
+BY_EXPOSED: Mapping[str, Metric] = {metric.exposed: metric for metric in CATALOGUE}

@@ -1,0 +1,57 @@
+import pytest
+from prometheus_client import CollectorRegistry
+
+from skep.metrics.instruments import Instruments
+from skep.metrics.names import CATALOGUE, MAX_SERIES, OTHER, Source
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+def families(registry: CollectorRegistry) -> set[str]:
+    return {metric.name for metric in registry.collect()}
+
+
+@pytest.mark.parametrize(
+    ("pool", "source"),
+    [
+        ("web", "web"),
+        ("task", "task"),
+        ("cron", "cron"),
+        ("agent", "agent"),
+        ("process.ticker", "worker"),
+    ],
+)
+def test_a_worker_has_the_instruments_of_its_kind(pool: str, source: Source) -> None:
+    instruments = Instruments(CollectorRegistry(), pool)
+    assert {metric.name for metric in CATALOGUE if metric.name in instruments} == {
+        metric.name for metric in CATALOGUE if metric.source in (source, "worker")
+    }
+
+
+def test_what_can_be_foreseen_is_shown_at_zero(registry: CollectorRegistry) -> None:
+    instruments = Instruments(registry, "cron")
+    assert registry.get_sample_value("platform_cron_clock_jumps_total") == 0
+    runs = {"cron": "pulse.beat", "outcome": "timeout"}
+    assert registry.get_sample_value("platform_cron_runs_total", runs) is None
+    instruments.expect(cron="pulse.beat")
+    assert registry.get_sample_value("platform_cron_runs_total", runs) == 0
+    assert registry.get_sample_value("platform_cron_lag_seconds_count", {"cron": "pulse.beat"}) == 0
+    assert registry.get_sample_value("platform_cron_running", {"cron": "pulse.beat"}) is None
+
+
+def test_the_worker_s_own_pool_need_not_be_said(registry: CollectorRegistry) -> None:
+    Instruments(registry, "process.ticker").child("worker_event_loop_lag_seconds").set(2)
+    labels = {"pool": "process.ticker"}
+    assert registry.get_sample_value("platform_worker_event_loop_lag_seconds", labels) == 2
+
+
+def test_too_many_labels_are_folded_where_they_are_open(registry: CollectorRegistry) -> None:
+    children = Instruments(registry, "task").children("tasks_total")
+    for number in range(MAX_SERIES + 500):
+        children[f"task-{number}", "default", "failure"].inc()
+    folded = {"task": OTHER, "queue": OTHER, "outcome": "failure"}
+    assert registry.get_sample_value("platform_tasks_total", folded) == 500
+    assert len(children) == MAX_SERIES + 1

@@ -1,0 +1,69 @@
+import pytest
+from prometheus_client import CollectorRegistry
+
+from skep.metrics.instruments import Instruments
+from skep.metrics.names import MAX_SERIES, OTHER
+from skep.metrics.web import UNMATCHED, HttpMetrics
+
+
+class Site:
+    """A web worker's metrics, with so many open connections."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.open = 0
+        self.metrics = HttpMetrics(Instruments(self.registry, "web"), lambda: self.open)
+
+    def serve(self, method: str, route: str, status: int = 200, seconds: float = 0.01) -> None:
+        self.metrics.begin()
+        self.metrics.end(method, route, status, seconds)
+
+    def value(self, name: str, **labels: str) -> float | None:
+        return self.registry.get_sample_value(f"platform_{name}", labels)
+
+
+@pytest.fixture
+def site() -> Site:
+    return Site()
+
+
+def test_a_request_is_counted_timed_and_seen_while_it_lasts(site: Site) -> None:
+    site.metrics.begin()
+    assert site.value("http_requests_in_progress", pool="web") == 1
+    site.metrics.end("POST", "/users/{id}", 201, 0.3)
+    assert site.value("http_requests_in_progress", pool="web") == 0
+    route = {"method": "POST", "route": "/users/{id}"}
+    assert site.value("http_requests_total", status="201", **route) == 1
+    assert site.value("http_request_duration_seconds_sum", **route) == 0.3
+    assert site.value("http_request_duration_seconds_bucket", le="0.25", **route) == 0
+    assert site.value("http_request_duration_seconds_bucket", le="0.5", **route) == 1
+
+
+def test_invented_methods_are_one_series(site: Site) -> None:
+    for number in range(50):
+        site.serve(f"BREW{number}", UNMATCHED, 405)
+    labels = {"method": "OTHER", "route": UNMATCHED, "status": "405"}
+    assert site.value("http_requests_total", **labels) == 50
+
+
+def test_too_many_routes_are_folded_but_keep_method_and_status(site: Site) -> None:
+    for number in range(MAX_SERIES + 300):
+        site.serve("GET", f"/{number}", 500)
+    site.serve("GET", "/0", 500)
+    assert site.value("http_requests_total", method="GET", route=OTHER, status="500") == 300
+    assert site.value("http_requests_total", method="GET", route="/0", status="500") == 2
+
+
+def test_exceptions_count_by_route(site: Site) -> None:
+    site.metrics.exception("/pay")
+    site.metrics.exception("/pay")
+    assert site.value("http_exceptions_total", route="/pay") == 2
+
+
+@pytest.mark.parametrize(("opened", "idle"), [(5, 3), (2, 0), (0, 0)])
+def test_connections_without_a_request_are_idle(site: Site, opened: int, idle: int) -> None:
+    site.open = opened
+    site.metrics.begin()
+    site.metrics.begin()
+    assert site.value("http_connections", state="active") == 2
+    assert site.value("http_connections", state="idle") == idle
