@@ -41,7 +41,9 @@ class Platform:
         }
         self.process: subprocess.Popen[bytes] | None = None
 
-    def publish_sample(self, text: str, app: str = "sample", namespace: str = "application") -> None:
+    def publish_sample(
+        self, text: str, app: str = "sample", namespace: str = "application"
+    ) -> None:
         """Write a properties file that seeds the embedded config server."""
         folder = self.samples / app / "default"
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,1 +1,59 @@
-"""skep: resident Python workers that follow a config service."""
+"""skep: resident Python workers that follow a config service.
+
+What plugin authors need is here and nowhere else. The names are loaded when they are used: the
+supervisor lives in this package too and must not load what it does not need.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from skep.api.context import Context, Discard, Retry
+    from skep.api.cron import CronJob, cron
+    from skep.api.event import Event, Listener
+    from skep.api.plugin import Plugin
+    from skep.api.task import Task
+    from skep.api.worker import Worker
+    from skep.base.backoff import Backoff
+    from skep.config.settings import Settings
+
+_WHERE = {
+    # What a plugin declares.
+    "Plugin": "skep.api.plugin",
+    "Settings": "skep.config.settings",
+    # Work for later.
+    "Task": "skep.api.task",
+    "Event": "skep.api.event",
+    "Listener": "skep.api.event",
+    "Context": "skep.api.context",
+    "Retry": "skep.api.context",
+    "Discard": "skep.api.context",
+    "Backoff": "skep.base.backoff",
+    # Work by the clock.
+    "CronJob": "skep.api.cron",
+    "cron": "skep.api.cron",
+    # Where the code runs.
+    "Worker": "skep.api.worker",
+}
+
+__all__ = [
+    "Backoff",
+    "Context",
+    "CronJob",
+    "Discard",
+    "Event",
+    "Listener",
+    "Plugin",
+    "Retry",
+    "Settings",
+    "Task",
+    "Worker",
+    "cron",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a name of the author's API (PEP 562)."""
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_WHERE[name]), name)

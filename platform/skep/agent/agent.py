@@ -1,5 +1,112 @@
-"""The agent: config sync, code watch and the console, each of which may fail alone."""
+"""The agent: config sync, code watch and the console; each may fail without the others."""
 
+import asyncio
+import itertools
 import logging
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from skep.agent.code_watch import CodeWatch
+from skep.agent.config_sync import Candidate, ConfigState, ConfigSync, Waits
+from skep.agent.console.app import build
+from skep.agent.console.server import serve
+from skep.base.backoff import Backoff
+from skep.base.errors import ConfigError
+from skep.base.rundir import RunDir
+from skep.base.telemetry import Telemetry
+from skep.config.apollo import Apollo
+from skep.config.archive import Archive
+from skep.config.options import Options
+from skep.wire.messages import Asked, Boot, Message, Reported, Unconfigured
 
 log = logging.getLogger(__name__)
+
+
+class Agent:
+    """The agent slot. Its config sync begins before it may listen: the platform has no ports to
+    give it until there is a configuration."""
+
+    def __init__(self, boot: Boot, send: Callable[[Message], None], telemetry: Telemetry) -> None:
+        self._options = Options.from_json(boot.options)
+        self._run_dir = RunDir(self._options.data_dir)
+        self._send = send
+        self._telemetry = telemetry
+        self._duties: list[asyncio.Task[None]] = []
+        self._first_offer = asyncio.Event()
+        self._stop = asyncio.Event()
+
+    async def prepare(self) -> None:
+        """Begin to follow the configuration, and the code if that is wanted."""
+        self._undertake("config sync", self._sync)
+        if self._options.watch:
+            self._undertake("code watch", self._watch)
+
+    async def accept(
+        self, listeners: Mapping[str, socket.socket], handover: Mapping[str, Any]
+    ) -> asyncio.Task[None]:
+        """Serve the console on the admin port."""
+        app = build(self._run_dir.control_socket)
+        return asyncio.create_task(serve(listeners["admin"], app, self._stop))
+
+    def retire(self) -> Mapping[str, Any]:
+        """Ask for nothing more."""
+        for duty in self._duties:
+            duty.cancel()
+        return {}
+
+    async def drain(self, deadline: float) -> None:
+        """Wait until the duties have let go of their connections."""
+        self._stop.set()
+        if self._duties:
+            await asyncio.wait(self._duties, timeout=1.0)
+
+    async def stop(self) -> None:
+        """Nothing is left to do."""
+
+    def _undertake(self, name: str, duty: Callable[[], Awaitable[None]]) -> None:
+        self._duties.append(asyncio.create_task(_keep(name, duty), name=name))
+
+    async def _sync(self) -> None:
+        options = self._options
+        where = (options.app_id, options.cluster, options.namespace)
+        archive = Archive(self._run_dir.config_dir, *where)
+        sync = ConfigSync(
+            Apollo(options.config_server, *where),
+            archive,
+            self._offer,
+            self._report,
+            telemetry=self._telemetry,
+            waits=Waits(start=options.config_timeout),
+        )
+        try:
+            await sync.run()
+        except ConfigError as error:
+            self._send(Unconfigured(str(error)))
+
+    async def _offer(self, candidate: Candidate) -> None:
+        keys = ", ".join(f"{n} {k}" for n, k in candidate.snapshot.release_keys().items())
+        source = "" if candidate.source == "remote" else f" from the {candidate.source}"
+        self._send(Asked("config", f"release {keys}{source}", snapshot=str(candidate.path)))
+        self._first_offer.set()
+
+    def _report(self, state: ConfigState) -> None:
+        self._send(Reported(asdict(state)))
+
+    async def _watch(self) -> None:
+        await self._first_offer.wait()  # there is nothing to roll out before it
+        folders = [Path(folder) for folder in self._options.plugins]
+        await CodeWatch(folders, self._send, self._telemetry).run()
+
+
+async def _keep(name: str, duty: Callable[[], Awaitable[None]]) -> None:
+    """Begin a duty again whenever it fails; the others go on meanwhile."""
+    backoff = Backoff()
+    for failures in itertools.count(1):
+        try:
+            return await duty()
+        except Exception:
+            log.exception("%s failed; it begins again", name)
+        await asyncio.sleep(backoff.delay(failures))

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from watchfiles import Change, WatchfilesRustInternalError, awatch
+from watchfiles import Change, awatch
 
 from skep.base import fingerprint
 from skep.base.backoff import Backoff
@@ -47,7 +47,7 @@ class CodeWatch:
             try:
                 await self._watch()
                 failures = 0
-            except (OSError, WatchfilesRustInternalError) as error:
+            except (OSError, RuntimeError) as error:  # the latter for a file name that is no UTF-8
                 failures += 1
                 self._telemetry.point("watch.error", reason=type(error).__name__)
                 log.warning("watching the plugin folders failed (%s); trying again", error)

@@ -10,7 +10,7 @@ from skep.supervisor.crew import Crew
 from skep.supervisor.slots import Fact, Limits, State
 from skep.supervisor.spawn import spawn
 from skep.wire.channel import pair
-from skep.wire.messages import Accepting, Beat, Boot, HandedOver, Message, Prepared
+from skep.wire.messages import Accepting, Beat, Boot, Failed, Message, Prepared
 
 _MODULES = {"configserver": "skep.configserver", "store": "skep.store", "agent": "skep.agent"}
 # They have nothing of their own to finish: their clients have gone before them.
@@ -29,6 +29,7 @@ class PlatformSlots:
         told: Callable[[Child, Message, list[int]], None],
         ended: Callable[[Child], None],
         go: Callable[[Crew, Child], None],
+        failed: Callable[[Child], None],
         telemetry: Telemetry,
     ) -> None:
         self.crew = Crew(0, self._launch, go, self._changed, telemetry)
@@ -38,6 +39,7 @@ class PlatformSlots:
         self._born = born
         self._told = told
         self._ended = ended
+        self._failed = failed
         self._telemetry = telemetry
 
     def fill(self, slot: str, *, released: bool) -> None:
@@ -50,14 +52,15 @@ class PlatformSlots:
         if self.crew.children.get(child.slot) is not child:
             return
         match message:
+            case Failed(problem):
+                child.problem = problem
+                self._failed(child)
             case Prepared():
                 self.crew.feed(child.slot, Fact.PREPARED)
             case Accepting():
                 self.crew.feed(child.slot, Fact.ACCEPTING)
             case Beat():
                 self.crew.feed(child.slot, Fact.BEAT)
-            case HandedOver():
-                pass  # they have no successor to tell anything
 
     def ended(self, child: Child) -> None:
         """One of them is gone."""

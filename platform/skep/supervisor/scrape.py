@@ -120,5 +120,7 @@ class Scrape:
         if (heard := self._heard.get(child)) is not None:
             age = time.time() - heard
             self._ledger.set("worker_metrics_age_seconds", age, **labels)
-        self._ledger.add("worker_cpu_seconds_total", use.cpu - self._cpu.get(child.pid, 0.0), **labels)
+        self._ledger.add(
+            "worker_cpu_seconds_total", use.cpu - self._cpu.get(child.pid, 0.0), **labels
+        )
         self._cpu[child.pid] = use.cpu

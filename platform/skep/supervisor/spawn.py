@@ -6,8 +6,8 @@ import socket
 import sys
 from collections.abc import Mapping
 
-# Where every child finds its end of the channel.
-CHANNEL_FD = 3
+from skep.wire.channel import CHANNEL_FD
+
 # Signals that children handle otherwise than the supervisor; they start with the default actions.
 _RESET = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE)
 

@@ -126,6 +126,12 @@ class Succession:
         for generation in self.all:
             generation.zygote.stop()
 
+    def handover(self, child: Child) -> dict[str, object]:
+        """Return what the one before this child in its slot left for it."""
+        if self.coming is not None and self.coming.generation.number == child.generation:
+            return self.coming.handovers.pop(child.slot, {})
+        return {}
+
     # What the workers say.
 
     def _told(self, child: Child, message: Message, descriptors: list[int]) -> None:

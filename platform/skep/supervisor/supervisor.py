@@ -53,7 +53,7 @@ _LISTENERS = {
 }
 # What `platform start` exits with when the first generation does not come up, by stage.
 _EXIT_CODES = {"config": 4, "commit": 4, "listen": 5}
-EXIT_NOT_BOOTED, EXIT_UNCONFIGURED = 3, 4
+EXIT_UNEXPECTED, EXIT_NOT_BOOTED, EXIT_UNCONFIGURED = 1, 3, 4
 # Whatever hangs in a stop is killed after the drain and this many seconds more.
 _STOP_SLACK = 12.0
 
@@ -93,7 +93,7 @@ class Supervisor:
         self._commands = Commands(self)
         self._control = Control(self._commands.table())
         self._scrape = Scrape(self._ledger)
-        Journal(self._ledger, self._run_id).subscribe(self._telemetry)
+        Journal(self._ledger).subscribe(self._telemetry)
         self._make_crews()
         self._handle_signals()
         try:
@@ -150,13 +150,18 @@ class Supervisor:
 
     async def scrape(self) -> Any:
         """Ask every child for its latest metrics and return the families of the ledger."""
-        self._ledger.set("config_source", 0)
-        return await self._scrape.families(list(self._children.values()))
+        current = self._succession.current
+        wanted = [self._platform.crew, *([current.crew] if current else [])]
+        leaving = [g.crew for g in self._succession.all if g is not current]
+        return await self._scrape.families(list(self._children.values()), wanted, leaving)
 
     # The beginning and the end.
 
     def _make_crews(self) -> None:
-        archive = Archive(self._run_dir.config_dir)
+        options = self._options
+        archive = Archive(
+            self._run_dir.config_dir, options.app_id, options.cluster, options.namespace
+        )
         configurations = Configurations(
             self._base, self._flags, Path(self._options.env_file), archive
         )
@@ -179,6 +184,7 @@ class Supervisor:
             self._told,
             self._ended,
             self._go,
+            self._failed,
             self._telemetry,
         )
 
@@ -281,6 +287,7 @@ class Supervisor:
                 self._born(child)
             case Frame(frame):
                 self._ledger.absorb(child.name, frame)
+                self._scrape.heard(child)
             case Flushed(number):
                 self._scrape.flushed(child, number)
             case Reported(state):
@@ -302,10 +309,19 @@ class Supervisor:
             self._telemetry.point("config.absent", reason=reason)
             self.stop(EXIT_UNCONFIGURED)
 
+    def _failed(self, child: Child) -> None:
+        """A platform slot cannot do its work. Before there is a first generation that ends it all;
+        later it is started again and again while the generation serves."""
+        if self._succession.current is None and not self._stopping:
+            problem = child.problem
+            self._telemetry.point("config.absent", reason=f"{child.name}: {problem}")
+            self.stop(EXIT_UNCONFIGURED if child.slot == "configserver.0" else EXIT_UNEXPECTED)
+
     def _ended(self, child: Child) -> None:
         if self._children.get(child.pid) is child:
             del self._children[child.pid]
         self._ledger.forget(child.name)
+        self._scrape.gone(child)
         self._telemetry.point("worker.ended", child=child, stopping=self._stopping)
         self._arm_soon()
 
@@ -313,7 +329,7 @@ class Supervisor:
         """Give a prepared child its listeners."""
         names = _LISTENERS.get(child.slot.partition(".")[0], ())
         descriptors = self._listeners.descriptors(names)
-        handover = self._succession.handovers.pop(child.slot, {}) if crew.number else {}
+        handover = self._succession.handover(child)
         child.send(Go(list(names), handover, len(descriptors)), descriptors)
 
     def _reported(self, request: Request, report: Report) -> None:

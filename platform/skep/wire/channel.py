@@ -15,6 +15,8 @@ from contextlib import suppress
 from skep.wire.framing import Framing
 from skep.wire.messages import Message, ProtocolError, encode
 
+# Where every child finds its end, and how much is received at a time.
+CHANNEL_FD = 3
 _RECEIVE = 256 * 1024
 _MOST_DESCRIPTORS = 64
 

@@ -10,11 +10,10 @@ from typing import Any
 from skep.base import log
 from skep.base.masking import Masker
 from skep.base.title import set_title
-from skep.wire.channel import BlockingChannel
+from skep.wire.channel import CHANNEL_FD, BlockingChannel
 from skep.wire.dialogue import Dialogue, Life
 from skep.wire.messages import Boot, Message
 
-CHANNEL_FD = 3
 _DRAIN = 2.0
 
 Send = Callable[[Message], None]

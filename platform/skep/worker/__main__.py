@@ -1,16 +1,16 @@
 """`python -P -m skep.worker`: a zygote, or a worker that loads for itself."""
 
 import signal
-import socket
-import sys
 
 # First of all: a signal that arrives before there are handlers must not end the process.
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
-from skep.wire.channel import BlockingChannel  # noqa: E402
-from skep.worker.begin import begin  # noqa: E402
-from skep.worker.zygote import CHANNEL_FD  # noqa: E402
+import socket  # noqa: E402
+import sys  # noqa: E402
+
+from skep.wire.channel import CHANNEL_FD, BlockingChannel  # noqa: E402
+from skep.worker.boot import begin  # noqa: E402
 
 if __name__ == "__main__":
     sys.exit(begin(BlockingChannel(socket.socket(fileno=CHANNEL_FD))))

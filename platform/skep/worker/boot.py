@@ -4,10 +4,8 @@ import asyncio
 import contextlib
 import os
 import random
-import signal
 import socket
-import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -96,8 +94,7 @@ async def _live(boot: Boot, catalog: Catalog, sock: socket.socket, framing: Fram
     options = Options.from_json(boot.options)
     adopt_process()
     registry = CollectorRegistry()
-    instruments = Instruments(registry, boot.kind)
-    telemetry = Telemetry()
+    telemetry, instruments = Telemetry(), Instruments(registry, boot.kind)
     subscribe(telemetry, instruments)
     owner = f"{boot.run_id}/{boot.slot}@{boot.generation}/{os.getpid()}"
     workplace = Workplace(
@@ -109,6 +106,32 @@ async def _live(boot: Boot, catalog: Catalog, sock: socket.socket, framing: Fram
         instruments=instruments,
         options=options,
     )
-    framer = Framer(registry, REGISTRY)
     life = _WithPlugins(KINDS[boot.kind](workplace), workplace)
+    framer = Framer(registry, REGISTRY)
     return await Dialogue(life, framer.next).run(sock, framing, options.drain_timeout)
+
+
+class _WithPlugins:
+    """A kind of worker with its engine open and the plugins' lifespans entered around it."""
+
+    def __init__(self, kind: Kind, workplace: Workplace) -> None:
+        self._kind = kind
+        self._workplace = workplace
+        self._around = AsyncExitStack()
+        self.accept = kind.accept
+        self.retire = kind.retire
+        self.drain = kind.drain
+
+    async def prepare(self) -> None:
+        """Open the engine, enter the lifespans in the order of the plugins, prepare the kind."""
+        await self._workplace.engine.open()
+        self._around.push_async_callback(self._workplace.engine.close)
+        for plugin in self._workplace.catalog.plugins.values():
+            if plugin.lifespan is not None:
+                await self._around.enter_async_context(plugin.lifespan())
+        await self._kind.prepare()
+
+    async def stop(self) -> None:
+        """The same backwards."""
+        await self._kind.stop()
+        await self._around.aclose()

@@ -15,7 +15,7 @@ def check_settings(plugins: Mapping[str, Plugin]) -> list[Problem]:
 
     Returns a problem for each field that does not fit, with its key and never its value.
     """
-    problems = []
+    problems: list[Problem] = []
     for name, plugin in plugins.items():
         for settings in plugin.settings:
             problems.extend(Problem("settings", text, name) for text in _faults(settings))

@@ -10,14 +10,15 @@ import random
 import time
 from typing import TYPE_CHECKING
 
+from skep.metrics.web import UNMATCHED
+
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from skep.metrics.subscriber import HttpMetrics
+    from skep.metrics.web import HttpMetrics
 
 # RFC 6455 registry: the service is restarting, the client may connect again.
 SERVICE_RESTART = 1012
-UNMATCHED = "__unmatched__"
 
 
 class Edge:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 from skep.base.telemetry import Telemetry
 from skep.wire.dialogue import Life
 
 if TYPE_CHECKING:
+    from skep.config.options import Options
     from skep.engine.base import Engine
+    from skep.metrics.instruments import Instruments
     from skep.worker.catalog import Catalog
 
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 class Workplace:
     """What a worker finds around it, whatever its kind.
 
-    `engine` is open. `options` are the platform's own settings that concern workers, by name.
+    `engine` is open before `prepare`.
     """
 
     slot: str
@@ -26,7 +27,8 @@ class Workplace:
     catalog: Catalog
     engine: Engine
     telemetry: Telemetry
-    options: Mapping[str, Any] = field(default_factory=dict)
+    instruments: Instruments
+    options: Options
 
 
 class Kind(Life, Protocol):

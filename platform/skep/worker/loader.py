@@ -46,7 +46,7 @@ class Loader:
         self._loaded = Loaded()
 
     def load(self) -> Loaded:
-        """Import every plugin; a failure of one is a problem and does not keep others from loading."""
+        """Import every plugin; one that fails is a problem and does not keep others from it."""
         _install_parent(self._folders)
         for name, path in sorted(self._found()):
             self._load(name, path)
@@ -71,7 +71,7 @@ class Loader:
         before = _unforkable_things()
         try:
             thing = load()
-        except (Exception, SystemExit) as error:
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it is, it is reported
             self._loaded.problems.append(self._explain(name, file, error))
             return
         plugin = getattr(thing, "plugin", None) if isinstance(thing, ModuleType) else thing

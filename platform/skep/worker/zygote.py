@@ -18,15 +18,13 @@ from pathlib import Path
 from skep.base import fingerprint
 from skep.base.title import set_title
 from skep.config.options import Options
-from skep.wire.channel import BlockingChannel
+from skep.wire.channel import CHANNEL_FD, BlockingChannel
 from skep.wire.messages import Boot, Exited, Fork, Planned, Refused
 from skep.wire.plan import Plan, Problem
 from skep.worker.app import clashes, listing
 from skep.worker.catalog import Catalog
 from skep.worker.checks import check_settings
 from skep.worker.loader import Loader
-
-CHANNEL_FD = 3
 
 
 @dataclass
@@ -93,7 +91,7 @@ class Zygote:
         wakeup_read, wakeup_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.signal(signal.SIGCHLD, _ignore)
         signal.set_wakeup_fd(wakeup_write)
-        with selectors.DefaultSelector() as selector:
+        with selectors.PollSelector() as selector:
             selector.register(self._channel, selectors.EVENT_READ)
             selector.register(wakeup_read, selectors.EVENT_READ)
             self._reap()
@@ -119,15 +117,20 @@ class Zygote:
             orders = self._channel.read()
         except EOFError:
             os._exit(0)  # not sys.exit: no plugin's exit hook may run in a process without a loop
-        # A fork in the middle of several orders: the rest is the parent's.
-        for message, descriptors in orders:
-            if isinstance(message, Fork):
-                channel = socket.socket(fileno=descriptors[0])
-                if self._plan.unforkable and message.slot != "zygote":
-                    _spawn(message.slot, channel)
-                elif os.fork() == 0:
-                    return Birth(channel)
-                channel.close()
+        channels = [
+            (order.slot, socket.socket(fileno=descriptors[0]))
+            for order, descriptors in orders
+            if isinstance(order, Fork)
+        ]
+        for slot, channel in channels:
+            if self._plan.unforkable:
+                _spawn(slot, channel)
+            elif os.fork() == 0:
+                for _, other in channels:
+                    if other is not channel:
+                        other.close()
+                return Birth(channel)
+            channel.close()
         return None
 
     def _reap(self) -> None:
@@ -163,7 +166,9 @@ def _kinds(catalog: Catalog) -> tuple[str, ...]:
 
 def _listeners(catalog: Catalog) -> list[str]:
     return [
-        f"{event} → {entry.name}" for event, all_ in catalog.listeners.items() for entry in all_
+        f"{event} → {listener.__name__}"
+        for event, listeners in catalog.listeners.items()
+        for listener in listeners
     ]
 
 

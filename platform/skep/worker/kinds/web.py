@@ -1,8 +1,9 @@
 """The web worker: HTTP and WebSockets of all plugins, by uvicorn inside our own loop.
 
 uvicorn's own shutdown resets connections that were accepted a moment ago and kept-alive ones whose
-next request is on the way. So the worker drains first, in four beats (unlisten, settle, wait, stop),
-and uvicorn's shutdown finds nothing left to do. `tests/process` holds this against new versions.
+next request is on the way. So the worker drains first, in four beats (unlisten, settle, wait,
+stop), and uvicorn's shutdown finds nothing left to do. `tests/process` holds this against new
+versions.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from typing import Any
 import uvicorn
 
 from skep.base.sockets import BACKLOG
-from skep.metrics.subscriber import HttpMetrics
+from skep.metrics.web import HttpMetrics
 from skep.worker.app import build
 from skep.worker.edge import Edge
 from skep.worker.kind import Workplace
@@ -45,7 +46,8 @@ class WebKind:
     async def prepare(self) -> None:
         """Build the application and start uvicorn without a listener."""
         app = build(dict(self._workplace.catalog.plugins))
-        self._edge = Edge(app, HttpMetrics(self._workplace.registry))
+        metrics = HttpMetrics(self._workplace.instruments, self._connections)
+        self._edge = Edge(app, metrics)
         config = uvicorn.Config(
             self._edge,
             lifespan="off",  # plugins' lifespans are entered for every kind of worker, by the boot
@@ -65,7 +67,7 @@ class WebKind:
 
     async def accept(
         self, listeners: Mapping[str, socket.socket], handover: Mapping[str, Any]
-    ) -> None:
+    ) -> asyncio.Task[None]:
         """Attach uvicorn's protocol to the inherited listeners."""
         server, config = self._server, self._server.config
         loop = asyncio.get_running_loop()
@@ -78,8 +80,9 @@ class WebKind:
 
         for listener in listeners.values():
             server.servers.append(
-                await loop.create_server(protocol, sock=listener, backlog=BACKLOG)  # type: ignore[arg-type]
+                await loop.create_server(protocol, sock=listener, backlog=BACKLOG)
             )
+        return self._serving
 
     def retire(self) -> Mapping[str, Any]:
         """Stop accepting; from now on every response is the last of its connection."""
@@ -100,10 +103,13 @@ class WebKind:
         left = max(0.0, deadline - loop.time())
         self._edge.close_websockets(spread=min(_WEBSOCKET_SPREAD, left / 2))
         state = self._server.server_state
-        while (state.connections or state.tasks) and loop.time() < deadline:
+        while (state.connections or state.tasks) and loop.time() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(_LOOK)
 
     async def stop(self) -> None:
         """Let uvicorn shut down; what is still running is cancelled."""
         self._server.should_exit = True
         await self._serving
+
+    def _connections(self) -> int:
+        return len(self._server.server_state.connections)
