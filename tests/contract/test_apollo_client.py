@@ -3,8 +3,12 @@
 import asyncio
 import gzip
 import json
+import shutil
 import socket
+import ssl
+import subprocess
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -353,17 +357,37 @@ def test_f07_the_poll_fails(server: FaultyServer) -> None:
     assert failure(server, poll).reason == "http_5xx"
 
 
-@pytest.mark.parametrize("status", [502, 504])
+@pytest.mark.parametrize("behaviour", [answer(502), answer(504), close, reset()])
 def test_f08_a_proxy_that_ends_a_held_poll_says_that_nothing_changed(
-    server: FaultyServer, status: int, caplog: pytest.LogCaptureFixture
+    server: FaultyServer, behaviour: Behaviour, caplog: pytest.LogCaptureFixture
 ) -> None:
-    server.script("/notifications/v2", late(0.25, answer(status)))
+    server.script("/notifications/v2", late(0.25, behaviour))
 
     async def act(apollo: Apollo) -> list[dict[str, int]]:
         return [await apollo.changes(), await apollo.changes()]
 
     assert use(server, act, timeouts=Timeouts(proxy=0.2)) == [{}, {}]
-    assert caplog.text.count("a proxy in front of") == 1
+    assert caplog.text.count("had held the poll") == 1
+
+
+def test_f08_f34_who_takes_up_a_poll_that_was_lost_is_told_no_ids(server: FaultyServer) -> None:
+    server.script("/notifications/v2", told(application=7), late(0.25, close), answer(304))
+
+    async def act(apollo: Apollo) -> None:
+        apollo.confirm(await apollo.changes())
+        await apollo.changes()
+        await apollo.changes()
+
+    use(server, act, timeouts=Timeouts(proxy=0.2))
+    assert [request.ids["application"] for request in server.requests] == [-1, 7, -1]
+
+
+def test_f34_a_poll_that_is_lost_soon_is_a_failure_and_not_sent_again_by_itself(
+    server: FaultyServer,
+) -> None:
+    server.script("/notifications/v2", close)
+    assert failure(server, poll).reason == "connect"
+    assert len(server.requests) == 1
 
 
 def test_f08_the_same_status_at_once_is_a_failure(server: FaultyServer) -> None:
@@ -778,3 +802,25 @@ def test_a_proxy_from_the_environment_is_used_for_other_machines(
     server.script("/", released("K1", a="1"))
     monkeypatch.setenv("HTTP_PROXY", server.url)
     assert use("http://config.invalid", pull).values() == {"a": "1"}
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="making a certificate takes openssl")
+def test_f45_a_certificate_nobody_vouches_for_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a server with a certificate of its own making
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    names = ["-subj", "/CN=config", "-addext", "subjectAltName=IP:127.0.0.1"]
+    files = ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([*command, *names, *files], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with FaultyServer(context) as server:
+        server.script("/configs/", released("K1", a="1"))
+        # When nobody vouches for it, Then nothing is asked of it
+        assert "certificate verify failed" in str(failure(server)).lower()
+        assert server.requests == []
+        # And when somebody does, it is believed
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert use(server, pull).values() == {"a": "1"}

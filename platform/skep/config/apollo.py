@@ -17,7 +17,7 @@ from skep.config import answer
 from skep.config.notifications import Notifications, query, shards
 from skep.config.origin import Origin, Timeouts
 from skep.config.snapshot import Release, Snapshot, canonical
-from skep.config.trouble import ApolloError, Declined, Missing
+from skep.config.trouble import ApolloError, Broken, Declined, Missing, Unreachable
 
 T = TypeVar("T")
 
@@ -186,26 +186,33 @@ class Apollo:
     async def _poll(self, ids: Mapping[str, int]) -> list[tuple[str, int]]:
         what = f"app {self.app_id}, the poll for changes"
         params = {"appId": self.app_id, "cluster": self.cluster, "notifications": query(ids)}
-        got = await self._origin.get("/notifications/v2", params, self._timeouts.hold)
-        if got.status == 304:
-            return []
-        if got.status in (502, 504) and got.seconds >= self._timeouts.proxy:
-            self._hint(got.status, got.seconds)
-            return []
-        self._origin.check(got, what)
+        patience, start = self._timeouts.hold, time.perf_counter()
         try:
+            # Not sent again by itself: whoever takes a lost poll up may know nothing of our ids.
+            got = await self._origin.get("/notifications/v2", params, patience, again=False)
+            if got.status == 304:
+                return []
+            self._origin.check(got, what)
             return answer.notifications(got.body)
+        except (Broken, Unreachable) as error:
+            held = time.perf_counter() - start
+            if held < self._timeouts.proxy or error.status not in (0, 502, 504):
+                raise
+            self._hint(error, held)
+            return []
         except answer.Malformed as error:
             raise self._origin.not_apollo(what, str(error)) from error
 
-    def _hint(self, status: int, seconds: float) -> None:
+    def _hint(self, error: ApolloError, held: float) -> None:
+        """Take note that a poll was cut off as by a proxy; it is as good as a poll without news."""
+        if isinstance(error, Unreachable):
+            self._notifications.forget()
         if not self._hinted:
             log.warning(
-                "a proxy in front of %s ends polls after %.0f s (HTTP %d): give it a longer "
-                "timeout, or the server a shorter hold",
-                self.url,
-                seconds,
-                status,
+                "%s It had held the poll for %.0f s: give a proxy in front of it a longer timeout, "
+                "or the server a shorter hold.",
+                error,
+                held,
             )
         self._hinted = True
 

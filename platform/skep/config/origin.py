@@ -36,7 +36,7 @@ class Timeouts:
 
     `connect` bounds the connection with its TLS handshake (a lost SYN is sent again after 1 s),
     `answer` the whole of an answer, `hold` the whole of a poll: servers hold it for up to 90 s. A
-    502 or 504 that took longer than `proxy` is a proxy's impatience with a held poll.
+    502, a 504 or a lost connection after `proxy` is a proxy's impatience with a held poll.
     """
 
     connect: float = 2.0
@@ -73,16 +73,19 @@ class Origin:
         self._client: httpx.AsyncClient | None = None
         self.url = str(self._base).rstrip("/")
 
-    async def get(self, path: str, params: Mapping[str, str], patience: float) -> Answer:
+    async def get(
+        self, path: str, params: Mapping[str, str], patience: float, *, again: bool = True
+    ) -> Answer:
         """Return the answer to a GET, whatever its status.
 
-        It must begin within `patience` seconds and, once begun, not drip. Raises TooSlow,
+        It must begin within `patience` seconds and, once begun, not drip. `again` sends the
+        request a second time if the connection is lost before the answer begins. Raises TooSlow,
         Unreachable or NotApollo.
         """
         start = time.perf_counter()
         try:
             async with asyncio.timeout(patience) as deadline:
-                response = await self._send(path, params)
+                response = await self._send(path, params, again)
                 try:
                     soon = asyncio.get_running_loop().time() + self._timeouts.answer
                     deadline.reschedule(min(soon, deadline.when() or soon))
@@ -144,12 +147,14 @@ class Origin:
     def _sentence(self, what: str, detail: str) -> str:
         return f"The config server {self.url} gave no Apollo answer to {what}: {detail}."
 
-    async def _send(self, path: str, params: Mapping[str, str]) -> httpx.Response:
+    async def _send(self, path: str, params: Mapping[str, str], again: bool) -> httpx.Response:
         client = self._connected()
         try:
             return await client.send(client.build_request("GET", path, params=params), stream=True)
         except _LOST:
-            return await client.send(client.build_request("GET", path, params=params), stream=True)
+            if not again:
+                raise
+            return await self._send(path, params, again=False)
 
     async def _body(self, response: httpx.Response) -> bytes:
         body = bytearray()
@@ -219,4 +224,4 @@ def _cause(error: BaseException) -> str:
             plain = link.errno > 0 and not isinstance(link, ssl.SSLError)
             text = os.strerror(link.errno) if plain else str(link.strerror)
         link = link.__cause__ or link.__context__
-    return " ".join(text.split()) or type(error).__name__
+    return " ".join(text.split()).rstrip(".") or type(error).__name__

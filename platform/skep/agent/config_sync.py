@@ -1,0 +1,346 @@
+"""The duty of following the config server: pull, check, stage, offer.
+
+    start ──► pull ──► offer                     no server: offer the last known good snapshot and
+                 │                               go on trying; neither of the two: ConfigError
+    ┌────────────┴─────────────┐
+    follow                     refresh
+    poll ► pull ► confirm ─┐   every 5 minutes, and after a suspend: pull everything anew
+     ▲                     │
+     └─────────────────────┘
+
+A poll says only that something changed. What was polled is confirmed after the pull, so whatever
+fails in between is told again. The full pull finds what no poll told: a lost notification, a
+restored database, a server that holds us to an id of its former life. Then the ids are dropped.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+from typing import Any, Literal
+
+from skep.agent.complaints import Complaints
+from skep.base.backoff import Backoff
+from skep.base.errors import ConfigError
+from skep.base.telemetry import Telemetry
+from skep.config.apollo import Apollo
+from skep.config.archive import Archive
+from skep.config.layers import check_remote
+from skep.config.snapshot import Snapshot
+from skep.config.trouble import ApolloError, Missing, TooSlow, Unusable
+
+Source = Literal["remote", "cache", "none"]
+Reason = Literal["start", "notification", "refresh"]
+
+# A wait is slept in naps; one that took so much longer than asked for was slept through by the
+# whole machine (CLOCK_BOOTTIME goes on then, the event loop's clock does not).
+_NAP, _OVERSLEPT = 5.0, 10.0
+_TROUBLE, _REFUSAL = Backoff(), Backoff(first=5.0, jitter=0.2)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A snapshot that was pulled, checked and staged, but is not in force.
+
+    `path` is where the archive keeps it.
+    """
+
+    snapshot: Snapshot
+    path: Path
+    source: Source
+    reason: Reason
+
+
+@dataclass(frozen=True)
+class ConfigState:
+    """What there is to know about the config, for `platform status`.
+
+    `source` and `release_keys` are those of the snapshot offered last. `connected` says whether the
+    last poll was answered. `last_pull_at` is in seconds since the epoch, 0 for never. `last_error`
+    and its `reason` are empty when all is well.
+    """
+
+    url: str
+    app_id: str
+    cluster: str
+    namespaces: tuple[str, ...]
+    source: Source = "none"
+    release_keys: Mapping[str, str] | None = None
+    connected: bool = False
+    last_pull_at: float = 0.0
+    last_error: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Waits:
+    """How long to wait for what, in seconds.
+
+    `start` bounds the first pull when there is nothing else to start from, `start_with_cache` when
+    there is. `refresh` is the time between full pulls, varied by a tenth. Polls that told of no
+    release are `poll_gap` apart. `trouble` is for what passes by itself; `refusal` for a server
+    that means what it says, and is slow from its first wait.
+    """
+
+    start: float = 10.0
+    start_with_cache: float = 2.0
+    refresh: float = 300.0
+    poll_gap: float = 1.0
+    trouble: Backoff = _TROUBLE
+    refusal: Backoff = _REFUSAL
+
+
+_WAITS = Waits()
+
+
+def time_with_suspends() -> float:
+    """Return seconds on a clock that nobody sets and that goes on while the machine sleeps."""
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic()
+
+
+class ConfigSync:
+    """Follows one config server until it is cancelled.
+
+    `offer` is awaited with every new candidate; one with the content of the last one is not
+    offered again, whatever became of that. `report` is called with every new state.
+    """
+
+    def __init__(
+        self,
+        apollo: Apollo,
+        archive: Archive,
+        offer: Callable[[Candidate], Awaitable[None]],
+        report: Callable[[ConfigState], None],
+        *,
+        telemetry: Telemetry | None = None,
+        waits: Waits = _WAITS,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = time_with_suspends,
+    ) -> None:
+        self._apollo = apollo
+        self._archive = archive
+        self._offer = offer
+        self._report = report
+        self._telemetry = telemetry or Telemetry()
+        self._waits = waits
+        self._sleep = sleep
+        self._clock = clock
+        self._complaints = Complaints()
+        self._pulling = asyncio.Lock()
+        self._patience: asyncio.Timeout | None = None
+        self._offered: Snapshot | None = None
+        self._failed_polls = 0
+        self._may_poll_at = 0.0
+        self._state = ConfigState(apollo.url, apollo.app_id, apollo.cluster, apollo.namespaces)
+
+    async def run(self) -> None:
+        """Follow the server for ever. Cancel it to end it: every connection is closed then.
+
+        Raises ConfigError if there is neither a server nor a config of an earlier run.
+        """
+        try:
+            trouble = await self._start()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._follow(trouble), name="config follow")
+                group.create_task(self._refresh(), name="config refresh")
+        finally:
+            self._set_connected(False)
+            await self._apollo.close()
+
+    async def _start(self) -> ConfigError | None:
+        """Offer what there is to start from; return what spoiled the first pull, if anything."""
+        cached = self._archive.applied()
+        try:
+            await self._accept(await self._first_snapshot(patient=cached is None), "start")
+        except ConfigError as error:
+            if cached is None:
+                raise ConfigError(
+                    f"{error} There is no config of an earlier run in {self._archive.directory} "
+                    "to start from."
+                ) from error
+            self._complain(error)
+            log.warning("The platform starts with the config of its last run.")
+            await self._consider(cached, "cache", "start")
+            return error
+        return None
+
+    async def _first_snapshot(self, patient: bool) -> Snapshot:
+        """Pull until it works, the server means no, or the time is up.
+
+        Who is not patient can start without, and is not kept waiting by a server that is down.
+        """
+        seconds = self._waits.start if patient else self._waits.start_with_cache
+        last: ApolloError = TooSlow(
+            f"The config server {self._apollo.url} did not answer within {seconds:g} s."
+        )
+        try:
+            async with asyncio.timeout(seconds):
+                for failures in count(1):
+                    try:
+                        return await self._apollo.pull()
+                    except ApolloError as error:
+                        if error.definite or not patient:
+                            raise
+                        last = error
+                        self._complain(error)
+                    await self._back_off(last, failures)
+        except TimeoutError:
+            pass
+        raise last
+
+    async def _follow(self, trouble: ConfigError | None) -> None:
+        if isinstance(trouble, ApolloError):
+            await self._back_off(trouble, 1)
+            await self._catch_up("start")
+        while True:
+            await self._sleep_until(self._may_poll_at)
+            try:
+                news = await self._poll()
+            except ApolloError as error:
+                await self._lose_touch(error)
+                continue
+            if news is None:
+                continue
+            self._failed_polls = 0
+            self._set_connected(True)
+            if news:
+                await self._catch_up("notification")
+            if not self._apollo.confirm(news):
+                # Allows one such poll at once, then one in each `poll_gap`: what two namespaces
+                # published together tell in two polls must not delay the next publish.
+                self._may_poll_at = max(self._may_poll_at + self._waits.poll_gap, self._clock())
+
+    async def _refresh(self) -> None:
+        while True:
+            suspended = await self._rest(self._waits.refresh * random.uniform(0.9, 1.1))
+            await self._catch_up("refresh", full=True)
+            if suspended or self._apollo.unannounced:
+                self._apollo.forget()
+                self._end_poll()
+
+    async def _poll(self) -> Mapping[str, int] | None:
+        """Return what the server tells, or None if the poll was ended by the refresh."""
+        try:
+            async with asyncio.timeout(None) as self._patience:
+                return await self._apollo.changes()
+        except TimeoutError:
+            return None
+        finally:
+            self._patience = None
+
+    def _end_poll(self) -> None:
+        """End a poll that is being held; the next one asks anew."""
+        patience, self._patience = self._patience, None
+        if patience is not None:
+            patience.reschedule(asyncio.get_running_loop().time())
+
+    async def _lose_touch(self, error: ApolloError) -> None:
+        self._failed_polls += 1
+        self._set_connected(False)
+        self._complain(error)
+        # Whoever answers next may not be who answered before, and may count from elsewhere.
+        self._apollo.forget()
+        await self._back_off(error, self._failed_polls)
+
+    async def _catch_up(self, reason: Reason, full: bool = False) -> None:
+        """Pull until the server has given a final answer, be it that there is nothing usable."""
+        for failures in count(1):
+            try:
+                return await self._pull(reason, full)
+            except (Missing, Unusable) as error:
+                return self._complain(error)
+            except ConfigError as error:
+                self._complain(error)
+                await self._back_off(error, failures)
+
+    async def _pull(self, reason: Reason, full: bool = False) -> None:
+        # One at a time: a slower answer must not overtake a newer one.
+        async with self._pulling:
+            await self._accept(await self._apollo.pull(full), reason)
+
+    async def _accept(self, snapshot: Snapshot, reason: Reason) -> None:
+        """Take a snapshot from the server; raise Unusable if it must not be applied."""
+        self._change(last_pull_at=snapshot.fetched_at)
+        await self._consider(snapshot, "remote", reason)
+        if not self._failed_polls:
+            self._be_well()
+
+    async def _consider(self, snapshot: Snapshot, source: Source, reason: Reason) -> None:
+        """Check a snapshot; stage and offer it unless its content was the last to be offered."""
+        self._check(snapshot)
+        if self._offered is None or snapshot.digest != self._offered.digest:
+            path = self._archive.stage(snapshot)
+            self._archive.prune()
+            await self._offer(Candidate(snapshot, path, source, reason))
+        self._offered = snapshot
+        self._change(source=source, release_keys=snapshot.release_keys())
+
+    def _check(self, snapshot: Snapshot) -> None:
+        """Raise Unusable if the snapshot must not be applied."""
+        try:
+            check_remote(values := snapshot.values())
+            if not values and self._holds_values():
+                names = ", ".join(self._apollo.namespaces)
+                raise Unusable(
+                    f"Every key of {names} has been deleted on {self._apollo.url}; that is not "
+                    "applied: publish at least one key.",
+                    "empty",
+                )
+        except Unusable as error:
+            self._telemetry.point("config.refused", reason=error.reason)
+            raise
+
+    def _holds_values(self) -> bool:
+        before = self._offered or self._archive.applied()
+        return before is not None and bool(before.values())
+
+    async def _back_off(self, error: ConfigError, failures: int) -> None:
+        passing = isinstance(error, ApolloError) and not error.definite
+        backoff = self._waits.trouble if passing else self._waits.refusal
+        await self._sleep(backoff.delay(failures))
+
+    async def _sleep_until(self, moment: float) -> None:
+        left = moment - self._clock()
+        if left > 0:
+            await self._sleep(left)
+
+    async def _rest(self, seconds: float) -> bool:
+        """Sleep; wake early, and return True, if the machine was suspended meanwhile."""
+        until = self._clock() + seconds
+        while (left := until - (before := self._clock())) > 0:
+            nap = min(left, _NAP)
+            await self._sleep(nap)
+            if self._clock() - before > nap + _OVERSLEPT:
+                return True
+        return False
+
+    def _complain(self, error: ConfigError) -> None:
+        reason = error.reason if isinstance(error, ApolloError | Unusable) else "other"
+        self._change(last_error=str(error), reason=reason)
+        if self._complaints.due(str(error), self._clock()):
+            log.warning("%s", error)
+
+    def _be_well(self) -> None:
+        self._change(last_error="", reason="")
+        if self._complaints:
+            log.info("The config of %s is followed again.", self._apollo.url)
+            self._complaints.clear()
+
+    def _set_connected(self, connected: bool) -> None:
+        if connected != self._state.connected:
+            self._telemetry.point("config.long_poll", connected=int(connected))
+            self._change(connected=connected)
+
+    def _change(self, **fields: Any) -> None:
+        state = replace(self._state, **fields)
+        if state != self._state:
+            self._state = state
+            self._report(state)

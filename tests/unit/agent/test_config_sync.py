@@ -1,0 +1,692 @@
+"""The duty that follows the config server, against a real server on a real socket.
+
+Numbers are those of the fault catalogue of the protocol.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skep.agent.config_sync import Candidate, ConfigState, ConfigSync, Waits
+from skep.base.backoff import Backoff
+from skep.base.errors import ConfigError
+from skep.base.telemetry import Telemetry
+from skep.config.apollo import Apollo
+from skep.config.archive import Archive
+from skep.config.origin import Timeouts
+from skep.config.snapshot import Release, Snapshot
+from tests.faulty import TinyApollo, answer, close, hang, told
+from tests.support import wait_until, wait_until_async
+
+QUICK = Waits(
+    start=0.5,
+    start_with_cache=0.3,
+    trouble=Backoff(first=0.01, cap=0.02),
+    refusal=Backoff(first=0.01, cap=0.02),
+    poll_gap=0.01,
+)
+
+
+@pytest.fixture
+def server() -> Iterator[TinyApollo]:
+    with TinyApollo() as running:
+        yield running
+
+
+@dataclass
+class Watched:
+    """A running ConfigSync and everything it said."""
+
+    sync: ConfigSync
+    archive: Archive
+    task: "asyncio.Task[None] | None" = None
+    offers: list[Candidate] = field(default_factory=list)
+    states: list[ConfigState] = field(default_factory=list)
+    points: list[tuple[str, Any]] = field(default_factory=list)
+
+    @property
+    def values(self) -> list[dict[str, str]]:
+        return [offer.snapshot.values() for offer in self.offers]
+
+    @property
+    def state(self) -> ConfigState:
+        return self.states[-1]
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Wait; an end of the duty fails the test."""
+
+        def holds() -> object:
+            if self.task is not None and self.task.done():
+                self.task.result()
+                raise AssertionError("the duty has ended")
+            return condition()
+
+        await wait_until_async(holds)
+
+    async def offered(self, *values: dict[str, str]) -> None:
+        """Wait until exactly these values were offered, in this order."""
+        await self.until(lambda: len(self.values) >= len(values))
+        assert self.values == list(values)
+
+
+def watched(
+    server: TinyApollo | str,
+    directory: Path,
+    *namespaces: str,
+    timeouts: Timeouts = Timeouts(),  # noqa: B008
+    **more: Any,
+) -> Watched:
+    url = server if isinstance(server, str) else server.url
+    names = namespaces or ("application",)
+    telemetry = Telemetry()
+    apollo = Apollo(url, "orders", "default", names, timeouts=timeouts, telemetry=telemetry)
+    archive = Archive(directory, "orders", "default", names)
+    offers: list[Candidate] = []
+    states: list[ConfigState] = []
+
+    async def offer(candidate: Candidate) -> None:
+        offers.append(candidate)
+
+    options = {"waits": QUICK, "telemetry": telemetry, **more}
+    sync = ConfigSync(apollo, archive, offer, states.append, **options)
+    found = Watched(sync, archive, offers=offers, states=states)
+    for name in ("config.long_poll", "config.refused", "config.notification"):
+        telemetry.subscribe(name, lambda fields, name=name: found.points.append((name, fields)))  # type: ignore[misc]
+    return found
+
+
+@asynccontextmanager
+async def following(*args: Any, **more: Any) -> AsyncIterator[Watched]:
+    found = watched(*args, **more)
+    found.task = asyncio.ensure_future(found.sync.run())
+    try:
+        yield found
+    finally:
+        found.task.cancel()
+        await asyncio.wait([found.task])
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+def cached(**values: str) -> Snapshot:
+    return Snapshot((Release("orders", "default", "application", "K-old", values),), 5.0)
+
+
+def log_lines(caplog: pytest.LogCaptureFixture, text: str) -> int:
+    return sum(text in record.getMessage() for record in caplog.records)
+
+
+# The ordinary way
+
+
+def test_what_is_published_is_offered_and_staged(server: TinyApollo, tmp_path: Path) -> None:
+    server.publish(key="K1", a="1")
+
+    async def main() -> None:
+        async with following(server, tmp_path) as it:
+            await it.offered({"a": "1"})
+            first = it.offers[0]
+            assert (first.source, first.reason) == ("remote", "start")
+            assert it.archive.load(first.path) == first.snapshot
+            assert it.archive.applied() is None
+            await it.until(lambda: it.state.connected)
+
+            server.publish(key="K2", a="2", b="")
+            await it.offered({"a": "1"}, {"a": "2", "b": ""})
+            assert it.offers[1].reason == "notification"
+            await it.until(lambda: it.state.release_keys == {"application": "K2"})
+
+    asyncio.run(main())
+
+
+def test_the_state_tells_what_status_wants_to_know(server: TinyApollo, tmp_path: Path) -> None:
+    server.publish(key="K1", a="1")
+    url = server.url.replace("://", "://user:s3cret@")
+
+    async def main() -> None:
+        async with following(url, tmp_path) as it:
+            await it.until(lambda: it.states and it.state.connected)
+            assert it.state.last_pull_at >= it.offers[0].snapshot.fetched_at
+            assert replace(it.state, last_pull_at=0.0) == ConfigState(
+                url=server.url,
+                app_id="orders",
+                cluster="default",
+                namespaces=("application",),
+                source="remote",
+                release_keys={"application": "K1"},
+                connected=True,
+            )
+        assert it.state.connected is False
+        assert [p for p in it.points if p[0] == "config.long_poll"] == [
+            ("config.long_poll", {"connected": 1}),
+            ("config.long_poll", {"connected": 0}),
+        ]
+
+    asyncio.run(main())
+
+
+def test_f25_a_release_of_equal_content_is_noted_and_not_offered(
+    server: TinyApollo, tmp_path: Path
+) -> None:
+    server.publish(key="K1", a="1")
+
+    async def main() -> None:
+        async with following(server, tmp_path) as it:
+            await it.until(lambda: it.states and it.state.connected)
+            server.publish(key="K2", a="1")
+            await it.until(lambda: it.state.release_keys == {"application": "K2"})
+            server.publish(key="K3", a="3")
+            await it.offered({"a": "1"}, {"a": "3"})
+
+    asyncio.run(main())
+
+
+def test_f23_f24_what_was_before_is_offered_again_when_something_else_came_between(
+    server: TinyApollo, tmp_path: Path
+) -> None:
+    server.publish(key="K1", a="1")
+
+    async def main() -> None:
+        async with following(server, tmp_path) as it:
+            await it.offered({"a": "1"})
+            server.publish(key="K2", a="2", b="2")
+            await it.offered({"a": "1"}, {"a": "2", "b": "2"})
+            server.publish(key="K1", a="1")
+            await it.offered({"a": "1"}, {"a": "2", "b": "2"}, {"a": "1"})
+
+    asyncio.run(main())
+
+
+def test_f36_what_is_published_while_the_first_pull_is_under_way_is_not_lost(
+    server: TinyApollo, tmp_path: Path
+) -> None:
+    server.publish(a="1")
+
+    async def main() -> None:
+        found = watched(server, tmp_path)
+
+        async def publish_meanwhile(candidate: Candidate) -> None:
+            found.offers.append(candidate)
+            if len(found.offers) == 1:
+                await asyncio.to_thread(server.publish, a="2")
+
+        found.sync._offer = publish_meanwhile
+        task = asyncio.ensure_future(found.sync.run())
+        await found.offered({"a": "1"}, {"a": "2"})
+        task.cancel()
+        await asyncio.wait([task])
+
+    asyncio.run(main())
+
+
+def test_f37_of_a_burst_of_releases_the_last_is_offered_in_the_end(
+    server: TinyApollo, tmp_path: Path
+) -> None:
+    server.publish(n="0")
+
+    async def main() -> None:
+        async with following(server, tmp_path) as it:
+            await it.offered({"n": "0"})
+            for n in range(1, 101):
+                await asyncio.to_thread(server.publish, n=str(n))
+            await it.until(lambda: it.values[-1] == {"n": "100"})
+            order = [int(values["n"]) for values in it.values]
+            assert order == sorted(set(order))
+            assert len(list(it.offers[-1].path.parent.iterdir())) <= 8
+
+    asyncio.run(main())
+
+
+def test_f38_two_namespaces_published_together_are_offered_and_the_next_publish_too(
+    server: TinyApollo, tmp_path: Path
+) -> None:
+    server.publish("a", x="1")
+    server.publish("b", y="1")
+
+    async def main() -> None:
+        async with following(server, tmp_path, "a", "b") as it:
+            await it.offered({"x": "1", "y": "1"})
+            server.publish("a", x="2")
+            server.publish("b", y="2")
+            await it.until(lambda: it.values[-1] == {"x": "2", "y": "2"})
+            server.publish("b", y="3")
+            await it.until(lambda: it.values[-1] == {"x": "2", "y": "3"})
+
+    asyncio.run(main())
+
+
+# Starting
+
+
+def test_f02_without_server_and_without_cache_the_start_fails_and_names_the_url(
+    tmp_path: Path,
+) -> None:
+    waits = Waits(start=1.0, trouble=QUICK.trouble)
+    found = watched("http://user:s3cret@127.0.0.1:9", tmp_path, waits=waits)
+    with pytest.raises(ConfigError, match=r"http://127\.0\.0\.1:9 cannot be reached") as caught:
+        asyncio.run(found.sync.run())
+    assert "s3cret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+    assert caught.value.exit_code == 4
+    assert found.offers == []
+
+
+def test_f04_a_server_that_hangs_fails_the_start_when_the_time_is_up(
+    server: TinyApollo, tmp_path: Path
+) -> None:
+    server.script("/configs/", hang)
+    found = watched(server, tmp_path)
+    with pytest.raises(ConfigError, match=f"{server.url} did not answer within 0.5 s"):
+        asyncio.run(found.sync.run())
+    wait_until(lambda: not server.connections)
+
+
+@pytest.mark.parametrize("status", [400, 401, 404])
+def test_a_server_that_means_no_fails_the_start_at_once(
+    server: TinyApollo, tmp_path: Path, status: int
+) -> None:
+    server.script("/configs/", answer(status))
+    found = watched(server, tmp_path, waits=Waits(start=3600.0))
+    with pytest.raises(ConfigError, match=server.url):
+        asyncio.run(found.sync.run())
+    assert len(server.requests) == 1
+
+
+def test_a_server_that_is_up_a_moment_later_is_waited_for(
+    server: TinyApollo, tmp_path: Path
+) -> None:
+    server.publish(a="1")
+    server.script("/configs/", answer(503), close, close, answer(200, "<html>"), server._config)
+
+    async def main() -> None:
+        async with following(server, tmp_path, waits=Waits(trouble=QUICK.trouble)) as it:
+            await it.offered({"a": "1"})
+            await it.until(lambda: it.state.last_error == "")
+
+    asyncio.run(main())
+
+
+def test_f01_without_server_the_cache_is_offered_and_the_server_found_later(
+    server: TinyApollo, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Given a server that is down and a last known good snapshot
+    watched(server, tmp_path).archive.commit(cached(a="old"))
+    server.script("/", answer(503))
+    server.script("/configs/", answer(503))
+    server.script("/notifications/v2", answer(503))
+
+    async def main() -> None:
+        async with following(server, tmp_path) as it:
+            # When it is started
+            await it.offered({"a": "old"})
+            # Then it runs with the cache, and says so
+            assert it.offers[0].source == "cache"
+            assert it.archive.load(it.offers[0].path) == cached(a="old")
+            await it.until(lambda: it.state.source == "cache")
+            assert it.state.release_keys == {"application": "K-old"}
+            assert it.state.reason == "http_5xx"
+            assert it.state.connected is False
+            # And when the server is back, it converges
+            server.publish(key="K1", a="new")
+            server.well("/configs/", "/notifications/v2")
+            await it.offered({"a": "old"}, {"a": "new"})
+            await it.until(lambda: it.state.connected and not it.state.last_error)
+            assert it.state.source == "remote"
+
+    with caplog.at_level(logging.INFO):
+        asyncio.run(main())
+    assert log_lines(caplog, "failed on app orders") <= 2
+    assert log_lines(caplog, "starts with the config of its last run") == 1
+    assert log_lines(caplog, "is followed again") == 1
+    assert "Traceback" not in caplog.text
+
+
+def test_f01_a_cache_equal_to_what_the_server_has_is_not_offered_twice(
+    server: TinyApollo, tmp_path: Path
+) -> None:
+    watched(server, tmp_path).archive.commit(cached(a="1"))
+    server.publish(key="K1", a="1")
+    server.script("/configs/", answer(503), server._config)
+
+    async def main() -> None:
+        async with following(server, tmp_path) as it:
+            await it.until(lambda: it.states and it.state.source == "remote")
+            assert it.values == [{"a": "1"}]
+
+    asyncio.run(main())
+
+
+def test_f01_a_server_that_hangs_does_not_keep_a_start_with_cache_waiting(
+    server: TinyApollo, tmp_path: Path
+) -> None:
+    watched(server, tmp_path).archive.commit(cached(a="old"))
+    server.script("/configs/", hang)
+
+    async def main() -> None:
+        async with following(server, tmp_path) as it:
+            await it.offered({"a": "old"})
+            assert it.state.reason == "timeout"
+
+    asyncio.run(main())
+
+
+def test_a_release_that_cannot_be_used_does_not_spoil_a_start_with_cache(
+    server: TinyApollo, tmp_path: Path
+) -> None:
+    watched(server, tmp_path).archive.commit(cached(a="old"))
+    server.publish(PATH="/evil")
+
+    async def main() -> None:
+        async with following(server, tmp_path) as it:
+            await it.offered({"a": "old"})
+            assert it.state.reason == "denied"
+            server.publish(a="new")
+            await it.offered({"a": "old"}, {"a": "new"})
+
+    asyncio.run(main())
+
+
+# Trouble on the way
+
+
+def test_a_release_that_cannot_be_used_is_refused_visibly_and_the_next_is_tried(
+    server: TinyApollo, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.publish(key="K1", a="1")
+
+    async def main() -> None:
+        async with following(server, tmp_path) as it:
+            await it.until(lambda: it.states and it.state.connected)
+            bad = [{"a.b": "1", "a-b": "2"}, {"LD_PRELOAD": "x"}, {"a": "x\0"}, {}]
+            for values, reason in zip(bad, ["collision", "denied", "limits", "empty"], strict=True):
+                server.publish(**values)
+                await it.until(lambda reason=reason: it.state.reason == reason)  # type: ignore[misc]
+                assert it.state.release_keys == {"application": "K1"}
+            assert it.values == [{"a": "1"}]
+            server.publish(a="2")
+            await it.offered({"a": "1"}, {"a": "2"})
+            await it.until(lambda: it.state.last_error == "")
+        refused = [fields["reason"] for name, fields in it.points if name == "config.refused"]
+        assert refused == ["collision", "denied", "limits", "empty"]
+
+    asyncio.run(main())
+    assert log_lines(caplog, "publish at least one key") == 1
+
+
+def test_an_empty_config_is_fine_where_there_never_was_another(
+    server: TinyApollo, tmp_path: Path
+) -> None:
+    server.publish(key="K1")
+
+    async def main() -> None:
+        async with following(server, tmp_path) as it:
+            await it.offered({})
+
+    asyncio.run(main())
+
+
+def test_f07_while_polls_fail_the_refresh_goes_on(server: TinyApollo, tmp_path: Path) -> None:
+    server.publish(a="1")
+    server.script("/notifications/v2", answer(500))
+
+    async def main() -> None:
+        async with following(server, tmp_path, waits=refreshed_every(0.02)) as it:
+            await it.offered({"a": "1"})
+            server.publish(a="2")
+            await it.offered({"a": "1"}, {"a": "2"})
+            assert it.offers[1].reason == "refresh"
+            await it.until(lambda: it.state.reason == "http_5xx")
+            assert it.state.connected is False
+
+    asyncio.run(main())
+
+
+def refreshed_every(seconds: float) -> Waits:
+    return Waits(
+        refresh=seconds,
+        trouble=QUICK.trouble,
+        refusal=QUICK.refusal,
+        poll_gap=QUICK.poll_gap,
+    )
+
+
+def test_f17_a_pull_that_fails_after_a_notification_is_tried_again_at_once(
+    server: TinyApollo, tmp_path: Path
+) -> None:
+    server.publish(a="1")
+
+    async def main() -> None:
+        async with following(server, tmp_path) as it:
+            await it.until(lambda: it.states and it.state.connected)
+            server.script("/configs/", answer(503), answer(503), server._config)
+            server.publish(a="2")
+            await it.offered({"a": "1"}, {"a": "2"})
+            await it.until(lambda: not it.state.last_error)
+
+    asyncio.run(main())
+
+
+def test_f19_a_server_that_counts_from_elsewhere_is_followed_after_the_next_refresh(
+    server: TinyApollo, tmp_path: Path
+) -> None:
+    # Given a database restored: a new release, but ids lower than the one we were given
+    server.publish(a="1")
+
+    async def main() -> None:
+        async with following(server, tmp_path, waits=refreshed_every(0.1)) as it:
+            await it.until(lambda: it.states and it.state.connected)
+            server._last_id = 1
+            server.publish(a="2")
+            # When the refresh has found it
+            await it.until(lambda: {"a": "2"} in it.values)
+            # Then the poll that was held is given up, and polls tell of releases again
+            await it.until(lambda: server.asked("/notifications")[-1].ids == {"application": 2})
+            it.sync._waits = Waits()
+            server.publish(a="3")
+            await it.until(lambda: it.values[-1] == {"a": "3"})
+
+    asyncio.run(main())
+
+
+def test_f19_after_a_failed_poll_no_id_is_trusted(server: TinyApollo, tmp_path: Path) -> None:
+    server.publish(a="1")
+
+    async def main() -> None:
+        async with following(server, tmp_path) as it:
+            await it.until(lambda: len(server.asked("/notifications")) == 2)
+            server._last_id = 1
+            server.publish_silently(a="2")
+            for task in list(server.connections):
+                server.loop.call_soon_threadsafe(task.cancel)
+            await it.offered({"a": "1"}, {"a": "2"})
+
+    asyncio.run(main())
+
+
+def test_f21_a_namespace_that_is_deleted_keeps_the_config_and_comes_back(
+    server: TinyApollo, tmp_path: Path
+) -> None:
+    server.publish(key="K1", a="1")
+
+    async def main() -> None:
+        async with following(server, tmp_path) as it:
+            await it.until(lambda: it.states and it.state.connected)
+            server.delete()
+            server.script("/notifications/v2", told(application=500), server._notify)
+            for task in list(server.connections):
+                server.loop.call_soon_threadsafe(task.cancel)
+            await it.until(lambda: it.state.reason == "missing")
+            assert it.state.release_keys == {"application": "K1"}
+            server._last_id = 500
+            server.publish(a="2")
+            await it.offered({"a": "1"}, {"a": "2"})
+
+    asyncio.run(main())
+
+
+def test_f49_a_cancelled_duty_leaves_no_connection_and_no_task(
+    server: TinyApollo, tmp_path: Path
+) -> None:
+    server.publish(a="1")
+
+    async def main() -> None:
+        async with following(server, tmp_path) as it:
+            await it.until(lambda: it.states and it.state.connected)
+
+    asyncio.run(main())
+    wait_until(lambda: not server.connections)
+
+
+def test_f49_a_duty_that_backs_off_is_cancelled_as_well(server: TinyApollo, tmp_path: Path) -> None:
+    watched(server, tmp_path).archive.commit(cached(a="old"))
+    server.script("/", answer(401))
+    server.script("/configs/", answer(401))
+
+    async def main() -> None:
+        async with following(server, tmp_path, waits=Waits()) as it:
+            await it.offered({"a": "old"})
+
+    asyncio.run(main())
+    wait_until(lambda: not server.connections)
+
+
+# Time
+
+
+@dataclass
+class Hours:
+    """Time for the duty that passes at once; `passed` holds what its follower waited for.
+
+    The refresh naps until `wake` is set; by then the machine has slept for an hour.
+    """
+
+    now: float = 1000.0
+    passed: list[float] = field(default_factory=list)
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def clock(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        task = asyncio.current_task()
+        if task is not None and task.get_name() == "config refresh":
+            await self.wake.wait()
+            self.wake.clear()
+            self.now += 3600.0
+        else:
+            self.passed.append(seconds)
+            self.now += seconds
+        await asyncio.sleep(0)
+
+
+def test_f18_a_server_that_repeats_itself_is_polled_once_a_second(
+    server: TinyApollo, tmp_path: Path
+) -> None:
+    server.publish(a="1")
+    server.script("/notifications/v2", told(application=7))
+    hours = Hours()
+
+    async def main() -> None:
+        async with following(
+            server, tmp_path, waits=Waits(), sleep=hours.sleep, clock=hours.clock
+        ) as it:
+            await it.until(lambda: len(server.asked("/notifications")) >= 12)
+            assert it.values == [{"a": "1"}]
+
+    asyncio.run(main())
+    # The first two come without a wait: the one that tells all ids, and one for free
+    assert len(hours.passed) >= 9
+    assert hours.passed == pytest.approx([1.0] * len(hours.passed))
+
+
+def test_f18_a_server_whose_ids_always_grow_is_polled_once_a_second_too(
+    server: TinyApollo, tmp_path: Path
+) -> None:
+    server.publish(a="1")
+    server.script("/notifications/v2", *(told(application=n) for n in range(1, 100)))
+    hours = Hours()
+
+    async def main() -> None:
+        async with following(
+            server, tmp_path, waits=Waits(), sleep=hours.sleep, clock=hours.clock
+        ) as it:
+            await it.until(lambda: len(server.asked("/notifications")) >= 12)
+
+    asyncio.run(main())
+    assert len(hours.passed) >= 9
+    assert hours.passed == pytest.approx([1.0] * len(hours.passed))
+
+
+def test_f26_a_server_that_refuses_us_is_asked_less_than_five_times_in_ten_seconds(
+    server: TinyApollo, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Given a cache to start from, and a server that says 401 to every request
+    names = [f"n{i}" for i in range(5)]
+    archive = watched(server, tmp_path, *names).archive
+    archive.commit(Snapshot(tuple(Release("orders", "default", n, "K", {}) for n in names), 1.0))
+    server.script("/configs/", answer(401))
+    server.script("/notifications/v2", answer(401))
+    hours = Hours()
+
+    async def main() -> None:
+        async with following(
+            server, tmp_path, *names, waits=Waits(), sleep=hours.sleep, clock=hours.clock
+        ) as it:
+            await it.until(lambda: len(server.requests) >= 5)
+            assert it.state.reason == "auth"
+
+    asyncio.run(main())
+    # Then the fifth request comes long after
+    assert sum(hours.passed[:4]) > 10
+    assert log_lines(caplog, "check the credentials") < 5
+
+
+def test_f50_after_a_suspend_everything_is_pulled_anew_and_the_old_poll_given_up(
+    server: TinyApollo, tmp_path: Path
+) -> None:
+    server.publish(key="K1", a="1")
+    hours = Hours()
+
+    async def main() -> None:
+        async with following(
+            server, tmp_path, waits=Waits(), sleep=hours.sleep, clock=hours.clock
+        ) as it:
+            # Given a poll that is held, and a publish that nobody hears of
+            await it.until(lambda: len(server.asked("/notifications")) == 2)
+            server.publish_silently(a="2")
+            # When the machine wakes after an hour
+            hours.wake.set()
+            # Then
+            await it.offered({"a": "1"}, {"a": "2"})
+            pulls = ["releaseKey" in request.query for request in server.asked("/configs")]
+            assert pulls[:3] == [False, True, False]
+            await it.until(lambda: len(server.asked("/notifications")) >= 3)
+            assert server.asked("/notifications")[2].ids == {"application": -1}
+
+    asyncio.run(main())
+
+
+def test_a_trouble_that_lasts_is_logged_once_a_minute(
+    server: TinyApollo, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.publish(a="1")
+    server.script("/notifications/v2", server._notify, answer(500))
+    hours = Hours()
+
+    async def main() -> None:
+        async with following(
+            server, tmp_path, waits=Waits(), sleep=hours.sleep, clock=hours.clock
+        ) as it:
+            await it.until(lambda: sum(hours.passed) > 600)
+
+    asyncio.run(main())
+    minutes = sum(hours.passed) / 60
+    assert 1 <= log_lines(caplog, "failed on app orders, the poll for changes") <= minutes + 1
+    assert max(hours.passed) <= 30
+    assert "Traceback" not in caplog.text
