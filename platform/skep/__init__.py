@@ -8,10 +8,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from skep.api.context import Context, Discard, Retry
+    from skep.api.context import Context
     from skep.api.cron import CronJob, cron
     from skep.api.event import Event, Listener
     from skep.api.plugin import Plugin
+    from skep.api.policy import Discard, Retry
     from skep.api.task import Task
     from skep.api.worker import Worker
     from skep.base.backoff import Backoff
@@ -26,8 +27,8 @@ _WHERE = {
     "Event": "skep.api.event",
     "Listener": "skep.api.event",
     "Context": "skep.api.context",
-    "Retry": "skep.api.context",
-    "Discard": "skep.api.context",
+    "Retry": "skep.api.policy",
+    "Discard": "skep.api.policy",
     "Backoff": "skep.base.backoff",
     # Work by the clock.
     "CronJob": "skep.api.cron",
