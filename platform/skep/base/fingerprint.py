@@ -42,7 +42,7 @@ def digest(folders: Iterable[Path]) -> str:
                 )
             except OSError:
                 continue
-            name = os.fsencode(path)
+            name = os.fsencode(path.relative_to(folder))
             total.update(len(name).to_bytes(4, "big") + name)
             total.update(len(content).to_bytes(8, "big") + content)
     return total.hexdigest()

@@ -36,7 +36,9 @@ def publish(assignments: tuple[str, ...], namespace: str, **flags: Any) -> None:
         for key, value in pairs:
             server.set_item(*where, key, value, _OPERATOR)
         release = server.publish(*where, "platform config publish", _OPERATOR)
-    click.echo(f"Published {', '.join(key for key, _ in pairs)} in {namespace}: release {release}.")
+    click.echo(
+        f"Published {', '.join(key for key, _ in pairs)} in {namespace}: release {release.id}."
+    )
 
 
 def _split(assignment: str) -> tuple[str, str]:

@@ -23,19 +23,21 @@ def command(timeout: float, **flags: Any) -> None:
     """Stop the running platform: requests and tasks in flight finish, then every process ends."""
     run_dir = run_dir_of(flags)
     pid = control.call(run_dir.control_socket, "stop", timeout=10.0)["pid"]
-    if not _ended(run_dir, time.monotonic() + timeout):
+    if not _ended(run_dir, pid, time.monotonic() + timeout):
         click.echo(f"platform: pid {pid} has not ended within {timeout:g} s.", err=True)
         sys.exit(EXIT_TIMEOUT)
     click.echo("Stopped.")
 
 
-def _ended(run_dir: RunDir, deadline: float) -> bool:
-    """Wait until nobody holds the data directory, which its supervisor does until it ends."""
+def _ended(run_dir: RunDir, pid: int, deadline: float) -> bool:
+    """Wait until nobody holds the data directory and the process that did is gone."""
     while time.monotonic() < deadline:
         try:
             os.close(run_dir.lock())
+            os.kill(pid, 0)
         except AlreadyRunning:
-            time.sleep(0.02)
-        else:
+            pass
+        except ProcessLookupError:
             return True
+        time.sleep(0.02)
     return False

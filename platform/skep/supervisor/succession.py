@@ -214,7 +214,8 @@ class Succession:
             on_refused=lambda problems: self._denied(generation, problems),
             on_exited=self._around.reaped,
             on_lost=lambda: self._bereft(generation),
-            on_child=self._around.born,
+            on_born=self._around.born,
+            on_end=self._around.ended,
         )
         crew = Crew(number, self._launch, self._around.go, self._changed, self._telemetry)
         generation = Generation(number, request, configuration, zygote, crew)

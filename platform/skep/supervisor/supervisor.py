@@ -78,6 +78,7 @@ class Supervisor:
         self._config: dict[str, Any] = {"source": "none"}
         self._last: Report | None = None
         self._refused: Report | None = None
+        self._first_options: Options | None = None
         self._restart_required: list[str] = []
         self._stopping = False
         self._timer: asyncio.TimerHandle | None = None
@@ -224,6 +225,8 @@ class Supervisor:
             self._arm()
             await self._until(lambda: not set(slots) & set(crew.children), 5.0)  # noqa: B023
         crew.kill()
+        self._succession.end()
+        await self._until(lambda: not self._children, 2.0)
         self._end.set_result(code)
 
     async def _until(self, condition: Any, seconds: float) -> bool:
@@ -339,7 +342,9 @@ class Supervisor:
         self._commands.reported(request, report)
         current = self._succession.current
         if current is not None:
-            _, self._restart_required = changed(self._options, current.configuration.options)
+            options = current.configuration.options
+            self._first_options = self._first_options or options
+            _, self._restart_required = changed(self._first_options, options)
         elif report.outcome == "refused":
             stage = report.problems[0].stage if report.problems else "load"
             self.stop(_EXIT_CODES.get(stage, EXIT_NOT_BOOTED))

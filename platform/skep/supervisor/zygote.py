@@ -12,7 +12,7 @@ from skep.supervisor.child import Child
 from skep.supervisor.ending import describe
 from skep.supervisor.spawn import spawn
 from skep.wire.channel import pair
-from skep.wire.messages import Boot, Exited, Fork, Message, Planned, Refused
+from skep.wire.messages import Boot, Exited, Fork, Hello, Message, Planned, Refused
 from skep.wire.plan import Plan, Problem
 
 
@@ -20,7 +20,8 @@ class Zygote:
     """Orders workers from whichever zygote lives.
 
     `on_plan(plan)` and `on_refused(problems)` answer `start`. `on_exited(pid, status)` passes on
-    what a zygote says of the workers it has waited for. `on_lost()` is called when none is left.
+    what a zygote says of the workers it has waited for. `on_lost()` is called when none is left and
+    none can be had. `on_born` and `on_end` are told of every zygote's process.
     """
 
     def __init__(
@@ -32,7 +33,8 @@ class Zygote:
         on_refused: Callable[[tuple[Problem, ...]], None],
         on_exited: Callable[[int, int], None],
         on_lost: Callable[[], None],
-        on_child: Callable[[Child], None],
+        on_born: Callable[[Child], None],
+        on_end: Callable[[Child], None],
     ) -> None:
         self.number = number
         self.current: Child | None = None
@@ -44,7 +46,8 @@ class Zygote:
         self._on_refused = on_refused
         self._on_exited = on_exited
         self._on_lost = on_lost
-        self._on_child = on_child
+        self._on_born = on_born
+        self._on_end = on_end
         self._stopped = False
 
     def start(self) -> None:
@@ -81,18 +84,21 @@ class Zygote:
         self._stopped = True
         for child in (self.current, self.understudy):
             if child is not None:
+                child.dismissed = True
                 child.kill()
 
     def _adopt(self, child: Child) -> Child:
-        self._on_child(child)
+        self._on_born(child)
         child.send(self._boot("zygote"))
         return child
 
     def _told(self, child: Child, message: Message, _: list[int]) -> None:
-        if isinstance(message, Planned):
+        if isinstance(message, Hello):
+            self._on_born(child)
+        elif isinstance(message, Planned):
             self._planned(message.plan)
         elif isinstance(message, Refused):
-            self._stopped = True
+            self._stopped = child.dismissed = True
             self._on_refused(tuple(message.problems))
         elif isinstance(message, Exited):
             self._on_exited(message.pid, message.status)
@@ -111,10 +117,9 @@ class Zygote:
     def _stand_by(self) -> None:
         if self.plan is not None and not self.plan.unforkable:
             self.understudy = self.fork("zygote", self._told, self._ended)
-            if self.understudy is not None:
-                self._on_child(self.understudy)
 
     def _ended(self, child: Child) -> None:
+        self._on_end(child)
         if child is self.understudy:
             self.understudy = None
             if not self._stopped and self.current is not None and not self.current.ended:

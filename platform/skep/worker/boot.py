@@ -26,7 +26,7 @@ from skep.metrics.subscriber import subscribe
 from skep.wire.channel import BlockingChannel
 from skep.wire.dialogue import EXIT_NOT_PREPARED, Dialogue
 from skep.wire.framing import Framing
-from skep.wire.messages import Boot, Failed
+from skep.wire.messages import Boot, Failed, Hello
 from skep.worker.catalog import Catalog
 from skep.worker.kind import Kind, Workplace
 from skep.worker.kinds.cron import CronKind
@@ -50,6 +50,7 @@ def begin(channel: BlockingChannel) -> int:
         channel = BlockingChannel(Zygote(channel, found.plan).run().channel)
         boot = _introduction(channel)
         if boot.kind == "zygote":
+            channel.send(Hello(os.getpid()))
             name_zygote(boot.generation, understudy=True)
     return live(boot, found.catalog, *channel.detach())
 

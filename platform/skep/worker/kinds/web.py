@@ -13,6 +13,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import uvicorn
+import uvicorn.lifespan.off  # uvicorn would load it by name, in every worker after the fork
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
+from uvicorn.protocols.websockets.auto import AutoWebSocketsProtocol
 
 from skep.base.sockets import BACKLOG
 from skep.metrics.web import HttpMetrics
@@ -50,6 +53,8 @@ class WebKind:
         self._edge = Edge(app, metrics)
         config = uvicorn.Config(
             self._edge,
+            http=AutoHTTPProtocol,
+            ws=AutoWebSocketsProtocol,
             lifespan="off",  # plugins' lifespans are entered for every kind of worker, by the boot
             log_config=None,
             access_log=False,
