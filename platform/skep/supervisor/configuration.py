@@ -40,13 +40,20 @@ class Configurations:
     """Makes configurations out of staged snapshots and puts them in force.
 
     `base` is the process environment as it was when the platform started. It is never changed: what
-    entered `os.environ` could not leave again when it is deleted remotely.
+    entered `os.environ` could not leave again when it is deleted remotely. Workers find the data
+    directory in PLATFORM_DATA_DIR, wherever it was named.
     """
 
     def __init__(
-        self, base: Mapping[str, str], flags: Mapping[str, Any], env_file: Path, archive: Archive
+        self,
+        base: Mapping[str, str],
+        flags: Mapping[str, Any],
+        env_file: Path,
+        data_dir: Path,
+        archive: Archive,
     ) -> None:
         self._base = {k: v for k, v in base.items() if k not in _NEVER_PASSED_ON}
+        self._base["PLATFORM_DATA_DIR"] = str(data_dir)
         self._flags = flags
         self._env_file = env_file
         self._local_file = env_file.with_name(f"{env_file.name}.local")

@@ -164,7 +164,11 @@ class Supervisor:
             self._run_dir.config_dir, options.app_id, options.cluster, options.namespace
         )
         configurations = Configurations(
-            self._base, self._flags, Path(self._options.env_file), archive
+            self._base,
+            self._flags,
+            Path(self._options.env_file),
+            self._run_dir.path,
+            archive,
         )
         around = Surroundings(
             run_id=self._run_id,
