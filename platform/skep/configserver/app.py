@@ -1,0 +1,108 @@
+"""The config server as one ASGI app."""
+
+import logging
+import sqlite3
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from skep.base.errors import UsageError
+from skep.configserver.editor import Editor
+from skep.configserver.open_api import OpenApi, moment
+from skep.configserver.pull_api import PullApi
+from skep.configserver.refusals import NotFound, Refused
+from skep.configserver.store import Store
+from skep.configserver.watchers import Watchers
+
+_log = logging.getLogger(__name__)
+
+
+def create_app(store: Store, token: str, *, hold: float = 50.0) -> Starlette:
+    """Return the app over an open store; who writes needs the token.
+
+    `hold` is how many seconds a poll waits for news: 1 to 90, as Apollo allows. Apollo's own
+    default of 60 is the time after which most proxies give up, so ours is less. The held polls are
+    `app.state.watchers`: who stops the app closes them first, or waits for all of them to end.
+    Raises UsageError for another hold, or an empty token.
+    """
+    if not 1 <= hold <= 90:
+        raise UsageError(f"The config server can hold polls for 1 to 90 seconds, not {hold:g}.")
+    if not token:
+        raise UsageError("The config server needs a token, or anybody could write to it.")
+    watchers = Watchers()
+    editor = Editor(store, watchers)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        yield
+        editor.close()
+
+    app = Starlette(
+        routes=[
+            *PullApi(store, watchers, hold).routes(),
+            *OpenApi(store, editor, token).routes(),
+            Route("/health", _health),
+        ],
+        exception_handlers={
+            HTTPException: _on_http_error,
+            Refused: _on_refused,
+            NotFound: _on_not_found,
+            sqlite3.Error: _on_store_error,
+            ClientDisconnect: _on_disconnect,
+        },
+        lifespan=lifespan,
+    )
+    app.state.watchers = watchers
+    return app
+
+
+async def _health(request: Request) -> Response:
+    return JSONResponse({"status": "UP"})
+
+
+def _refusal(
+    request: Request, status: int, message: str, headers: dict[str, str] | None = None
+) -> Response:
+    """Answer an error in the one shape that has every field of Apollo's two."""
+    return JSONResponse(
+        {
+            "timestamp": moment(time.time_ns() // 1_000_000),
+            "status": status,
+            "error": HTTPStatus(status).phrase,
+            "message": message,
+            "path": request.url.path,
+        },
+        status_code=status,
+        headers=headers,
+    )
+
+
+async def _on_http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    headers = dict(error.headers) if error.headers else None
+    return _refusal(request, error.status_code, error.detail, headers)
+
+
+async def _on_refused(request: Request, error: Exception) -> Response:
+    return _refusal(request, 400, str(error))
+
+
+async def _on_not_found(request: Request, error: Exception) -> Response:
+    return _refusal(request, 404, str(error))
+
+
+async def _on_store_error(request: Request, error: Exception) -> Response:
+    _log.error("the config server's file failed: %s", error, exc_info=error)
+    return _refusal(request, 500, f"The config server's file failed: {error}.")
+
+
+async def _on_disconnect(request: Request, error: Exception) -> Response:
+    # Nobody reads it: who was sending the body has gone.
+    return Response(status_code=400)

@@ -1,0 +1,72 @@
+"""The token that writing to the config server needs: made once, kept in a file of its owner."""
+
+import os
+import secrets
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+from skep.base.errors import ConfigError
+
+
+def read_or_make_token(path: Path) -> str:
+    """Return the token in the file, or make both; several processes at once get the same.
+
+    Raises ConfigError, naming the file, if others than its owner may read it, if it holds no token,
+    or if it cannot be read or made.
+    """
+    try:
+        if not path.exists():
+            _make(path)
+        return _read(path)
+    except OSError as error:
+        raise ConfigError(
+            f"The config server's token {path} cannot be read or made: {error.strerror}."
+        ) from error
+
+
+def _read(path: Path) -> str:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    with open(descriptor, encoding="utf-8", errors="replace") as file:
+        # The opened file is asked, not the path: nobody can exchange it in between.
+        mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+        if mode & 0o077:
+            raise ConfigError(
+                f"The config server's token {path} may be read by others (mode {mode:04o}): "
+                "delete it, and a new one is made; or run `chmod 600` on it if nobody has seen it."
+            )
+        token = file.read().strip()
+    if not (token.isascii() and token.isprintable()) or not token or " " in token:
+        raise ConfigError(
+            f"{path} holds no token (a line of ASCII without spaces): delete it, "
+            "and a new one is made."
+        )
+    return token
+
+
+def _make(path: Path) -> None:
+    """Write a new token beside the place, then link it there.
+
+    So the file is never seen empty, not even after a crash; and linking, unlike renaming, fails if
+    somebody else was quicker.
+    """
+    draft = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with open(descriptor, "w", encoding="ascii") as file:
+            file.write(secrets.token_urlsafe(32) + "\n")
+            file.flush()
+            os.fsync(descriptor)
+        with suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        draft.unlink()
+    _sync_directory(path.parent)
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

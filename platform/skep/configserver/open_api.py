@@ -1,0 +1,263 @@
+"""Apollo's Open API, as far as writing needs it: items, publishing, what is in force."""
+
+import base64
+import binascii
+import hmac
+import json
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from skep.configserver.editor import Editor
+from skep.configserver.names import Address, bare, file_format, is_text
+from skep.configserver.records import Draft, Item, Release
+from skep.configserver.refusals import NotFound, Refused
+from skep.configserver.store import Mode, Store
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+# Any environment is accepted: this server is one, whatever it is called.
+_NAMESPACE = "/openapi/v1/envs/{env}/apps/{app_id}/clusters/{cluster}/namespaces/{namespace}"
+# The widths of Apollo's own columns.
+_OPERATOR, _TITLE, _RELEASE_COMMENT, _ITEM_COMMENT = 64, 64, 256, 1024
+_LARGEST_PAGE = 1000
+
+
+class OpenApi:
+    """The endpoints of Apollo's portal that scripts and the platform itself write through.
+
+    Reading is free; writing needs the header `Authorization: <token>`. What is written to is made
+    when it does not exist: app, cluster and namespace alike.
+    """
+
+    def __init__(self, store: Store, editor: Editor, token: str) -> None:
+        self._store = store
+        self._editor = editor
+        self._token = token.encode()
+
+    def routes(self) -> list[Route]:
+        """Return the routes."""
+        keys = (f"{_NAMESPACE}/items/{{key}}", f"{_NAMESPACE}/encodedItems/{{encoded:path}}")
+        return [
+            Route(_NAMESPACE, self.namespace),
+            Route(f"{_NAMESPACE}/items", self.items),
+            self._write("POST", f"{_NAMESPACE}/items", self.create_item),
+            *(Route(key, self.item) for key in keys),
+            *(self._write("PUT", key, self.update_item) for key in keys),
+            *(self._write("DELETE", key, self.delete_item) for key in keys),
+            self._write("POST", f"{_NAMESPACE}/releases", self.publish),
+            Route(f"{_NAMESPACE}/releases/latest", self.latest_release),
+        ]
+
+    async def namespace(self, request: Request) -> Response:
+        """Answer a namespace with all its items."""
+        at = self._known(request)
+        return JSONResponse(
+            {
+                "appId": at.app_id,
+                "clusterName": at.cluster,
+                "namespaceName": at.namespace,
+                "comment": "",
+                "format": file_format(at.namespace),
+                "isPublic": False,
+                "items": [_item(item) for item in self._store.items(at)],
+            }
+        )
+
+    async def items(self, request: Request) -> Response:
+        """Answer one page of a namespace's items."""
+        items = self._store.items(self._known(request))
+        page, size = _number(request, "page", 0), _number(request, "size", 50)
+        if not 1 <= size <= _LARGEST_PAGE:
+            raise Refused(f"The parameter `size` must be 1 to {_LARGEST_PAGE}, not {size}.")
+        content = [_item(item) for item in items[page * size : (page + 1) * size]]
+        return JSONResponse({"page": page, "size": size, "total": len(items), "content": content})
+
+    async def item(self, request: Request) -> Response:
+        """Answer one item."""
+        return self._answer_item(_address(request), _key(request))
+
+    async def create_item(self, request: Request) -> Response:
+        """Add an item; answer it."""
+        body = await self._body(request)
+        operator = _text(body, "dataChangeCreatedBy", _OPERATOR)
+        draft = _draft(body)
+        at = _address(request)
+        await self._editor.put_item(at, draft, operator, "create")
+        return self._answer_item(at, draft.key)
+
+    async def update_item(self, request: Request) -> Response:
+        """Change an item; with `createIfNotExists=true` it need not exist."""
+        body = await self._body(request)
+        draft = _draft(body)
+        if draft.key != _key(request):
+            raise Refused(f"The key of the body, {draft.key!r}, is not {_key(request)!r}.")
+        mode: Mode = "update"
+        operator = _text(body, "dataChangeLastModifiedBy", _OPERATOR)
+        if request.query_params.get("createIfNotExists", "").lower() == "true":
+            mode = "either"
+            _text(body, "dataChangeCreatedBy", _OPERATOR)
+        await self._editor.put_item(_address(request), draft, operator, mode)
+        return Response()
+
+    async def delete_item(self, request: Request) -> Response:
+        """Delete an item."""
+        _text(dict(request.query_params), "operator", _OPERATOR)
+        await self._editor.delete_item(_address(request), _key(request))
+        return Response()
+
+    async def publish(self, request: Request) -> Response:
+        """Put the items of the namespace in force; answer the release."""
+        body = await self._body(request)
+        release = await self._editor.publish(
+            _address(request),
+            _text(body, "releaseTitle", _TITLE),
+            _text(body, "releasedBy", _OPERATOR),
+            _text(body, "releaseComment", _RELEASE_COMMENT, needed=False),
+        )
+        return JSONResponse(_release(release))
+
+    async def latest_release(self, request: Request) -> Response:
+        """Answer the release in force, or 200 and nothing if there is none, as Apollo does."""
+        release = self._store.latest_release(_address(request))
+        return JSONResponse(_release(release)) if release else Response()
+
+    def _write(self, method: str, path: str, endpoint: Endpoint) -> Route:
+        """Return a route that answers nobody without the token."""
+
+        async def guarded(request: Request) -> Response:
+            given = request.headers.get("authorization", "").encode()
+            if not hmac.compare_digest(given, self._token):
+                raise HTTPException(
+                    401,
+                    "Writing needs the header `Authorization: <token>`. The token lies in the "
+                    "file `configserver/token` of the platform's data directory.",
+                )
+            return await endpoint(request)
+
+        return Route(path, guarded, methods=[method])
+
+    def _known(self, request: Request) -> Address:
+        asked = _address(request)
+        found = self._store.find(asked)
+        if found is None:
+            raise NotFound(f"There is no namespace {asked}.")
+        return found
+
+    def _answer_item(self, address: Address, key: str) -> Response:
+        item = self._store.item(address, key)
+        if item is None:
+            raise NotFound(f"There is no key {key!r} in {address}.")
+        return JSONResponse(_item(item))
+
+    async def _body(self, request: Request) -> dict[str, Any]:
+        """Read the body as a JSON object, and no more of it than any item can need."""
+        most = self._store.limits.body
+        data = bytearray()
+        async for chunk in request.stream():
+            data += chunk
+            if len(data) > most:
+                raise HTTPException(413, f"The body is larger than {most} bytes.")
+        try:
+            body = json.loads(bytes(data))
+        except (ValueError, RecursionError) as error:
+            raise Refused(f"The body is not JSON: {error}.") from error
+        if not isinstance(body, dict):
+            raise Refused("The body must be a JSON object.")
+        return body
+
+
+def moment(milliseconds: int) -> str:
+    """Return a time as Apollo writes it: `2024-06-14T16:31:38.588+0000`."""
+    seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(milliseconds // 1000))
+    return f"{seconds}.{milliseconds % 1000:03d}+0000"
+
+
+def _address(request: Request) -> Address:
+    path = request.path_params
+    return Address(path["app_id"], path["cluster"], bare(path["namespace"]))
+
+
+def _key(request: Request) -> str:
+    """Return the key in the path: as it is, or in Base64, standard or for URLs, padded or not."""
+    if "key" in request.path_params:
+        return str(request.path_params["key"])
+    encoded = request.path_params["encoded"].rstrip("=").replace("-", "+").replace("_", "/")
+    try:
+        return base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError) as error:
+        raise Refused(f"The key in the path is not Base64 of UTF-8 text: {error}.") from error
+
+
+def _number(request: Request, name: str, default: int) -> int:
+    text = request.query_params.get(name) or str(default)
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise Refused(f"The parameter `{name}` must be a number, not {text!r}.")
+    return int(text)
+
+
+def _draft(body: dict[str, Any]) -> Draft:
+    # The store checks the lengths of key and value: it knows the limits.
+    key = _text(body, "key")
+    value = _text(body, "value", blank=True)
+    comment = _text(body, "comment", _ITEM_COMMENT, needed=False)
+    kind = body.get("type")
+    if kind not in (None, 0, 1, 2, 3):
+        raise Refused(f"The field `type` must be 0, 1, 2 or 3, not {kind!r}.")
+    return Draft(key, value, comment, int(kind or 0))
+
+
+def _text(
+    body: dict[str, Any], name: str, most: int = 0, *, needed: bool = True, blank: bool = False
+) -> str:
+    """Return a field as text, with up to `most` characters (0 for any number).
+
+    A number or a boolean counts as its JSON text, as Apollo takes it.
+    """
+    found = body.get(name)
+    if isinstance(found, bool | int | float):
+        found = json.dumps(found)
+    if found is None and not needed:
+        return ""
+    if not isinstance(found, str) or not is_text(found):
+        raise Refused(f"The field `{name}` is missing or not a text.")
+    if needed and not blank and not found.strip():
+        raise Refused(f"The field `{name}` is empty.")
+    if most and len(found) > most:
+        raise Refused(f"The field `{name}` has {len(found)} characters; {most} are allowed.")
+    return found
+
+
+def _item(item: Item) -> dict[str, Any]:
+    return {
+        "key": item.key,
+        "type": item.type,
+        "value": item.value,
+        "comment": item.comment,
+        "dataChangeCreatedBy": item.created_by,
+        "dataChangeLastModifiedBy": item.modified_by,
+        "dataChangeCreatedTime": moment(item.created_at),
+        "dataChangeLastModifiedTime": moment(item.modified_at),
+    }
+
+
+def _release(release: Release) -> dict[str, Any]:
+    at = release.address
+    return {
+        "id": release.id,
+        "appId": at.app_id,
+        "clusterName": at.cluster,
+        "namespaceName": at.namespace,
+        "name": release.name,
+        "configurations": release.values(),
+        "comment": release.comment,
+        "dataChangeCreatedBy": release.released_by,
+        "dataChangeLastModifiedBy": release.released_by,
+        "dataChangeCreatedTime": moment(release.released_at),
+        "dataChangeLastModifiedTime": moment(release.released_at),
+    }

@@ -1,0 +1,145 @@
+"""The first contents of a config server: sample files, and a release for whoever asks."""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from skep.base.errors import ConfigError
+from skep.base.fingerprint import IGNORED_DIRECTORIES, counts
+from skep.configserver.names import (
+    DEFAULT_CLUSTER,
+    FILE_FORMATS,
+    Address,
+    bare,
+    check,
+    fallback,
+    file_format,
+)
+from skep.configserver.properties import Pair, parse
+from skep.configserver.records import Draft, Limits
+from skep.configserver.refusals import Refused
+from skep.configserver.store import Store
+
+_OPERATOR = "platform"
+
+
+def seed(
+    store: Store, samples: Path, app_id: str, cluster: str, namespaces: Iterable[str]
+) -> list[Address]:
+    """Publish the samples of namespaces never seen before; return the addresses published.
+
+    `samples` holds `<app id>/<cluster>/<namespace>.<format>`; it need not exist. A sample counts
+    once: later changes of the file change nothing. Then a client of `app_id` and `cluster` finds a
+    release of each of the namespaces: where it would find none, an empty one is published in the
+    default cluster, for in `cluster` it would hide what is published in the default one later.
+    Raises ConfigError, naming the file and the line, for a sample that cannot be used.
+    """
+    published = []
+    for path, address in _sample_files(samples):
+        if store.find(address) is None:
+            drafts = _read(path, address, store.limits)
+            if store.introduce(address, drafts, f"sample {path.name}", _OPERATOR):
+                published.append(address)
+    for namespace in namespaces:
+        wanted = Address(app_id, cluster, bare(namespace))
+        if not _is_found(store, wanted):
+            address = wanted._replace(cluster=DEFAULT_CLUSTER)
+            if store.ensure_release(address, "empty at first start", _OPERATOR):
+                published.append(address)
+    return published
+
+
+def _sample_files(samples: Path) -> Iterator[tuple[Path, Address]]:
+    for app in _directories(samples):
+        for cluster in _directories(app):
+            for path in sorted(cluster.iterdir()):
+                if path.is_file() and counts(path.name):
+                    yield path, _address(path)
+
+
+def _directories(parent: Path) -> list[Path]:
+    if not parent.is_dir():
+        return []
+    return sorted(
+        path
+        for path in parent.iterdir()
+        if path.is_dir() and counts(path.name) and path.name not in IGNORED_DIRECTORIES
+    )
+
+
+def _address(path: Path) -> Address:
+    """Return where a sample belongs, which its path says. Raises ConfigError, naming the file."""
+    namespace = bare(path.name)
+    if namespace == path.name and file_format(namespace) == "properties":
+        raise ConfigError(
+            f"{path} is no sample of a namespace: its name must end in one of "
+            f"{', '.join('.' + suffix for suffix in ('properties', *FILE_FORMATS))}."
+        )
+    address = Address(path.parent.parent.name, path.parent.name, namespace)
+    try:
+        check(address)
+    except Refused as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return address
+
+
+def _is_found(store: Store, wanted: Address) -> bool:
+    return any(
+        store.latest_release(wanted._replace(cluster=cluster))
+        for cluster in fallback(wanted.cluster, "")
+    )
+
+
+def _read(path: Path, address: Address, limits: Limits) -> list[Draft]:
+    text = _text(path)
+    if file_format(address.namespace) != "properties":
+        return [_content(path, text, limits)]
+    # By key, because the last of equal keys counts; comments stand for themselves.
+    drafts: dict[object, Draft] = {}
+    for entry in parse(text, str(path)):
+        if isinstance(entry, Pair):
+            drafts[entry.key] = _item(path, entry, limits)
+        else:
+            drafts[entry] = Draft("", "", entry.text)
+    return list(drafts.values())
+
+
+def _text(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"The sample {path} cannot be read: {error.strerror}.") from error
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{path}, line {line}: this is not UTF-8.") from error
+
+
+def _item(path: Path, pair: Pair, limits: Limits) -> Draft:
+    draft = Draft(pair.key, pair.value)
+    try:
+        if not pair.key.strip():
+            raise Refused("An item needs a key.")
+        limits.check(draft)
+    except Refused as error:
+        raise ConfigError(f"{path}, line {pair.line}: {error}") from error
+    return draft
+
+
+def _content(path: Path, text: str, limits: Limits) -> Draft:
+    """Return the whole file as the one item it is. Raises ConfigError if it is broken JSON.
+
+    A sample is read once in its life, so this is the only chance to say it.
+    """
+    if path.suffix.lower() == ".json" and text:
+        try:
+            json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ConfigError(f"{path}, line {error.lineno}: {error.msg}.") from error
+    draft = Draft("content", text)
+    try:
+        limits.check(draft)
+    except Refused as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return draft

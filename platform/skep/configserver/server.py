@@ -1,0 +1,72 @@
+"""uvicorn as a guest: on a socket that is bound already, in a loop and with signals not its own."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+
+import uvicorn
+from starlette.applications import Starlette
+
+# How long a stop waits for clients that neither finish their request nor read their answer.
+_PATIENCE = 0.5
+# Seconds. A request is lost that a client sends on an idle connection while the server closes
+# it; so it is the clients who should give up first (httpx does after 5 s).
+_KEEP_ALIVE = 75
+
+
+async def serve(listener: socket.socket, app: Starlette, *, stop: asyncio.Event) -> None:
+    """Serve the config server's app on a listening socket until `stop` is set.
+
+    Then held polls are answered at once (304), and what is on its way within half a second; the
+    listener is closed. Signals are left to the caller, and so is the choice of the loop; uvicorn
+    takes httptools if that is installed.
+    """
+    config = uvicorn.Config(
+        app,
+        ws="none",
+        lifespan="on",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE,
+        workers=1,
+    )
+    server = _Server(config, app)
+    stopping = asyncio.create_task(_stop(server, stop))
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        stopping.cancel()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server without hands on the process's signals, and with a quick end."""
+
+    def __init__(self, config: uvicorn.Config, app: Starlette) -> None:
+        super().__init__(config)
+        self._watchers = app.state.watchers
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals alone."""
+        yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answer the held polls, end everything else soon."""
+        # Their handlers run when uvicorn has already marked each connection to be closed after its
+        # answer, so nobody comes back with the next poll.
+        self._watchers.close()
+        cutting = asyncio.get_running_loop().call_later(_PATIENCE, self._cut_off)
+        await super().shutdown(sockets)
+        cutting.cancel()
+
+    def _cut_off(self) -> None:
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+
+
+async def _stop(server: uvicorn.Server, stop: asyncio.Event) -> None:
+    await stop.wait()
+    server.should_exit = True

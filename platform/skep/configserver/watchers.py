@@ -1,0 +1,73 @@
+"""Who waits for which namespaces to change; in one event loop, without a thread or a table scan."""
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from skep.configserver.names import Address
+from skep.configserver.records import Notification
+
+Waiter = asyncio.Future[Notification | None]
+
+
+class Watchers:
+    """The held polls by the addresses they watch. All methods belong to one event loop.
+
+    Nobody is missed whose poll reads the latest ids *after* it began to wait: a change is either in
+    what it reads, or wakes it.
+    """
+
+    def __init__(self) -> None:
+        # Invariant: a waiter lies here exactly as long as its block in `waiting` runs, and no set
+        # is empty, so addresses nobody watches cost nothing.
+        self._waiters: dict[Address, set[Waiter]] = {}
+        self._closed = False
+
+    @property
+    def held(self) -> int:
+        """How many polls wait."""
+        return len(set().union(*self._waiters.values()))
+
+    @contextmanager
+    def waiting(self, addresses: Iterable[Address]) -> Iterator[Waiter]:
+        """Wait in this block: the future gets the first notification of any of the addresses.
+
+        It gets None when the server is about to stop, at once if it is stopping already.
+        """
+        waiter: Waiter = asyncio.get_running_loop().create_future()
+        if self._closed:
+            waiter.set_result(None)
+        watched = {address.fold() for address in addresses}
+        for address in watched:
+            self._waiters.setdefault(address, set()).add(waiter)
+        try:
+            yield waiter
+        finally:
+            for address in watched:
+                self._leave(address, waiter)
+
+    def wake(self, notification: Notification) -> int:
+        """Give the notification to all who wait for its address; return how many that were."""
+        waiters = self._waiters.get(notification.address.fold(), set())
+        return sum(_give(waiter, notification) for waiter in waiters)
+
+    def close(self) -> None:
+        """Let everybody go empty-handed, and everybody who comes from now on."""
+        self._closed = True
+        for waiters in self._waiters.values():
+            for waiter in waiters:
+                _give(waiter, None)
+
+    def _leave(self, address: Address, waiter: Waiter) -> None:
+        waiters = self._waiters[address]
+        waiters.discard(waiter)
+        if not waiters:
+            del self._waiters[address]
+
+
+def _give(waiter: Waiter, notification: Notification | None) -> bool:
+    """Answer one waiter; of several answers in one turn of the loop only the first counts."""
+    if waiter.done():
+        return False
+    waiter.set_result(notification)
+    return True
