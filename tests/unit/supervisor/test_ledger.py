@@ -121,6 +121,20 @@ def test_while_generations_overlap_the_younger_speaks_for_the_slot(ledger: Ledge
     assert shown(ledger, "lag")[(("worker", "web.0"),)] == 1
 
 
+def test_what_was_measured_of_a_slot_ends_when_no_process_fills_it(ledger: Ledger) -> None:
+    memory = "platform_worker_resident_memory_bytes"
+    slot = (("pool", "web"), ("worker", "web.1"))
+    for name in ("web.0", "web.1"):
+        ledger.set("worker_resident_memory_bytes", 5, pool="web", worker=name)
+    old, young = Worker(ledger, "web.1@1"), Worker(ledger, "web.1@2")
+    old.flush()
+    young.flush()
+    old.die()
+    assert slot in shown(ledger, memory)
+    young.die()
+    assert shown(ledger, memory) == {(("pool", "web"), ("worker", "web.0")): 5}
+
+
 def test_info_of_many_workers_is_still_one(ledger: Ledger) -> None:
     for name in ("web.0@1", "web.1@1"):
         worker = Worker(ledger, name)
