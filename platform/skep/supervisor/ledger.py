@@ -141,10 +141,11 @@ class Ledger:
             return False
         held.defined.families.update(checked.defined.families)
         held.defined.series.update(checked.defined.series)
+        # First what ends: the same labels may begin again under another id.
+        _end(worker, held, checked.dropped)
         for row in checked.defined.series.values():
             self._admit(held, row)
         _apply(worker, held, checked)
-        _end(worker, held, checked.dropped)
         self.add("metrics_frames_total", outcome="ok")
         return True
 

@@ -166,6 +166,18 @@ def test_a_bad_frame_changes_nothing_but_is_counted(ledger: Ledger) -> None:
     assert ledger.absorb("web.0@1", {"set": [[8, 1]]}) is False
 
 
+def test_labels_that_end_and_begin_again_in_one_frame_are_still_there(ledger: Ledger) -> None:
+    first = {
+        "families": [[1, "size", "gauge", "", "sum"]],
+        "series": [[2, 1, {"a": "1", "b": "2"}]],
+        "set": [[2, 5]],
+    }
+    again = {"drop": [2], "series": [[3, 1, {"b": "2", "a": "1"}]], "set": [[3, 6]]}
+    assert ledger.absorb("web.0@1", first)
+    assert ledger.absorb("web.0@1", again)
+    assert shown(ledger, "size") == {(("a", "1"), ("b", "2")): 6}
+
+
 def test_a_clash_of_types_is_refused_and_the_worker_s_other_metrics_go_on(ledger: Ledger) -> None:
     first, second = Worker(ledger, "web.0@1"), Worker(ledger, "web.0@2")
     Gauge("size", "Size.", registry=first.registry).set(3)

@@ -137,6 +137,7 @@ class _Runner:
         self._clocks = clocks
         self._timing = Timing(None)
         self._waiting: Due | None = None
+        self._given_up = False
         self._n = 0
         self._missed = 0
 
@@ -150,7 +151,12 @@ class _Runner:
             self._timing = ticker.start(self._line, self._now(), self._terms.immediate)
 
     def end(self) -> Mapping[str, Any]:
-        """Be due no more, and return what the successor needs: it takes over what waits, too."""
+        """Be due no more, and return what the successor needs: it takes over what waits, too.
+
+        A cron that was stopped, or whose trigger failed, starts there anew.
+        """
+        if self._given_up:
+            return {}
         handover = {
             "terms": str(self._terms),
             "due": self._waiting.at if self._waiting else self._timing.due,
@@ -168,8 +174,8 @@ class _Runner:
     def look(self) -> None:
         """Run it if it is due."""
         if self._job.stopped:
-            self._reckon(lambda: (Timing(None), None))
-        else:
+            self._give_up()
+        elif not self._given_up:
             self._reckon(lambda: ticker.look(self._line, self._timing, self._now(), self._terms))
 
     def rebase(self, jump: float) -> None:
@@ -186,10 +192,17 @@ class _Runner:
                 "The trigger of the cron %s failed; it is not due again in this generation.",
                 self.name,
             )
-            self._timing, due = Timing(None), None
+            self._give_up()
+            return
         if due is not None:
             self._come(due)
         if self._timing != before:
+            self.tell_next()
+
+    def _give_up(self) -> None:
+        """Be due no more in this generation."""
+        if not self._given_up:
+            self._given_up, self._timing, self._waiting = True, Timing(None), None
             self.tell_next()
 
     def _come(self, due: Due) -> None:
