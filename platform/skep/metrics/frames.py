@@ -7,7 +7,7 @@ A frame is a JSON object; a part that is empty is left out, so an idle worker sa
      "add":      [[series, delta], …],                    counters
      "observe":  [[series, sum, [count, …]], …],          histograms and summaries
      "set":      [[series, value], …],                    gauges, and what behaves like one
-     "drop":     [series, …]}                             ids that do not come again
+     "drop":     [series, …]}                  ids that do not come again; to be applied first
 
 `name` is the one of the text format (`…_total`, `…_info`). `type` is counter, gauge, histogram,
 summary, info, stateset or unknown. The counts of `observe` are how many observations fell into each
@@ -138,7 +138,7 @@ class Framer:
                 self._walk(registry, seen)
             if not self._broken:
                 for name in self._families.keys() - seen:
-                    self._drop_but(self._families.pop(name), set())
+                    self._clear(self._families[name])
             return self._frame
 
     def _walk(self, registry: CollectorRegistry, seen: set[str]) -> None:
@@ -158,7 +158,7 @@ class Framer:
 
     def _look(self, name: str, metric: Metric, registry: CollectorRegistry) -> None:
         family = self._families.get(name)
-        if family is None:
+        if family is None or family.type != metric.type:
             family = self._define(name, metric, registry)
         # The comparison runs in C and is what makes a walk cheap: most families rest.
         elif metric.samples == family.samples:
@@ -173,6 +173,8 @@ class Framer:
         self._drop_but(family, present)
 
     def _define(self, name: str, metric: Metric, registry: CollectorRegistry) -> _Family:
+        if name in self._families:
+            self._clear(self._families[name])
         family = self._families[name] = _Family(next(self._ids), name, metric.type)
         merge = _merge(name, metric, registry)
         self._put("families", [family.id, name, metric.type, metric.documentation, merge])
@@ -219,6 +221,11 @@ class Framer:
                 self._put("set", [series.id, _number(sample.value)])
                 series.last[0] = sample.value
         return present
+
+    def _clear(self, family: _Family) -> None:
+        """Nothing of it is there now. It keeps its id, for it may come and go with every frame."""
+        family.samples = []
+        self._drop_but(family, set())
 
     def _drop_but(self, family: _Family, present: set[Key]) -> None:
         for key in family.series.keys() - present:

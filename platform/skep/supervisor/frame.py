@@ -53,7 +53,7 @@ class Definitions:
 
 @dataclass(frozen=True)
 class Frame:
-    """What changed, in the order in which it is to be applied."""
+    """What changed."""
 
     defined: Definitions
     added: list[tuple[SeriesRow, float]]

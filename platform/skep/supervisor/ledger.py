@@ -46,7 +46,7 @@ class _Distribution:
 class _Family:
     """One metric. Its type decides which of the three stores is used.
 
-    `gauges` are by labels and then by worker. `bounds` are those of all its buckets but +Inf.
+    `gauges` are by labels, then by whose they are. `bounds` are those of all its buckets but +Inf.
     """
 
     name: str
@@ -87,19 +87,20 @@ class _Family:
         for bound, count in zip(bounds, counts, strict=True):
             held.counts[bound] = held.counts.get(bound, 0.0) + count
 
-    def set(self, worker: str, labels: Labels, value: float) -> None:
-        """Set one worker's gauge."""
-        self.gauges.setdefault(labels, {})[self._owner(worker)] = value
+    def set(self, owner: str, labels: Labels, value: float) -> None:
+        """Set one owner's gauge."""
+        self.gauges.setdefault(labels, {})[owner] = value
 
-    def drop(self, worker: str, labels: Labels) -> None:
-        """End one worker's gauge."""
+    def drop(self, owner: str, labels: Labels) -> None:
+        """End one owner's gauge."""
         values = self.gauges.get(labels, {})
-        values.pop(self._owner(worker), None)
+        values.pop(owner, None)
         if not values:
             self.gauges.pop(labels, None)
 
-    def _owner(self, worker: str) -> str:
-        """What was set last stays when its worker is gone: such a gauge is the ledger's own."""
+    def owner(self, worker: str) -> str:
+        """Whose a worker's gauge is. What was set last stays when its worker is gone, so it is the
+        ledger's own."""
         return _OWN if self.merge == "latest" else worker
 
 
@@ -140,19 +141,27 @@ class Ledger:
             return False
         held.defined.families.update(checked.defined.families)
         held.defined.series.update(checked.defined.series)
+        # First what ends: the same labels may begin again under another id.
+        _end(worker, held, checked.dropped)
         for row in checked.defined.series.values():
             self._admit(held, row)
         _apply(worker, held, checked)
-        _end(worker, held, checked.dropped)
         self.add("metrics_frames_total", outcome="ok")
         return True
 
     def forget(self, worker: str) -> None:
-        """End the gauges of a process that is gone. Absorb first what it said last."""
+        """End the gauges of a process that is gone. Absorb first what it said last.
+
+        Those that the supervisor has set for its slot end too, unless another process fills it.
+        """
         self._workers.pop(worker, None)
+        slot = _slot(worker)
+        filled = slot in map(_slot, self._workers)
         for family in self._families.values():
-            for labels in [la for la, values in family.gauges.items() if worker in values]:
+            for labels in list(family.gauges):
                 family.drop(worker, labels)
+                if not filled and ("worker", slot) in labels:
+                    family.drop(_OWN, labels)
 
     def add(self, name: str, value: float = 1.0, **labels: str) -> None:
         """Raise a counter of the supervisor."""
@@ -268,13 +277,13 @@ def _apply(worker: str, held: _Worker, frame: Frame) -> None:
             family.observe(row.labels, total, (*row.bounds, math.inf), counts)
     for row, value in frame.was_set:
         if family := held.families.get(row.id):
-            family.set(worker, row.labels, value)
+            family.set(family.owner(worker), row.labels, value)
 
 
 def _end(worker: str, held: _Worker, rows: Iterable[SeriesRow]) -> None:
     for row in rows:
         if family := held.families.pop(row.id, None):
-            family.drop(worker, row.labels)
+            family.drop(family.owner(worker), row.labels)
         held.defined.series.pop(row.id, None)
 
 
@@ -313,10 +322,14 @@ def _per_worker(family: _Family, rank: Mapping[str, int]) -> Iterator[tuple[Labe
     by_slot: dict[Labels, float] = {}
     for labels, values in family.gauges.items():
         for worker in sorted(values, key=lambda worker: rank.get(worker, -1)):
-            slot = worker.partition("@")[0]
-            by_slot[tuple(sorted({**dict(labels), "worker": slot}.items()))] = values[worker]
+            key = tuple(sorted({**dict(labels), "worker": _slot(worker)}.items()))
+            by_slot[key] = values[worker]
     for key, value in by_slot.items():
         yield key, _number(value)
+
+
+def _slot(worker: str) -> str:
+    return worker.partition("@")[0]
 
 
 def _number(value: float) -> float | str:

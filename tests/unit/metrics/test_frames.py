@@ -131,6 +131,34 @@ def test_a_gauge_that_is_gone_is_dropped(registry: CollectorRegistry) -> None:
     assert framer.next() == {"drop": ids[1:]}
 
 
+def test_what_comes_and_goes_is_defined_once(registry: CollectorRegistry) -> None:
+    # Given a collector that has something to show in every other frame
+    rows = GaugeMetricFamily("rows", "Rows.", value=3)
+    probe = Probe(rows)
+    registry.register(probe)
+    framer = Framer(registry)
+    frames = []
+    for number in range(6):
+        probe.metrics = [] if number % 2 else [rows]
+        frames.append(framer.next())
+    # Then its series ends and comes back each time, and its family is not told again
+    assert [list(frame) for frame in frames[1:4]] == [["drop"], ["series", "set"], ["drop"]]
+    assert sum(len(frame.get("families", [])) for frame in frames) == 1
+
+
+def test_a_name_that_changes_its_type_is_another_metric(registry: CollectorRegistry) -> None:
+    probe = Probe(GaugeMetricFamily("rows", "Rows.", value=3))
+    registry.register(probe)
+    framer = Framer(registry)
+    old = framer.next()["series"][0][0]
+    probe.metrics = [Metric("rows", "Rows.", "unknown")]
+    probe.metrics[0].add_sample("rows", {}, 3)
+    frame = framer.next()
+    assert frame["drop"] == [old]
+    assert named(frame) == {"rows": "unknown"}
+    assert values(frame, "set") == [[3]]
+
+
 def test_info_and_enum_behave_like_gauges(registry: CollectorRegistry) -> None:
     Info("build", "Build.", registry=registry).info({"version": "1"})
     Enum("mode", "Mode.", registry=registry, states=["slow", "fast"]).state("fast")

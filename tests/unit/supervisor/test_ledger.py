@@ -121,6 +121,20 @@ def test_while_generations_overlap_the_younger_speaks_for_the_slot(ledger: Ledge
     assert shown(ledger, "lag")[(("worker", "web.0"),)] == 1
 
 
+def test_what_was_measured_of_a_slot_ends_when_no_process_fills_it(ledger: Ledger) -> None:
+    memory = "platform_worker_resident_memory_bytes"
+    slot = (("pool", "web"), ("worker", "web.1"))
+    for name in ("web.0", "web.1"):
+        ledger.set("worker_resident_memory_bytes", 5, pool="web", worker=name)
+    old, young = Worker(ledger, "web.1@1"), Worker(ledger, "web.1@2")
+    old.flush()
+    young.flush()
+    old.die()
+    assert slot in shown(ledger, memory)
+    young.die()
+    assert shown(ledger, memory) == {(("pool", "web"), ("worker", "web.0")): 5}
+
+
 def test_info_of_many_workers_is_still_one(ledger: Ledger) -> None:
     for name in ("web.0@1", "web.1@1"):
         worker = Worker(ledger, name)
@@ -150,6 +164,18 @@ def test_a_bad_frame_changes_nothing_but_is_counted(ledger: Ledger) -> None:
     worker.flush()
     assert shown(ledger, "orders_total") == {(): 1}
     assert ledger.absorb("web.0@1", {"set": [[8, 1]]}) is False
+
+
+def test_labels_that_end_and_begin_again_in_one_frame_are_still_there(ledger: Ledger) -> None:
+    first = {
+        "families": [[1, "size", "gauge", "", "sum"]],
+        "series": [[2, 1, {"a": "1", "b": "2"}]],
+        "set": [[2, 5]],
+    }
+    again = {"drop": [2], "series": [[3, 1, {"b": "2", "a": "1"}]], "set": [[3, 6]]}
+    assert ledger.absorb("web.0@1", first)
+    assert ledger.absorb("web.0@1", again)
+    assert shown(ledger, "size") == {(("a", "1"), ("b", "2")): 6}
 
 
 def test_a_clash_of_types_is_refused_and_the_worker_s_other_metrics_go_on(ledger: Ledger) -> None:

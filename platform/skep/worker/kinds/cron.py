@@ -54,11 +54,13 @@ class CronKind:
         self._offset = 0.0
 
     async def prepare(self) -> None:
-        """Read the terms of all crons."""
+        """Read the terms of all crons, and ask each trigger once: if it fails, then now."""
         self._runners = [
             _Runner(name, job, self._workplace.telemetry, self._clocks)
             for name, job in self._workplace.catalog.crons.items()
         ]
+        for runner in self._runners:
+            runner.begin({})
 
     async def accept(
         self, listeners: Mapping[str, socket.socket], handover: Mapping[str, Any]
@@ -67,6 +69,7 @@ class CronKind:
         self._offset = self._clocks.wall() - self._clocks.monotonic()
         for runner in self._runners:
             runner.begin(handover.get(runner.name, {}))
+            runner.tell_next()
         self._wake()
 
     async def drain(self, deadline: float) -> Mapping[str, Any]:
@@ -134,6 +137,7 @@ class _Runner:
         self._clocks = clocks
         self._timing = Timing(None)
         self._waiting: Due | None = None
+        self._given_up = False
         self._n = 0
         self._missed = 0
 
@@ -145,10 +149,14 @@ class _Runner:
             self._missed = handover["missed"]
         else:
             self._timing = ticker.start(self._line, self._now(), self._terms.immediate)
-        self._tell_next()
 
     def end(self) -> Mapping[str, Any]:
-        """Be due no more, and return what the successor needs: it takes over what waits, too."""
+        """Be due no more, and return what the successor needs: it takes over what waits, too.
+
+        A cron that was stopped, or whose trigger failed, starts there anew.
+        """
+        if self._given_up:
+            return {}
         handover = {
             "terms": str(self._terms),
             "due": self._waiting.at if self._waiting else self._timing.due,
@@ -165,31 +173,37 @@ class _Runner:
 
     def look(self) -> None:
         """Run it if it is due."""
-        before = self._timing
         if self._job.stopped:
-            self._timing = Timing(None)
-            due = None
-        else:
-            due = self._ask()
-        if due is not None:
-            self._come(due)
-        if self._timing != before:
-            self._tell_next()
+            self._give_up()
+        elif not self._given_up:
+            self._reckon(lambda: ticker.look(self._line, self._timing, self._now(), self._terms))
 
     def rebase(self, jump: float) -> None:
         """Reckon anew after the wall clock jumped."""
-        self._timing = ticker.rebase(self._line, self._timing, self._now(), jump)
-        self._tell_next()
+        self._reckon(lambda: (ticker.rebase(self._line, self._timing, self._now(), jump), None))
 
-    def _ask(self) -> Due | None:
+    def _reckon(self, decide: Callable[[], tuple[Timing, Due | None]]) -> None:
+        """Take over what is decided; a trigger that raises ends its cron and no other."""
+        before = self._timing
         try:
-            self._timing, due = ticker.look(self._line, self._timing, self._now(), self._terms)
+            self._timing, due = decide()
         except Exception:
             log.exception(
-                "The trigger of the cron %s failed; it runs no more until a rollout.", self.name
+                "The trigger of the cron %s failed; it is not due again in this generation.",
+                self.name,
             )
-            self._timing, due = Timing(None), None
-        return due
+            self._give_up()
+            return
+        if due is not None:
+            self._come(due)
+        if self._timing != before:
+            self.tell_next()
+
+    def _give_up(self) -> None:
+        """Be due no more in this generation."""
+        if not self._given_up:
+            self._given_up, self._timing, self._waiting = True, Timing(None), None
+            self.tell_next()
 
     def _come(self, due: Due) -> None:
         """Decide what becomes of a moment, and count those that get no run of their own."""
@@ -234,7 +248,8 @@ class _Runner:
             return moment
         return self._clocks.wall() + moment - self._clocks.monotonic()
 
-    def _tell_next(self) -> None:
+    def tell_next(self) -> None:
+        """Tell when it is due next."""
         due = self._timing.due
         moment = math.nan if due is None else self._on_wall(due)
         self._telemetry.point("cron.due", cron=self.name, next=moment)
