@@ -1,4 +1,4 @@
-"""What tests share: waiting, and a platform of their own."""
+"""What tests of all rooms share: waiting. The only place in tests that sleeps."""
 
 import asyncio
 import time

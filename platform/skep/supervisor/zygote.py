@@ -6,6 +6,7 @@ of itself, the *understudy*: the same code in the same state, asleep. When the z
 understudy is the zygote at once, whatever the disk holds by then.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
 
 from skep.supervisor.child import Child
@@ -14,6 +15,8 @@ from skep.supervisor.spawn import spawn
 from skep.wire.channel import pair
 from skep.wire.messages import Boot, Exited, Fork, Hello, Message, Planned, Refused
 from skep.wire.plan import Plan, Problem
+
+_PAUSE = 0.1
 
 
 class Zygote:
@@ -49,6 +52,7 @@ class Zygote:
         self._on_born = on_born
         self._on_end = on_end
         self._stopped = False
+        self._loop = asyncio.get_running_loop()
 
     def start(self) -> None:
         """Start a fresh interpreter that loads the plugins in the generation's environment."""
@@ -115,15 +119,16 @@ class Zygote:
             self._on_plan(plan)
 
     def _stand_by(self) -> None:
-        if self.plan is not None and not self.plan.unforkable:
+        missing = self.understudy is None and not self._stopped
+        if missing and self.plan is not None and not self.plan.unforkable:
             self.understudy = self.fork("zygote", self._told, self._ended)
 
     def _ended(self, child: Child) -> None:
         self._on_end(child)
         if child is self.understudy:
+            # Not at once: that it is gone may mean that the zygote is, and nobody knows it yet.
             self.understudy = None
-            if not self._stopped and self.current is not None and not self.current.ended:
-                self._stand_by()
+            self._loop.call_later(_PAUSE, self._stand_by)
             return
         self.current, self.understudy = self.understudy, None
         if self._stopped:

@@ -72,20 +72,19 @@ class CronKind:
             runner.tell_next()
         self._wake()
 
-    async def drain(self, deadline: float) -> Mapping[str, Any]:
-        """Let nothing be due any more, and let finish what runs.
-
-        The successor starts only then: while a run of a cron goes on, no other process may run it.
-        """
+    def retire(self) -> Mapping[str, Any]:
+        """Let nothing be due any more."""
         if self._timer is None:
             return {}
         self._timer.cancel()
         self._timer = None
-        handover = {runner.name: runner.end() for runner in self._runners}
+        return {runner.name: runner.end() for runner in self._runners}
+
+    async def drain(self, deadline: float) -> None:
+        """Let finish what runs."""
         if runs := self._runs():
             loop = asyncio.get_running_loop()
             await asyncio.wait(runs, timeout=max(0.0, deadline - loop.time()))
-        return handover
 
     async def stop(self) -> None:
         """Cut off what still runs. A thread cannot be: it ends with the process."""
