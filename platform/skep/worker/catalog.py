@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from skep.api.event import Event, Listener
+from skep.api.payload import Payload
+from skep.api.task import Task
+from skep.base.backoff import Backoff
+from skep.base.errors import PluginError
 
 if TYPE_CHECKING:
     from skep.api.cron import CronJob
-    from skep.api.event import Event, Listener
     from skep.api.plugin import Plugin
-    from skep.api.task import Task
+
+C = TypeVar("C", bound=type[Payload] | type[Listener[Any]])
 
 
 @dataclass(frozen=True)
@@ -26,3 +32,86 @@ class Catalog:
     events: Mapping[str, type[Event]] = field(default_factory=dict)
     listeners: Mapping[str, tuple[type[Listener[Event]], ...]] = field(default_factory=dict)
     crons: Mapping[str, CronJob] = field(default_factory=dict)
+
+    @classmethod
+    def collect(cls, plugins: Mapping[str, Plugin]) -> Catalog:
+        """Collect what the plugins declare, the plugins in the order of their names.
+
+        Raises PluginError when a declaration cannot work or two bear the same name.
+        """
+        shelf = _Shelf()
+        for name, plugin in sorted(plugins.items()):
+            shelf.add(name, plugin)
+        listeners = {event: tuple(those) for event, those in shelf.listeners.items()}
+        return cls(plugins, shelf.tasks, shelf.events, listeners)
+
+    def listener_names(self) -> dict[str, tuple[str, ...]]:
+        """Return the names of every event's listeners, in the order in which they run."""
+        return {
+            event: tuple(listener.registered_name() for listener in listeners)
+            for event, listeners in self.listeners.items()
+        }
+
+
+class _Shelf:
+    """What was collected up to now."""
+
+    def __init__(self) -> None:
+        self.tasks: dict[str, type[Task]] = {}
+        self.events: dict[str, type[Event]] = {}
+        self.listeners: dict[str, list[type[Listener[Event]]]] = {}
+        self._listener_names: dict[str, type[Listener[Event]]] = {}
+
+    def add(self, plugin: str, declared: Plugin) -> None:
+        for task in declared.tasks:
+            _check_handling(plugin, task)
+            _put(plugin, self.tasks, task)
+        for event in declared.events:
+            _put(plugin, self.events, event)
+        for listener in declared.listeners:
+            self._add_listener(plugin, listener)
+
+    def _add_listener(self, plugin: str, listener: type[Listener[Event]]) -> None:
+        _check_handling(plugin, listener)
+        if not hasattr(listener, "event"):
+            raise PluginError(
+                plugin,
+                f"{_called(listener)} does not say which event it listens to: "
+                f"write class {listener.__name__}(Listener[ThatEvent]).",
+            )
+        _put(plugin, self._listener_names, listener)
+        _put(plugin, self.events, listener.event)
+        self.listeners.setdefault(listener.event.registered_name(), []).append(listener)
+
+
+def _put(plugin: str, shelf: dict[str, C], thing: C) -> None:
+    """Put a class under its name, where it may be already, but no other."""
+    name = thing.registered_name()
+    other = shelf.setdefault(name, thing)
+    if other is not thing:
+        raise PluginError(
+            plugin,
+            f"{_called(thing)} and {_called(other)} are both named {name}: "
+            f'name one of them otherwise, as in class {thing.__name__}(…, name="…").',
+        )
+
+
+def _check_handling(plugin: str, cls: type[Task] | type[Listener[Any]]) -> None:
+    """See that a class can be run, before anything is delivered to it."""
+    problem = _problem_of(cls)
+    if problem:
+        raise PluginError(plugin, f"{_called(cls)} {problem}.")
+
+
+def _problem_of(cls: type[Task] | type[Listener[Any]]) -> str:
+    if not callable(getattr(cls, "handle", None)):
+        return "has no method handle"
+    if not isinstance(cls.tries, int) or cls.tries < 1:
+        return f"has tries = {cls.tries!r}, which must be a whole number from 1 on"
+    if not isinstance(cls.backoff, Backoff):
+        return f"has backoff = {cls.backoff!r}, which must be a Backoff"
+    return ""
+
+
+def _called(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"

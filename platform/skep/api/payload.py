@@ -1,0 +1,79 @@
+"""What tasks and events have in common: typed fields that travel, under a name, through a queue."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel
+
+from skep.api.naming import registered_name
+from skep.base.errors import EngineError
+from skep.engine.base import Envelope
+from skep.engine.ids import due_after, new_id
+
+# What is larger is data and belongs to where data is kept; a queue is read and written as a whole.
+LARGEST_BODY = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The platform's word that a delivery is kept; `id` is its name from now on."""
+
+    id: str
+
+
+class Payload(BaseModel, frozen=True, strict=True, extra="forbid"):
+    """The base of Task and Event. Its fields are checked when it is made: a value of another type,
+    even one that could be converted, raises pydantic's ValidationError there and then."""
+
+    queue: ClassVar[str] = "default"
+
+    _name: ClassVar[str]
+
+    def __init_subclass__(cls, name: str = "", **kwargs: Any) -> None:
+        """Accept `name` in the class statement; pydantic hands it to both of these hooks."""
+        super().__init_subclass__(**kwargs)
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, name: str = "", **kwargs: Any) -> None:
+        """Settle the registered name, and see that no field hides what every payload has."""
+        super().__pydantic_init_subclass__(**kwargs)
+        cls._name = name or registered_name(cls)
+        for base in cls.__mro__[1:]:
+            if issubclass(base, Payload) and base.__module__.startswith("skep."):
+                for field in cls.model_fields.keys() & vars(base).keys():
+                    raise TypeError(
+                        f"The field `{field}` of {cls.__qualname__} hides what every "
+                        f"{base.__name__} has under this name: call it otherwise."
+                    )
+
+    @classmethod
+    def registered_name(cls) -> str:
+        """Return the name under which this class is known: `orders.SendReceipt`, or the one given
+        as `class SendReceipt(Task, name=…)`."""
+        return cls._name
+
+    @classmethod
+    def read(cls, body: bytes) -> Self:
+        """Make one of what `envelope` wrote, perhaps in another generation: a field that is gone is
+        passed over. Raises pydantic's ValidationError when it does not fit."""
+        return cls.model_validate_json(body, extra="ignore")
+
+    def envelope(self, delay: float = 0.0, headers: dict[str, str] | None = None) -> Envelope:
+        """Return this as it travels, to be started `delay` seconds from now.
+
+        Raises ValueError for a delay that is none, EngineError for a payload that is too large.
+        """
+        body = self.model_dump_json().encode()
+        if len(body) > LARGEST_BODY:
+            raise EngineError(
+                f"The payload of {self._name} has {len(body)} bytes, and {LARGEST_BODY} is the "
+                "most: keep the data elsewhere, and deliver where it is."
+            )
+        return Envelope(
+            id=new_id(),
+            name=self._name,
+            body=body,
+            queue=self.queue,
+            headers=headers or {},
+            due=due_after(delay),
+        )

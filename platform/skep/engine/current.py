@@ -1,0 +1,77 @@
+"""The engine of this process: what `deliver()` and `fire()` put their envelopes into."""
+
+import asyncio
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from skep.base.errors import EngineError
+from skep.base.telemetry import Telemetry
+from skep.engine.base import Engine, Envelope
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Binding:
+    """An open engine, the loop it was opened in, and the names of each event's listeners."""
+
+    engine: Engine
+    telemetry: Telemetry
+    listeners: Mapping[str, Sequence[str]]
+    loop: asyncio.AbstractEventLoop
+
+    async def put(self, envelope: Envelope) -> None:
+        """Put one envelope; it is durable when this returns.
+
+        Raises EngineError outside of the engine's own loop.
+        """
+        if asyncio.get_running_loop() is not self.loop:
+            raise EngineError(
+                "deliver() and fire() belong to the worker's own event loop: "
+                "use deliver_sync() or fire_sync() in another."
+            )
+        await self.engine.put([envelope])
+
+    def wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine in the engine's loop, from any other thread, and wait for its result.
+
+        Raises EngineError in the loop's own thread, which would wait for itself.
+        """
+        if asyncio._get_running_loop() is self.loop:
+            coroutine.close()
+            raise EngineError(
+                "deliver_sync() and fire_sync() are for threads: "
+                "in a coroutine, await deliver() or fire()."
+            )
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
+
+
+# Module state, because an author's call can come from anywhere in the process: a handler, a thread,
+# a library's callback. A process has one engine, bound once when it is open; nothing of it survives
+# into a forked child, which binds its own.
+_binding: Binding | None = None
+
+
+def bind(engine: Engine, telemetry: Telemetry, listeners: Mapping[str, Sequence[str]]) -> None:
+    """Make an open engine that of this process; called in the loop that opened it.
+
+    `listeners` gives the names of the listeners of every event, in the order in which they run.
+    """
+    global _binding
+    _binding = Binding(engine, telemetry, listeners, asyncio.get_running_loop())
+
+
+def unbind() -> None:
+    """Have no engine any more."""
+    global _binding
+    _binding = None
+
+
+def binding() -> Binding:
+    """Return the engine of this process. Raises EngineError when it has none."""
+    if _binding is None:
+        raise EngineError(
+            "deliver() and fire() work inside the platform's workers: this process has no engine."
+        )
+    return _binding

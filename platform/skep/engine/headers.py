@@ -1,0 +1,13 @@
+"""The headers of an envelope: what the machinery writes beside the payload."""
+
+# Which listener of the event has its turn; an envelope with this header is an event's.
+LISTENER = "listener"
+# `finish` or `failed`; without it the envelope asks for the task's `handle`.
+STEP = "step"
+# What `handle` returned, as JSON, for `finish`; the last error, as text, for `failed`.
+RESULT = "result"
+ERROR = "error"
+# The id of the receipt, when the envelope follows from another.
+ORIGIN = "origin"
+# How often a worker gave the envelope back because it does not know the name.
+UNKNOWN = "unknown"

@@ -1,0 +1,39 @@
+"""Identifiers of deliveries, and the clock they are made with."""
+
+import math
+import os
+import time
+
+_RANDOM_BITS = 74
+_VARIANT = 0b10 << 62
+_LONGEST_DELAY = 100 * 365 * 86400
+
+
+def now_ms() -> int:
+    """Return the milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def new_id() -> str:
+    """Return a UUIDv7 in hex (RFC 9562, 5.7): 48 bits of milliseconds, then 74 random bits.
+
+    The random bits are the kernel's, so that processes forked from one another never make the same.
+    """
+    random = int.from_bytes(os.urandom(10), "big") >> (80 - _RANDOM_BITS)
+    high, low = random >> 62, random & (1 << 62) - 1
+    return f"{now_ms() << 80 | 7 << 76 | high << 64 | _VARIANT | low:032x}"
+
+
+def check_delay(seconds: float) -> None:
+    """Raise ValueError when this is no delay: negative, not a number, or over a hundred years."""
+    if not 0 <= seconds <= _LONGEST_DELAY:
+        raise ValueError(f"The delay is {seconds} s: it must be between 0 and a hundred years.")
+
+
+def due_after(seconds: float) -> int:
+    """Return the first millisecond that is not earlier than `seconds` from now; 0 for no delay.
+
+    Raises ValueError when it is no delay.
+    """
+    check_delay(seconds)
+    return math.ceil(time.time() * 1000 + seconds * 1000) if seconds else 0

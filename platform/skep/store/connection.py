@@ -1,0 +1,85 @@
+"""One client of the store: frames in, frames out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Protocol
+
+from msgspec import DecodeError
+
+from skep.base.errors import EngineError
+from skep.engine.protocol import (
+    LARGEST_REQUEST,
+    Reply,
+    Request,
+    Splitter,
+    decode_request,
+    frame,
+)
+
+log = logging.getLogger(__name__)
+
+
+class Desk(Protocol):
+    """Where the requests of all connections are brought to."""
+
+    def came(self, connection: Connection) -> None:
+        """Know a new client."""
+
+    def ask(self, connection: Connection, request: Request) -> None:
+        """Take a request; it is answered through the connection."""
+
+    def left(self, connection: Connection) -> None:
+        """The connection has ended, however that came."""
+
+
+class Connection(asyncio.Protocol):
+    """The store's end of a connection; `owner` is who is at the other end, once it has said so."""
+
+    _transport: asyncio.Transport
+
+    def __init__(self, desk: Desk, number: int) -> None:
+        self.number = number
+        self.owner = ""
+        self._desk = desk
+        self._splitter = Splitter(LARGEST_REQUEST)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Become known."""
+        self._transport = transport  # type: ignore[assignment]  # a stream's transport is one
+        self._desk.came(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Bring every whole request to the desk; a client that does not speak well is cut off."""
+        try:
+            for body in self._splitter.feed(data):
+                self._desk.ask(self, decode_request(body))
+        except (DecodeError, EngineError) as error:
+            log.error("%s sent what is no request and was cut off: %s", self, error)
+            self._transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the desk, whose business the leases are."""
+        self._desk.left(self)
+
+    def pause_writing(self) -> None:
+        """Hear nothing from a client that does not read its answers."""
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Hear it again."""
+        self._transport.resume_reading()
+
+    def send(self, replies: Sequence[Reply]) -> None:
+        """Send replies, in one write; they are lost on a client that has gone."""
+        if not self._transport.is_closing():
+            self._transport.write(b"".join([frame(reply) for reply in replies]))
+
+    def close(self) -> None:
+        """Send what is left, then hang up."""
+        self._transport.close()
+
+    def __str__(self) -> str:
+        return self.owner or f"client {self.number}"

@@ -1,0 +1,83 @@
+"""The store's process: a socket in, a database out."""
+
+import asyncio
+import itertools
+import logging
+import os
+import socket
+import struct
+from pathlib import Path
+
+from skep.store.connection import Connection
+from skep.store.database import NOBODY
+from skep.store.file import taken
+from skep.store.flusher import Flusher
+from skep.store.writer import Writer
+
+log = logging.getLogger(__name__)
+
+_ACCEPT_PAUSE = 0.1
+
+
+async def serve(
+    listener: socket.socket, database: Path, *, run_id: str, stop: asyncio.Event
+) -> None:
+    """Be the store behind a unix socket that is bound and listening, until `stop` is set.
+
+    `run_id` names this run of the platform: a lease from another run is given to others at once,
+    one from the same run when its holder has not come back for it within 5 s. Returns when the turn
+    at hand is committed and answered; what is asked later waits for the next store on the socket.
+    Raises AlreadyRunning when another store holds the database, EngineError when another version
+    wrote it, sqlite3.Error when it cannot be written for another reason than a full disk.
+    """
+    async with taken(database):
+        flusher = Flusher(database)
+        writer = Writer(database, flusher)
+        writer.open(run_id)
+        writing = asyncio.create_task(writer.write())
+        flushing = asyncio.create_task(flusher.flush())
+        accepting = asyncio.create_task(_accept(listener, writer))
+        stopping = asyncio.create_task(stop.wait())
+        tasks = (writing, flushing, accepting, stopping)
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            accepting.cancel()
+            writer.stop()
+            await writing
+            flusher.stop()
+            await flushing
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            await writer.close()
+
+
+async def _accept(listener: socket.socket, writer: Writer) -> None:
+    listener.setblocking(False)
+    loop = asyncio.get_running_loop()
+    for number in itertools.count(NOBODY + 1):
+        try:
+            client, _ = await loop.sock_accept(listener)
+        except OSError as error:  # out of descriptors, most likely: that passes
+            log.error("A client could not be let in: %s", error)
+            await asyncio.sleep(_ACCEPT_PAUSE)
+            continue
+        if _same_user(client):
+            connection = Connection(writer, number)
+            await loop.connect_accepted_socket(lambda c=connection: c, client)  # type: ignore[misc]
+        else:
+            log.error("A process of another user tried to reach the store and was refused.")
+            client.close()
+
+
+def _same_user(client: socket.socket) -> bool:
+    """Say whether the other end is run by our own user, or by root.
+
+    Linux only; elsewhere the mode of the socket's file alone must do.
+    """
+    if not hasattr(socket, "SO_PEERCRED"):
+        return True
+    credentials = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    _, uid, _ = struct.unpack("3i", credentials)
+    return uid in (os.geteuid(), 0)

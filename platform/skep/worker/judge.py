@@ -1,0 +1,130 @@
+"""What becomes of a delivery after a run: pure, so that every case is a line in a test.
+
+returned ───────────────► done       then: finish, or the next listener
+raised an error, Retry ─► retry      as long as there are tries
+                        └► dead      "failed", after the last one; then: failed
+raised Discard ─────────► done
+cut off by a drain ─────► release    it has cost no try
+holders died 3 times ───► dead       "worker_lost"; then: failed
+name not known ─────────► put again  3 times, for a rollout may be under way
+                        └► dead      "unknown_task"
+payload does not fit ───► dead       "undecodable"
+"""
+
+import random
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from msgspec.structs import replace
+
+from skep.api.policy import Discard, Retry
+from skep.base.backoff import Backoff
+from skep.engine.base import Envelope, Lease, Settlement
+from skep.engine.headers import UNKNOWN
+from skep.worker.steps import Step
+
+# So often a delivery may be started by workers that die before it ends. Whether it has killed them
+# is not known, but one that does would otherwise do it for ever.
+LOST_TRIES = 3
+# What an old worker does not know, a newer one may: 1, 5 and 25 s are longer than a rollout takes.
+UNKNOWN_TRIES = 3
+_UNKNOWN_BACKOFF = Backoff(first=1.0, factor=5.0, cap=25.0, jitter=0.0)
+# Tracebacks of deep recursion are long, and their two ends are what is read.
+_LONGEST_ERROR = 8000
+
+Outcome = Literal["success", "failure", "cancelled", "rejected"]
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """The handler came to its end; `then` follows from what it returned."""
+
+    then: tuple[Envelope, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """The handler raised something, whatever it was."""
+
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class CutOff:
+    """The worker had to go before the handler came to its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Too many workers have died over it, so it was not begun again."""
+
+
+Ending = Returned | Raised | CutOff | Lost
+
+
+def judge(
+    lease: Lease,
+    step: Step,
+    ending: Ending,
+    now: int,
+    draw: Callable[[], float] = random.random,
+) -> Settlement:
+    """Return how a lease is settled whose step ended so, at `now`."""
+    match ending:
+        case Returned(then):
+            return Settlement(lease, "done", then=then)
+        case CutOff():
+            return Settlement(lease, "release")
+        case Lost():
+            return _bury(lease, step, "worker_lost", f"{lease.losses} workers died over it.")
+        case Raised(Discard()):
+            return Settlement(lease, "done", then=step.meanwhile)
+        case Raised(error) if lease.attempt < step.tries:
+            asked = error.delay if isinstance(error, Retry) else None
+            delay = step.backoff.delay(lease.attempt, draw) if asked is None else asked
+            return Settlement(lease, "retry", now + round(delay * 1000), then=step.meanwhile)
+        case Raised(error):
+            return _bury(lease, step, "failed", _as_text(error))
+
+
+def outcome(ending: Ending) -> Outcome:
+    """Return what a step that ended so is called in metrics."""
+    match ending:
+        case Returned():
+            return "success"
+        case CutOff():
+            return "cancelled"
+        case Raised(Discard()):
+            return "rejected"
+        case _:
+            return "failure"
+
+
+def judge_unknown(lease: Lease, error: str, now: int) -> Settlement:
+    """Return how a lease is settled whose name no plugin here knows."""
+    envelope = lease.envelope
+    times = int(envelope.headers.get(UNKNOWN, "0")) + 1
+    if times > UNKNOWN_TRIES:
+        return Settlement(lease, "dead", reason="unknown_task", error=error)
+    due = now + round(_UNKNOWN_BACKOFF.delay(times) * 1000)
+    headers = {**envelope.headers, UNKNOWN: str(times)}
+    return Settlement(lease, "done", then=(replace(envelope, headers=headers, due=due),))
+
+
+def judge_undecodable(lease: Lease, error: str) -> Settlement:
+    """Return how a lease is settled whose payload does not fit."""
+    return Settlement(lease, "dead", reason="undecodable", error=error)
+
+
+def _bury(lease: Lease, step: Step, reason: str, error: str) -> Settlement:
+    then = step.meanwhile + step.on_death(error)
+    return Settlement(lease, "dead", reason=reason, error=error, then=then)
+
+
+def _as_text(error: BaseException) -> str:
+    """Return the traceback, without its middle if it is very long."""
+    text = "".join(traceback.format_exception(error))
+    half = _LONGEST_ERROR // 2
+    return text if len(text) <= _LONGEST_ERROR else f"{text[:half]}\n…\n{text[-half:]}"

@@ -1,0 +1,89 @@
+"""How leases end: gathered while the store is busy with the ones before, then settled together."""
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from skep.base.backoff import Backoff
+from skep.base.errors import StoreFull, StoreUnavailable
+from skep.engine.base import Engine, Settlement
+
+log = logging.getLogger(__name__)
+
+_BACKOFF = Backoff(first=0.5, factor=2.0, cap=10.0, jitter=0.2)
+
+
+@dataclass(frozen=True, slots=True)
+class Settling:
+    """A settlement, and what is told once it counts."""
+
+    settlement: Settlement
+    tell: Callable[[], None]
+
+
+class Settler:
+    """Settles what it is given, in the order given; `start` it first."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._waiting: list[Settling] = []
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._work: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to settle, in the running loop."""
+        self._work = asyncio.create_task(self._settle_for_ever())
+
+    def settle(self, settlement: Settlement, tell: Callable[[], None]) -> None:
+        """Have a lease settled, and then `tell` it, unless the lease was lost in the meantime."""
+        self._waiting.append(Settling(settlement, tell))
+        self._idle.clear()
+        self._wake.set()
+
+    async def wait_until_idle(self) -> None:
+        """Return when everything given is settled."""
+        await self._idle.wait()
+
+    async def stop(self) -> None:
+        """Settle no more. What is left is held until the engine is closed."""
+        if self._work is not None:
+            self._work.cancel()
+            await asyncio.wait([self._work])
+
+    async def _settle_for_ever(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            batch, self._waiting = self._waiting, []
+            accepted = await self._insist([settling.settlement for settling in batch])
+            for settling, counts in zip(batch, accepted, strict=True):
+                if counts:
+                    settling.tell()
+                else:
+                    _log_lost(settling.settlement)
+            if not self._waiting:
+                self._idle.set()
+
+    async def _insist(self, settlements: Sequence[Settlement]) -> list[bool]:
+        """Settle, however long it takes until the store can."""
+        for n in itertools.count(1):
+            try:
+                return await self._engine.settle(settlements)
+            except (StoreUnavailable, StoreFull) as error:
+                log.warning("%d finished tasks wait to be settled: %s", len(settlements), error)
+                await asyncio.sleep(_BACKOFF.delay(n))
+        raise AssertionError("unreachable")
+
+
+def _log_lost(settlement: Settlement) -> None:
+    envelope = settlement.lease.envelope
+    log.warning(
+        "The lease of %s %s was lost while it ran, so this run does not count: "
+        "it runs again, or has already.",
+        envelope.name,
+        envelope.id,
+    )

@@ -1,0 +1,87 @@
+"""A real store in a process of its own, on a socket that outlives it, as under the supervisor."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from skep.base.rundir import RunDir, bind_unix
+from skep.store.server import serve
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def start_python(*arguments: str, **options: Any) -> subprocess.Popen[bytes]:
+    """Start an interpreter in which the platform and these tests can be imported."""
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'platform'}"}
+    command = [sys.executable, "-P", *arguments]
+    return subprocess.Popen(command, cwd=ROOT, env=environment, **options)
+
+
+class StoreChild:
+    """The store of a data directory; a context manager that starts it and ends it."""
+
+    def __init__(self, directory: Path, run_id: str = "run-1") -> None:
+        self.directory = RunDir(directory)
+        self.run_id = run_id
+        self._listener: socket.socket
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def path(self) -> Path:
+        return self.directory.store_socket
+
+    def __enter__(self) -> Self:
+        self.directory.create()
+        self._listener = bind_unix(self.path)
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.kill()
+        self._listener.close()
+
+    def start(self) -> None:
+        descriptor = self._listener.fileno()
+        arguments = [str(descriptor), str(self.directory.queue_file), self.run_id]
+        module = ["-m", "tests.process.store_child"]
+        self._process = start_python(*module, *arguments, pass_fds=[descriptor])
+
+    def kill(self) -> None:
+        """kill -9, and wait until it is gone."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> int:
+        """Ask it to stop; return its exit status."""
+        return self._end(signal.SIGTERM)
+
+    def _end(self, sig: signal.Signals) -> int:
+        if self._process is None:
+            return 0
+        self._process.send_signal(sig)
+        status = self._process.wait()
+        self._process = None
+        return status
+
+
+async def main(descriptor: int, database: Path, run_id: str) -> None:
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    with socket.socket(fileno=descriptor) as listener:
+        await serve(listener, database, run_id=run_id, stop=stop)
+
+
+if __name__ == "__main__":
+    import uvloop
+
+    uvloop.run(main(int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]))

@@ -1,0 +1,73 @@
+"""A real task worker in a process of its own, with a few tasks that write down what they do."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from skep.base.telemetry import Telemetry
+from skep.engine import current
+from skep.engine.embedded import Embedded
+from skep.worker.catalog import Catalog
+from skep.worker.kind import Workplace
+from skep.worker.kinds.tasks import TaskKind
+from tests.process.chores import PLUGIN
+from tests.process.store_child import start_python
+
+
+class WorkerChild:
+    """A task worker on a store's socket; a context manager that starts it and kills it."""
+
+    def __init__(self, socket: Path, slot: str = "task.0", concurrency: int = 16) -> None:
+        self._arguments = [str(socket), slot, str(concurrency)]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.kill()
+
+    def start(self) -> None:
+        self._process = start_python("-m", "tests.process.worker_child", *self._arguments)
+
+    def kill(self) -> None:
+        """kill -9, and wait until it is gone."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+async def main(socket: Path, slot: str, concurrency: int) -> None:
+    telemetry = Telemetry()
+    catalog = Catalog.collect({"chores": PLUGIN})
+    engine = Embedded(socket, f"{slot}@1:{os.getpid()}")
+    await engine.open()
+    current.bind(engine, telemetry, catalog.listener_names())
+    workplace = Workplace(slot, 1, catalog, engine, telemetry, {"task_concurrency": concurrency})
+    kind = TaskKind(workplace)
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    await kind.prepare()
+    await kind.accept({}, {})
+    await stop.wait()
+    await kind.drain(asyncio.get_running_loop().time() + 5)
+    await kind.stop()
+    await engine.close()
+
+
+if __name__ == "__main__":
+    import uvloop
+
+    uvloop.run(main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])))
