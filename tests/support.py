@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
@@ -17,14 +17,27 @@ def wait_until(condition: Callable[[], T], deadline: float = 10.0, interval: flo
     return value
 
 
+@overload
 async def wait_until_async(
-    condition: Callable[[], Awaitable[T] | T], deadline: float = 10.0, interval: float = 0.01
-) -> T:
+    condition: Callable[[], Awaitable[T]], deadline: float = ..., interval: float = ...
+) -> T: ...
+
+
+@overload
+async def wait_until_async(
+    condition: Callable[[], T], deadline: float = ..., interval: float = ...
+) -> T: ...
+
+
+async def wait_until_async(
+    condition: Callable[[], Any], deadline: float = 10.0, interval: float = 0.01
+) -> Any:
     """The same in an event loop; the condition may be a coroutine function."""
     end = time.monotonic() + deadline
     while True:
-        found = condition()
-        value = await found if isinstance(found, Awaitable) else found
+        value = condition()
+        if isinstance(value, Awaitable):
+            value = await value
         if value:
             return value
         assert time.monotonic() < end, f"not within {deadline} s; the last value was {value!r}"

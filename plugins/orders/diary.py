@@ -16,7 +16,7 @@ create table if not exists happened (
 
 
 class Diary:
-    """Entries by order. A connection is opened for each use, so no process keeps one over a fork."""
+    """Entries by order. Each use opens a connection of its own, so none lives on over a fork."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

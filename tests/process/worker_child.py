@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from skep.base.telemetry import Telemetry
+from skep.config.options import Options
 from skep.engine import current
 from skep.engine.embedded import Embedded
 from skep.worker.catalog import Catalog
@@ -55,13 +56,15 @@ async def main(socket: Path, slot: str, concurrency: int) -> None:
     engine = Embedded(socket, f"{slot}@1:{os.getpid()}")
     await engine.open()
     current.bind(engine, telemetry, catalog.listener_names())
-    workplace = Workplace(slot, 1, catalog, engine, telemetry, {"task_concurrency": concurrency})
+    options = Options(task_concurrency=concurrency)
+    workplace = Workplace(slot, 1, catalog, engine, telemetry, options)
     kind = TaskKind(workplace)
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     await kind.prepare()
     await kind.accept({}, {})
     await stop.wait()
+    kind.retire()
     await kind.drain(asyncio.get_running_loop().time() + 5)
     await kind.stop()
     await engine.close()

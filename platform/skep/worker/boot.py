@@ -19,6 +19,7 @@ from skep.base.rundir import RunDir
 from skep.base.telemetry import Telemetry
 from skep.base.title import set_title
 from skep.config.options import Options
+from skep.engine import current
 from skep.engine.embedded import Embedded
 from skep.metrics.frames import Framer, adopt_process
 from skep.metrics.instruments import Instruments
@@ -125,7 +126,9 @@ class _WithPlugins:
 
     async def prepare(self) -> None:
         """Open the engine, enter the lifespans in the order of the plugins, prepare the kind."""
-        await self._workplace.engine.open()
+        work = self._workplace
+        await work.engine.open()
+        current.bind(work.engine, work.telemetry, work.catalog.listener_names())
         self._around.push_async_callback(self._workplace.engine.close)
         for plugin in self._workplace.catalog.plugins.values():
             if plugin.lifespan is not None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from skep.base.telemetry import Telemetry
+from skep.config.options import Options
 from skep.wire.dialogue import Life
 
 if TYPE_CHECKING:
-    from skep.config.options import Options
     from skep.engine.base import Engine
     from skep.metrics.instruments import Instruments
     from skep.worker.catalog import Catalog
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Workplace:
     """What a worker finds around it, whatever its kind.
 
-    `engine` is open before `prepare`.
+    `engine` is open before `prepare`. Without `instruments` only telemetry tells what happens.
     """
 
     slot: str
@@ -27,8 +27,8 @@ class Workplace:
     catalog: Catalog
     engine: Engine
     telemetry: Telemetry
-    instruments: Instruments
-    options: Options
+    options: Options = field(default_factory=Options)
+    instruments: Instruments | None = None
 
 
 class Kind(Life, Protocol):

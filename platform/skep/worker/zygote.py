@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skep.base import fingerprint
+from skep.base.errors import PluginError
 from skep.base.title import set_title
 from skep.config.options import Options
 from skep.wire.channel import CHANNEL_FD, BlockingChannel
@@ -52,7 +53,10 @@ def load(boot: Boot) -> Generation | list[Problem]:
     problems = [*loaded.problems, *clashes(loaded.plugins), *check_settings(loaded.plugins)]
     if problems:
         return problems
-    catalog = Catalog.of(loaded.plugins)
+    try:
+        catalog = Catalog.collect(loaded.plugins)
+    except PluginError as error:
+        return [Problem("load", str(error), error.plugin)]
     unforkable = "PLATFORM_START_METHOD is spawn" if options.start_method == "spawn" else ""
     plan = Plan(
         kinds=_kinds(catalog),

@@ -27,7 +27,8 @@ PROBLEM = Problem("prepare", "It will not.")
 
 
 def told(*facts: Fact, now: float = 0.0) -> tuple[Rollout, list[Order]]:
-    rollout, all_orders = begin(60.0, 5.0, 0.0), []
+    rollout = begin(60.0, 5.0, 0.0)
+    all_orders: list[Order] = []
     for fact in facts:
         rollout, orders = step(rollout, fact, now)
         all_orders += orders
@@ -38,9 +39,9 @@ def acts(orders: Iterable[Order]) -> list[Act]:
     return [order.act for order in orders]
 
 
-PREPARED = (Planned(SLOTS), *(Prepared(slot) for slot in SLOTS))
-GOING = (*PREPARED, Committed())
-ACCEPTED = (*GOING, Accepting("web.0"), Accepting("web.1"), Accepting("task.0"))
+PREPARED: tuple[Fact, ...] = (Planned(SLOTS), *(Prepared(slot) for slot in SLOTS))
+GOING: tuple[Fact, ...] = (*PREPARED, Committed())
+ACCEPTED: tuple[Fact, ...] = (*GOING, Accepting("web.0"), Accepting("web.1"), Accepting("task.0"))
 
 
 def test_a_good_rollout_forks_commits_goes_retires_and_hands_over_in_this_order() -> None:
@@ -59,7 +60,8 @@ def test_a_good_rollout_forks_commits_goes_retires_and_hands_over_in_this_order(
 
 def test_nothing_is_committed_before_every_slot_is_prepared() -> None:
     for missing in SLOTS:
-        facts = [Planned(SLOTS), *(Prepared(slot) for slot in SLOTS if slot != missing)]
+        others = [slot for slot in SLOTS if slot != missing]
+        facts: list[Fact] = [Planned(SLOTS), *map(Prepared, others)]
         assert Act.COMMIT not in acts(told(*facts)[1])
 
 

@@ -16,7 +16,6 @@ from skep.worker.settle import Settler
 
 log = logging.getLogger(__name__)
 
-_CONCURRENCY = 16
 # No queue named means every queue: also one that no task of this generation uses any more.
 _EVERY_QUEUE: tuple[str, ...] = ()
 # How long what was cut off may take to give its lease back.
@@ -25,14 +24,14 @@ _PAUSE = 1.0
 
 
 class TaskKind:
-    """Runs up to `task_concurrency` (16) tasks and listeners at once in one worker.
+    """Runs up to `task_concurrency` tasks and listeners at once in one worker.
 
     Handlers that are plain functions run in threads, of which there are as many.
     """
 
     def __init__(self, workplace: Workplace) -> None:
         self._engine = workplace.engine
-        self._concurrency = int(workplace.options.get("task_concurrency", _CONCURRENCY))
+        self._concurrency = workplace.options.task_concurrency
         self._threads = ThreadPoolExecutor(self._concurrency, thread_name_prefix="task")
         self._settler = Settler(workplace.engine)
         self._runner = Runner(workplace, self._threads, self._settler)
@@ -45,18 +44,23 @@ class TaskKind:
 
     async def accept(
         self, listeners: Mapping[str, socket.socket], handover: Mapping[str, Any]
-    ) -> None:
+    ) -> asyncio.Task[None]:
         """Start leasing."""
         self._settler.start()
         self._leasing = asyncio.create_task(self._lease_for_ever())
+        return self._leasing
 
-    async def drain(self, deadline: float) -> Mapping[str, Any]:
-        """Lease nothing new and wait for what runs."""
+    def retire(self) -> Mapping[str, Any]:
+        """Lease nothing new."""
         if self._leasing is not None:
             self._leasing.cancel()
+        return {}
+
+    async def drain(self, deadline: float) -> None:
+        """Wait for what runs."""
+        if self._leasing is not None:
             await asyncio.wait([self._leasing])
         await self._finish(deadline - asyncio.get_running_loop().time())
-        return {}
 
     async def stop(self) -> None:
         """Cut off what still runs; another worker will run it again, and no try is counted."""

@@ -15,7 +15,7 @@ from typing import Any
 import uvicorn
 import uvicorn.lifespan.off  # uvicorn would load it by name, in every worker after the fork
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
-from uvicorn.protocols.websockets.auto import AutoWebSocketsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from skep.base.sockets import BACKLOG
 from skep.metrics.web import HttpMetrics
@@ -49,12 +49,13 @@ class WebKind:
     async def prepare(self) -> None:
         """Build the application and start uvicorn without a listener."""
         app = build(dict(self._workplace.catalog.plugins))
+        assert self._workplace.instruments is not None
         metrics = HttpMetrics(self._workplace.instruments, self._connections)
         self._edge = Edge(app, metrics)
         config = uvicorn.Config(
             self._edge,
             http=AutoHTTPProtocol,
-            ws=AutoWebSocketsProtocol,
+            ws=WebSocketsSansIOProtocol,
             lifespan="off",  # plugins' lifespans are entered for every kind of worker, by the boot
             log_config=None,
             access_log=False,

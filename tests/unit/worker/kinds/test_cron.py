@@ -42,7 +42,8 @@ class Generation:
         await self.kind.accept({}, handover or {})
 
     async def end(self, grace: float = 5.0) -> Mapping[str, Any]:
-        handover = await self.kind.drain(asyncio.get_running_loop().time() + grace)
+        handover = self.kind.retire()
+        await self.kind.drain(asyncio.get_running_loop().time() + grace)
         await self.kind.stop()
         return handover
 
@@ -323,10 +324,9 @@ def test_in_a_queue_one_waits_and_comes_at_once() -> None:
         await wait_until_async(lambda: len(generation.points("cron.misfired")) >= 2)
         assert len(ticks) == 1
         # When the run ends, the newest that waited runs, though none is due
-        handed = generation.kind.drain(asyncio.get_running_loop().time() + 5)
+        handover = generation.kind.retire()
         release.set()
-        handover = await handed
-        await generation.kind.stop()
+        await generation.end()
         assert len(ticks) == 1
         # Or, after a drain, in the next generation
         successor = Generation(slow)
@@ -424,15 +424,16 @@ def test_a_drain_lets_finish_what_runs_and_starts_nothing() -> None:
         await generation.start()
         await wait_until_async(lambda: len(ticks) >= 2)
         now = asyncio.get_running_loop().time
+        handover = generation.kind.retire()
         drain = asyncio.ensure_future(generation.kind.drain(now() + 5))
         # Five more would be due in this time
         later = now() + 0.05
         await wait_until_async(lambda: now() > later)
         assert not drain.done()
         release.set()
-        handover = await drain
+        await drain
         await generation.kind.stop()
-        # What was handed over when the drain began is what has run at its end
+        # What was handed over when it retired is what has run at its end
         assert handover["pulse.slow"]["n"] == len(ticks)
         assert generation.outcomes("slow") == ["success"] * len(ticks)
 
