@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from skep.api.cron import CronJob, named
 from skep.api.event import Event, Listener
 from skep.api.payload import Payload
 from skep.api.task import Task
@@ -13,7 +14,6 @@ from skep.base.backoff import Backoff
 from skep.base.errors import PluginError
 
 if TYPE_CHECKING:
-    from skep.api.cron import CronJob
     from skep.api.plugin import Plugin
 
 C = TypeVar("C", bound=type[Payload] | type[Listener[Any]])
@@ -43,7 +43,7 @@ class Catalog:
         for name, plugin in sorted(plugins.items()):
             shelf.add(name, plugin)
         listeners = {event: tuple(those) for event, those in shelf.listeners.items()}
-        return cls(plugins, shelf.tasks, shelf.events, listeners)
+        return cls(plugins, shelf.tasks, shelf.events, listeners, shelf.crons)
 
     def listener_names(self) -> dict[str, tuple[str, ...]]:
         """Return the names of every event's listeners, in the order in which they run."""
@@ -60,6 +60,7 @@ class _Shelf:
         self.tasks: dict[str, type[Task]] = {}
         self.events: dict[str, type[Event]] = {}
         self.listeners: dict[str, list[type[Listener[Event]]]] = {}
+        self.crons: dict[str, CronJob] = {}
         self._listener_names: dict[str, type[Listener[Event]]] = {}
 
     def add(self, plugin: str, declared: Plugin) -> None:
@@ -70,6 +71,7 @@ class _Shelf:
             _put(plugin, self.events, event)
         for listener in declared.listeners:
             self._add_listener(plugin, listener)
+        self.crons.update(named(plugin, declared.crons))
 
     def _add_listener(self, plugin: str, listener: type[Listener[Event]]) -> None:
         _check_handling(plugin, listener)
