@@ -85,7 +85,10 @@ class Load:
     async def _client(self, way: Way) -> None:
         connection: _Connection | None = None
         while not self._stop.is_set():
-            if connection is None or connection.over:
+            if connection is not None and connection.over:
+                await connection.close()
+                connection = None
+            if connection is None:
                 connection = _Connection(self.url)
             reused = connection.used
             asked = time.monotonic()

@@ -29,7 +29,7 @@ class Platform:
         self.data_dir = directory / "data"
         self.log = directory / "platform.log"
         self.plugins.mkdir(exist_ok=True)
-        self._environment = {
+        self.environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith("PLATFORM_")},
             "PYTHONPATH": str(ROOT / "platform"),
             "PLATFORM_DATA_DIR": str(self.data_dir),
@@ -37,6 +37,7 @@ class Platform:
             "PLATFORM_TASK_WORKERS": "1",
             "PLATFORM_CONFIG_SERVER_PORT": "0",
             "PLATFORM_LOG_FORMAT": "text",
+            "PLATFORM_DRAIN_TIMEOUT": "5",
             **environment,
         }
         self.process: subprocess.Popen[bytes] | None = None
@@ -56,7 +57,7 @@ class Platform:
             self.process = subprocess.Popen(
                 [*COMMAND, "start", *ports, *arguments],
                 cwd=self.directory,
-                env=self._environment,
+                env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -70,7 +71,7 @@ class Platform:
         return subprocess.run(
             [*COMMAND, *arguments],
             cwd=self.directory,
-            env=self._environment,
+            env=self.environment,
             capture_output=True,
             text=True,
             timeout=timeout,

@@ -109,8 +109,10 @@ def time_with_suspends() -> float:
 class ConfigSync:
     """Follows one config server until it is cancelled.
 
-    `offer` is awaited with every new candidate; one with the content of the last one is not
-    offered again, whatever became of that. `report` is called with every new state.
+    `offer` is awaited with every new candidate; one with the content and the release keys of the
+    last one is not offered again, whatever became of that. Equal content under a new key is: there
+    is nothing to roll out, but its new name is to be known. `report` is called with every new
+    state.
     """
 
     def __init__(
@@ -276,7 +278,7 @@ class ConfigSync:
     async def _consider(self, snapshot: Snapshot, source: Source, reason: Reason) -> None:
         """Check a snapshot; stage and offer it unless its content was the last to be offered."""
         self._check(snapshot)
-        if self._offered is None or snapshot.digest != self._offered.digest:
+        if self._offered is None or not _same(snapshot, self._offered):
             path = self._archive.stage(snapshot)
             self._archive.prune()
             await self._offer(Candidate(snapshot, path, source, reason))
@@ -344,3 +346,7 @@ class ConfigSync:
         if state != self._state:
             self._state = state
             self._report(state)
+
+
+def _same(one: Snapshot, other: Snapshot) -> bool:
+    return one.digest == other.digest and one.release_keys() == other.release_keys()

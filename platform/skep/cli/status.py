@@ -6,11 +6,15 @@ import time
 from typing import Any
 
 import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 from skep.cli.options import platform_options
 from skep.cli.running import run_dir_of
 from skep.wire import control
 
+_LISTENERS = {"http": "serving at", "admin": "admin at", "config": "config at"}
 _COLOURS = {"running": "green", "ready": "green", "degraded": "yellow", "reloading": "cyan"}
 
 
@@ -31,14 +35,10 @@ def command(as_json: bool, **flags: Any) -> None:
 
 
 def _show(document: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(highlight=False, soft_wrap=True)
-    facts = Table.grid(padding=(0, 2))
+    console = Console(highlight=False)
     for name, value in _facts(document):
-        facts.add_row(f"[dim]{name}[/dim]", value)
-    console.print(facts)
+        # Not in a table: that would break a path or a release key in two.
+        console.print(f"[dim]{name:<14}[/dim]{value}", soft_wrap=True)
     slots = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
     for heading in ("slot", "pid", "state", "crashes"):
         slots.add_column(heading)
@@ -55,36 +55,36 @@ def _facts(document: dict[str, Any]) -> list[tuple[str, str]]:
         ("state", _tint(document["state"])),
         ("generation", str(document["generation"])),
         ("uptime", f"{document['uptime']:.0f} s (pid {document['pid']})"),
-        *((f"{name} at", url) for name, url in document["listeners"].items()),
+        *((_LISTENERS[name], url) for name, url in document["listeners"].items()),
         ("plugins", ", ".join(document["plugins"]) or "none"),
         ("config", _config(config)),
-        *(("release", f"{n} {key}") for n, key in config["release_keys"].items()),
+        *(("release", escape(f"{n} {key}")) for n, key in config["release_keys"].items()),
     ]
     if last := document["last_rollout"]:
         facts.append(("last rollout", _rollout(last)))
     if refused := document["refused"]:
-        facts += [("[red]refused[/red]", _place(problem)) for problem in refused["problems"]]
+        facts += [("refused", f"[red]{_place(p)}[/red]") for p in refused["problems"]]
     if keys := document["restart_required"]:
-        facts.append(("[yellow]restart[/yellow]", f"needed for {', '.join(keys)}"))
+        facts.append(("restart", f"[yellow]needed for {', '.join(keys)}[/yellow]"))
     return facts
 
 
 def _config(config: dict[str, Any]) -> str:
     where = " ".join(str(config.get(k, "")) for k in ("app_id", "cluster"))
-    error = f" [yellow]({config['last_error']})[/yellow]" if config.get("last_error") else ""
-    return f"{where} from {config.get('url', config['source'])} ({config['source']}){error}"
+    error = f" [yellow]{escape(config['last_error'])}[/yellow]" if config.get("last_error") else ""
+    return escape(f"{where} from {config.get('url', '')} ({config['source']})") + error
 
 
 def _rollout(report: dict[str, Any]) -> str:
     ago = time.time() - report["at"]
     reason = f" ({report['reason']})" if report["reason"] else ""
-    return f"{report['outcome']} {ago:.0f} s ago, {report['cause']}{reason}"
+    return escape(f"{report['outcome']} {ago:.0f} s ago, {report['cause']}{reason}")
 
 
 def _place(problem: dict[str, Any]) -> str:
     place = f"{problem['file']}:{problem['line']}: " if problem["file"] else ""
     plugin = f"plugin {problem['plugin']}: " if problem["plugin"] else ""
-    return f"{plugin}{place}{problem['message']}"
+    return escape(f"{plugin}{place}{problem['message']}")
 
 
 def _tint(state: str) -> str:

@@ -6,13 +6,17 @@ it is asked.
 """
 
 import os
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_origin, get_type_hints
 
 from skep.base.errors import UsageError
+from skep.base.masking import mask_url
 
 Change = Literal["rollout", "restart"]
+# The app on the embedded config server, where there is no other.
+_OWN_APP = "sample"
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
 
@@ -38,7 +42,9 @@ class Options:
         "restart",
         metavar="URL",
     )
-    app_id: str = _row("sample", "The app whose configuration is followed.", "restart")
+    app_id: str = _row(
+        "", "The app whose configuration is followed; `sample` without --config-server.", "restart"
+    )
     cluster: str = _row("default", "The cluster of the app.", "restart")
     namespace: tuple[str, ...] = _row(
         ("application",),
@@ -185,7 +191,8 @@ def resolve(flags: Mapping[str, Any], environment: Mapping[str, str]) -> Options
         elif row.key in environment:
             found[row.name] = _read(row, environment[row.key])
         _check(row, found.get(row.name, row.default))
-    return Options(**found)
+    options = Options(**found)
+    return replace(options, app_id=_app_id(options))
 
 
 def changed(old: Options, new: Options) -> tuple[list[str], list[str]]:
@@ -211,7 +218,17 @@ def _read(row: Row, text: str) -> Any:
         raise UsageError(f"{row.key} is {text!r}; it takes {word}.") from None
 
 
+def _app_id(options: Options) -> str:
+    """Whoever has a config service has an app on it, and nobody else can know which."""
+    if options.config_server and not options.app_id:
+        raise UsageError("Whose configuration is wanted from the config server? Say --app-id.")
+    return options.app_id or _OWN_APP
+
+
 def _check(row: Row, value: Any) -> None:
+    if row.metavar == "URL" and value and not re.match(r"https?://[^/]", value):
+        text = f"{row.key} is {mask_url(value)!r}; it takes an address like http://host:8080."
+        raise UsageError(text)
     if row.words and value not in row.words:
         raise UsageError(f"{row.key} is {value!r}; it takes one of: {', '.join(row.words)}.")
     if row.type in (int, float) and not row.low <= value <= row.high:

@@ -29,6 +29,7 @@ class Configuration:
     environment: Mapping[str, str] = field(repr=False)
     options: Options = field(repr=False)
     digest: str
+    keys_by_layer: Mapping[str, int]
 
     @property
     def release_keys(self) -> dict[str, str]:
@@ -80,7 +81,12 @@ class Configurations:
         )
         environment = layers.resolve()
         options = resolve(self._flags, environment)
-        return Configuration(snapshot, environment, options, _digest(environment))
+        counts = {
+            "remote": len(layers.remote),
+            ".env": len(layers.hand_written),
+            ".env.local": len(layers.local),
+        }
+        return Configuration(snapshot, environment, options, _digest(environment), counts)
 
     def commit(self, configuration: Configuration) -> None:
         """Put it in force: `.env` first, then the archive. Blocks until both are on the disk.

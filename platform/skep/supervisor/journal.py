@@ -77,6 +77,8 @@ class Journal:
     def _ended(self, fields: dict[str, Any]) -> None:
         child: Child = fields["child"]
         self._starting.pop(child.name, None)
+        if not child.pid:
+            return  # it was ordered from a zygote that died, and never born
         pool = child.slot.partition(".")[0]
         self._ledger.add("worker_exits_total", pool=pool, reason=reason(child))
         if child.dismissed or fields["stopping"]:
@@ -141,6 +143,8 @@ class Journal:
     def _count(self, report: Report) -> None:
         cause = {"start": "config"}.get(report.cause, report.cause)
         self._ledger.add("reloads_total", reason=cause, outcome=_OUTCOMES[report.outcome])
+        if report.outcome == "unchanged" and cause == "config":
+            self._ledger.add("config_applies_total", outcome="noop")
         if report.outcome not in ("committed", "refused"):
             return
         committed = report.outcome == "committed"

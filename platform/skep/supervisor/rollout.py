@@ -163,7 +163,7 @@ def step(  # noqa: C901 - all transitions in one table
             return rollout, (Order(Act.RELEASE, rollout.overlapping),)
         case Phase.GOING, Accepting(slot):
             return _accepting(_count(rollout, slot), now)
-        case Phase.HANDING_OVER, HandedOver(slot):
+        case Phase.HANDING_OVER, HandedOver(slot) if slot in rollout.singletons:
             return _handed_over(_count(rollout, slot), (Order(Act.RELEASE, (slot,)),))
         case _, Late():
             return _late(rollout, now)
@@ -188,14 +188,14 @@ def _count(rollout: Rollout, slot: str) -> Rollout:
 
 
 def _prepared(rollout: Rollout) -> tuple[Rollout, tuple[Order, ...]]:
-    if rollout.done < set(rollout.slots):
+    if not rollout.done >= set(rollout.slots):
         return rollout, ()
     # No deadline: whether the disk takes the file is known when it is known.
     return _to(rollout, Phase.COMMITTING, None), (Order(Act.COMMIT),)
 
 
 def _accepting(rollout: Rollout, now: float) -> tuple[Rollout, tuple[Order, ...]]:
-    if rollout.done < set(rollout.overlapping):
+    if not rollout.done >= set(rollout.overlapping):
         return rollout, ()
     return _hand_over(rollout, now)
 
@@ -207,7 +207,7 @@ def _hand_over(rollout: Rollout, now: float) -> tuple[Rollout, tuple[Order, ...]
 
 
 def _handed_over(rollout: Rollout, orders: tuple[Order, ...]) -> tuple[Rollout, tuple[Order, ...]]:
-    if rollout.done < set(rollout.singletons):
+    if not rollout.done >= set(rollout.singletons):
         return rollout, orders
     return _to(rollout, Phase.FINISHED, None), (*orders, Order(Act.FINISH))
 

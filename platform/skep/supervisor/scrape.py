@@ -36,10 +36,15 @@ class Scrape:
         self._boot = read_boot_time()
         self._cpu: dict[int, float] = {}
         self._heard: dict[Child, float] = {}
+        self._beats: dict[Child, float] = {}
 
     def heard(self, child: Child) -> None:
         """A frame of this child has come."""
         self._heard[child] = time.time()
+
+    def beat(self, child: Child) -> None:
+        """This child's event loop turns."""
+        self._beats[child] = time.time()
 
     def flushed(self, child: Child, number: int) -> None:
         """A child has sent all it had."""
@@ -51,6 +56,7 @@ class Scrape:
             self._drop(number, child)
         self._cpu.pop(child.pid, None)
         self._heard.pop(child, None)
+        self._beats.pop(child, None)
 
     async def families(
         self, children: Iterable[Child], wanted: Iterable[Crew], leaving: Iterable[Crew]
@@ -120,6 +126,8 @@ class Scrape:
         if (heard := self._heard.get(child)) is not None:
             age = time.time() - heard
             self._ledger.set("worker_metrics_age_seconds", age, **labels)
+        if (beat := self._beats.get(child)) is not None:
+            self._ledger.set("worker_last_heartbeat_timestamp_seconds", beat, **labels)
         self._ledger.add(
             "worker_cpu_seconds_total", use.cpu - self._cpu.get(child.pid, 0.0), **labels
         )

@@ -26,6 +26,7 @@ from skep.supervisor.configuration import Configuration, Configurations
 from skep.supervisor.control import Control
 from skep.supervisor.crew import Crew
 from skep.supervisor.gate import Gate, Request
+from skep.supervisor.gauges import Gauges
 from skep.supervisor.journal import Journal
 from skep.supervisor.ledger import Ledger
 from skep.supervisor.listeners import Listeners
@@ -36,6 +37,7 @@ from skep.supervisor.slots import State
 from skep.supervisor.succession import Succession, Surroundings
 from skep.wire.messages import (
     Asked,
+    Beat,
     Flushed,
     Frame,
     Go,
@@ -94,6 +96,7 @@ class Supervisor:
         self._commands = Commands(self)
         self._control = Control(self._commands.table())
         self._scrape = Scrape(self._ledger)
+        self._gauges = Gauges(self._ledger)
         Journal(self._ledger).subscribe(self._telemetry)
         self._make_crews()
         self._handle_signals()
@@ -154,6 +157,10 @@ class Supervisor:
         current = self._succession.current
         wanted = [self._platform.crew, *([current.crew] if current else [])]
         leaving = [g.crew for g in self._succession.all if g is not current]
+        self._gauges.process()
+        self._gauges.state(self._state(), bool(self._restart_required))
+        self._gauges.readiness(wanted)
+        self._gauges.config(current.configuration if current else None, self._config)
         return await self._scrape.families(list(self._children.values()), wanted, leaving)
 
     # The beginning and the end.
@@ -292,6 +299,8 @@ class Supervisor:
         match message:
             case Hello():
                 self._born(child)
+            case Beat():
+                self._scrape.beat(child)
             case Frame(frame):
                 self._ledger.absorb(child.name, frame)
                 self._scrape.heard(child)

@@ -9,6 +9,7 @@ understudy is the zygote at once, whatever the disk holds by then.
 import asyncio
 from collections.abc import Callable, Mapping
 
+from skep.base.backoff import Backoff
 from skep.supervisor.child import Child
 from skep.supervisor.ending import describe
 from skep.supervisor.spawn import spawn
@@ -17,6 +18,8 @@ from skep.wire.messages import Boot, Exited, Fork, Hello, Message, Planned, Refu
 from skep.wire.plan import Plan, Problem
 
 _PAUSE = 0.1
+# When both are gone, a fresh one is started almost at once; if that ends too, later and later.
+_AGAIN = Backoff(first=0.05, factor=4.0, cap=30.0, jitter=0.2)
 
 
 class Zygote:
@@ -52,10 +55,13 @@ class Zygote:
         self._on_born = on_born
         self._on_end = on_end
         self._stopped = False
+        self._failures = 0
         self._loop = asyncio.get_running_loop()
 
     def start(self) -> None:
         """Start a fresh interpreter that loads the plugins in the generation's environment."""
+        if self._stopped:
+            return
         ours, theirs = pair()
         try:
             with theirs:
@@ -74,7 +80,7 @@ class Zygote:
         on_end: Callable[[Child], None],
     ) -> Child | None:
         """Order a worker for the slot; None while there is no zygote."""
-        if self.current is None or self.current.ended or self.plan is None:
+        if self.current is None or self.plan is None:
             return None
         ours, theirs = pair()
         with theirs:
@@ -113,7 +119,7 @@ class Zygote:
             self.stop()
             self._on_lost()
             return
-        first, self.plan = self.plan is None, plan
+        first, self.plan, self._failures = self.plan is None, plan, 0
         self._stand_by()
         if first:
             self._on_plan(plan)
@@ -129,16 +135,23 @@ class Zygote:
             # Not at once: that it is gone may mean that the zygote is, and nobody knows it yet.
             self.understudy = None
             self._loop.call_later(_PAUSE, self._stand_by)
-            return
-        self.current, self.understudy = self.understudy, None
+        elif child is self.current:
+            self._succeed(child)
+
+    def _succeed(self, late: Child) -> None:
+        """Put somebody in the place of a zygote that has ended."""
+        # An understudy that is not born yet will never be: its parent is the one that died.
+        heir = self.understudy if self.understudy is not None and self.understudy.pid else None
+        self.current, self.understudy = heir, None
         if self._stopped:
             return
-        if self.current is not None:
+        if heir is not None:
             self._stand_by()
         elif self.plan is None:
-            self._on_refused((Problem("load", f"The zygote ended while it loaded{_how(child)}."),))
+            self._on_refused((Problem("load", f"The zygote ended while it loaded{_how(late)}."),))
         else:
-            self.start()
+            self._failures += 1
+            self._loop.call_later(_AGAIN.delay(self._failures), self.start)
 
 
 def _how(child: Child) -> str:

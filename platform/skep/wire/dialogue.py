@@ -78,7 +78,7 @@ class Dialogue:
     """Leads one child through its life.
 
     `frame` returns the metric deltas since it was called last, or None. `on_message` gets the
-    messages that only this kind of child knows.
+    messages that only this kind of child knows, `on_beat` how late the loop was, each second.
     """
 
     def __init__(
@@ -86,7 +86,9 @@ class Dialogue:
         life: Life,
         frame: Callable[[], dict[str, Any] | None] | None = None,
         on_message: Callable[[Message], None] | None = None,
+        on_beat: Callable[[float], None] = lambda lag: None,
     ) -> None:
+        self._on_beat = on_beat
         self._life = life
         self._frame = frame
         self._on_message = on_message
@@ -203,8 +205,10 @@ class Dialogue:
         while True:
             due = loop.time() + _BEAT
             await asyncio.sleep(_BEAT)
+            lag = max(0.0, loop.time() - due)
+            self._on_beat(lag)
             self._send_frame()
-            self.send(Beat(round(max(0.0, loop.time() - due), 4)))
+            self.send(Beat(round(lag, 4)))
 
 
 async def _contained(step: Coroutine[Any, Any, T]) -> T:

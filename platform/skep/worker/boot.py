@@ -109,8 +109,13 @@ async def _live(boot: Boot, catalog: Catalog, sock: socket.socket, framing: Fram
         options=options,
     )
     life = _WithPlugins(KINDS[boot.kind](workplace), workplace)
-    framer = Framer(registry, REGISTRY)
-    return await Dialogue(life, framer.next).run(sock, framing, options.drain_timeout)
+    framer = Framer(
+        registry, REGISTRY, on_error=instruments.child("metrics_collect_errors_total").inc
+    )
+    dialogue = Dialogue(
+        life, framer.next, on_beat=lambda lag: telemetry.point("worker.loop_lag", seconds=lag)
+    )
+    return await dialogue.run(sock, framing, options.drain_timeout)
 
 
 class _WithPlugins:

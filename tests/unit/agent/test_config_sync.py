@@ -170,7 +170,7 @@ def test_the_state_tells_what_status_wants_to_know(server: TinyApollo, tmp_path:
     asyncio.run(main())
 
 
-def test_f25_a_release_of_equal_content_is_noted_and_not_offered(
+def test_f25_a_release_of_equal_content_is_offered_once_so_that_its_name_is_known(
     server: TinyApollo, tmp_path: Path
 ) -> None:
     server.publish(key="K1", a="1")
@@ -181,7 +181,7 @@ def test_f25_a_release_of_equal_content_is_noted_and_not_offered(
             server.publish(key="K2", a="1")
             await it.until(lambda: it.state.release_keys == {"application": "K2"})
             server.publish(key="K3", a="3")
-            await it.offered({"a": "1"}, {"a": "3"})
+            await it.offered({"a": "1"}, {"a": "1"}, {"a": "3"})
 
     asyncio.run(main())
 
@@ -351,7 +351,7 @@ def test_f01_a_cache_equal_to_what_the_server_has_is_not_offered_twice(
     server: TinyApollo, tmp_path: Path
 ) -> None:
     watched(server, tmp_path).archive.commit(cached(a="1"))
-    server.publish(key="K1", a="1")
+    server.publish(key="K-old", a="1")
     server.script("/configs/", answer(503), server._config)
 
     async def main() -> None:

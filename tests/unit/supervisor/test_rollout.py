@@ -117,6 +117,12 @@ def test_late_without_any_of_one_kind_accepting_is_refused_and_the_old_ones_stay
     assert Act.RETIRE not in acts(orders)
 
 
+def test_what_other_old_workers_hand_over_does_not_end_the_wait_for_the_singletons() -> None:
+    rollout, orders = told(*ACCEPTED, HandedOver("task.0"), HandedOver("web.0"))
+    assert rollout.phase is Phase.HANDING_OVER
+    assert acts(orders)[-1] is Act.HAND_OVER
+
+
 def test_a_singleton_that_does_not_hand_over_in_time_is_cut() -> None:
     rollout, _ = told(*ACCEPTED)
     assert rollout.deadline == HANDOVER_TIMEOUT

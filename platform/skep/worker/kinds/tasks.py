@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from skep.base.errors import EngineError
-from skep.engine.base import Lease
+from skep.engine.base import Lease, QueueStats
 from skep.worker.kind import Workplace
 from skep.worker.run import Runner
 from skep.worker.settle import Settler
@@ -21,6 +21,7 @@ _EVERY_QUEUE: tuple[str, ...] = ()
 # How long what was cut off may take to give its lease back.
 _FAREWELL = 1.0
 _PAUSE = 1.0
+_MEASURE = 1.0
 
 
 class TaskKind:
@@ -31,6 +32,7 @@ class TaskKind:
 
     def __init__(self, workplace: Workplace) -> None:
         self._engine = workplace.engine
+        self._telemetry = workplace.telemetry
         self._concurrency = workplace.options.task_concurrency
         self._threads = ThreadPoolExecutor(self._concurrency, thread_name_prefix="task")
         self._settler = Settler(workplace.engine)
@@ -38,6 +40,8 @@ class TaskKind:
         self._running: set[asyncio.Task[None]] = set()
         self._freed = asyncio.Event()
         self._leasing: asyncio.Task[None] | None = None
+        self._measuring: asyncio.Task[None] | None = None
+        self._queues: set[str] = set()
 
     async def prepare(self) -> None:
         """Nothing can fail here: the engine is open, and the catalog is checked."""
@@ -47,13 +51,15 @@ class TaskKind:
     ) -> asyncio.Task[None]:
         """Start leasing."""
         self._settler.start()
+        self._measuring = asyncio.create_task(self._measure_for_ever())
         self._leasing = asyncio.create_task(self._lease_for_ever())
         return self._leasing
 
     def retire(self) -> Mapping[str, Any]:
         """Lease nothing new."""
-        if self._leasing is not None:
-            self._leasing.cancel()
+        for task in (self._leasing, self._measuring):
+            if task is not None:
+                task.cancel()
         return {}
 
     async def drain(self, deadline: float) -> None:
@@ -94,6 +100,24 @@ class TaskKind:
                 continue
             for lease in leases:
                 self._start(lease)
+
+    async def _measure_for_ever(self) -> None:
+        """Tell how full the queues are; of one that has become empty once more, too."""
+        while True:
+            await asyncio.sleep(_MEASURE)
+            with suppress(EngineError):
+                stats = await self._engine.stats()
+                for queue in self._queues | stats.keys():
+                    found = stats.get(queue, QueueStats())
+                    self._telemetry.point(
+                        "queue.measured",
+                        queue=queue,
+                        ready=found.ready,
+                        scheduled=found.scheduled,
+                        dead=found.dead,
+                        oldest=found.oldest / 1000,
+                    )
+                self._queues = set(stats)
 
     def _start(self, lease: Lease) -> None:
         task = asyncio.create_task(self._runner.run(lease))

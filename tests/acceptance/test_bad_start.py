@@ -1,0 +1,151 @@
+"""A start that cannot be says why in one line, with an exit code of its own, and leaves nothing."""
+
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.configserver import running_config_server
+from tests.platform_process import Platform
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def test_an_unreachable_config_server_without_a_cache_is_exit_4_and_opens_no_port(
+    sampled: Platform,
+) -> None:
+    sampled.environment["PLATFORM_CONFIG_TIMEOUT"] = "1.5"
+    dead, port = free_port(), free_port()
+    url = f"http://reader:topsecret@127.0.0.1:{dead}"
+    arguments = ("--config-server", url, "--app-id", "sample", "--port", str(port))
+    sampled.start(*arguments, ready=False)
+    assert sampled.process is not None
+    while sampled.process.poll() is None:
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", port)) != 0
+        time.sleep(0.02)
+    assert sampled.wait_end() == 4
+    errors = [line for line in sampled.output().splitlines() if "error" in line]
+    assert len(errors) == 1
+    assert f"127.0.0.1:{dead}" in errors[0]
+    assert "topsecret" not in sampled.output()
+    assert "Traceback" not in sampled.output()
+    assert sampled.tree() == []
+    assert not sampled.env_file.exists()
+
+
+def test_with_a_cache_it_starts_without_the_server(sampled: Platform, tmp_path: Path) -> None:
+    where = tmp_path / "elsewhere"
+    where.mkdir()
+    with running_config_server(where, samples=sampled.samples, app_id="sample") as server:
+        arguments = ("--config-server", server.url, "--app-id", "sample")
+        sampled.start(*arguments)
+        assert sampled.status()["config"]["source"] == "remote"
+        sampled.stop()
+    # Now nobody answers there any more
+    sampled.start(*arguments)
+    assert sampled.get()["greeting"] == "Hello from the hive"
+    assert sampled.status()["config"]["source"] == "cache"
+    assert 'platform_config_source{source="cache"} 1' in sampled.metrics()
+
+
+def test_a_namespace_that_does_not_exist_is_exit_4_and_is_named(
+    sampled: Platform, tmp_path: Path
+) -> None:
+    where = tmp_path / "elsewhere"
+    where.mkdir()
+    with running_config_server(where) as server:
+        sampled.start("--config-server", server.url, "--app-id", "nobody", ready=False)
+        assert sampled.wait_end() == 4
+    assert "nobody" in sampled.output()
+    assert "application" in sampled.output()
+
+
+def test_a_port_in_use_is_exit_5_and_is_named(sampled: Platform) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        for arguments in (["--port", port], ["--admin-port", port]):
+            sampled.start(*arguments, ready=False)
+            assert sampled.wait_end() == 5
+            assert f"Port {port} on 127.0.0.1 is in use" in sampled.output()
+            assert arguments[0] in sampled.output()
+            assert sampled.tree() == []
+        sampled.environment["PLATFORM_CONFIG_SERVER_PORT"] = port
+        sampled.start(ready=False)
+        assert sampled.wait_end() == 5
+        assert "PLATFORM_CONFIG_SERVER_PORT" in sampled.output()
+    assert not sampled.env_file.exists()
+
+
+def test_a_second_start_on_one_data_directory_is_exit_6_and_disturbs_nobody(
+    sampled: Platform,
+) -> None:
+    sampled.start()
+    pids = sampled.pids()
+    second = sampled.cli("start", "--port", "0", "--admin-port", "0")
+    assert second.returncode == 6
+    assert str(sampled.status()["pid"]) in second.stderr
+    assert "Traceback" not in second.stderr
+    assert sampled.pids() == pids
+    assert sampled.get()["greeting"] == "Hello from the hive"
+
+
+def test_a_plugin_that_does_not_import_is_exit_3_with_its_traceback(sampled: Platform) -> None:
+    (sampled.plugins / "broken.py").write_text("import os\n\n\nos.environ['NO_SUCH_KEY']\n")
+    sampled.start(ready=False)
+    assert sampled.wait_end() == 3
+    assert "Traceback (most recent call last)" in sampled.output()
+    assert f"{sampled.plugins / 'broken.py'}:4" in sampled.output()
+    assert "NO_SUCH_KEY" in sampled.output()
+    assert sampled.tree() == []
+    assert not sampled.env_file.exists()
+
+
+def test_a_setting_that_does_not_fit_is_exit_3_and_names_the_key_but_not_the_value(
+    sampled: Platform,
+) -> None:
+    sampled.publish_sample("ORDERS_RECEIPT_DELAY = sesame-open\n")
+    sampled.start(ready=False)
+    assert sampled.wait_end() == 3
+    assert "ORDERS_RECEIPT_DELAY" in sampled.output()
+    assert "sesame-open" not in sampled.output()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--web-workers", "many"], "--web-workers"),
+        (["--web-workers", "-1"], "PLATFORM_WEB_WORKERS"),
+        (["--port", "70000"], "PLATFORM_PORT"),
+        (["--log-level", "loud"], "--log-level"),
+        (["--config-server", "localhost:8080", "--app-id", "a"], "localhost:8080"),
+        (["--config-server", "http://127.0.0.1:1"], "--app-id"),
+        (["--nonsense"], "--nonsense"),
+    ],
+)
+def test_an_option_that_cannot_be_used_is_exit_2_and_is_named(
+    sampled: Platform, arguments: list[str], says: str
+) -> None:
+    done = sampled.cli("start", *arguments)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_key_that_cannot_be_used_is_exit_2_and_is_named(sampled: Platform) -> None:
+    sampled.environment["PLATFORM_PORT"] = "http"
+    done = sampled.cli("start")
+    assert done.returncode == 2
+    assert "PLATFORM_PORT is 'http'" in done.stderr
+
+
+def test_a_sample_file_that_cannot_be_read_is_exit_4_and_is_named(sampled: Platform) -> None:
+    folder = sampled.samples / "sample" / "default"
+    (folder / "application.properties").write_text("GREETING = \\uZZZZ\n")
+    sampled.start(ready=False)
+    assert sampled.wait_end() == 4
+    assert "application.properties" in sampled.output()

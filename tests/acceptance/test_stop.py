@@ -1,0 +1,94 @@
+"""`platform stop`: what is in flight finishes, and nothing is left."""
+
+import signal
+import threading
+
+import httpx
+import pytest
+
+from tests.acceptance.test_kill import CHORES, deliver, ends, lines
+from tests.platform_process import Platform
+from tests.support import wait_until
+
+
+@pytest.fixture
+def chores(sampled: Platform) -> Platform:
+    (sampled.plugins / "chores.py").write_text(CHORES)
+    return sampled.start()
+
+
+def left_in(platform: Platform) -> set[str]:
+    """The sockets and process id files that lie in the data directory."""
+    return {
+        path.name
+        for path in platform.data_dir.rglob("*")
+        if path.is_socket() or path.suffix == ".pid"
+    }
+
+
+def test_requests_and_tasks_in_flight_finish_and_nothing_is_left(chores: Platform) -> None:
+    answers: list[int] = []
+
+    def ask() -> None:
+        answers.append(httpx.get(f"{chores.url}/slow", timeout=30).status_code)
+
+    clients = [threading.Thread(target=ask) for _ in range(8)]
+    for client in clients:
+        client.start()
+    deliver(chores, 1, seconds=1.0)
+    wait_until(lambda: lines(chores, "begin 1"))
+    wait_until(lambda: 'state="active"} 8' in chores.metrics())
+    assert left_in(chores) == {"control.sock", "store.sock", "supervisor.pid"}
+    # When it is told to stop
+    stopped = chores.cli("stop")
+    # Then the verb and the platform end well, and everybody had an answer
+    assert (stopped.returncode, stopped.stdout) == (0, "Stopped.\n")
+    assert chores.wait_end() == 0
+    for client in clients:
+        client.join()
+    assert answers == [200] * 8
+    assert ends(chores) == {1}
+    assert chores.tree() == []
+    assert left_in(chores) == set()
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_a_signal_stops_as_well(sampled: Platform, name: str) -> None:
+    sampled.start()
+    assert sampled.process is not None
+    sampled.process.send_signal(signal.Signals[name])
+    assert sampled.wait_end() == 0
+    assert sampled.tree() == []
+
+
+def test_a_second_interrupt_does_not_wait_for_what_is_in_flight(chores: Platform) -> None:
+    deliver(chores, 1, seconds=60)
+    wait_until(lambda: lines(chores, "begin 1"))
+    assert chores.process is not None
+    chores.process.send_signal(signal.SIGINT)
+    wait_until(lambda: chores.status().get("state") == "stopping")
+    chores.process.send_signal(signal.SIGINT)
+    assert chores.wait_end(deadline=4) == 0
+    assert chores.tree() == []
+
+
+def test_what_was_delivered_and_not_begun_is_done_after_the_next_start(chores: Platform) -> None:
+    for number in range(40):
+        deliver(chores, number, seconds=0.3)
+    assert chores.cli("stop").returncode == 0
+    chores.wait_end()
+    done = ends(chores)
+    chores.start()
+    wait_until(lambda: ends(chores) == set(range(40)), deadline=20)
+    # What had ended before did not run again
+    assert len(lines(chores, "end")) == 40
+    assert len(done) <= 40
+
+
+def test_verbs_without_a_platform_say_so(platform: Platform) -> None:
+    for verb in (["stop"], ["status"], ["reload"], ["config", "publish", "A=1"]):
+        done = platform.cli(*verb)
+        assert done.returncode == 3
+        assert str(platform.data_dir) in done.stderr
+        assert "platform start" in done.stderr
+        assert "Traceback" not in done.stderr
