@@ -1,0 +1,34 @@
+"""`make bench`: measure, and print what was measured beside the bar it is held against."""
+
+import sys
+from collections.abc import Callable
+
+from tests.benchmarks import memory, metrics, publish, request_cost, restart, tasks
+from tests.benchmarks.figures import Figure
+
+MEASUREMENTS: dict[str, Callable[[], list[Figure]]] = {
+    "request_cost": request_cost.measure,
+    "publish": publish.measure,
+    "restart": restart.measure,
+    "memory": memory.measure,
+}
+PRINTED = {"metrics": metrics.main, "tasks": tasks.main}
+
+
+def main() -> int:
+    """Run all, or those named as arguments; 1 if a bar is missed."""
+    wanted = sys.argv[1:] or [*MEASUREMENTS, *PRINTED]
+    good = True
+    for name in wanted:
+        print(f"— {name}", flush=True)
+        if name in PRINTED:
+            PRINTED[name]()
+            continue
+        for figure in MEASUREMENTS[name]():
+            print(figure, flush=True)
+            good = good and figure.good
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
