@@ -1,5 +1,11 @@
 """Tasks that write down what they do, for the workers of tests."""
 
+import asyncio
+import os
+import signal
+from collections import Counter
+from pathlib import Path
+
 from skep.api.context import Context
 from skep.api.plugin import Plugin
 from skep.api.task import Task
@@ -14,4 +20,56 @@ class Noop(Task):
         pass
 
 
-PLUGIN = Plugin(tasks=[Noop])
+class Chore(Task):
+    """Takes a while, and writes down its beginning and its end."""
+
+    diary: str
+    name: str
+    seconds: float = 0.0
+
+    async def handle(self, ctx: Context) -> None:
+        write(self.diary, f"start {self.name} {ctx.attempt} {os.getpid()}")
+        await asyncio.sleep(self.seconds)
+        write(self.diary, f"end {self.name} {ctx.attempt} {os.getpid()}")
+
+
+class Poison(Task):
+    """Kills the worker that runs it."""
+
+    diary: str
+
+    async def handle(self, ctx: Context) -> None:
+        write(self.diary, f"start poison {ctx.attempt} {os.getpid()}")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+PLUGIN = Plugin(tasks=[Noop, Chore, Poison])
+
+
+def write(diary: str, line: str) -> None:
+    """Append a line; one write, so that no two processes mix theirs."""
+    with open(diary, "ab", buffering=0) as file:
+        file.write(f"{line}\n".encode())
+
+
+class Diary:
+    """What the chores have written down."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+        path.touch()
+
+    def chore(self, name: str, seconds: float = 0.0) -> Chore:
+        return Chore(diary=self.path, name=name, seconds=seconds)
+
+    def entries(self, what: str) -> list[list[str]]:
+        lines = [line.split() for line in Path(self.path).read_text().splitlines()]
+        return [entry for kind, *entry in lines if kind == what]
+
+    def starts(self) -> Counter[str]:
+        """Return how often each was begun, by name."""
+        return Counter(entry[0] for entry in self.entries("start"))
+
+    def ends(self) -> Counter[str]:
+        """Return how often each came to its end, by name."""
+        return Counter(entry[0] for entry in self.entries("end"))

@@ -14,7 +14,7 @@ from skep.config.options import Options
 from skep.engine import current
 from skep.engine.embedded import Embedded
 from skep.worker.catalog import Catalog
-from skep.worker.kind import Workplace
+from skep.worker.kind import Kind, Workplace
 from skep.worker.kinds.tasks import TaskKind
 from tests.process.chores import PLUGIN
 from tests.process.store_child import start_python
@@ -23,8 +23,10 @@ from tests.process.store_child import start_python
 class WorkerChild:
     """A task worker on a store's socket; a context manager that starts it and kills it."""
 
-    def __init__(self, socket: Path, slot: str = "task.0", concurrency: int = 16) -> None:
-        self._arguments = [str(socket), slot, str(concurrency)]
+    def __init__(
+        self, socket: Path, slot: str = "task.0", concurrency: int = 16, grace: float = 5.0
+    ) -> None:
+        self._arguments = [str(socket), slot, str(concurrency), str(grace)]
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -42,15 +44,34 @@ class WorkerChild:
     def start(self) -> None:
         self._process = start_python("-m", "tests.process.worker_child", *self._arguments)
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def kill(self) -> None:
         """kill -9, and wait until it is gone."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+        self._end(signal.SIGKILL)
+
+    def drain(self) -> int:
+        """Ask it to drain; return its exit status."""
+        return self._end(signal.SIGTERM)
+
+    def wait(self) -> int:
+        """Wait until it has ended by itself; return its exit status."""
+        assert self._process is not None
+        return self._process.wait()
+
+    def _end(self, sig: signal.Signals) -> int:
+        if self._process is None:
+            return 0
+        self._process.send_signal(sig)
+        status = self._process.wait()
+        self._process = None
+        return status
 
 
-async def main(socket: Path, slot: str, concurrency: int) -> None:
+async def main(socket: Path, slot: str, concurrency: int, grace: float) -> None:
     telemetry = Telemetry()
     catalog = Catalog.collect({"chores": PLUGIN})
     engine = Embedded(socket, f"{slot}@1:{os.getpid()}")
@@ -58,14 +79,14 @@ async def main(socket: Path, slot: str, concurrency: int) -> None:
     current.bind(engine, telemetry, catalog.listener_names())
     options = Options(task_concurrency=concurrency)
     workplace = Workplace(slot, 1, catalog, engine, telemetry, options)
-    kind = TaskKind(workplace)
+    kind: Kind = TaskKind(workplace)
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     await kind.prepare()
     await kind.accept({}, {})
     await stop.wait()
     kind.retire()
-    await kind.drain(asyncio.get_running_loop().time() + 5)
+    await kind.drain(asyncio.get_running_loop().time() + grace)
     await kind.stop()
     await engine.close()
 
@@ -73,4 +94,4 @@ async def main(socket: Path, slot: str, concurrency: int) -> None:
 if __name__ == "__main__":
     import uvloop
 
-    uvloop.run(main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])))
+    uvloop.run(main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), float(sys.argv[4])))

@@ -28,8 +28,8 @@ RowState = Literal["ready", "scheduled", "leased", "dead"]
 Moment = Annotated[int, Meta(ge=0, le=2**53)]
 Priority = Annotated[int, Meta(ge=-(2**31), le=2**31)]
 
-# These are msgspec structs because they are made twice for every task, in the worker and in the
-# store: a frozen dataclass takes six times as long to make, and more to encode.
+# These are msgspec structs because they are made, encoded and decoded for every task, here and in
+# the store: against a frozen dataclass that takes a ninth, a third and half of the time.
 
 
 class Envelope(Struct, frozen=True, array_like=True):

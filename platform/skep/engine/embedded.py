@@ -8,7 +8,7 @@ started again at any moment, and those who asked something only wait a little lo
 
 import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,8 @@ _LOOK_EVERY = 0.5
 # How long the store may take to let a client go.
 _FAREWELL = 1.0
 _NEVER = float("inf")
+# A quarter of the largest request: the largest follow-up there is may still be added to it.
+_LARGEST_BATCH = protocol.LARGEST_REQUEST // 4
 
 
 @dataclass(slots=True)
@@ -103,10 +105,13 @@ class Embedded:
             protocol.Mark(s.lease.token, s.verdict, s.at, s.reason, s.error, s.then)
             for s in settlements
         ]
-        tokens = tuple(mark.token for mark in marks)
-        request = protocol.Settle(next(self._numbers), marks)
-        reply: protocol.Settled = await self._ask(request, tokens)
-        return reply.accepted
+        accepted: list[bool] = []
+        for batch in _batches(marks):
+            tokens = tuple(mark.token for mark in batch)
+            request = protocol.Settle(next(self._numbers), batch)
+            reply: protocol.Settled = await self._ask(request, tokens)
+            accepted += reply.accepted
+        return accepted
 
     async def stats(self) -> dict[str, QueueStats]:
         """Return the state of every queue that holds anything."""
@@ -278,6 +283,22 @@ class Embedded:
             f"The store did not answer on {self._path} for {self._deadline:g} s: "
             "whether it has done what was asked is not known."
         )
+
+
+def _batches(marks: Sequence[protocol.Mark]) -> Iterator[list[protocol.Mark]]:
+    """Cut settlements into requests that are not too large, however much follows from them."""
+    batch: list[protocol.Mark] = []
+    size = 0
+    for mark in marks:
+        weight = sum(
+            len(envelope.body) + sum(map(len, envelope.headers.values())) for envelope in mark.then
+        )
+        if batch and size + weight > _LARGEST_BATCH:
+            yield batch
+            batch, size = [], 0
+        batch.append(mark)
+        size += weight
+    yield batch
 
 
 class _Link(asyncio.Protocol):

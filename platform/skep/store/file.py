@@ -18,8 +18,9 @@ log = logging.getLogger(__name__)
 
 VERSION = 1
 
-# `seq` is the order in which deliveries were put. `state` is one of the four below. The two indexes
-# are partial, so a delivery under a lease is in neither and the common path stays short.
+# `seq` is the order in which deliveries were put; `state` is 0 for ready, 1 for scheduled, 2 for
+# leased; `serial` tells the leases of a row apart. The two indexes are partial, so a delivery under
+# a lease is in neither, and boot finds those by a scan.
 _SCHEMA = f"""
 BEGIN;
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;

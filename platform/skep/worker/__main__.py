@@ -6,6 +6,8 @@ import signal
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
+import logging  # noqa: E402
+import os  # noqa: E402
 import socket  # noqa: E402
 import sys  # noqa: E402
 
@@ -13,4 +15,9 @@ from skep.wire.channel import CHANNEL_FD, BlockingChannel  # noqa: E402
 from skep.worker.boot import begin  # noqa: E402
 
 if __name__ == "__main__":
-    sys.exit(begin(BlockingChannel(socket.socket(fileno=CHANNEL_FD))))
+    code = begin(BlockingChannel(socket.socket(fileno=CHANNEL_FD)))
+    sys.stdout.flush()
+    logging.shutdown()
+    # Not sys.exit: it would wait for threads, and a handler that hangs in one cannot be cut off.
+    # What a plugin has to tidy up it does in its lifespan.
+    os._exit(code)

@@ -65,24 +65,22 @@ class _Shelf:
 
     def add(self, plugin: str, declared: Plugin) -> None:
         for task in declared.tasks:
-            _check_handling(plugin, task)
+            _check(plugin, task, _handling_problem(task) or _queue_problem(task))
             _put(plugin, self.tasks, task)
         for event in declared.events:
-            _put(plugin, self.events, event)
+            self._add_event(plugin, event)
         for listener in declared.listeners:
             self._add_listener(plugin, listener)
         self.crons.update(named(plugin, declared.crons))
 
+    def _add_event(self, plugin: str, event: type[Event]) -> None:
+        _check(plugin, event, _queue_problem(event))
+        _put(plugin, self.events, event)
+
     def _add_listener(self, plugin: str, listener: type[Listener[Event]]) -> None:
-        _check_handling(plugin, listener)
-        if not hasattr(listener, "event"):
-            raise PluginError(
-                plugin,
-                f"{_called(listener)} does not say which event it listens to: "
-                f"write class {listener.__name__}(Listener[ThatEvent]).",
-            )
+        _check(plugin, listener, _handling_problem(listener) or _event_problem(listener))
         _put(plugin, self._listener_names, listener)
-        _put(plugin, self.events, listener.event)
+        self._add_event(plugin, listener.event)
         self.listeners.setdefault(listener.event.registered_name(), []).append(listener)
 
 
@@ -98,14 +96,13 @@ def _put(plugin: str, shelf: dict[str, C], thing: C) -> None:
         )
 
 
-def _check_handling(plugin: str, cls: type[Task] | type[Listener[Any]]) -> None:
-    """See that a class can be run, before anything is delivered to it."""
-    problem = _problem_of(cls)
+def _check(plugin: str, cls: type, problem: str) -> None:
+    """Refuse a class that has a problem, before anything is delivered to it."""
     if problem:
         raise PluginError(plugin, f"{_called(cls)} {problem}.")
 
 
-def _problem_of(cls: type[Task] | type[Listener[Any]]) -> str:
+def _handling_problem(cls: type[Task] | type[Listener[Any]]) -> str:
     if not callable(getattr(cls, "handle", None)):
         return "has no method handle"
     if not isinstance(cls.tries, int) or cls.tries < 1:
@@ -113,6 +110,18 @@ def _problem_of(cls: type[Task] | type[Listener[Any]]) -> str:
     if not isinstance(cls.backoff, Backoff):
         return f"has backoff = {cls.backoff!r}, which must be a Backoff"
     return ""
+
+
+def _queue_problem(cls: type[Payload]) -> str:
+    if isinstance(cls.queue, str) and cls.queue:
+        return ""
+    return f"has queue = {cls.queue!r}, which must be the name of a queue"
+
+
+def _event_problem(cls: type[Listener[Any]]) -> str:
+    if hasattr(cls, "event"):
+        return ""
+    return f"does not say which event it listens to: write {cls.__name__}(Listener[ThatEvent])"
 
 
 def _called(cls: type) -> str:

@@ -64,6 +64,15 @@ class Lost:
 Ending = Returned | Raised | CutOff | Lost
 
 
+def is_suspect(lease: Lease) -> bool:
+    """Say whether one more death would be the last: then there must be no other to blame for it.
+
+    What is leased beside a task that kills its workers is lost with it, as often as it is. So
+    before the last of its losses, a delivery is run by a worker that holds nothing else.
+    """
+    return lease.losses == LOST_TRIES - 1
+
+
 def judge(
     lease: Lease,
     step: Step,

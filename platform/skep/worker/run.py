@@ -91,8 +91,6 @@ class Runner:
     # -- handle ----------------------------------------------------------------------------------
 
     async def _handle(self, lease: Lease, step: Step) -> Ending:
-        if lease.losses >= LOST_TRIES:
-            return Lost()
         delivery = origin(lease.envelope)
         ctx = Context(
             id=delivery,
@@ -103,7 +101,12 @@ class Runner:
             generation=self._workplace.generation,
         )
         with bound(task=step.name, task_id=delivery, attempt=lease.attempt):
-            ending = await self._call(step, ctx)
+            if lease.losses >= LOST_TRIES:
+                ending: Ending = Lost()
+            elif self._cutting_off:
+                ending = CutOff()
+            else:
+                ending = await self._call(step, ctx)
             _log(step, ending, lease.attempt)
         return ending
 
@@ -199,6 +202,6 @@ def _log(step: Step, ending: Ending, attempt: int) -> None:
         case Raised(error):
             log.error("%s failed for the last time", step.name, exc_info=error)
         case Lost():
-            log.error("%s was given up: its workers died", step.name)
+            log.error("%s was given up: %d workers died over it", step.name, LOST_TRIES)
         case CutOff():
             log.warning("%s was cut off and will run again", step.name)

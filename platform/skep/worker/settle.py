@@ -24,7 +24,7 @@ class Settling:
 
 
 class Settler:
-    """Settles what it is given, in the order given; `start` it first."""
+    """Settles what it is given, in the order given, as long as `work` runs."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -32,11 +32,6 @@ class Settler:
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._work: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Begin to settle, in the running loop."""
-        self._work = asyncio.create_task(self._settle_for_ever())
 
     def settle(self, settlement: Settlement, tell: Callable[[], None]) -> None:
         """Have a lease settled, and then `tell` it, unless the lease was lost in the meantime."""
@@ -48,13 +43,8 @@ class Settler:
         """Return when everything given is settled."""
         await self._idle.wait()
 
-    async def stop(self) -> None:
-        """Settle no more. What is left is held until the engine is closed."""
-        if self._work is not None:
-            self._work.cancel()
-            await asyncio.wait([self._work])
-
-    async def _settle_for_ever(self) -> None:
+    async def work(self) -> None:
+        """Settle for ever."""
         while True:
             await self._wake.wait()
             self._wake.clear()

@@ -9,12 +9,13 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from inspect import iscoroutinefunction
 from typing import Any
 
 from msgspec.structs import replace
-from pydantic import ValidationError
 
 from skep.api.context import Context
+from skep.api.event import Event
 from skep.base.backoff import Backoff
 from skep.engine.base import Envelope, Lease
 from skep.engine.headers import ERROR, LISTENER, ORIGIN, RESULT, STEP
@@ -67,8 +68,10 @@ def decode(lease: Lease, catalog: Catalog) -> Step:
         if LISTENER in envelope.headers:
             return _listening(envelope, lease.attempt, catalog)
         return _working(envelope, catalog)
-    except (ValidationError, ValueError) as error:
-        raise Undecodable(f"The payload is not one of {envelope.name}: {error}") from error
+    except Unknown:
+        raise
+    except Exception as error:  # an author's validator may raise anything
+        raise Undecodable(f"The payload is not one of {envelope.name}: {error!r}") from error
 
 
 def origin(envelope: Envelope) -> str:
@@ -96,11 +99,13 @@ def _working(envelope: Envelope, catalog: Catalog) -> Step:
 
 def _follower(envelope: Envelope, task: Any, kind: str) -> Step:
     """Return the step `finish` or `failed` of a task."""
-    if kind == "finish":
-        handler = partial(task.finish, json.loads(envelope.headers[RESULT]))
-    else:
-        handler = partial(task.failed, envelope.headers[ERROR])
-    return Step(f"{envelope.name}.{kind}", task.tries, task.backoff, handler)
+    name = f"{envelope.name}.{kind}"
+    method = getattr(task, kind, None)
+    if method is None:  # it was delivered by another generation
+        raise Unknown(f"No plugin of this generation has {name}.")
+    headers = envelope.headers
+    argument = json.loads(headers[RESULT]) if kind == "finish" else headers[ERROR]
+    return Step(name, task.tries, task.backoff, partial(method, argument))
 
 
 def _listening(envelope: Envelope, attempt: int, catalog: Catalog) -> Step:
@@ -108,7 +113,7 @@ def _listening(envelope: Envelope, attempt: int, catalog: Catalog) -> Step:
     listeners = {cls.registered_name(): cls for cls in catalog.listeners.get(envelope.name, ())}
     if wanted not in listeners:
         raise Unknown(f"No plugin of this generation has a listener {wanted} of {envelope.name}.")
-    listener: Any = listeners[wanted]()
+    listener = listeners[wanted]
     event = catalog.events[envelope.name].read(envelope.body)
     names = list(listeners)
     # After its first try a listener is alone: the round has gone on without it.
@@ -118,12 +123,24 @@ def _listening(envelope: Envelope, attempt: int, catalog: Catalog) -> Step:
         name=wanted,
         tries=listener.tries,
         backoff=listener.backoff,
-        handler=partial(listener.handle, event),
+        handler=_listener_handler(listener, event),
         on_return=lambda value: () if value is False else after,
         meanwhile=after,
         event=envelope.name,
         following=following,
     )
+
+
+def _listener_handler(cls: Any, event: Event) -> Callable[[Context], Any]:
+    """Return a handler that makes its listener only when it is called, for that may fail too."""
+
+    async def handle_async(ctx: Context) -> Any:
+        return await cls().handle(event, ctx)
+
+    def handle_plain(ctx: Context) -> Any:
+        return cls().handle(event, ctx)
+
+    return handle_async if iscoroutinefunction(cls.handle) else handle_plain
 
 
 def _finish(envelope: Envelope, result: Any) -> Envelopes:

@@ -3,14 +3,15 @@
 import asyncio
 import logging
 import socket
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
-from skep.base.errors import EngineError
-from skep.engine.base import Lease, QueueStats
+from skep.engine.base import Lease, Settlement
+from skep.worker.judge import is_suspect
 from skep.worker.kind import Workplace
+from skep.worker.queue_watch import QueueWatch
 from skep.worker.run import Runner
 from skep.worker.settle import Settler
 
@@ -20,8 +21,8 @@ log = logging.getLogger(__name__)
 _EVERY_QUEUE: tuple[str, ...] = ()
 # How long what was cut off may take to give its lease back.
 _FAREWELL = 1.0
-_PAUSE = 1.0
-_MEASURE = 1.0
+# sysexits.h: an internal software error.
+_EX_SOFTWARE = 70
 
 
 class TaskKind:
@@ -32,7 +33,6 @@ class TaskKind:
 
     def __init__(self, workplace: Workplace) -> None:
         self._engine = workplace.engine
-        self._telemetry = workplace.telemetry
         self._concurrency = workplace.options.task_concurrency
         self._threads = ThreadPoolExecutor(self._concurrency, thread_name_prefix="task")
         self._settler = Settler(workplace.engine)
@@ -40,8 +40,9 @@ class TaskKind:
         self._running: set[asyncio.Task[None]] = set()
         self._freed = asyncio.Event()
         self._leasing: asyncio.Task[None] | None = None
-        self._measuring: asyncio.Task[None] | None = None
-        self._queues: set[str] = set()
+        self._settling: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._queues = QueueWatch(workplace.engine, workplace.telemetry)
 
     async def prepare(self) -> None:
         """Nothing can fail here: the engine is open, and the catalog is checked."""
@@ -50,40 +51,45 @@ class TaskKind:
         self, listeners: Mapping[str, socket.socket], handover: Mapping[str, Any]
     ) -> asyncio.Task[None]:
         """Start leasing."""
-        self._settler.start()
-        self._measuring = asyncio.create_task(self._measure_for_ever())
-        self._leasing = asyncio.create_task(self._lease_for_ever())
+        self._watching = asyncio.create_task(self._queues.run())
+        self._settling = _vital(self._settler.work())
+        self._leasing = _vital(self._lease_for_ever())
         return self._leasing
 
     def retire(self) -> Mapping[str, Any]:
         """Lease nothing new."""
-        for task in (self._leasing, self._measuring):
+        for task in (self._leasing, self._watching):
             if task is not None:
                 task.cancel()
         return {}
 
     async def drain(self, deadline: float) -> None:
         """Wait for what runs."""
-        if self._leasing is not None:
-            await asyncio.wait([self._leasing])
+        await _cancel(self._leasing)
         await self._finish(deadline - asyncio.get_running_loop().time())
 
     async def stop(self) -> None:
         """Cut off what still runs; another worker will run it again, and no try is counted."""
+        await _cancel(self._leasing)
         self._runner.cut_off()
         await self._finish(_FAREWELL)
         for task in self._running:
             task.cancel()
-        await self._settler.stop()
+        await _cancel(self._settling)
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _finish(self, seconds: float) -> None:
         """Wait until nothing runs and everything is settled, but no longer than so many seconds."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while self._running:
-                    await asyncio.wait(self._running)
-                await self._settler.wait_until_idle()
+                await self._wait_until_idle()
+
+    async def _wait_until_idle(self) -> None:
+        while self._running:
+            await asyncio.wait(self._running)
+        await self._settler.wait_until_idle()
+
+    # -- leasing ---------------------------------------------------------------------------------
 
     async def _lease_for_ever(self) -> None:
         while True:
@@ -92,43 +98,52 @@ class TaskKind:
                 self._freed.clear()
                 await self._freed.wait()
                 continue
-            try:
-                leases = await self._engine.lease(_EVERY_QUEUE, free)
-            except EngineError:
-                log.exception("Nothing can be leased; trying again in %g s", _PAUSE)
-                await asyncio.sleep(_PAUSE)
-                continue
-            for lease in leases:
-                self._start(lease)
+            leases = await self._engine.lease(_EVERY_QUEUE, free)
+            suspect = next(filter(is_suspect, leases), None)
+            if suspect is None:
+                for lease in leases:
+                    self._start(lease)
+            else:
+                await self._run_alone(suspect, leases)
 
-    async def _measure_for_ever(self) -> None:
-        """Tell how full the queues are; of one that has become empty once more, too."""
-        while True:
-            await asyncio.sleep(_MEASURE)
-            with suppress(EngineError):
-                stats = await self._engine.stats()
-                for queue in self._queues | stats.keys():
-                    found = stats.get(queue, QueueStats())
-                    self._telemetry.point(
-                        "queue.measured",
-                        queue=queue,
-                        ready=found.ready,
-                        scheduled=found.scheduled,
-                        dead=found.dead,
-                        oldest=found.oldest / 1000,
-                    )
-                self._queues = set(stats)
+    async def _run_alone(self, suspect: Lease, leases: Sequence[Lease]) -> None:
+        """Run one, while this worker holds no other that could be lost with it."""
+        for lease in leases:
+            if lease is not suspect:
+                self._settler.settle(Settlement(lease, "release"), tell=lambda: None)
+        try:
+            await self._wait_until_idle()
+        except asyncio.CancelledError:  # retired while it waited: another worker's turn
+            self._settler.settle(Settlement(suspect, "release"), tell=lambda: None)
+            raise
+        self._start(suspect)
+        await self._wait_until_idle()
 
     def _start(self, lease: Lease) -> None:
-        task = asyncio.create_task(self._runner.run(lease))
+        task = _vital(self._runner.run(lease))
         self._running.add(task)
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         self._freed.set()
-        if not task.cancelled() and task.exception() is not None:
-            log.critical(
-                "A lease was not settled: this is a fault of the platform",
-                exc_info=task.exception(),
-            )
+
+
+def _vital(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Start what must not fail. If it does, it is our fault, and the worker ends: it would hold its
+    leases for ever, and so others get them."""
+    task = asyncio.create_task(coroutine)
+    task.add_done_callback(_end_worker_if_failed)
+    return task
+
+
+def _end_worker_if_failed(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.critical("This should never happen, please report it", exc_info=error)
+        raise SystemExit(_EX_SOFTWARE)
+
+
+async def _cancel(task: asyncio.Task[None] | None) -> None:
+    if task is not None:
+        task.cancel()
+        await asyncio.wait([task])

@@ -1,0 +1,113 @@
+"""The store behind its socket, in this loop."""
+
+import asyncio
+import itertools
+from pathlib import Path
+
+import pytest
+
+from skep.base.errors import StoreFull
+from skep.base.rundir import RunDir, bind_unix
+from skep.engine.base import Envelope, Settlement
+from skep.engine.embedded import Embedded
+from skep.engine.ids import new_id
+from skep.store import file
+from skep.store.server import serve
+from tests.workshop import store
+
+
+def an_envelope(body: bytes = b"{}") -> Envelope:
+    return Envelope(new_id(), "orders.Send", body)
+
+
+def test_a_store_ends_promptly_and_leaves_the_socket_to_the_next(tmp_path: Path) -> None:
+    async def test() -> None:
+        rundir = RunDir(tmp_path)
+        with bind_unix(rundir.store_socket) as listener:
+            # Given a client with a lease, and one who waits for something
+            stop = asyncio.Event()
+            first = asyncio.create_task(
+                serve(listener, rundir.queue_file, run_id="run-1", stop=stop)
+            )
+            engine = Embedded(rundir.store_socket, "a")
+            await engine.open()
+            await engine.put([an_envelope()])
+            (lease,) = await engine.lease((), 1)
+            waiting = asyncio.create_task(engine.lease((), 1))
+            # When the store is stopped
+            await asyncio.sleep(0)
+            stop.set()
+            await asyncio.wait_for(first, 0.5)
+            # Then nobody notices, when there is another
+            stop = asyncio.Event()
+            second = asyncio.create_task(
+                serve(listener, rundir.queue_file, run_id="run-1", stop=stop)
+            )
+            assert await engine.settle([Settlement(lease, "done")]) == [True]
+            await engine.put([an_envelope()])
+            assert len(await waiting) == 1
+            await engine.close()
+            stop.set()
+            await second
+
+    asyncio.run(test())
+
+
+@pytest.mark.parametrize("words", [b"GET / HTTP/1.1\r\n\r\n", b"\x00\x00\x00\x02\xc1\xc1"])
+def test_a_client_that_speaks_no_request_is_cut_off_and_nobody_else(
+    tmp_path: Path, words: bytes
+) -> None:
+    async def test() -> None:
+        async with store(tmp_path) as path:
+            engine = Embedded(path, "a")
+            await engine.open()
+            reader, writer = await asyncio.open_unix_connection(str(path))
+            writer.write(words)
+            with pytest.raises(ConnectionResetError):
+                await _read_to_reset(reader)
+            writer.close()
+            assert await engine.put([an_envelope()]) == ["accepted"]
+            await engine.close()
+
+    asyncio.run(test())
+
+
+async def _read_to_reset(reader: asyncio.StreamReader) -> None:
+    if not await asyncio.wait_for(reader.read(), 5):
+        raise ConnectionResetError
+
+
+def test_a_full_disk_refuses_what_is_new_and_keeps_what_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite says the same when the file may not grow as when the disk is full."""
+    monkeypatch.setattr(file, "_PRAGMAS", (*file._PRAGMAS, "PRAGMA max_page_count = 60"))
+
+    async def test() -> None:
+        async with store(tmp_path) as path:
+            engine = Embedded(path, "a")
+            await engine.open()
+            # Given something at work, and a store that takes nothing more
+            await engine.put([an_envelope(b"x" * 50_000)])
+            (lease,) = await engine.lease((), 1)
+            kept = await _put_until_full(engine)
+            with pytest.raises(StoreFull, match="disk of the data directory is full"):
+                await engine.put([an_envelope(b"x" * 10_000)])
+            # When the work is done
+            assert (await engine.stats())["default"].ready == kept > 5
+            assert await engine.settle([Settlement(lease, "done")]) == [True]
+            # Then there is room again, without any ado
+            assert await engine.put([an_envelope(b"x" * 10_000)]) == ["accepted"]
+            assert (await engine.stats())["default"].ready == kept + 1
+            await engine.close()
+
+    asyncio.run(test())
+
+
+async def _put_until_full(engine: Embedded) -> int:
+    for kept in itertools.count():
+        try:
+            await engine.put([an_envelope(b"x" * 10_000)])
+        except StoreFull:
+            return kept
+    raise AssertionError

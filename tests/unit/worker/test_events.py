@@ -1,0 +1,135 @@
+"""The way of an event, from `fire()` through its listeners, with a real store."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skep.api.context import Context
+from skep.api.event import Event, Listener
+from skep.api.plugin import Plugin
+from skep.api.policy import Discard
+from skep.base.backoff import Backoff
+from tests.workshop import Workshop, run_workshop
+
+LOG: list[Any] = []
+
+
+@pytest.fixture(autouse=True)
+def _empty_log() -> None:
+    LOG.clear()
+
+
+class Paid(Event):
+    order: int
+    trouble: str = ""
+
+
+class Unheard(Event):
+    pass
+
+
+class First(Listener[Paid]):
+    async def handle(self, event: Paid, ctx: Context) -> bool:
+        LOG.append(("first", event.order, ctx.id, ctx.attempt))
+        return event.trouble != "stop"
+
+
+class Second(Listener[Paid]):
+    tries = 3
+    backoff = Backoff(first=0.001, factor=1.0, cap=0.001)
+
+    def handle(self, event: Paid, ctx: Context) -> None:
+        LOG.append(("second", event.order, ctx.id, ctx.attempt))
+        if event.trouble == "discard":
+            raise Discard("not for me")
+        if event.trouble == "always" or (event.trouble == "twice" and ctx.attempt < 3):
+            raise ValueError("boom")
+
+
+class Third(Listener[Paid]):
+    async def handle(self, event: Paid, ctx: Context) -> None:
+        LOG.append(("third", event.order, ctx.id, ctx.attempt))
+
+
+PLUGIN = Plugin(events=[Unheard], listeners=[First, Second, Third])
+
+
+def who() -> list[str]:
+    return [entry[0] for entry in LOG]
+
+
+def test_listeners_run_in_order_with_the_event(tmp_path: Path) -> None:
+    async def test(shop: Workshop) -> None:
+        receipt = await Paid(order=7).fire()
+        await shop.done()
+        assert receipt is not None
+        assert [(name, 7, receipt.id, 1) for name in ("first", "second", "third")] == LOG
+        assert shop.told("event.published") == [{"event": "test_events.Paid"}]
+        assert shop.told("event.delivered") == [
+            {"event": "test_events.Paid", "listener": f"test_events.{name}", "outcome": "success"}
+            for name in ("First", "Second", "Third")
+        ]
+
+    run_workshop(tmp_path, PLUGIN, test)
+
+
+def test_one_that_returns_false_ends_the_round(tmp_path: Path) -> None:
+    async def test(shop: Workshop) -> None:
+        await Paid(order=7, trouble="stop").fire()
+        await shop.done()
+        assert who() == ["first"]
+        outcomes = [(f["listener"], f["outcome"]) for f in shop.told("event.delivered")]
+        assert outcomes == [
+            ("test_events.First", "success"),
+            ("test_events.Second", "skipped"),
+            ("test_events.Third", "skipped"),
+        ]
+
+    run_workshop(tmp_path, PLUGIN, test)
+
+
+def test_one_that_fails_is_tried_again_alone_while_the_next_go_on(tmp_path: Path) -> None:
+    async def test(shop: Workshop) -> None:
+        await Paid(order=7, trouble="twice").fire()
+        await shop.done()
+        assert sorted(who()) == ["first", "second", "second", "second", "third"]
+        assert [entry[3] for entry in LOG if entry[0] == "second"] == [1, 2, 3]
+        assert await shop.dead() == []
+
+    run_workshop(tmp_path, PLUGIN, test)
+
+
+def test_one_that_always_fails_is_a_dead_letter_and_the_next_have_run(tmp_path: Path) -> None:
+    async def test(shop: Workshop) -> None:
+        await Paid(order=7, trouble="always").fire()
+        await shop.done()
+        assert sorted(who()) == ["first", "second", "second", "second", "third"]
+        (dead,) = await shop.dead()
+        assert (dead.envelope.name, dead.envelope.headers["listener"], dead.reason) == (
+            "test_events.Paid",
+            "test_events.Second",
+            "failed",
+        )
+        assert shop.counted("task.dead", "task") == {"test_events.Second": 1}
+
+    run_workshop(tmp_path, PLUGIN, test)
+
+
+def test_one_that_discards_lets_the_next_go_on(tmp_path: Path) -> None:
+    async def test(shop: Workshop) -> None:
+        await Paid(order=7, trouble="discard").fire()
+        await shop.done()
+        assert who() == ["first", "second", "third"]
+        assert shop.counted("event.delivered", "outcome") == {"success": 2, "skipped": 1}
+
+    run_workshop(tmp_path, PLUGIN, test)
+
+
+def test_an_event_nobody_listens_to_is_not_kept(tmp_path: Path) -> None:
+    async def test(shop: Workshop) -> None:
+        assert await Unheard().fire() is None
+        assert await shop.engine.stats() == {}
+        assert shop.told("event.published") == [{"event": "test_events.Unheard"}]
+
+    run_workshop(tmp_path, PLUGIN, test)

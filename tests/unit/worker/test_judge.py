@@ -1,0 +1,158 @@
+"""Every line of the table in `skep.worker.judge`."""
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from skep.api.policy import Discard, Retry
+from skep.base.backoff import Backoff
+from skep.engine.base import Envelope, Lease
+from skep.worker.judge import (
+    CutOff,
+    Ending,
+    Lost,
+    Raised,
+    Returned,
+    is_suspect,
+    judge,
+    judge_undecodable,
+    judge_unknown,
+    outcome,
+)
+from skep.worker.steps import Step
+
+NOW = 1_000_000
+ENVELOPE = Envelope("id-1", "orders.Send", b"{}")
+NEXT = (Envelope("id-2", "orders.Next", b"{}"),)
+FAILED = (Envelope("id-3", "orders.Failed", b"{}"),)
+
+
+def a_lease(attempt: int = 1, losses: int = 0) -> Lease:
+    return Lease(ENVELOPE, "1-1", attempt, losses, 0)
+
+
+def a_step(tries: int = 3, **fields: Any) -> Step:
+    backoff = Backoff(first=1.0, factor=2.0, cap=600.0)
+    return Step("orders.Send", tries, backoff, print, **fields)
+
+
+def raised() -> Raised:
+    try:
+        raise ValueError("boom")
+    except ValueError as error:
+        return Raised(error)
+
+
+def test_what_returned_is_done_and_followed_by_what_follows() -> None:
+    settlement = judge(a_lease(), a_step(meanwhile=FAILED), Returned(NEXT), NOW)
+    assert (settlement.verdict, settlement.then) == ("done", NEXT)
+
+
+@pytest.mark.parametrize(("attempt", "delay"), [(1, 500), (2, 1000)])
+def test_what_failed_is_tried_again_after_the_backoff(attempt: int, delay: int) -> None:
+    settlement = judge(a_lease(attempt), a_step(meanwhile=NEXT), raised(), NOW, lambda: 0.5)
+    assert (settlement.verdict, settlement.at) == ("retry", NOW + delay)
+    assert settlement.then == NEXT
+
+
+def test_what_failed_for_the_last_time_is_dead_with_its_traceback() -> None:
+    step = a_step(meanwhile=NEXT, on_death=lambda error: FAILED if "boom" in error else ())
+    settlement = judge(a_lease(3), step, raised(), NOW)
+    assert (settlement.verdict, settlement.reason) == ("dead", "failed")
+    assert settlement.error.endswith("ValueError: boom\n")
+    assert settlement.then == NEXT + FAILED
+
+
+def test_a_retry_asked_for_comes_when_it_was_asked_for() -> None:
+    settlement = judge(a_lease(), a_step(), Raised(Retry(delay=7.5)), NOW)
+    assert (settlement.verdict, settlement.at) == ("retry", NOW + 7500)
+
+
+def test_a_retry_without_a_delay_comes_after_the_backoff() -> None:
+    settlement = judge(a_lease(2), a_step(), Raised(Retry()), NOW, lambda: 0.25)
+    assert (settlement.verdict, settlement.at) == ("retry", NOW + 500)
+
+
+def test_a_retry_asked_for_counts_as_a_try() -> None:
+    assert judge(a_lease(3), a_step(), Raised(Retry(0)), NOW).verdict == "dead"
+
+
+def test_what_is_discarded_is_done_and_what_does_not_wait_for_it_goes_on() -> None:
+    step = a_step(meanwhile=NEXT, on_return=lambda _: FAILED, on_death=lambda _: FAILED)
+    settlement = judge(a_lease(), step, Raised(Discard("no such order")), NOW)
+    assert (settlement.verdict, settlement.then) == ("done", NEXT)
+
+
+def test_what_was_cut_off_costs_nothing_and_nothing_follows() -> None:
+    settlement = judge(a_lease(), a_step(meanwhile=NEXT), CutOff(), NOW)
+    assert (settlement.verdict, settlement.at, settlement.then) == ("release", 0, ())
+
+
+def test_what_has_cost_too_many_workers_is_dead() -> None:
+    step = a_step(tries=9, meanwhile=NEXT, on_death=lambda error: FAILED)
+    settlement = judge(a_lease(losses=3), step, Lost(), NOW)
+    assert (settlement.verdict, settlement.reason) == ("dead", "worker_lost")
+    assert settlement.error == "3 workers died over it."
+    assert settlement.then == NEXT + FAILED
+
+
+def test_the_last_run_before_too_many_is_that_of_a_suspect() -> None:
+    assert [is_suspect(a_lease(losses=n)) for n in range(5)] == [False, False, True, False, False]
+
+
+def test_an_unknown_name_is_put_again_three_times_and_later_each_time() -> None:
+    lease, waits = a_lease(), []
+    for _ in range(3):
+        settlement = judge_unknown(lease, "who?", NOW)
+        (again,) = settlement.then
+        assert (settlement.verdict, again.id, again.body) == ("done", "id-1", b"{}")
+        waits.append(again.due - NOW)
+        lease = replace(lease, envelope=again)
+    assert waits == [1000, 5000, 25000]
+    last = judge_unknown(lease, "who?", NOW)
+    assert (last.verdict, last.reason, last.error, last.then) == (
+        "dead",
+        "unknown_task",
+        "who?",
+        (),
+    )
+
+
+def test_a_payload_that_does_not_fit_is_dead_at_once() -> None:
+    settlement = judge_undecodable(a_lease(), "no")
+    assert (settlement.verdict, settlement.reason, settlement.error) == (
+        "dead",
+        "undecodable",
+        "no",
+    )
+
+
+@pytest.mark.parametrize(
+    ("ending", "called"),
+    [
+        (Returned(()), "success"),
+        (Raised(ValueError()), "failure"),
+        (Raised(Retry()), "failure"),
+        (Raised(Discard("")), "rejected"),
+        (CutOff(), "cancelled"),
+        (Lost(), "failure"),
+    ],
+)
+def test_every_ending_has_a_name_in_metrics(ending: Ending, called: str) -> None:
+    assert outcome(ending) == called
+
+
+def test_a_very_long_traceback_keeps_its_two_ends() -> None:
+    def deeper(n: int) -> None:
+        if n == 0:
+            raise ValueError("boom" * 5000 + "!")
+        deeper(n - 1)
+
+    try:
+        deeper(50)
+    except ValueError as error:
+        text = judge(a_lease(3), a_step(), Raised(error), NOW).error
+    assert text.startswith("Traceback")
+    assert text.endswith("boom!\n")
+    assert len(text) < 9000

@@ -1,0 +1,119 @@
+"""A store, an engine and a task worker in one loop: the whole way of a task, without processes."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from skep.api.plugin import Plugin
+from skep.base.rundir import RunDir, bind_unix
+from skep.base.telemetry import Telemetry
+from skep.config.options import Options
+from skep.engine import current
+from skep.engine.base import Engine, QueueStats, Row
+from skep.engine.embedded import Embedded
+from skep.store.server import serve
+from skep.worker.catalog import Catalog
+from skep.worker.kind import Workplace
+from skep.worker.kinds.tasks import TaskKind
+from tests.support import wait_until_async
+
+POINTS = (
+    "task.enqueued",
+    "task.waited",
+    "task.running",
+    "task.finished",
+    "task.retried",
+    "task.dead",
+    "event.published",
+    "event.delivered",
+)
+
+
+@dataclass
+class Workshop:
+    """What a test can look at."""
+
+    engine: Engine
+    kind: TaskKind
+    points: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+    async def done(self) -> None:
+        """Wait until nothing is left to do: all has ended, or lies in the dead letters."""
+
+        async def nothing_left() -> bool:
+            return all(_at_rest(stats) for stats in (await self.engine.stats()).values())
+
+        await wait_until_async(nothing_left)
+
+    async def dead(self, queue: str = "default") -> list[Row]:
+        return await self.engine.scan(queue, "dead")
+
+    def told(self, name: str) -> list[dict[str, Any]]:
+        """Return the fields of every point of this name, without what a clock has measured."""
+        return [
+            {key: value for key, value in fields.items() if key != "seconds"}
+            for point, fields in self.points
+            if point == name
+        ]
+
+    def counted(self, name: str, label: str) -> Counter[Any]:
+        """Return how often a point was told, by one of its fields."""
+        return Counter(fields[label] for fields in self.told(name))
+
+
+def _at_rest(stats: QueueStats) -> bool:
+    return not (stats.ready or stats.scheduled or stats.leased)
+
+
+@asynccontextmanager
+async def store(directory: Path) -> AsyncIterator[Path]:
+    """A store in this loop; the path of its socket."""
+    rundir = RunDir(directory)
+    rundir.create()
+    stop = asyncio.Event()
+    with bind_unix(rundir.store_socket) as listener:
+        serving = asyncio.create_task(serve(listener, rundir.queue_file, run_id="run-1", stop=stop))
+        try:
+            yield rundir.store_socket
+        finally:
+            stop.set()
+            await serving
+
+
+@asynccontextmanager
+async def workshop(directory: Path, plugin: Plugin, **options: Any) -> AsyncIterator[Workshop]:
+    """A worker that has accepted, with the engine of this process bound."""
+    telemetry, catalog = Telemetry(), Catalog.collect({"shop": plugin})
+    async with store(directory) as socket:
+        engine = Embedded(socket, "task.0@7:1")
+        await engine.open()
+        kind = TaskKind(Workplace("task.0", 7, catalog, engine, telemetry, Options(**options)))
+        shop = Workshop(engine, kind)
+        for name in POINTS:
+            telemetry.subscribe(name, lambda fields, name=name: shop.points.append((name, fields)))  # type: ignore[misc]
+        current.bind(engine, telemetry, catalog.listener_names())
+        try:
+            await kind.prepare()
+            await kind.accept({}, {})
+            yield shop
+            await kind.drain(asyncio.get_running_loop().time() + 5)
+        finally:
+            await kind.stop()
+            await engine.close()
+            current.unbind()
+
+
+def run_workshop(
+    directory: Path, plugin: Plugin, test: Callable[[Workshop], Awaitable[None]], **options: Any
+) -> None:
+    """Run a test in a workshop."""
+
+    async def run() -> None:
+        async with workshop(directory, plugin, **options) as shop:
+            await test(shop)
+
+    asyncio.run(run())
