@@ -47,11 +47,14 @@ class CodeWatch:
             try:
                 await self._watch()
                 failures = 0
-            except (OSError, RuntimeError) as error:  # the latter for a file name that is no UTF-8
+            except (OSError, RuntimeError, ExceptionGroup) as error:
+                # A file name that is no UTF-8, or more folders than the kernel watches for us.
+                cause = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
                 failures += 1
-                self._telemetry.point("watch.error", reason=type(error).__name__)
-                log.warning("watching the plugin folders failed (%s); trying again", error)
+                self._telemetry.point("watch.error", reason=type(cause).__name__)
+                log.warning("watching the plugin folders failed (%s); trying again", cause)
                 await asyncio.sleep(self._backoff.delay(failures))
+                self._look("the files were read again")
 
     async def _watch(self) -> None:
         """Watch until a folder has vanished or come, and look at everything once more then."""

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 MASK = "******"
 
 _SECRET_NAME = (
-    r"(?:password|passwd|passphrase|secret|token|credential|private_?key|api_?key|access_?key"
-    r"|auth(?:orization)?_?(?:key|header)?|dsn)"
+    r"(?:password|passwd|passphrase|secret|token|credential|dsn|authorization"
+    r"|(?:private|api|access|auth)[._-]?key)"
 )
-_SECRET_KEY = re.compile(rf"(?i)(?:^|[._-]|\b)[a-z0-9._-]*{_SECRET_NAME}[a-z0-9._-]*$")
+_SECRET_KEY = re.compile(rf"(?i){_SECRET_NAME}")
 _ASSIGNMENT = re.compile(
     rf"(?i)(?P<key>\b[\w.-]*{_SECRET_NAME}[\w.-]*[\"']?\s*[=:]\s*)"
     r"(?P<value>\"[^\"]*\"|'[^']*'|(?:bearer\s+|basic\s+)?[^\s,;&\"']+)"

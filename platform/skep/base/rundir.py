@@ -1,12 +1,12 @@
 """The data directory: where things lie in it, who may be in it, and short paths to its sockets."""
 
-import fcntl
 import os
 import socket
 from contextlib import suppress
 from pathlib import Path
 
 from skep.base.errors import AlreadyRunning, UsageError
+from skep.base.filelock import take
 
 # sockaddr_un.sun_path holds 108 bytes on Linux, the closing NUL among them.
 _SUN_PATH = 107
@@ -47,16 +47,14 @@ class RunDir:
         AlreadyRunning, naming the holder's process id.
         """
         descriptor = os.open(self.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            holder = self.pid() or "another process"
-            raise AlreadyRunning(
-                f"A platform is already running on {self.path} (pid {holder}): "
-                "stop it with `platform stop`, or give another --data-dir."
-            ) from None
-        return descriptor
+        if take(descriptor):
+            return descriptor
+        os.close(descriptor)
+        holder = self.pid() or "another process"
+        raise AlreadyRunning(
+            f"A platform is already running on {self.path} (pid {holder}): "
+            "stop it with `platform stop`, or give another --data-dir."
+        )
 
     def pid(self) -> int | None:
         """Return the process id that the last supervisor wrote down, or None."""

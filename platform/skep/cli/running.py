@@ -1,11 +1,16 @@
-"""The platform that a verb talks to."""
+"""What a verb knows of the platform it is for."""
 
 import os
 from collections.abc import Mapping
 from typing import Any
 
 from skep.base.rundir import RunDir
-from skep.config.options import Options
+from skep.config.options import Options, resolve
+
+
+def own_options(flags: Mapping[str, Any]) -> Options:
+    """Return the options that follow from the flags and this process's environment alone."""
+    return resolve(flags, os.environ)
 
 
 def run_dir_of(flags: Mapping[str, Any]) -> RunDir:

@@ -3,16 +3,14 @@
 import asyncio
 import socket
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 from skep.base.rundir import RunDir
 from skep.config.options import Options
-from skep.configserver.app import create_app
-from skep.configserver.credentials import read_or_make_token
-from skep.configserver.seed import seed
+from skep.configserver.opened import Place, opened
 from skep.configserver.server import serve
-from skep.configserver.store import Store
 from skep.wire.messages import Boot
 from skep.wire.platform_slot import Send
 
@@ -21,26 +19,27 @@ class ConfigServerSlot:
     """Serves on the listener `config` what lies in the data directory."""
 
     def __init__(self, boot: Boot, send: Send) -> None:
-        self._options = Options.from_json(boot.options)
-        self._directory = RunDir(self._options.data_dir).configserver_dir
-        self._store = Store(self._directory / "config.db")
+        options = Options.from_json(boot.options)
+        self._place = Place(
+            directory=RunDir(options.data_dir).configserver_dir,
+            samples=Path(options.config_samples),
+            app_id=options.app_id,
+            cluster=options.cluster,
+            namespaces=options.namespace,
+        )
+        self._open = AsyncExitStack()
         self._stop = asyncio.Event()
         self._serving: asyncio.Task[None] | None = None
 
     async def prepare(self) -> None:
         """Open the database; fill it at the first start."""
-        options = self._options
-        self._token = read_or_make_token(self._directory / "token")
-        self._store.open()
-        where = (options.app_id, options.cluster, options.namespace)
-        seed(self._store, Path(options.config_samples), *where)
+        self._app = await self._open.enter_async_context(opened(self._place))
 
     async def accept(
         self, listeners: Mapping[str, socket.socket], handover: Mapping[str, Any]
     ) -> asyncio.Task[None]:
         """Serve."""
-        app = create_app(self._store, self._token)
-        self._serving = asyncio.create_task(serve(listeners["config"], app, stop=self._stop))
+        self._serving = asyncio.create_task(serve(listeners["config"], self._app, stop=self._stop))
         return self._serving
 
     def retire(self) -> Mapping[str, Any]:
@@ -55,4 +54,4 @@ class ConfigServerSlot:
 
     async def stop(self) -> None:
         """Close the database."""
-        self._store.close()
+        await self._open.aclose()

@@ -11,6 +11,10 @@ from skep.store.server import serve
 from skep.wire.messages import Boot
 from skep.wire.platform_slot import Send, run
 
+# When the supervisor has died, its workers drain for 3 s and settle what they finish; a lease that
+# another store gave away meanwhile would be a task that runs twice.
+_PATIENCE = 3.5
+
 
 class StoreSlot:
     """The store as a slot: it serves the socket the supervisor has bound."""
@@ -26,21 +30,28 @@ class StoreSlot:
 
     async def accept(
         self, listeners: Mapping[str, socket.socket], handover: Mapping[str, Any]
-    ) -> None:
+    ) -> asyncio.Task[None]:
         """Open the database and serve."""
         self._serving = asyncio.create_task(
-            serve(listeners["store"], self._path, run_id=self._run_id, stop=self._stop)
+            serve(
+                listeners["store"],
+                self._path,
+                run_id=self._run_id,
+                stop=self._stop,
+                patience=_PATIENCE,
+            )
         )
+        return self._serving
 
     def retire(self) -> Mapping[str, Any]:
-        """Go on: whoever still has something to settle is about to."""
+        """Go on: whoever still has something to settle is about to do so."""
         return {}
 
     async def drain(self, deadline: float) -> None:
-        """Close the database after the transaction that is running."""
+        """Wait until the clients have gone, and close the database."""
         self._stop.set()
         if self._serving is not None:
-            await asyncio.wait({self._serving}, timeout=2.0)
+            await asyncio.wait({self._serving}, timeout=_PATIENCE + 0.3)
 
     async def stop(self) -> None:
         """Nothing is left to do."""

@@ -1,18 +1,14 @@
 """The file of the store: taken by one process at a time, opened, made, or moved out of the way."""
 
-import asyncio
-import fcntl
 import logging
 import os
 import sqlite3
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
 
-from skep.base.errors import AlreadyRunning, EngineError
+from skep.base.errors import EngineError
 
 log = logging.getLogger(__name__)
 
@@ -74,37 +70,6 @@ _PRAGMAS = (
     "PRAGMA temp_store = MEMORY",
     "PRAGMA cache_size = -16000",
 )
-
-
-@asynccontextmanager
-async def taken(path: Path, patience: float = 5.0) -> AsyncIterator[None]:
-    """Be the only store on this database for the length of the block.
-
-    Waits `patience` seconds for a former store to go away: that of a platform which was killed may
-    be a moment behind it. Raises AlreadyRunning when it does not.
-    """
-    lock = path.with_name(path.name + ".lock")
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        end = time.monotonic() + patience
-        while not _locked(descriptor):
-            if time.monotonic() > end:
-                raise AlreadyRunning(
-                    f"Another store holds {path}: stop the platform it belongs to, or give "
-                    "another --data-dir."
-                )
-            await asyncio.sleep(0.02)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def connect(path: Path) -> sqlite3.Connection:

@@ -8,9 +8,9 @@ import socket
 import struct
 from pathlib import Path
 
+from skep.base.filelock import held
 from skep.store.connection import Connection
 from skep.store.database import NOBODY
-from skep.store.file import taken
 from skep.store.flusher import Flusher
 from skep.store.writer import Writer
 
@@ -20,9 +20,16 @@ _ACCEPT_PAUSE = 0.1
 
 
 async def serve(
-    listener: socket.socket, database: Path, *, run_id: str, stop: asyncio.Event
+    listener: socket.socket,
+    database: Path,
+    *,
+    run_id: str,
+    stop: asyncio.Event,
+    patience: float = 0.0,
 ) -> None:
     """Be the store behind a unix socket that is bound and listening, until `stop` is set.
+
+    Clients that are connected then have `patience` seconds to settle what they hold and to go.
 
     `run_id` names this run of the platform: a lease from another run is given to others at once,
     one from the same run when its holder has not come back for it within 5 s. Returns when the turn
@@ -30,7 +37,8 @@ async def serve(
     Raises AlreadyRunning when another store holds the database, EngineError when another version
     wrote it, sqlite3.Error when it cannot be written for another reason than a full disk.
     """
-    async with taken(database):
+    complaint = f"Another store uses {database}: stop its platform, or give another --data-dir."
+    async with held(database.with_name(f"{database.name}.lock"), complaint):
         flusher = Flusher(database)
         writer = Writer(database, flusher)
         writer.open(run_id)
@@ -41,6 +49,8 @@ async def serve(
         tasks = (writing, flushing, accepting, stopping)
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if stop.is_set():
+                await writer.wait_until_alone(patience)
             accepting.cancel()
             writer.stop()
             await writing

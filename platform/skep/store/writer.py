@@ -90,14 +90,18 @@ class Writer:
         self._stopping = True
         self._wake.set()
 
+    async def wait_until_alone(self, seconds: float) -> None:
+        """Wait until no client is connected, but not for ever."""
+        if self._connections:
+            self._deserted.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._deserted.wait(), seconds)
+
     async def close(self) -> None:
         """Hang up on everybody and close the database. Their leases stay theirs."""
         for connection in self._connections:
             connection.close()
-        if self._connections:
-            self._deserted.clear()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._deserted.wait(), _FAREWELL)
+        await self.wait_until_alone(_FAREWELL)
         if self._alarm is not None:
             self._alarm.cancel()
         self._flusher.close()

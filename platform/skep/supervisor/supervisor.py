@@ -20,6 +20,7 @@ from skep.config.archive import Archive
 from skep.config.options import Options, changed
 from skep.supervisor import gate as gates
 from skep.supervisor import status
+from skep.supervisor.alarm import Alarm
 from skep.supervisor.child import Child
 from skep.supervisor.commands import Commands
 from skep.supervisor.configuration import Configuration, Configurations
@@ -34,6 +35,7 @@ from skep.supervisor.platform_slots import PlatformSlots
 from skep.supervisor.report import Report
 from skep.supervisor.scrape import Scrape
 from skep.supervisor.slots import State
+from skep.supervisor.stop import Stop
 from skep.supervisor.succession import Succession, Surroundings
 from skep.wire.messages import (
     Asked,
@@ -56,8 +58,6 @@ _LISTENERS = {
 # What `platform start` exits with when the first generation does not come up, by stage.
 _EXIT_CODES = {"config": 4, "commit": 4, "listen": 5}
 EXIT_UNEXPECTED, EXIT_NOT_BOOTED, EXIT_UNCONFIGURED = 1, 3, 4
-# Whatever hangs in a stop is killed after the drain and this many seconds more.
-_STOP_SLACK = 12.0
 
 
 class Supervisor:
@@ -83,7 +83,6 @@ class Supervisor:
         self._first_options: Options | None = None
         self._restart_required: list[str] = []
         self._stopping = False
-        self._timer: asyncio.TimerHandle | None = None
         self._was_killed = run_dir.pid() is not None
 
     async def run(self) -> int:
@@ -99,6 +98,8 @@ class Supervisor:
         self._gauges = Gauges(self._ledger)
         Journal(self._ledger).subscribe(self._telemetry)
         self._make_crews()
+        self._alarm = Alarm(self._earliest, self._ring)
+        self._end_of_all = Stop(self._succession, self._platform, lambda: bool(self._children))
         self._handle_signals()
         try:
             await self._open()
@@ -112,13 +113,12 @@ class Supervisor:
             self._commands.stopping()
             return
         self._gate = gates.ask(self._gate, request, self._loop.time())
-        self._arm()
+        self._alarm.set()
 
     def stop(self, code: int = 0) -> None:
         """Stop gracefully; a second call stops at once."""
         if self._stopping:
-            self._succession.kill()
-            self._platform.crew.kill()
+            self._end_of_all.at_once()
             return
         self._stopping = True
         self._commands.stopping()
@@ -214,7 +214,7 @@ class Supervisor:
         self._platform.fill("store.0", released=True)
         # It listens when there is something to say: after the first configuration.
         self._platform.fill("agent.0", released=False)
-        self._arm()
+        self._alarm.set()
 
     async def _bind(self, configuration: Configuration) -> None:
         """Bind what the first configuration says; later ones find it bound."""
@@ -224,38 +224,14 @@ class Supervisor:
         self._platform.crew.release(["agent.0"])
 
     async def _stop(self, code: int) -> None:
-        """Generations first, then the agent and the config server, the store last."""
-        drain = max((g.limits.drain for g in self._succession.all), default=0.0)
-        self._succession.stop()
-        if not await self._until(lambda: not self._succession.alive, drain + _STOP_SLACK):
-            self._succession.kill()
-            await self._until(lambda: not self._succession.alive, 2.0)
-        crew = self._platform.crew
-        for slots in (["agent.0", "configserver.0"], ["store.0"]):
-            crew.retire(slots)
-            self._arm()
-            await self._until(lambda: not set(slots) & set(crew.children), 5.0)  # noqa: B023
-        crew.kill()
-        self._succession.end()
-        await self._until(lambda: not self._children, 2.0)
+        await self._end_of_all.carry_out(self._alarm.set)
         self._end.set_result(code)
-
-    async def _until(self, condition: Any, seconds: float) -> bool:
-        """Wait for a condition that events bring about; say whether it came."""
-        deadline = self._loop.time() + seconds
-        self._arm()
-        while not condition():
-            if self._loop.time() >= deadline:
-                return False
-            await asyncio.sleep(0.01)
-        return True
 
     async def _close(self) -> None:
         self._stopping = True
         await self._control.stop()
         self._listeners.close()
-        if self._timer is not None:
-            self._timer.cancel()
+        self._alarm.cancel()
         for child in list(self._children.values()):
             child.kill()
         for path in (
@@ -290,7 +266,7 @@ class Supervisor:
     def _reaped(self, pid: int, wait_status: int) -> None:
         if (child := self._children.get(pid)) is not None:
             child.reaped(wait_status)
-        self._arm()
+        self._alarm.set()
 
     def _born(self, child: Child) -> None:
         self._children[child.pid] = child
@@ -312,7 +288,7 @@ class Supervisor:
                 self._unconfigured(reason)
             case Asked():
                 self._asked(message)
-        self._arm_soon()
+        self._alarm.set_soon()
 
     def _asked(self, asked: Asked) -> None:
         cause: gates.Cause = "code" if asked.cause == "code" else "config"
@@ -339,7 +315,7 @@ class Supervisor:
         self._ledger.forget(child.name)
         self._scrape.gone(child)
         self._telemetry.point("worker.ended", child=child, stopping=self._stopping)
-        self._arm_soon()
+        self._alarm.set_soon()
 
     def _go(self, crew: Crew, child: Child) -> None:
         """Give a prepared child its listeners."""
@@ -373,25 +349,17 @@ class Supervisor:
 
     # Timers.
 
-    def _arm_soon(self) -> None:
-        """Arm after what is being handled has been handled by the others too."""
-        self._loop.call_soon(self._arm)
-
-    def _arm(self) -> None:
-        """Set the one timer to the earliest deadline of all."""
+    def _earliest(self) -> float | None:
         due = self._gate.due if self._may_begin() else None
         times = (due, self._platform.crew.deadline, self._succession.deadline)
-        earliest = min((t for t in times if t is not None), default=None)
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_at(earliest, self._tick) if earliest is not None else None
+        return min((t for t in times if t is not None), default=None)
 
     def _may_begin(self) -> bool:
         pending = self._gate.pending
         has_config = self._succession.current is not None or bool(pending and pending.snapshot)
         return has_config and not self._succession.busy and not self._stopping
 
-    def _tick(self) -> None:
+    def _ring(self) -> None:
         now = self._loop.time()
         self._platform.crew.expire(now)
         self._succession.expire(now)
@@ -399,4 +367,3 @@ class Supervisor:
             self._gate, request = gates.take(self._gate, now)
             if request is not None:
                 self._succession.begin(request)
-        self._arm()

@@ -7,6 +7,7 @@ folders are never on `sys.path`, so a plugin may be called anything, `queue` or 
 import importlib
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -68,7 +69,7 @@ class Loader:
         self._try(name, str(path), lambda: importlib.import_module(f"{PACKAGE}.{name}"))
 
     def _try(self, name: str, file: str, load: Callable[[], object]) -> None:
-        before = _unforkable_things()
+        before = _Census.take()
         try:
             thing = load()
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it is, it is reported
@@ -80,8 +81,8 @@ class Loader:
             self._loaded.problems.append(Problem("load", text, name, file))
             return
         self._loaded.plugins[name] = plugin
-        for thing_started in _unforkable_things() - before:
-            self._loaded.unforkable = f"plugin {name} {thing_started} while it was imported"
+        if growth := before.growth(_Census.take()):
+            self._loaded.unforkable = f"plugin {name} {growth} while it was imported"
 
     def _explain(self, plugin: str, file: str, error: BaseException) -> Problem:
         trace = "".join(traceback.format_exception(error))
@@ -146,17 +147,24 @@ def _install_parent(folders: Sequence[Path]) -> None:
         sys.meta_path.insert(0, _PluginFinder)
 
 
-def _unforkable_things() -> set[str]:
+@dataclass(frozen=True)
+class _Census:
     """What a fork would break: threads do not come along, sockets would be shared."""
-    things = set()
-    if Path("/proc/self/task").is_dir():
-        threads = len(os.listdir("/proc/self/task"))
-        if threads > 1:
-            things.add(f"started {threads - 1} thread{'s' if threads > 2 else ''}")
-        sockets = _open_sockets()
-        if sockets > 1:  # one is the zygote's channel
-            things.add(f"opened {sockets - 1} socket{'s' if sockets > 2 else ''}")
-    return things
+
+    threads: int
+    sockets: int
+
+    @classmethod
+    def take(cls) -> "_Census":
+        if not Path("/proc/self/fd").is_dir():
+            return cls(threading.active_count(), 0)
+        return cls(len(os.listdir("/proc/self/task")), _open_sockets())
+
+    def growth(self, later: "_Census") -> str:
+        """Say what there is more of later, or nothing."""
+        if later.threads > self.threads:
+            return "started a thread"
+        return "opened a socket" if later.sockets > self.sockets else ""
 
 
 def _open_sockets() -> int:

@@ -1,6 +1,5 @@
-"""The file of the store: one at a time, and what becomes of a damaged one."""
+"""The file of the store, and what becomes of a damaged one."""
 
-import asyncio
 import logging
 import sqlite3
 from contextlib import closing
@@ -8,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from skep.base.errors import AlreadyRunning, EngineError
+from skep.base.errors import EngineError
 from skep.engine.base import Envelope
 from skep.store.database import Database
-from skep.store.file import connect, taken
+from skep.store.file import connect
 
 
 @pytest.fixture
@@ -31,33 +30,6 @@ def a_full_file(path: Path) -> None:
 def test_a_new_file_is_for_its_owner_alone(path: Path) -> None:
     connect(path).close()
     assert path.stat().st_mode & 0o777 == 0o600
-
-
-def test_only_one_store_can_have_a_file(path: Path) -> None:
-    async def test() -> None:
-        async with taken(path):
-            with pytest.raises(AlreadyRunning, match="Another store holds"):
-                async with taken(path, patience=0.05):
-                    pass
-        async with taken(path, patience=0):
-            pass
-
-    asyncio.run(test())
-
-
-def test_a_store_waits_for_the_one_before_it_to_go(path: Path) -> None:
-    async def be_next() -> None:
-        async with taken(path):
-            pass
-
-    async def test() -> None:
-        async with taken(path):
-            waiting = asyncio.create_task(be_next())
-            await asyncio.wait([waiting], timeout=0.1)
-            assert not waiting.done()
-        await waiting
-
-    asyncio.run(test())
 
 
 @pytest.mark.parametrize("damage", ["no database", "a broken page", "a broken header"])

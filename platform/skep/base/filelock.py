@@ -1,0 +1,42 @@
+"""Be the only process that uses a file or a directory."""
+
+import asyncio
+import fcntl
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from skep.base.errors import AlreadyRunning
+
+_LOOK = 0.02
+
+
+@asynccontextmanager
+async def held(lock: Path, complaint: str, patience: float = 5.0) -> AsyncIterator[None]:
+    """Hold the kernel's lock on the file `lock` for the length of the block.
+
+    It is gone with its holder, however that ended. Waits `patience` seconds for a former holder:
+    that of a platform which was killed may be a moment behind it. Raises AlreadyRunning with the
+    text of `complaint` when it does not go.
+    """
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        end = time.monotonic() + patience
+        while not take(descriptor):
+            if time.monotonic() > end:
+                raise AlreadyRunning(complaint)
+            await asyncio.sleep(_LOOK)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def take(descriptor: int) -> bool:
+    """Take the lock on an open file; say whether it was free."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,73 @@
+"""`platform config-server`: the embedded config server alone."""
+
+import asyncio
+import signal
+import socket
+from pathlib import Path
+from typing import Any
+
+import click
+
+from skep.base import log
+from skep.base.errors import ListenError
+from skep.base.rundir import RunDir
+from skep.base.sockets import BACKLOG
+from skep.base.title import set_title
+from skep.cli.options import platform_options
+from skep.cli.running import own_options
+from skep.configserver.opened import Place, opened
+from skep.configserver.server import serve
+
+_OPTIONS = (
+    "app_id",
+    "cluster",
+    "namespace",
+    "data_dir",
+    "config_samples",
+    "log_level",
+    "log_format",
+)
+
+
+@click.command("config-server")
+@platform_options(*_OPTIONS)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=5202, show_default=True, help="Port to listen on.")
+def command(host: str, port: int, **flags: Any) -> None:
+    """Run the embedded config server alone, for platforms that follow it with --config-server.
+
+    It keeps its data in the data directory, speaks Apollo's protocol for reading and its Open API
+    for writing. Writing needs the token that lies beside the data, in configserver/token.
+    """
+    options = own_options(flags)
+    log.configure("configserver", level=options.log_level, style=options.log_format)
+    set_title("configserver")
+    run_dir = RunDir(options.data_dir)
+    run_dir.create()
+    place = Place(
+        run_dir.configserver_dir,
+        Path(options.config_samples),
+        options.app_id,
+        options.cluster,
+        options.namespace,
+    )
+    with _listen(host, port) as listener:
+        asyncio.run(_serve(place, listener))
+
+
+async def _serve(place: Place, listener: socket.socket) -> None:
+    stop = asyncio.Event()
+    for sig in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(sig, stop.set)
+    async with opened(place) as app:
+        host, port = listener.getsockname()[:2]
+        click.echo(f"Serving {place.directory} on http://{host}:{port}")
+        await serve(listener, app, stop=stop)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), backlog=BACKLOG)
+    except OSError as error:
+        text = f"Listening on {host} port {port} failed ({error.strerror}): see --host and --port."
+        raise ListenError(text) from error

@@ -1,0 +1,61 @@
+"""Messages survive the way through a line of JSON."""
+
+import pytest
+
+from skep.wire.messages import (
+    Asked,
+    Boot,
+    Failed,
+    Frame,
+    Go,
+    Message,
+    Planned,
+    ProtocolError,
+    Refused,
+    decode,
+    encode,
+)
+from skep.wire.plan import Plan, Problem
+
+PROBLEM = Problem("load", "no\nway", plugin="p", file="p.py", line=3, trace="Trace\n")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Boot("web.0", "web", 3, "run", {"port": 5200, "namespace": ["a", "b"]}),
+        Go(["http"], {"a.b": {"due": 1.5}}, 1),
+        Failed(PROBLEM),
+        Refused([PROBLEM, PROBLEM]),
+        Planned(Plan(kinds=("web", "task"), plugins=("é",), code="abc", seconds=0.5)),
+        Asked("code", "x.py", code="abc", problems=[PROBLEM]),
+        Frame({"add": [[1, 2.5]]}),
+    ],
+    ids=lambda m: type(m).__name__,
+)
+def test_what_is_encoded_is_decoded(message: Message) -> None:
+    line = encode(message)
+    assert line.count(b"\n") == 1
+    assert decode(line) == message
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"m":"Nobody"}',
+        b'{"m":"Beat"}',
+        b'{"m":"Beat","lag":1,"x":2}',
+        b"\xff",
+    ],
+)
+def test_what_is_no_message_is_refused(line: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        decode(line)
+
+
+def test_a_problem_says_where_it_lies() -> None:
+    assert str(PROBLEM) == "plugin p: p.py:3: no\nway"
+    assert str(Problem("config", "No.")) == "No."

@@ -1,0 +1,55 @@
+"""One application out of the routes of all plugins."""
+
+import asyncio
+
+import httpx
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from skep.api.plugin import Plugin
+from skep.worker.app import build, clashes, listing
+
+
+def answering(text: str) -> object:
+    async def endpoint(request: Request) -> PlainTextResponse:
+        return PlainTextResponse(text)
+
+    return endpoint
+
+
+def get(path: str, text: str = "") -> Route:
+    return Route(path, answering(text))  # type: ignore[arg-type]
+
+
+def test_routes_of_all_plugins_and_mounts_are_served_by_one() -> None:
+    async def mounted(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse(f"mounted {scope['path']}")(scope, receive, send)
+
+    one = Plugin(routes=[get("/a", "A")], mounts={"/m": mounted})
+    app = build({"one": one, "two": Plugin([get("/b", "B")])})
+
+    async def ask() -> list[str]:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return [(await client.get(path)).text for path in ("/a", "/b", "/m/x")]
+
+    assert asyncio.run(ask()) == ["A", "B", "mounted /m/x"]
+
+
+def test_two_plugins_that_want_one_route_are_named() -> None:
+    (problem,) = clashes({"a": Plugin([get("/x")]), "b": Plugin([get("/x")])})
+    assert problem.plugin == "b"
+    assert "GET /x" in problem.message
+    assert "plugin a" in problem.message
+
+
+def test_other_methods_and_other_paths_are_no_clash() -> None:
+    post = Route("/x", answering(""), methods=["POST"])  # type: ignore[arg-type]
+    assert clashes({"a": Plugin([get("/x")]), "b": Plugin([post, get("/y")])}) == []
+
+
+def test_the_listing_says_method_and_path() -> None:
+    post = Route("/x", answering(""), methods=["POST"])  # type: ignore[arg-type]
+    assert listing({"a": Plugin([get("/y"), post])}) == ["GET /y", "POST /x"]

@@ -1,0 +1,119 @@
+"""Loading plugins. A loader is for a fresh interpreter, so every test has one of its own."""
+
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+LOAD = """
+import json, sys
+from pathlib import Path
+from skep.worker.loader import Loader
+loaded = Loader([Path(folder) for folder in sys.argv[1:]]).load()
+print(json.dumps({
+    "plugins": sorted(loaded.plugins),
+    "problems": [vars(problem) for problem in loaded.problems],
+    "unforkable": loaded.unforkable,
+}))
+"""
+GOOD = "from skep import Plugin\nplugin = Plugin()\n"
+
+
+def load(*folders: Path) -> dict[str, Any]:
+    command = [sys.executable, "-P", "-c", LOAD, *map(str, folders)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(textwrap.dedent(text))
+    return path
+
+
+def test_files_and_packages_are_plugins_and_hidden_or_private_ones_are_not(tmp_path: Path) -> None:
+    for name in ("one.py", "two/__init__.py", "_private.py", ".hidden.py", "notes.txt"):
+        write(tmp_path / name, GOOD)
+    (tmp_path / "empty").mkdir()
+    assert load(tmp_path)["plugins"] == ["one", "two"]
+
+
+def test_a_plugin_may_bear_the_name_of_a_standard_module_and_import_that_module(
+    tmp_path: Path,
+) -> None:
+    write(tmp_path / "queue.py", "import queue\nqueue.Queue()\n" + GOOD)
+    write(tmp_path / "platform/__init__.py", "import platform\nplatform.machine()\n" + GOOD)
+    assert load(tmp_path) == {"plugins": ["platform", "queue"], "problems": [], "unforkable": ""}
+
+
+def test_a_package_imports_its_own_modules_by_their_full_name(tmp_path: Path) -> None:
+    write(tmp_path / "shop/__init__.py", "from plugins.shop.parts import value\n" + GOOD)
+    write(tmp_path / "shop/parts.py", "value = 1\n")
+    assert load(tmp_path)["plugins"] == ["shop"]
+
+
+def test_one_that_fails_is_a_problem_with_its_place_and_the_others_load(tmp_path: Path) -> None:
+    write(tmp_path / "good.py", GOOD)
+    broken = write(tmp_path / "broken.py", "def f():\n    return 1 / 0\n\nf()\n")
+    found = load(tmp_path)
+    (problem,) = found["problems"]
+    assert found["plugins"] == ["good"]
+    assert (problem["plugin"], problem["file"], problem["line"]) == ("broken", str(broken), 2)
+    assert "ZeroDivisionError" in problem["message"]
+    assert "Traceback" in problem["trace"]
+
+
+def test_a_syntax_error_names_the_file_it_is_in_though_another_imports_it(tmp_path: Path) -> None:
+    write(tmp_path / "shop/__init__.py", "from plugins.shop import parts\n" + GOOD)
+    parts = write(tmp_path / "shop/parts.py", "x = 1\ny = = 2\n")
+    (problem,) = load(tmp_path)["problems"]
+    assert (problem["file"], problem["line"]) == (str(parts), 2)
+
+
+def test_an_error_in_a_library_is_placed_where_the_plugin_called_it(tmp_path: Path) -> None:
+    mine = write(tmp_path / "calls.py", "import json\n\njson.loads('{')\n" + GOOD)
+    (problem,) = load(tmp_path)["problems"]
+    assert (problem["file"], problem["line"]) == (str(mine), 3)
+
+
+def test_one_that_declares_nothing_or_exits_is_a_problem(tmp_path: Path) -> None:
+    write(tmp_path / "nothing.py", "x = 1\n")
+    write(tmp_path / "exits.py", "import sys\nsys.exit(0)\n")
+    messages = {p["plugin"]: p["message"] for p in load(tmp_path)["problems"]}
+    assert "plugin = Plugin(...)" in messages["nothing"]
+    assert "SystemExit" in messages["exits"]
+
+
+def test_two_of_one_name_are_a_problem_that_names_both(tmp_path: Path) -> None:
+    one = write(tmp_path / "a" / "shop.py", GOOD)
+    two = write(tmp_path / "b" / "shop.py", GOOD)
+    (problem,) = load(tmp_path / "a", tmp_path / "b")["problems"]
+    assert str(one) in problem["message"]
+    assert str(two) in problem["message"]
+
+
+def test_a_folder_that_does_not_exist_is_empty(tmp_path: Path) -> None:
+    assert load(tmp_path / "nowhere")["plugins"] == []
+
+
+def test_threads_and_sockets_opened_at_import_forbid_the_fork_and_are_named(
+    tmp_path: Path,
+) -> None:
+    write(
+        tmp_path / "threads" / "busy.py",
+        "import threading, time\n"
+        "threading.Thread(target=time.sleep, args=(5,), daemon=True).start()\n" + GOOD,
+    )
+    write(tmp_path / "sockets" / "open.py", "import socket\ns = socket.socket()\n" + GOOD)
+    assert "plugin busy started a thread" in load(tmp_path / "threads")["unforkable"]
+    assert "plugin open opened a socket" in load(tmp_path / "sockets")["unforkable"]
+
+
+def test_nothing_is_read_from_or_written_to_a_cache_of_compiled_code(tmp_path: Path) -> None:
+    write(tmp_path / "shop.py", GOOD)
+    load(tmp_path)
+    assert not (tmp_path / "__pycache__").exists()
