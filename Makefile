@@ -27,6 +27,9 @@ format: $(VENV)/.dev  ## put the code into shape
 bench: $(VENV)/.dev  ## measure; prints a table, changes nothing
 	$(BIN)/python -m tests.benchmarks
 
+docs: $(VENV)/.dev  ## write the reference pages that are made from the code
+	$(BIN)/python -m docs.generate
+
 clean:  ## remove what make made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 

@@ -1,0 +1,105 @@
+"""Write the reference pages that are made from the code: `make docs`.
+
+`tests/test_docs.py` fails when a page is not what this writes.
+"""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import get_origin
+
+import click
+
+from skep.cli.main import platform
+from skep.config.options import Row, rows
+from skep.metrics.names import CATALOGUE, Metric
+
+REFERENCE = Path(__file__).parent / "reference"
+
+
+def settings() -> str:
+    """Return the page of the platform's own settings."""
+    lines = [
+        "# Settings",
+        "",
+        "The platform's own settings. A command-line option wins over the key, the key over the",
+        "default; the key may stand in the environment, in `.env.local`, in the configuration or",
+        "in `.env`. *Takes* says what a change of the key needs: a rollout, or a restart.",
+        "",
+        "| Key | Option | Default | Takes | Meaning |",
+        "|---|---|---|---|---|",
+        *map(_setting, rows()),
+    ]
+    return "\n".join([*lines, ""])
+
+
+def _setting(row: Row) -> str:
+    option = f"`--{row.name.replace('_', '-')}`" if row.flag else "–"
+    default = ", ".join(row.default) if get_origin(row.type) is tuple else str(row.default)
+    words = f" One of {', '.join(row.words)}." if row.words else ""
+    shown = f"`{default}`" if default else "–"
+    return f"| `{row.key}` | {option} | {shown} | {row.change} | {row.text}{words} |"
+
+
+def metrics() -> str:
+    """Return the page of metrics."""
+    lines = [
+        "# Metrics",
+        "",
+        "What `/metrics` on the admin port shows, in Prometheus' text format or OpenMetrics.",
+        "Counters never go back while the platform runs, whatever happens to workers. `pool` is a",
+        "kind of worker, `worker` a slot, never a process. Metrics that plugins make with",
+        "prometheus_client appear beside these, merged over all workers.",
+        "",
+        "| Metric | Type | Labels | Meaning |",
+        "|---|---|---|---|",
+        *map(_metric, CATALOGUE),
+    ]
+    return "\n".join([*lines, ""])
+
+
+def _metric(metric: Metric) -> str:
+    labels = []
+    for name, values in metric.labels.items():
+        labels.append(f"`{name}`" + (f" ({', '.join(values)})" if values else ""))
+    return f"| `{metric.exposed}` | {metric.type} | {', '.join(labels) or '–'} | {metric.help} |"
+
+
+def cli() -> str:
+    """Return the page of verbs: what `--help` says."""
+    context = click.Context(platform, info_name="platform", max_content_width=100)
+    parts = ["# Command line", "", "What `--help` says.", ""]
+    for path, command in _commands(platform, ["platform"]):
+        context = click.Context(command, info_name=" ".join(path), max_content_width=100)
+        parts += [f"## {' '.join(path)}", "", "```", command.get_help(context).rstrip(), "```", ""]
+    return "\n".join(parts)
+
+
+def _commands(command: click.Command, path: list[str]) -> list[tuple[list[str], click.Command]]:
+    found = [(path, command)]
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            child = command.get_command(context, name)
+            if child is not None:
+                found += _commands(child, [*path, name])
+    return found
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "settings.md": settings,
+    "metrics.md": metrics,
+    "cli.md": cli,
+}
+
+
+def main() -> int:
+    """Write every page."""
+    REFERENCE.mkdir(exist_ok=True)
+    for name, page in PAGES.items():
+        (REFERENCE / name).write_text(page())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

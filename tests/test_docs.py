@@ -1,0 +1,57 @@
+"""The documentation is complete, true and without dead links."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from docs.generate import PAGES, REFERENCE
+
+ROOT = Path(__file__).parent.parent
+TEXTS = sorted(p for p in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_reference_is_what_the_code_says(name: str) -> None:
+    assert (REFERENCE / name).read_text() == PAGES[name](), "run make docs"
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_link_is_dead(path: Path) -> None:
+    for target in LINK.findall(path.read_text()):
+        assert (path.parent / target).exists(), target
+
+
+def test_every_page_is_reached_from_the_index() -> None:
+    index = (ROOT / "docs" / "README.md").read_text()
+    linked = {(ROOT / "docs" / target).resolve() for target in LINK.findall(index)}
+    pages = {p.resolve() for p in (ROOT / "docs").glob("**/*.md")} - {ROOT / "docs" / "README.md"}
+    assert pages <= linked
+
+
+def test_the_promises_name_tests_that_exist() -> None:
+    text = (ROOT / "docs" / "design" / "promises.md").read_text()
+    named = set(re.findall(r"`((?:acceptance|contract|process)/\w+\.py)`", text))
+    assert named
+    for name in named:
+        assert (ROOT / "tests" / name).exists(), name
+
+
+def test_every_python_block_of_the_readme_and_the_tutorial_compiles() -> None:
+    for path in (ROOT / "README.md", ROOT / "docs" / "tutorial" / "first-plugin.md"):
+        blocks = re.findall(r"```python\n(.*?)```", path.read_text(), re.S)
+        assert blocks
+        for block in blocks:
+            compile(block, str(path), "exec")
+
+
+def test_every_room_of_the_package_is_in_the_plan_of_the_house() -> None:
+    text = (ROOT / "docs" / "design" / "house.md").read_text()
+    for room in (ROOT / "platform" / "skep").iterdir():
+        if (
+            room.is_dir()
+            and any(room.glob("*.py"))
+            and any(p.stem != "__init__" for p in room.glob("*.py"))
+        ):
+            assert f"{room.name}/" in text, room.name
