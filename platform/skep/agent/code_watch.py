@@ -41,7 +41,7 @@ class CodeWatch:
     async def run(self) -> None:
         """Watch for ever. What the generation in service was loaded from is asked for at once, so
         that a change between its loading and the first event is not missed."""
-        self._look("the code was read")
+        self._look("")
         failures = 0
         while True:
             try:

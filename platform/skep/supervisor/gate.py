@@ -69,11 +69,14 @@ def take(gate: Gate, now: float) -> tuple[Gate, Request | None]:
 def merge(old: Request, new: Request) -> Request:
     """Return one request for both: the newer word on each thing, and everybody who waits.
 
-    Problems belong to a state of the code, so they stand until there is a newer one.
+    Problems belong to a state of the code, so they stand until there is a newer one. Of reasons
+    those are kept that still hold: one for a snapshot that is overtaken does not.
     """
+    overtaken = (new.snapshot or not old.snapshot) and (new.code or not old.code)
+    reasons = [new.reason] if overtaken else [old.reason, new.reason]
     return replace(
         new,
-        reason=new.reason if old.reason in ("", new.reason) else f"{old.reason}; {new.reason}",
+        reason="; ".join(dict.fromkeys(filter(None, reasons))),
         snapshot=new.snapshot or old.snapshot,
         code=new.code or old.code,
         problems=new.problems if new.code else old.problems,

@@ -11,6 +11,7 @@ The points, and their fields:
     generation.bereft  generation          both zygotes are gone and the code is another
     rollout.reported   report
     config.absent      reason              nothing to start from
+    platform.serving   urls                the first generation is in service
 """
 
 import logging
@@ -55,6 +56,7 @@ class Journal:
             ("generation.bereft", self._bereft),
             ("rollout.reported", self._reported),
             ("config.absent", self._absent),
+            ("platform.serving", self._serving),
         ):
             telemetry.subscribe(name, heard)
         self._ledger.set("supervisor_start_time_seconds", time.time())
@@ -160,6 +162,10 @@ class Journal:
             self._ledger.set("config_last_applied_timestamp_seconds", report.at)
         elif report.problems and report.problems[0].stage == "settings":
             self._ledger.add("config_validation_failures_total", kind="schema")
+
+    def _serving(self, fields: dict[str, Any]) -> None:
+        urls = fields["urls"]
+        log.info("serving on %s, admin port on %s", urls["http"], urls["admin"])
 
     def _absent(self, fields: dict[str, Any]) -> None:
         log.error("%s", fields["reason"])

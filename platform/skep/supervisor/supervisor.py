@@ -332,7 +332,9 @@ class Supervisor:
         current = self._succession.current
         if current is not None:
             options = current.configuration.options
-            self._first_options = self._first_options or options
+            if self._first_options is None:
+                self._first_options = options
+                self._telemetry.point("platform.serving", urls=self._listeners.urls())
             _, self._restart_required = changed(self._first_options, options)
         elif report.outcome == "refused":
             stage = report.problems[0].stage if report.problems else "load"

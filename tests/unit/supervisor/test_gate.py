@@ -41,6 +41,12 @@ def test_the_latest_word_on_each_thing_wins() -> None:
     assert request.reason == "a release; b; c"
 
 
+def test_a_reason_that_is_overtaken_is_not_told() -> None:
+    newer = Request("config", "a newer release", snapshot="b.json")
+    assert merge(CONFIG, newer).reason == "a newer release"
+    assert merge(CONFIG, Request("code", "orders.py", code="1")).reason == "a release; orders.py"
+
+
 def test_a_forced_request_stays_forced() -> None:
     assert merge(Request("cli", forced=True), CONFIG).forced
 
