@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -26,7 +26,9 @@ class Plugin:
     `crons` are classes (or what the decorators of this package return); listeners of one event run
     in the order in which they are declared, plugins being ordered by name. `settings` are validated
     before the generation may serve. `lifespan` is entered once in every worker before it accepts
-    anything and left after it has drained; an exception in it refuses the generation.
+    anything and left after it has drained; an exception in it refuses the generation. `ready` is
+    asked once a second in every web worker and returns why the plugin cannot be asked just now, or
+    an empty text: `/readyz` says so, and a new generation that is not ready is rolled back.
     """
 
     routes: Sequence[BaseRoute] = ()
@@ -37,3 +39,4 @@ class Plugin:
     crons: Sequence[CronJob | type[CronJob]] = ()
     settings: Sequence[type[Settings]] = ()
     lifespan: Callable[[], AbstractAsyncContextManager[None]] | None = None
+    ready: Callable[[], Awaitable[str]] | None = None

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_origin, get_type_hints
 from skep.base.errors import UsageError
 from skep.base.masking import mask_url
 
-Change = Literal["rollout", "restart"]
+Change = Literal["live", "rollout", "restart"]
 # The app on the embedded config server, where there is no other.
 _OWN_APP = "sample"
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
@@ -70,11 +70,9 @@ class Options:
         "restart",
         high=65535,
     )
-    web_workers: int = _row(
-        0, "How many web workers; 0 means one a processor.", "rollout", high=1024
-    )
+    web_workers: int = _row(0, "How many web workers; 0 means one a processor.", "live", high=1024)
     task_workers: int = _row(
-        0, "How many task workers; 0 means one for two processors.", "rollout", high=1024
+        0, "How many task workers; 0 means one for two processors.", "live", high=1024
     )
     data_dir: str = _row(
         ".platform", "Where the platform keeps its state; one platform a directory.", "restart"
@@ -90,7 +88,7 @@ class Options:
         metavar="DIR",
     )
     log_level: str = _row(
-        "info", "How much is logged.", "restart", words=("debug", "info", "warning", "error")
+        "info", "How much is logged.", "live", words=("debug", "info", "warning", "error")
     )
     log_format: str = _row(
         "auto",
@@ -195,13 +193,9 @@ def resolve(flags: Mapping[str, Any], environment: Mapping[str, str]) -> Options
     return replace(options, app_id=_app_id(options))
 
 
-def changed(old: Options, new: Options) -> tuple[list[str], list[str]]:
-    """Return the keys whose change takes a rollout, and those that take a restart."""
-    differing = [r for r in rows() if getattr(old, r.name) != getattr(new, r.name)]
-    return (
-        [r.key for r in differing if r.change == "rollout"],
-        [r.key for r in differing if r.change == "restart"],
-    )
+def changed(old: Options, new: Options) -> dict[str, Change]:
+    """Return the keys of the options that differ, and what each change takes."""
+    return {r.key: r.change for r in rows() if getattr(old, r.name) != getattr(new, r.name)}
 
 
 def _read(row: Row, text: str) -> Any:

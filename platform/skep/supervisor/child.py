@@ -38,6 +38,7 @@ class Child:
         self.ended = False
         self.dismissed = False
         self.stuck = False
+        self.unready = ""
         self.problem: Problem | None = None
         self._on_message = on_message
         self._on_end = on_end

@@ -30,6 +30,7 @@ class Configuration:
     options: Options = field(repr=False)
     digest: str
     keys_by_layer: Mapping[str, int]
+    layer_of: Mapping[str, str] = field(repr=False)
 
     @property
     def release_keys(self) -> dict[str, str]:
@@ -86,7 +87,8 @@ class Configurations:
             ".env": len(layers.hand_written),
             ".env.local": len(layers.local),
         }
-        return Configuration(snapshot, environment, options, _digest(environment), counts)
+        layer_of = {key: layers.explain(key)[0][0] for key in environment}
+        return Configuration(snapshot, environment, options, _digest(environment), counts, layer_of)
 
     def commit(self, configuration: Configuration) -> None:
         """Put it in force: `.env` first, then the archive. Blocks until both are on the disk.

@@ -48,12 +48,15 @@ class Crew:
             self.feed(name, Fact.FILL)
 
     def feed(self, name: str, fact: Fact) -> None:
-        """Tell a slot what happened and do what it orders."""
-        before = self.slots[name]
+        """Tell a slot what happened and do what it orders. One that is gone is forgotten."""
+        if (before := self.slots.get(name)) is None:
+            return
         slot, order = step(before, fact, self._loop.time())
         self.slots[name] = slot
         if order is not None:
             self._obey(name, order)
+        if slot.state is State.GONE:
+            del self.slots[name]
         if slot.state is not before.state:
             self._on_state(self, name, slot.state)
 
@@ -64,23 +67,21 @@ class Crew:
 
     def retire(self, names: Iterable[str] | None = None) -> None:
         """Let the workers in these slots, or in all, drain and end for good."""
-        for name in list(self.slots) if names is None else names:
-            if name in self.slots:
-                self.feed(name, Fact.RETIRE)
+        for name in list(self.slots if names is None else names):
+            self.feed(name, Fact.RETIRE)
 
     def kill(self, names: Iterable[str] | None = None) -> None:
         """Kill the children in these slots, or in all; the slots are not filled again."""
-        for name in list(self.slots) if names is None else list(names):
-            if name in self.slots:
-                self.feed(name, Fact.RETIRE)
-                if name in self.children:
-                    self.children[name].kill()
+        for name in list(self.slots if names is None else names):
+            self.feed(name, Fact.RETIRE)
+            if name in self.children:
+                self.children[name].kill()
 
     def ended(self, child: Child) -> bool:
         """The child is gone; say whether it had been born."""
         del self.children[child.slot]
-        slot = self.slots[child.slot]
-        if slot.state is State.STARTING and child.pid == 0:
+        slot = self.slots.get(child.slot)
+        if slot is not None and slot.state is State.STARTING and child.pid == 0:
             # It was never born: its zygote died between the order and the fork. That is no crash
             # of the worker, so it is ordered again from the zygote's successor.
             self._loop.call_later(0.01, self._start, child.slot)
@@ -104,13 +105,27 @@ class Crew:
     @property
     def gone(self) -> bool:
         """Whether all its workers have ended for good."""
-        return all(slot.state is State.GONE for slot in self.slots.values())
+        return not self.slots and not self.children
 
-    def ready(self, kinds: Iterable[str]) -> bool:
-        """Whether every slot of these kinds accepts."""
-        return all(
-            slot.state is State.READY for slot in self.slots.values() if slot.kind in set(kinds)
-        )
+    def not_ready(self) -> list[str]:
+        """Return the slots whose worker does not accept, or says itself that it is not ready."""
+        found = []
+        for name, slot in self.slots.items():
+            child = self.children.get(name)
+            if slot.state is not State.READY or child is None:
+                found.append(name)
+            elif child.unready:
+                found.append(f"{name}: {child.unready}")
+        return found
+
+    def readiness(self) -> dict[str, bool]:
+        """Return for each kind whether any worker of it is ready."""
+        found: dict[str, bool] = {}
+        for name, slot in self.slots.items():
+            child = self.children.get(name)
+            is_so = slot.state is State.READY and child is not None and not child.unready
+            found[slot.kind] = found.get(slot.kind, False) or is_so
+        return found
 
     def _obey(self, name: str, order: Order) -> None:
         child = self.children.get(name)
@@ -128,11 +143,12 @@ class Crew:
             child.kill()
 
     def _start(self, name: str) -> None:
-        if self.slots[name].state is not State.STARTING or name in self.children:
+        slot = self.slots.get(name)
+        if slot is None or slot.state is not State.STARTING or name in self.children:
             return
         child = self._launch(self, name)
         if child is None:
             self._loop.call_later(0.05, self._start, name)
             return
         self.children[name] = child
-        self._telemetry.point("worker.started", child=child, again=bool(self.slots[name].exits))
+        self._telemetry.point("worker.started", child=child, again=bool(slot.exits))

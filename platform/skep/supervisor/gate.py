@@ -9,7 +9,7 @@ from typing import Literal
 
 from skep.wire.plan import Problem
 
-Cause = Literal["start", "config", "code", "cli", "signal"]
+Cause = Literal["start", "config", "code", "cli", "signal", "rollback"]
 
 # Long enough for a publisher who touches two namespaces, and for an editor that saves many files.
 SETTLE: dict[str, float] = {"config": 0.1, "code": 0.3}

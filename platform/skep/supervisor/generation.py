@@ -8,6 +8,7 @@ from skep.supervisor.crew import Crew
 from skep.supervisor.gate import Request
 from skep.supervisor.slots import Limits
 from skep.supervisor.zygote import Zygote
+from skep.wire.messages import Boot
 from skep.wire.plan import Plan
 
 
@@ -16,6 +17,7 @@ class Generation:
     """A generation and what it is made of; `plan` is None until the zygote has answered."""
 
     number: int
+    run_id: str
     request: Request
     configuration: Configuration
     zygote: Zygote
@@ -26,6 +28,11 @@ class Generation:
     def plan(self) -> Plan | None:
         """What its plugins declare."""
         return self.zygote.plan
+
+    def boot(self, slot: str) -> Boot:
+        """Return what a child of this generation is told first."""
+        kind = slot.partition(".")[0]
+        return Boot(slot, kind, self.number, self.run_id, self.configuration.options.to_json())
 
     @property
     def limits(self) -> Limits:

@@ -10,6 +10,8 @@ The points, and their fields:
     generation.planned generation, plan
     generation.bereft  generation          both zygotes are gone and the code is another
     rollout.reported   report
+    live.objected      objection           a change has to be a rollout after all
+    probation.failed   generation, reason  the one before is put back
     config.absent      reason              nothing to start from
     platform.serving   urls                the first generation is in service
 """
@@ -31,8 +33,16 @@ log = logging.getLogger("skep")
 
 _OUTCOMES = {
     "committed": "success",
+    "rolled back": "rolled_back",
     "refused": "failed",
     "superseded": "superseded",
+    "unchanged": "noop",
+}
+_APPLIED = {
+    "committed": "applied",
+    "live": "live",
+    "refused": "rejected",
+    "rolled back": "rolled_back",
     "unchanged": "noop",
 }
 
@@ -55,6 +65,8 @@ class Journal:
             ("generation.planned", self._planned),
             ("generation.bereft", self._bereft),
             ("rollout.reported", self._reported),
+            ("live.objected", self._objected),
+            ("probation.failed", self._failed_probation),
             ("config.absent", self._absent),
             ("platform.serving", self._serving),
         ):
@@ -139,15 +151,19 @@ class Journal:
                 log.error("refused: %s%s", problem, f"\n{problem.trace}" if problem.trace else "")
             if report.generation:
                 log.warning("generation %d goes on serving", report.generation)
-        elif report.outcome == "committed":
+        elif report.outcome in ("committed", "live", "rolled back"):
             log.info("%s", report.sentence)
 
     def _count(self, report: Report) -> None:
-        cause = {"start": "config"}.get(report.cause, report.cause)
+        cause = {"start": "config", "rollback": "config"}.get(report.cause, report.cause)
+        if cause == "config" and (applied := _APPLIED.get(report.outcome)):
+            self._ledger.add("config_applies_total", outcome=applied)
+        if report.outcome in ("committed", "live", "rolled back"):
+            self._ledger.set("config_last_applied_timestamp_seconds", report.at)
+        if report.outcome not in _OUTCOMES:
+            return
         self._ledger.add("reloads_total", reason=cause, outcome=_OUTCOMES[report.outcome])
-        if report.outcome == "unchanged" and cause == "config":
-            self._ledger.add("config_applies_total", outcome="noop")
-        if report.outcome not in ("committed", "refused"):
+        if report.outcome in ("unchanged", "superseded"):
             return
         committed = report.outcome == "committed"
         self._ledger.set("reload_in_progress", 0)
@@ -155,17 +171,18 @@ class Journal:
         self._ledger.set("last_reload_success", float(committed))
         self._ledger.set("generation", report.generation)
         self._ledger.observe("reload_duration_seconds", report.seconds, reason=cause)
-        if cause == "config":
-            outcome = "applied" if committed else "rejected"
-            self._ledger.add("config_applies_total", outcome=outcome)
-        if committed:
-            self._ledger.set("config_last_applied_timestamp_seconds", report.at)
-        elif report.problems and report.problems[0].stage == "settings":
+        if report.problems and report.problems[0].stage == "settings":
             self._ledger.add("config_validation_failures_total", kind="schema")
 
     def _serving(self, fields: dict[str, Any]) -> None:
         urls = fields["urls"]
         log.info("serving on %s, admin port on %s", urls["http"], urls["admin"])
+
+    def _objected(self, fields: dict[str, Any]) -> None:
+        log.info("not without new workers: %s", fields["objection"])
+
+    def _failed_probation(self, fields: dict[str, Any]) -> None:
+        log.error("generation %d is rolled back: %s", fields["generation"], fields["reason"])
 
     def _absent(self, fields: dict[str, Any]) -> None:
         log.error("%s", fields["reason"])

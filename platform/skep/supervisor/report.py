@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from skep.wire.plan import Problem
 
-Outcome = Literal["committed", "refused", "unchanged", "superseded"]
+Outcome = Literal["committed", "live", "refused", "rolled back", "unchanged", "superseded"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,10 @@ class Report:
         match self.outcome:
             case "committed":
                 return f"Generation {self.generation} is in service after {self.seconds:.2f} s."
+            case "live":
+                return f"The workers have taken the change after {self.seconds:.3f} s."
+            case "rolled back":
+                return f"{self.reason}; generation {self.generation} is what was before it."
             case "refused":
                 why = self.problems[0] if self.problems else "no reason was given"
                 more = f" (and {len(self.problems) - 1} more)" if len(self.problems) > 1 else ""

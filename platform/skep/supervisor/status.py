@@ -6,7 +6,6 @@ from typing import Any
 
 from skep.supervisor.crew import Crew
 from skep.supervisor.report import Report
-from skep.supervisor.slots import State
 from skep.supervisor.succession import Succession
 
 
@@ -49,8 +48,6 @@ def _slots(crew: Crew) -> list[dict[str, Any]]:
     rows = []
     for name, slot in crew.slots.items():
         child = crew.children.get(name)
-        if slot.state is State.GONE and child is None:
-            continue
         rows.append(
             {
                 "slot": name,

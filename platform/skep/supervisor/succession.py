@@ -1,8 +1,13 @@
-"""The generations: the current one, at most one that is coming, and those that are retiring."""
+"""The generations: the current one, at most one that is coming, and those that are retiring.
 
+A request is answered in one of three ways: nothing has changed; the workers can take the change as
+they are (`live.py`); or there has to be a new generation (`coming.py`), over which a watch is kept
+for a while (`watch.py`).
+"""
+
+import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from skep.base.errors import PlatformError
 from skep.base.telemetry import Telemetry
@@ -11,34 +16,26 @@ from skep.supervisor.child import Child
 from skep.supervisor.coming import Coming, Means
 from skep.supervisor.configuration import Configuration, Configurations
 from skep.supervisor.crew import Crew
+from skep.supervisor.effects import Effect
 from skep.supervisor.ending import describe
 from skep.supervisor.gate import Request, merge
 from skep.supervisor.generation import Generation
+from skep.supervisor.live import LiveChange, can_be_live, effects_on
 from skep.supervisor.report import Outcome, Report
 from skep.supervisor.slots import Fact, State
+from skep.supervisor.surroundings import Surroundings
+from skep.supervisor.watch import Watch
 from skep.supervisor.zygote import Zygote
-from skep.wire.messages import Accepting, Beat, Boot, Failed, HandedOver, Message, Prepared
+from skep.wire.messages import (
+    Accepting,
+    Beat,
+    Changed,
+    Failed,
+    HandedOver,
+    Message,
+    Prepared,
+)
 from skep.wire.plan import Plan, Problem
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What the succession needs of the supervisor.
-
-    `born` is called for a child whose process id is known, `reaped` when a zygote has waited for a
-    process; `told` and `ended` for every child of a generation, before the succession looks at it.
-    `bind` makes sure that the listeners of a configuration are bound. `go` tells a prepared child
-    to listen. `reported` takes the outcome of each request.
-    """
-
-    run_id: str
-    born: Callable[[Child], None]
-    reaped: Callable[[int, int], None]
-    told: Callable[[Child, Message, list[int]], None]
-    ended: Callable[[Child], None]
-    bind: Callable[[Configuration], Awaitable[None]]
-    go: Callable[[Crew, Child], None]
-    reported: Callable[[Request, Report], None]
 
 
 class Succession:
@@ -49,18 +46,26 @@ class Succession:
     ) -> None:
         self.current: Generation | None = None
         self.coming: Coming | None = None
+        self.live: LiveChange | None = None
         self.retiring: list[Generation] = []
         self._number = 0
+        self._changes = 0
         self._refusals: set[tuple[str, str]] = set()
         self._configurations = configurations
         self._around = around
         self._telemetry = telemetry
         self._means = Means(around.bind, configurations.commit, self._finished, self._refused)
+        self._watch = Watch(self._failed_probation)
 
     @property
     def busy(self) -> bool:
-        """Whether a rollout is past the point where a newer request could take its place."""
-        return self.coming is not None and not self.coming.replaceable
+        """Whether something goes on whose place a newer request could not take."""
+        return self.live is not None or (self.coming is not None and not self.coming.replaceable)
+
+    @property
+    def on_probation(self) -> bool:
+        """Whether the current generation is still being watched."""
+        return self._watch.on
 
     @property
     def all(self) -> list[Generation]:
@@ -73,7 +78,7 @@ class Succession:
     def deadline(self) -> float | None:
         """When `expire` has to be called next."""
         times = [generation.crew.deadline for generation in self.all]
-        times.append(self.coming.rollout.deadline if self.coming else None)
+        times += [self.coming.rollout.deadline if self.coming else None, self._watch.deadline]
         return min((t for t in times if t is not None), default=None)
 
     def expire(self, now: float) -> None:
@@ -82,6 +87,7 @@ class Succession:
             self.coming.expire(now)
         for generation in self.all:
             generation.crew.expire(now)
+        self._watch.look()
 
     def begin(self, request: Request) -> None:
         """Carry out a request; a rollout that is not committed yet gives way to it."""
@@ -100,11 +106,19 @@ class Succession:
         elif request.problems:
             self._refusals.add(fingerprint)
             self._report(request, "refused", problems=request.problems)
+        elif self.current is not None and can_be_live(self.current, configuration, request):
+            self._begin_live(request, configuration)
         elif request.forced or fingerprint not in self._refusals:
             self._start(request, configuration)
 
+    def plan(self, snapshot: str) -> list[Effect]:
+        """Return what a staged snapshot would change, and how. Raises PlatformError."""
+        configuration = self._configurations.load(snapshot)
+        return effects_on(self.current, configuration) if self.current else []
+
     def stop(self) -> None:
         """Let every worker drain and end for good; a generation that is coming is given up."""
+        self._watch.end()
         if self.coming is not None and self.coming.replaceable:
             self._abandon(self.coming)
         for generation in self.all:
@@ -132,7 +146,7 @@ class Succession:
             return self.coming.handovers.pop(child.slot, {})
         return {}
 
-    # What the workers say.
+    # What the children say.
 
     def _told(self, child: Child, message: Message, descriptors: list[int]) -> None:
         self._around.told(child, message, descriptors)
@@ -151,15 +165,26 @@ class Succession:
             case HandedOver(state):
                 self._handed_over(generation, child, state)
             case Beat():
+                child.unready = message.unready
                 generation.crew.feed(child.slot, Fact.BEAT)
+        self._watch.look()
+
+    def answered(self, child: Child, answer: Changed) -> None:
+        """A child has answered a change."""
+        if self.live is not None:
+            self.live.answered(child, answer)
 
     def _ended(self, child: Child) -> None:
         self._around.ended(child)
+        if self.live is not None:
+            self.live.gone(child)
         generation = self._of(child)
         if generation is not None and generation.crew.ended(child):
             problem = child.problem or Problem("prepare", f"{child.name} {describe(child.status)}.")
             self._tell(generation, pure.Lost(child.slot, _named(child, problem)))
             self._handed_over(generation, child, {})
+            self._watch.ended(generation, child)
+            self._watch.look()
             self._sweep()
 
     def _handed_over(self, generation: Generation, child: Child, state: dict[str, object]) -> None:
@@ -176,6 +201,48 @@ class Succession:
             if generation.crew.children.get(child.slot) is child:
                 return generation
         return None
+
+    # A change that needs no new worker.
+
+    def _begin_live(self, request: Request, configuration: Configuration) -> None:
+        assert self.current is not None
+        self._changes += 1
+        self.live = LiveChange(
+            self._changes,
+            request,
+            self.current,
+            configuration,
+            self._around.others,
+            self._configurations.commit,
+        )
+        self._carrying = asyncio.ensure_future(self._carry_out(self.live))
+
+    async def _carry_out(self, live: LiveChange) -> None:
+        try:
+            objection = await live.carry_out()
+        except PlatformError as error:
+            self.live = None
+            problem = Problem("commit", str(error))
+            self._report(live.request, "refused", live, problems=(problem,))
+            return
+        self.live = None
+        if objection:
+            self._telemetry.point("live.objected", objection=objection)
+            self._start(live.request, live.configuration)
+            return
+        self._take_over(live.configuration)
+        self._report(live.request, "live", live)
+
+    def _take_over(self, configuration: Configuration) -> None:
+        """The current generation has another configuration from now on."""
+        assert self.current is not None
+        generation = self.current
+        generation.configuration = configuration
+        generation.zygote.environment = configuration.environment
+        if generation.plan is not None:
+            wanted = generation.wanted(generation.plan)
+            generation.crew.fill(wanted, generation.limits, released=True)
+            generation.crew.retire([s for s in generation.crew.slots if s not in wanted])
 
     # The beginning of a rollout.
 
@@ -200,15 +267,8 @@ class Succession:
 
     def _start(self, request: Request, configuration: Configuration) -> None:
         self._number += 1
-        number, options = self._number, configuration.options.to_json()
-
-        def boot(slot: str) -> Boot:
-            kind = slot.partition(".")[0]
-            return Boot(slot, kind, number, self._around.run_id, options)
-
         zygote = Zygote(
-            number,
-            boot,
+            self._number,
             configuration.environment,
             on_plan=lambda plan: self._planned(generation, plan),
             on_refused=lambda problems: self._denied(generation, problems),
@@ -216,17 +276,25 @@ class Succession:
             on_lost=lambda: self._bereft(generation),
             on_born=self._around.born,
             on_end=self._around.ended,
+            on_changed=self.answered,
         )
-        crew = Crew(number, self._launch, self._around.go, self._changed, self._telemetry)
-        generation = Generation(number, request, configuration, zygote, crew)
+        generation = self._bear(request, configuration, zygote)
+        zygote.start(generation.boot)
+
+    def _bear(self, request: Request, configuration: Configuration, zygote: Zygote) -> Generation:
+        """Make the generation that is coming, from this zygote."""
+        crew = Crew(self._number, self._launch, self._around.go, self._changed, self._telemetry)
+        generation = Generation(
+            self._number, self._around.run_id, request, configuration, zygote, crew
+        )
         self.coming = Coming(generation, self.current, self._means)
-        self._telemetry.point("rollout.began", generation=number, request=request)
-        zygote.start()
+        self._telemetry.point("rollout.began", generation=self._number, request=request)
+        return generation
 
     def _launch(self, crew: Crew, slot: str) -> Child | None:
         for generation in self.all:
             if generation.crew is crew:
-                return generation.zygote.fork(slot, self._told, self._ended)
+                return generation.zygote.fork(generation.boot(slot), self._told, self._ended)
         return None
 
     def _changed(self, crew: Crew, slot: str, state: State) -> None:
@@ -250,13 +318,33 @@ class Succession:
     # The end of a rollout.
 
     def _finished(self, coming: Coming) -> None:
-        if self.current is not None:
-            self.current.crew.retire()
-            self.retiring.append(self.current)
+        former = self.current
+        if former is not None:
+            former.crew.retire()
+            self.retiring.append(former)
         self.current, self.coming = coming.generation, None
         self._refusals.clear()
-        self._report(coming.generation.request, "committed", coming)
+        back = coming.generation.request.cause == "rollback"
+        if not back:
+            self._watch.begin(coming.generation, former)
+        self._report(coming.generation.request, "rolled back" if back else "committed", coming)
         self._sweep()
+
+    def _failed_probation(self, reason: str) -> None:
+        """The new generation does not hold: put the one before back. That one is not watched, so
+        this happens once."""
+        assert self.current is not None
+        bad, former = self.current, self._watch.release()
+        if former is None or former.plan is None:
+            return
+        self._telemetry.point("probation.failed", generation=bad.number, reason=reason)
+        self._refusals.add((bad.configuration.digest, bad.request.code))
+        if self.coming is not None:
+            self._abandon(self.coming)
+        self._number += 1
+        request = Request("rollback", f"generation {bad.number}: {reason}", forced=True)
+        generation = self._bear(request, former.configuration, former.zygote)
+        self._tell(generation, pure.Planned(generation.wanted(former.plan)))
 
     def _refused(self, coming: Coming) -> None:
         configuration, request = coming.generation.configuration, coming.generation.request
@@ -264,28 +352,29 @@ class Succession:
         self._abandon(coming)
         if coming.committed and self.current is not None:
             self._configurations.commit(self.current.configuration)
-        self._report(request, "refused", coming, coming.rollout.problems)
+        self._report(request, "refused", coming, problems=coming.rollout.problems)
 
     def _abandon(self, coming: Coming) -> None:
         """Do away with the generation that is coming."""
         self.coming = None
         self.retiring.append(coming.generation)
         coming.generation.crew.kill()
-        coming.generation.zygote.stop()
         self._sweep()
 
     def _sweep(self) -> None:
-        """Forget the generations of which nothing lives."""
+        """Forget the generations of which nothing lives. The zygote of the former one is kept as
+        long as the watch may put it back."""
         for generation in list(self.retiring):
-            if generation.crew.gone and not generation.crew.children:
-                generation.zygote.stop()
+            if generation.crew.gone:
                 self.retiring.remove(generation)
+                if generation is not self._watch.former:
+                    generation.zygote.stop()
 
     def _report(
         self,
         request: Request,
         outcome: Outcome,
-        coming: Coming | None = None,
+        took: Coming | LiveChange | None = None,
         problems: tuple[Problem, ...] = (),
     ) -> None:
         serving = self.current
@@ -295,7 +384,7 @@ class Succession:
             cause=request.cause,
             reason=request.reason,
             at=time.time(),
-            seconds=coming.seconds if coming else 0.0,
+            seconds=took.seconds if took else 0.0,
             problems=problems,
             release_keys=tuple(serving.configuration.release_keys.items()) if serving else (),
         )

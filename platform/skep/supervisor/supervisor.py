@@ -34,12 +34,13 @@ from skep.supervisor.listeners import Listeners
 from skep.supervisor.platform_slots import PlatformSlots
 from skep.supervisor.report import Report
 from skep.supervisor.scrape import Scrape
-from skep.supervisor.slots import State
 from skep.supervisor.stop import Stop
-from skep.supervisor.succession import Succession, Surroundings
+from skep.supervisor.succession import Succession
+from skep.supervisor.surroundings import Surroundings
 from skep.wire.messages import (
     Asked,
     Beat,
+    Changed,
     Flushed,
     Frame,
     Go,
@@ -147,10 +148,7 @@ class Supervisor:
         current = self._succession.current
         if current is None:
             return ["no generation is in service yet"]
-        crews = (self._platform.crew, current.crew)
-        return [
-            name for crew in crews for name, s in crew.slots.items() if s.state is not State.READY
-        ]
+        return [*self._platform.crew.not_ready(), *current.crew.not_ready()]
 
     async def scrape(self) -> Any:
         """Ask every child for its latest metrics and return the families of the ledger."""
@@ -186,6 +184,7 @@ class Supervisor:
             bind=self._bind,
             go=self._go,
             reported=self._reported,
+            others=lambda: list(self._platform.crew.children.values()),
         )
         self._succession = Succession(configurations, around, self._telemetry)
         self._platform = PlatformSlots(
@@ -271,7 +270,9 @@ class Supervisor:
     def _born(self, child: Child) -> None:
         self._children[child.pid] = child
 
-    def _told(self, child: Child, message: Message, descriptors: list[int]) -> None:
+    def _told(  # noqa: C901 - a line for each message
+        self, child: Child, message: Message, descriptors: list[int]
+    ) -> None:
         match message:
             case Hello():
                 self._born(child)
@@ -282,6 +283,8 @@ class Supervisor:
                 self._scrape.heard(child)
             case Flushed(number):
                 self._scrape.flushed(child, number)
+            case Changed():
+                self._succession.answered(child, message)
             case Reported(state):
                 self._config = state
             case Unconfigured(reason):
@@ -335,7 +338,8 @@ class Supervisor:
             if self._first_options is None:
                 self._first_options = options
                 self._telemetry.point("platform.serving", urls=self._listeners.urls())
-            _, self._restart_required = changed(self._first_options, options)
+            taken = changed(self._first_options, options)
+            self._restart_required = [key for key, takes in taken.items() if takes == "restart"]
         elif report.outcome == "refused":
             stage = report.problems[0].stage if report.problems else "load"
             self.stop(_EXIT_CODES.get(stage, EXIT_NOT_BOOTED))

@@ -14,7 +14,7 @@ from skep.supervisor.child import Child
 from skep.supervisor.ending import describe
 from skep.supervisor.spawn import spawn
 from skep.wire.channel import pair
-from skep.wire.messages import Boot, Exited, Fork, Hello, Message, Planned, Refused
+from skep.wire.messages import Boot, Changed, Exited, Fork, Hello, Message, Planned, Refused
 from skep.wire.plan import Plan, Problem
 
 _PAUSE = 0.1
@@ -27,13 +27,13 @@ class Zygote:
 
     `on_plan(plan)` and `on_refused(problems)` answer `start`. `on_exited(pid, status)` passes on
     what a zygote says of the workers it has waited for. `on_lost()` is called when none is left and
-    none can be had. `on_born` and `on_end` are told of every zygote's process.
+    none can be had. `on_born` and `on_end` are told of every zygote's process, `on_changed` gets
+    its answers to changes. `environment` is what a fresh one starts with.
     """
 
     def __init__(
         self,
         number: int,
-        boot: Callable[[str], Boot],
         environment: Mapping[str, str],
         on_plan: Callable[[Plan], None],
         on_refused: Callable[[tuple[Problem, ...]], None],
@@ -41,31 +41,40 @@ class Zygote:
         on_lost: Callable[[], None],
         on_born: Callable[[Child], None],
         on_end: Callable[[Child], None],
+        on_changed: Callable[[Child, Changed], None],
     ) -> None:
         self.number = number
         self.current: Child | None = None
         self.understudy: Child | None = None
         self.plan: Plan | None = None
-        self._boot = boot
-        self._environment = environment
+        self.environment = environment
+        self._boot: Callable[[str], Boot]
         self._on_plan = on_plan
         self._on_refused = on_refused
         self._on_exited = on_exited
         self._on_lost = on_lost
         self._on_born = on_born
         self._on_end = on_end
+        self._on_changed = on_changed
         self._stopped = False
         self._failures = 0
         self._loop = asyncio.get_running_loop()
 
-    def start(self) -> None:
-        """Start a fresh interpreter that loads the plugins in the generation's environment."""
+    @property
+    def children(self) -> list[Child]:
+        """The zygotes that live."""
+        return [child for child in (self.current, self.understudy) if child is not None]
+
+    def start(self, boot: Callable[[str], Boot]) -> None:
+        """Start a fresh interpreter that loads the plugins in `environment`; `boot` makes what it
+        and its understudies are told first."""
+        self._boot = boot
         if self._stopped:
             return
         ours, theirs = pair()
         try:
             with theirs:
-                pid = spawn("skep.worker", f"zygote@{self.number}", theirs, self._environment)
+                pid = spawn("skep.worker", f"zygote@{self.number}", theirs, self.environment)
         except OSError as error:
             ours.close()
             text = f"The zygote cannot be started: {error.strerror} (errno {error.errno})."
@@ -75,27 +84,26 @@ class Zygote:
 
     def fork(
         self,
-        slot: str,
+        boot: Boot,
         on_message: Callable[[Child, Message, list[int]], None],
         on_end: Callable[[Child], None],
     ) -> Child | None:
-        """Order a worker for the slot; None while there is no zygote."""
+        """Order the worker that `boot` describes; None while there is no zygote."""
         if self.current is None or self.plan is None:
             return None
         ours, theirs = pair()
         with theirs:
-            self.current.send(Fork(slot), [theirs.fileno()])
-        child = Child(slot, self.number, ours, on_message, on_end)
-        child.send(self._boot(slot))
+            self.current.send(Fork(boot.slot), [theirs.fileno()])
+        child = Child(boot.slot, boot.generation, ours, on_message, on_end)
+        child.send(boot)
         return child
 
     def stop(self) -> None:
         """End both; the workers they have forked live on."""
         self._stopped = True
-        for child in (self.current, self.understudy):
-            if child is not None:
-                child.dismissed = True
-                child.kill()
+        for child in self.children:
+            child.dismissed = True
+            child.kill()
 
     def _adopt(self, child: Child) -> Child:
         self._on_born(child)
@@ -110,6 +118,8 @@ class Zygote:
         elif isinstance(message, Refused):
             self._stopped = child.dismissed = True
             self._on_refused(tuple(message.problems))
+        elif isinstance(message, Changed):
+            self._on_changed(child, message)
         elif isinstance(message, Exited):
             self._on_exited(message.pid, message.status)
 
@@ -127,7 +137,7 @@ class Zygote:
     def _stand_by(self) -> None:
         missing = self.understudy is None and not self._stopped
         if missing and self.plan is not None and not self.plan.unforkable:
-            self.understudy = self.fork("zygote", self._told, self._ended)
+            self.understudy = self.fork(self._boot("zygote"), self._told, self._ended)
 
     def _ended(self, child: Child) -> None:
         self._on_end(child)
@@ -151,7 +161,7 @@ class Zygote:
             self._on_refused((Problem("load", f"The zygote ended while it loaded{_how(late)}."),))
         else:
             self._failures += 1
-            self._loop.call_later(_AGAIN.delay(self._failures), self.start)
+            self._loop.call_later(_AGAIN.delay(self._failures), self.start, self._boot)
 
 
 def _how(child: Child) -> str:

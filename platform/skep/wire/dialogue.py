@@ -16,7 +16,7 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Protocol, TypeVar
 
 from skep.wire.channel import Channel
@@ -24,6 +24,8 @@ from skep.wire.framing import Framing
 from skep.wire.messages import (
     Accepting,
     Beat,
+    Change,
+    Changed,
     Drain,
     Failed,
     Flush,
@@ -74,27 +76,35 @@ class Life(Protocol):
         """Let go of everything; what is not finished is cut off."""
 
 
+async def _agree(change: Change) -> str:
+    return ""
+
+
 class Dialogue:
     """Leads one child through its life.
 
-    `frame` returns the metric deltas since it was called last, or None. `on_message` gets the
-    messages that only this kind of child knows, `on_beat` how late the loop was, each second.
+    `frame` returns the metric deltas since it was called last, or None. `change` does what a Change
+    asks and returns an objection or nothing. `on_beat` is told each second how late the loop was;
+    `unready` says why the plugins do not want to be asked just now, or nothing.
     """
 
     def __init__(
         self,
         life: Life,
         frame: Callable[[], dict[str, Any] | None] | None = None,
-        on_message: Callable[[Message], None] | None = None,
+        change: Callable[[Change], Awaitable[str]] = _agree,
         on_beat: Callable[[float], None] = lambda lag: None,
+        unready: Callable[[], str] = str,
     ) -> None:
+        self._unready = unready
+        self._change = change
         self._on_beat = on_beat
         self._life = life
         self._frame = frame
-        self._on_message = on_message
         self._channel: Channel | None = None
         self._go: asyncio.Future[tuple[Go, list[int]]]
         self._drain: asyncio.Future[float]
+        self._changing: set[asyncio.Future[None]] = set()
         self.orphaned = False
 
     def send(self, message: Message) -> None:
@@ -182,8 +192,16 @@ class Dialogue:
             case Flush(number):
                 self._send_frame()
                 self.send(Flushed(number))
-            case _ if self._on_message is not None:
-                self._on_message(message)
+            case Change():
+                task = asyncio.ensure_future(self._take(message))
+                self._changing.add(task)
+                task.add_done_callback(self._changing.discard)
+
+    async def _take(self, change: Change) -> None:
+        objection = await self._change(change)
+        if change.apply and change.log_level:
+            logging.getLogger().setLevel(change.log_level.upper())
+        self.send(Changed(change.number, change.apply, objection))
 
     def _begin_drain(self, seconds: float) -> None:
         if not self._drain.done():
@@ -208,7 +226,7 @@ class Dialogue:
             lag = max(0.0, loop.time() - due)
             self._on_beat(lag)
             self._send_frame()
-            self.send(Beat(round(lag, 4)))
+            self.send(Beat(round(lag, 4), self._unready()))
 
 
 async def _contained(step: Coroutine[Any, Any, T]) -> T:

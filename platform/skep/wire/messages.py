@@ -1,8 +1,9 @@
 """The messages between the supervisor and its children, one JSON object a line.
 
-    supervisor ─► any child     Boot Go Drain Flush
+    supervisor ─► any child     Boot Go Drain Flush Change
     supervisor ─► zygote        Fork
-    any child  ─► supervisor    Hello Prepared Accepting Failed HandedOver Beat Frame Flushed
+    any child  ─► supervisor    Hello Prepared Accepting Failed HandedOver
+                                Beat Frame Flushed Changed
     zygote     ─► supervisor    Planned Refused Exited
     agent      ─► supervisor    Asked Reported Unconfigured
 
@@ -54,6 +55,29 @@ class Flush:
 
 
 @dataclass(frozen=True)
+class Change:
+    """These keys of the environment have other values; None is gone.
+
+    First it is asked whether that can be done without a new process (`apply` is False), then it is
+    done. `log_level` is the platform's own, empty when it does not change.
+    """
+
+    number: int
+    values: dict[str, str | None]
+    apply: bool
+    log_level: str = ""
+
+
+@dataclass(frozen=True)
+class Changed:
+    """The answer to a Change: it can be done, or has been; or why not."""
+
+    number: int
+    apply: bool
+    objection: str = ""
+
+
+@dataclass(frozen=True)
 class Fork:
     """Zygote: fork a worker, and give it the one descriptor that comes with this as its channel."""
 
@@ -94,9 +118,11 @@ class HandedOver:
 
 @dataclass(frozen=True)
 class Beat:
-    """The child's event loop turns; `lag` is how late it came, in seconds."""
+    """The child's event loop turns; `lag` is how late it came, in seconds. `unready` is why a
+    plugin does not want to be asked just now, empty if it does."""
 
     lag: float
+    unready: str = ""
 
 
 @dataclass(frozen=True)
@@ -170,6 +196,8 @@ Message = (
     | Go
     | Drain
     | Flush
+    | Change
+    | Changed
     | Fork
     | Hello
     | Prepared

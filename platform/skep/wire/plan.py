@@ -29,8 +29,10 @@ class Plan:
     """What the plugins of one state of the code declare.
 
     `kinds` says which kinds of workers are needed at all; how many of each is the platform's own
-    setting. `code` is the digest of the code that was loaded. `unforkable` is empty, or the reason
-    why workers of this generation have to load for themselves.
+    setting. `live` and `fixed` are the keys of the environment that Settings classes read, those
+    that may change without a rollout and the others. `code` is the digest of the code that was
+    loaded. `unforkable` is empty, or the reason why workers of this generation have to load for
+    themselves.
     """
 
     kinds: tuple[str, ...] = ("web",)
@@ -39,6 +41,8 @@ class Plan:
     tasks: tuple[str, ...] = ()
     listeners: tuple[str, ...] = ()
     crons: tuple[str, ...] = ()
+    live: tuple[str, ...] = ()
+    fixed: tuple[str, ...] = ()
     code: str = ""
     unforkable: str = ""
     seconds: float = 0.0

@@ -28,11 +28,13 @@ from skep.wire.channel import BlockingChannel
 from skep.wire.dialogue import EXIT_NOT_PREPARED, Dialogue
 from skep.wire.framing import Framing
 from skep.wire.messages import Boot, Failed, Hello
-from skep.worker.catalog import Catalog
+from skep.worker.changes import Changing
+from skep.worker.environ import install
 from skep.worker.kind import Kind, Workplace
 from skep.worker.kinds.cron import CronKind
 from skep.worker.kinds.tasks import TaskKind
 from skep.worker.kinds.web import WebKind
+from skep.worker.readiness import Readiness
 from skep.worker.zygote import Generation, Zygote, load, name_zygote
 
 KINDS: Mapping[str, type[Kind]] = {"web": WebKind, "task": TaskKind, "cron": CronKind}
@@ -48,15 +50,15 @@ def begin(channel: BlockingChannel) -> int:
     assert isinstance(found, Generation)
     name_zygote(boot.generation, understudy=False)
     while boot.kind == "zygote":
-        channel = BlockingChannel(Zygote(channel, found.plan).run().channel)
+        channel = BlockingChannel(Zygote(channel, found).run().channel)
         boot = _introduction(channel)
         if boot.kind == "zygote":
             channel.send(Hello(os.getpid()))
             name_zygote(boot.generation, understudy=True)
-    return live(boot, found.catalog, *channel.detach())
+    return live(boot, found, *channel.detach())
 
 
-def live(boot: Boot, catalog: Catalog, sock: socket.socket, framing: Framing) -> int:
+def live(boot: Boot, found: Generation, sock: socket.socket, framing: Framing) -> int:
     """Be the worker that `boot` says; return its exit code."""
     with contextlib.suppress(PermissionError):  # a spawned one leads its session already
         os.setsid()
@@ -64,7 +66,7 @@ def live(boot: Boot, catalog: Catalog, sock: socket.socket, framing: Framing) ->
     set_title(f"{boot.slot}@{boot.generation}")
     Worker.become(boot.slot, boot.generation)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_live(boot, catalog, sock, framing))
+        return runner.run(_live(boot, found, sock, framing))
 
 
 def _introduction(channel: BlockingChannel) -> Boot:
@@ -79,7 +81,7 @@ def _introduction(channel: BlockingChannel) -> Boot:
         boot.generation,
         level=boot.options["log_level"],
         style=boot.options["log_format"],
-        masker=Masker.of_environment(os.environ),
+        masker=Masker.of_environment(install().snapshot()),
     )
     return boot
 
@@ -87,12 +89,12 @@ def _introduction(channel: BlockingChannel) -> Boot:
 def _live_alone(boot: Boot, found: Any, channel: BlockingChannel) -> int:
     """Be a worker that has loaded for itself."""
     if isinstance(found, Generation):
-        return live(boot, found.catalog, *channel.detach())
+        return live(boot, found, *channel.detach())
     channel.send(Failed(found[0]))
     return EXIT_NOT_PREPARED
 
 
-async def _live(boot: Boot, catalog: Catalog, sock: socket.socket, framing: Framing) -> int:
+async def _live(boot: Boot, found: Generation, sock: socket.socket, framing: Framing) -> int:
     options = Options.from_json(boot.options)
     adopt_process()
     registry = CollectorRegistry()
@@ -102,18 +104,23 @@ async def _live(boot: Boot, catalog: Catalog, sock: socket.socket, framing: Fram
     workplace = Workplace(
         slot=boot.slot,
         generation=boot.generation,
-        catalog=catalog,
+        catalog=found.catalog,
         engine=Embedded(RunDir(options.data_dir).store_socket, owner),
         telemetry=telemetry,
         instruments=instruments,
         options=options,
     )
-    life = _WithPlugins(KINDS[boot.kind](workplace), workplace)
+    readiness = Readiness(found.catalog.plugins if boot.kind == "web" else {})
+    life = _WithPlugins(KINDS[boot.kind](workplace), workplace, readiness)
     framer = Framer(
         registry, REGISTRY, on_error=instruments.child("metrics_collect_errors_total").inc
     )
     dialogue = Dialogue(
-        life, framer.next, on_beat=lambda lag: telemetry.point("worker.loop_lag", seconds=lag)
+        life,
+        framer.next,
+        change=Changing(found.changes),
+        on_beat=lambda lag: telemetry.point("worker.loop_lag", seconds=lag),
+        unready=lambda: readiness.unready,
     )
     return await dialogue.run(sock, framing, options.drain_timeout)
 
@@ -121,8 +128,9 @@ async def _live(boot: Boot, catalog: Catalog, sock: socket.socket, framing: Fram
 class _WithPlugins:
     """A kind of worker with its engine open and the plugins' lifespans entered around it."""
 
-    def __init__(self, kind: Kind, workplace: Workplace) -> None:
+    def __init__(self, kind: Kind, workplace: Workplace, readiness: Readiness) -> None:
         self._kind = kind
+        self._readiness = readiness
         self._workplace = workplace
         self._around = AsyncExitStack()
         self.accept = kind.accept
@@ -139,8 +147,10 @@ class _WithPlugins:
             if plugin.lifespan is not None:
                 await self._around.enter_async_context(plugin.lifespan())
         await self._kind.prepare()
+        self._asking = asyncio.create_task(self._readiness.run())
 
     async def stop(self) -> None:
         """The same backwards."""
+        self._asking.cancel()
         await self._kind.stop()
         await self._around.aclose()

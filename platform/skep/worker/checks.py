@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from skep.api.plugin import Plugin
-from skep.config.settings import Settings
+from skep.config.settings import Settings, keys_of
 from skep.wire.plan import Problem
 
 
@@ -31,10 +31,12 @@ def _faults(settings: type[Settings]) -> list[str]:
             for fault in error.errors(include_input=False, include_url=False, include_context=False)
         ]
     except SettingsError as error:
-        return [f"{settings.__name__} cannot be read from the environment: {error}."]
+        return [f"{error}, which {settings.__name__} needs."]
     return []
 
 
 def _key(settings: type[Settings], location: tuple[int | str, ...]) -> str:
-    prefix = settings.model_config.get("env_prefix", "")
-    return (prefix + "__".join(str(part) for part in location)).upper()
+    """The key that a fault is about; of a field with aliases it is the alias that is told."""
+    name = str(location[0]) if location else ""
+    field = settings.model_fields.get(name)
+    return (keys_of(settings, name, field)[0] if field else name).upper()

@@ -10,6 +10,7 @@ import random
 import time
 from typing import TYPE_CHECKING
 
+from skep.config.settings import pin
 from skep.metrics.web import UNMATCHED
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Edge:
             await send(message)
 
         metrics.begin()
+        pin()
         try:
             await self._app(scope, receive, answer)
         except Exception:

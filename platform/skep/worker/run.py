@@ -14,6 +14,7 @@ from typing import Any
 from skep.api.context import Context
 from skep.api.policy import Discard, Retry
 from skep.base.log import bound
+from skep.config.settings import pin
 from skep.engine.base import Lease, Settlement
 from skep.engine.headers import STEP
 from skep.engine.ids import now_ms
@@ -52,6 +53,7 @@ class Runner:
 
     async def run(self, lease: Lease) -> None:
         """Decode, handle, judge; the settler does the rest."""
+        pin()
         try:
             step = decode(lease, self._workplace.catalog)
         except Unknown as error:

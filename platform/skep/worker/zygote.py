@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,21 +20,25 @@ from skep.base import fingerprint
 from skep.base.errors import PluginError
 from skep.base.title import set_title
 from skep.config.options import Options
+from skep.config.settings import Settings
 from skep.wire.channel import CHANNEL_FD, BlockingChannel
-from skep.wire.messages import Boot, Exited, Fork, Planned, Refused
+from skep.wire.messages import Boot, Change, Changed, Exited, Fork, Planned, Refused
 from skep.wire.plan import Plan, Problem
 from skep.worker.app import clashes, listing
 from skep.worker.catalog import Catalog
+from skep.worker.changes import Changes, begin_epoch
 from skep.worker.checks import check_settings
+from skep.worker.environ import install
 from skep.worker.loader import Loader
 
 
 @dataclass
 class Generation:
-    """What a zygote has loaded."""
+    """What a zygote has loaded; `changes` are its settings and how they change."""
 
     catalog: Catalog
     plan: Plan
+    changes: Changes
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,8 @@ class Birth:
 def load(boot: Boot) -> Generation | list[Problem]:
     """Load the plugins and check all that can be checked without serving."""
     started = time.perf_counter()
+    environ = install()
+    begin_epoch(environ)
     options = Options.from_json(boot.options)
     folders = [Path(folder) for folder in options.plugins]
     code = fingerprint.digest(folders)  # before: a file that changes meanwhile is a newer state
@@ -57,6 +64,8 @@ def load(boot: Boot) -> Generation | list[Problem]:
         catalog = Catalog.collect(loaded.plugins)
     except PluginError as error:
         return [Problem("load", str(error), error.plugin)]
+    classes = [cls for plugin in loaded.plugins.values() for cls in plugin.settings]
+    live, fixed = _keys(classes)
     unforkable = "PLATFORM_START_METHOD is spawn" if options.start_method == "spawn" else ""
     plan = Plan(
         kinds=_kinds(catalog),
@@ -65,19 +74,22 @@ def load(boot: Boot) -> Generation | list[Problem]:
         tasks=tuple(catalog.tasks),
         listeners=tuple(_listeners(catalog)),
         crons=tuple(catalog.crons),
+        live=tuple(sorted(live)),
+        fixed=tuple(sorted(fixed)),
         code=code,
         unforkable=unforkable or loaded.unforkable,
         seconds=round(time.perf_counter() - started, 3),
     )
-    return Generation(catalog, plan)
+    return Generation(catalog, plan, Changes(classes, environ))
 
 
 class Zygote:
     """Takes orders on a channel until it ends; `run` returns in the child of a fork only."""
 
-    def __init__(self, channel: BlockingChannel, plan: Plan) -> None:
+    def __init__(self, channel: BlockingChannel, generation: Generation) -> None:
         self._channel = channel
-        self._plan = plan
+        self._plan = generation.plan
+        self._changes = generation.changes
 
     @classmethod
     def answer(cls, channel: BlockingChannel, found: Generation | list[Problem]) -> None:
@@ -121,21 +133,34 @@ class Zygote:
             orders = self._channel.read()
         except EOFError:
             os._exit(0)  # not sys.exit: no plugin's exit hook may run in a process without a loop
-        channels = [
-            (order.slot, socket.socket(fileno=descriptors[0]))
-            for order, descriptors in orders
-            if isinstance(order, Fork)
-        ]
-        for slot, channel in channels:
+        forks = []
+        for order, descriptors in orders:
+            if isinstance(order, Change):
+                self._change(order)
+            elif isinstance(order, Fork):
+                forks.append((order.slot, socket.socket(fileno=descriptors[0])))
+        return self._fork(forks)
+
+    def _fork(self, forks: list[tuple[str, socket.socket]]) -> Birth | None:
+        """Give birth; in the child, let go of the channels of its siblings."""
+        for slot, channel in forks:
             if self._plan.unforkable:
-                _spawn(slot, channel)
+                _spawn(slot, channel, self._changes.environment())
             elif os.fork() == 0:
-                for _, other in channels:
+                for _, other in forks:
                     if other is not channel:
                         other.close()
                 return Birth(channel)
             channel.close()
         return None
+
+    def _change(self, change: Change) -> None:
+        """Take other values for the workers that are still to be forked. No callback of a plugin is
+        called: nothing runs here."""
+        objection = self._changes.objection(change.values)
+        if change.apply and not objection:
+            self._changes.take(change.values)
+        self._channel.send(Changed(change.number, change.apply, objection))
 
     def _reap(self) -> None:
         while True:
@@ -148,12 +173,12 @@ class Zygote:
             self._channel.send(Exited(pid, status))
 
 
-def _spawn(slot: str, channel: socket.socket) -> None:
+def _spawn(slot: str, channel: socket.socket, environment: Mapping[str, str]) -> None:
     """Start a worker that loads for itself, because a fork of this process would not be safe."""
     os.posix_spawn(
         sys.executable,
         [sys.executable, "-P", "-m", "skep.worker", slot],
-        os.environ,
+        environment,
         file_actions=[(os.POSIX_SPAWN_DUP2, channel.fileno(), CHANNEL_FD)],
         setsid=True,
     )
@@ -166,6 +191,16 @@ def _kinds(catalog: Catalog) -> tuple[str, ...]:
     if catalog.crons:
         kinds.append("cron")
     return tuple(kinds)
+
+
+def _keys(classes: Iterable[type[Settings]]) -> tuple[set[str], set[str]]:
+    """The keys that are live in every class that reads them, and the others."""
+    live: set[str] = set()
+    fixed: set[str] = set()
+    for cls in classes:
+        for key, is_live in cls.environment_keys().items():
+            (live if is_live else fixed).add(key)
+    return live - fixed, fixed
 
 
 def _listeners(catalog: Catalog) -> list[str]:

@@ -22,6 +22,7 @@ from typing import Any
 from skep.api.cron import CronJob, Tick
 from skep.base.log import bound
 from skep.base.telemetry import Telemetry
+from skep.config.settings import pin
 from skep.worker import ticker
 from skep.worker.kind import Workplace
 from skep.worker.ticker import Due, Timing
@@ -254,6 +255,7 @@ class _Runner:
         self._telemetry.point("cron.due", cron=self.name, next=moment)
 
     async def _run(self, tick: Tick, lag: float) -> None:
+        pin()
         self._telemetry.point("cron.started", cron=self.name, lag=lag)
         with (
             bound(cron=self.name, n=tick.n),

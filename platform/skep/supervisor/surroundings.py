@@ -1,0 +1,33 @@
+"""What the succession of generations needs of the supervisor around it."""
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+
+from skep.supervisor.child import Child
+from skep.supervisor.configuration import Configuration
+from skep.supervisor.crew import Crew
+from skep.supervisor.gate import Request
+from skep.supervisor.report import Report
+from skep.wire.messages import Message
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Callbacks into the supervisor.
+
+    `born` is called for a child whose process id is known, `reaped` when a zygote has waited for a
+    process; `told` and `ended` for every child of a generation, before the succession looks at it.
+    `bind` makes sure that the listeners of a configuration are bound. `go` tells a prepared child
+    to listen. `reported` takes the outcome of each request. `others` are the children in platform
+    slots.
+    """
+
+    run_id: str
+    born: Callable[[Child], None]
+    reaped: Callable[[int, int], None]
+    told: Callable[[Child, Message, list[int]], None]
+    ended: Callable[[Child], None]
+    bind: Callable[[Configuration], Awaitable[None]]
+    go: Callable[[Crew, Child], None]
+    reported: Callable[[Request, Report], None]
+    others: Callable[[], Iterable[Child]]

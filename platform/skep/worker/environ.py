@@ -1,0 +1,65 @@
+"""`os.environ` of a worker: it remembers what was read.
+
+A key that no Settings class declares may still be read by a plugin, a library or a client it
+starts. When such a key changes, a worker that has never read it can take the new value as it is;
+one that has may hold the old value anywhere, and has to be replaced.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+
+class Environ(os._Environ[str]):
+    """The environment, over the same storage as the one it replaces."""
+
+    def __init__(self, old: "os._Environ[str]") -> None:
+        super().__init__(
+            old._data,  # type: ignore[attr-defined]
+            old.encodekey,
+            old.decodekey,
+            old.encodevalue,
+            old.decodevalue,
+        )
+        self._read: set[str] = set()
+        self._read_all = False
+
+    def __getitem__(self, key: str) -> str:
+        self._read.add(key.upper())
+        return super().__getitem__(key)
+
+    def __iter__(self) -> Iterator[str]:
+        self._read_all = True
+        return super().__iter__()
+
+    def was_read(self, key: str) -> bool:
+        """Say whether anybody may know the value of this key."""
+        return self._read_all or key.upper() in self._read
+
+    def snapshot(self) -> dict[str, str]:
+        """Return everything, without that counting as having been read."""
+        before = self._read_all, set(self._read)
+        everything = dict(self.items())
+        self._read_all, self._read = before
+        return everything
+
+    def change(self, values: Mapping[str, str | None]) -> None:
+        """Set keys for this process and those it starts; None removes one."""
+        for key, value in values.items():
+            if value is None:
+                self._remove(key)
+            else:
+                self[key] = value
+
+    def _remove(self, key: str) -> None:
+        if key in self.snapshot():
+            del self[key]
+
+
+def install() -> Environ:
+    """Put such an environment in the place of `os.environ`; return it."""
+    if not isinstance(os.environ, Environ):
+        os.environ = Environ(os.environ)  # noqa: B003 - over the same storage
+    environ: Any = os.environ
+    assert isinstance(environ, Environ)
+    return environ
