@@ -122,6 +122,19 @@ class Platform:
             if row["pid"] and row["slot"].startswith(slot)
         }
 
+    def zygotes(self) -> list[int]:
+        """Return the process ids of the zygotes and understudies, the eldest first."""
+        found = []
+        for pid in self.tree():
+            with contextlib.suppress(OSError):
+                if "zygote" in Path(f"/proc/{pid}/cmdline").read_text():
+                    found.append(pid)
+        return sorted(found)
+
+    def kill(self, pid: int) -> None:
+        """kill -9 one of its processes."""
+        os.kill(pid, signal.SIGKILL)
+
     def output(self) -> str:
         """Return all that the platform has printed."""
         return self.log.read_text()

@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     from skep.api.task import Task
     from skep.api.worker import Worker
     from skep.base.backoff import Backoff
-    from skep.config.settings import Settings
+    from skep.config.settings import Live, Settings
 
 _WHERE = {
     # What a plugin declares.
     "Plugin": "skep.api.plugin",
     "Settings": "skep.config.settings",
+    "Live": "skep.config.settings",
     # Work for later.
     "Task": "skep.api.task",
     "Event": "skep.api.event",
@@ -44,6 +45,7 @@ __all__ = [
     "Discard",
     "Event",
     "Listener",
+    "Live",
     "Plugin",
     "Retry",
     "Settings",

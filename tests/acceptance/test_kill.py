@@ -130,18 +130,18 @@ def test_no_request_fails_and_every_delivered_task_ends_when_another_process_is_
 
 def test_a_killed_zygote_is_replaced_and_its_workers_live(chores: Platform) -> None:
     pids = chores.pids()
-    zygotes = _zygotes(chores)
+    zygotes = chores.zygotes()
     with Load(chores.url) as load:
         wait_until(lambda: len(load.answers) > 50)
         # First the one in service: the understudy steps in with the same code
         os.kill(zygotes[0], signal.SIGKILL)
-        wait_until(lambda: len(set(_zygotes(chores)) - set(zygotes)) == 1)
+        wait_until(lambda: len(set(chores.zygotes()) - set(zygotes)) == 1)
         assert chores.pids() == pids
         # Then both at once: a fresh one is started from the disk, which holds the same code
-        for pid in _zygotes(chores):
+        for pid in chores.zygotes():
             os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: len(set(_zygotes(chores)) - set(zygotes)) == 2, deadline=20)
-        fresh = _zygotes(chores)
+        wait_until(lambda: len(set(chores.zygotes()) - set(zygotes)) == 2, deadline=20)
+        fresh = chores.zygotes()
         assert chores.pids() == pids
         assert load.failures == []
     assert not set(fresh) & set(zygotes)
@@ -196,16 +196,3 @@ def _blocked(platform: Platform) -> bool:
         if "nanosleep" in Path(f"/proc/{pid}/wchan").read_text():
             return True
     return False
-
-
-def _zygotes(platform: Platform) -> list[int]:
-    """The process ids of the zygote and its understudy, the elder first."""
-    found = []
-    for pid in platform.tree():
-        try:
-            title = Path(f"/proc/{pid}/cmdline").read_text()
-        except OSError:
-            continue
-        if "zygote" in title:
-            found.append(pid)
-    return sorted(found)

@@ -8,7 +8,7 @@ configuration decides                       which makes it whole
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from skep.supervisor.child import Child
 from skep.supervisor.configuration import Configuration
@@ -38,11 +38,8 @@ def can_be_live(generation: Generation, configuration: Configuration, request: R
 
 
 class LiveChange:
-    """One change of the configuration of a generation.
-
-    `others` are children outside of the generation, who have to know a new log level. `commit`
-    puts the configuration in force on the disk, blocking.
-    """
+    """One change of the configuration of a generation. `commit` puts it in force on the disk,
+    blocking."""
 
     def __init__(
         self,
@@ -50,7 +47,6 @@ class LiveChange:
         request: Request,
         generation: Generation,
         configuration: Configuration,
-        others: Callable[[], Iterable[Child]],
         commit: Callable[[Configuration], None],
     ) -> None:
         self.request = request
@@ -59,7 +55,6 @@ class LiveChange:
         self._generation = generation
         self._values = {e.key: e.new for e in effects_on(generation, configuration)}
         self._log_level = _new_log_level(generation.configuration, configuration)
-        self._others = others
         self._commit = commit
         self._loop = asyncio.get_running_loop()
         self._missing: set[Child] = set()
@@ -94,7 +89,9 @@ class LiveChange:
 
     async def _round(self, *, apply: bool) -> str:
         """Send the change to everybody and wait for all answers; return the first objection."""
-        self._missing, self._objection = set(self._takers()), ""
+        generation = self._generation
+        takers = (*generation.zygote.children, *generation.crew.children.values())
+        self._missing, self._objection = set(takers), ""
         for child in list(self._missing):
             child.send(Change(self._number, self._values, apply, self._log_level))
         try:
@@ -106,11 +103,6 @@ class LiveChange:
             silent = ", ".join(sorted(child.name for child in self._missing))
             self._objection = self._objection or f"{silent} did not answer within {_PATIENCE:g} s."
         return self._objection
-
-    def _takers(self) -> list[Child]:
-        generation = self._generation
-        workers = [*generation.zygote.children, *generation.crew.children.values()]
-        return [*workers, *self._others()] if self._log_level else workers
 
 
 def _new_log_level(old: Configuration, new: Configuration) -> str:

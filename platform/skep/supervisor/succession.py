@@ -212,7 +212,6 @@ class Succession:
             request,
             self.current,
             configuration,
-            self._around.others,
             self._configurations.commit,
         )
         self._carrying = asyncio.ensure_future(self._carry_out(self.live))

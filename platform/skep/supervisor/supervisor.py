@@ -4,6 +4,7 @@ It imports no plugin code, no web server and no HTTP client. What may crash live
 """
 
 import asyncio
+import logging
 import os
 import signal
 import time
@@ -40,6 +41,7 @@ from skep.supervisor.surroundings import Surroundings
 from skep.wire.messages import (
     Asked,
     Beat,
+    Change,
     Changed,
     Flushed,
     Frame,
@@ -184,7 +186,6 @@ class Supervisor:
             bind=self._bind,
             go=self._go,
             reported=self._reported,
-            others=lambda: list(self._platform.crew.children.values()),
         )
         self._succession = Succession(configurations, around, self._telemetry)
         self._platform = PlatformSlots(
@@ -335,6 +336,7 @@ class Supervisor:
         current = self._succession.current
         if current is not None:
             options = current.configuration.options
+            self._set_log_level(options.log_level)
             if self._first_options is None:
                 self._first_options = options
                 self._telemetry.point("platform.serving", urls=self._listeners.urls())
@@ -343,6 +345,13 @@ class Supervisor:
         elif report.outcome == "refused":
             stage = report.problems[0].stage if report.problems else "load"
             self.stop(_EXIT_CODES.get(stage, EXIT_NOT_BOOTED))
+
+    def _set_log_level(self, level: str) -> None:
+        """Log as much as the configuration says, here and in the platform slots."""
+        if logging.getLevelName(logging.getLogger().level) != level.upper():
+            logging.getLogger().setLevel(level.upper())
+            for child in self._platform.crew.children.values():
+                child.send(Change(0, {}, apply=True, log_level=level))
 
     def _state(self) -> str:
         if self._stopping:

@@ -1,6 +1,6 @@
 """What the succession of generations needs of the supervisor around it."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from skep.supervisor.child import Child
@@ -18,8 +18,7 @@ class Surroundings:
     `born` is called for a child whose process id is known, `reaped` when a zygote has waited for a
     process; `told` and `ended` for every child of a generation, before the succession looks at it.
     `bind` makes sure that the listeners of a configuration are bound. `go` tells a prepared child
-    to listen. `reported` takes the outcome of each request. `others` are the children in platform
-    slots.
+    to listen. `reported` takes the outcome of each request.
     """
 
     run_id: str
@@ -30,4 +29,3 @@ class Surroundings:
     bind: Callable[[Configuration], Awaitable[None]]
     go: Callable[[Crew, Child], None]
     reported: Callable[[Request, Report], None]
-    others: Callable[[], Iterable[Child]]

@@ -57,6 +57,7 @@ class Zygote:
         self._on_end = on_end
         self._on_changed = on_changed
         self._stopped = False
+        self._loaded = False
         self._failures = 0
         self._loop = asyncio.get_running_loop()
 
@@ -69,6 +70,7 @@ class Zygote:
         """Start a fresh interpreter that loads the plugins in `environment`; `boot` makes what it
         and its understudies are told first."""
         self._boot = boot
+        self._loaded = False
         if self._stopped:
             return
         ours, theirs = pair()
@@ -88,8 +90,8 @@ class Zygote:
         on_message: Callable[[Child, Message, list[int]], None],
         on_end: Callable[[Child], None],
     ) -> Child | None:
-        """Order the worker that `boot` describes; None while there is no zygote."""
-        if self.current is None or self.plan is None:
+        """Order the worker that `boot` describes; None while no zygote has loaded the code."""
+        if self.current is None or not self._loaded:
             return None
         ours, theirs = pair()
         with theirs:
@@ -130,13 +132,14 @@ class Zygote:
             self._on_lost()
             return
         first, self.plan, self._failures = self.plan is None, plan, 0
+        self._loaded = True
         self._stand_by()
         if first:
             self._on_plan(plan)
 
     def _stand_by(self) -> None:
         missing = self.understudy is None and not self._stopped
-        if missing and self.plan is not None and not self.plan.unforkable:
+        if missing and self._loaded and self.plan is not None and not self.plan.unforkable:
             self.understudy = self.fork(self._boot("zygote"), self._told, self._ended)
 
     def _ended(self, child: Child) -> None:

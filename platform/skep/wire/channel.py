@@ -166,6 +166,11 @@ class BlockingChannel:
     def read(self) -> list[tuple[Message, list[int]]]:
         """Receive once and return the messages that are whole by now."""
         self._pull()
+        return self.received()
+
+    def received(self) -> list[tuple[Message, list[int]]]:
+        """Return the messages that are whole already: more may have come with one that was waited
+        for, and for these the descriptor does not become readable."""
         items = []
         while (item := self._framing.next()) is not None:
             items.append(item)

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Iterable, Mapping
 
 from pydantic import ValidationError
-from pydantic_settings import SettingsError
 
-from skep.config.settings import Epoch, Settings, current_epoch, enter, reread
+from skep.config.epoch import Epoch, current_epoch, enter, reread
+from skep.config.settings import Settings
 from skep.wire.messages import Change
 from skep.worker.environ import Environ
 
@@ -40,8 +40,8 @@ class Changes:
                 return f"{key} has been read by code of a plugin."
         try:
             reread(self._classes, current_epoch().changed(values))
-        except (ValidationError, SettingsError) as error:
-            return f"The new values do not fit: {type(error).__name__}."
+        except ValidationError as error:
+            return f"The new values do not fit {error.title}."
         return ""
 
     def environment(self) -> dict[str, str]:

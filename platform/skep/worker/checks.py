@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 
 from pydantic import ValidationError
-from pydantic_settings import SettingsError
 
 from skep.api.plugin import Plugin
-from skep.config.settings import Settings, keys_of
+from skep.config.settings import Settings
 from skep.wire.plan import Problem
 
 
@@ -30,8 +29,6 @@ def _faults(settings: type[Settings]) -> list[str]:
             f"{_key(settings, fault['loc'])} does not fit {settings.__name__}: {fault['msg']}."
             for fault in error.errors(include_input=False, include_url=False, include_context=False)
         ]
-    except SettingsError as error:
-        return [f"{error}, which {settings.__name__} needs."]
     return []
 
 
@@ -39,4 +36,4 @@ def _key(settings: type[Settings], location: tuple[int | str, ...]) -> str:
     """The key that a fault is about; of a field with aliases it is the alias that is told."""
     name = str(location[0]) if location else ""
     field = settings.model_fields.get(name)
-    return (keys_of(settings, name, field)[0] if field else name).upper()
+    return (settings.keys_of(name, field)[0] if field else name).upper()

@@ -10,7 +10,7 @@ import random
 import time
 from typing import TYPE_CHECKING
 
-from skep.config.settings import pin
+from skep.config.epoch import pin
 from skep.metrics.web import UNMATCHED
 
 if TYPE_CHECKING:

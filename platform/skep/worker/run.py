@@ -14,7 +14,7 @@ from typing import Any
 from skep.api.context import Context
 from skep.api.policy import Discard, Retry
 from skep.base.log import bound
-from skep.config.settings import pin
+from skep.config.epoch import pin
 from skep.engine.base import Lease, Settlement
 from skep.engine.headers import STEP
 from skep.engine.ids import now_ms

@@ -22,7 +22,7 @@ from skep.base.title import set_title
 from skep.config.options import Options
 from skep.config.settings import Settings
 from skep.wire.channel import CHANNEL_FD, BlockingChannel
-from skep.wire.messages import Boot, Change, Changed, Exited, Fork, Planned, Refused
+from skep.wire.messages import Boot, Change, Changed, Exited, Fork, Message, Planned, Refused
 from skep.wire.plan import Plan, Problem
 from skep.worker.app import clashes, listing
 from skep.worker.catalog import Catalog
@@ -120,19 +120,23 @@ class Zygote:
         return birth
 
     def _serve(self, selector: selectors.BaseSelector, wakeup: int) -> Birth:
+        if birth := self._obey(self._channel.received()):
+            return birth
         while True:
             ready = {key.fd for key, _ in selector.select()}
             if wakeup in ready:
                 _empty(wakeup)
                 self._reap()
-            if self._channel.fileno() in ready and (birth := self._obey()):
+            if self._channel.fileno() in ready and (birth := self._obey(self._read())):
                 return birth
 
-    def _obey(self) -> Birth | None:
+    def _read(self) -> list[tuple[Message, list[int]]]:
         try:
-            orders = self._channel.read()
+            return self._channel.read()
         except EOFError:
             os._exit(0)  # not sys.exit: no plugin's exit hook may run in a process without a loop
+
+    def _obey(self, orders: list[tuple[Message, list[int]]]) -> Birth | None:
         forks = []
         for order, descriptors in orders:
             if isinstance(order, Change):

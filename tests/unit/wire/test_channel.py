@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from skep.wire.channel import BlockingChannel, Channel, pair
-from skep.wire.messages import Beat, Drain, Fork, Frame, Go, Message
+from skep.wire.messages import Beat, Drain, Fork, Frame, Go, Message, encode
 from tests.support import wait_until_async
 
 
@@ -138,6 +138,17 @@ def test_a_blocking_end_hands_over_what_it_has_received_too_early() -> None:
         other.channel.close()
 
     asyncio.run(main())
+
+
+def test_a_blocking_end_gives_what_came_with_the_message_it_waited_for() -> None:
+    raw, sock = pair()
+    blocking = BlockingChannel(sock)
+    raw.sendall(encode(Drain(1.0)) + encode(Drain(2.0)))
+    assert blocking.receive() == (Drain(1.0), [])
+    assert blocking.received() == [(Drain(2.0), [])]
+    assert blocking.received() == []
+    raw.close()
+    blocking.close()
 
 
 def test_a_blocking_end_says_when_the_other_is_gone() -> None:

@@ -22,7 +22,7 @@ from typing import Any
 from skep.api.cron import CronJob, Tick
 from skep.base.log import bound
 from skep.base.telemetry import Telemetry
-from skep.config.settings import pin
+from skep.config.epoch import pin
 from skep.worker import ticker
 from skep.worker.kind import Workplace
 from skep.worker.ticker import Due, Timing
