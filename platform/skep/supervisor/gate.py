@@ -11,8 +11,10 @@ from skep.wire.plan import Problem
 
 Cause = Literal["start", "config", "code", "cli", "signal", "rollback"]
 
-# Long enough for a publisher who touches two namespaces, and for an editor that saves many files.
+# Long enough for a publisher who touches two namespaces, and for an editor that saves many files. A
+# change that the workers take as they are costs little, so it need not wait as long.
 SETTLE: dict[str, float] = {"config": 0.1, "code": 0.3}
+SETTLE_LIVE = 0.02
 AT_MOST = 3.0
 
 
@@ -23,7 +25,8 @@ class Request:
     `snapshot` is the path of a staged candidate, empty for the one in force; `code` the digest of
     the code on disk, empty if nobody looked. `problems` are known already. `waiters` are the
     numbers of control requests that want to know the outcome. A `forced` request is carried out
-    although nothing changed, or although the same was refused before.
+    although nothing changed, or although the same was refused before. `live` says that it will
+    probably need no new worker.
     """
 
     cause: Cause
@@ -33,6 +36,12 @@ class Request:
     problems: tuple[Problem, ...] = ()
     waiters: tuple[int, ...] = ()
     forced: bool = False
+    live: bool = False
+
+    @property
+    def settle(self) -> float:
+        """How long it has to be quiet before it begins, in seconds."""
+        return SETTLE_LIVE if self.live else SETTLE.get(self.cause, 0.0)
 
 
 @dataclass(frozen=True)
@@ -48,8 +57,7 @@ class Gate:
         """When the pending request may begin; None if there is none."""
         if self.pending is None:
             return None
-        settle = SETTLE.get(self.pending.cause, 0.0)
-        return min(self.latest + settle, self.since + AT_MOST)
+        return min(self.latest + self.pending.settle, self.since + AT_MOST)
 
 
 def ask(gate: Gate, request: Request, now: float) -> Gate:
@@ -82,4 +90,5 @@ def merge(old: Request, new: Request) -> Request:
         problems=new.problems if new.code else old.problems,
         waiters=old.waiters + new.waiters,
         forced=old.forced or new.forced,
+        live=old.live and new.live,
     )

@@ -9,32 +9,19 @@ configuration decides                       which makes it whole
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 
+from skep.base.errors import PlatformError
 from skep.supervisor.child import Child
 from skep.supervisor.configuration import Configuration
-from skep.supervisor.effects import Effect, effects, without_rollout
 from skep.supervisor.gate import Request
 from skep.supervisor.generation import Generation
+from skep.supervisor.way import effects_on
 from skep.wire.messages import Change, Changed
+from skep.wire.plan import Problem
 
 # A worker whose loop is blocked keeps nobody waiting longer than this (seconds).
 _PATIENCE = 2.0
-
-
-def effects_on(generation: Generation, configuration: Configuration) -> list[Effect]:
-    """Return what a configuration changes in a generation whose zygote has answered."""
-    assert generation.plan is not None
-    old = generation.configuration.environment
-    new = configuration.environment
-    return effects(old, new, configuration.layer_of, generation.plan)
-
-
-def can_be_live(generation: Generation, configuration: Configuration, request: Request) -> bool:
-    """Whether the workers of a generation may be able to take a configuration as they are."""
-    if request.forced or generation.plan is None:
-        return False
-    same_code = request.code in ("", generation.plan.code)
-    return same_code and without_rollout(effects_on(generation, configuration))
 
 
 class LiveChange:
@@ -103,6 +90,63 @@ class LiveChange:
             silent = ", ".join(sorted(child.name for child in self._missing))
             self._objection = self._objection or f"{silent} did not answer within {_PATIENCE:g} s."
         return self._objection
+
+
+@dataclass(frozen=True)
+class Endings:
+    """What is called at the end of a live change: one of these, once.
+
+    `done` when everybody has it; `objected(change, objection)` when it takes a rollout after all;
+    `refused(change, problem)` when it cannot be put in force.
+    """
+
+    done: Callable[[LiveChange], None]
+    objected: Callable[[LiveChange, str], None]
+    refused: Callable[[LiveChange, Problem], None]
+
+
+class LiveChanges:
+    """One live change at a time."""
+
+    def __init__(self, commit: Callable[[Configuration], None], endings: Endings) -> None:
+        self._commit = commit
+        self._endings = endings
+        self._number = 0
+        self._change: LiveChange | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether one is going on."""
+        return self._change is not None
+
+    def begin(self, request: Request, generation: Generation, configuration: Configuration) -> None:
+        """Begin to change the configuration of a generation."""
+        self._number += 1
+        self._change = LiveChange(self._number, request, generation, configuration, self._commit)
+        self._task = asyncio.ensure_future(self._carry_out(self._change))
+
+    def answered(self, child: Child, answer: Changed) -> None:
+        """A child has answered."""
+        if self._change is not None:
+            self._change.answered(child, answer)
+
+    def gone(self, child: Child) -> None:
+        """A child has ended."""
+        if self._change is not None:
+            self._change.gone(child)
+
+    async def _carry_out(self, change: LiveChange) -> None:
+        try:
+            objection = await change.carry_out()
+        except PlatformError as error:
+            self._change = None
+            self._endings.refused(change, Problem("commit", str(error)))
+            return
+        self._change = None
+        if objection:
+            self._endings.objected(change, objection)
+        else:
+            self._endings.done(change)
 
 
 def _new_log_level(old: Configuration, new: Configuration) -> str:

@@ -5,7 +5,6 @@ they are (`live.py`); or there has to be a new generation (`coming.py`), over wh
 for a while (`watch.py`).
 """
 
-import asyncio
 import time
 from dataclasses import replace
 
@@ -20,11 +19,19 @@ from skep.supervisor.effects import Effect
 from skep.supervisor.ending import describe
 from skep.supervisor.gate import Request, merge
 from skep.supervisor.generation import Generation
-from skep.supervisor.live import LiveChange, can_be_live, effects_on
+from skep.supervisor.live import Endings, LiveChange, LiveChanges
 from skep.supervisor.report import Outcome, Report
 from skep.supervisor.slots import Fact, State
 from skep.supervisor.surroundings import Surroundings
 from skep.supervisor.watch import Watch
+from skep.supervisor.way import (
+    Fingerprint,
+    Way,
+    can_be_live,
+    choose,
+    effects_on,
+    fingerprint,
+)
 from skep.supervisor.zygote import Zygote
 from skep.wire.messages import (
     Accepting,
@@ -46,21 +53,22 @@ class Succession:
     ) -> None:
         self.current: Generation | None = None
         self.coming: Coming | None = None
-        self.live: LiveChange | None = None
         self.retiring: list[Generation] = []
         self._number = 0
-        self._changes = 0
-        self._refusals: set[tuple[str, str]] = set()
+        self._refusals: set[Fingerprint] = set()
         self._configurations = configurations
         self._around = around
         self._telemetry = telemetry
         self._means = Means(around.bind, configurations.commit, self._finished, self._refused)
+        self._live = LiveChanges(
+            configurations.commit, Endings(self._took, self._objected, self._unchangeable)
+        )
         self._watch = Watch(self._failed_probation)
 
     @property
     def busy(self) -> bool:
         """Whether something goes on whose place a newer request could not take."""
-        return self.live is not None or (self.coming is not None and not self.coming.replaceable)
+        return self._live.busy or (self.coming is not None and not self.coming.replaceable)
 
     @property
     def on_probation(self) -> bool:
@@ -99,17 +107,27 @@ class Succession:
         except PlatformError as error:
             self._report(request, "refused", problems=(Problem("config", str(error)),))
             return
-        fingerprint = (configuration.digest, request.code)
-        if not request.forced and self._is_current(configuration, request):
-            self._adopt(configuration)
-            self._report(request, "unchanged")
-        elif request.problems:
-            self._refusals.add(fingerprint)
-            self._report(request, "refused", problems=request.problems)
-        elif self.current is not None and can_be_live(self.current, configuration, request):
-            self._begin_live(request, configuration)
-        elif request.forced or fingerprint not in self._refusals:
-            self._start(request, configuration)
+        match choose(request, configuration, self.current, self._refusals):
+            case Way.UNCHANGED:
+                self._adopt(configuration)
+                self._report(request, "unchanged")
+            case Way.REFUSED:
+                self._refusals.add(fingerprint(request, configuration))
+                self._report(request, "refused", problems=request.problems)
+            case Way.LIVE if self.current is not None:
+                self._live.begin(request, self.current, configuration)
+            case Way.ROLLOUT:
+                self._start(request, configuration)
+
+    def might_be_live(self, request: Request) -> bool:
+        """Whether a request will probably need no new worker."""
+        if self.current is None or not request.snapshot:
+            return False
+        try:
+            configuration = self._configure(request)
+        except PlatformError:
+            return False
+        return can_be_live(self.current, configuration, request)
 
     def plan(self, snapshot: str) -> list[Effect]:
         """Return what a staged snapshot would change, and how. Raises PlatformError."""
@@ -164,20 +182,16 @@ class Succession:
                 child.problem = problem
             case HandedOver(state):
                 self._handed_over(generation, child, state)
+            case Changed():
+                self._live.answered(child, message)
             case Beat():
                 child.unready = message.unready
                 generation.crew.feed(child.slot, Fact.BEAT)
         self._watch.look()
 
-    def answered(self, child: Child, answer: Changed) -> None:
-        """A child has answered a change."""
-        if self.live is not None:
-            self.live.answered(child, answer)
-
     def _ended(self, child: Child) -> None:
         self._around.ended(child)
-        if self.live is not None:
-            self.live.gone(child)
+        self._live.gone(child)
         generation = self._of(child)
         if generation is not None and generation.crew.ended(child):
             problem = child.problem or Problem("prepare", f"{child.name} {describe(child.status)}.")
@@ -204,44 +218,24 @@ class Succession:
 
     # A change that needs no new worker.
 
-    def _begin_live(self, request: Request, configuration: Configuration) -> None:
-        assert self.current is not None
-        self._changes += 1
-        self.live = LiveChange(
-            self._changes,
-            request,
-            self.current,
-            configuration,
-            self._configurations.commit,
-        )
-        self._carrying = asyncio.ensure_future(self._carry_out(self.live))
+    def _objected(self, change: LiveChange, objection: str) -> None:
+        self._telemetry.point("live.objected", objection=objection)
+        self._start(change.request, change.configuration)
 
-    async def _carry_out(self, live: LiveChange) -> None:
-        try:
-            objection = await live.carry_out()
-        except PlatformError as error:
-            self.live = None
-            problem = Problem("commit", str(error))
-            self._report(live.request, "refused", live, problems=(problem,))
-            return
-        self.live = None
-        if objection:
-            self._telemetry.point("live.objected", objection=objection)
-            self._start(live.request, live.configuration)
-            return
-        self._take_over(live.configuration)
-        self._report(live.request, "live", live)
+    def _unchangeable(self, change: LiveChange, problem: Problem) -> None:
+        self._report(change.request, "refused", change, problems=(problem,))
 
-    def _take_over(self, configuration: Configuration) -> None:
+    def _took(self, change: LiveChange) -> None:
         """The current generation has another configuration from now on."""
         assert self.current is not None
-        generation = self.current
+        generation, configuration = self.current, change.configuration
         generation.configuration = configuration
         generation.zygote.environment = configuration.environment
         if generation.plan is not None:
             wanted = generation.wanted(generation.plan)
             generation.crew.fill(wanted, generation.limits, released=True)
             generation.crew.retire([s for s in generation.crew.slots if s not in wanted])
+        self._report(change.request, "live", change)
 
     # The beginning of a rollout.
 
@@ -250,12 +244,6 @@ class Succession:
             return self._configurations.load(request.snapshot)
         snapshot = self.current.configuration.snapshot if self.current else None
         return self._configurations.of(snapshot)
-
-    def _is_current(self, configuration: Configuration, request: Request) -> bool:
-        if self.current is None or self.current.plan is None:
-            return False
-        same_code = request.code in ("", self.current.plan.code)
-        return same_code and configuration.digest == self.current.configuration.digest
 
     def _adopt(self, configuration: Configuration) -> None:
         """The same values under another release key: nothing to do but to know the new name."""
@@ -275,7 +263,7 @@ class Succession:
             on_lost=lambda: self._bereft(generation),
             on_born=self._around.born,
             on_end=self._around.ended,
-            on_changed=self.answered,
+            on_changed=self._live.answered,
         )
         generation = self._bear(request, configuration, zygote)
         zygote.start(generation.boot)
@@ -337,7 +325,7 @@ class Succession:
         if former is None or former.plan is None:
             return
         self._telemetry.point("probation.failed", generation=bad.number, reason=reason)
-        self._refusals.add((bad.configuration.digest, bad.request.code))
+        self._refusals.add(fingerprint(bad.request, bad.configuration))
         if self.coming is not None:
             self._abandon(self.coming)
         self._number += 1
@@ -347,7 +335,7 @@ class Succession:
 
     def _refused(self, coming: Coming) -> None:
         configuration, request = coming.generation.configuration, coming.generation.request
-        self._refusals.add((configuration.digest, request.code))
+        self._refusals.add(fingerprint(request, configuration))
         self._abandon(coming)
         if coming.committed and self.current is not None:
             self._configurations.commit(self.current.configuration)

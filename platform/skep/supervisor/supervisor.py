@@ -42,7 +42,6 @@ from skep.wire.messages import (
     Asked,
     Beat,
     Change,
-    Changed,
     Flushed,
     Frame,
     Go,
@@ -271,9 +270,7 @@ class Supervisor:
     def _born(self, child: Child) -> None:
         self._children[child.pid] = child
 
-    def _told(  # noqa: C901 - a line for each message
-        self, child: Child, message: Message, descriptors: list[int]
-    ) -> None:
+    def _told(self, child: Child, message: Message, descriptors: list[int]) -> None:
         match message:
             case Hello():
                 self._born(child)
@@ -284,8 +281,6 @@ class Supervisor:
                 self._scrape.heard(child)
             case Flushed(number):
                 self._scrape.flushed(child, number)
-            case Changed():
-                self._succession.answered(child, message)
             case Reported(state):
                 self._config = state
             case Unconfigured(reason):
@@ -298,7 +293,8 @@ class Supervisor:
         cause: gates.Cause = "code" if asked.cause == "code" else "config"
         if self._succession.current is None:
             cause = "start"
-        self.ask(Request(cause, asked.reason, asked.snapshot, asked.code, tuple(asked.problems)))
+        request = Request(cause, asked.reason, asked.snapshot, asked.code, tuple(asked.problems))
+        self.ask(replace(request, live=self._succession.might_be_live(request)))
 
     def _unconfigured(self, reason: str) -> None:
         if self._succession.current is None and not self._stopping:

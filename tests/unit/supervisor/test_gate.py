@@ -17,6 +17,13 @@ def test_a_config_request_settles_for_a_tenth_of_a_second() -> None:
     assert take(gate, 10.11) == (Gate(), CONFIG)
 
 
+def test_a_change_that_needs_no_new_worker_waits_less_unless_another_comes_in_between() -> None:
+    live = Request("config", snapshot="a.json", live=True)
+    gate = ask(Gate(), live, 0.0)
+    assert gate.due == 0.02
+    assert ask(gate, CONFIG, 0.01).due == 0.11
+
+
 def test_a_command_does_not_wait() -> None:
     request = Request("cli", forced=True)
     assert take(ask(Gate(), request, 5.0), 5.0) == (Gate(), request)

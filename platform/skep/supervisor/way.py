@@ -1,0 +1,62 @@
+"""What becomes of a request: the decision, without doing anything."""
+
+from collections.abc import Set
+from enum import Enum
+
+from skep.supervisor.configuration import Configuration
+from skep.supervisor.effects import Effect, effects, without_rollout
+from skep.supervisor.gate import Request
+from skep.supervisor.generation import Generation
+
+Fingerprint = tuple[str, str]
+
+
+class Way(Enum):
+    """How a request is answered."""
+
+    NOTHING = "it was refused before, and nothing about it is new"
+    UNCHANGED = "the generation in service is already what is wanted"
+    REFUSED = "its problems are known"
+    LIVE = "the workers may be able to take it as they are"
+    ROLLOUT = "it takes a new generation"
+
+
+def fingerprint(request: Request, configuration: Configuration) -> Fingerprint:
+    """Return what names the combination that a request wants: configuration and code."""
+    return configuration.digest, request.code
+
+
+def choose(
+    request: Request,
+    configuration: Configuration,
+    current: Generation | None,
+    refused: Set[Fingerprint],
+) -> Way:
+    """Return how a request is answered; `refused` are the combinations that failed before."""
+    if request.problems:
+        return Way.REFUSED
+    if request.forced or current is None:
+        return Way.ROLLOUT
+    if _same_code(request, current) and configuration.digest == current.configuration.digest:
+        return Way.UNCHANGED
+    if can_be_live(current, configuration, request):
+        return Way.LIVE
+    return Way.NOTHING if fingerprint(request, configuration) in refused else Way.ROLLOUT
+
+
+def effects_on(generation: Generation, configuration: Configuration) -> list[Effect]:
+    """Return what a configuration changes in a generation whose zygote has answered."""
+    assert generation.plan is not None
+    old = generation.configuration.environment
+    return effects(old, configuration.environment, configuration.layer_of, generation.plan)
+
+
+def can_be_live(generation: Generation, configuration: Configuration, request: Request) -> bool:
+    """Whether the workers of a generation may be able to take a configuration as they are."""
+    if request.forced or generation.plan is None or not _same_code(request, generation):
+        return False
+    return without_rollout(effects_on(generation, configuration))
+
+
+def _same_code(request: Request, generation: Generation) -> bool:
+    return generation.plan is not None and request.code in ("", generation.plan.code)
