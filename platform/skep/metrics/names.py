@@ -245,6 +245,8 @@ _CONFIG = (
              kind=("schema", "check_cmd", "limits", "collision", "readback")),
     _gauge("config_source", "supervisor", "1 for where the config in force came from, else 0.",
            source=("remote", "cache", "file", "none")),
+    _gauge("config_quarantined", "supervisor",
+           "1 if the newest configuration or code was refused or rolled back."),
     _gauge("config_keys", "supervisor", "Keys in force, by layer.", layer=OPEN),
     _histogram("config_propagation_seconds", "supervisor", "Time between two stages of a change.",
                REMOTE, stage=("notified_to_pulled", "pulled_to_written", "written_to_applied",

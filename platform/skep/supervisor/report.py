@@ -30,7 +30,7 @@ class Report:
             case "live":
                 return f"The workers have taken the change after {self.seconds:.3f} s."
             case "rolled back":
-                return f"{self.reason}; generation {self.generation} is what was before it."
+                return f"{self.reason} Generation {self.generation} is what was before it."
             case "refused":
                 why = self.problems[0] if self.problems else "no reason was given"
                 more = f" (and {len(self.problems) - 1} more)" if len(self.problems) > 1 else ""

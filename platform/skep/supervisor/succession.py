@@ -314,7 +314,9 @@ class Succession:
         back = coming.generation.request.cause == "rollback"
         if not back:
             self._watch.begin(coming.generation, former)
-        self._report(coming.generation.request, "rolled back" if back else "committed", coming)
+        request = coming.generation.request
+        outcome: Outcome = "rolled back" if back else "committed"
+        self._report(request, outcome, coming, problems=request.problems)
         self._sweep()
 
     def _failed_probation(self, reason: str) -> None:
@@ -329,7 +331,8 @@ class Succession:
         if self.coming is not None:
             self._abandon(self.coming)
         self._number += 1
-        request = Request("rollback", f"generation {bad.number}: {reason}", forced=True)
+        problem = Problem("probation", f"Generation {bad.number} was rolled back: {reason}.")
+        request = Request("rollback", problem.message, problems=(problem,), forced=True)
         generation = self._bear(request, former.configuration, former.zygote)
         self._tell(generation, pure.Planned(generation.wanted(former.plan)))
 

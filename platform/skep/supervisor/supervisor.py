@@ -160,6 +160,7 @@ class Supervisor:
         self._gauges.state(self._state(), bool(self._restart_required))
         self._gauges.readiness(wanted)
         self._gauges.config(current.configuration if current else None, self._config)
+        self._ledger.set("config_quarantined", float(self._refused is not None))
         return await self._scrape.families(list(self._children.values()), wanted, leaving)
 
     # The beginning and the end.
@@ -326,7 +327,7 @@ class Supervisor:
 
     def _reported(self, request: Request, report: Report) -> None:
         self._last = report if report.outcome != "unchanged" else self._last or report
-        self._refused = report if report.outcome == "refused" else None
+        self._refused = report if report.outcome in ("refused", "rolled back") else None
         self._telemetry.point("rollout.reported", report=report)
         self._commands.reported(request, report)
         current = self._succession.current
