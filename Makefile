@@ -12,7 +12,7 @@ start: $(VENV)/.runtime  ## run the platform here, with the sample plugins, watc
 	@exec $(BIN)/platform start --watch
 
 test: $(VENV)/.dev  ## run every test
-	$(BIN)/pytest -n $(JOBS) $(TESTS)
+	$(BIN)/pytest -n $(JOBS) --dist worksteal $(TESTS)
 
 check: $(VENV)/.dev  ## style, types, layers
 	$(BIN)/ruff check .

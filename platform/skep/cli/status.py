@@ -53,13 +53,16 @@ def _facts(document: dict[str, Any]) -> list[tuple[str, str]]:
     config = document["config"]
     facts = [
         ("state", _tint(document["state"])),
-        ("generation", str(document["generation"])),
+        ("generation", f"{document['generation']}{_watched(document)}"),
         ("uptime", f"{document['uptime']:.0f} s (pid {document['pid']})"),
         *((_LISTENERS[name], url) for name, url in document["listeners"].items()),
         ("plugins", ", ".join(document["plugins"]) or "none"),
         ("config", _config(config)),
         *(("release", escape(f"{n} {key}")) for n, key in config["release_keys"].items()),
     ]
+    if config["pinned"]:
+        withheld = ", what was published since is withheld" if config["withheld"] else ""
+        facts.append(("pinned", f"[yellow]to snapshot {config['pinned']}{withheld}[/yellow]"))
     if last := document["last_rollout"]:
         facts.append(("last rollout", _rollout(last)))
     if refused := document["refused"]:
@@ -67,6 +70,10 @@ def _facts(document: dict[str, Any]) -> list[tuple[str, str]]:
     if keys := document["restart_required"]:
         facts.append(("restart", f"[yellow]needed for {', '.join(keys)}[/yellow]"))
     return facts
+
+
+def _watched(document: dict[str, Any]) -> str:
+    return " (on probation)" if document["on_probation"] else ""
 
 
 def _config(config: dict[str, Any]) -> str:

@@ -52,6 +52,10 @@ class Archive:
             ) from error
         return path
 
+    def store(self, path: Path, snapshot: Snapshot) -> None:
+        """Write a snapshot to a file, for `load`. Raises OSError."""
+        atomic.write(path, self._encoded(snapshot))
+
     def load(self, path: Path) -> Snapshot | None:
         """Return the snapshot in a file, None if there is none that can be trusted."""
         try:

@@ -120,6 +120,13 @@ class Options:
         flag=False,
         low=0.1,
     )
+    probation: float = _row(
+        30.0,
+        "How long a new generation is watched; if it does not hold, the one before is put back.",
+        "live",
+        flag=False,
+        low=0,
+    )
     drain_timeout: float = _row(
         30.0, "How long a worker may take to finish what it has.", "rollout", flag=False
     )

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Mapping
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from skep.supervisor.control import Command, Refusal
@@ -29,6 +30,10 @@ class Commands:
             "reload": self.reload,
             "stop": self.stop,
             "metrics": self.metrics,
+            "config.plan": self.config_plan,
+            "config.history": self.config_history,
+            "config.rollback": self.config_rollback,
+            "config.unpin": self.config_unpin,
         }
 
     async def status(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,24 +47,50 @@ class Commands:
 
     async def reload(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Roll out a new generation with the configuration and the code as they are now; wait."""
-        self._number += 1
-        outcome = asyncio.get_running_loop().create_future()
-        self._waiting[self._number] = outcome
-        request = Request("cli", "platform reload", waiters=(self._number,), forced=True)
-        self._supervisor.ask(request)
-        report: Report = await outcome
-        if report.outcome != "committed":
-            raise Refusal(report.sentence + "".join(f"\n{p.trace}" for p in report.problems))
-        return report.to_json() | {"sentence": report.sentence}
+        return await self._outcome(Request("cli", "platform reload", forced=True))
 
     async def stop(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Begin to stop; the answer comes at once, with the process id to wait for."""
         self._supervisor.stop()
         return {"pid": os.getpid()}
 
+    async def config_plan(self, arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return what a staged snapshot would change, with masked values."""
+        plan = self._supervisor.plan(str(arguments["snapshot"]))
+        return [effect.to_json() for effect in plan]
+
+    async def config_history(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return which snapshots there are and what became of the changes that were tried."""
+        chronicle = self._supervisor.chronicle
+        return {**asdict(chronicle.state), "entries": chronicle.audit()}
+
+    async def config_rollback(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Go back to an applied snapshot and hold on to it."""
+        number, path = self._supervisor.chronicle.pin(int(arguments.get("number", 0)))
+        outcome = await self._outcome(Request("cli", f"rollback to snapshot {number}", path))
+        return {**outcome, "number": number}
+
+    async def config_unpin(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Follow what is published again; carry out what came meanwhile."""
+        withheld = self._supervisor.chronicle.unpin()
+        if not withheld:
+            return {"sentence": "Nothing was published meanwhile."}
+        return await self._outcome(Request("cli", "platform config unpin", withheld))
+
     async def metrics(self, arguments: Mapping[str, Any]) -> Any:
         """Return the ledger's families after every child has been asked for its latest."""
         return await self._supervisor.scrape()
+
+    async def _outcome(self, request: Request) -> dict[str, Any]:
+        """Let a request in and wait for what becomes of it. Raises Refusal when it is refused."""
+        self._number += 1
+        outcome = asyncio.get_running_loop().create_future()
+        self._waiting[self._number] = outcome
+        self._supervisor.ask(replace(request, waiters=(self._number,)))
+        report: Report = await outcome
+        if report.outcome in ("refused", "rolled back"):
+            raise Refusal(report.sentence + "".join(f"\n{p.trace}" for p in report.problems))
+        return report.to_json() | {"sentence": report.sentence}
 
     def reported(self, request: Request, report: Report) -> None:
         """Tell those who wait for this request."""

@@ -8,9 +8,10 @@ shadowed  a stronger layer sets the key: nothing
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal
 
+from skep.base.masking import mask_value
 from skep.config.options import rows
 from skep.wire.plan import Plan
 
@@ -28,6 +29,11 @@ class Effect:
     new: str | None
     layer: str
     action: Action
+
+    def to_json(self) -> dict[str, str | None]:
+        """Return the effect with masked values."""
+        old, new = (None if v is None else mask_value(self.key, v) for v in (self.old, self.new))
+        return asdict(self) | {"old": old, "new": new}
 
 
 def effects(

@@ -7,6 +7,7 @@ the first one. There is one pending request; what comes while it waits is merged
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from skep.supervisor.effects import Effect
 from skep.wire.plan import Problem
 
 Cause = Literal["start", "config", "code", "cli", "signal", "rollback"]
@@ -26,7 +27,8 @@ class Request:
     the code on disk, empty if nobody looked. `problems` are known already. `waiters` are the
     numbers of control requests that want to know the outcome. A `forced` request is carried out
     although nothing changed, or although the same was refused before. `live` says that it will
-    probably need no new worker.
+    probably need no new worker. `changes` are what it does to the configuration in force, as soon
+    as somebody has looked.
     """
 
     cause: Cause
@@ -37,6 +39,7 @@ class Request:
     waiters: tuple[int, ...] = ()
     forced: bool = False
     live: bool = False
+    changes: tuple[Effect, ...] = ()
 
     @property
     def settle(self) -> float:

@@ -11,8 +11,7 @@ Rule: everything is decided here, from facts and the time. Times are seconds of 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-# Long enough to see a crash loop (five crashes take about eight seconds) or a leak that kills.
-LENGTH = 30.0
+# Five crashes take about eight seconds.
 EXITS = 5
 UNREADY = 5.0
 
@@ -33,12 +32,12 @@ class Probation:
     @property
     def deadline(self) -> float:
         """When to look at it again, if nothing happens before."""
-        return min([self.until, *(since + UNREADY for since in self.unready.values())])
+        return min((since + UNREADY for since in self.unready.values()), default=self.until)
 
 
-def begin(now: float) -> Probation:
+def begin(now: float, length: float) -> Probation:
     """Return a watch over a generation that has just been committed."""
-    return Probation(now + LENGTH)
+    return Probation(now + length)
 
 
 def exited(probation: Probation, kind: str) -> Probation:
@@ -61,8 +60,8 @@ def seen(probation: Probation, ready: Mapping[str, bool], now: float) -> Probati
 
 
 def passed(probation: Probation, now: float) -> bool:
-    """Whether the watch has ended well."""
-    return not probation.failure and now >= probation.until
+    """Whether the watch has ended well; not while it has to be seen if a kind gets ready."""
+    return not probation.failure and not probation.unready and now >= probation.until
 
 
 def _fail(probation: Probation, why: str) -> Probation:

@@ -4,8 +4,9 @@ import time
 from importlib.metadata import version
 from typing import Any
 
+from skep.supervisor.chronicle import Chronicle
 from skep.supervisor.crew import Crew
-from skep.supervisor.report import Report
+from skep.supervisor.outcomes import Outcomes
 from skep.supervisor.succession import Succession
 
 
@@ -19,9 +20,8 @@ def document(
     platform: Crew,
     succession: Succession,
     config: dict[str, Any],
-    last: Report | None,
-    refused: Report | None,
-    restart_required: list[str],
+    outcomes: Outcomes,
+    chronicle: Chronicle,
 ) -> dict[str, Any]:
     """Return the document; `started` is in seconds since the epoch."""
     current = succession.current
@@ -33,14 +33,21 @@ def document(
         "started": started,
         "uptime": round(time.time() - started, 1),
         "generation": current.number if current else 0,
+        "on_probation": succession.on_probation,
         "coming": succession.coming.rollout.phase.value if succession.coming else None,
         "listeners": urls,
         "plugins": list(current.plan.plugins) if current and current.plan else [],
         "slots": [*_slots(platform), *(s for g in succession.all for s in _slots(g.crew))],
-        "config": {**config, "release_keys": current.configuration.release_keys if current else {}},
-        "last_rollout": last.to_json() if last else None,
-        "refused": refused.to_json() if refused else None,
-        "restart_required": restart_required,
+        "config": {
+            **config,
+            "release_keys": current.configuration.release_keys if current else {},
+            "snapshot": chronicle.state.applied,
+            "pinned": chronicle.state.pinned,
+            "withheld": bool(chronicle.withheld),
+        },
+        "last_rollout": outcomes.last.to_json() if outcomes.last else None,
+        "refused": outcomes.refused.to_json() if outcomes.refused else None,
+        "restart_required": outcomes.restart_required,
     }
 
 

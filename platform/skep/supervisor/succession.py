@@ -63,7 +63,7 @@ class Succession:
         self._live = LiveChanges(
             configurations.commit, Endings(self._took, self._objected, self._unchangeable)
         )
-        self._watch = Watch(self._failed_probation)
+        self._watch = Watch(around.held, self._failed_probation)
 
     @property
     def busy(self) -> bool:
@@ -107,6 +107,8 @@ class Succession:
         except PlatformError as error:
             self._report(request, "refused", problems=(Problem("config", str(error)),))
             return
+        if self.current is not None:
+            request = replace(request, changes=tuple(effects_on(self.current, configuration)))
         match choose(request, configuration, self.current, self._refusals):
             case Way.UNCHANGED:
                 self._adopt(configuration)
@@ -324,15 +326,19 @@ class Succession:
         this happens once."""
         assert self.current is not None
         bad, former = self.current, self._watch.release()
-        if former is None or former.plan is None:
-            return
         self._telemetry.point("probation.failed", generation=bad.number, reason=reason)
         self._refusals.add(fingerprint(bad.request, bad.configuration))
+        if former is None or former.plan is None:
+            self._around.unheld(bad.request, reason)
+            return
         if self.coming is not None:
             self._abandon(self.coming)
         self._number += 1
         problem = Problem("probation", f"Generation {bad.number} was rolled back: {reason}.")
-        request = Request("rollback", problem.message, problems=(problem,), forced=True)
+        changes = tuple(effects_on(bad, former.configuration))
+        request = Request(
+            "rollback", problem.message, problems=(problem,), forced=True, changes=changes
+        )
         generation = self._bear(request, former.configuration, former.zygote)
         self._tell(generation, pure.Planned(generation.wanted(former.plan)))
 

@@ -18,20 +18,24 @@ from skep.base.linux import become_subreaper
 from skep.base.rundir import RunDir, bind_unix
 from skep.base.telemetry import Telemetry
 from skep.config.archive import Archive
-from skep.config.options import Options, changed
+from skep.config.options import Options
 from skep.supervisor import gate as gates
 from skep.supervisor import status
 from skep.supervisor.alarm import Alarm
 from skep.supervisor.child import Child
+from skep.supervisor.chronicle import Chronicle
 from skep.supervisor.commands import Commands
 from skep.supervisor.configuration import Configuration, Configurations
 from skep.supervisor.control import Control
 from skep.supervisor.crew import Crew
+from skep.supervisor.effects import Effect
+from skep.supervisor.fallback import Fallback
 from skep.supervisor.gate import Gate, Request
 from skep.supervisor.gauges import Gauges
 from skep.supervisor.journal import Journal
 from skep.supervisor.ledger import Ledger
 from skep.supervisor.listeners import Listeners
+from skep.supervisor.outcomes import Outcomes
 from skep.supervisor.platform_slots import PlatformSlots
 from skep.supervisor.report import Report
 from skep.supervisor.scrape import Scrape
@@ -80,10 +84,7 @@ class Supervisor:
         self._gate = Gate()
         self._children: dict[int, Child] = {}
         self._config: dict[str, Any] = {"source": "none"}
-        self._last: Report | None = None
-        self._refused: Report | None = None
-        self._first_options: Options | None = None
-        self._restart_required: list[str] = []
+        self._outcomes = Outcomes()
         self._stopping = False
         self._was_killed = run_dir.pid() is not None
 
@@ -137,10 +138,13 @@ class Supervisor:
             platform=self._platform.crew,
             succession=self._succession,
             config=self._config,
-            last=self._last,
-            refused=self._refused,
-            restart_required=self._restart_required,
+            outcomes=self._outcomes,
+            chronicle=self.chronicle,
         )
+
+    def plan(self, snapshot: str) -> list[Effect]:
+        """Return what a staged snapshot would change, and how. Raises PlatformError."""
+        return self._succession.plan(snapshot)
 
     def not_ready(self) -> list[str]:
         """Return the slots that should accept and do not; all is well when there is none."""
@@ -157,10 +161,10 @@ class Supervisor:
         wanted = [self._platform.crew, *([current.crew] if current else [])]
         leaving = [g.crew for g in self._succession.all if g is not current]
         self._gauges.process()
-        self._gauges.state(self._state(), bool(self._restart_required))
+        self._gauges.state(self._state(), bool(self._outcomes.restart_required))
         self._gauges.readiness(wanted)
         self._gauges.config(current.configuration if current else None, self._config)
-        self._ledger.set("config_quarantined", float(self._refused is not None))
+        self._ledger.set("config_quarantined", float(self._outcomes.refused is not None))
         return await self._scrape.families(list(self._children.values()), wanted, leaving)
 
     # The beginning and the end.
@@ -170,6 +174,8 @@ class Supervisor:
         archive = Archive(
             self._run_dir.config_dir, options.app_id, options.cluster, options.namespace
         )
+        self.chronicle = Chronicle(archive)
+        self._fallback = Fallback(self.chronicle, self.ask)
         configurations = Configurations(
             self._base,
             self._flags,
@@ -186,6 +192,8 @@ class Supervisor:
             bind=self._bind,
             go=self._go,
             reported=self._reported,
+            held=self.chronicle.held,
+            unheld=self._fallback.unheld,
         )
         self._succession = Succession(configurations, around, self._telemetry)
         self._platform = PlatformSlots(
@@ -295,6 +303,7 @@ class Supervisor:
         if self._succession.current is None:
             cause = "start"
         request = Request(cause, asked.reason, asked.snapshot, asked.code, tuple(asked.problems))
+        request = self.chronicle.admit(request)
         self.ask(replace(request, live=self._succession.might_be_live(request)))
 
     def _unconfigured(self, reason: str) -> None:
@@ -326,20 +335,18 @@ class Supervisor:
         child.send(Go(list(names), handover, len(descriptors)), descriptors)
 
     def _reported(self, request: Request, report: Report) -> None:
-        self._last = report if report.outcome != "unchanged" else self._last or report
-        self._refused = report if report.outcome in ("refused", "rolled back") else None
+        self._outcomes.take(report, self._fallback.refused)
         self._telemetry.point("rollout.reported", report=report)
         self._commands.reported(request, report)
         current = self._succession.current
+        self.chronicle.reported(request, report, current.configuration if current else None)
         if current is not None:
             options = current.configuration.options
             self._set_log_level(options.log_level)
-            if self._first_options is None:
-                self._first_options = options
+            if not self._outcomes.serving:
                 self._telemetry.point("platform.serving", urls=self._listeners.urls())
-            taken = changed(self._first_options, options)
-            self._restart_required = [key for key, takes in taken.items() if takes == "restart"]
-        elif report.outcome == "refused":
+            self._outcomes.compare(options)
+        elif report.outcome == "refused" and not self._fallback.refusal(request, report):
             stage = report.problems[0].stage if report.problems else "load"
             self.stop(_EXIT_CODES.get(stage, EXIT_NOT_BOOTED))
 

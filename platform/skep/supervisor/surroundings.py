@@ -18,7 +18,9 @@ class Surroundings:
     `born` is called for a child whose process id is known, `reaped` when a zygote has waited for a
     process; `told` and `ended` for every child of a generation, before the succession looks at it.
     `bind` makes sure that the listeners of a configuration are bound. `go` tells a prepared child
-    to listen. `reported` takes the outcome of each request.
+    to listen. `reported` takes the outcome of each request. `held` is called when a generation has
+    passed its probation, `unheld` with its request and the reason when one has not and there is
+    none before it.
     """
 
     run_id: str
@@ -29,3 +31,5 @@ class Surroundings:
     bind: Callable[[Configuration], Awaitable[None]]
     go: Callable[[Crew, Child], None]
     reported: Callable[[Request, Report], None]
+    held: Callable[[], None]
+    unheld: Callable[[Request, str], None]

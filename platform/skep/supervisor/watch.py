@@ -13,13 +13,15 @@ class Watch:
     """Watches over the generation that was committed last.
 
     `former` is the one before it, whose zygote lives until the end of the watch, so that putting it
-    back is forking, whatever the disk holds by then. `failed(reason)` is called at most once.
+    back is forking, whatever the disk holds by then. `passed()` or `failed(reason)` is called at
+    the end, unless another generation is committed before.
     """
 
-    def __init__(self, failed: Callable[[str], None]) -> None:
+    def __init__(self, passed: Callable[[], None], failed: Callable[[str], None]) -> None:
         self.former: Generation | None = None
         self._watched: Generation | None = None
         self._probation: Probation | None = None
+        self._passed = passed
         self._failed = failed
         self._loop = asyncio.get_running_loop()
 
@@ -34,11 +36,11 @@ class Watch:
         return self._probation is not None
 
     def begin(self, watched: Generation, former: Generation | None) -> None:
-        """Begin to watch; without a former generation there is nothing to go back to."""
+        """Begin to watch; without a former generation there is none to go back to."""
         self.end()
-        if former is not None:
-            self.former, self._watched = former, watched
-            self._probation = pure.begin(self._loop.time())
+        self.former, self._watched = former, watched
+        length = watched.configuration.options.probation
+        self._probation = pure.begin(self._loop.time(), length)
 
     def end(self) -> None:
         """Stop watching; the former generation is given up."""
@@ -63,10 +65,12 @@ class Watch:
         if self._probation is None or self._watched is None:
             return
         now = self._loop.time()
-        if pure.passed(self._probation, now):
+        probation = pure.seen(self._probation, self._watched.crew.readiness(), now)
+        if pure.passed(probation, now):
             self.end()
+            self._passed()
         else:
-            self._judge(pure.seen(self._probation, self._watched.crew.readiness(), now))
+            self._judge(probation)
 
     def _judge(self, probation: Probation) -> None:
         self._probation = probation

@@ -7,6 +7,7 @@ from skep.supervisor.configuration import Configuration
 from skep.supervisor.effects import Effect, effects, without_rollout
 from skep.supervisor.gate import Request
 from skep.supervisor.generation import Generation
+from skep.wire.plan import Plan
 
 Fingerprint = tuple[str, str]
 
@@ -33,7 +34,7 @@ def choose(
     refused: Set[Fingerprint],
 ) -> Way:
     """Return how a request is answered; `refused` are the combinations that failed before."""
-    if request.problems:
+    if request.problems and request.cause != "rollback":
         return Way.REFUSED
     if request.forced or current is None:
         return Way.ROLLOUT
@@ -45,10 +46,10 @@ def choose(
 
 
 def effects_on(generation: Generation, configuration: Configuration) -> list[Effect]:
-    """Return what a configuration changes in a generation whose zygote has answered."""
-    assert generation.plan is not None
+    """Return what a configuration changes in a generation."""
     old = generation.configuration.environment
-    return effects(old, configuration.environment, configuration.layer_of, generation.plan)
+    plan = generation.plan or Plan()
+    return effects(old, configuration.environment, configuration.layer_of, plan)
 
 
 def can_be_live(generation: Generation, configuration: Configuration, request: Request) -> bool:

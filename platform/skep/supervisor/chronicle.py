@@ -1,0 +1,108 @@
+"""Writes down what became of every change of the configuration, and holds on to what is pinned."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from skep.config.archive import Archive
+from skep.config.history import History, State
+from skep.config.snapshot import Snapshot
+from skep.supervisor.configuration import Configuration
+from skep.supervisor.gate import Request
+from skep.supervisor.report import Report
+
+_APPLIED = ("committed", "live", "rolled back")
+
+
+class Chronicle:
+    """The supervisor's side of the history.
+
+    `withheld` is the newest candidate that came while another snapshot was pinned.
+    """
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+        self._history = History(archive)
+        self._state = self._history.state()
+        self._pinning, self._pinned_before = "", 0
+        self.withheld = ""
+
+    @property
+    def state(self) -> State:
+        """Which snapshots are in force, good and pinned."""
+        return self._state
+
+    def admit(self, request: Request) -> Request:
+        """Return the request as it may be carried out: a candidate gives way to what is pinned."""
+        pinned = self._state.pinned
+        if not pinned or not request.snapshot or self._history.load(pinned) is None:
+            return request
+        self.withheld = request.snapshot
+        reason = f"{request.reason} is withheld: snapshot {pinned} is pinned"
+        return replace(request, snapshot=str(self._history.path(pinned)), reason=reason)
+
+    def fallback(self, request: Request) -> str:
+        """Return where the snapshot is that held last; empty if there is none, or if it is what the
+        failed request wanted."""
+        good, bad = self._history.load(self._state.good), self._archive.load(Path(request.snapshot))
+        if good is None or (bad is not None and bad.digest == good.digest):
+            return ""
+        return str(self._history.path(self._state.good))
+
+    def pin(self, number: int) -> tuple[int, str]:
+        """Hold on to an applied snapshot, 0 meaning the one before that in force; return its number
+        and its place. A snapshot that is then refused is let go again. Raises ConfigError."""
+        path = self._history.find(number)
+        self._pinning, self._pinned_before = str(path), self._state.pinned
+        self._set(replace(self._state, pinned=int(path.stem)))
+        return self._state.pinned, str(path)
+
+    def unpin(self) -> str:
+        """Let go; return the newest candidate that was withheld meanwhile, empty if none came."""
+        withheld, self.withheld = self.withheld, ""
+        self._set(replace(self._state, pinned=0))
+        return withheld
+
+    def held(self) -> None:
+        """What is in force has passed its probation."""
+        self._set(replace(self._state, good=self._state.applied))
+
+    def reported(self, request: Request, report: Report, serving: Configuration | None) -> None:
+        """Write down the outcome of a request that was about the configuration."""
+        applied = report.outcome in _APPLIED
+        if request.snapshot and request.snapshot == self._pinning:
+            self._pinning = ""
+            if report.outcome == "refused":
+                self._set(replace(self._state, pinned=self._pinned_before))
+        if applied and serving is not None and serving.snapshot is not None:
+            self._keep(serving.snapshot)
+        about_config = bool(request.snapshot or request.changes)
+        if about_config and (applied or report.outcome == "refused"):
+            self._history.record(
+                {
+                    "outcome": report.outcome,
+                    "number": self._state.applied if applied else None,
+                    "generation": report.generation,
+                    "cause": report.cause,
+                    "reason": report.reason,
+                    "releases": dict(report.release_keys),
+                    "seconds": round(report.seconds, 3),
+                    "problems": [str(problem) for problem in report.problems],
+                },
+                [(effect.key, effect.old, effect.new) for effect in request.changes],
+            )
+
+    def audit(self) -> list[dict[str, Any]]:
+        """Return what became of the changes that were tried last, the oldest first."""
+        return self._history.audit()
+
+    def _keep(self, snapshot: Snapshot) -> None:
+        """Number what is in force now, unless it was in force before."""
+        if snapshot.digest != self._state.digest:
+            number = self._history.add(snapshot)
+            self._set(replace(self._state, applied=number, digest=snapshot.digest))
+
+    def _set(self, state: State) -> None:
+        if state != self._state:
+            self._state = state
+            self._history.set_state(state)
