@@ -40,6 +40,7 @@ class Workshop:
     engine: Engine
     kind: TaskKind
     points: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    retirements: list[str] = field(default_factory=list)
 
     async def done(self) -> None:
         """Wait until nothing is left to do: all has ended, or lies in the dead letters."""
@@ -91,8 +92,12 @@ async def workshop(directory: Path, plugin: Plugin, **options: Any) -> AsyncIter
     async with store(directory) as socket:
         engine = Embedded(socket, "task.0@7:1")
         await engine.open()
-        kind = TaskKind(Workplace("task.0", 7, catalog, engine, telemetry, Options(**options)))
-        shop = Workshop(engine, kind)
+        retirements: list[str] = []
+        options_ = Options(**options)
+        kind = TaskKind(
+            Workplace("task.0", 7, catalog, engine, telemetry, options_, retire=retirements.append)
+        )
+        shop = Workshop(engine, kind, retirements=retirements)
         for name in POINTS:
             telemetry.subscribe(name, lambda fields, name=name: shop.points.append((name, fields)))  # type: ignore[misc]
         current.bind(engine, telemetry, catalog.listener_names())

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from skep.api.context import Context
     from skep.api.cron import CronJob, cron
     from skep.api.event import Event, Listener
+    from skep.api.function import on, task
+    from skep.api.payload import Receipt
     from skep.api.plugin import Plugin
     from skep.api.policy import Discard, Retry
     from skep.api.task import Task
@@ -27,6 +29,9 @@ _WHERE = {
     "Task": "skep.api.task",
     "Event": "skep.api.event",
     "Listener": "skep.api.event",
+    "task": "skep.api.function",
+    "on": "skep.api.function",
+    "Receipt": "skep.api.payload",
     "Context": "skep.api.context",
     "Retry": "skep.api.policy",
     "Discard": "skep.api.policy",
@@ -47,11 +52,14 @@ __all__ = [
     "Listener",
     "Live",
     "Plugin",
+    "Receipt",
     "Retry",
     "Settings",
     "Task",
     "Worker",
     "cron",
+    "on",
+    "task",
 ]
 
 

@@ -1,7 +1,14 @@
 """What a handler is told about the run it is in."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Cancellation:
+    """Whether a run has been asked to stop; set by the platform."""
+
+    requested: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,3 +27,11 @@ class Context:
     log: logging.Logger
     slot: str
     generation: int
+    cancellation: Cancellation = field(default_factory=Cancellation)
+
+    def cancelled(self) -> bool:
+        """Say whether this run should stop: its timeout is over or it was cancelled.
+
+        A coroutine is cancelled by itself; a plain function that takes long looks here.
+        """
+        return self.cancellation.requested

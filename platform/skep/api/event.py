@@ -1,36 +1,50 @@
 """Events, and the listeners that handle them."""
 
-from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin
+from typing import Any, ClassVar, Generic, TypeVar, Unpack, get_args, get_origin
 
 from skep.api.naming import registered_name
-from skep.api.payload import Payload, Receipt
-from skep.api.policy import RETRY_BACKOFF
+from skep.api.payload import Payload, Receipt, Terms
+from skep.api.policy import LOST_TRIES, RETRY_BACKOFF, Errors
 from skep.base.backoff import Backoff
 from skep.engine import current
-from skep.engine.headers import LISTENER
+from skep.engine.headers import ALONE, LISTENER, ORIGIN
 
 
 class Event(Payload):
-    """Something that happened; its fields are the payload. `queue` is where it waits."""
+    """Something that happened; its fields are the payload. `queue` is where it waits.
 
-    async def fire(self, *, delay: float = 0.0) -> Receipt | None:
-        """Have the listeners run, one after the other, not earlier than `delay` seconds from now.
+    Its listeners run one after the other; with `fanout` each gets a delivery of its own, so that
+    they run at the same time and none can stop the others.
+    """
 
-        When this returns, the event is on the disk. Returns None, and keeps nothing, when no plugin
-        listens to it. Raises what `Task.deliver` raises.
+    fanout: ClassVar[bool] = False
+
+    async def fire(self, **terms: Unpack[Terms]) -> Receipt | None:
+        """Have the listeners run, on the given terms (`delay`, `tries`, `priority`, `queue`).
+
+        When this returns, the event is on the disk. `tries` is for each listener. Returns None, and
+        keeps nothing, when no plugin listens to it. Raises what `Task.deliver` raises.
         """
         binding = current.binding()
         binding.telemetry.point("event.published", event=self._name)
         listeners = binding.listeners.get(self._name, ())
         if not listeners:
             return None
-        envelope = self.envelope(delay, {LISTENER: listeners[0]})
-        await binding.put(envelope)
-        return Receipt(envelope.id)
+        first, *others = listeners
+        if not self.fanout:
+            envelopes = [self.envelope(**terms, headers={LISTENER: first})]
+        else:
+            envelopes = [self.envelope(**terms, headers={LISTENER: first, ALONE: "1"})]
+            shared = {ORIGIN: envelopes[0].id, ALONE: "1"}
+            envelopes += [
+                self.envelope(**terms, headers={LISTENER: other, **shared}) for other in others
+            ]
+        await binding.put(envelopes)
+        return Receipt(envelopes[0].id)
 
-    def fire_sync(self, *, delay: float = 0.0) -> Receipt | None:
+    def fire_sync(self, **terms: Unpack[Terms]) -> Receipt | None:
         """Do what `fire` does, from a thread."""
-        return current.binding().wait_for(self.fire(delay=delay))
+        return current.binding().wait_for(self.fire(**terms))
 
 
 E_co = TypeVar("E_co", bound=Event, covariant=True)
@@ -40,14 +54,20 @@ class Listener(Generic[E_co]):
     """Handles one class of events: `class OnOrderPaid(Listener[OrderPaid])`.
 
     A subclass has `async def handle(self, event, ctx)`, or a plain `def` that is run in a thread.
-    The listeners of an event run in the order in which the plugins declare them; one that returns
-    False ends the round. One that fails is tried again alone, `tries` times in all, while the next
-    ones go on. Every run has an object of its own.
+    The listeners of an event run by their `order`, the lowest first, and of one order as the
+    plugins declare them; one that returns False ends the round. One that fails is tried again
+    alone, `tries` times in all, while the next ones go on. Every run has an object of its own. What
+    `Task` says of its terms holds here too.
     """
 
     event: ClassVar[type[Event]]
+    order: ClassVar[int] = 0
     tries: ClassVar[int] = 1
     backoff: ClassVar[Backoff] = RETRY_BACKOFF
+    timeout: ClassVar[float | None] = None
+    retry_on: ClassVar[Errors] = (BaseException,)
+    drop_on: ClassVar[Errors] = ()
+    lost_tries: ClassVar[int] = LOST_TRIES
 
     _name: ClassVar[str]
 

@@ -1,17 +1,34 @@
 """What tasks and events have in common: typed fields that travel, under a name, through a queue."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypedDict
 
 from pydantic import BaseModel
+from pydantic_core import PydanticSerializationError
 
 from skep.api.naming import registered_name
+from skep.api.policy import is_count
+from skep.base import correlation
 from skep.base.errors import EngineError
 from skep.engine.base import Envelope
+from skep.engine.headers import TRIES
 from skep.engine.ids import due_after, new_id
 
 # What is larger is data and belongs to where data is kept; a queue is read and written as a whole.
 LARGEST_BODY = 1024 * 1024
+
+
+class Terms(TypedDict, total=False):
+    """What may be said of one delivery when it is delivered or fired.
+
+    `delay` is how many seconds it waits at least; it is kept to the millisecond. `tries` and
+    `priority` stand above what the class declares, `queue` too.
+    """
+
+    delay: float
+    tries: int
+    priority: int
+    queue: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +43,7 @@ class Payload(BaseModel, frozen=True, strict=True, extra="forbid"):
     even one that could be converted, raises pydantic's ValidationError there and then."""
 
     queue: ClassVar[str] = "default"
+    priority: ClassVar[int] = 0
 
     _name: ClassVar[str]
 
@@ -58,22 +76,52 @@ class Payload(BaseModel, frozen=True, strict=True, extra="forbid"):
         passed over. Raises pydantic's ValidationError when it does not fit."""
         return cls.model_validate_json(body, extra="ignore")
 
-    def envelope(self, delay: float = 0.0, headers: dict[str, str] | None = None) -> Envelope:
-        """Return this as it travels, to be started `delay` seconds from now.
+    def envelope(
+        self,
+        *,
+        delay: float = 0.0,
+        tries: int | None = None,
+        priority: int | None = None,
+        queue: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Envelope:
+        """Return this as it travels, on the given `Terms`.
 
-        Raises ValueError for a delay that is none, EngineError for a payload that is too large.
+        Raises ValueError for terms that are none, EngineError for a payload that is too large or
+        that JSON cannot carry.
         """
-        body = self.model_dump_json().encode()
+        headers = {**correlation.headers(), **(headers or {})}
+        if tries is not None:
+            if not is_count(tries):
+                raise ValueError(f"tries is {tries!r}: it must be a whole number from 1 on.")
+            headers[TRIES] = str(tries)
+        if not is_priority(priority := self.priority if priority is None else priority):
+            raise ValueError(f"priority is {priority!r}: it must be a whole number.")
+        return Envelope(
+            id=new_id(),
+            name=self._name,
+            body=self._body(),
+            queue=queue or self.queue,
+            headers=headers,
+            due=due_after(delay),
+            priority=priority,
+        )
+
+    def _body(self) -> bytes:
+        try:
+            body = self.model_dump_json().encode()
+        except PydanticSerializationError as error:
+            raise EngineError(
+                f"The payload of {self._name} cannot travel as JSON: {error}."
+            ) from error
         if len(body) > LARGEST_BODY:
             raise EngineError(
                 f"The payload of {self._name} has {len(body)} bytes, and {LARGEST_BODY} is the "
                 "most: keep the data elsewhere, and deliver where it is."
             )
-        return Envelope(
-            id=new_id(),
-            name=self._name,
-            body=body,
-            queue=self.queue,
-            headers=headers or {},
-            due=due_after(delay),
-        )
+        return body
+
+
+def is_priority(value: object) -> bool:
+    """Say whether this is a whole number that fits where priorities are kept."""
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**31

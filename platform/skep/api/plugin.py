@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from skep.api.cron import CronJob
     from skep.api.event import Event, Listener
+    from skep.api.function import FunctionTask
     from skep.api.task import Task
     from skep.config.settings import Settings
 
@@ -24,16 +25,17 @@ class Plugin:
     `routes` are Starlette routes, served by every web worker in one router with those of the other
     plugins. `mounts` are whole ASGI applications by path prefix. `tasks`, `events`, `listeners` and
     `crons` are classes (or what the decorators of this package return); listeners of one event run
-    in the order in which they are declared, plugins being ordered by name. `settings` are validated
-    before the generation may serve. `lifespan` is entered once in every worker before it accepts
-    anything and left after it has drained; an exception in it refuses the generation. `ready` is
+    by their `order`, and in the order in which they are declared, plugins being ordered by name.
+    `settings` are validated before the generation may serve. `lifespan` is entered once in every
+    worker before it accepts anything and left after it has drained; an exception in it refuses the
+    generation. `ready` is
     asked once a second in every web worker and returns why the plugin cannot be asked just now, or
     an empty text: `/readyz` says so, and a new generation that is not ready is rolled back.
     """
 
     routes: Sequence[BaseRoute] = ()
     mounts: Mapping[str, ASGIApp] = field(default_factory=dict)
-    tasks: Sequence[type[Task]] = ()
+    tasks: Sequence[type[Task] | FunctionTask[...]] = ()
     events: Sequence[type[Event]] = ()
     listeners: Sequence[type[Listener[Event]]] = ()
     crons: Sequence[CronJob | type[CronJob]] = ()

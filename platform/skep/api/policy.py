@@ -1,10 +1,19 @@
-"""How often something is tried, and how a handler speaks about it itself."""
+"""How often something is tried, for how long, and how a handler speaks about it itself."""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 from skep.base.backoff import Backoff
 from skep.engine.ids import check_delay
 
+Errors = tuple[type[BaseException], ...]
+
 # Full jitter: what failed together, because of a neighbour that was away, does not return together.
 RETRY_BACKOFF = Backoff(first=1.0, factor=2.0, cap=600.0, jitter=1.0)
+# So often a delivery may be started by workers that die before it ends. Whether it has killed them
+# is not known, but one that does would otherwise do it for ever.
+LOST_TRIES = 3
 
 
 class Retry(Exception):
@@ -30,3 +39,73 @@ class Discard(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class HandlerTimeout(TimeoutError):
+    """A handler took longer than its `timeout` says; counted and tried again like an error."""
+
+    def __init__(self, name: str, seconds: float) -> None:
+        super().__init__(f"{name} did not end within its timeout of {seconds:g} s.")
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The terms on which a step is run: what a task or listener declares, in one piece."""
+
+    tries: int = 1
+    backoff: Backoff = RETRY_BACKOFF
+    timeout: float | None = None
+    retry_on: Errors = (BaseException,)
+    drop_on: Errors = ()
+    lost_tries: int = LOST_TRIES
+
+    def is_dropped(self, error: BaseException) -> bool:
+        """Say whether this error makes the delivery one that is not worth trying again."""
+        return isinstance(error, (Discard, *self.drop_on))
+
+    def is_retried(self, error: BaseException, attempt: int) -> bool:
+        """Say whether there is another attempt after this error in that one (counted from 1)."""
+        return attempt < self.tries and isinstance(error, (Retry, *self.retry_on))
+
+
+def policy_of(cls: Any) -> Policy:
+    """Return what a class of tasks or listeners declares."""
+    return _policy_of(cls)
+
+
+@cache
+def _policy_of(cls: Any) -> Policy:
+    return Policy(
+        cls.tries, cls.backoff, cls.timeout, tuple(cls.retry_on), tuple(cls.drop_on), cls.lost_tries
+    )
+
+
+def policy_problem(cls: Any) -> str:
+    """Say what in the declaration of a class cannot be kept to, or nothing."""
+    for name in ("tries", "lost_tries"):
+        if not is_count(value := getattr(cls, name)):
+            return f"has {name} = {value!r}, which must be a whole number from 1 on"
+    if not isinstance(cls.backoff, Backoff):
+        return f"has backoff = {cls.backoff!r}, which must be a Backoff"
+    if cls.timeout is not None and not is_duration(cls.timeout):
+        return f"has timeout = {cls.timeout!r}, which must be seconds above 0, or None for no limit"
+    for name in ("retry_on", "drop_on"):
+        if not _are_errors(value := getattr(cls, name)):
+            return f"has {name} = {value!r}, which must be a tuple of classes of exceptions"
+    return ""
+
+
+def is_count(value: object) -> bool:
+    """Say whether this is a whole number from 1 on."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def is_duration(value: object) -> bool:
+    """Say whether this is a number of seconds above 0."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+
+
+def _are_errors(value: object) -> bool:
+    return isinstance(value, tuple | list) and all(
+        isinstance(kind, type) and issubclass(kind, BaseException) for kind in value
+    )

@@ -1,9 +1,10 @@
 """Tasks: classes of work that a task worker does later."""
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import ClassVar, Self, Unpack
 
-from skep.api.payload import Payload, Receipt
-from skep.api.policy import RETRY_BACKOFF
+from skep.api.payload import Payload, Receipt, Terms
+from skep.api.policy import LOST_TRIES, RETRY_BACKOFF, Errors
 from skep.base.backoff import Backoff
 from skep.engine import current
 
@@ -18,25 +19,43 @@ class Task(Payload):
     `tries` of its own.
 
     `tries` counts how often a step may be started until it returns, `backoff` how long to wait in
-    between; a worker that dies or is replaced costs no try. `queue` is where deliveries wait.
+    between; a worker that dies or is replaced costs no try. Errors that are not among `retry_on` go
+    to the dead letters at once, those among `drop_on` are dropped like a `Discard`. After `timeout`
+    seconds a coroutine is cancelled; a thread cannot be, so its worker is replaced. `lost_tries` is
+    how many workers may die over a delivery. `queue` is where deliveries wait; of one queue those
+    with a higher `priority` are started first.
     """
 
     tries: ClassVar[int] = 1
     backoff: ClassVar[Backoff] = RETRY_BACKOFF
+    timeout: ClassVar[float | None] = None
+    retry_on: ClassVar[Errors] = (BaseException,)
+    drop_on: ClassVar[Errors] = ()
+    lost_tries: ClassVar[int] = LOST_TRIES
 
-    async def deliver(self, *, delay: float = 0.0) -> Receipt:
-        """Have the task done, not earlier than `delay` seconds from now.
+    async def deliver(self, **terms: Unpack[Terms]) -> Receipt:
+        """Have the task done, on the given terms (`delay`, `tries`, `priority`, `queue`).
 
         When this returns, the task is on the disk and will be run, whatever is killed.
-        Raises StoreUnavailable or StoreFull when it cannot be kept, EngineError outside of the
-        platform's workers.
+        Raises QueueFull, StoreFull or StoreUnavailable when it cannot be kept, EngineError outside
+        of the platform's workers, ValueError for terms that are none.
+        """
+        (receipt,) = await self.deliver_many([self], **terms)
+        return receipt
+
+    def deliver_sync(self, **terms: Unpack[Terms]) -> Receipt:
+        """Do what `deliver` does, from a thread: a handler that is a plain `def` runs in one."""
+        return current.binding().wait_for(self.deliver(**terms))
+
+    @classmethod
+    async def deliver_many(cls, tasks: Sequence[Self], **terms: Unpack[Terms]) -> list[Receipt]:
+        """Deliver tasks in one batch that is written at once: all of them are kept, or none.
+
+        `Task.deliver_many` takes tasks of different classes. Raises what `deliver` raises.
         """
         binding = current.binding()
-        envelope = self.envelope(delay)
-        await binding.put(envelope)
-        binding.telemetry.point("task.enqueued", task=envelope.name, queue=envelope.queue)
-        return Receipt(envelope.id)
-
-    def deliver_sync(self, *, delay: float = 0.0) -> Receipt:
-        """Do what `deliver` does, from a thread: a handler that is a plain `def` runs in one."""
-        return current.binding().wait_for(self.deliver(delay=delay))
+        envelopes = [task.envelope(**terms) for task in tasks]
+        await binding.put(envelopes)
+        for envelope in envelopes:
+            binding.telemetry.point("task.enqueued", task=envelope.name, queue=envelope.queue)
+        return [Receipt(envelope.id) for envelope in envelopes]

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from skep.base.errors import EngineError
 from skep.base.telemetry import Telemetry
-from skep.engine.base import Engine, Envelope
+from skep.engine.base import Engine, Envelope, Outcome
 
 T = TypeVar("T")
 
@@ -21,8 +21,8 @@ class Binding:
     listeners: Mapping[str, Sequence[str]]
     loop: asyncio.AbstractEventLoop
 
-    async def put(self, envelope: Envelope) -> None:
-        """Put one envelope; it is durable when this returns.
+    async def put(self, envelopes: Sequence[Envelope]) -> list[Outcome]:
+        """Put envelopes, all or none; they are durable when this returns.
 
         Raises EngineError outside of the engine's own loop.
         """
@@ -31,7 +31,7 @@ class Binding:
                 "deliver() and fire() belong to the worker's own event loop: "
                 "use deliver_sync() or fire_sync() in another."
             )
-        await self.engine.put([envelope])
+        return await self.engine.put(envelopes) if envelopes else []
 
     def wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine in the engine's loop, from any other thread, and wait for its result.

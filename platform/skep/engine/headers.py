@@ -11,3 +11,7 @@ ERROR = "error"
 ORIGIN = "origin"
 # How often a worker gave the envelope back because it does not know the name.
 UNKNOWN = "unknown"
+# How often this delivery may be tried, if not as often as its class says.
+TRIES = "tries"
+# A listener that runs beside the others of its event: none follows it.
+ALONE = "alone"

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from skep.api.cron import CronJob, named
 from skep.api.event import Event, Listener
-from skep.api.payload import Payload
+from skep.api.function import FunctionTask
+from skep.api.payload import Payload, is_priority
+from skep.api.policy import policy_problem
 from skep.api.task import Task
-from skep.base.backoff import Backoff
 from skep.base.errors import PluginError
 
 if TYPE_CHECKING:
@@ -42,7 +43,10 @@ class Catalog:
         shelf = _Shelf()
         for name, plugin in sorted(plugins.items()):
             shelf.add(name, plugin)
-        listeners = {event: tuple(those) for event, those in shelf.listeners.items()}
+        listeners = {
+            event: tuple(sorted(those, key=lambda listener: listener.order))
+            for event, those in shelf.listeners.items()
+        }
         return cls(plugins, shelf.tasks, shelf.events, listeners, shelf.crons)
 
     def listener_names(self) -> dict[str, tuple[str, ...]]:
@@ -51,6 +55,18 @@ class Catalog:
             event: tuple(listener.registered_name() for listener in listeners)
             for event, listeners in self.listeners.items()
         }
+
+    def handler(self, name: str, listener: str = "") -> type[Task] | type[Listener[Event]] | None:
+        """Return the task of this name, or the listener of the event of this name, if any."""
+        if not listener:
+            return self.tasks.get(name)
+        these = self.listeners.get(name, ())
+        return next((cls for cls in these if cls.registered_name() == listener), None)
+
+    def following(self, event: str, listener: str) -> tuple[str, ...]:
+        """Return the names of the listeners that run after this one."""
+        names = [cls.registered_name() for cls in self.listeners.get(event, ())]
+        return tuple(names[names.index(listener) + 1 :])
 
 
 class _Shelf:
@@ -64,7 +80,7 @@ class _Shelf:
         self._listener_names: dict[str, type[Listener[Event]]] = {}
 
     def add(self, plugin: str, declared: Plugin) -> None:
-        for task in declared.tasks:
+        for task in map(_task_class, declared.tasks):
             _check(plugin, task, _handling_problem(task) or _queue_problem(task))
             _put(plugin, self.tasks, task)
         for event in declared.events:
@@ -82,6 +98,10 @@ class _Shelf:
         _put(plugin, self._listener_names, listener)
         self._add_event(plugin, listener.event)
         self.listeners.setdefault(listener.event.registered_name(), []).append(listener)
+
+
+def _task_class(declared: type[Task] | FunctionTask[...]) -> type[Task]:
+    return declared.cls if isinstance(declared, FunctionTask) else declared
 
 
 def _put(plugin: str, shelf: dict[str, C], thing: C) -> None:
@@ -105,20 +125,20 @@ def _check(plugin: str, cls: type, problem: str) -> None:
 def _handling_problem(cls: type[Task] | type[Listener[Any]]) -> str:
     if not callable(getattr(cls, "handle", None)):
         return "has no method handle"
-    if not isinstance(cls.tries, int) or cls.tries < 1:
-        return f"has tries = {cls.tries!r}, which must be a whole number from 1 on"
-    if not isinstance(cls.backoff, Backoff):
-        return f"has backoff = {cls.backoff!r}, which must be a Backoff"
-    return ""
+    return policy_problem(cls)
 
 
 def _queue_problem(cls: type[Payload]) -> str:
-    if isinstance(cls.queue, str) and cls.queue:
-        return ""
-    return f"has queue = {cls.queue!r}, which must be the name of a queue"
+    if not (isinstance(cls.queue, str) and cls.queue):
+        return f"has queue = {cls.queue!r}, which must be the name of a queue"
+    if not is_priority(cls.priority):
+        return f"has priority = {cls.priority!r}, which must be a whole number"
+    return ""
 
 
 def _event_problem(cls: type[Listener[Any]]) -> str:
+    if not isinstance(cls.order, int | float):
+        return f"has order = {cls.order!r}, which must be a number"
     if hasattr(cls, "event"):
         return ""
     return f"does not say which event it listens to: write {cls.__name__}(Listener[ThatEvent])"

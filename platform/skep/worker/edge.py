@@ -10,6 +10,7 @@ import random
 import time
 from typing import TYPE_CHECKING
 
+from skep.base.correlation import correlated, new_request
 from skep.config.epoch import pin
 from skep.metrics.web import UNMATCHED
 
@@ -60,7 +61,8 @@ class Edge:
         metrics.begin()
         pin()
         try:
-            await self._app(scope, receive, answer)
+            with correlated(_request(scope)):
+                await self._app(scope, receive, answer)
         except Exception:
             metrics.exception(_route(scope))
             raise
@@ -89,6 +91,15 @@ class Edge:
             await self._app(scope, hear, send)
         finally:
             self._closing.discard(closing)
+
+
+def _request(scope: "Scope") -> dict[str, str]:
+    """The id of the request and the trace it is part of, as its client says or new."""
+    found = {b"x-request-id": "", b"traceparent": ""}
+    for name, value in scope["headers"]:
+        if name in found:
+            found[name] = value.decode("latin-1")
+    return new_request(found[b"x-request-id"], found[b"traceparent"])
 
 
 def _route(scope: "Scope") -> str:

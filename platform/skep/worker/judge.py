@@ -1,11 +1,11 @@
 """What becomes of a delivery after a run: pure, so that every case is a line in a test.
 
 returned ───────────────► done       then: finish, or the next listener
-raised an error, Retry ─► retry      as long as there are tries
-                        └► dead      "failed", after the last one; then: failed
-raised Discard ─────────► done
+raised an error, Retry ─► retry      as long as there are tries, if it is among `retry_on`
+                        └► dead      "failed", or "timeout", after the last one; then: failed
+raised Discard, drop_on ► done
 cut off by a drain ─────► release    it has cost no try
-holders died 3 times ───► dead       "worker_lost"; then: failed
+holders died too often ─► dead        "worker_lost"; then: failed
 name not known ─────────► put again  3 times, for a rollout may be under way
                         └► dead      "unknown_task"
 payload does not fit ───► dead       "undecodable"
@@ -19,22 +19,19 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from skep.api.policy import Discard, Retry
+from skep.api.policy import HandlerTimeout, Policy, Retry
 from skep.base.backoff import Backoff
 from skep.engine.base import Envelope, Lease, Settlement
 from skep.engine.headers import UNKNOWN
 from skep.worker.steps import Step
 
-# So often a delivery may be started by workers that die before it ends. Whether it has killed them
-# is not known, but one that does would otherwise do it for ever.
-LOST_TRIES = 3
 # What an old worker does not know, a newer one may: 1, 5 and 25 s are longer than a rollout takes.
 UNKNOWN_TRIES = 3
 _UNKNOWN_BACKOFF = Backoff(first=1.0, factor=5.0, cap=25.0, jitter=0.0)
 # Tracebacks of deep recursion are long, and their two ends are what is read.
 _LONGEST_ERROR = 8000
 
-Outcome = Literal["success", "failure", "cancelled", "rejected"]
+Outcome = Literal["success", "failure", "timeout", "cancelled", "rejected"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +61,14 @@ class Lost:
 Ending = Returned | Raised | CutOff | Lost
 
 
-def is_suspect(lease: Lease) -> bool:
+def is_suspect(losses: int, lost_tries: int) -> bool:
     """Say whether one more death would be the last: then there must be no other to blame for it.
 
     What is leased beside a task that kills its workers is lost with it, as often as it is. So
-    before the last of its losses, a delivery is run by a worker that holds nothing else.
+    before the last of its losses, a delivery is run by a worker that holds nothing else. One that
+    may be lost but once is not known to have killed anybody, and needs no worker of its own.
     """
-    return lease.losses == LOST_TRIES - 1
+    return 0 < losses == lost_tries - 1
 
 
 def judge(
@@ -88,25 +86,28 @@ def judge(
             return Settlement(lease, "release")
         case Lost():
             return _bury(lease, step, "worker_lost", f"{lease.losses} workers died over it.")
-        case Raised(Discard()):
+        case Raised(error) if step.policy.is_dropped(error):
             return Settlement(lease, "done", then=step.meanwhile)
-        case Raised(error) if lease.attempt < step.tries:
+        case Raised(error) if step.policy.is_retried(error, lease.attempt):
             asked = error.delay if isinstance(error, Retry) else None
-            delay = step.backoff.delay(lease.attempt, draw) if asked is None else asked
+            delay = step.policy.backoff.delay(lease.attempt, draw) if asked is None else asked
             return Settlement(lease, "retry", now + round(delay * 1000), then=step.meanwhile)
         case Raised(error):
-            return _bury(lease, step, "failed", _as_text(error))
+            reason = "timeout" if isinstance(error, HandlerTimeout) else "failed"
+            return _bury(lease, step, reason, _as_text(error))
 
 
-def outcome(ending: Ending) -> Outcome:
+def outcome(ending: Ending, policy: Policy) -> Outcome:
     """Return what a step that ended so is called in metrics."""
     match ending:
         case Returned():
             return "success"
         case CutOff():
             return "cancelled"
-        case Raised(Discard()):
+        case Raised(error) if policy.is_dropped(error):
             return "rejected"
+        case Raised(HandlerTimeout()):
+            return "timeout"
         case _:
             return "failure"
 

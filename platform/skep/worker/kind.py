@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -20,6 +21,7 @@ class Workplace:
     """What a worker finds around it, whatever its kind.
 
     `engine` is open before `prepare`. Without `instruments` only telemetry tells what happens.
+    `retire` asks the supervisor for a successor in this slot and says why.
     """
 
     slot: str
@@ -29,6 +31,7 @@ class Workplace:
     telemetry: Telemetry
     options: Options = field(default_factory=Options)
     instruments: Instruments | None = None
+    retire: Callable[[str], None] = lambda reason: None
 
 
 class Kind(Life, Protocol):

@@ -4,7 +4,7 @@ import asyncio
 import contextvars
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from functools import partial
@@ -12,19 +12,20 @@ from inspect import iscoroutinefunction
 from typing import Any
 
 from skep.api.context import Context
-from skep.api.policy import Discard, Retry
+from skep.api.policy import Discard, HandlerTimeout, Retry
+from skep.base.correlation import correlated
 from skep.base.log import bound
 from skep.config.epoch import pin
 from skep.engine.base import Lease, Settlement
 from skep.engine.headers import STEP
 from skep.engine.ids import now_ms
 from skep.worker.judge import (
-    LOST_TRIES,
     CutOff,
     Ending,
     Lost,
     Raised,
     Returned,
+    is_suspect,
     judge,
     judge_undecodable,
     judge_unknown,
@@ -32,12 +33,19 @@ from skep.worker.judge import (
 )
 from skep.worker.kind import Workplace
 from skep.worker.settle import Settler
-from skep.worker.steps import Step, Undecodable, Unknown, decode, origin
+from skep.worker.steps import Step, Undecodable, Unknown, decode, lost_tries, origin
 
 log = logging.getLogger(__name__)
 
 # What a listener's outcome is called; one that was cut off was not delivered.
-_EVENT_OUTCOMES = {"success": "success", "failure": "failure", "rejected": "skipped"}
+_EVENT_OUTCOMES = {
+    "success": "success",
+    "failure": "failure",
+    "timeout": "failure",
+    "rejected": "skipped",
+}
+# How long a coroutine may take to end after it was cancelled because its time was over.
+_STUBBORN = 1.0
 
 
 class Runner:
@@ -48,8 +56,10 @@ class Runner:
         self._threads = threads
         self._settler = settler
         self._tell = workplace.telemetry.point
+        self._retire = workplace.retire
         self._handling: set[asyncio.Task[Any]] = set()
         self._cutting_off = False
+        self.abandoned = 0
 
     async def run(self, lease: Lease) -> None:
         """Decode, handle, judge; the settler does the rest."""
@@ -68,6 +78,12 @@ class Runner:
             settlement = judge(lease, step, ending, now_ms())
             told = partial(self._report, step, ending, settlement, seconds)
             self._settler.settle(settlement, told)
+
+    def is_suspect(self, lease: Lease) -> bool:
+        """Say whether a lease has to be run by a worker that holds nothing else."""
+        return lease.losses > 0 and is_suspect(
+            lease.losses, lost_tries(lease.envelope, self._workplace.catalog)
+        )
 
     def cut_off(self) -> None:
         """Stop every handler where it waits; what it was working on goes to another worker."""
@@ -97,13 +113,16 @@ class Runner:
         ctx = Context(
             id=delivery,
             attempt=lease.attempt,
-            tries=step.tries,
+            tries=step.policy.tries,
             log=logging.getLogger(step.name),
             slot=self._workplace.slot,
             generation=self._workplace.generation,
         )
-        with bound(task=step.name, task_id=delivery, attempt=lease.attempt):
-            if lease.losses >= LOST_TRIES:
+        with (
+            correlated(lease.envelope.headers),
+            bound(task=step.name, task_id=delivery, attempt=lease.attempt),
+        ):
+            if lease.losses >= step.policy.lost_tries:
                 ending: Ending = Lost()
             elif self._cutting_off:
                 ending = CutOff()
@@ -118,10 +137,10 @@ class Runner:
         assert me is not None
         self._handling.add(me)
         try:
-            if iscoroutinefunction(step.handler):
-                value = await step.handler(ctx)
+            if step.policy.timeout is not None:
+                value = await self._within(step.policy.timeout, step, ctx)
             else:
-                value = await self._in_thread(step.handler, ctx)
+                value = await self._begin(step.handler, ctx)
             return Returned(step.on_return(value))
         except GeneratorExit:  # the interpreter is going down
             raise
@@ -133,10 +152,41 @@ class Runner:
         finally:
             self._handling.discard(me)
 
-    async def _in_thread(self, handler: Callable[[Context], Any], ctx: Context) -> Any:
+    def _begin(self, handler: Callable[[Context], Any], ctx: Context) -> Awaitable[Any]:
+        """Return the handler at work, in the loop or in a thread."""
+        if iscoroutinefunction(handler):
+            coroutine: Awaitable[Any] = handler(ctx)
+            return coroutine
         loop = asyncio.get_running_loop()
         context = contextvars.copy_context()
-        return await loop.run_in_executor(self._threads, context.run, _plain, handler, ctx)
+        return loop.run_in_executor(self._threads, context.run, _plain, handler, ctx)
+
+    async def _within(self, seconds: float, step: Step, ctx: Context) -> Any:
+        """Return what the handler returns within so many seconds. Raises HandlerTimeout."""
+        work = asyncio.ensure_future(_contained(self._begin(step.handler, ctx)))
+        try:
+            await asyncio.wait({work}, timeout=seconds)
+            if not work.done():
+                await self._give_up(work, step, ctx)
+                raise HandlerTimeout(step.name, seconds)
+        except asyncio.CancelledError:
+            work.cancel()
+            raise
+        value, error = work.result()
+        if error is not None:
+            raise error
+        return value
+
+    async def _give_up(self, work: asyncio.Future[Any], step: Step, ctx: Context) -> None:
+        """Stop a handler. One that does not stop is left to itself, and this worker asks to be
+        replaced: a thread can be ended with its process only."""
+        ctx.cancellation.requested = True
+        if iscoroutinefunction(step.handler):
+            work.cancel()
+        await asyncio.wait({work}, timeout=_STUBBORN)
+        if not work.done():
+            self.abandoned += 1
+            self._retire(f"{step.name} did not stop after its timeout")
 
     # -- tell ------------------------------------------------------------------------------------
 
@@ -150,7 +200,7 @@ class Runner:
                 "task.finished",
                 task=step.name,
                 queue=queue,
-                outcome=outcome(ending),
+                outcome=outcome(ending, step.policy),
                 seconds=seconds,
             )
         if settlement.verdict == "retry":
@@ -171,7 +221,7 @@ class Runner:
     def _report_event(
         self, step: Step, ending: Ending, settlement: Settlement, seconds: float
     ) -> None:
-        called = _EVENT_OUTCOMES.get(outcome(ending))
+        called = _EVENT_OUTCOMES.get(outcome(ending, step.policy))
         if called is not None:
             self._tell_delivered(step.event, step.name, called, seconds)
         if isinstance(ending, Returned) and not settlement.then:
@@ -182,6 +232,14 @@ class Runner:
         self._tell(
             "event.delivered", event=event, listener=listener, outcome=called, seconds=seconds
         )
+
+
+async def _contained(handler: Awaitable[Any]) -> tuple[Any, BaseException | None]:
+    """Return what it returns or raises: a SystemExit would end the loop with the asyncio task."""
+    try:
+        return await handler, None
+    except BaseException as error:  # noqa: BLE001 - it travels
+        return None, error
 
 
 def _plain(handler: Callable[[Context], Any], ctx: Context) -> Any:
@@ -195,15 +253,18 @@ def _plain(handler: Callable[[Context], Any], ctx: Context) -> Any:
 def _log(step: Step, ending: Ending, attempt: int) -> None:
     """Say what the author should know; a success is not news."""
     match ending:
-        case Raised(Discard(reason=reason)):
-            log.info("%s was discarded: %s", step.name, reason)
-        case Raised(Retry()) if attempt < step.tries:
-            log.info("%s asks to be tried again", step.name)
-        case Raised(error) if attempt < step.tries:
-            log.warning("%s failed and will be tried again", step.name, exc_info=error)
+        case Raised(error) if step.policy.is_dropped(error):
+            why = error.reason if isinstance(error, Discard) else repr(error)
+            log.info("%s was discarded: %s", step.name, why)
+        case Raised(error) if step.policy.is_retried(error, attempt):
+            if isinstance(error, Retry):
+                log.info("%s asks to be tried again", step.name)
+            else:
+                log.warning("%s failed and will be tried again", step.name, exc_info=error)
         case Raised(error):
             log.error("%s failed for the last time", step.name, exc_info=error)
         case Lost():
-            log.error("%s was given up: %d workers died over it", step.name, LOST_TRIES)
+            deaths = step.policy.lost_tries
+            log.error("%s was given up: %d workers died over it", step.name, deaths)
         case CutOff():
             log.warning("%s was cut off and will run again", step.name)

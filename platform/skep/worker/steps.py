@@ -5,6 +5,7 @@ listeners follow one another. A follow-up is an envelope that is put in the same
 settles the one before, so no crash forgets it.
 """
 
+import dataclasses
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,14 +17,17 @@ from msgspec.structs import replace
 
 from skep.api.context import Context
 from skep.api.event import Event
-from skep.base.backoff import Backoff
+from skep.api.policy import LOST_TRIES, Policy, policy_of
+from skep.base.correlation import REQUEST_ID, TRACEPARENT
 from skep.engine.base import Envelope, Lease
-from skep.engine.headers import ERROR, LISTENER, ORIGIN, RESULT, STEP
+from skep.engine.headers import ALONE, ERROR, LISTENER, ORIGIN, RESULT, STEP, TRIES
 from skep.engine.ids import new_id
 from skep.worker.catalog import Catalog
 
 Envelopes = tuple[Envelope, ...]
 
+# What goes on with everything that follows.
+_CARRIED = (REQUEST_ID, TRACEPARENT)
 # As large as a payload may be, for the same reason.
 _LARGEST_RESULT = 1024 * 1024
 
@@ -51,8 +55,7 @@ class Step:
     """
 
     name: str
-    tries: int
-    backoff: Backoff
+    policy: Policy
     handler: Callable[[Context], Any]
     on_return: Callable[[Any], Envelopes] = _nothing
     on_death: Callable[[str], Envelopes] = _nothing
@@ -79,6 +82,19 @@ def origin(envelope: Envelope) -> str:
     return envelope.headers.get(ORIGIN, envelope.id)
 
 
+def lost_tries(envelope: Envelope, catalog: Catalog) -> int:
+    """Return over how many workers' deaths a delivery is given up."""
+    cls = catalog.handler(envelope.name, envelope.headers.get(LISTENER, ""))
+    return LOST_TRIES if cls is None else policy_of(cls).lost_tries
+
+
+def _terms(envelope: Envelope, cls: Any) -> Policy:
+    """Return what the class declares, but for what was said at the delivery."""
+    policy = policy_of(cls)
+    tries = envelope.headers.get(TRIES)
+    return policy if tries is None else dataclasses.replace(policy, tries=int(tries))
+
+
 def _working(envelope: Envelope, catalog: Catalog) -> Step:
     cls = catalog.tasks.get(envelope.name)
     if cls is None:
@@ -89,8 +105,7 @@ def _working(envelope: Envelope, catalog: Catalog) -> Step:
         return _follower(envelope, task, kind)
     return Step(
         name=envelope.name,
-        tries=cls.tries,
-        backoff=cls.backoff,
+        policy=_terms(envelope, cls),
         handler=task.handle,
         on_return=partial(_finish, envelope) if hasattr(cls, "finish") else _nothing,
         on_death=partial(_failed, envelope) if hasattr(cls, "failed") else _nothing,
@@ -105,30 +120,35 @@ def _follower(envelope: Envelope, task: Any, kind: str) -> Step:
         raise Unknown(f"No plugin of this generation has {name}.")
     headers = envelope.headers
     argument = json.loads(headers[RESULT]) if kind == "finish" else headers[ERROR]
-    return Step(name, task.tries, task.backoff, partial(method, argument))
+    return Step(name, policy_of(type(task)), partial(method, argument))
 
 
 def _listening(envelope: Envelope, attempt: int, catalog: Catalog) -> Step:
     wanted = envelope.headers[LISTENER]
-    listeners = {cls.registered_name(): cls for cls in catalog.listeners.get(envelope.name, ())}
-    if wanted not in listeners:
+    listener = catalog.handler(envelope.name, wanted)
+    if listener is None:
         raise Unknown(f"No plugin of this generation has a listener {wanted} of {envelope.name}.")
-    listener = listeners[wanted]
     event = catalog.events[envelope.name].read(envelope.body)
-    names = list(listeners)
     # After its first try a listener is alone: the round has gone on without it.
-    following = tuple(names[names.index(wanted) + 1 :]) if attempt == 1 else ()
-    after = (_follow_up(envelope, {LISTENER: following[0]}),) if following else ()
+    is_alone = attempt > 1 or ALONE in envelope.headers
+    following = () if is_alone else catalog.following(envelope.name, wanted)
+    after = (_next_listener(envelope, following[0]),) if following else ()
     return Step(
         name=wanted,
-        tries=listener.tries,
-        backoff=listener.backoff,
+        policy=_terms(envelope, listener),
         handler=_listener_handler(listener, event),
         on_return=lambda value: () if value is False else after,
         meanwhile=after,
         event=envelope.name,
         following=following,
     )
+
+
+def _next_listener(envelope: Envelope, name: str) -> Envelope:
+    headers = {LISTENER: name}
+    if TRIES in envelope.headers:
+        headers[TRIES] = envelope.headers[TRIES]
+    return _follow_up(envelope, headers)
 
 
 def _listener_handler(cls: Any, event: Event) -> Callable[[Context], Any]:
@@ -165,10 +185,11 @@ def _failed(envelope: Envelope, error: str) -> Envelopes:
 
 def _follow_up(envelope: Envelope, headers: dict[str, str]) -> Envelope:
     """Return an envelope like this one, without what it is alone with: its keys and its result."""
+    carried = {name: envelope.headers[name] for name in _CARRIED if name in envelope.headers}
     return replace(
         envelope,
         id=new_id(),
-        headers={ORIGIN: origin(envelope), **headers},
+        headers={ORIGIN: origin(envelope), **carried, **headers},
         due=0,
         key="",
         unique_for=0,

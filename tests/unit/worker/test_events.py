@@ -1,5 +1,6 @@
 """The way of an event, from `fire()` through its listeners, with a real store."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 from skep.api.context import Context
 from skep.api.event import Event, Listener
+from skep.api.function import on
 from skep.api.plugin import Plugin
 from skep.api.policy import Discard
 from skep.base.backoff import Backoff
@@ -52,7 +54,37 @@ class Third(Listener[Paid]):
         LOG.append(("third", event.order, ctx.id, ctx.attempt))
 
 
-PLUGIN = Plugin(events=[Unheard], listeners=[First, Second, Third])
+class Everywhere(Event):
+    """Its listeners run beside one another."""
+
+    fanout = True
+
+
+class Fails(Listener[Everywhere]):
+    async def handle(self, event: Everywhere, ctx: Context) -> None:
+        LOG.append(("fails", ctx.id, ctx.tries))
+        raise ValueError("boom")
+
+
+class Stops(Listener[Everywhere]):
+    order = 1
+
+    async def handle(self, event: Everywhere, ctx: Context) -> bool:
+        LOG.append(("stops", ctx.id, ctx.tries))
+        return False
+
+
+@on(Everywhere, order=2)
+async def last(event: Everywhere, ctx: Context) -> None:
+    LOG.append(("last", ctx.id, ctx.tries))
+
+
+@on(Paid, order=-1)
+def before(event: Paid, ctx: Context) -> None:
+    LOG.append(("before", event.order, ctx.id, ctx.attempt))
+
+
+PLUGIN = Plugin(events=[Unheard], listeners=[First, Second, Third, last, Stops, Fails])
 
 
 def who() -> list[str]:
@@ -133,3 +165,25 @@ def test_an_event_nobody_listens_to_is_not_kept(tmp_path: Path) -> None:
         assert shop.told("event.published") == [{"event": "test_events.Unheard"}]
 
     run_workshop(tmp_path, PLUGIN, test)
+
+
+def test_with_fanout_none_waits_for_another_and_none_stops_another(tmp_path: Path) -> None:
+    async def test(shop: Workshop) -> None:
+        receipt = await Everywhere().fire(tries=2)
+        await shop.done()
+        assert receipt is not None
+        assert sorted(set(LOG)) == [(name, receipt.id, 2) for name in ("fails", "last", "stops")]
+        assert Counter(who())["last"] == 1
+        assert [row.attempt for row in await shop.dead()] == [2]
+
+    run_workshop(tmp_path, PLUGIN, test)
+
+
+def test_listeners_of_all_plugins_run_by_their_order(tmp_path: Path) -> None:
+    async def test(shop: Workshop) -> None:
+        await Paid(order=7).fire(delay=0.001)
+        await shop.done()
+        assert who() == ["before", "first", "second", "third"]
+
+    plugin = Plugin(listeners=[First, Second, Third, before])
+    run_workshop(tmp_path, plugin, test)

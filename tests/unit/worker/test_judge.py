@@ -1,11 +1,12 @@
 """Every line of the table in `skep.worker.judge`."""
 
+import dataclasses
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from skep.api.policy import Discard, Retry
+from skep.api.policy import Discard, HandlerTimeout, Policy, Retry
 from skep.base.backoff import Backoff
 from skep.engine.base import Envelope, Lease
 from skep.worker.judge import (
@@ -34,7 +35,11 @@ def a_lease(attempt: int = 1, losses: int = 0) -> Lease:
 
 def a_step(tries: int = 3, **fields: Any) -> Step:
     backoff = Backoff(first=1.0, factor=2.0, cap=600.0)
-    return Step("orders.Send", tries, backoff, print, **fields)
+    return Step("orders.Send", Policy(tries, backoff), print, **fields)
+
+
+def replace_policy(step: Step, **fields: Any) -> Step:
+    return dataclasses.replace(step, policy=dataclasses.replace(step.policy, **fields))
 
 
 def raised() -> Raised:
@@ -84,6 +89,28 @@ def test_what_is_discarded_is_done_and_what_does_not_wait_for_it_goes_on() -> No
     assert (settlement.verdict, settlement.then) == ("done", NEXT)
 
 
+def test_an_error_that_is_not_among_those_to_retry_on_is_the_last() -> None:
+    step = replace_policy(a_step(), retry_on=(ConnectionError,))
+    assert judge(a_lease(), step, Raised(ConnectionResetError()), NOW).verdict == "retry"
+    assert judge(a_lease(), step, Raised(Retry(1)), NOW).verdict == "retry"
+    settlement = judge(a_lease(), step, Raised(ValueError()), NOW)
+    assert (settlement.verdict, settlement.reason) == ("dead", "failed")
+
+
+def test_an_error_among_those_to_drop_is_discarded() -> None:
+    step = replace_policy(a_step(meanwhile=NEXT), drop_on=(KeyError,))
+    settlement = judge(a_lease(), step, Raised(KeyError()), NOW)
+    assert (settlement.verdict, settlement.then) == ("done", NEXT)
+
+
+def test_a_timeout_counts_as_a_try_and_is_a_reason_of_its_own() -> None:
+    timeout = Raised(HandlerTimeout("orders.Send", 1.5))
+    assert judge(a_lease(), a_step(), timeout, NOW).verdict == "retry"
+    settlement = judge(a_lease(3), a_step(), timeout, NOW)
+    assert (settlement.verdict, settlement.reason) == ("dead", "timeout")
+    assert "within its timeout of 1.5 s" in settlement.error
+
+
 def test_what_was_cut_off_costs_nothing_and_nothing_follows() -> None:
     settlement = judge(a_lease(), a_step(meanwhile=NEXT), CutOff(), NOW)
     assert (settlement.verdict, settlement.at, settlement.then) == ("release", 0, ())
@@ -98,7 +125,11 @@ def test_what_has_cost_too_many_workers_is_dead() -> None:
 
 
 def test_the_last_run_before_too_many_is_that_of_a_suspect() -> None:
-    assert [is_suspect(a_lease(losses=n)) for n in range(5)] == [False, False, True, False, False]
+    assert [is_suspect(n, 3) for n in range(5)] == [False, False, True, False, False]
+
+
+def test_one_that_may_be_lost_but_once_is_no_suspect_before_it_is_lost() -> None:
+    assert [is_suspect(n, 1) for n in range(3)] == [False, False, False]
 
 
 def test_an_unknown_name_is_put_again_three_times_and_later_each_time() -> None:
@@ -135,12 +166,14 @@ def test_a_payload_that_does_not_fit_is_dead_at_once() -> None:
         (Raised(ValueError()), "failure"),
         (Raised(Retry()), "failure"),
         (Raised(Discard("")), "rejected"),
+        (Raised(KeyError()), "rejected"),
+        (Raised(HandlerTimeout("x", 1)), "timeout"),
         (CutOff(), "cancelled"),
         (Lost(), "failure"),
     ],
 )
 def test_every_ending_has_a_name_in_metrics(ending: Ending, called: str) -> None:
-    assert outcome(ending) == called
+    assert outcome(ending, Policy(drop_on=(KeyError,))) == called
 
 
 def test_a_very_long_traceback_keeps_its_two_ends() -> None:

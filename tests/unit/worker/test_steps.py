@@ -72,7 +72,7 @@ def step_of_event(listener: str, attempt: int = 1) -> Step:
 
 def test_a_task_without_more_is_followed_by_nothing() -> None:
     step = step_of("Plain")
-    assert (step.name, step.tries) == ("test_steps.Plain", 1)
+    assert (step.name, step.policy.tries) == ("test_steps.Plain", 1)
     assert (step.on_return(object()), step.on_death("boom"), step.meanwhile) == ((), (), ())
 
 
@@ -91,7 +91,7 @@ def test_the_last_failure_is_followed_by_failed_with_its_error() -> None:
 
 def test_what_follows_keeps_the_origin_and_is_followed_by_nothing() -> None:
     finish = step_of("Whole", origin="id-0", step="finish", result="5")
-    assert (finish.name, finish.tries) == ("test_steps.Whole.finish", 4)
+    assert (finish.name, finish.policy.tries) == ("test_steps.Whole.finish", 4)
     assert (finish.on_return(1), finish.on_death("boom")) == ((), ())
     (follow,) = step_of("Whole", origin="id-0").on_return(1)
     assert follow.headers["origin"] == "id-0"

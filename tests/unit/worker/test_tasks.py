@@ -10,9 +10,11 @@ from typing import Any, ClassVar
 import pytest
 
 from skep.api.context import Context
+from skep.api.function import task
 from skep.api.plugin import Plugin
 from skep.api.policy import Discard, Retry
 from skep.api.task import Task
+from skep.base import correlation
 from skep.base.backoff import Backoff
 from skep.base.errors import EngineError
 from skep.base.log import TextFormatter
@@ -148,8 +150,61 @@ class Busy(Task):
         LOG.append("end")
 
 
+class Slow(Task):
+    """Takes longer than it may."""
+
+    tries = 2
+    timeout = 0.05
+    backoff = AT_ONCE
+
+    async def handle(self, ctx: Context) -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            LOG.append(("cancelled", ctx.attempt, ctx.cancelled()))
+            raise
+
+
+class Stuck(Task):
+    """A thread that does not stop by itself."""
+
+    timeout = 0.05
+    go: ClassVar[threading.Event]
+
+    def handle(self, ctx: Context) -> None:
+        Stuck.go.wait(30)
+
+
+class Obedient(Task):
+    """A thread that looks whether it should stop."""
+
+    timeout = 0.05
+
+    def handle(self, ctx: Context) -> None:
+        while not ctx.cancelled():
+            Stuck.go.wait(0.01)
+
+
+class Exits(Task):
+    timeout = 5
+
+    async def handle(self, ctx: Context) -> None:
+        raise SystemExit(1)
+
+
+@task(tries=2)
+async def double(ctx: Context, n: int) -> int:
+    return 2 * n
+
+
+@double.finish
+async def doubled(result: int, ctx: Context) -> None:
+    LOG.append((result, correlation.request_id(), ctx.id))
+
+
 PLUGIN = Plugin(
     tasks=[
+        Slow, Stuck, Obedient, Exits, double,
         Note, InThread, Sum, FinishFails, Fails, Raises, StopsIteration, Asks, Unwanted,
         Unkeepable, Busy,
     ]
@@ -375,6 +430,104 @@ def test_what_does_not_end_before_the_deadline_is_given_back_uncounted(tmp_path:
 
 async def _at_work() -> bool:
     return Busy.now > 0
+
+
+def test_a_coroutine_is_cancelled_when_its_time_is_over_and_the_attempt_counts(
+    tmp_path: Path,
+) -> None:
+    async def test(shop: Workshop) -> None:
+        await Slow().deliver()
+        await shop.done()
+        assert LOG == [("cancelled", 1, True), ("cancelled", 2, True)]
+        (dead,) = await shop.dead()
+        assert (dead.reason, dead.attempt) == ("timeout", 2)
+        assert shop.counted("task.finished", "outcome") == {"timeout": 2}
+        assert shop.retirements == []
+
+    run_workshop(tmp_path, PLUGIN, test)
+
+
+def test_a_thread_that_does_not_stop_is_settled_and_its_worker_asks_to_be_replaced(
+    tmp_path: Path,
+) -> None:
+    async def test(shop: Workshop) -> None:
+        Stuck.go = threading.Event()
+        try:
+            await Stuck().deliver()
+            await Note(text="beside it").deliver()
+            await shop.done()
+            (dead,) = await shop.dead()
+            assert dead.reason == "timeout"
+            assert shop.retirements == ["test_tasks.Stuck did not stop after its timeout"]
+            assert [text for text, _ in LOG] == ["beside it"]
+        finally:
+            Stuck.go.set()
+
+    run_workshop(tmp_path, PLUGIN, test)
+
+
+def test_a_thread_that_looks_whether_it_should_stop_costs_no_worker(tmp_path: Path) -> None:
+    async def test(shop: Workshop) -> None:
+        Stuck.go = threading.Event()
+        await Obedient().deliver()
+        await shop.done()
+        assert [row.reason for row in await shop.dead()] == ["timeout"]
+        assert shop.retirements == []
+
+    run_workshop(tmp_path, PLUGIN, test)
+
+
+def test_an_exit_within_a_timeout_is_a_failure_too(tmp_path: Path) -> None:
+    async def test(shop: Workshop) -> None:
+        await Exits().deliver()
+        await shop.done()
+        (dead,) = await shop.dead()
+        assert "SystemExit" in dead.error
+
+    run_workshop(tmp_path, PLUGIN, test)
+
+
+def test_what_was_said_at_the_delivery_stands_above_the_class(tmp_path: Path) -> None:
+    async def test(shop: Workshop) -> None:
+        await Fails().deliver(tries=1, queue="post")
+        await shop.done()
+        (dead,) = await shop.dead("post")
+        assert dead.attempt == 1
+
+    run_workshop(tmp_path, PLUGIN, test)
+
+
+@pytest.mark.parametrize(
+    "terms", [{"tries": 0}, {"tries": True}, {"priority": "high"}, {"delay": -1}]
+)
+def test_terms_that_are_none_are_refused(tmp_path: Path, terms: Any) -> None:
+    async def test(shop: Workshop) -> None:
+        with pytest.raises(ValueError, match="must be"):
+            await Note(text="").deliver(**terms)
+
+    run_workshop(tmp_path, PLUGIN, test)
+
+
+def test_many_are_delivered_in_one_batch(tmp_path: Path) -> None:
+    async def test(shop: Workshop) -> None:
+        receipts = await Task.deliver_many([Note(text="a"), Sum(numbers=[1])])
+        await shop.done()
+        assert {receipt.id for receipt in receipts} == {
+            entry[1].id if isinstance(entry[1], Context) else entry[1] for entry in LOG
+        }
+        assert await Note.deliver_many([]) == []
+
+    run_workshop(tmp_path, PLUGIN, test)
+
+
+def test_a_function_is_run_and_finished_for_the_request_that_delivered_it(tmp_path: Path) -> None:
+    async def test(shop: Workshop) -> None:
+        with correlation.correlated(correlation.new_request("req-1")):
+            receipt = await double.deliver(n=21)
+        await shop.done()
+        assert [(42, "req-1", receipt.id)] == LOG
+
+    run_workshop(tmp_path, PLUGIN, test)
 
 
 def test_every_line_of_a_handler_carries_the_id_and_the_attempt(

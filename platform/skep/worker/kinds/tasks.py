@@ -9,7 +9,6 @@ from contextlib import suppress
 from typing import Any
 
 from skep.engine.base import Lease, Settlement
-from skep.worker.judge import is_suspect
 from skep.worker.kind import Workplace
 from skep.worker.queue_watch import QueueWatch
 from skep.worker.run import Runner
@@ -93,13 +92,14 @@ class TaskKind:
 
     async def _lease_for_ever(self) -> None:
         while True:
-            free = self._concurrency - len(self._running)
-            if free == 0:
+            # A handler that was left to itself still has its thread.
+            free = self._concurrency - len(self._running) - self._runner.abandoned
+            if free <= 0:
                 self._freed.clear()
                 await self._freed.wait()
                 continue
             leases = await self._engine.lease(_EVERY_QUEUE, free)
-            suspect = next(filter(is_suspect, leases), None)
+            suspect = next(filter(self._runner.is_suspect, leases), None)
             if suspect is None:
                 for lease in leases:
                     self._start(lease)

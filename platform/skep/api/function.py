@@ -1,0 +1,185 @@
+"""Tasks and listeners out of plain functions: what a class says, said by a decorator.
+
+@task(queue="mail", tries=5, timeout=30)
+async def send_mail(ctx, to: str, subject: str = ""): ...
+
+@send_mail.finish
+async def sent(result, ctx): ...
+
+await send_mail.deliver(to="a@example.org")
+await send_mail(to="a@example.org").deliver(delay=10)
+
+@on(OrderPaid, order=50)
+async def note(event, ctx): ...
+"""
+
+import inspect
+from collections.abc import Callable
+from inspect import Parameter, iscoroutinefunction
+from types import new_class
+from typing import Any, Concatenate, Generic, ParamSpec, TypedDict, TypeVar, Unpack, get_type_hints
+
+from pydantic import create_model
+
+from skep.api.context import Context
+from skep.api.event import Event, Listener
+from skep.api.payload import Receipt
+from skep.api.policy import Errors
+from skep.api.task import Task
+from skep.base.backoff import Backoff
+
+P = ParamSpec("P")
+E = TypeVar("E", bound=Event)
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Attempts(TypedDict, total=False):
+    """What a decorator takes for tasks and listeners alike; see `Task` for the meaning."""
+
+    name: str
+    tries: int
+    backoff: Backoff
+    timeout: float | None
+    retry_on: Errors
+    drop_on: Errors
+    lost_tries: int
+
+
+class Declared(Attempts, total=False):
+    """What the decorator of a task takes."""
+
+    queue: str
+    priority: int
+
+
+class FunctionTask(Generic[P]):
+    """A task that was a function; `cls` is the class that was made of it, `function` what it was.
+
+    Called with the function's arguments but `ctx` it makes a task, which is checked there and then.
+    """
+
+    def __init__(
+        self, function: Callable[Concatenate[Context, P], Any], declared: Declared
+    ) -> None:
+        self.function = function
+        self._parameters = _payload_of(function)
+        self.cls = _task_class(function, self._parameters, declared)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Task:
+        """Make a task. Raises TypeError or pydantic's ValidationError for wrong arguments."""
+        return self.cls(**self._parameters.bind(*args, **kwargs).arguments)
+
+    async def deliver(self, *args: P.args, **kwargs: P.kwargs) -> Receipt:
+        """Make a task and deliver it; for a delay and the like, call `deliver` of what is made."""
+        return await self(*args, **kwargs).deliver()
+
+    def deliver_sync(self, *args: P.args, **kwargs: P.kwargs) -> Receipt:
+        """Do what `deliver` does, from a thread."""
+        return self(*args, **kwargs).deliver_sync()
+
+    def finish(self, function: F) -> F:
+        """Decorate what is called with `(result, ctx)` after the task has succeeded."""
+        setattr(self.cls, "finish", staticmethod(function))  # noqa: B010
+        return function
+
+    def failed(self, function: F) -> F:
+        """Decorate what is called with `(error, ctx)` after the task was given up."""
+        setattr(self.cls, "failed", staticmethod(function))  # noqa: B010
+        return function
+
+
+def task(
+    **declared: Unpack[Declared],
+) -> Callable[[Callable[Concatenate[Context, P], Any]], FunctionTask[P]]:
+    """Make a task of a function whose first parameter is the context; the others, which need type
+    annotations, are the payload.
+
+    Raises TypeError when the function cannot be one.
+    """
+    return lambda function: FunctionTask(function, declared)
+
+
+def on(
+    event: type[E], *, order: int = 0, **declared: Unpack[Attempts]
+) -> Callable[[Callable[[E, Context], Any]], type[Listener[E]]]:
+    """Make a listener of a function of `(event, ctx)`."""
+
+    def decorate(function: Callable[[E, Context], Any]) -> type[Listener[E]]:
+        body = {
+            **_terms(declared, Attempts.__optional_keys__),
+            "__module__": function.__module__,
+            "__doc__": function.__doc__,
+            "event": event,
+            "order": order,
+            "handle": staticmethod(function),
+        }
+        name = declared.get("name", "")
+        return new_class(function.__name__, (Listener,), {"name": name}, lambda ns: ns.update(body))
+
+    return decorate
+
+
+def _payload_of(function: Callable[..., Any]) -> inspect.Signature:
+    """Return the signature without the context."""
+    others = [*inspect.signature(function).parameters.values()][1:]
+    if not inspect.signature(function).parameters:
+        raise TypeError(f"{_called(function)} takes no context: its first parameter must be `ctx`.")
+    for parameter in others:
+        if parameter.kind not in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY):
+            raise TypeError(
+                f"The parameter {parameter} of {_called(function)} cannot be a field of a payload."
+            )
+        if parameter.annotation is Parameter.empty:
+            raise TypeError(
+                f"The parameter `{parameter.name}` of {_called(function)} needs a type: "
+                "what is delivered is checked against it."
+            )
+    return inspect.Signature(others)
+
+
+def _task_class(
+    function: Callable[..., Any], parameters: inspect.Signature, declared: Declared
+) -> type[Task]:
+    types = get_type_hints(function, include_extras=True)
+    fields: Any = {
+        name: (types[name], ... if p.default is Parameter.empty else p.default)
+        for name, p in parameters.parameters.items()
+    }
+    terms = _terms(declared, Declared.__optional_keys__)
+    made = create_model(
+        function.__name__,
+        __base__=Task,
+        __module__=function.__module__,
+        __doc__=function.__doc__,
+        __cls_kwargs__={"name": declared.get("name", "")},
+        **fields,
+    )
+    for term, value in terms.items():
+        setattr(made, term, value)
+    setattr(made, "handle", _handler(function))  # noqa: B010
+    return made
+
+
+def _handler(function: Callable[..., Any]) -> Callable[..., Any]:
+    async def handle_async(self: Task, ctx: Context) -> Any:
+        return await function(ctx, **_fields(self))
+
+    def handle_plain(self: Task, ctx: Context) -> Any:
+        return function(ctx, **_fields(self))
+
+    return handle_async if iscoroutinefunction(function) else handle_plain
+
+
+def _fields(made: Task) -> dict[str, Any]:
+    return {name: getattr(made, name) for name in type(made).model_fields}
+
+
+def _terms(declared: Any, known: frozenset[str]) -> dict[str, Any]:
+    """Return what becomes attributes of the class. Raises TypeError for what nobody knows."""
+    if unknown := declared.keys() - known:
+        raise TypeError(f"`{min(unknown)}` cannot be declared; one of {', '.join(sorted(known))}.")
+    return {term: value for term, value in declared.items() if term != "name"}
+
+
+def _called(function: Callable[..., Any]) -> str:
+    return f"{function.__module__}.{function.__qualname__}"
