@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from skep.api.cron import CronJob, cron
     from skep.api.event import Event, Listener
     from skep.api.function import on, task
-    from skep.api.payload import Receipt
     from skep.api.plugin import Plugin
     from skep.api.policy import Discard, Retry
+    from skep.api.receipt import Receipt, TaskCancelled, TaskFailed, gather
     from skep.api.task import Task
     from skep.api.worker import Worker
     from skep.base.backoff import Backoff
@@ -31,7 +31,10 @@ _WHERE = {
     "Listener": "skep.api.event",
     "task": "skep.api.function",
     "on": "skep.api.function",
-    "Receipt": "skep.api.payload",
+    "Receipt": "skep.api.receipt",
+    "gather": "skep.api.receipt",
+    "TaskFailed": "skep.api.receipt",
+    "TaskCancelled": "skep.api.receipt",
     "Context": "skep.api.context",
     "Retry": "skep.api.policy",
     "Discard": "skep.api.policy",
@@ -56,8 +59,11 @@ __all__ = [
     "Retry",
     "Settings",
     "Task",
+    "TaskCancelled",
+    "TaskFailed",
     "Worker",
     "cron",
+    "gather",
     "on",
     "task",
 ]

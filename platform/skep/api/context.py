@@ -1,7 +1,9 @@
 """What a handler is told about the run it is in."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(slots=True)
@@ -28,6 +30,14 @@ class Context:
     slot: str
     generation: int
     cancellation: Cancellation = field(default_factory=Cancellation)
+    note: Callable[[Any], None] = lambda value: None
+
+    def progress(self, value: Any) -> None:
+        """Tell operators how far this run has come: a number or another short piece of JSON.
+
+        It returns at once; of several in quick succession the last is kept, until the run ends.
+        """
+        self.note(value)
 
     def cancelled(self) -> bool:
         """Say whether this run should stop: its timeout is over or it was cancelled.

@@ -3,8 +3,9 @@
 from typing import Any, ClassVar, Generic, TypeVar, Unpack, get_args, get_origin
 
 from skep.api.naming import registered_name
-from skep.api.payload import Payload, Receipt, Terms
+from skep.api.payload import Payload, Terms
 from skep.api.policy import LOST_TRIES, RETRY_BACKOFF, Errors
+from skep.api.receipt import Receipt
 from skep.base.backoff import Backoff
 from skep.engine import current
 from skep.engine.headers import ALONE, LISTENER, ORIGIN

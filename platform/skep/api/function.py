@@ -23,8 +23,8 @@ from pydantic import create_model
 
 from skep.api.context import Context
 from skep.api.event import Event, Listener
-from skep.api.payload import Receipt
 from skep.api.policy import Errors
+from skep.api.receipt import Receipt
 from skep.api.task import Task
 from skep.base.backoff import Backoff
 
@@ -50,6 +50,11 @@ class Declared(Attempts, total=False):
 
     queue: str
     priority: int
+    unique: str
+    unique_for: float
+    concurrency_key: str
+    concurrency: int
+    keep_result: float
 
 
 class FunctionTask(Generic[P]):

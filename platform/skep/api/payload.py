@@ -1,8 +1,8 @@
 """What tasks and events have in common: typed fields that travel, under a name, through a queue."""
 
-from dataclasses import dataclass
 from typing import Any, ClassVar, Self, TypedDict
 
+from msgspec.structs import replace
 from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError
 
@@ -22,20 +22,14 @@ class Terms(TypedDict, total=False):
     """What may be said of one delivery when it is delivered or fired.
 
     `delay` is how many seconds it waits at least; it is kept to the millisecond. `tries` and
-    `priority` stand above what the class declares, `queue` too.
+    `priority` stand above what the class declares, `queue` and the unique `key` too.
     """
 
     delay: float
     tries: int
     priority: int
     queue: str
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """The platform's word that a delivery is kept; `id` is its name from now on."""
-
-    id: str
+    key: str
 
 
 class Payload(BaseModel, frozen=True, strict=True, extra="forbid"):
@@ -83,6 +77,7 @@ class Payload(BaseModel, frozen=True, strict=True, extra="forbid"):
         tries: int | None = None,
         priority: int | None = None,
         queue: str | None = None,
+        key: str | None = None,
         headers: dict[str, str] | None = None,
     ) -> Envelope:
         """Return this as it travels, on the given `Terms`.
@@ -97,7 +92,7 @@ class Payload(BaseModel, frozen=True, strict=True, extra="forbid"):
             headers[TRIES] = str(tries)
         if not is_priority(priority := self.priority if priority is None else priority):
             raise ValueError(f"priority is {priority!r}: it must be a whole number.")
-        return Envelope(
+        envelope = Envelope(
             id=new_id(),
             name=self._name,
             body=self._body(),
@@ -106,6 +101,11 @@ class Payload(BaseModel, frozen=True, strict=True, extra="forbid"):
             due=due_after(delay),
             priority=priority,
         )
+        return self._keyed(envelope, key)
+
+    def _keyed(self, envelope: Envelope, key: str | None) -> Envelope:
+        """Add what makes the envelope unlike others; a task has more of it than an event."""
+        return envelope if key is None else replace(envelope, key=f"{self._name}:{key}")
 
     def _body(self) -> bytes:
         try:

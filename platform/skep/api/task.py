@@ -1,12 +1,17 @@
 """Tasks: classes of work that a task worker does later."""
 
 from collections.abc import Sequence
+from string import Formatter
 from typing import ClassVar, Self, Unpack
 
-from skep.api.payload import Payload, Receipt, Terms
-from skep.api.policy import LOST_TRIES, RETRY_BACKOFF, Errors
+from msgspec.structs import replace
+
+from skep.api.payload import Payload, Terms
+from skep.api.policy import LOST_TRIES, RETRY_BACKOFF, Errors, is_count, is_duration
+from skep.api.receipt import Receipt
 from skep.base.backoff import Backoff
 from skep.engine import current
+from skep.engine.base import Envelope
 
 
 class Task(Payload):
@@ -32,9 +37,14 @@ class Task(Payload):
     retry_on: ClassVar[Errors] = (BaseException,)
     drop_on: ClassVar[Errors] = ()
     lost_tries: ClassVar[int] = LOST_TRIES
+    unique: ClassVar[str] = ""
+    unique_for: ClassVar[float] = 0.0
+    concurrency_key: ClassVar[str] = ""
+    concurrency: ClassVar[int] = 1
+    keep_result: ClassVar[float] = 0.0
 
     async def deliver(self, **terms: Unpack[Terms]) -> Receipt:
-        """Have the task done, on the given terms (`delay`, `tries`, `priority`, `queue`).
+        """Have the task done, on the given terms (`delay`, `tries`, `priority`, `queue`, `key`).
 
         When this returns, the task is on the disk and will be run, whatever is killed.
         Raises QueueFull, StoreFull or StoreUnavailable when it cannot be kept, EngineError outside
@@ -55,7 +65,55 @@ class Task(Payload):
         """
         binding = current.binding()
         envelopes = [task.envelope(**terms) for task in tasks]
-        await binding.put(envelopes)
-        for envelope in envelopes:
-            binding.telemetry.point("task.enqueued", task=envelope.name, queue=envelope.queue)
-        return [Receipt(envelope.id) for envelope in envelopes]
+        outcomes = await binding.put(envelopes)
+        receipts = []
+        for envelope, outcome in zip(envelopes, outcomes, strict=True):
+            # One whose confirmation was lost and that was sent again is a duplicate of itself.
+            duplicate = outcome.duplicate and outcome.id != envelope.id
+            receipts.append(Receipt(outcome.id, duplicate))
+            if not duplicate:
+                binding.telemetry.point("task.enqueued", task=envelope.name, queue=envelope.queue)
+        return receipts
+
+    def _keyed(self, envelope: Envelope, key: str | None) -> Envelope:
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        if key is None and self.unique:
+            key = self.unique.format_map(fields)
+        serial = self.concurrency_key.format_map(fields) if self.concurrency_key else ""
+        if key is None and not serial and not self.keep_result:
+            return envelope
+        return replace(
+            envelope,
+            key="" if key is None else f"{self._name}:{key}",
+            unique_for=round(self.unique_for * 1000),
+            concurrency_key=serial,
+            concurrency=self.concurrency,
+            keep_result=round(self.keep_result * 1000),
+        )
+
+
+def keys_problem(cls: type[Task]) -> str:
+    """Say what in the keys of a class cannot be kept to, or nothing."""
+    for name in ("unique", "concurrency_key"):
+        if problem := _template_problem(cls, name):
+            return problem
+    for name in ("unique_for", "keep_result"):
+        if (value := getattr(cls, name)) and not is_duration(value):
+            return f"has {name} = {value!r}, which must be seconds from 0 on"
+    if not is_count(cls.concurrency):
+        return f"has concurrency = {cls.concurrency!r}, which must be a whole number from 1 on"
+    return ""
+
+
+def _template_problem(cls: type[Task], name: str) -> str:
+    template = getattr(cls, name)
+    if not isinstance(template, str):
+        return f"has {name} = {template!r}, which must be a text with fields in braces"
+    try:
+        fields = [field for _, field, _, _ in Formatter().parse(template) if field is not None]
+    except ValueError as error:
+        return f"has {name} = {template!r}, which is no template: {error}"
+    for field in fields:
+        if field.split(".")[0].split("[")[0] not in cls.model_fields:
+            return f"has {name} = {template!r}, but no field `{field}`"
+    return ""

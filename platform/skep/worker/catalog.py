@@ -11,7 +11,7 @@ from skep.api.event import Event, Listener
 from skep.api.function import FunctionTask
 from skep.api.payload import Payload, is_priority
 from skep.api.policy import policy_problem
-from skep.api.task import Task
+from skep.api.task import Task, keys_problem
 from skep.base.errors import PluginError
 
 if TYPE_CHECKING:
@@ -81,7 +81,9 @@ class _Shelf:
 
     def add(self, plugin: str, declared: Plugin) -> None:
         for task in map(_task_class, declared.tasks):
-            _check(plugin, task, _handling_problem(task) or _queue_problem(task))
+            _check(
+                plugin, task, _handling_problem(task) or _queue_problem(task) or keys_problem(task)
+            )
             _put(plugin, self.tasks, task)
         for event in declared.events:
             self._add_event(plugin, event)

@@ -5,6 +5,7 @@ raised an error, Retry ─► retry      as long as there are tries, if it is am
                         └► dead      "failed", or "timeout", after the last one; then: failed
 raised Discard, drop_on ► done
 cut off by a drain ─────► release    it has cost no try
+cancelled ──────────────► release    which the engine makes an end
 holders died too often ─► dead        "worker_lost"; then: failed
 name not known ─────────► put again  3 times, for a rollout may be under way
                         └► dead      "unknown_task"
@@ -36,9 +37,10 @@ Outcome = Literal["success", "failure", "timeout", "cancelled", "rejected"]
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """The handler came to its end; `then` follows from what it returned."""
+    """The handler came to its end; `then` follows from what it returned, `result` is kept of it."""
 
     then: tuple[Envelope, ...]
+    result: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +56,16 @@ class CutOff:
 
 
 @dataclass(frozen=True, slots=True)
+class Cancelled:
+    """Somebody has cancelled the delivery; the engine forgets it when it is given back."""
+
+
+@dataclass(frozen=True, slots=True)
 class Lost:
     """Too many workers have died over it, so it was not begun again."""
 
 
-Ending = Returned | Raised | CutOff | Lost
+Ending = Returned | Raised | CutOff | Cancelled | Lost
 
 
 def is_suspect(losses: int, lost_tries: int) -> bool:
@@ -80,9 +87,9 @@ def judge(
 ) -> Settlement:
     """Return how a lease is settled whose step ended so, at `now`."""
     match ending:
-        case Returned(then):
-            return Settlement(lease, "done", then=then)
-        case CutOff():
+        case Returned(then, result):
+            return Settlement(lease, "done", then=then, result=result)
+        case CutOff() | Cancelled():
             return Settlement(lease, "release")
         case Lost():
             return _bury(lease, step, "worker_lost", f"{lease.losses} workers died over it.")
@@ -102,7 +109,7 @@ def outcome(ending: Ending, policy: Policy) -> Outcome:
     match ending:
         case Returned():
             return "success"
-        case CutOff():
+        case CutOff() | Cancelled():
             return "cancelled"
         case Raised(error) if policy.is_dropped(error):
             return "rejected"

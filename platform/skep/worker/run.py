@@ -4,14 +4,15 @@ import asyncio
 import contextvars
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from inspect import iscoroutinefunction
 from typing import Any
 
-from skep.api.context import Context
+from skep.api.context import Cancellation, Context
 from skep.api.policy import Discard, HandlerTimeout, Retry
 from skep.base.correlation import correlated
 from skep.base.log import bound
@@ -20,6 +21,7 @@ from skep.engine.base import Lease, Settlement
 from skep.engine.headers import STEP
 from skep.engine.ids import now_ms
 from skep.worker.judge import (
+    Cancelled,
     CutOff,
     Ending,
     Lost,
@@ -32,6 +34,7 @@ from skep.worker.judge import (
     outcome,
 )
 from skep.worker.kind import Workplace
+from skep.worker.progress import Progress
 from skep.worker.settle import Settler
 from skep.worker.steps import Step, Undecodable, Unknown, decode, lost_tries, origin
 
@@ -48,6 +51,15 @@ _EVENT_OUTCOMES = {
 _STUBBORN = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Handling:
+    """A handler at work."""
+
+    task: asyncio.Task[Any]
+    cancellation: Cancellation
+    is_async: bool
+
+
 class Runner:
     """Runs leases; `threads` are for handlers that are plain functions."""
 
@@ -57,7 +69,8 @@ class Runner:
         self._settler = settler
         self._tell = workplace.telemetry.point
         self._retire = workplace.retire
-        self._handling: set[asyncio.Task[Any]] = set()
+        self._progress = Progress(workplace.engine)
+        self._handling: dict[str, _Handling] = {}
         self._cutting_off = False
         self.abandoned = 0
 
@@ -88,8 +101,16 @@ class Runner:
     def cut_off(self) -> None:
         """Stop every handler where it waits; what it was working on goes to another worker."""
         self._cutting_off = True
-        for task in self._handling:
-            task.cancel()
+        for handling in self._handling.values():
+            handling.task.cancel()
+
+    def cancel(self, deliveries: Iterable[str]) -> None:
+        """Stop the handlers of these deliveries, as far as they can be stopped."""
+        for delivery in deliveries:
+            if (handling := self._handling.get(delivery)) is not None:
+                handling.cancellation.requested = True
+                if handling.is_async:
+                    handling.task.cancel()
 
     def _refuse(self, settlement: Settlement) -> None:
         """Settle what could not be handled."""
@@ -117,6 +138,7 @@ class Runner:
             log=logging.getLogger(step.name),
             slot=self._workplace.slot,
             generation=self._workplace.generation,
+            note=partial(self._progress.note, lease),
         )
         with (
             correlated(lease.envelope.headers),
@@ -127,30 +149,35 @@ class Runner:
             elif self._cutting_off:
                 ending = CutOff()
             else:
-                ending = await self._call(step, ctx)
+                ending = await self._call(lease.envelope.id, step, ctx)
             _log(step, ending, lease.attempt)
         return ending
 
-    async def _call(self, step: Step, ctx: Context) -> Ending:
+    async def _call(self, delivery: str, step: Step, ctx: Context) -> Ending:
         """Call the handler. Whatever it raises is its own failure, never the worker's end."""
         me = asyncio.current_task()
         assert me is not None
-        self._handling.add(me)
+        is_async = iscoroutinefunction(step.handler)
+        self._handling[delivery] = _Handling(me, ctx.cancellation, is_async)
         try:
             if step.policy.timeout is not None:
                 value = await self._within(step.policy.timeout, step, ctx)
             else:
                 value = await self._begin(step.handler, ctx)
-            return Returned(step.on_return(value))
+            return Returned(step.on_return(value), step.result(value))
         except GeneratorExit:  # the interpreter is going down
             raise
         except BaseException as error:  # noqa: BLE001 - SystemExit too; it is judged and logged
-            if self._cutting_off and isinstance(error, asyncio.CancelledError):
-                me.uncancel()
-                return CutOff()
-            return Raised(error)
+            return self._raised(error, me, ctx)
         finally:
-            self._handling.discard(me)
+            del self._handling[delivery]
+
+    def _raised(self, error: BaseException, me: asyncio.Task[Any], ctx: Context) -> Ending:
+        """Tell apart what the handler raised itself, and that it was stopped."""
+        if isinstance(error, asyncio.CancelledError) and me.cancelling():
+            me.uncancel()
+            return CutOff() if self._cutting_off else Cancelled()
+        return Raised(error)
 
     def _begin(self, handler: Callable[[Context], Any], ctx: Context) -> Awaitable[Any]:
         """Return the handler at work, in the loop or in a thread."""
@@ -268,3 +295,5 @@ def _log(step: Step, ending: Ending, attempt: int) -> None:
             log.error("%s was given up: %d workers died over it", step.name, deaths)
         case CutOff():
             log.warning("%s was cut off and will run again", step.name)
+        case Cancelled():
+            log.info("%s was cancelled", step.name)

@@ -44,20 +44,25 @@ def _nothing(_: object) -> Envelopes:
     return ()
 
 
+def _no_result(_: object) -> bytes:
+    return b""
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One thing to do. `name` is what it is called in logs and metrics.
 
-    `on_return` gives what follows from what the handler returned, and raises TypeError or
-    ValueError if that cannot be passed on; `on_death` what follows when the step was given up.
-    `meanwhile` is what does not wait for this step to succeed. A listener has the name of its
-    `event`, and of those that run after it.
+    `on_return` gives what follows from what the handler returned, and `result` what is kept of it
+    for those who ask; both raise TypeError or ValueError if it cannot be passed on. `on_death`
+    gives what follows when the step was given up. `meanwhile` is what does not wait for this step
+    to succeed. A listener has the name of its `event`, and of those that run after it.
     """
 
     name: str
     policy: Policy
     handler: Callable[[Context], Any]
     on_return: Callable[[Any], Envelopes] = _nothing
+    result: Callable[[Any], bytes] = _no_result
     on_death: Callable[[str], Envelopes] = _nothing
     meanwhile: Envelopes = ()
     event: str = ""
@@ -108,6 +113,7 @@ def _working(envelope: Envelope, catalog: Catalog) -> Step:
         policy=_terms(envelope, cls),
         handler=task.handle,
         on_return=partial(_finish, envelope) if hasattr(cls, "finish") else _nothing,
+        result=partial(_kept, envelope) if envelope.keep_result else _no_result,
         on_death=partial(_failed, envelope) if hasattr(cls, "failed") else _nothing,
     )
 
@@ -164,19 +170,27 @@ def _listener_handler(cls: Any, event: Event) -> Callable[[Context], Any]:
 
 
 def _finish(envelope: Envelope, result: Any) -> Envelopes:
+    return (_follow_up(envelope, {STEP: "finish", RESULT: _as_json(envelope, result)}),)
+
+
+def _kept(envelope: Envelope, result: Any) -> bytes:
+    return _as_json(envelope, result).encode()
+
+
+def _as_json(envelope: Envelope, result: Any) -> str:
     try:
         text = json.dumps(result, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise TypeError(
-            f"What handle() of {envelope.name} returned cannot be kept for finish(): {error}. "
+            f"What handle() of {envelope.name} returned cannot be kept: {error}. "
             "Return what JSON knows: None, bool, numbers, strings, lists and dicts of them."
         ) from error
     if len(text) > _LARGEST_RESULT:
         raise ValueError(
             f"What handle() of {envelope.name} returned has {len(text)} bytes as JSON, and "
-            f"{_LARGEST_RESULT} is the most that is kept for finish()."
+            f"{_LARGEST_RESULT} is the most that is kept."
         )
-    return (_follow_up(envelope, {STEP: "finish", RESULT: text}),)
+    return text
 
 
 def _failed(envelope: Envelope, error: str) -> Envelopes:

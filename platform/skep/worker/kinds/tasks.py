@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
+from skep.base.errors import EngineError
 from skep.engine.base import Lease, Settlement
 from skep.worker.kind import Workplace
 from skep.worker.queue_watch import QueueWatch
@@ -20,6 +21,8 @@ log = logging.getLogger(__name__)
 _EVERY_QUEUE: tuple[str, ...] = ()
 # How long what was cut off may take to give its lease back.
 _FAREWELL = 1.0
+# After the engine was out of reach.
+_LOOK_AGAIN = 1.0
 # sysexits.h: an internal software error.
 _EX_SOFTWARE = 70
 
@@ -41,6 +44,7 @@ class TaskKind:
         self._leasing: asyncio.Task[None] | None = None
         self._settling: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
+        self._cancelling: asyncio.Task[None] | None = None
         self._queues = QueueWatch(workplace.engine, workplace.telemetry)
 
     async def prepare(self) -> None:
@@ -51,6 +55,7 @@ class TaskKind:
     ) -> asyncio.Task[None]:
         """Start leasing."""
         self._watching = asyncio.create_task(self._queues.run())
+        self._cancelling = _vital(self._cancel_for_ever())
         self._settling = _vital(self._settler.work())
         self._leasing = _vital(self._lease_for_ever())
         return self._leasing
@@ -74,6 +79,7 @@ class TaskKind:
         await self._finish(_FAREWELL)
         for task in self._running:
             task.cancel()
+        await _cancel(self._cancelling)
         await _cancel(self._settling)
         self._threads.shutdown(wait=False, cancel_futures=True)
 
@@ -105,6 +111,14 @@ class TaskKind:
                     self._start(lease)
             else:
                 await self._run_alone(suspect, leases)
+
+    async def _cancel_for_ever(self) -> None:
+        """Stop what runs here and was cancelled."""
+        while True:
+            try:
+                self._runner.cancel(await self._engine.cancelled())
+            except EngineError:
+                await asyncio.sleep(_LOOK_AGAIN)
 
     async def _run_alone(self, suspect: Lease, leases: Sequence[Lease]) -> None:
         """Run one, while this worker holds no other that could be lost with it."""

@@ -1,0 +1,98 @@
+"""What one who has delivered something holds in hand."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Unpack
+
+from skep.base.errors import EngineError
+from skep.engine import current
+from skep.engine.base import Result
+
+if TYPE_CHECKING:
+    from skep.api.payload import Terms
+    from skep.api.task import Task
+
+
+class TaskFailed(EngineError):
+    """A task whose result was waited for has become a dead letter; the text is its last error."""
+
+
+class TaskCancelled(EngineError):
+    """A task whose result was waited for was cancelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The platform's word that a delivery is kept; `id` is its name from now on.
+
+    With `duplicate` nothing was added: another delivery with the same unique key is on its way or
+    at work, and `id` is that one's.
+    """
+
+    id: str
+    duplicate: bool = False
+
+    async def result(self, timeout: float = 60.0) -> Any:
+        """Wait for what `handle` returns, as JSON gives it back, for `timeout` seconds at most.
+
+        Only for tasks with `keep_result`. Raises TimeoutError when it has not ended by then,
+        TaskFailed when it has become a dead letter, TaskCancelled when it was cancelled,
+        EngineError when its result is not, or no longer, kept.
+        """
+        engine = current.binding().engine
+        found = await engine.result(self.id, timeout)
+        if found is None and await engine.find(self.id) is not None:
+            raise TimeoutError(f"The delivery {self.id} did not end within {timeout:g} s.")
+        # It may have ended between the two questions.
+        return _value(self.id, found or await engine.result(self.id))
+
+    def result_sync(self, timeout: float = 60.0) -> Any:
+        """Do what `result` does, from a thread."""
+        return current.binding().wait_for(self.result(timeout))
+
+    async def cancel(self) -> bool:
+        """Have the delivery not happen; say whether it had not ended yet.
+
+        What has not begun never does. A coroutine that runs is cancelled; a plain function that
+        runs is told through `ctx.cancelled()`, and if it ends all the same, it has ended.
+        """
+        (outcome,) = await current.binding().engine.cancel([self.id])
+        return outcome != "unknown"
+
+    def cancel_sync(self) -> bool:
+        """Do what `cancel` does, from a thread."""
+        return current.binding().wait_for(self.cancel())
+
+
+async def gather(*tasks: "Task", timeout: float = 60.0, **terms: Unpack["Terms"]) -> list[Any]:
+    """Deliver tasks in one batch and wait for all their results, in the order of the tasks.
+
+    All need `keep_result`. Raises what `Receipt.result` raises for the first that has no result;
+    the others go on. `timeout` is for all together.
+    """
+    from skep.api.task import Task
+
+    for task in tasks:
+        if not task.keep_result:
+            raise EngineError(
+                f"{task.registered_name()} keeps no result that could be waited for: "
+                "declare keep_result = … seconds."
+            )
+    receipts: Sequence[Receipt] = await Task.deliver_many(tasks, **terms)
+    loop = current.binding().loop
+    deadline = loop.time() + timeout
+    return [await receipt.result(max(deadline - loop.time(), 0.0)) for receipt in receipts]
+
+
+def _value(delivery: str, result: Result | None) -> Any:
+    if result is None:
+        raise EngineError(
+            f"How the delivery {delivery} ended is not known here: its task keeps no result "
+            "(keep_result), or not for so long."
+        )
+    if result.ending == "done":
+        return json.loads(result.body or b"null")
+    if result.ending == "cancelled":
+        raise TaskCancelled(f"The delivery {delivery} was cancelled.")
+    raise TaskFailed(f"The delivery {delivery} has failed: {result.error}")
