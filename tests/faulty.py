@@ -146,7 +146,7 @@ class FaultyServer:
     """Serves each path by the script of its longest prefix: one behaviour per request, the last
     one from then on. Without a script it hangs."""
 
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
         self.requests: list[Request] = []
         self.connections: set[asyncio.Task[None]] = set()
         self.loop = asyncio.new_event_loop()
@@ -155,7 +155,7 @@ class FaultyServer:
         self._started = threading.Event()
         self._stopped: asyncio.Event | None = None
         self._thread = threading.Thread(target=lambda: self.loop.run_until_complete(self._main()))
-        self.port = 0
+        self.port = port
 
     @property
     def url(self) -> str:
@@ -185,6 +185,7 @@ class FaultyServer:
         server = await self.loop.create_server(
             lambda: asyncio.StreamReaderProtocol(_Reader(), self._serve),
             "127.0.0.1",
+            self.port,
             ssl=self._tls,
         )
         self.port = server.sockets[0].getsockname()[1]
@@ -232,8 +233,10 @@ class FaultyServer:
 class TinyApollo(FaultyServer):
     """As much of a correct Apollo server as the client needs; any of it can be scripted away."""
 
-    def __init__(self, hold: float = 60.0, tls: ssl.SSLContext | None = None) -> None:
-        super().__init__(tls)
+    def __init__(
+        self, hold: float = 60.0, tls: ssl.SSLContext | None = None, port: int = 0
+    ) -> None:
+        super().__init__(tls, port)
         self.hold = hold
         self._releases: dict[str, tuple[str, dict[str, str], int]] = {}
         self._last_id = 100

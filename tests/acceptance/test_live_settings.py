@@ -103,6 +103,7 @@ def test_case_22_a_live_field_changes_in_every_worker_and_no_process_does(dial: 
     assert {(b["level"], b["label"]) for b in load.bodies()} <= {(1, "one"), (2, "two")}
     assert dial.pids() == pids
     assert dial.status()["generation"] == 1
+    assert {slot["state"] for slot in dial.status()["slots"]} == {"ready"}
     assert dial.status()["last_rollout"]["outcome"] == "live"
     assert dotenv_values(dial.env_file)["DIAL_LEVEL"] == "2"
     assert 'platform_config_applies_total{outcome="live"} 1' in dial.metrics()

@@ -1,5 +1,6 @@
 """What a benchmark says: a figure, and the bar it is held against."""
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,3 +36,9 @@ def spread(values: Sequence[float]) -> str:
 def median(values: Sequence[float]) -> float:
     """Return the middle of the values."""
     return statistics.median(values)
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return the smallest of the values that so large a share of them does not exceed."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, math.ceil(share * len(ordered)) - 1)]

@@ -1,41 +1,148 @@
-"""From a publish until every worker is new."""
+"""From a publish until it is applied: with a rollout, live, and with many namespaces."""
 
-import shutil
 import tempfile
 import time
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from skep.base.rundir import RunDir
 from skep.config.openapi import OpenApi
 from skep.wire import control
-from tests.benchmarks.figures import Figure, median, spread
-from tests.platform_process import ROOT, running
+from tests.benchmarks.figures import Figure, median, percentile, spread
+from tests.platform_process import Platform, running
 
-ROUNDS = 20
+ROLLOUTS, LIVE = 60, 200
+NAMESPACES, KEYS, ROUNDS = 50, 200, 5
+# What lets the old workers of a rollout go, so that the next round starts from rest.
+REST = 0.3
+
+PLUGIN = """
+from skep import Live, Plugin, Settings
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+class Shown(Settings):
+    fixed: int = 0
+    live: Live[int] = 0
+
+async def show(request: Request):
+    return JSONResponse([Shown.current().fixed, Shown.current().live])
+
+plugin = Plugin(routes=[Route("/", show)], settings=[Shown])
+"""
 
 
 def measure() -> list[Figure]:
-    """Return the median over 20 publishes, with the sample plugins, 2 web and 1 task worker."""
+    """Return how long it takes with 2 web workers and 1 task worker."""
     with tempfile.TemporaryDirectory() as folder:
-        shutil.copytree(ROOT / "plugins", Path(folder, "plugins"))
-        with running(Path(folder)) as platform:
-            token = (platform.data_dir / "configserver" / "token").read_text().strip()
-            config = platform.status()["config"]
-            run_dir = RunDir(platform.data_dir)
-            with OpenApi(config["url"], token) as server:
-                times = [one(server, run_dir, platform.url, n) for n in range(ROUNDS)]
-    return [Figure("publish until every worker is new", median(times), "s", 1.0, spread(times))]
+        directory = Path(folder)
+        (directory / "plugins").mkdir()
+        (directory / "plugins" / "shown.py").write_text(PLUGIN)
+        with running(directory) as platform, closing(Publisher(platform)) as publisher:
+            rollouts = [publisher.rolled_out(n) for n in range(1, ROLLOUTS + 1)]
+            lives = [publisher.live(n) for n in range(1, LIVE + 1)]
+    return [
+        *_figures("publish until every worker is new", rollouts, 0.8, 2.0),
+        *_figures("publish until a live field is new", lives, 0.05, 0.15),
+        *many_namespaces(),
+    ]
 
 
-def one(server: OpenApi, run_dir: RunDir, url: str, number: int) -> float:
-    """Publish once; return the seconds until all workers of a new generation accept."""
-    generation = control.call(run_dir.control_socket, "status")["generation"]
-    where = ("sample", "default", "application")
-    server.set_item(*where, "GREETING", f"number {number}", "bench")
-    start = time.perf_counter()
-    server.publish(*where, "bench", "bench")
-    while control.call(run_dir.control_socket, "status")["generation"] == generation:
-        time.sleep(0.002)
-    seconds = time.perf_counter() - start
-    time.sleep(0.3)  # let the old ones go, so that the next round starts from rest
-    return seconds
+def many_namespaces() -> list[Figure]:
+    """Return how long a start with 10 000 keys takes, and a publish in every namespace."""
+    names = [f"part{number:02}" for number in range(NAMESPACES)]
+    with tempfile.TemporaryDirectory() as folder:
+        directory = Path(folder)
+        (directory / "plugins").mkdir()
+        (directory / "plugins" / "shown.py").write_text(PLUGIN)
+        platform = Platform(directory)
+        for name in names:
+            keys = (f"{name.upper()}_KEY_{k} = value {k} of {name}" for k in range(KEYS))
+            platform.publish_sample("\n".join(keys), namespace=name)
+        arguments = [word for name in names for word in ("--namespace", name)]
+        begun = time.perf_counter()
+        platform.start(*arguments)
+        start = time.perf_counter() - begun
+        try:
+            with closing(Publisher(platform)) as publisher:
+                times = [publisher.everywhere(names, number) for number in range(ROUNDS)]
+        finally:
+            platform.stop()
+    what = f"{NAMESPACES} namespaces of {KEYS} keys"
+    return [
+        Figure(f"{what}: start until ready", start, "s", 2.0),
+        Figure(f"{what}: changed in all until applied", median(times), "s", 2.0, spread(times)),
+    ]
+
+
+class Publisher:
+    """Publishes on a platform's own config server and waits until that is applied."""
+
+    def __init__(self, platform: Platform) -> None:
+        token = (platform.data_dir / "configserver" / "token").read_text().strip()
+        self._socket = RunDir(platform.data_dir).control_socket
+        self._server = OpenApi(self.config()["url"], token)
+
+    def close(self) -> None:
+        """Close the connection to the config server."""
+        self._server.__exit__(None, None, None)
+
+    def rolled_out(self, number: int) -> float:
+        """Publish a key that takes a rollout; return the seconds until the commit."""
+        generation = self.status()["generation"]
+        seconds = self._publish("FIXED", str(number), lambda: self.status()["generation"])
+        assert self.status()["generation"] == generation + 1
+        time.sleep(REST)
+        return seconds
+
+    def live(self, number: int) -> float:
+        """Publish a live key; return the seconds until every worker has acknowledged it."""
+        generation = self.status()["generation"]
+        seconds = self._publish("LIVE", str(number), lambda: self.config()["release_keys"])
+        assert self.status()["generation"] == generation
+        return seconds
+
+    def everywhere(self, namespaces: list[str], number: int) -> float:
+        """Change a key in each namespace; return the seconds from the first publish until all is
+        applied."""
+        before = self.config()["release_keys"]
+        for name in namespaces:
+            self._set(name, f"{name.upper()}_KEY_0", f"changed {number}")
+        start = time.perf_counter()
+        for name in namespaces:
+            self._server.publish("sample", "default", name, "bench", "bench")
+        while any(key == before[name] for name, key in self.config()["release_keys"].items()):
+            time.sleep(0.005)
+        seconds = time.perf_counter() - start
+        time.sleep(REST)
+        return seconds
+
+    def status(self) -> Any:
+        """Return the status document."""
+        return control.call(self._socket, "status")
+
+    def config(self) -> Any:
+        """Return its part on the configuration."""
+        return self.status()["config"]
+
+    def _publish(self, key: str, value: str, look: Callable[[], Any]) -> float:
+        self._set("application", key, value)
+        before = look()
+        start = time.perf_counter()
+        self._server.publish("sample", "default", "application", "bench", "bench")
+        while look() == before:
+            time.sleep(0.002)
+        return time.perf_counter() - start
+
+    def _set(self, namespace: str, key: str, value: str) -> None:
+        self._server.set_item("sample", "default", namespace, key, value, "bench")
+
+
+def _figures(name: str, times: list[float], middle: float, high: float) -> list[Figure]:
+    return [
+        Figure(f"{name}, p50", median(times), "s", middle, spread(times)),
+        Figure(f"{name}, p99", percentile(times, 0.99), "s", high),
+    ]

@@ -74,7 +74,7 @@ class Agent:
         where = (options.app_id, options.cluster, options.namespace)
         archive = Archive(self._run_dir.config_dir, *where)
         sync = ConfigSync(
-            Apollo(options.config_server, *where),
+            Apollo(options.config_server, *where, telemetry=self._telemetry),
             archive,
             self._offer,
             self._report,

@@ -41,9 +41,10 @@ class Crew:
         self._loop = asyncio.get_running_loop()
 
     def fill(self, names: Iterable[str], limits: Limits, *, released: bool = False) -> None:
-        """Add slots and start their children; `released` ones go as soon as they are prepared."""
+        """Add the slots that are not there and start their children; `released` ones go as soon as
+        they are prepared."""
         for name in names:
-            self.slots[name] = Slot(name, limits, released=released)
+            self.slots.setdefault(name, Slot(name, limits, released=released))
         for name in list(self.slots):
             self.feed(name, Fact.FILL)
 

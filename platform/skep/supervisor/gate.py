@@ -1,7 +1,8 @@
 """When a rollout may begin: requests are coalesced, and the latest wins.
 
-A request waits until nothing new came for its *settle* time, but never longer than `at_most` after
-the first one. There is one pending request; what comes while it waits is merged into it.
+A request waits until nothing new came for its *settle* time, but never longer than `AT_MOST` after
+the first one. There is one pending request; what comes while it waits is merged into it. One that
+comes soon after another is probably part of a series, and waits for the end of it.
 """
 
 from dataclasses import dataclass, replace
@@ -17,6 +18,8 @@ Cause = Literal["start", "config", "code", "cli", "signal", "rollback"]
 SETTLE: dict[str, float] = {"config": 0.1, "code": 0.3}
 SETTLE_LIVE = 0.02
 AT_MOST = 3.0
+# What follows the one before within so many seconds settles for as long.
+SERIES = 0.5
 
 
 @dataclass(frozen=True)
@@ -49,32 +52,39 @@ class Request:
 
 @dataclass(frozen=True)
 class Gate:
-    """The pending request, and since when it and its latest part have been waiting."""
+    """The pending request, since when it has been waiting, and when the latest one came.
+
+    `series` says that the pending one came soon after one that was let out.
+    """
 
     pending: Request | None = None
     since: float = 0.0
-    latest: float = 0.0
+    latest: float = float("-inf")
+    series: bool = False
 
     @property
     def due(self) -> float | None:
         """When the pending request may begin; None if there is none."""
         if self.pending is None:
             return None
-        return min(self.latest + self.pending.settle, self.since + AT_MOST)
+        settle = self.pending.settle
+        if self.series and self.pending.cause in SETTLE and not self.pending.live:
+            settle = SERIES
+        return min(self.latest + settle, self.since + AT_MOST)
 
 
 def ask(gate: Gate, request: Request, now: float) -> Gate:
     """Let a request in."""
     if gate.pending is None:
-        return Gate(request, now, now)
-    return Gate(merge(gate.pending, request), gate.since, now)
+        return Gate(request, now, now, series=now - gate.latest < SERIES)
+    return replace(gate, pending=merge(gate.pending, request), latest=now)
 
 
 def take(gate: Gate, now: float) -> tuple[Gate, Request | None]:
     """Return the request that may begin now, if there is one, and the gate without it."""
     if gate.due is None or now < gate.due:
         return gate, None
-    return Gate(), gate.pending
+    return Gate(latest=gate.latest), gate.pending
 
 
 def merge(old: Request, new: Request) -> Request:

@@ -37,7 +37,10 @@ def document(
         "coming": succession.coming.rollout.phase.value if succession.coming else None,
         "listeners": urls,
         "plugins": list(current.plan.plugins) if current and current.plan else [],
-        "slots": [*_slots(platform), *(s for g in succession.all for s in _slots(g.crew))],
+        "slots": [
+            *_slots(platform),
+            *(s for g in succession.generations.all for s in _slots(g.crew)),
+        ],
         "config": {
             **config,
             "release_keys": current.configuration.release_keys if current else {},

@@ -26,23 +26,23 @@ class Stop:
     async def carry_out(self, changed: Callable[[], None]) -> None:
         """Stop everything; `changed` is called after each step that sets deadlines."""
         succession, crew = self._succession, self._platform.crew
-        drain = max((g.limits.drain for g in succession.all), default=0.0)
+        drain = max((g.limits.drain for g in succession.generations.all), default=0.0)
         succession.stop()
         changed()
-        if not await _until(lambda: not succession.alive, drain + _SLACK):
-            succession.kill()
-            await _until(lambda: not succession.alive, 2.0)
+        if not await _until(lambda: not succession.generations.alive, drain + _SLACK):
+            succession.generations.kill()
+            await _until(lambda: not succession.generations.alive, 2.0)
         for slots in ({"agent.0", "configserver.0"}, {"store.0"}):
             crew.retire(slots)
             changed()
             await _until(partial(crew.children.keys().isdisjoint, slots), 5.0)
         crew.kill()
-        succession.end()
+        succession.generations.end()
         await _until(lambda: not self._living(), 2.0)
 
     def at_once(self) -> None:
         """Kill what is left."""
-        self._succession.kill()
+        self._succession.generations.kill()
         self._platform.crew.kill()
 
 

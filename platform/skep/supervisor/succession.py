@@ -1,4 +1,4 @@
-"""The generations: the current one, at most one that is coming, and those that are retiring.
+"""How one generation follows another.
 
 A request is answered in one of three ways: nothing has changed; the workers can take the change as
 they are (`live.py`); or there has to be a new generation (`coming.py`), over which a watch is kept
@@ -19,6 +19,7 @@ from skep.supervisor.effects import Effect
 from skep.supervisor.ending import describe
 from skep.supervisor.gate import Request, merge
 from skep.supervisor.generation import Generation
+from skep.supervisor.generations import Generations
 from skep.supervisor.live import Endings, LiveChange, LiveChanges
 from skep.supervisor.report import Outcome, Report
 from skep.supervisor.slots import Fact, State
@@ -51,9 +52,7 @@ class Succession:
     def __init__(
         self, configurations: Configurations, around: Surroundings, telemetry: Telemetry
     ) -> None:
-        self.current: Generation | None = None
-        self.coming: Coming | None = None
-        self.retiring: list[Generation] = []
+        self.generations = Generations()
         self._number = 0
         self._refusals: set[Fingerprint] = set()
         self._configurations = configurations
@@ -66,6 +65,16 @@ class Succession:
         self._watch = Watch(around.held, self._failed_probation)
 
     @property
+    def current(self) -> Generation | None:
+        """The generation in service."""
+        return self.generations.current
+
+    @property
+    def coming(self) -> Coming | None:
+        """The generation that is to be."""
+        return self.generations.coming
+
+    @property
     def busy(self) -> bool:
         """Whether something goes on whose place a newer request could not take."""
         return self._live.busy or (self.coming is not None and not self.coming.replaceable)
@@ -76,25 +85,14 @@ class Succession:
         return self._watch.on
 
     @property
-    def all(self) -> list[Generation]:
-        """Every generation of which something lives, the oldest first."""
-        coming = [self.coming.generation] if self.coming else []
-        current = [self.current] if self.current else []
-        return [*self.retiring, *current, *coming]
-
-    @property
     def deadline(self) -> float | None:
         """When `expire` has to be called next."""
-        times = [generation.crew.deadline for generation in self.all]
-        times += [self.coming.rollout.deadline if self.coming else None, self._watch.deadline]
+        times = (self.generations.deadline, self._watch.deadline)
         return min((t for t in times if t is not None), default=None)
 
     def expire(self, now: float) -> None:
         """Tell whoever has waited long enough."""
-        if self.coming is not None:
-            self.coming.expire(now)
-        for generation in self.all:
-            generation.crew.expire(now)
+        self.generations.expire(now)
         self._watch.look()
 
     def begin(self, request: Request) -> None:
@@ -141,24 +139,9 @@ class Succession:
         self._watch.end()
         if self.coming is not None and self.coming.replaceable:
             self._abandon(self.coming)
-        for generation in self.all:
+        for generation in self.generations.all:
             generation.crew.retire()
         self._sweep()
-
-    def kill(self) -> None:
-        """End everything at once."""
-        for generation in self.all:
-            generation.crew.kill()
-
-    @property
-    def alive(self) -> bool:
-        """Whether any worker of any generation lives."""
-        return any(generation.crew.children for generation in self.all)
-
-    def end(self) -> None:
-        """End the zygotes; there are no workers any more."""
-        for generation in self.all:
-            generation.zygote.stop()
 
     def handover(self, child: Child) -> dict[str, object]:
         """Return what the one before this child in its slot left for it."""
@@ -170,7 +153,7 @@ class Succession:
 
     def _told(self, child: Child, message: Message, descriptors: list[int]) -> None:
         self._around.told(child, message, descriptors)
-        generation = self._of(child)
+        generation = self.generations.of(child)
         if generation is None:
             return
         match message:
@@ -194,7 +177,7 @@ class Succession:
     def _ended(self, child: Child) -> None:
         self._around.ended(child)
         self._live.gone(child)
-        generation = self._of(child)
+        generation = self.generations.of(child)
         if generation is not None and generation.crew.ended(child):
             problem = child.problem or Problem("prepare", f"{child.name} {describe(child.status)}.")
             self._tell(generation, pure.Lost(child.slot, _named(child, problem)))
@@ -211,12 +194,6 @@ class Succession:
         """Tell the rollout a fact about the generation that is coming; of others it knows none."""
         if self.coming is not None and self.coming.generation is generation:
             self.coming.feed(fact)
-
-    def _of(self, child: Child) -> Generation | None:
-        for generation in self.all:
-            if generation.crew.children.get(child.slot) is child:
-                return generation
-        return None
 
     # A change that needs no new worker.
 
@@ -276,15 +253,14 @@ class Succession:
         generation = Generation(
             self._number, self._around.run_id, request, configuration, zygote, crew
         )
-        self.coming = Coming(generation, self.current, self._means)
+        self.generations.coming = Coming(generation, self.current, self._means)
         self._telemetry.point("rollout.began", generation=self._number, request=request)
         return generation
 
     def _launch(self, crew: Crew, slot: str) -> Child | None:
-        for generation in self.all:
-            if generation.crew is crew:
-                return generation.zygote.fork(generation.boot(slot), self._told, self._ended)
-        return None
+        if (generation := self.generations.with_crew(crew)) is None:
+            return None
+        return generation.zygote.fork(generation.boot(slot), self._told, self._ended)
 
     def _changed(self, crew: Crew, slot: str, state: State) -> None:
         self._telemetry.point("slot.changed", crew=crew, slot=slot, state=state)
@@ -310,8 +286,8 @@ class Succession:
         former = self.current
         if former is not None:
             former.crew.retire()
-            self.retiring.append(former)
-        self.current, self.coming = coming.generation, None
+            self.generations.retiring.append(former)
+        self.generations.current, self.generations.coming = coming.generation, None
         self._refusals.clear()
         back = coming.generation.request.cause == "rollback"
         if not back:
@@ -352,19 +328,15 @@ class Succession:
 
     def _abandon(self, coming: Coming) -> None:
         """Do away with the generation that is coming."""
-        self.coming = None
-        self.retiring.append(coming.generation)
+        self.generations.coming = None
+        self.generations.retiring.append(coming.generation)
         coming.generation.crew.kill()
         self._sweep()
 
     def _sweep(self) -> None:
         """Forget the generations of which nothing lives. The zygote of the former one is kept as
         long as the watch may put it back."""
-        for generation in list(self.retiring):
-            if generation.crew.gone:
-                self.retiring.remove(generation)
-                if generation is not self._watch.former:
-                    generation.zygote.stop()
+        self.generations.sweep(kept=self._watch.former)
 
     def _report(
         self,

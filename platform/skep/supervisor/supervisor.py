@@ -6,7 +6,6 @@ It imports no plugin code, no web server and no HTTP client. What may crash live
 import asyncio
 import logging
 import os
-import signal
 import time
 import uuid
 from collections.abc import Mapping
@@ -14,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from skep.base.linux import become_subreaper
 from skep.base.rundir import RunDir, bind_unix
 from skep.base.telemetry import Telemetry
 from skep.config.archive import Archive
@@ -23,6 +21,7 @@ from skep.supervisor import gate as gates
 from skep.supervisor import status
 from skep.supervisor.alarm import Alarm
 from skep.supervisor.child import Child
+from skep.supervisor.children import Children
 from skep.supervisor.chronicle import Chronicle
 from skep.supervisor.commands import Commands
 from skep.supervisor.configuration import Configuration, Configurations
@@ -39,6 +38,7 @@ from skep.supervisor.outcomes import Outcomes
 from skep.supervisor.platform_slots import PlatformSlots
 from skep.supervisor.report import Report
 from skep.supervisor.scrape import Scrape
+from skep.supervisor.signals import Signals
 from skep.supervisor.stop import Stop
 from skep.supervisor.succession import Succession
 from skep.supervisor.surroundings import Surroundings
@@ -82,7 +82,6 @@ class Supervisor:
         self._telemetry = Telemetry()
         self._ledger = Ledger()
         self._gate = Gate()
-        self._children: dict[int, Child] = {}
         self._config: dict[str, Any] = {"source": "none"}
         self._outcomes = Outcomes()
         self._stopping = False
@@ -95,6 +94,7 @@ class Supervisor:
         """
         self._loop = asyncio.get_running_loop()
         self._end: asyncio.Future[int] = self._loop.create_future()
+        self.children = Children(lambda: self._alarm.set())
         self._commands = Commands(self)
         self._control = Control(self._commands.table())
         self._scrape = Scrape(self._ledger)
@@ -102,8 +102,8 @@ class Supervisor:
         Journal(self._ledger).subscribe(self._telemetry)
         self._make_crews()
         self._alarm = Alarm(self._earliest, self._ring)
-        self._end_of_all = Stop(self._succession, self._platform, lambda: bool(self._children))
-        self._handle_signals()
+        self._end_of_all = Stop(self._succession, self._platform, lambda: bool(self.children))
+        Signals(self).handle()
         try:
             await self._open()
             return await self._end
@@ -159,13 +159,13 @@ class Supervisor:
         """Ask every child for its latest metrics and return the families of the ledger."""
         current = self._succession.current
         wanted = [self._platform.crew, *([current.crew] if current else [])]
-        leaving = [g.crew for g in self._succession.all if g is not current]
+        leaving = [g.crew for g in self._succession.generations.all if g is not current]
         self._gauges.process()
         self._gauges.state(self._state(), bool(self._outcomes.restart_required))
         self._gauges.readiness(wanted)
         self._gauges.config(current.configuration if current else None, self._config)
         self._ledger.set("config_quarantined", float(self._outcomes.refused is not None))
-        return await self._scrape.families(list(self._children.values()), wanted, leaving)
+        return await self._scrape.families(list(self.children), wanted, leaving)
 
     # The beginning and the end.
 
@@ -185,8 +185,8 @@ class Supervisor:
         )
         around = Surroundings(
             run_id=self._run_id,
-            born=self._born,
-            reaped=self._reaped,
+            born=self.children.born,
+            reaped=self.children.reaped,
             told=self._told,
             ended=self._ended,
             bind=self._bind,
@@ -200,7 +200,7 @@ class Supervisor:
             self._run_id,
             self._base,
             lambda: self._options,
-            self._born,
+            self.children.born,
             self._told,
             self._ended,
             self._go,
@@ -240,8 +240,7 @@ class Supervisor:
         await self._control.stop()
         self._listeners.close()
         self._alarm.cancel()
-        for child in list(self._children.values()):
-            child.kill()
+        self.children.kill()
         for path in (
             self._run_dir.control_socket,
             self._run_dir.store_socket,
@@ -251,38 +250,10 @@ class Supervisor:
 
     # What happens.
 
-    def _handle_signals(self) -> None:
-        become_subreaper()
-        self._loop.add_signal_handler(signal.SIGCHLD, self._reap)
-        self._loop.add_signal_handler(signal.SIGTERM, self.stop)
-        self._loop.add_signal_handler(signal.SIGINT, self.stop)
-        self._loop.add_signal_handler(
-            signal.SIGHUP, lambda: self.ask(Request("signal", "SIGHUP", forced=True))
-        )
-
-    def _reap(self) -> None:
-        """Wait for every child that has ended, also those that were orphaned to us."""
-        while True:
-            try:
-                pid, wait_status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
-            self._reaped(pid, wait_status)
-
-    def _reaped(self, pid: int, wait_status: int) -> None:
-        if (child := self._children.get(pid)) is not None:
-            child.reaped(wait_status)
-        self._alarm.set()
-
-    def _born(self, child: Child) -> None:
-        self._children[child.pid] = child
-
     def _told(self, child: Child, message: Message, descriptors: list[int]) -> None:
         match message:
             case Hello():
-                self._born(child)
+                self.children.born(child)
             case Beat():
                 self._scrape.beat(child)
             case Frame(frame):
@@ -320,8 +291,7 @@ class Supervisor:
             self.stop(EXIT_UNCONFIGURED if child.slot == "configserver.0" else EXIT_UNEXPECTED)
 
     def _ended(self, child: Child) -> None:
-        if self._children.get(child.pid) is child:
-            del self._children[child.pid]
+        self.children.ended(child)
         self._ledger.forget(child.name)
         self._scrape.gone(child)
         self._telemetry.point("worker.ended", child=child, stopping=self._stopping)

@@ -1,6 +1,6 @@
 """When a rollout may begin."""
 
-from skep.supervisor.gate import AT_MOST, Gate, Request, ask, merge, take
+from skep.supervisor.gate import AT_MOST, SERIES, SETTLE_LIVE, Gate, Request, ask, merge, take
 from skep.wire.plan import Problem
 
 CONFIG = Request("config", "a release", snapshot="a.json")
@@ -14,7 +14,29 @@ def test_an_empty_gate_lets_nothing_out() -> None:
 def test_a_config_request_settles_for_a_tenth_of_a_second() -> None:
     gate = ask(Gate(), CONFIG, 10.0)
     assert take(gate, 10.05) == (gate, None)
-    assert take(gate, 10.11) == (Gate(), CONFIG)
+    assert take(gate, 10.11) == (Gate(latest=10.0), CONFIG)
+
+
+def test_what_follows_soon_after_another_waits_for_the_end_of_the_series() -> None:
+    gate, _ = take(ask(Gate(), CONFIG, 10.0), 10.1)
+    gate = ask(gate, CONFIG, 10.2)
+    assert gate.due == 10.2 + SERIES
+    # As long as they come, but not for ever
+    gate = ask(gate, CONFIG, 10.6)
+    assert gate.due == 10.6 + SERIES
+    assert ask(gate, CONFIG, 13.1).due == 10.2 + AT_MOST
+
+
+def test_what_comes_a_while_after_another_does_not_wait_longer() -> None:
+    gate, _ = take(ask(Gate(), CONFIG, 10.0), 10.1)
+    assert ask(gate, CONFIG, 10.0 + SERIES).due == 10.0 + SERIES + 0.1
+
+
+def test_a_command_and_a_live_change_do_not_wait_for_the_end_of_a_series() -> None:
+    gate, _ = take(ask(Gate(), CONFIG, 10.0), 10.1)
+    assert ask(gate, Request("cli", forced=True), 10.2).due == 10.2
+    live = Request("config", snapshot="a.json", live=True)
+    assert ask(gate, live, 10.2).due == 10.2 + SETTLE_LIVE
 
 
 def test_a_change_that_needs_no_new_worker_waits_less_unless_another_comes_in_between() -> None:
@@ -26,7 +48,7 @@ def test_a_change_that_needs_no_new_worker_waits_less_unless_another_comes_in_be
 
 def test_a_command_does_not_wait() -> None:
     request = Request("cli", forced=True)
-    assert take(ask(Gate(), request, 5.0), 5.0) == (Gate(), request)
+    assert take(ask(Gate(), request, 5.0), 5.0) == (Gate(latest=5.0), request)
 
 
 def test_each_save_starts_the_quiet_time_anew_but_not_for_ever() -> None:
