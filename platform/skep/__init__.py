@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from skep.api.cron import CronJob, cron
     from skep.api.event import Event, Listener
     from skep.api.function import on, task
+    from skep.api.platform_events import ConfigChanged, GenerationCommitted, WorkerExited
     from skep.api.plugin import Plugin
     from skep.api.policy import Discard, Retry
     from skep.api.receipt import Receipt, TaskCancelled, TaskFailed, gather
@@ -42,16 +43,22 @@ _WHERE = {
     # Work by the clock.
     "CronJob": "skep.api.cron",
     "cron": "skep.api.cron",
+    # What the platform tells.
+    "ConfigChanged": "skep.api.platform_events",
+    "GenerationCommitted": "skep.api.platform_events",
+    "WorkerExited": "skep.api.platform_events",
     # Where the code runs.
     "Worker": "skep.api.worker",
 }
 
 __all__ = [
     "Backoff",
+    "ConfigChanged",
     "Context",
     "CronJob",
     "Discard",
     "Event",
+    "GenerationCommitted",
     "Listener",
     "Live",
     "Plugin",
@@ -62,6 +69,7 @@ __all__ = [
     "TaskCancelled",
     "TaskFailed",
     "Worker",
+    "WorkerExited",
     "cron",
     "gather",
     "on",

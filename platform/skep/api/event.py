@@ -1,5 +1,6 @@
 """Events, and the listeners that handle them."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Generic, TypeVar, Unpack, get_args, get_origin
 
 from skep.api.naming import registered_name
@@ -8,6 +9,7 @@ from skep.api.policy import LOST_TRIES, RETRY_BACKOFF, Errors
 from skep.api.receipt import Receipt
 from skep.base.backoff import Backoff
 from skep.engine import current
+from skep.engine.base import Envelope
 from skep.engine.headers import ALONE, LISTENER, ORIGIN
 
 
@@ -28,20 +30,24 @@ class Event(Payload):
         """
         binding = current.binding()
         binding.telemetry.point("event.published", event=self._name)
-        listeners = binding.listeners.get(self._name, ())
-        if not listeners:
+        envelopes = self.envelopes(binding.listeners, **terms)
+        if not envelopes:
             return None
-        first, *others = listeners
-        if not self.fanout:
-            envelopes = [self.envelope(**terms, headers={LISTENER: first})]
-        else:
-            envelopes = [self.envelope(**terms, headers={LISTENER: first, ALONE: "1"})]
-            shared = {ORIGIN: envelopes[0].id, ALONE: "1"}
-            envelopes += [
-                self.envelope(**terms, headers={LISTENER: other, **shared}) for other in others
-            ]
         await binding.put(envelopes)
         return Receipt(envelopes[0].id)
+
+    def envelopes(
+        self, listeners: Mapping[str, Sequence[str]], **terms: Unpack[Terms]
+    ) -> list[Envelope]:
+        """Return this as it travels to its listeners, whose names are given by that of the event:
+        one envelope, or one for each with `fanout`."""
+        these = listeners.get(self._name, ())
+        if not these or not self.fanout:
+            return [self.envelope(**terms, headers={LISTENER: name}) for name in these[:1]]
+        first = self.envelope(**terms, headers={LISTENER: these[0], ALONE: "1"})
+        shared = {ORIGIN: first.id, ALONE: "1"}
+        others = [self.envelope(**terms, headers={LISTENER: name, **shared}) for name in these[1:]]
+        return [first, *others]
 
     def fire_sync(self, **terms: Unpack[Terms]) -> Receipt | None:
         """Do what `fire` does, from a thread."""

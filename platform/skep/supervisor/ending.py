@@ -11,7 +11,7 @@ def describe(status: int | None) -> str:
     if status is None:
         return "ended, nobody knows how"
     if os.WIFSIGNALED(status):
-        return f"killed by {_signal_name(os.WTERMSIG(status))}"
+        return f"killed by {signal_name(os.WTERMSIG(status))}"
     return f"exited with {os.WEXITSTATUS(status)}"
 
 
@@ -28,7 +28,7 @@ def reason(child: Child) -> str:
     return "signal"
 
 
-def _signal_name(number: int) -> str:
+def signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
     except ValueError:

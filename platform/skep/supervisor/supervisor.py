@@ -34,6 +34,7 @@ from skep.supervisor.gauges import Gauges
 from skep.supervisor.journal import Journal
 from skep.supervisor.ledger import Ledger
 from skep.supervisor.listeners import Listeners
+from skep.supervisor.news import News
 from skep.supervisor.outcomes import Outcomes
 from skep.supervisor.platform_slots import PlatformSlots
 from skep.supervisor.report import Report
@@ -100,6 +101,8 @@ class Supervisor:
         self._scrape = Scrape(self._ledger)
         self._gauges = Gauges(self._ledger)
         Journal(self._ledger).subscribe(self._telemetry)
+        self._news = News(lambda: self._succession.current)
+        self._news.subscribe(self._telemetry)
         self._make_crews()
         self._alarm = Alarm(self._earliest, self._ring)
         self._end_of_all = Stop(self._succession, self._platform, lambda: bool(self.children))
@@ -267,6 +270,7 @@ class Supervisor:
                 self._unconfigured(reason)
             case Asked():
                 self._asked(message)
+        self._news.told(message)
         self._alarm.set_soon()
 
     def _asked(self, asked: Asked) -> None:

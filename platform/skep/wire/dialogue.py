@@ -33,8 +33,10 @@ from skep.wire.messages import (
     Frame,
     Go,
     HandedOver,
+    Happened,
     Hello,
     Message,
+    Noted,
     Prepared,
 )
 from skep.wire.plan import Problem
@@ -76,6 +78,10 @@ class Life(Protocol):
         """Let go of everything; what is not finished is cut off."""
 
 
+async def _ignore(happened: Happened) -> None:
+    return
+
+
 async def _agree(change: Change) -> str:
     return ""
 
@@ -85,7 +91,8 @@ class Dialogue:
 
     `frame` returns the metric deltas since it was called last, or None. `change` does what a Change
     asks and returns an objection or nothing. `on_beat` is told each second how late the loop was;
-    `unready` says why the plugins do not want to be asked just now, or nothing.
+    `unready` says why the plugins do not want to be asked just now, or nothing. `happened` returns
+    when the news is kept.
     """
 
     def __init__(
@@ -95,7 +102,9 @@ class Dialogue:
         change: Callable[[Change], Awaitable[str]] = _agree,
         on_beat: Callable[[float], None] = lambda lag: None,
         unready: Callable[[], str] = str,
+        happened: Callable[[Happened], Awaitable[None]] = _ignore,
     ) -> None:
+        self._happened = happened
         self._unready = unready
         self._change = change
         self._on_beat = on_beat
@@ -104,7 +113,7 @@ class Dialogue:
         self._channel: Channel | None = None
         self._go: asyncio.Future[tuple[Go, list[int]]]
         self._drain: asyncio.Future[float]
-        self._changing: set[asyncio.Future[None]] = set()
+        self._answering: set[asyncio.Future[None]] = set()
         self.orphaned = False
 
     def send(self, message: Message) -> None:
@@ -193,9 +202,18 @@ class Dialogue:
                 self._send_frame()
                 self.send(Flushed(number))
             case Change():
-                task = asyncio.ensure_future(self._take(message))
-                self._changing.add(task)
-                task.add_done_callback(self._changing.discard)
+                self._aside(self._take(message))
+            case Happened():
+                self._aside(self._note(message))
+
+    def _aside(self, answer: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(answer)
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
+
+    async def _note(self, happened: Happened) -> None:
+        await self._happened(happened)
+        self.send(Noted(happened.number))
 
     async def _take(self, change: Change) -> None:
         objection = await self._change(change)

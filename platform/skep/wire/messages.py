@@ -2,8 +2,9 @@
 
     supervisor ─► any child     Boot Go Drain Flush Change
     supervisor ─► zygote        Fork
+    supervisor ─► a worker      Happened
     any child  ─► supervisor    Hello Prepared Accepting Failed HandedOver
-                                Beat Frame Flushed Changed
+                                Beat Frame Flushed Changed Noted
     zygote     ─► supervisor    Planned Refused Exited
     agent      ─► supervisor    Asked Reported Unconfigured
 
@@ -83,6 +84,22 @@ class Fork:
 
     slot: str
     fds: int = 1
+
+
+@dataclass(frozen=True)
+class Happened:
+    """Fire this event of the platform (see `skep.api.platform_events`), then answer Noted."""
+
+    number: int
+    event: str
+    fields: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Noted:
+    """The event of the Happened with this number is in the engine, or nobody listens to it."""
+
+    number: int
 
 
 @dataclass(frozen=True)
@@ -199,6 +216,8 @@ Message = (
     | Change
     | Changed
     | Fork
+    | Happened
+    | Noted
     | Hello
     | Prepared
     | Accepting

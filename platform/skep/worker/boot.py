@@ -34,6 +34,7 @@ from skep.worker.kind import Kind, Workplace
 from skep.worker.kinds.cron import CronKind
 from skep.worker.kinds.tasks import TaskKind
 from skep.worker.kinds.web import WebKind
+from skep.worker.news import Teller
 from skep.worker.readiness import Readiness
 from skep.worker.zygote import Generation, Zygote, load, name_zygote
 
@@ -121,6 +122,7 @@ async def _live(boot: Boot, found: Generation, sock: socket.socket, framing: Fra
         change=Changing(found.changes),
         on_beat=lambda lag: telemetry.point("worker.loop_lag", seconds=lag),
         unready=lambda: readiness.unready,
+        happened=Teller(boot.run_id).tell,
     )
     return await dialogue.run(sock, framing, options.drain_timeout)
 

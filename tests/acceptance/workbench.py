@@ -1,0 +1,76 @@
+"""A running platform with the plugin `bench`, and what its tasks have written down."""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.platform_process import ROOT, Platform
+from tests.support import wait_until
+
+PLUGIN = ROOT / "tests" / "acceptance" / "bench.py"
+
+
+class Workbench:
+    """Delivers to a platform and reads the diary of its tasks."""
+
+    def __init__(self, platform: Platform) -> None:
+        self.platform = platform
+
+    def post(self, path: str, body: Mapping[str, Any], **headers: str) -> Any:
+        """Ask a route of the plugin; return the JSON of its answer."""
+        answer = httpx.post(
+            f"{self.platform.url}/bench/{path}", json=body, headers=headers, timeout=30
+        )
+        return answer.raise_for_status().json()
+
+    def deliver(self, task: str, *fields: Mapping[str, Any], **terms: Any) -> list[str]:
+        """Deliver a batch in one web worker; return the ids."""
+        answer = self.post("deliver", {"task": task, "fields": fields, "terms": terms})
+        return [delivery for delivery, _ in answer["receipts"]]
+
+    def diary(self, what: str = "", name: str = "") -> list[dict[str, Any]]:
+        """Return the entries of one kind, and of one name."""
+        path = self.platform.data_dir / "diary"
+        lines = path.read_text().splitlines() if path.exists() else []
+        entries = [json.loads(line) for line in lines]
+        return [
+            entry
+            for entry in entries
+            if what in ("", entry["what"]) and name in ("", entry["name"])
+        ]
+
+    def names(self, what: str) -> list[str]:
+        """Return the names of the entries of one kind."""
+        return [entry["name"] for entry in self.diary(what)]
+
+    def wait(self, what: str, name: str, count: int = 1, deadline: float = 15.0) -> Any:
+        """Wait until something was written down so many times; return the entries."""
+        wait_until(lambda: len(self.diary(what, name)) >= count, deadline, interval=0.02)
+        return self.diary(what, name)
+
+    def verb(self, *arguments: str) -> Any:
+        """Run a verb with --json; return what it says."""
+        done = self.platform.cli(*arguments, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+
+@contextmanager
+def workbench(
+    directory: Path, *arguments: str, plugins: Sequence[Path] = (), **environment: str
+) -> Iterator[Workbench]:
+    """A platform with two web and two task workers, unless the environment says otherwise."""
+    settings = {"PLATFORM_TASK_WORKERS": "2", **environment}
+    platform = Platform(directory, **settings)
+    for plugin in (PLUGIN, *plugins):
+        shutil.copy(plugin, platform.plugins / plugin.name)
+    try:
+        platform.start(*arguments)
+        yield Workbench(platform)
+    finally:
+        platform.stop()
