@@ -95,7 +95,15 @@ async def workshop(directory: Path, plugin: Plugin, **options: Any) -> AsyncIter
         retirements: list[str] = []
         options_ = Options(**options)
         kind = TaskKind(
-            Workplace("task.0", 7, catalog, engine, telemetry, options_, retire=retirements.append)
+            Workplace(
+                "task.0",
+                7,
+                catalog,
+                engine,
+                telemetry,
+                options_,
+                retire=lambda _, detail: retirements.append(detail),
+            )
         )
         shop = Workshop(engine, kind, retirements=retirements)
         for name in POINTS:

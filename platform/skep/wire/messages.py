@@ -4,7 +4,7 @@
     supervisor ─► zygote        Fork
     supervisor ─► a worker      Happened
     any child  ─► supervisor    Hello Prepared Accepting Failed HandedOver
-                                Beat Frame Flushed Changed Noted
+                                Beat Frame Flushed Changed Retire Noted
     zygote     ─► supervisor    Planned Refused Exited
     agent      ─► supervisor    Asked Reported Unconfigured
 
@@ -104,9 +104,11 @@ class Noted:
 
 @dataclass(frozen=True)
 class Hello:
-    """A child is running and reads its channel."""
+    """A child is running and reads its channel. The descriptor that may come with this is a file in
+    memory, where its stacks will be found if it crashes."""
 
     pid: int
+    fds: int = 0
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,15 @@ class Beat:
 
     lag: float
     unready: str = ""
+
+
+@dataclass(frozen=True)
+class Retire:
+    """The child wants to be replaced, because it has done enough; it goes on until it is told to
+    drain. `reason` is a word for the metrics, `detail` a phrase for people."""
+
+    reason: str
+    detail: str = ""
 
 
 @dataclass(frozen=True)
@@ -224,6 +235,7 @@ Message = (
     | Failed
     | HandedOver
     | Beat
+    | Retire
     | Frame
     | Flushed
     | Planned

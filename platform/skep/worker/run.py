@@ -122,6 +122,7 @@ class Runner:
         waited = now_ms() - max(lease.put_at, lease.envelope.due)
         self._tell("task.waited", queue=queue, seconds=max(waited, 0) / 1000)
         self._tell("task.running", queue=queue, by=1)
+        self._workplace.served()
         try:
             yield
         finally:
@@ -213,7 +214,7 @@ class Runner:
         await asyncio.wait({work}, timeout=_STUBBORN)
         if not work.done():
             self.abandoned += 1
-            self._retire(f"{step.name} did not stop after its timeout")
+            self._retire("task_timeout", f"{step.name} did not stop after its timeout")
 
     # -- tell ------------------------------------------------------------------------------------
 
