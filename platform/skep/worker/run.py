@@ -68,7 +68,6 @@ class Runner:
         self._threads = threads
         self._settler = settler
         self._tell = workplace.telemetry.point
-        self._retire = workplace.retire
         self._progress = Progress(workplace.engine)
         self._handling: dict[str, _Handling] = {}
         self._cutting_off = False
@@ -214,7 +213,7 @@ class Runner:
         await asyncio.wait({work}, timeout=_STUBBORN)
         if not work.done():
             self.abandoned += 1
-            self._retire("task_timeout", f"{step.name} did not stop after its timeout")
+            self._workplace.retire("task_timeout", f"{step.name} did not stop after its timeout")
 
     # -- tell ------------------------------------------------------------------------------------
 
