@@ -13,6 +13,7 @@ from typing import Any, Literal, get_origin, get_type_hints
 
 from skep.base.errors import UsageError
 from skep.base.masking import mask_url
+from skep.config.queues import parse as parse_queues
 
 Change = Literal["live", "rollout", "restart"]
 # The app on the embedded config server, where there is no other.
@@ -99,6 +100,13 @@ class Options:
     task_concurrency: int = _row(
         16, "How many tasks one task worker runs at a time.", "rollout", flag=False, low=1
     )
+    queues: tuple[str, ...] = _row(
+        (),
+        "What holds for single queues: `NAME workers=N concurrency=N rate=N/s waiting=N`, "
+        "separated by commas.",
+        "rollout",
+        flag=False,
+    )
     start_method: str = _row(
         "fork",
         "fork workers from one that has loaded the plugins, or spawn each to load for itself.",
@@ -183,6 +191,12 @@ class Options:
         """How many task workers there are to be."""
         return self.task_workers or max(1, usable_cores() // 2)
 
+    @property
+    def own_workers(self) -> dict[str, int]:
+        """How many task workers of their own queues have, by queue."""
+        queues = parse_queues(self.queues).values()
+        return {queue.name: queue.workers for queue in queues if queue.workers}
+
     def to_json(self) -> dict[str, Any]:
         """Return the options as they travel to a child."""
         return asdict(self)
@@ -239,6 +253,7 @@ def resolve(flags: Mapping[str, Any], environment: Mapping[str, str]) -> Options
             found[row.name] = _read(row, environment[row.key])
         _check(row, found.get(row.name, row.default))
     options = Options(**found)
+    parse_queues(options.queues)
     return replace(options, app_id=_app_id(options))
 
 

@@ -32,9 +32,9 @@ class Upkeep:
         self.drained = False
 
     def counts(self, options: Options, plan: Plan) -> dict[str, int]:
-        """Return how many workers of each kind there are to be."""
+        """Return how many workers of each pool there are to be."""
         counts = {**_configured(options), "cron": 1, **self._by_hand}
-        return {kind: counts[kind] for kind in plan.kinds}
+        return {p: count for p, count in counts.items() if p.partition(".")[0] in plan.kinds}
 
     def wanted(self, generation: Generation, plan: Plan) -> tuple[str, ...]:
         """Return the slots of a generation that begins."""
@@ -49,9 +49,9 @@ class Upkeep:
     def configured(self, old: Options, new: Options) -> None:
         """The configuration is another: what it says anew is newer than what was said by hand."""
         before, now = _configured(old), _configured(new)
-        for kind in now:
-            if before[kind] != now[kind]:
-                self._by_hand.pop(kind, None)
+        for pool in now:
+            if before.get(pool) != now[pool]:
+                self._by_hand.pop(pool, None)
 
     def rescale(self, why: str) -> None:
         """Make the number of workers what it is to be."""
@@ -117,4 +117,5 @@ class Upkeep:
 
 
 def _configured(options: Options) -> dict[str, int]:
-    return {"web": options.web_count, "task": options.task_count}
+    own = {f"task.{queue}": count for queue, count in options.own_workers.items()}
+    return {"web": options.web_count, "task": options.task_count, **own}

@@ -12,13 +12,12 @@ from skep.base.errors import EngineError
 from skep.engine.base import Lease, Settlement
 from skep.worker.kind import Workplace
 from skep.worker.queue_watch import QueueWatch
+from skep.worker.queues import limits, served_queues
 from skep.worker.run import Runner
 from skep.worker.settle import Settler
 
 log = logging.getLogger(__name__)
 
-# No queue named means every queue: also one that no task of this generation uses any more.
-_EVERY_QUEUE: tuple[str, ...] = ()
 # How long what was cut off may take to give its lease back.
 _FAREWELL = 1.0
 # After the engine was out of reach.
@@ -36,6 +35,8 @@ class TaskKind:
     def __init__(self, workplace: Workplace) -> None:
         self._engine = workplace.engine
         self._concurrency = workplace.options.task_concurrency
+        self._served_queues = served_queues(workplace.slot, workplace.options.own_workers)
+        self._limits = limits(workplace.options.queues)
         self._threads = ThreadPoolExecutor(self._concurrency, thread_name_prefix="task")
         self._settler = Settler(workplace.engine)
         self._runner = Runner(workplace, self._threads, self._settler)
@@ -45,6 +46,7 @@ class TaskKind:
         self._settling: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
         self._cancelling: asyncio.Task[None] | None = None
+        self._configuring: asyncio.Task[None] | None = None
         self._queues = QueueWatch(workplace.engine, workplace.telemetry)
 
     async def prepare(self) -> None:
@@ -56,6 +58,7 @@ class TaskKind:
         """Start leasing."""
         self._watching = asyncio.create_task(self._queues.run())
         self._cancelling = _vital(self._cancel_for_ever())
+        self._configuring = _vital(self._configure())
         self._settling = _vital(self._settler.work())
         self._leasing = _vital(self._lease_for_ever())
         return self._leasing
@@ -80,6 +83,7 @@ class TaskKind:
         for task in self._running:
             task.cancel()
         await _cancel(self._cancelling)
+        await _cancel(self._configuring)
         await _cancel(self._settling)
         self._threads.shutdown(wait=False, cancel_futures=True)
 
@@ -104,13 +108,22 @@ class TaskKind:
                 self._freed.clear()
                 await self._freed.wait()
                 continue
-            leases = await self._engine.lease(_EVERY_QUEUE, free)
+            leases = await self._engine.lease(self._served_queues, free)
             suspect = next(filter(self._runner.is_suspect, leases), None)
             if suspect is None:
                 for lease in leases:
                     self._start(lease)
             else:
                 await self._run_alone(suspect, leases)
+
+    async def _configure(self) -> None:
+        """Tell the engine what holds for its queues; all workers of a generation say the same."""
+        while True:
+            try:
+                await self._engine.configure(self._limits)
+                return
+            except EngineError:
+                await asyncio.sleep(_LOOK_AGAIN)
 
     async def _cancel_for_ever(self) -> None:
         """Stop what runs here and was cancelled."""

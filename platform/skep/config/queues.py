@@ -1,0 +1,83 @@
+"""What `PLATFORM_QUEUES` says of single queues.
+
+    PLATFORM_QUEUES="media workers=2 concurrency=4, mail rate=10/s waiting=1000"
+
+Queues are separated by commas, and what is said of one by spaces.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from skep.base.errors import UsageError
+
+_UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
+_RATE = re.compile(r"(\d+)/(\d*)(ms|s|m|h)")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+
+@dataclass(frozen=True)
+class QueueTerms:
+    """What is said of one queue; 0 says nothing.
+
+    `workers` of its own serve it and nothing else, and no other worker does. `concurrency` is how
+    many of its deliveries run at a time, by all workers together; `rate` how many are started
+    within any `period` of so many ms; `waiting` how many it may hold before it is full.
+    """
+
+    name: str
+    workers: int = 0
+    concurrency: int = 0
+    rate: int = 0
+    period: int = 1000
+    waiting: int = 0
+
+
+def parse(texts: Iterable[str]) -> dict[str, QueueTerms]:
+    """Return the terms by queue. Raises UsageError for what cannot be understood."""
+    found: dict[str, QueueTerms] = {}
+    for text in texts:
+        name, *words = text.split()
+        if not _NAME.fullmatch(name):
+            raise UsageError(f"PLATFORM_QUEUES: {name!r} is no name of a queue.")
+        if name in found:
+            raise UsageError(f"PLATFORM_QUEUES speaks of the queue {name} twice.")
+        terms = QueueTerms(name)
+        for word in words:
+            terms = replace(terms, **_term(name, word))
+        found[name] = terms
+    return found
+
+
+def _term(queue: str, word: str) -> Mapping[str, Any]:
+    name, _, value = word.partition("=")
+    read = _READ.get(name)
+    found = read(name, value) if read is not None else None
+    if found is None:
+        raise UsageError(
+            f"PLATFORM_QUEUES: {word!r} says nothing of the queue {queue}; what can be said is "
+            "workers=2, concurrency=4, rate=10/s and waiting=1000."
+        )
+    return found
+
+
+def _count(name: str, value: str) -> Mapping[str, int] | None:
+    return {name: int(value)} if value.isdecimal() and len(value) < 9 else None
+
+
+def _rate(name: str, value: str) -> Mapping[str, int] | None:
+    match = _RATE.fullmatch(value)
+    if match is None:
+        return None
+    count, length, unit = match.groups()
+    period = int(length or "1") * _UNITS[unit]
+    return {"rate": int(count), "period": period} if int(count) and period else None
+
+
+_READ: Mapping[str, Callable[[str, str], Mapping[str, int] | None]] = {
+    "workers": _count,
+    "concurrency": _count,
+    "waiting": _count,
+    "rate": _rate,
+}
