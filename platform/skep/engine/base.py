@@ -201,7 +201,8 @@ class Engine(Protocol):
         """Wait until something is ready in one of the queues; return 1 to `n` leases.
 
         No queue named means every queue there is, and `-media` every queue but that. It waits for
-        ever, whether the engine is in reach or not. Cancelling it loses nothing: what was on its way goes back, uncounted.
+        ever, whether the engine is in reach or not. Cancelling it loses nothing: what was on its
+        way goes back, uncounted.
         """
 
     async def extend(self, leases: Sequence[Lease]) -> list[bool]:

@@ -262,7 +262,10 @@ class Deliveries:
             case "done":
                 self._turn.change(_FORGET, (seq,))
                 self.counts[held.queue][LEASED] -= 1
-                self._end(held, Result(held.id, "done", mark.result), now)
+                if any(envelope.id == held.id for envelope in mark.then):
+                    self._leave_lane(held.lane)  # it has not ended: it begins anew
+                else:
+                    self._end(held, Result(held.id, "done", mark.result), now)
             case "dead":
                 self._turn.change(_BURY, (mark.reason, mark.error, now, seq))
                 self._turn.change(_FORGET, (seq,))
