@@ -136,3 +136,112 @@ def test_case_10_a_thread_that_does_not_stop_costs_its_worker_and_nobody_else(
     assert len(bench.diary("start", "c10 spin")) == 1
     assert [n for n in bench.names("start") if n == "c10 0"] == ["c10 0"]
     assert 'task="bench.spin"' in bench.platform.metrics()
+
+
+def test_case_05_what_is_given_up_is_listed_with_its_traceback_and_can_be_run_again(
+    bench: Workbench,
+) -> None:
+    (delivery,) = bench.deliver("Fails", {"name": "c5", "times": 3})
+    bench.wait("failed", "c5")
+    # The dead letter was there before `failed` ran
+    (letter,) = bench.verb("dead", "ls", "--name", "bench.Fails", "-n", "1000")[-1:]
+    letters = {one["id"]: one for one in bench.verb("dead", "ls", "-n", "1000")}
+    letter = letters[delivery]
+    assert (letter["name"], letter["reason"], letter["attempt"]) == ("bench.Fails", "failed", 3)
+    assert "ValueError: boom" in letter["error"]
+    assert "in handle" in letter["error"]
+    shown = bench.verb("task", "show", delivery)
+    assert shown["payload"] == {"name": "c5", "times": 3, "how": "ValueError"}
+    table = bench.platform.cli("dead", "ls").stdout
+    assert delivery in table
+    assert "ValueError: boom" in table
+    # When it is run again, it runs as if new
+    assert bench.platform.cli("task", "retry", delivery).stdout == "1 of 1 will run.\n"
+    bench.wait("start", "c5", 6)
+    bench.wait("failed", "c5", 2)
+    assert bench.platform.cli("dead", "delete", delivery).stdout == "1 of 1 forgotten.\n"
+    gone = bench.platform.cli("task", "show", delivery)
+    assert gone.returncode == 1
+    assert "Nothing is known" in gone.stderr
+
+
+def test_case_11_the_more_important_ones_start_first(bench: Workbench) -> None:
+    assert bench.platform.cli("queue", "pause", "ordered").returncode == 0
+    bench.deliver("Ordered", *({"name": f"c11 low {n}"} for n in range(100)))
+    bench.deliver("Ordered", {"name": "c11 high"}, priority=1)
+    (stats,) = (row for row in bench.verb("queue", "ls") if row["queue"] == "ordered")
+    assert (stats["ready"], stats["paused"]) == (101, True)
+    assert bench.names("start").count("c11 high") == 0
+    bench.platform.cli("queue", "resume", "ordered")
+    wait_until(lambda: sum(n.startswith("c11") for n in bench.names("start")) == 101)
+    order = [name for name in bench.names("start") if name.startswith("c11")]
+    # Both workers begin at once, with as many as they can run
+    assert order.index("c11 high") < 2 * 16
+
+
+def test_case_12_of_a_unique_key_one_runs_at_a_time(bench: Workbench) -> None:
+    body = {"task": "Once", "fields": [{"name": "c12"}] * 50}
+    duplicates = [duplicate for _, duplicate in bench.post("deliver", body)["receipts"]]
+    assert duplicates == [False] + [True] * 49
+    bench.wait("end", "c12")
+    assert len(bench.diary("start", "c12")) == 1
+
+    def accepted() -> bool:
+        ((_, duplicate),) = bench.post("deliver", {**body, "fields": [{"name": "c12"}]})["receipts"]
+        return not duplicate
+
+    wait_until(accepted)
+
+
+def test_case_14_a_task_nobody_knows_waits_and_is_told_of(bench: Workbench) -> None:
+    delivery = bench.platform.cli("task", "send", "bench.Unheard", '{"n": 1}').stdout.strip()
+    wait_until(lambda: bench.verb("task", "show", delivery)["state"] == "scheduled")
+    assert bench.platform.cli("task", "cancel", delivery).stdout == "1 of 1 cancelled.\n"
+    assert bench.verb("task", "show", delivery)["state"] == "cancelled"
+
+
+def test_case_15_what_waits_can_be_cancelled_and_what_runs_stopped(bench: Workbench) -> None:
+    waiting, running = bench.deliver("Work", {"name": "c15 waits"}, delay=3600) + bench.deliver(
+        "Work", {"name": "c15 runs", "seconds": 60}
+    )
+    bench.wait("start", "c15 runs")
+    assert {row["id"] for row in bench.verb("task", "ls", "--name", "bench.Work")} >= {
+        waiting,
+        running,
+    }
+    assert bench.platform.cli("task", "cancel", waiting, running).returncode == 0
+    assert bench.verb("task", "show", waiting)["state"] == "cancelled"
+    wait_until(lambda: bench.verb("task", "show", running)["state"] == "cancelled")
+    assert bench.diary("start", "c15 waits") == []
+    assert bench.diary("end", "c15 runs") == []
+    assert bench.diary("finish", "c15 runs") == []
+
+
+def test_case_02_a_task_can_be_delivered_from_everywhere(bench: Workbench) -> None:
+    bench.deliver("Work", {"name": "c2 from web"})
+    bench.deliver("Relay", {"name": "c2"})
+    bench.post("fire", {"name": "c2"})
+    sent = bench.platform.cli("task", "send", "bench.Work", '{"name": "c2 from cli"}')
+    assert sent.returncode == 0, sent.stderr
+    for name in ("c2 from web", "c2 from task", "c2 from listener", "c2 from cli", "1 from cron"):
+        bench.wait("finish", name)
+
+
+def test_a_result_is_there_for_the_one_who_waits_for_it(bench: Workbench) -> None:
+    assert bench.post("result", {"number": 21, "seconds": 0.2}) == {"result": 42}
+
+
+def test_verbs_refuse_what_they_cannot_do(bench: Workbench) -> None:
+    for verb, sentence in (
+        (["task", "send", "bench.Work", "[1]"], "no JSON object"),
+        (["task", "send", "bench.Work", "{"], "is no JSON"),
+        (["dead", "retry"], "or say --all"),
+    ):
+        done = bench.platform.cli(*verb)
+        assert done.returncode == 2
+        assert sentence in done.stderr
+    assert bench.platform.cli("task", "cancel", "0" * 32).returncode == 1
+    bench.deliver("Work", {"name": "purged"}, delay=3600, queue="attic")
+    assert (
+        bench.platform.cli("task", "purge", "--queue", "attic", "--yes").stdout == "1 forgotten.\n"
+    )

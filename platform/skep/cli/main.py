@@ -12,9 +12,15 @@ _VERBS = {
     "stop": "Stop the running platform; requests in flight finish.",
     "reload": "Roll out a new generation and wait for the outcome.",
     "status": "Show the state of the running platform.",
+    "task": "Look at deliveries, send, retry, cancel and purge them.",
+    "dead": "Look at dead letters, run them again or forget them.",
+    "queue": "Look at queues, pause and resume them.",
     "config": "Publish configuration on the embedded config server.",
     "config-server": "Run the embedded config server alone.",
 }
+
+# Where a module cannot be named after its verb, because the standard library has one of that name.
+_MODULES = {"queue": "queues"}
 
 
 class _Verbs(click.Group):
@@ -26,7 +32,8 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _VERBS:
             return None
-        module = import_module(f"skep.cli.{cmd_name.replace('-', '_')}")
+        name = _MODULES.get(cmd_name, cmd_name.replace("-", "_"))
+        module = import_module(f"skep.cli.{name}")
         command: click.Command = module.command
         return command
 
