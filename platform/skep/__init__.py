@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from skep.api.task import Task
     from skep.api.worker import Worker
     from skep.base.backoff import Backoff
+    from skep.base.errors import EngineError, QueueFull, StoreFull, StoreUnavailable
     from skep.config.settings import Live, Settings
 
 _WHERE = {
@@ -40,6 +41,10 @@ _WHERE = {
     "Retry": "skep.api.policy",
     "Discard": "skep.api.policy",
     "Backoff": "skep.base.backoff",
+    "EngineError": "skep.base.errors",
+    "QueueFull": "skep.base.errors",
+    "StoreFull": "skep.base.errors",
+    "StoreUnavailable": "skep.base.errors",
     # Work by the clock.
     "CronJob": "skep.api.cron",
     "cron": "skep.api.cron",
@@ -57,14 +62,18 @@ __all__ = [
     "Context",
     "CronJob",
     "Discard",
+    "EngineError",
     "Event",
     "GenerationCommitted",
     "Listener",
     "Live",
     "Plugin",
+    "QueueFull",
     "Receipt",
     "Retry",
     "Settings",
+    "StoreFull",
+    "StoreUnavailable",
     "Task",
     "TaskCancelled",
     "TaskFailed",

@@ -9,7 +9,17 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from plugins.orders.diary import Diary
-from skep import Context, Event, Listener, Plugin, Settings, Task
+from skep import (
+    Context,
+    Event,
+    Listener,
+    Plugin,
+    QueueFull,
+    Settings,
+    StoreFull,
+    StoreUnavailable,
+    Task,
+)
 
 
 class OrderSettings(Settings, prefix="ORDERS_"):
@@ -52,10 +62,16 @@ class OnOrderPaid(Listener[OrderPaid]):
 
 
 async def pay(request: Request) -> JSONResponse:
-    """Take a payment. When this has answered, the event is on the disk."""
+    """Take a payment. When this has answered, the event is on the disk; or it says that it cannot
+    be, and the payment is not taken."""
     order_id = request.path_params["order_id"]
+    try:
+        await OrderPaid(order_id=order_id).fire()
+    except (QueueFull, StoreUnavailable) as error:
+        return JSONResponse({"error": str(error)}, status_code=503, headers={"retry-after": "1"})
+    except StoreFull as error:
+        return JSONResponse({"error": str(error)}, status_code=507)
     Diary.open().write(order_id, "paid")
-    await OrderPaid(order_id=order_id).fire()
     return JSONResponse({"order": order_id, "paid": True}, status_code=202)
 
 

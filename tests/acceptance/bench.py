@@ -23,6 +23,7 @@ from skep import (
     GenerationCommitted,
     Listener,
     Plugin,
+    QueueFull,
     Task,
     Worker,
     WorkerExited,
@@ -271,6 +272,22 @@ async def deliver(request: Request) -> JSONResponse:
     )
 
 
+async def flood(request: Request) -> JSONResponse:
+    """POST /bench/flood {"number": …}: deliver one by one; tell how often the queue was full."""
+    number = (await request.json())["number"]
+    limit = asyncio.Semaphore(50)
+
+    async def one(n: int) -> bool:
+        async with limit:
+            try:
+                await Limited(name=f"flood {n}").deliver()
+            except QueueFull:
+                return True
+            return False
+
+    return JSONResponse({"full": sum(await asyncio.gather(*map(one, range(number))))})
+
+
 async def fire(request: Request) -> JSONResponse:
     """POST /bench/fire: fire an event."""
     receipt = await Happening(**await request.json()).fire()
@@ -286,6 +303,7 @@ async def result(request: Request) -> JSONResponse:
 plugin = Plugin(
     routes=[
         Route("/bench/deliver", deliver, methods=["POST"]),
+        Route("/bench/flood", flood, methods=["POST"]),
         Route("/bench/fire", fire, methods=["POST"]),
         Route("/bench/result", result, methods=["POST"]),
     ],

@@ -13,7 +13,8 @@ from tests.support import wait_until
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workbench]:
-    with workbench(tmp_path_factory.mktemp("tasks")) as made:
+    queues = "limited waiting=1000"
+    with workbench(tmp_path_factory.mktemp("tasks"), PLATFORM_QUEUES=queues) as made:
         yield made
 
 
@@ -144,8 +145,7 @@ def test_case_05_what_is_given_up_is_listed_with_its_traceback_and_can_be_run_ag
     (delivery,) = bench.deliver("Fails", {"name": "c5", "times": 3})
     bench.wait("failed", "c5")
     # The dead letter was there before `failed` ran
-    (letter,) = bench.verb("dead", "ls", "--name", "bench.Fails", "-n", "1000")[-1:]
-    letters = {one["id"]: one for one in bench.verb("dead", "ls", "-n", "1000")}
+    letters = {one["id"]: one for one in bench.verb("dead", "ls", "--name", "bench.F")}
     letter = letters[delivery]
     assert (letter["name"], letter["reason"], letter["attempt"]) == ("bench.Fails", "failed", 3)
     assert "ValueError: boom" in letter["error"]
@@ -191,6 +191,18 @@ def test_case_12_of_a_unique_key_one_runs_at_a_time(bench: Workbench) -> None:
         return not duplicate
 
     wait_until(accepted)
+
+
+def test_case_13_a_queue_that_is_full_says_so_and_loses_nothing(bench: Workbench) -> None:
+    bench.platform.cli("queue", "pause", "limited")
+    assert bench.post("flood", {"number": 2000}) == {"full": 1000}
+    bench.platform.cli("queue", "resume", "limited")
+
+    def started() -> list[str]:
+        return [name for name in bench.names("start") if name.startswith("flood")]
+
+    wait_until(lambda: len(started()) >= 1000, 30, interval=0.1)
+    assert len(started()) == len(set(started())) == 1000
 
 
 def test_case_14_a_task_nobody_knows_waits_and_is_told_of(bench: Workbench) -> None:

@@ -99,7 +99,10 @@ def retry(deliveries: tuple[str, ...], **flags: Any) -> None:
     """Run dead letters again as if new, and what is scheduled at once."""
 
     async def run(engine: Engine) -> int:
-        return await engine.edit(deliveries, "requeue") + await engine.edit(deliveries, "promote")
+        rows = [row for delivery in deliveries if (row := await engine.find(delivery))]
+        dead = [row.envelope.id for row in rows if row.state == "dead"]
+        scheduled = [row.envelope.id for row in rows if row.state == "scheduled"]
+        return await engine.edit(dead, "requeue") + await engine.edit(scheduled, "promote")
 
     _count(ask_store(flags, run), len(deliveries), "will run")
 
