@@ -54,9 +54,10 @@ class Workshop:
         return await self.engine.scan(queue, "dead")
 
     def told(self, name: str) -> list[dict[str, Any]]:
-        """Return the fields of every point of this name, without what a clock has measured."""
+        """Return the fields of every point of this name, without the payload and what a clock has
+        measured."""
         return [
-            {key: value for key, value in fields.items() if key != "seconds"}
+            {key: value for key, value in fields.items() if key not in ("seconds", "payload")}
             for point, fields in self.points
             if point == name
         ]

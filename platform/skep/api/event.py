@@ -29,7 +29,7 @@ class Event(Payload):
         keeps nothing, when no plugin listens to it. Raises what `Task.deliver` raises.
         """
         binding = current.binding()
-        binding.telemetry.point("event.published", event=self._name)
+        binding.telemetry.point("event.published", event=self._name, payload=self)
         envelopes = self.envelopes(binding.listeners, **terms)
         if not envelopes:
             return None

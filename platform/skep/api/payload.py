@@ -10,6 +10,7 @@ from skep.api.naming import registered_name
 from skep.api.policy import is_count
 from skep.base import correlation
 from skep.base.errors import EngineError
+from skep.engine import current
 from skep.engine.base import Envelope
 from skep.engine.headers import TRIES
 from skep.engine.ids import due_after, new_id
@@ -98,7 +99,7 @@ class Payload(BaseModel, frozen=True, strict=True, extra="forbid"):
             body=self._body(),
             queue=queue or self.queue,
             headers=headers,
-            due=due_after(delay),
+            due=due_after(delay, current.clock()),
             priority=priority,
         )
         return self._keyed(envelope, key)

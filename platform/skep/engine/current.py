@@ -1,25 +1,28 @@
 """The engine of this process: what `deliver()` and `fire()` put their envelopes into."""
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from skep.base.errors import EngineError
 from skep.base.telemetry import Telemetry
 from skep.engine.base import Engine, Envelope, Outcome
+from skep.engine.ids import clock_ms
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Binding:
-    """An open engine, the loop it was opened in, and the names of each event's listeners."""
+    """An open engine, the loop it was opened in, the names of each event's listeners, and the clock
+    by which delays are reckoned."""
 
     engine: Engine
     telemetry: Telemetry
     listeners: Mapping[str, Sequence[str]]
     loop: asyncio.AbstractEventLoop
+    clock: Callable[[], float] = clock_ms
 
     async def put(self, envelopes: Sequence[Envelope]) -> list[Outcome]:
         """Put envelopes, all or none; they are durable when this returns.
@@ -53,19 +56,29 @@ class Binding:
 _binding: Binding | None = None
 
 
-def bind(engine: Engine, telemetry: Telemetry, listeners: Mapping[str, Sequence[str]]) -> None:
+def bind(
+    engine: Engine,
+    telemetry: Telemetry,
+    listeners: Mapping[str, Sequence[str]],
+    clock: Callable[[], float] = clock_ms,
+) -> None:
     """Make an open engine that of this process; called in the loop that opened it.
 
     `listeners` gives the names of the listeners of every event, in the order in which they run.
     """
     global _binding
-    _binding = Binding(engine, telemetry, listeners, asyncio.get_running_loop())
+    _binding = Binding(engine, telemetry, listeners, asyncio.get_running_loop(), clock)
 
 
 def unbind() -> None:
     """Have no engine any more."""
     global _binding
     _binding = None
+
+
+def clock() -> Callable[[], float]:
+    """Return the clock of this process's engine, or that of the machine."""
+    return clock_ms if _binding is None else _binding.clock
 
 
 def binding() -> Binding:

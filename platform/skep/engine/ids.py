@@ -3,6 +3,7 @@
 import math
 import os
 import time
+from collections.abc import Callable
 
 _RANDOM_BITS = 74
 _VARIANT = 0b10 << 62
@@ -30,10 +31,15 @@ def check_delay(seconds: float) -> None:
         raise ValueError(f"The delay is {seconds} s: it must be between 0 and a hundred years.")
 
 
-def due_after(seconds: float) -> int:
+def clock_ms() -> float:
+    """Return the milliseconds since the epoch, and what part of the next has gone by."""
+    return time.time() * 1000
+
+
+def due_after(seconds: float, clock: Callable[[], float] = clock_ms) -> int:
     """Return the first millisecond that is not earlier than `seconds` from now; 0 for no delay.
 
     Raises ValueError when it is no delay.
     """
     check_delay(seconds)
-    return math.ceil(time.time() * 1000 + seconds * 1000) if seconds else 0
+    return math.ceil(clock() + seconds * 1000) if seconds else 0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from skep.base.telemetry import Telemetry
 from skep.config.options import Options
+from skep.engine.ids import now_ms
 from skep.wire.dialogue import Life
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class Workplace:
 
     `engine` is open before `prepare`. Without `instruments` only telemetry tells what happens.
     `served()` counts a request or task. `retire(reason, detail)` asks the supervisor to replace
-    this worker; it goes on until it is told to drain.
+    this worker; it goes on until it is told to drain. `clock` is the engine's, in ms.
     """
 
     slot: str
@@ -38,6 +39,7 @@ class Workplace:
     instruments: Instruments | None = None
     served: Callable[[], None] = _nobody
     retire: Callable[[str, str], None] = _nobody
+    clock: Callable[[], int] = now_ms
 
 
 class Kind(Life, Protocol):

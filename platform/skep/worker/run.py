@@ -19,7 +19,6 @@ from skep.base.log import bound
 from skep.config.epoch import pin
 from skep.engine.base import Lease, Settlement
 from skep.engine.headers import STEP
-from skep.engine.ids import now_ms
 from skep.worker.judge import (
     Cancelled,
     CutOff,
@@ -79,7 +78,7 @@ class Runner:
         try:
             step = decode(lease, self._workplace.catalog)
         except Unknown as error:
-            self._refuse(judge_unknown(lease, str(error), now_ms()))
+            self._refuse(judge_unknown(lease, str(error), self._workplace.clock()))
         except Undecodable as error:
             self._refuse(judge_undecodable(lease, str(error)))
         else:
@@ -87,7 +86,7 @@ class Runner:
             with self._counted(lease):
                 ending = await self._handle(lease, step)
             seconds = time.perf_counter() - started
-            settlement = judge(lease, step, ending, now_ms())
+            settlement = judge(lease, step, ending, self._workplace.clock())
             told = partial(self._report, step, ending, settlement, seconds)
             self._settler.settle(settlement, told)
 
@@ -118,7 +117,7 @@ class Runner:
     @contextmanager
     def _counted(self, lease: Lease) -> Iterator[None]:
         queue = lease.envelope.queue
-        waited = now_ms() - max(lease.put_at, lease.envelope.due)
+        waited = self._workplace.clock() - max(lease.put_at, lease.envelope.due)
         self._tell("task.waited", queue=queue, seconds=max(waited, 0) / 1000)
         self._tell("task.running", queue=queue, by=1)
         self._workplace.served()

@@ -1,0 +1,172 @@
+"""What every lab has: an engine, one plugin or several, and a memory of what was delivered."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, TypeVar, cast
+
+import httpx
+
+from skep.api.event import Event
+from skep.api.function import FunctionTask
+from skep.api.plugin import Plugin
+from skep.api.task import Task
+from skep.api.worker import Worker
+from skep.base.telemetry import Telemetry
+from skep.engine import current
+from skep.engine.base import Engine, Envelope, Outcome, Row
+from skep.engine.headers import LISTENER
+from skep.engine.ids import clock_ms
+from skep.worker.app import build
+from skep.worker.catalog import Catalog
+
+T = TypeVar("T", bound=Task)
+E = TypeVar("E", bound=Event)
+
+Plugins = Plugin | Mapping[str, Plugin]
+
+
+class Lab:
+    """A place where plugins can be tried.
+
+    `engine` is where deliveries wait, `client` an HTTP client of the plugins' routes.
+    """
+
+    client: httpx.AsyncClient
+
+    def __init__(self, plugins: Plugins, engine: Engine) -> None:
+        found = {"plugin": plugins} if isinstance(plugins, Plugin) else plugins
+        self.catalog = Catalog.collect(found)
+        self.telemetry = Telemetry()
+        self.engine = engine
+        self._put: list[Envelope] = []
+        self._fired: list[Event] = []
+        self._dead_are_expected = False
+        self.telemetry.subscribe(
+            "event.published", lambda told: self._fired.append(told["payload"])
+        )
+
+    def _publish(self, told: Mapping[str, Any]) -> None:
+        self._fired.append(told["payload"])
+
+    # -- questions -------------------------------------------------------------------------------
+
+    def delivered(self, task: type[T] | FunctionTask[...], **fields: Any) -> list[T]:
+        """Return the tasks of this class that were delivered, those with these fields."""
+        cls = cast(type[T], task.cls if isinstance(task, FunctionTask) else task)
+        made = [
+            cls.read(envelope.body)
+            for envelope in self._put
+            if envelope.name == cls.registered_name() and LISTENER not in envelope.headers
+        ]
+        return [one for one in made if _has(one, fields)]
+
+    def fired(self, event: type[E], **fields: Any) -> list[E]:
+        """Return the events of this class that were fired, those with these fields."""
+        return [one for one in self._fired if isinstance(one, event) and _has(one, fields)]
+
+    def assert_delivered(
+        self, task: type[Task] | FunctionTask[...], *, times: int | None = None, **fields: Any
+    ) -> None:
+        """Fail unless such a task was delivered; `times` says how often, or it is at least once."""
+        found, all_of_it = self.delivered(task, **fields), self.delivered(task)
+        name = (task.cls if isinstance(task, FunctionTask) else task).registered_name()
+        _expect(name, "delivered", fields, times, found, all_of_it)
+
+    def assert_fired(self, event: type[Event], *, times: int | None = None, **fields: Any) -> None:
+        """Fail unless such an event was fired; `times` says how often, or it is at least once."""
+        found, all_of_it = self.fired(event, **fields), self.fired(event)
+        _expect(event.registered_name(), "fired", fields, times, found, all_of_it)
+
+    async def dead(self) -> list[Row]:
+        """Return the dead letters. Those nobody has asked for fail the test when the lab closes."""
+        self._dead_are_expected = True
+        return await self._dead()
+
+    async def _dead(self) -> list[Row]:
+        queues = await self.engine.stats()
+        return [row for queue in queues for row in await self.engine.scan(queue, "dead")]
+
+    # -- opening and closing ---------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def opened(
+        self,
+        clock: Callable[[], float] = clock_ms,
+        after_put: Callable[[], Awaitable[None]] | None = None,
+    ) -> AsyncIterator[None]:
+        """Be, in this block, the worker `task.0` of generation 1 with an open engine; the plugins'
+        lifespans are entered."""
+        await self.engine.open()
+        recorder = cast(Engine, _Recorder(self.engine, self._put, after_put))
+        current.bind(recorder, self.telemetry, self.catalog.listener_names(), clock)
+        worker, Worker._current = Worker._current, None
+        Worker.become("task.0", 1)
+        transport = httpx.ASGITransport(build(dict(self.catalog.plugins)))
+        try:
+            async with AsyncExitStack() as around:
+                self.client = await around.enter_async_context(
+                    httpx.AsyncClient(transport=transport, base_url="http://lab")
+                )
+                for plugin in self.catalog.plugins.values():
+                    if plugin.lifespan is not None:
+                        await around.enter_async_context(plugin.lifespan())
+                yield
+                await self._complain()
+        finally:
+            Worker._current = worker
+            current.unbind()
+            await self.engine.close()
+
+    async def _complain(self) -> None:
+        if not self._dead_are_expected and (letters := await self._dead()):
+            texts = "\n".join(f"{one.envelope.name}: {one.reason}\n{one.error}" for one in letters)
+            raise AssertionError(f"There are dead letters that no `lab.dead()` asked for:\n{texts}")
+
+
+class _Recorder:
+    """An engine that remembers what it was given."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        put: list[Envelope],
+        after_put: Callable[[], Awaitable[None]] | None,
+    ) -> None:
+        self._engine = engine
+        self._put = put
+        self._after_put = after_put
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    async def put(self, envelopes: Sequence[Envelope]) -> list[Outcome]:
+        """Put and remember."""
+        outcomes = await self._engine.put(envelopes)
+        self._put += [
+            envelope
+            for envelope, outcome in zip(envelopes, outcomes, strict=True)
+            if not outcome.duplicate
+        ]
+        if self._after_put is not None:
+            await self._after_put()
+        return outcomes
+
+
+def _has(payload: Task | Event, fields: Mapping[str, Any]) -> bool:
+    return all(getattr(payload, name) == value for name, value in fields.items())
+
+
+def _expect(
+    name: str,
+    what: str,
+    fields: Mapping[str, Any],
+    times: int | None,
+    found: Sequence[object],
+    all_of_it: Sequence[object],
+) -> None:
+    if len(found) == times or (times is None and found):
+        return
+    wanted = ", ".join(f"{field}={value!r}" for field, value in fields.items())
+    often = "" if times is None else f" {times} times, but {len(found)}"
+    others = "\n".join(f"  {one!r}" for one in all_of_it) or "  nothing"
+    raise AssertionError(f"{name}({wanted}) was not {what}{often}. Of it was {what}:\n{others}")

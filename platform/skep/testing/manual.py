@@ -1,0 +1,124 @@
+"""Labs without a store: what is delivered waits in memory, and time passes when it is told to."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+
+from skep.engine.ids import now_ms
+from skep.engine.inline import Inline
+from skep.engine.memory import Memory
+from skep.testing.lab import Lab, Plugins
+from skep.worker.kind import Workplace
+from skep.worker.queues import limits
+from skep.worker.run import Runner
+from skep.worker.settle import Settler
+
+_OWNER = "task.0@1"
+# A task that delivers itself again and again would otherwise keep a test busy for ever.
+_MOST = 10_000
+
+
+class ManualLab(Lab):
+    """Nothing runs before `drain` or `advance`, and the clock stands still in between."""
+
+    def __init__(self, plugins: Plugins, queues: tuple[str, ...] = ()) -> None:
+        self._now = now_ms()
+        self._memory = Memory(clock=lambda: self._now)
+        super().__init__(plugins, Inline(self._memory, _OWNER))
+        self._limits = limits(queues)
+        self._draining = False
+        self._runner: Runner
+        self._settler: Settler
+
+    async def drain(self) -> None:
+        """Run all that is due, and what follows from it, until nothing is.
+
+        Deliveries start in their order, each when the one before has ended or waits for another.
+        What is to be tried again after a backoff waits for `advance`.
+        """
+        if self._draining:  # by a handler that delivers: what it delivers is seen to below
+            return
+        self._draining = True
+        try:
+            await self._run_all()
+        finally:
+            self._draining = False
+
+    async def advance(self, seconds: float) -> None:
+        """Let time pass and run what becomes due on the way, each at its moment."""
+        end = self._now + round(seconds * 1000)
+        await self.drain()
+        while (due := self._next_due()) is not None and due <= end:
+            self._now = max(due, self._now)
+            await self.drain()
+        self._now = end
+        await self.drain()
+
+    @asynccontextmanager
+    async def at_work(self, inline: bool) -> AsyncIterator[None]:
+        """Be open in this block; `inline` says whether what is put is run at once."""
+        threads = ThreadPoolExecutor(8, thread_name_prefix="task")
+        self._settler = Settler(self.engine)
+        workplace = Workplace(
+            "task.0", 1, self.catalog, self.engine, self.telemetry, clock=lambda: self._now
+        )
+        self._runner = Runner(workplace, threads, self._settler)
+        async with self.opened(lambda: self._now, self.drain if inline else None):
+            await self.engine.configure(self._limits)
+            settling = asyncio.create_task(self._settler.work())
+            cancelling = asyncio.create_task(self._cancel_for_ever())
+            try:
+                yield
+            finally:
+                settling.cancel()
+                cancelling.cancel()
+                threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _run_all(self) -> None:
+        running: set[asyncio.Task[None]] = set()
+        begun = 0
+        while True:
+            leases = self._memory.take(_OWNER, (), 1)
+            running |= {asyncio.create_task(self._runner.run(lease)) for lease in leases}
+            begun += len(leases)
+            if begun > _MOST:
+                raise AssertionError(f"More than {_MOST} deliveries were begun: is there no end?")
+            if not running:
+                return
+            # A handler that waits for the result of another must not keep that from running.
+            changed = asyncio.create_task(self._memory.changed(1.0))
+            await asyncio.wait({*running, changed}, return_when=asyncio.FIRST_COMPLETED)
+            changed.cancel()
+            for run in [run for run in running if run.done()]:
+                run.result()
+                running.discard(run)
+            await self._settler.wait_until_idle()
+
+    async def _cancel_for_ever(self) -> None:
+        while True:
+            self._runner.cancel(await self.engine.cancelled())
+
+    def _next_due(self) -> int | None:
+        items = self._memory.items.values()
+        return min((i.envelope.due for i in items if i.state == "scheduled"), default=None)
+
+
+@asynccontextmanager
+async def manual(plugins: Plugins, queues: tuple[str, ...] = ()) -> AsyncIterator[ManualLab]:
+    """A lab in which deliveries wait until they are told to run.
+
+    `queues` are limits as in `PLATFORM_QUEUES`.
+    """
+    lab = ManualLab(plugins, queues)
+    async with lab.at_work(inline=False):
+        yield lab
+
+
+@asynccontextmanager
+async def inline(plugins: Plugins, queues: tuple[str, ...] = ()) -> AsyncIterator[ManualLab]:
+    """A lab in which `deliver` and `fire` return when all that was due has run; what is delayed
+    waits for `advance`."""
+    lab = ManualLab(plugins, queues)
+    async with lab.at_work(inline=True):
+        yield lab

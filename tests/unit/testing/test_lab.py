@@ -1,0 +1,179 @@
+"""The testing kit: what it runs, when, and how it fails."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skep.api.context import Context
+from skep.api.event import Event
+from skep.api.function import on, task
+from skep.api.plugin import Plugin
+from skep.api.receipt import gather
+from skep.api.task import Task
+from skep.api.worker import Worker
+from skep.base.backoff import Backoff
+from skep.base.errors import EngineError, PlatformError
+from skep.testing import ManualLab, inline, manual, real
+
+LOG: list[Any] = []
+
+
+@pytest.fixture(autouse=True)
+def _empty_log() -> None:
+    LOG.clear()
+
+
+class Fails(Task):
+    times: int
+    tries = 3
+    backoff = Backoff(first=60, factor=2, cap=600, jitter=0.0)
+
+    async def handle(self, ctx: Context) -> None:
+        LOG.append(ctx.attempt)
+        if ctx.attempt <= self.times:
+            raise ValueError("boom")
+
+    async def finish(self, result: None, ctx: Context) -> None:
+        LOG.append("finish")
+
+
+@task(keep_result=60)
+async def double(ctx: Context, n: int) -> int:
+    return 2 * n
+
+
+@task(keep_result=60)
+def double_in_a_thread(ctx: Context, n: int) -> int:
+    return 2 * int(double(n=n).deliver_sync().result_sync(5))
+
+
+@task()
+async def waits_for_others(ctx: Context) -> None:
+    LOG.append(await gather(double(n=1), double(n=2), timeout=5))
+
+
+@task()
+async def again(ctx: Context) -> None:
+    await again.deliver()
+
+
+class Heard(Event):
+    n: int
+
+
+class Unheard(Event):
+    n: int
+
+
+@on(Heard)
+async def hear(event: Heard, ctx: Context) -> None:
+    await double.deliver(n=event.n)
+
+
+PLUGIN = Plugin(
+    tasks=[Fails, double, double_in_a_thread, waits_for_others, again], listeners=[hear]
+)
+
+
+def in_a_lab(test: Callable[[ManualLab], Awaitable[None]], kind: Any = manual) -> None:
+    async def run() -> None:
+        async with kind(PLUGIN) as lab:
+            await test(lab)
+
+    asyncio.run(run())
+
+
+def test_time_passes_when_it_is_told_to_and_each_comes_at_its_moment() -> None:
+    async def test(lab: ManualLab) -> None:
+        await Fails(times=2).deliver(delay=10)
+        await lab.drain()
+        assert LOG == []
+        await lab.advance(10)
+        assert LOG == [1]
+        await lab.advance(59)
+        assert LOG == [1]
+        await lab.advance(3600)
+        assert LOG == [1, 2, 3, "finish"]
+
+    in_a_lab(test)
+
+
+def test_inline_what_is_delivered_has_run() -> None:
+    async def test(lab: ManualLab) -> None:
+        receipt = await double.deliver(n=21)
+        assert await receipt.result(0) == 42
+        assert await (await double_in_a_thread.deliver(n=2)).result(0) == 8
+        await waits_for_others.deliver()
+        assert LOG == [[2, 4]]
+        await Heard(n=5).fire()
+        lab.assert_delivered(double, n=5, times=1)
+
+    in_a_lab(test, inline)
+
+
+def test_what_was_not_delivered_is_complained_of_with_what_was() -> None:
+    async def test(lab: ManualLab) -> None:
+        await double.deliver(n=1)
+        await Unheard(n=3).fire()
+        lab.assert_fired(Unheard, n=3)
+        with pytest.raises(AssertionError, match=r"double\(n=2\) was not delivered.*\n.*n=1"):
+            lab.assert_delivered(double, n=2)
+        with pytest.raises(AssertionError, match="2 times, but 1"):
+            lab.assert_delivered(double, times=2)
+        with pytest.raises(AssertionError, match="nothing"):
+            lab.assert_fired(Heard)
+
+    in_a_lab(test)
+
+
+def test_dead_letters_that_nobody_asks_for_fail_the_test() -> None:
+    async def test(lab: ManualLab) -> None:
+        await Fails(times=3).deliver(tries=1)
+        await lab.drain()
+
+    async def asking(lab: ManualLab) -> None:
+        await test(lab)
+        assert [letter.reason for letter in await lab.dead()] == ["failed"]
+
+    with pytest.raises(AssertionError, match="ValueError: boom"):
+        in_a_lab(test)
+    in_a_lab(asking)
+
+
+def test_what_never_ends_is_noticed() -> None:
+    async def test(lab: ManualLab) -> None:
+        await again.deliver()
+        with pytest.raises(AssertionError, match="is there no end"):
+            await lab.drain()
+
+    in_a_lab(test)
+
+
+def test_after_the_lab_everything_is_as_before() -> None:
+    async def test(lab: ManualLab) -> None:
+        assert Worker.current().name == "task.0@1"
+
+    in_a_lab(test)
+    with pytest.raises(PlatformError):
+        Worker.current()
+    with pytest.raises(EngineError):
+        asyncio.run(double.deliver(n=1))
+
+
+def test_two_labs_after_one_another_share_a_real_store(tmp_path: Path) -> None:
+    async def first() -> None:
+        async with real(PLUGIN, tmp_path) as lab:
+            await double.deliver(n=1)
+            await lab.done()
+            await double(n=2).deliver(delay=0.2)
+
+    async def second() -> None:
+        async with real(PLUGIN, tmp_path) as lab:
+            await lab.done()
+            assert (await lab.engine.stats()) == {}
+
+    asyncio.run(first())
+    asyncio.run(second())
