@@ -184,6 +184,21 @@ class Limited(Task):
         write("start", self.name)
 
 
+class Soak(Task):
+    """One of very many; it may fail the first time."""
+
+    name: str
+    fails: bool
+    tries = 5
+    lost_tries = 20
+    backoff = AT_ONCE
+
+    async def handle(self, ctx: Context) -> None:
+        if self.fails and ctx.attempt == 1:
+            raise ValueError("boom")
+        write("end", self.name)
+
+
 class Happening(Event):
     """Something that three listeners hear of."""
 
@@ -251,7 +266,7 @@ async def at_the_start(tick: Any) -> None:
 TASKS: dict[str, type[Task]] = {
     cls.__name__: cls
     for cls in (
-        Work, Block, Fails, Late, spin.cls, Poison, Once, Kept, Ordered, Limited, Relay,
+        Work, Block, Fails, Late, spin.cls, Poison, Once, Kept, Ordered, Limited, Relay, Soak,
     )
 }  # fmt: skip
 

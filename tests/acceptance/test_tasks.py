@@ -10,6 +10,21 @@ import pytest
 from tests.acceptance.workbench import Workbench, workbench
 from tests.support import wait_until
 
+LATER = """
+from plugins.bench import write
+from skep import Plugin, Task
+
+
+class Unheard(Task):
+    name: str
+
+    async def handle(self, ctx):
+        write("start", self.name)
+
+
+plugin = Plugin(tasks=[Unheard])
+"""
+
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workbench]:
@@ -33,9 +48,20 @@ def test_case_04_a_task_that_fails_twice_is_tried_three_times_and_finishes_once(
     bench.wait("finish", "c4")
     starts = bench.diary("start", "c4")
     assert [entry["attempt"] for entry in starts] == [1, 2, 3]
-    # And what finish has delivered runs too (case 7)
+    # And what `finish` has delivered runs too
     bench.wait("end", "c4 after")
     assert len(bench.diary("finish", "c4")) == 1
+
+
+def test_case_07_finish_gets_the_value_wherever_the_task_was_delivered(bench: Workbench) -> None:
+    # Delivered by a cron at the start
+    (finish,) = bench.wait("finish", "1 from cron")
+    (start,) = bench.diary("start", "1 from cron")
+    assert finish["id"] == start["id"]
+    # And it does not run when `handle` has failed
+    bench.deliver("Fails", {"name": "c7", "times": 3})
+    bench.wait("failed", "c7")
+    assert bench.diary("finish", "c7") == []
 
 
 @pytest.mark.parametrize("how", ["TypeError", "SystemExit", "MemoryError", "CancelledError"])
@@ -205,11 +231,20 @@ def test_case_13_a_queue_that_is_full_says_so_and_loses_nothing(bench: Workbench
     assert len(started()) == len(set(started())) == 1000
 
 
-def test_case_14_a_task_nobody_knows_waits_and_is_told_of(bench: Workbench) -> None:
-    delivery = bench.platform.cli("task", "send", "bench.Unheard", '{"n": 1}').stdout.strip()
+def test_case_14_a_task_nobody_knows_waits_for_the_code_that_does(bench: Workbench) -> None:
+    name = "later.Unheard"
+    delivery = bench.platform.cli("task", "send", name, '{"name": "c14"}').stdout.strip()
     wait_until(lambda: bench.verb("task", "show", delivery)["state"] == "scheduled")
-    assert bench.platform.cli("task", "cancel", delivery).stdout == "1 of 1 cancelled.\n"
-    assert bench.verb("task", "show", delivery)["state"] == "cancelled"
+    # Given up in the end, it is a dead letter; here it is brought forward
+    for _ in range(3):
+        bench.platform.cli("task", "retry", delivery)
+    letter = wait_until(lambda: bench.verb("dead", "ls", "--name", name), 60)
+    assert [one["reason"] for one in letter] == ["unknown_task"]
+    # When there is code that knows it, it can be run
+    (bench.platform.plugins / "later.py").write_text(LATER)
+    assert bench.platform.cli("reload").returncode == 0
+    assert bench.platform.cli("dead", "retry", delivery).stdout == "1 of 1 will run again.\n"
+    bench.wait("start", "c14")
 
 
 def test_case_15_what_waits_can_be_cancelled_and_what_runs_stopped(bench: Workbench) -> None:

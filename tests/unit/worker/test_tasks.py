@@ -345,7 +345,7 @@ def test_a_result_that_cannot_be_kept_for_finish_is_a_failure(tmp_path: Path) ->
     run_workshop(tmp_path, PLUGIN, test)
 
 
-def test_a_body_that_is_no_payload_is_never_run(tmp_path: Path) -> None:
+def test_case_19_a_body_that_is_no_payload_is_never_run(tmp_path: Path) -> None:
     async def test(shop: Workshop) -> None:
         bodies = (b"\x80\x05.", b"{}", b'{"text": 5}', b"")
         await shop.engine.put([Envelope(new_id(), "test_tasks.Note", body) for body in bodies])
