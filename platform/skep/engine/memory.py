@@ -28,6 +28,7 @@ from skep.engine.base import (
     Settlement,
 )
 from skep.engine.ids import now_ms
+from skep.engine.selection import selected
 from skep.engine.valve import NO_LIMITS, Valve
 
 _CANCELLED_KEPT = 3_600_000
@@ -98,7 +99,7 @@ class Memory:
     valves: dict[str, Valve] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._numbers = itertools.count(1)
+        self._numbers, self._rounds = itertools.count(1), itertools.count()
         self._told: dict[str, Callable[[list[str]], None]] = {}
         self._sleepers: set[asyncio.Future[None]] = set()
 
@@ -160,7 +161,10 @@ class Memory:
         """Lease up to `n` of what is ready."""
         self._promote()
         leases: list[Lease] = []
-        for queue in queues or sorted({i.envelope.queue for i in self.items.values()}):
+        names = selected(queues, sorted({i.envelope.queue for i in self.items.values()}))
+        # Begin with another queue each time, so that a busy one starves no other.
+        first = next(self._rounds) % len(names) if names else 0
+        for queue in [*names[first:], *names[:first]]:
             ready = sorted(self.of(queue, ("ready",)), key=lambda item: item.rank)
             leased = len(self.of(queue, ("leased",)))
             allowed = self._valve(queue).allows(n - len(leases), leased, self.clock())
@@ -238,6 +242,9 @@ class Memory:
         if item is None:
             return False
         match settlement.verdict:
+            case "done" if any(e.id == item.envelope.id for e in settlement.then):
+                del self.items[item.envelope.id]  # it has not ended: it begins anew
+                self._next_in(item.envelope.concurrency_key)
             case "done":
                 self._end(item, "done", body=settlement.result)
             case "dead":

@@ -1,11 +1,12 @@
 """Those who wait for leases, the first first."""
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 from skep.engine import protocol
 from skep.engine.base import Lease
+from skep.engine.selection import selected
 from skep.store.connection import Connection
 from skep.store.database import Database
 
@@ -67,7 +68,7 @@ class Takers:
 
     def _take(self, taker: _Taker, now: int) -> list[Lease]:
         connection, take = taker
-        queues = _wanted(take.queues, self._database.ready_queues())
+        queues = selected(take.queues, self._database.ready_queues())
         if not queues or self._asleep(connection.owner):
             return []
         # Begin with another queue each time, so that a busy one starves no other.
@@ -75,10 +76,3 @@ class Takers:
         turned = [*queues[first:], *queues[:first]]
         moves = self._database.moves
         return moves.take(connection.owner, connection.number, turned, take.n, now)
-
-
-def _wanted(named: Sequence[str], ready: Sequence[str]) -> Sequence[str]:
-    """Return the queues that a request names; one that begins with a minus is not wanted."""
-    if named and not named[0].startswith("-"):
-        return named
-    return [queue for queue in ready if f"-{queue}" not in named]
