@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from skep.base.log import bound
+from skep.base.log import bound, bound_fields
 
 REQUEST_ID, TRACEPARENT = "request_id", "traceparent"
 
-_headers: ContextVar[Mapping[str, str]] = ContextVar("skep_correlation", default={})  # noqa: B039
+# The id of the request is one of the fields that log lines carry; of the trace they carry a part.
+_traceparent: ContextVar[str] = ContextVar("skep_traceparent", default="")
 
 # What a client may have us repeat in headers and log lines.
 _ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
@@ -22,14 +23,15 @@ _ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
-def headers() -> Mapping[str, str]:
+def headers() -> dict[str, str]:
     """Return what a delivery carries of the request that is being answered; {} outside of one."""
-    return _headers.get()
+    found = {REQUEST_ID: request_id(), TRACEPARENT: _traceparent.get()}
+    return {name: value for name, value in found.items() if value}
 
 
 def request_id() -> str:
     """Return the id of the request that this code works for, or an empty text."""
-    return _headers.get().get(REQUEST_ID, "")
+    return str(bound_fields().get(REQUEST_ID, ""))
 
 
 def new_request(given: str = "", traceparent: str = "") -> dict[str, str]:
@@ -43,16 +45,16 @@ def new_request(given: str = "", traceparent: str = "") -> dict[str, str]:
 @contextmanager
 def correlated(carried: Mapping[str, str]) -> Iterator[None]:
     """Work for the request these headers tell of, in this block and what it awaits."""
-    known = {name: carried[name] for name in (REQUEST_ID, TRACEPARENT) if name in carried}
-    if not known:
+    fields = {REQUEST_ID: carried[REQUEST_ID]} if REQUEST_ID in carried else {}
+    traceparent = carried.get(TRACEPARENT, "")
+    if (trace := _TRACEPARENT.fullmatch(traceparent)) is not None:
+        fields["trace_id"] = trace[1]
+    if not fields:
         yield
         return
-    fields = {REQUEST_ID: known[REQUEST_ID]} if REQUEST_ID in known else {}
-    if (trace := _TRACEPARENT.fullmatch(known.get(TRACEPARENT, ""))) is not None:
-        fields["trace_id"] = trace[1]
-    token = _headers.set(known)
+    token = _traceparent.set(traceparent)
     try:
         with bound(**fields):
             yield
     finally:
-        _headers.reset(token)
+        _traceparent.reset(token)
