@@ -38,8 +38,17 @@ def test_the_promises_name_tests_that_exist() -> None:
         assert (ROOT / "tests" / name).exists(), name
 
 
-def test_every_python_block_of_the_readme_and_the_tutorial_compiles() -> None:
-    for path in (ROOT / "README.md", ROOT / "docs" / "tutorial" / "first-plugin.md"):
+def test_each_promise_about_tasks_is_linked_to_a_test_there_is() -> None:
+    text = (ROOT / "docs" / "design" / "promises.md").read_text()
+    linked = re.findall(r"\[(test_\w+)\]\(\.\./\.\./(tests/[\w/]+\.py)\)", text)
+    assert len(linked) > 20
+    for name, path in linked:
+        assert f"def {name}(" in (ROOT / path).read_text(), f"{name} is not in {path}"
+
+
+def test_every_python_block_of_a_whole_example_compiles() -> None:
+    pages = ("tutorial/first-plugin.md", "howto/testing.md")
+    for path in (ROOT / "README.md", *(ROOT / "docs" / page for page in pages)):
         blocks = re.findall(r"```python\n(.*?)```", path.read_text(), re.S)
         assert blocks
         for block in blocks:

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from skep.api.context import Context
+from skep.api.event import Event, Listener
 from skep.api.plugin import Plugin
 from skep.api.task import Task
 
@@ -43,7 +44,31 @@ class Poison(Task):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-PLUGIN = Plugin(tasks=[Noop, Chore, Poison])
+class Round(Event):
+    """Heard by three, the second of which kills its worker the first time."""
+
+    diary: str
+
+
+class Before(Listener[Round]):
+    async def handle(self, event: Round, ctx: Context) -> None:
+        write(event.diary, f"start before {ctx.attempt} {os.getpid()}")
+
+
+class Deadly(Listener[Round]):
+    async def handle(self, event: Round, ctx: Context) -> None:
+        begun = Path(event.diary).read_text().count("start deadly")
+        write(event.diary, f"start deadly {ctx.attempt} {os.getpid()}")
+        if not begun:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class After(Listener[Round]):
+    async def handle(self, event: Round, ctx: Context) -> None:
+        write(event.diary, f"end after {ctx.attempt} {os.getpid()}")
+
+
+PLUGIN = Plugin(tasks=[Noop, Chore, Poison], listeners=[Before, Deadly, After])
 
 
 def write(diary: str, line: str) -> None:

@@ -11,7 +11,8 @@ from skep.base.telemetry import Telemetry
 from skep.engine import current
 from skep.engine.base import Engine
 from skep.engine.embedded import Embedded
-from tests.process.chores import Diary, Poison
+from skep.worker.catalog import Catalog
+from tests.process.chores import PLUGIN, Diary, Poison, Round
 from tests.process.store_child import StoreChild
 from tests.process.worker_child import WorkerChild
 from tests.support import wait_until, wait_until_async
@@ -37,7 +38,7 @@ async def delivering(store: StoreChild) -> AsyncIterator[Engine]:
     """Make this process one that can deliver."""
     engine = Embedded(store.path, "web.0@1:1")
     await engine.open()
-    current.bind(engine, Telemetry(), {})
+    current.bind(engine, Telemetry(), Catalog.collect({"chores": PLUGIN}).listener_names())
     try:
         yield engine
     finally:
@@ -178,6 +179,18 @@ def test_a_task_that_kills_its_workers_is_given_up_and_the_others_are_run(
         (dead,) = await engine.scan("default", "dead")
         assert (dead.reason, dead.losses) == ("worker_lost", 3)
         assert diary.starts()["poison"] == 3
+
+    deliver(store, test)
+
+
+def test_case_08_a_round_goes_on_at_the_listener_whose_worker_died(
+    store: StoreChild, diary: Diary
+) -> None:
+    async def test(engine: Engine) -> None:
+        with a_worker(store), a_worker(store, "task.1"):
+            await Round(diary=diary.path).fire()
+            await asyncio.to_thread(wait_until, diary.ends)
+        assert (diary.starts(), diary.ends()) == ({"before": 1, "deadly": 2}, {"after": 1})
 
     deliver(store, test)
 
