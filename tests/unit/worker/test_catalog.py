@@ -87,6 +87,15 @@ def _with_queue() -> Plugin:
     return Plugin(tasks=[Queueing])
 
 
+def _with(**declared: Any) -> Plugin:
+    class Declaring(Send):
+        order: int = 1
+
+    for name, value in declared.items():
+        setattr(Declaring, name, value)
+    return Plugin(tasks=[Declaring])
+
+
 def _without_event() -> Plugin:
     E = TypeVar("E", bound=Event)
 
@@ -104,6 +113,15 @@ def _without_event() -> Plugin:
         (_with_tries("3"), "has tries = '3'"),
         (_with_backoff(), "has backoff = 5"),
         (_with_queue(), "has queue = None"),
+        (_with(timeout=0), "has timeout = 0"),
+        (_with(lost_tries=0), "has lost_tries = 0"),
+        (_with(retry_on=ValueError), "has retry_on = <class 'ValueError'>"),
+        (_with(priority="high"), "has priority = 'high'"),
+        (_with(unique="{nothing}"), "but no field `nothing`"),
+        (_with(unique="{order"), "which is no template"),
+        (_with(concurrency_key=5), "has concurrency_key = 5"),
+        (_with(concurrency=0), "has concurrency = 0"),
+        (_with(keep_result=-1), "has keep_result = -1"),
         (_without_event(), "does not say which event it listens to"),
     ],
 )
