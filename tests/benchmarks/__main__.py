@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 
-from tests.benchmarks import memory, metrics, publish, request_cost, restart, tasks
+from tests.benchmarks import kill_points, memory, metrics, publish, request_cost, restart, tasks
 from tests.benchmarks.figures import Figure
 
 MEASUREMENTS: dict[str, Callable[[], list[Figure]]] = {
@@ -11,6 +11,7 @@ MEASUREMENTS: dict[str, Callable[[], list[Figure]]] = {
     "publish": publish.measure,
     "restart": restart.measure,
     "memory": memory.measure,
+    "kill_points": kill_points.measure,
 }
 PRINTED = {"metrics": metrics.main, "tasks": tasks.main}
 
