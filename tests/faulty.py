@@ -267,6 +267,10 @@ class TinyApollo(FaultyServer):
 
         return self._run(publish())
 
+    def release_keys(self) -> dict[str, str]:
+        """Return the key of the release in each namespace."""
+        return {name: key for name, (key, _, _) in self._releases.items()}
+
     def publish_silently(self, namespace: str = "application", **values: str) -> None:
         """Publish without telling anybody who polls, as after a restored database."""
         key, _, number = self._releases[namespace]
