@@ -10,7 +10,8 @@
 
 A poll says only that something changed. What was polled is confirmed after the pull, so whatever
 fails in between is told again. The full pull finds what no poll told: a lost notification, a
-restored database, a server that holds us to an id of its former life. Then the ids are dropped.
+restored database, a server that holds us to an id of its former life. Then the ids are dropped, and so they
+are every hour, for what no pull can show.
 """
 
 import asyncio
@@ -83,14 +84,15 @@ class Waits:
     """How long to wait for what, in seconds.
 
     `start` bounds the first pull when there is nothing else to start from, `start_with_cache` when
-    there is. `refresh` is the time between full pulls, varied by a tenth. Polls that told of no
-    release are `poll_gap` apart. `trouble` is for what passes by itself; `refusal` for a server
+    there is. `refresh` is the time between full pulls, varied by a tenth; `trust` is how long
+    notification ids are believed. Polls that told of no release are `poll_gap` apart. `trouble` is for what passes by itself; `refusal` for a server
     that means what it says, and is slow from its first wait.
     """
 
     start: float = 10.0
     start_with_cache: float = 2.0
     refresh: float = 300.0
+    trust: float = 3600.0
     poll_gap: float = 1.0
     trouble: Backoff = _TROUBLE
     refusal: Backoff = _REFUSAL
@@ -221,10 +223,13 @@ class ConfigSync:
                 self._may_poll_at = max(self._may_poll_at + self._waits.poll_gap, self._clock())
 
     async def _refresh(self) -> None:
+        trusted_since = self._clock()
         while True:
             suspended = await self._rest(self._waits.refresh * random.uniform(0.9, 1.1))
             await self._catch_up("refresh", full=True)
-            if suspended or self._apollo.unannounced:
+            stale = self._clock() - trusted_since >= self._waits.trust
+            if suspended or stale or self._apollo.unannounced:
+                trusted_since = self._clock()
                 self._apollo.forget()
                 self._end_poll()
 

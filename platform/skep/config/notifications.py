@@ -27,6 +27,8 @@ class Notifications:
         self._doubts = dict.fromkeys(self._ids, 0)
         # Namespaces whose new release a pull has shown and no notification accounted for yet.
         self._unaccounted: set[str] = set()
+        # What was told and is not confirmed yet.
+        self._told: dict[str, int] = {}
 
     @property
     def ids(self) -> dict[str, int]:
@@ -49,16 +51,24 @@ class Notifications:
             ours = self._spelling.get(canonical(name).casefold())
             if ours is not None:
                 found[ours] = max(number, found.get(ours, number))
-        return {name: number for name, number in found.items() if number != self._ids[name]}
+        news = {name: number for name, number in found.items() if number != self._ids[name]}
+        self._told.update(news)
+        return news
 
     def pulled(self, changed: Iterable[str]) -> None:
         """Take note that a pull has shown new releases of these namespaces."""
         self._unaccounted.update(changed)
 
     def confirm(self, news: Mapping[str, int]) -> bool:
-        """After a pull, settle what the server had told; say whether it told of a new release."""
+        """After a pull, settle what the server had told; say whether it told of a new release.
+
+        What was told before `forget` is of a server, or of a life of it, that may be no more: its
+        ids are not adopted.
+        """
         fruitful = False
         for name, number in news.items():
+            if self._told.pop(name, None) != number:
+                continue
             self._doubts[name] += 1
             seen = name in self._unaccounted
             if seen or self._ids[name] == UNSEEN or self._doubts[name] >= _DOUBTS:
@@ -74,6 +84,7 @@ class Notifications:
             self._ids[name] = UNSEEN
             self._doubts[name] = 0
         self._unaccounted.clear()
+        self._told.clear()
 
 
 def query(ids: Mapping[str, int]) -> str:
