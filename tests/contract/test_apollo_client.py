@@ -17,7 +17,8 @@ import pytest
 from skep.base.errors import ConfigError, UsageError
 from skep.base.telemetry import Telemetry
 from skep.config.apollo import Apollo
-from skep.config.origin import Timeouts
+from skep.config.origin import Terms, Timeouts
+from skep.config.servers import Servers
 from skep.config.snapshot import Snapshot
 from skep.config.trouble import (
     ApolloError,
@@ -65,24 +66,26 @@ def apollo_server() -> Iterator[TinyApollo]:
         yield running
 
 
+def _url(server: FaultyServer | str) -> str:
+    return server if isinstance(server, str) else server.url
+
+
+def client(url: str, *namespaces: str) -> Apollo:
+    return Apollo(Servers([url]), "orders", "blue", namespaces)
+
+
 def use(
     server: FaultyServer | str,
     act: Callable[[Apollo], Awaitable[T]],
     *namespaces: str,
     timeouts: Timeouts = Timeouts(),  # noqa: B008
-    telemetry: Telemetry | None = None,
+    **more: Any,
 ) -> T:
     """Run `act` with a client of the server."""
 
     async def main() -> T:
-        apollo = Apollo(
-            server if isinstance(server, str) else server.url,
-            "orders",
-            "blue",
-            namespaces or ("application",),
-            timeouts=timeouts,
-            telemetry=telemetry,
-        )
+        servers = Servers([_url(server)], terms=Terms(timeouts))
+        apollo = Apollo(servers, "orders", "blue", namespaces or ("application",), **more)
         try:
             return await act(apollo)
         finally:
@@ -139,14 +142,15 @@ def test_a_second_pull_sends_the_release_keys_and_a_full_one_does_not(
 
     assert use(server, act) == ["1", "1", "2"]
     targets = [request.target for request in server.requests]
-    assert targets[1] == "/configs/orders/blue/application?releaseKey=K5%2BK3"
-    assert targets[0] == targets[2] == "/configs/orders/blue/application"
+    assert targets[1] == "/configs/orders/blue/application?releaseKey=K5%2BK3&ip=127.0.0.1"
+    assert targets[0] == targets[2] == "/configs/orders/blue/application?ip=127.0.0.1"
 
 
 def test_names_are_escaped_and_a_path_in_front_is_kept(server: FaultyServer) -> None:
     server.script("/", released("K1"))
     use(server.url + "/apollo/", pull, "a b/ü+c")
-    assert server.requests[0].target == "/apollo/configs/orders/blue/a%20b%2F%C3%BC%2Bc"
+    target = server.requests[0].target.partition("?")[0]
+    assert target == "/apollo/configs/orders/blue/a%20b%2F%C3%BC%2Bc"
 
 
 def test_a_poll_asks_for_all_namespaces_and_sends_what_was_confirmed(
@@ -179,7 +183,7 @@ def test_what_was_polled_but_not_confirmed_is_told_again(server: FaultyServer) -
 def test_credentials_in_the_url_are_used_and_never_shown(server: FaultyServer) -> None:
     server.script("/configs/", answer(401))
     url = server.url.replace("://", "://op%40corp:s3:cr%3At@")
-    assert Apollo(url, "orders", "blue", ["a"]).url == server.url
+    assert client(url, "a").url == server.url
     text = str(failure(url))
     assert server.requests[0].headers["authorization"] == "Basic b3BAY29ycDpzMzpjcjp0"
     assert "cr:t" not in text
@@ -200,14 +204,14 @@ def test_credentials_in_the_url_are_used_and_never_shown(server: FaultyServer) -
 )
 def test_a_url_that_makes_no_sense_is_refused_and_not_shown(url: str) -> None:
     with pytest.raises(UsageError, match="makes no sense") as caught:
-        Apollo(url, "orders", "blue", ["a"])
+        client(url, "a")
     assert "s3cret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("namespaces", [[], ["a", ""], ["a", "A"], ["a", "a.properties"]])
 def test_namespaces_that_make_no_sense_are_refused(namespaces: list[str]) -> None:
     with pytest.raises(UsageError, match="namespace"):
-        Apollo("http://h", "orders", "blue", namespaces)
+        client("http://h", *namespaces)
 
 
 def test_each_pull_is_told_with_its_outcome(server: FaultyServer) -> None:
@@ -249,7 +253,7 @@ def test_a_server_in_trouble_is_not_asked_for_everything_at_once(server: FaultyS
 def namespaces_pull(n: int) -> Callable[[Apollo], Awaitable[Snapshot]]:
     async def act(apollo: Apollo) -> Snapshot:
         many = [f"n{i}" for i in range(n)]
-        other = Apollo(apollo.url, "orders", "blue", many)
+        other = client(apollo.url, *many)
         try:
             return await other.pull()
         finally:

@@ -7,19 +7,21 @@ import socket
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from skep.agent.code_watch import CodeWatch
 from skep.agent.config_sync import Candidate, ConfigState, ConfigSync, Waits
 from skep.agent.console.app import build
 from skep.agent.console.server import serve
+from skep.agent.offline import start_offline
 from skep.base.backoff import Backoff
-from skep.base.errors import ConfigError
+from skep.base.errors import PlatformError
 from skep.base.rundir import RunDir
 from skep.base.telemetry import Telemetry
-from skep.config.apollo import Apollo
+from skep.config import connection
 from skep.config.archive import Archive
 from skep.config.options import Options
+from skep.config.reserve import Policy, Reserve
 from skep.wire.messages import Asked, Boot, Message, Reported, Unconfigured
 
 log = logging.getLogger(__name__)
@@ -73,17 +75,20 @@ class Agent:
         options = self._options
         where = (options.app_id, options.cluster, options.namespace)
         archive = Archive(self._run_dir.config_dir, *where)
-        sync = ConfigSync(
-            Apollo(options.config_server, *where, telemetry=self._telemetry),
-            archive,
-            self._offer,
-            self._report,
-            telemetry=self._telemetry,
-            waits=Waits(start=options.config_timeout),
-        )
+        env_file = Path(options.env_file)
         try:
-            await sync.run()
-        except ConfigError as error:
+            if options.offline:
+                reserve = Reserve(archive, env_file, "optional")
+                return await start_offline(reserve, where, self._offer, self._report)
+            await ConfigSync(
+                connection.apollo(options, self._telemetry),
+                Reserve(archive, env_file, cast("Policy", options.config_policy)),
+                self._offer,
+                self._report,
+                telemetry=self._telemetry,
+                waits=Waits(start=options.config_timeout),
+            ).run()
+        except PlatformError as error:
             self._send(Unconfigured(str(error)))
 
     async def _offer(self, candidate: Candidate) -> None:

@@ -19,7 +19,8 @@ from skep.base.errors import ConfigError
 from skep.base.telemetry import Telemetry
 from skep.config.apollo import Apollo
 from skep.config.archive import Archive
-from skep.config.origin import Timeouts
+from skep.config.reserve import Policy, Reserve
+from skep.config.servers import Servers
 from skep.config.snapshot import Release, Snapshot
 from tests.faulty import TinyApollo, answer, close, hang, told
 from tests.support import wait_until, wait_until_async
@@ -79,14 +80,18 @@ def watched(
     server: TinyApollo | str,
     directory: Path,
     *namespaces: str,
-    timeouts: Timeouts = Timeouts(),  # noqa: B008
+    policy: Policy = "cache",
     **more: Any,
 ) -> Watched:
     url = server if isinstance(server, str) else server.url
     names = namespaces or ("application",)
     telemetry = Telemetry()
-    apollo = Apollo(url, "orders", "default", names, timeouts=timeouts, telemetry=telemetry)
+    optional = policy == "optional"
+    apollo = Apollo(
+        Servers([url]), "orders", "default", names, optional=optional, telemetry=telemetry
+    )
     archive = Archive(directory, "orders", "default", names)
+    reserve = Reserve(archive, directory / ".env", policy)
     offers: list[Candidate] = []
     states: list[ConfigState] = []
 
@@ -94,7 +99,7 @@ def watched(
         offers.append(candidate)
 
     options = {"waits": QUICK, "telemetry": telemetry, **more}
-    sync = ConfigSync(apollo, archive, offer, states.append, **options)
+    sync = ConfigSync(apollo, reserve, offer, states.append, **options)
     found = Watched(sync, archive, offers=offers, states=states)
     for name in ("config.long_poll", "config.refused", "config.notification"):
         telemetry.subscribe(name, lambda fields, name=name: found.points.append((name, fields)))  # type: ignore[misc]
