@@ -356,5 +356,7 @@ def _cause(error: BaseException) -> str:
             # asyncio puts "Connect call failed ('::1', 80)" in place of the system's own words.
             plain = link.errno > 0 and not isinstance(link, ssl.SSLError)
             text = os.strerror(link.errno) if plain else str(link.strerror)
+        if isinstance(link, ssl.SSLCertVerificationError):
+            text = f"{link}; whom to believe is said by --config-ca"
         link = link.__cause__ or link.__context__
     return " ".join(text.split()).rstrip(".") or type(error).__name__
