@@ -68,9 +68,9 @@ class Candidate:
 class ConfigState:
     """What there is to know about the config, for `platform status`.
 
-    `source` and `release_keys` are those of the snapshot offered last. `connected` says whether the
-    last poll was answered. `last_pull_at` is in seconds since the epoch, 0 for never. `last_error`
-    and its `reason` are empty when all is well.
+    `url` is the server that was asked last. `source` and `release_keys` are those of the snapshot
+    offered last. `connected` says whether the last poll was answered. `last_pull_at` is in seconds
+    since the epoch, 0 for never. `last_error` and its `reason` are empty when all is well.
     """
 
     url: str
@@ -288,7 +288,7 @@ class ConfigSync:
 
     async def _accept(self, snapshot: Snapshot, reason: Reason) -> None:
         """Take a snapshot from the server; raise Unusable if it must not be applied."""
-        self._change(last_pull_at=snapshot.fetched_at)
+        self._change(last_pull_at=snapshot.fetched_at, url=self._apollo.url)
         await self._consider(snapshot, "remote", reason)
         if not self._failed_polls:
             self._be_well()

@@ -25,6 +25,8 @@ Read = Callable[[Origin, Answer], T]
 # What may be otherwise on another server.
 _FAILED = (Unreachable, TooSlow, Broken, NotApollo)
 _COOLDOWN = Backoff(first=2.0, cap=30.0, jitter=0.2)
+# However long a server wants to be left alone.
+_LONGEST_PAUSE = 300.0
 # Between two questions to a meta server: when it has answered, and from when it has not.
 _REFRESH, _RETRY = 300.0, Backoff(first=2.0, cap=60.0, jitter=0.2)
 _TERMS = Terms()
@@ -86,7 +88,7 @@ class Servers:
                 got = await origin.get(path, params, self.timeouts.answer)
                 result = read(origin, got)
             except _FAILED as error:
-                self._fail(origin)
+                self._fail(origin, error)
                 errors.append(error)
             else:
                 self._prefer(origin)
@@ -104,8 +106,8 @@ class Servers:
         try:
             got = await origin.get(path, params, self.timeouts.hold, again=False)
             result = read(origin, got)
-        except _FAILED:
-            self._fail(origin)
+        except _FAILED as error:
+            self._fail(origin, error)
             raise
         self._prefer(origin)
         return result
@@ -134,10 +136,11 @@ class Servers:
         if origin not in self._metas:
             self._origins.sort(key=lambda other: other is not origin)
 
-    def _fail(self, origin: Origin) -> None:
+    def _fail(self, origin: Origin, error: ApolloError) -> None:
         health = self._of(origin)
         health.failures += 1
-        health.until = self._clock() + _COOLDOWN.delay(health.failures)
+        pause = min(error.pause, _LONGEST_PAUSE)
+        health.until = self._clock() + max(pause, _COOLDOWN.delay(health.failures))
         if all(self._of(other).until > self._clock() for other in self._origins):
             # Nobody is well: there may be others by now.
             self._locate_at = min(self._locate_at, self._clock() + _RETRY.first)

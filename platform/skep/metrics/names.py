@@ -36,7 +36,16 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT"
 _STARTS = ("boot", "reload", "crash", "max_requests", "max_memory", "max_age", "scale", "hung")
 _EXITS = ("clean", "signal", "oom", "exitcode", "timeout_kill", "boot_failure")
 _RELOADS = ("config", "code", "signal", "api", "cli", "max_memory")
-_PULL_ERRORS = ("connect", "timeout", "http_4xx", "http_5xx", "auth", "decode", "empty")
+_PULL_ERRORS = (
+    "connect",
+    "timeout",
+    "http_4xx",
+    "http_5xx",
+    "auth",
+    "missing",
+    "decode",
+    "empty",
+)
 
 
 @dataclass(frozen=True)
