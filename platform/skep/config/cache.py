@@ -29,6 +29,7 @@ class Cache:
         self._directory = directory
         self._app_id = app_id
         self._cluster = cluster
+        self._kept: dict[str, Release] = {}
 
     def path(self, namespace: str) -> Path:
         """Return where the release of a namespace is kept."""
@@ -56,14 +57,20 @@ class Cache:
         return release
 
     def keep(self, releases: Iterable[Release]) -> None:
-        """Write the files of releases that are new. Raises OSError.
+        """Write the files of releases that are new; nobody else may write. Raises OSError.
 
         They need not survive a power cut: a torn one is noticed.
         """
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        atomic.sweep(self._directory)
         for release in releases:
-            known = self.find(release.namespace)
-            emptied = known is not None and not release.configurations
-            if release.release_key and release != known and not emptied:
-                body = {"snapshot": Snapshot((release,), 0.0).to_json()}
-                atomic.write(self.path(release.namespace), seal(_FORMAT, body), durable=False)
+            if release.release_key and release != self._kept.get(release.namespace):
+                self._keep(release)
+
+    def _keep(self, release: Release) -> None:
+        known = self.find(release.namespace)
+        emptied = known is not None and not release.configurations
+        if release != known and not emptied:
+            body = {"snapshot": Snapshot((release,), 0.0).to_json()}
+            atomic.write(self.path(release.namespace), seal(_FORMAT, body), durable=False)
+        self._kept[release.namespace] = release

@@ -116,11 +116,18 @@ def test_a_file_that_holds_values_is_not_replaced_by_an_empty_release(tmp_path: 
     assert keeper.find("c") is None
 
 
+def test_what_a_killed_process_left_half_written_is_swept_away(tmp_path: Path) -> None:
+    (tmp_path / "orders+blue+a.json.tmp-1").touch()
+    cache(tmp_path).keep([release("a", x="1")])
+    assert list(tmp_path.iterdir()) == [cache(tmp_path).path("a")]
+
+
 def test_what_is_there_already_is_not_written_again(tmp_path: Path) -> None:
     keeper = cache(tmp_path)
     keeper.keep([release("a", x="1")])
     before = keeper.path("a").stat().st_ino
     keeper.keep([release("a", x="1")])
+    cache(tmp_path).keep([release("a", x="1")])
     assert keeper.path("a").stat().st_ino == before
     keeper.keep([release("a", "K2", x="1")])
     assert keeper.path("a").stat().st_ino != before
