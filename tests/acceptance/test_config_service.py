@@ -81,17 +81,30 @@ def test_offline_without_any_cache_env_is_what_there_is(sampled: Platform, tmp_p
     assert dotenv_values(sampled.env_file)["GREETING"] == "by hand"
 
 
-def test_who_requires_the_service_does_not_start_from_what_was_applied(
+def test_who_requires_the_service_does_not_start_from_what_was_applied_but_goes_on_serving_it(
     sampled: Platform,
 ) -> None:
+    sampled.environment["PLATFORM_CONFIG_TIMEOUT"] = "1"
     with TinyApollo() as server:
         server.publish(GREETING="once")
-        arguments = (f"--config-server={server.url}", "--app-id=shop")
+        arguments = (f"--config-server={server.url}", "--app-id=shop", "--config-policy=require")
         sampled.start(*arguments)
+        # When the agent is killed while the service is down
+        for prefix in ("/configs/", "/notifications/v2"):
+            server.script(prefix, answer(503))
+        asked = len(server.asked("/configs"))
+        sampled.kill(sampled.pids("agent.0")["agent.0@0"])
+        wait_until(lambda: len(server.asked("/configs")) > asked + 1)
+        assert sampled.get()["greeting"] == "once"
+        # Then it follows the service again as soon as that is back
+        server.well("/configs/", "/notifications/v2")
+        server.publish(GREETING="twice")
+        wait_until(lambda: sampled.get()["greeting"] == "twice", deadline=30.0)
         sampled.stop()
+        # But a start needs the service
         server.script("/configs/", answer(401))
-        sampled.start(*arguments, "--config-policy=require", ready=False)
+        sampled.start(*arguments, ready=False)
         assert sampled.wait_end() == 4
         assert "--config-policy require" in sampled.output()
         assert "check the credentials" in sampled.output()
-    assert dotenv_values(sampled.env_file)["GREETING"] == "once"
+    assert dotenv_values(sampled.env_file)["GREETING"] == "twice"

@@ -24,6 +24,9 @@ from skep.config.options import Options
 from skep.config.reserve import Policy, Reserve
 from skep.wire.messages import Asked, Boot, Message, Reported, Unconfigured
 
+_UNCONFIGURED = Backoff(first=5.0, jitter=0.2)
+_FROM = {"cache": " from the cache", "file": ", but the block of the environment file"}
+
 log = logging.getLogger(__name__)
 
 
@@ -72,29 +75,37 @@ class Agent:
         self._duties.append(asyncio.create_task(_keep(name, duty), name=name))
 
     async def _sync(self) -> None:
+        """Follow the configuration. Without any there is no start; but an agent that is started
+        again beside workers that serve goes on trying."""
+        for failures in itertools.count(1):
+            try:
+                return await self._follow()
+            except PlatformError as error:
+                self._send(Unconfigured(str(error)))
+            await asyncio.sleep(_UNCONFIGURED.delay(failures))
+
+    async def _follow(self) -> None:
         options = self._options
         where = (options.app_id, options.cluster, options.namespace)
         archive = Archive(self._run_dir.config_dir, *where)
         env_file = Path(options.env_file)
-        try:
-            if options.offline:
-                reserve = Reserve(archive, env_file, "optional")
-                return await start_offline(reserve, where, self._offer, self._report)
-            await ConfigSync(
-                connection.apollo(options, self._telemetry),
-                Reserve(archive, env_file, cast("Policy", options.config_policy)),
-                self._offer,
-                self._report,
-                telemetry=self._telemetry,
-                waits=Waits(start=options.config_timeout),
-            ).run()
-        except PlatformError as error:
-            self._send(Unconfigured(str(error)))
+        if options.offline:
+            reserve = Reserve(archive, env_file, "optional")
+            return await start_offline(reserve, where, self._offer, self._report)
+        await ConfigSync(
+            connection.apollo(options, self._telemetry),
+            Reserve(archive, env_file, cast("Policy", options.config_policy)),
+            self._offer,
+            self._report,
+            telemetry=self._telemetry,
+            waits=Waits(start=options.config_timeout),
+        ).run()
 
     async def _offer(self, candidate: Candidate) -> None:
-        keys = ", ".join(f"{n} {k}" for n, k in candidate.snapshot.release_keys().items())
-        source = "" if candidate.source == "remote" else f" from the {candidate.source}"
-        self._send(Asked("config", f"release {keys}{source}", snapshot=str(candidate.path)))
+        keys = ", ".join(f"{n} {k}" for n, k in candidate.snapshot.release_keys().items() if k)
+        reason = f"release {keys}" if keys else "no release"
+        reason += _FROM.get(candidate.source, "")
+        self._send(Asked("config", reason, snapshot=str(candidate.path)))
         self._first_offer.set()
 
     def _report(self, state: ConfigState) -> None:

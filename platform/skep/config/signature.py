@@ -10,6 +10,7 @@ import hmac
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from itertools import product
+from urllib.parse import quote
 
 from skep.config.access_key import AccessKey
 
@@ -100,7 +101,9 @@ class Round:
         target = self._signer.target(variant, target)
         self.signed = string_to_sign(timestamp, target)
         proof = signature(variant.secret, timestamp, target)
-        return {"Authorization": f"Apollo {key.app_id}:{proof}", "Timestamp": timestamp}
+        # The server takes the app from the path; a header holds less than an app id might.
+        app_id = quote(key.app_id, safe="")
+        return {"Authorization": f"Apollo {app_id}:{proof}", "Timestamp": timestamp}
 
     def accepted(self) -> None:
         """The server believed the last try."""
