@@ -24,7 +24,9 @@ def settings() -> str:
         "",
         "The platform's own settings. A command-line option wins over the key, the key over the",
         "default; the key may stand in the environment, in `.env.local`, in the configuration or",
-        "in `.env`. *Takes* says what a change of the key needs: a rollout, or a restart.",
+        "in `.env`. *Takes* says what a change of the key needs: a rollout, or a restart. *Also*",
+        "are names that other Apollo clients have; they count where the key is not set, and in the",
+        "environment of `platform start` only.",
         "",
         "| Key | Option | Default | Takes | Meaning |",
         "|---|---|---|---|---|",
@@ -38,7 +40,8 @@ def _setting(row: Row) -> str:
     default = ", ".join(row.default) if get_origin(row.type) is tuple else str(row.default)
     words = f" One of {', '.join(row.words)}." if row.words else ""
     shown = f"`{default}`" if default else "–"
-    return f"| `{row.key}` | {option} | {shown} | {row.change} | {row.text}{words} |"
+    also = f" Also {', '.join(f'`{name}`' for name in row.aliases)}." if row.aliases else ""
+    return f"| `{row.key}` | {option} | {shown} | {row.change} | {row.text}{words}{also} |"
 
 
 def metrics() -> str:

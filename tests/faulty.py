@@ -142,11 +142,19 @@ def late(seconds: float, then: Behaviour) -> Behaviour:
     return behave
 
 
+def listed(*urls: object, status: int = 200) -> Behaviour:
+    """Answer as a meta server that names these config servers."""
+    entries = [{"appName": "APOLLO-CONFIGSERVICE", "homepageUrl": url} for url in urls]
+    return answer(status, entries)
+
+
 class FaultyServer:
     """Serves each path by the script of its longest prefix: one behaviour per request, the last
     one from then on. Without a script it hangs."""
 
-    def __init__(self, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
+    def __init__(
+        self, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1", port: int = 0
+    ) -> None:
         self.requests: list[Request] = []
         self.connections: set[asyncio.Task[None]] = set()
         self.loop = asyncio.new_event_loop()
@@ -155,11 +163,12 @@ class FaultyServer:
         self._started = threading.Event()
         self._stopped: asyncio.Event | None = None
         self._thread = threading.Thread(target=lambda: self.loop.run_until_complete(self._main()))
+        self.host = host
         self.port = port
 
     @property
     def url(self) -> str:
-        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
+        return f"{'https' if self._tls else 'http'}://{self.host}:{self.port}"
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -184,7 +193,7 @@ class FaultyServer:
         self._stopped = asyncio.Event()
         server = await self.loop.create_server(
             lambda: asyncio.StreamReaderProtocol(_Reader(), self._serve),
-            "127.0.0.1",
+            self.host,
             self.port,
             ssl=self._tls,
         )
@@ -234,9 +243,13 @@ class TinyApollo(FaultyServer):
     """As much of a correct Apollo server as the client needs; any of it can be scripted away."""
 
     def __init__(
-        self, hold: float = 60.0, tls: ssl.SSLContext | None = None, port: int = 0
+        self,
+        hold: float = 60.0,
+        tls: ssl.SSLContext | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
     ) -> None:
-        super().__init__(tls, port)
+        super().__init__(tls, host, port)
         self.hold = hold
         self._releases: dict[str, tuple[str, dict[str, str], int]] = {}
         self._last_id = 100
@@ -266,6 +279,10 @@ class TinyApollo(FaultyServer):
                 return self._last_id
 
         return self._run(publish())
+
+    def release_keys(self) -> dict[str, str]:
+        """Return the key of the release in each namespace."""
+        return {name: key for name, (key, _, _) in self._releases.items()}
 
     def publish_silently(self, namespace: str = "application", **values: str) -> None:
         """Publish without telling anybody who polls, as after a restored database."""

@@ -3,7 +3,16 @@
 import sys
 from collections.abc import Callable
 
-from tests.benchmarks import memory, metrics, publish, request_cost, restart, soak, tasks
+from tests.benchmarks import (
+    kill_points,
+    memory,
+    metrics,
+    publish,
+    request_cost,
+    restart,
+    soak,
+    tasks,
+)
 from tests.benchmarks.figures import Figure
 
 MEASUREMENTS: dict[str, Callable[[], list[Figure]]] = {
@@ -12,6 +21,7 @@ MEASUREMENTS: dict[str, Callable[[], list[Figure]]] = {
     "restart": restart.measure,
     "memory": memory.measure,
     "soak": soak.measure,
+    "kill_points": kill_points.measure,
 }
 PRINTED = {"metrics": metrics.main, "tasks": tasks.main}
 

@@ -3,11 +3,12 @@
 import asyncio
 import gzip
 import json
-import shutil
 import socket
 import ssl
 import subprocess
+import time
 from collections.abc import Awaitable, Callable, Iterator
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -17,8 +18,9 @@ import pytest
 from skep.base.errors import ConfigError, UsageError
 from skep.base.telemetry import Telemetry
 from skep.config.apollo import Apollo
-from skep.config.origin import Timeouts
-from skep.config.snapshot import Snapshot
+from skep.config.origin import Terms, Timeouts
+from skep.config.servers import Servers
+from skep.config.snapshot import Release, Snapshot
 from skep.config.trouble import (
     ApolloError,
     Broken,
@@ -27,8 +29,10 @@ from skep.config.trouble import (
     Forbidden,
     Missing,
     NotApollo,
+    Throttled,
     TooSlow,
     Unreachable,
+    Unusable,
 )
 from tests.faulty import (
     Behaviour,
@@ -39,6 +43,7 @@ from tests.faulty import (
     cut,
     hang,
     late,
+    listed,
     raw,
     released,
     reset,
@@ -65,24 +70,29 @@ def apollo_server() -> Iterator[TinyApollo]:
         yield running
 
 
+def _url(server: FaultyServer | str) -> str:
+    return server if isinstance(server, str) else server.url
+
+
+def client(url: str, *namespaces: str) -> Apollo:
+    return Apollo(Servers([url]), "orders", "blue", namespaces)
+
+
 def use(
-    server: FaultyServer | str,
+    server: FaultyServer | Servers | str,
     act: Callable[[Apollo], Awaitable[T]],
     *namespaces: str,
     timeouts: Timeouts = Timeouts(),  # noqa: B008
-    telemetry: Telemetry | None = None,
+    **more: Any,
 ) -> T:
     """Run `act` with a client of the server."""
 
     async def main() -> T:
-        apollo = Apollo(
-            server if isinstance(server, str) else server.url,
-            "orders",
-            "blue",
-            namespaces or ("application",),
-            timeouts=timeouts,
-            telemetry=telemetry,
-        )
+        if isinstance(server, Servers):
+            servers = server
+        else:
+            servers = Servers([_url(server)], terms=Terms(timeouts))
+        apollo = Apollo(servers, "orders", "blue", namespaces or ("application",), **more)
         try:
             return await act(apollo)
         finally:
@@ -139,14 +149,15 @@ def test_a_second_pull_sends_the_release_keys_and_a_full_one_does_not(
 
     assert use(server, act) == ["1", "1", "2"]
     targets = [request.target for request in server.requests]
-    assert targets[1] == "/configs/orders/blue/application?releaseKey=K5%2BK3"
-    assert targets[0] == targets[2] == "/configs/orders/blue/application"
+    assert targets[1] == "/configs/orders/blue/application?releaseKey=K5%2BK3&ip=127.0.0.1"
+    assert targets[0] == targets[2] == "/configs/orders/blue/application?ip=127.0.0.1"
 
 
 def test_names_are_escaped_and_a_path_in_front_is_kept(server: FaultyServer) -> None:
     server.script("/", released("K1"))
     use(server.url + "/apollo/", pull, "a b/ü+c")
-    assert server.requests[0].target == "/apollo/configs/orders/blue/a%20b%2F%C3%BC%2Bc"
+    target = server.requests[0].target.partition("?")[0]
+    assert target == "/apollo/configs/orders/blue/a%20b%2F%C3%BC%2Bc"
 
 
 def test_a_poll_asks_for_all_namespaces_and_sends_what_was_confirmed(
@@ -179,7 +190,7 @@ def test_what_was_polled_but_not_confirmed_is_told_again(server: FaultyServer) -
 def test_credentials_in_the_url_are_used_and_never_shown(server: FaultyServer) -> None:
     server.script("/configs/", answer(401))
     url = server.url.replace("://", "://op%40corp:s3:cr%3At@")
-    assert Apollo(url, "orders", "blue", ["a"]).url == server.url
+    assert client(url, "a").url == server.url
     text = str(failure(url))
     assert server.requests[0].headers["authorization"] == "Basic b3BAY29ycDpzMzpjcjp0"
     assert "cr:t" not in text
@@ -200,14 +211,14 @@ def test_credentials_in_the_url_are_used_and_never_shown(server: FaultyServer) -
 )
 def test_a_url_that_makes_no_sense_is_refused_and_not_shown(url: str) -> None:
     with pytest.raises(UsageError, match="makes no sense") as caught:
-        Apollo(url, "orders", "blue", ["a"])
+        client(url, "a")
     assert "s3cret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("namespaces", [[], ["a", ""], ["a", "A"], ["a", "a.properties"]])
 def test_namespaces_that_make_no_sense_are_refused(namespaces: list[str]) -> None:
     with pytest.raises(UsageError, match="namespace"):
-        Apollo("http://h", "orders", "blue", namespaces)
+        client("http://h", *namespaces)
 
 
 def test_each_pull_is_told_with_its_outcome(server: FaultyServer) -> None:
@@ -249,7 +260,7 @@ def test_a_server_in_trouble_is_not_asked_for_everything_at_once(server: FaultyS
 def namespaces_pull(n: int) -> Callable[[Apollo], Awaitable[Snapshot]]:
     async def act(apollo: Apollo) -> Snapshot:
         many = [f"n{i}" for i in range(n)]
-        other = Apollo(apollo.url, "orders", "blue", many)
+        other = client(apollo.url, *many)
         try:
             return await other.pull()
         finally:
@@ -804,23 +815,216 @@ def test_a_proxy_from_the_environment_is_used_for_other_machines(
     assert use("http://config.invalid", pull).values() == {"a": "1"}
 
 
-@pytest.mark.skipif(not shutil.which("openssl"), reason="making a certificate takes openssl")
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("7", 7), ("", 0), ("soon", 0), ("-5", 0), ("nan", 0), ("Wed, 01 Jan 2020 00:00:00 GMT", 0)],
+)
+def test_f31_the_time_a_server_wants_to_be_left_alone_is_taken_from_its_answer(
+    server: FaultyServer, status: int, header: str, seconds: float
+) -> None:
+    server.script("/configs/", answer(status, headers={"Retry-After": header}))
+    error = failure(server)
+    assert isinstance(error, Throttled if status == 429 else Broken)
+    assert error.pause == seconds
+    assert not error.definite
+
+
+def test_f31_a_date_after_which_to_ask_again_is_understood(server: FaultyServer) -> None:
+    date = formatdate(time.time() + 100, usegmt=True)
+    server.script("/configs/", answer(429, headers={"Retry-After": date}))
+    assert failure(server).pause == pytest.approx(100, abs=10)
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+@pytest.mark.parametrize("whole", [True, False])
+def test_f42_a_redirect_to_the_same_server_is_followed(
+    server: FaultyServer, status: int, whole: bool
+) -> None:
+    path = "/new/configs/orders/blue/application?ip=1.1.1.1"
+    location = {"Location": f"{server.url}{path}" if whole else path}
+    server.script("/configs/", answer(status, headers=location))
+    server.script("/new/configs/", released("K1", a="1"))
+    assert use(server, pull).values() == {"a": "1"}
+    assert server.requests[1].target == path
+
+
+@pytest.mark.parametrize(
+    "location", ["http://localhost:{port}/x", "http://127.0.0.1:9/x", "ftp://127.0.0.1/x", "//h/x"]
+)
+def test_f42_a_redirect_elsewhere_is_not(server: FaultyServer, location: str) -> None:
+    location = location.format(port=server.port)
+    server.script("/configs/", answer(302, headers={"Location": location}))
+    assert "redirects to" in str(failure(server))
+    assert len(server.requests) == 1
+
+
+def test_f42_redirects_in_a_circle_end(server: FaultyServer) -> None:
+    server.script("/", answer(302, headers={"Location": "/configs/orders/blue/application"}))
+    assert "redirects to" in str(failure(server))
+    assert len(server.requests) == 4
+
+
+def test_f22_an_optional_namespace_without_a_release_is_empty_until_it_has_one(
+    apollo_server: TinyApollo, caplog: pytest.LogCaptureFixture
+) -> None:
+    apollo_server.publish("a", key="A1", x="1")
+
+    async def act(apollo: Apollo) -> list[dict[str, str]]:
+        seen = [await apollo.pull(), await apollo.pull(), await apollo.pull(full=True)]
+        apollo_server.publish("b", key="B1", y="2")
+        news = await apollo.changes()
+        seen.append(await apollo.pull())
+        assert "b" in news
+        # Once it had a release, its absence is no longer nothing
+        apollo_server.delete("b")
+        with pytest.raises(Missing):
+            await apollo.pull()
+        return [one.values() for one in seen]
+
+    seen = use(apollo_server, act, "a", "b", optional=True)
+    assert seen == [{"x": "1"}, {"x": "1"}, {"x": "1"}, {"x": "1", "y": "2"}]
+    assert caplog.text.count("namespace b has no release yet") == 1
+
+
+def test_an_optional_namespace_of_which_a_release_is_remembered_is_missed(
+    apollo_server: TinyApollo,
+) -> None:
+    async def act(apollo: Apollo) -> None:
+        apollo.remember([Release("orders", "blue", "application", "K1", {"a": "1"})])
+        with pytest.raises(Missing):
+            await apollo.pull()
+
+    use(apollo_server, act, optional=True)
+
+
+def test_a_document_arrives_as_keys_and_changes_like_any_other(server: FaultyServer) -> None:
+    server.script("/configs/", released("K1", content="a:\n  b: 0123\n"), answer(304))
+    first, second = use(server, pull_twice, "app.yaml")
+    assert first.values() == second.values() == {"a_b": "0123"}
+
+
+def test_f13_an_incremental_answer_is_applied_to_the_document_not_to_its_keys(
+    server: FaultyServer,
+) -> None:
+    change = {"key": "content", "newValue": "c: 3", "configurationChangeType": "MODIFIED"}
+    incremental = {
+        "releaseKey": "K2",
+        "configSyncType": "IncrementalSync",
+        "configurationChanges": [change],
+    }
+    server.script("/configs/", released("K1", content="a: 1"), answer(body=incremental))
+    _, second = use(server, pull_twice, "app.yaml")
+    assert second.values() == {"c": "3"}
+
+
+def test_a_document_that_cannot_be_read_is_refused_and_the_next_is_taken(
+    server: FaultyServer,
+) -> None:
+    server.script(
+        "/configs/", released("K1", content="{"), answer(304), released("K2", content='{"a": "1"}')
+    )
+
+    async def act(apollo: Apollo) -> Snapshot:
+        for _ in range(2):
+            with pytest.raises(Unusable, match=r"line 1 of namespace app\.json"):
+                await apollo.pull()
+        return await apollo.pull()
+
+    assert use(server, act, "app.json").values() == {"a": "1"}
+
+
+AUTHORITY = """
+[ca]
+default_ca = here
+[here]
+database = {0}/index
+serial = {0}/serial
+new_certs_dir = {0}
+default_md = sha256
+policy = any
+x509_extensions = names
+[any]
+commonName = supplied
+[names]
+subjectAltName = IP:127.0.0.1
+"""
+
+
+def certified(directory: Path, end: str = "20991231000000Z") -> tuple[Path, ssl.SSLContext]:
+    """Make a certificate for 127.0.0.1 that only itself vouches for, and a server's use of it."""
+    certificate, key, request = (directory / name for name in ("cert.pem", "key.pem", "csr.pem"))
+    (directory / "authority").write_text(AUTHORITY.format(directory))
+    (directory / "index").touch()
+    (directory / "serial").write_text("01")
+    new = f"req -new -newkey rsa:2048 -nodes -subj /CN=config -keyout {key} -out {request}"
+    sign = (
+        f"ca -batch -notext -selfsign -config {directory}/authority -keyfile {key} -in {request} "
+        f"-out {certificate} -startdate 20200101000000Z -enddate {end}"
+    )
+    for arguments in (new, sign):
+        subprocess.run(["openssl", *arguments.split()], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    return certificate, context
+
+
 def test_f45_a_certificate_nobody_vouches_for_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Given a server with a certificate of its own making
-    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
-    names = ["-subj", "/CN=config", "-addext", "subjectAltName=IP:127.0.0.1"]
-    files = ["-keyout", str(key), "-out", str(certificate)]
-    subprocess.run([*command, *names, *files], check=True, capture_output=True)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+    certificate, context = certified(tmp_path)
     with FaultyServer(context) as server:
         server.script("/configs/", released("K1", a="1"))
         # When nobody vouches for it, Then nothing is asked of it
-        assert "certificate verify failed" in str(failure(server)).lower()
+        text = str(failure(server))
+        assert "certificate verify failed" in text.lower()
+        assert "--config-ca" in text
         assert server.requests == []
         # And when somebody does, it is believed
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
         assert use(server, pull).values() == {"a": "1"}
+
+
+def test_f45_an_authority_of_one_s_own_is_believed(tmp_path: Path) -> None:
+    certificate, context = certified(tmp_path)
+    with FaultyServer(context) as server:
+        server.script("/configs/", released("K1", a="1"))
+        servers = Servers([server.url], terms=Terms(ca=str(certificate)))
+        assert use(servers, pull).values() == {"a": "1"}
+
+
+def test_f45_a_certificate_that_has_expired_is_called_that(tmp_path: Path) -> None:
+    certificate, context = certified(tmp_path, end="20200102000000Z")
+    with FaultyServer(context) as server:
+        servers = Servers([server.url], terms=Terms(ca=str(certificate)))
+        with pytest.raises(Unreachable, match="expired"):
+            use(servers, pull)
+        assert server.requests == []
+
+
+def test_f45_tls_that_fails_is_not_given_up_for_plain_http(server: FaultyServer) -> None:
+    server.script("/", released("K1", a="1"))
+    failure(server.url.replace("http:", "https:"), timeouts=QUICK)
+    assert server.requests == []
+
+
+def test_f45_a_meta_server_asked_over_tls_leads_to_no_server_without(
+    tmp_path: Path, server: FaultyServer
+) -> None:
+    certificate, context = certified(tmp_path)
+    with FaultyServer(context) as meta:
+        meta.script("/services/config", listed(server.url))
+        meta.script("/configs/", released("K1", a="1"))
+        servers = Servers([], [meta.url], terms=Terms(ca=str(certificate)))
+        assert use(servers, pull).values() == {"a": "1"}
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_authorities_that_cannot_be_read_are_named(tmp_path: Path, content: str | None) -> None:
+    file = tmp_path / "ca.pem"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(ConfigError, match=r"ca\.pem cannot be used") as caught:
+        use(Servers(["https://127.0.0.1:9"], terms=Terms(ca=str(file))), pull)
+    assert "--config-ca" in str(caught.value)

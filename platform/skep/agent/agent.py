@@ -7,20 +7,25 @@ import socket
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from skep.agent.code_watch import CodeWatch
 from skep.agent.config_sync import Candidate, ConfigState, ConfigSync, Waits
 from skep.agent.console.app import build
 from skep.agent.console.server import serve
+from skep.agent.offline import start_offline
 from skep.base.backoff import Backoff
-from skep.base.errors import ConfigError
+from skep.base.errors import PlatformError
 from skep.base.rundir import RunDir
 from skep.base.telemetry import Telemetry
-from skep.config.apollo import Apollo
+from skep.config import connection
 from skep.config.archive import Archive
 from skep.config.options import Options
+from skep.config.reserve import Policy, Reserve
 from skep.wire.messages import Asked, Boot, Message, Reported, Unconfigured
+
+_UNCONFIGURED = Backoff(first=5.0, jitter=0.2)
+_FROM = {"cache": " from the cache", "file": ", but the block of the environment file"}
 
 log = logging.getLogger(__name__)
 
@@ -70,26 +75,37 @@ class Agent:
         self._duties.append(asyncio.create_task(_keep(name, duty), name=name))
 
     async def _sync(self) -> None:
+        """Follow the configuration. Without any there is no start; but an agent that is started
+        again beside workers that serve goes on trying."""
+        for failures in itertools.count(1):
+            try:
+                return await self._follow()
+            except PlatformError as error:
+                self._send(Unconfigured(str(error)))
+            await asyncio.sleep(_UNCONFIGURED.delay(failures))
+
+    async def _follow(self) -> None:
         options = self._options
         where = (options.app_id, options.cluster, options.namespace)
         archive = Archive(self._run_dir.config_dir, *where)
-        sync = ConfigSync(
-            Apollo(options.config_server, *where, telemetry=self._telemetry),
-            archive,
+        env_file = Path(options.env_file)
+        if options.offline:
+            reserve = Reserve(archive, env_file, "optional")
+            return await start_offline(reserve, where, self._offer, self._report)
+        await ConfigSync(
+            connection.apollo(options, self._telemetry),
+            Reserve(archive, env_file, cast("Policy", options.config_policy)),
             self._offer,
             self._report,
             telemetry=self._telemetry,
             waits=Waits(start=options.config_timeout),
-        )
-        try:
-            await sync.run()
-        except ConfigError as error:
-            self._send(Unconfigured(str(error)))
+        ).run()
 
     async def _offer(self, candidate: Candidate) -> None:
-        keys = ", ".join(f"{n} {k}" for n, k in candidate.snapshot.release_keys().items())
-        source = "" if candidate.source == "remote" else f" from the {candidate.source}"
-        self._send(Asked("config", f"release {keys}{source}", snapshot=str(candidate.path)))
+        keys = ", ".join(f"{n} {k}" for n, k in candidate.snapshot.release_keys().items() if k)
+        reason = f"release {keys}" if keys else "no release"
+        reason += _FROM.get(candidate.source, "")
+        self._send(Asked("config", reason, snapshot=str(candidate.path)))
         self._first_offer.set()
 
     def _report(self, state: ConfigState) -> None:

@@ -1,7 +1,7 @@
 """The duty of following the config server: pull, check, stage, offer.
 
-    start ──► pull ──► offer                     no server: offer the last known good snapshot and
-                 │                               go on trying; neither of the two: ConfigError
+    start ──► pull ──► offer                     no server: offer what the start policy allows and
+                 │                               go on trying; nothing is allowed: ConfigError
     ┌────────────┴─────────────┐
     follow                     refresh
     poll ► pull ► confirm ─┐   every 5 minutes, and after a suspend: pull everything anew
@@ -10,7 +10,8 @@
 
 A poll says only that something changed. What was polled is confirmed after the pull, so whatever
 fails in between is told again. The full pull finds what no poll told: a lost notification, a
-restored database, a server that holds us to an id of its former life. Then the ids are dropped.
+restored database, a server that holds us to an id of its former life. Then the ids are dropped;
+and so they are every hour, for what no pull can show.
 """
 
 import asyncio
@@ -28,18 +29,24 @@ from skep.base.backoff import Backoff
 from skep.base.errors import ConfigError
 from skep.base.telemetry import Telemetry
 from skep.config.apollo import Apollo
-from skep.config.archive import Archive
 from skep.config.layers import check_remote
+from skep.config.reserve import Reserve, Source
 from skep.config.snapshot import Snapshot
-from skep.config.trouble import ApolloError, Missing, TooSlow, Unusable
+from skep.config.trouble import ApolloError, Missing, Throttled, TooSlow, Unusable
 
-Source = Literal["remote", "cache", "none"]
 Reason = Literal["start", "notification", "refresh"]
 
 # A wait is slept in naps; one that took so much longer than asked for was slept through by the
 # whole machine (CLOCK_BOOTTIME goes on then, the event loop's clock does not).
 _NAP, _OVERSLEPT = 5.0, 10.0
 _TROUBLE, _REFUSAL = Backoff(), Backoff(first=5.0, jitter=0.2)
+# However long a server wants to be left alone: a mistake of its must not cut us off for a day.
+_LONGEST_PAUSE = 300.0
+_INSTEAD = {
+    "cache": "The platform starts with the config of its last run.",
+    "file": "The platform starts with the config that is in the environment file.",
+    "none": "The platform starts without any config; it is picked up when there is one.",
+}
 
 log = logging.getLogger(__name__)
 
@@ -61,9 +68,9 @@ class Candidate:
 class ConfigState:
     """What there is to know about the config, for `platform status`.
 
-    `source` and `release_keys` are those of the snapshot offered last. `connected` says whether the
-    last poll was answered. `last_pull_at` is in seconds since the epoch, 0 for never. `last_error`
-    and its `reason` are empty when all is well.
+    `url` is the server that was asked last. `source` and `release_keys` are those of the snapshot
+    offered last. `connected` says whether the last poll was answered. `last_pull_at` is in seconds
+    since the epoch, 0 for never. `last_error` and its `reason` are empty when all is well.
     """
 
     url: str
@@ -83,15 +90,18 @@ class Waits:
     """How long to wait for what, in seconds.
 
     `start` bounds the first pull when there is nothing else to start from, `start_with_cache` when
-    there is. `refresh` is the time between full pulls, varied by a tenth. Polls that told of no
-    release are `poll_gap` apart. `trouble` is for what passes by itself; `refusal` for a server
-    that means what it says, and is slow from its first wait.
+    there is. `refresh` is the time between full pulls, varied by a tenth; `trust` is how long
+    notification ids are believed. Polls that told of no release are `poll_gap` apart. `offer` is
+    how long handing a candidate on may take. `trouble` is for what passes by itself; `refusal` for
+    a server that means what it says, and is slow from its first wait.
     """
 
     start: float = 10.0
     start_with_cache: float = 2.0
     refresh: float = 300.0
+    trust: float = 3600.0
     poll_gap: float = 1.0
+    offer: float = 10.0
     trouble: Backoff = _TROUBLE
     refusal: Backoff = _REFUSAL
 
@@ -118,7 +128,7 @@ class ConfigSync:
     def __init__(
         self,
         apollo: Apollo,
-        archive: Archive,
+        reserve: Reserve,
         offer: Callable[[Candidate], Awaitable[None]],
         report: Callable[[ConfigState], None],
         *,
@@ -128,7 +138,8 @@ class ConfigSync:
         clock: Callable[[], float] = time_with_suspends,
     ) -> None:
         self._apollo = apollo
-        self._archive = archive
+        self._reserve = reserve
+        self._archive = reserve.archive
         self._offer = offer
         self._report = report
         self._telemetry = telemetry or Telemetry()
@@ -159,20 +170,24 @@ class ConfigSync:
 
     async def _start(self) -> ConfigError | None:
         """Offer what there is to start from; return what spoiled the first pull, if anything."""
-        cached = self._archive.applied()
+        stock = self._reserve.find()
+        if stock is not None:
+            self._apollo.remember(stock.snapshot.releases)
         try:
-            await self._accept(await self._first_snapshot(patient=cached is None), "start")
+            await self._accept(await self._first_snapshot(patient=stock is None), "start")
         except ConfigError as error:
-            if cached is None:
-                raise ConfigError(
-                    f"{error} There is no config of an earlier run in {self._archive.directory} "
-                    "to start from."
-                ) from error
+            if stock is None:
+                raise ConfigError(f"{error} {self._nothing_else()}") from error
             self._complain(error)
-            log.warning("The platform starts with the config of its last run.")
-            await self._consider(cached, "cache", "start")
+            log.warning(_INSTEAD[stock.source])
+            await self._consider(stock.snapshot, stock.source, "start")
             return error
         return None
+
+    def _nothing_else(self) -> str:
+        if self._reserve.policy == "require":
+            return "Nothing else is started from with --config-policy require."
+        return f"There is no config of an earlier run in {self._archive.directory} to start from."
 
     async def _first_snapshot(self, patient: bool) -> Snapshot:
         """Pull until it works, the server means no, or the time is up.
@@ -221,10 +236,13 @@ class ConfigSync:
                 self._may_poll_at = max(self._may_poll_at + self._waits.poll_gap, self._clock())
 
     async def _refresh(self) -> None:
+        trusted_since = self._clock()
         while True:
             suspended = await self._rest(self._waits.refresh * random.uniform(0.9, 1.1))
             await self._catch_up("refresh", full=True)
-            if suspended or self._apollo.unannounced:
+            stale = self._clock() - trusted_since >= self._waits.trust
+            if suspended or stale or self._apollo.unannounced:
+                trusted_since = self._clock()
                 self._apollo.forget()
                 self._end_poll()
 
@@ -270,7 +288,7 @@ class ConfigSync:
 
     async def _accept(self, snapshot: Snapshot, reason: Reason) -> None:
         """Take a snapshot from the server; raise Unusable if it must not be applied."""
-        self._change(last_pull_at=snapshot.fetched_at)
+        self._change(last_pull_at=snapshot.fetched_at, url=self._apollo.url)
         await self._consider(snapshot, "remote", reason)
         if not self._failed_polls:
             self._be_well()
@@ -281,24 +299,29 @@ class ConfigSync:
         if self._offered is None or not _same(snapshot, self._offered):
             path = self._archive.stage(snapshot)
             self._archive.prune()
-            await self._offer(Candidate(snapshot, path, source, reason))
+            await self._hand_on(Candidate(snapshot, path, source, reason))
         self._offered = snapshot
         self._change(source=source, release_keys=snapshot.release_keys())
 
+    async def _hand_on(self, candidate: Candidate) -> None:
+        """Offer a candidate; whoever takes it may fail or hang without our failing with him."""
+        try:
+            async with asyncio.timeout(self._waits.offer):
+                await self._offer(candidate)
+        except Exception as error:
+            text = f"The new config could not be handed on ({error!r:.200}); it is tried again."
+            raise ConfigError(text) from error
+
     def _check(self, snapshot: Snapshot) -> None:
         """Raise Unusable if the snapshot must not be applied."""
-        try:
-            check_remote(values := snapshot.values())
-            if not values and self._holds_values():
-                names = ", ".join(self._apollo.namespaces)
-                raise Unusable(
-                    f"Every key of {names} has been deleted on {self._apollo.url}; that is not "
-                    "applied: publish at least one key.",
-                    "empty",
-                )
-        except Unusable as error:
-            self._telemetry.point("config.refused", reason=error.reason)
-            raise
+        check_remote(values := snapshot.values())
+        if not values and self._holds_values():
+            names = ", ".join(self._apollo.namespaces)
+            raise Unusable(
+                f"Every key of {names} has been deleted on {self._apollo.url}; that is not "
+                "applied: publish at least one key.",
+                "empty",
+            )
 
     def _holds_values(self) -> bool:
         before = self._offered or self._archive.applied()
@@ -306,8 +329,10 @@ class ConfigSync:
 
     async def _back_off(self, error: ConfigError, failures: int) -> None:
         passing = isinstance(error, ApolloError) and not error.definite
-        backoff = self._waits.trouble if passing else self._waits.refusal
-        await self._sleep(backoff.delay(failures))
+        throttled = isinstance(error, Throttled)
+        backoff = self._waits.trouble if passing and not throttled else self._waits.refusal
+        pause = error.pause if isinstance(error, ApolloError) else 0.0
+        await self._sleep(max(backoff.delay(failures), min(pause, _LONGEST_PAUSE)))
 
     async def _sleep_until(self, moment: float) -> None:
         left = moment - self._clock()
@@ -325,6 +350,8 @@ class ConfigSync:
         return False
 
     def _complain(self, error: ConfigError) -> None:
+        if isinstance(error, Unusable):
+            self._telemetry.point("config.refused", reason=error.reason)
         reason = error.reason if isinstance(error, ApolloError | Unusable) else "other"
         self._change(last_error=str(error), reason=reason)
         if self._complaints.due(str(error), self._clock()):

@@ -21,15 +21,27 @@ def platform_options(*names: str) -> Callable[[Callable[..., Any]], Callable[...
     return decorate
 
 
+class _Option(click.Option):
+    """An option whose other name, for those who come from elsewhere, is not in the help."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        every, self.opts = self.opts, self.opts[:1]
+        try:
+            return super().get_help_record(ctx)
+        finally:
+            self.opts = every
+
+
 def _option(row: Row) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    flag = f"--{row.name.replace('_', '-')}"
+    flags = [f"--{row.name.replace('_', '-')}", *filter(None, [row.flag_alias])]
     repeated = get_origin(row.type) is tuple
     default = ", ".join(row.default) if repeated else row.default
     shown = "" if default in ("", False) else f" [default: {default}]"
     text = f"{row.text}{shown}"
     if row.type is bool:
-        return click.option(flag, row.name, is_flag=True, default=None, help=text)
+        return click.option(*flags, row.name, is_flag=True, default=None, help=text, cls=_Option)
     kind: Any = click.Choice(row.words) if row.words else str if repeated else row.type
+    metavar = row.metavar or None
     return click.option(
-        flag, row.name, type=kind, multiple=repeated, help=text, metavar=row.metavar or None
+        *flags, row.name, type=kind, multiple=repeated, help=text, metavar=metavar, cls=_Option
     )

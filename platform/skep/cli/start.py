@@ -30,6 +30,8 @@ def _keys() -> str:
 
 @click.command("start", epilog=_keys())
 @platform_options()
+# LaravelS wants to be told; here, a config service is followed when one is named.
+@click.option("--enable-apollo", is_flag=True, hidden=True, expose_value=False)
 def command(**flags: Any) -> None:
     """Start the platform in the foreground.
 

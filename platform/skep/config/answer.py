@@ -5,6 +5,7 @@ An answer is taken whole or not at all; nothing in it is guessed.
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from skep.config.snapshot import Release
@@ -40,8 +41,20 @@ def release(body: bytes, like: Release | None) -> tuple[str, dict[str, str]]:
     return _release_key(answer), configurations
 
 
-def notifications(body: bytes) -> list[tuple[str, int]]:
-    """Read the answer to a poll: namespaces, as the server spells them, and their ids.
+@dataclass(frozen=True)
+class Notification:
+    """What a poll tells of one namespace, named as the server spells it.
+
+    `messages` are the ids by the server's own names of what changed; it wants them back.
+    """
+
+    namespace: str
+    number: int
+    messages: Mapping[str, int] = field(default_factory=dict)
+
+
+def notifications(body: bytes) -> list[Notification]:
+    """Read the answer to a poll.
 
     Raises Malformed.
     """
@@ -58,11 +71,19 @@ def _json(body: bytes) -> Any:
         raise Malformed("it is not JSON, or is cut off") from None
 
 
-def _notification(entry: object) -> tuple[str, int]:
+def _notification(entry: object) -> Notification:
     match entry:
-        case {"namespaceName": str(name), "notificationId": int(number)}:
-            return name, number
+        case {"namespaceName": str(name), "notificationId": int(number), **more}:
+            return Notification(name, number, _messages(more.get("messages")))
     raise Malformed("a notification in it lacks its name or its number")
+
+
+def _messages(messages: object) -> dict[str, int]:
+    """Read what is only handed back: what of it makes no sense is left out."""
+    match messages:
+        case {"details": dict(details)}:
+            return {k: v for k, v in details.items() if type(v) is int}
+    return {}
 
 
 def _release_key(answer: Mapping[str, Any]) -> str:

@@ -7,15 +7,16 @@ its user (`skep.agent.config_sync`). Every failure is an ApolloError whose text 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import TypeVar
 from urllib.parse import quote
 
 from skep.base.errors import UsageError
 from skep.base.telemetry import Telemetry
-from skep.config import answer
+from skep.config import answer, documents
 from skep.config.notifications import Notifications, query, shards
-from skep.config.origin import Origin, Timeouts
+from skep.config.origin import Answer, Origin
+from skep.config.servers import Servers
 from skep.config.snapshot import Release, Snapshot, canonical
 from skep.config.trouble import ApolloError, Broken, Declined, Missing, Unreachable
 
@@ -26,42 +27,52 @@ _LONGEST_QUERY = 7_000
 # A query shorter than this is declined for another reason than its length.
 _SURELY_SHORT = 1_000
 _AT_ONCE = 8
-_TIMEOUTS = Timeouts()
 
 log = logging.getLogger(__name__)
 
 
 class Apollo:
-    """One app id, cluster and list of namespaces on one server.
+    """One app id, cluster and list of namespaces on one or several servers.
 
-    `url` is shown without user and password. Nothing is opened before the first request; after
-    `close` it may be used again. Raises UsageError if URL or namespaces make no sense.
+    `data_center` is the cluster in which the server looks next, `label` a name by which its gray
+    rules may know this client. `optional` namespaces need not have a release: until they have one,
+    theirs is empty, with an empty release key. Nothing is opened before the first request; after
+    `close` it may be used again. Raises UsageError if the namespaces make no sense.
     """
 
     def __init__(
         self,
-        url: str,
+        servers: Servers,
         app_id: str,
         cluster: str,
         namespaces: Sequence[str],
         *,
-        timeouts: Timeouts = _TIMEOUTS,
+        data_center: str = "",
+        label: str = "",
+        optional: bool = False,
         telemetry: Telemetry | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._origin = Origin(url, timeouts)
-        self.url = self._origin.url
+        self._servers = servers
         self.app_id = app_id
         self.cluster = cluster
         self.namespaces = _distinct(namespaces)
-        self._timeouts = timeouts
+        self._polled_with = _given(appId=app_id, cluster=cluster, dataCenter=data_center)
+        self._pulled_with = _given(dataCenter=data_center, label=label)
+        self._optional = optional
         self._telemetry = telemetry or Telemetry()
         self._clock = clock
         self._known: dict[str, Release] = {}
+        self._released: set[str] = set()
         self._notifications = Notifications(self.namespaces)
         self._longest_query = _LONGEST_QUERY
         self._proved = False
         self._hinted = False
+
+    @property
+    def url(self) -> str:
+        """The address of the server that is asked next, without user and password."""
+        return self._servers.url
 
     @property
     def unannounced(self) -> bool:
@@ -73,6 +84,7 @@ class Apollo:
 
         A namespace that did not change is not sent again, unless `full`. Raises ApolloError if any
         namespace cannot be had; the next pull then compares with what this one compared with.
+        Raises Unusable if one holds a document that cannot be read.
         """
         known = {} if full else self._known
         gate = asyncio.Semaphore(_AT_ONCE)
@@ -90,7 +102,12 @@ class Apollo:
         self._proved = True
         self._notifications.pulled(r.namespace for r in releases if self._is_new(r))
         self._known = {release.namespace: release for release in releases}
-        return Snapshot(tuple(releases), fetched_at=self._clock())
+        self.remember(releases)
+        return Snapshot(tuple(map(documents.flattened, releases)), fetched_at=self._clock())
+
+    def remember(self, releases: Iterable[Release]) -> None:
+        """Take note of releases that there were: these namespaces are not optional any more."""
+        self._released.update(r.namespace for r in releases if r.release_key)
 
     async def changes(self) -> dict[str, int]:
         """Wait until the server says that something is newer than what was confirmed.
@@ -108,7 +125,10 @@ class Apollo:
 
         What no pull has shown is asked for again, a few times, before it is believed.
         """
-        return self._notifications.confirm(news)
+        fruitful = self._notifications.confirm(news)
+        if not fruitful and self._notifications.doubtful:
+            self._servers.turn()
+        return fruitful
 
     def forget(self) -> None:
         """Ask the next time as if nothing had ever been confirmed: it may be another server."""
@@ -116,7 +136,7 @@ class Apollo:
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._origin.close()
+        await self._servers.close()
 
     def _is_new(self, release: Release) -> bool:
         known = self._known.get(release.namespace)
@@ -145,32 +165,52 @@ class Apollo:
         return release
 
     async def _fetch(self, namespace: str, known: Release | None) -> Release:
-        what = f"app {self.app_id}, namespace {namespace}"
         path = "/".join(quote(part, safe="") for part in (self.app_id, self.cluster, namespace))
-        params = {"releaseKey": known.release_key} if known else {}
-        got = await self._origin.get(f"/configs/{path}", params, self._timeouts.answer)
-        if got.status == 304 and known is not None:
-            return known
-        if got.status == 404:
-            raise Missing(
-                f"The config server {self.url} has no release of namespace {namespace} for app "
-                f"{self.app_id} in cluster {self.cluster}: publish one, or correct the names.",
-                404,
-            )
-        self._origin.check(got, what)
+        params = _given(releaseKey=known.release_key if known else "") | self._pulled_with
+        params |= _given(messages=self._notifications.messages(namespace))
+
+        def read(origin: Origin, got: Answer) -> Release:
+            if got.status == 304 and known is not None and known.release_key:
+                return known
+            if got.status == 404:
+                return self._without_release(origin, namespace)
+            return self._read_release(origin, got, namespace, known)
+
+        try:
+            return await self._servers.ask(f"/configs/{path}", params, read)
+        except answer.NeedsFull:
+            return await self._fetch(namespace, None)
+
+    def _read_release(
+        self, origin: Origin, got: Answer, namespace: str, known: Release | None
+    ) -> Release:
+        what = f"app {self.app_id}, namespace {namespace}"
+        origin.check(got, what)
         try:
             key, configurations = answer.release(got.body, known)
         except answer.NeedsFull as error:
-            if known is None:
-                raise self._origin.not_apollo(what, str(error)) from error
-            return await self._fetch(namespace, None)
+            if known is not None:
+                raise
+            raise origin.not_apollo(what, str(error)) from error
         except answer.Unconfigured as error:
-            raise self._origin.empty(what, str(error)) from error
+            raise origin.empty(what, str(error)) from error
         except answer.Malformed as error:
-            raise self._origin.not_apollo(what, str(error)) from error
+            raise origin.not_apollo(what, str(error)) from error
         return Release(self.app_id, self.cluster, namespace, key, configurations)
 
-    async def _poll_all(self) -> list[tuple[str, int]]:
+    def _without_release(self, origin: Origin, namespace: str) -> Release:
+        """Return an empty release for a namespace that need not have one; raise Missing else."""
+        if not self._optional or namespace in self._released:
+            raise Missing(
+                f"The config server {origin.url} has no release of namespace {namespace} for app "
+                f"{self.app_id} in cluster {self.cluster}: publish one, or correct the names.",
+                404,
+            )
+        if namespace not in self._known:
+            log.warning("The namespace %s has no release yet; it is begun without.", namespace)
+        return Release(self.app_id, self.cluster, namespace, "", {})
+
+    async def _poll_all(self) -> list[answer.Notification]:
         """Poll for all namespaces, in as many requests as their names need; the first answers."""
         while True:
             parts = shards(self._notifications.ids, self._longest_query)
@@ -183,25 +223,28 @@ class Apollo:
                     raise
                 self._longest_query = longest // 2
 
-    async def _poll(self, ids: Mapping[str, int]) -> list[tuple[str, int]]:
+    async def _poll(self, ids: Mapping[str, int]) -> list[answer.Notification]:
         what = f"app {self.app_id}, the poll for changes"
-        params = {"appId": self.app_id, "cluster": self.cluster, "notifications": query(ids)}
-        patience, start = self._timeouts.hold, time.perf_counter()
-        try:
-            # Not sent again by itself: whoever takes a lost poll up may know nothing of our ids.
-            got = await self._origin.get("/notifications/v2", params, patience, again=False)
+        params = {**self._polled_with, "notifications": query(ids)}
+        start = time.perf_counter()
+
+        def read(origin: Origin, got: Answer) -> list[answer.Notification]:
             if got.status == 304:
                 return []
-            self._origin.check(got, what)
-            return answer.notifications(got.body)
+            origin.check(got, what)
+            try:
+                return answer.notifications(got.body)
+            except answer.Malformed as error:
+                raise origin.not_apollo(what, str(error)) from error
+
+        try:
+            return await self._servers.poll("/notifications/v2", params, read)
         except (Broken, Unreachable) as error:
             held = time.perf_counter() - start
-            if held < self._timeouts.proxy or error.status not in (0, 502, 504):
+            if held < self._servers.timeouts.proxy or error.status not in (0, 502, 504):
                 raise
             self._hint(error, held)
             return []
-        except answer.Malformed as error:
-            raise self._origin.not_apollo(what, str(error)) from error
 
     def _hint(self, error: ApolloError, held: float) -> None:
         """Take note that a poll was cut off as by a proxy; it is as good as a poll without news."""
@@ -215,6 +258,11 @@ class Apollo:
                 held,
             )
         self._hinted = True
+
+
+def _given(**params: str) -> dict[str, str]:
+    """Return the parameters that have a value."""
+    return {name: value for name, value in params.items() if value}
 
 
 def _distinct(namespaces: Sequence[str]) -> tuple[str, ...]:

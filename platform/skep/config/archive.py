@@ -2,23 +2,24 @@
 
     <config_dir>/applied.json              what the last committed generation runs with
     <config_dir>/candidates/<digest>.json  pulled, staged, not in force
+    <config_dir>/namespaces/…              the releases of `applied.json`, one by one: see `Cache`
 
 Each file says whose it is and carries a checksum. What is damaged, cut off, somebody else's or of a
 later version is ignored with a warning, never trusted in part. Its time is not judged: a machine
 that boots without a clock must still be able to start from it.
 """
 
-import json
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from hashlib import blake2b
 from pathlib import Path
-from typing import Any
 
 from skep.base.errors import ConfigError
 from skep.config import atomic
-from skep.config.snapshot import Snapshot, canonical
+from skep.config.cache import Cache
+from skep.config.sealed import seal, unseal
+from skep.config.snapshot import Release, Snapshot, canonical
 
 _FORMAT = 1
 
@@ -34,7 +35,9 @@ class Archive:
         self.directory = directory
         self._applied = directory / "applied.json"
         self._candidates = directory / "candidates"
-        self._whose = [app_id, cluster, [canonical(namespace) for namespace in namespaces]]
+        names = [canonical(namespace) for namespace in namespaces]
+        self._whose: tuple[str, str, list[str]] = (app_id, cluster, names)
+        self._cache = Cache(directory / "namespaces", app_id, cluster)
         self._warned = False
 
     def stage(self, snapshot: Snapshot) -> Path:
@@ -75,6 +78,7 @@ class Archive:
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             atomic.write(self._applied, self._encoded(snapshot))
+            self._cache.keep(snapshot.releases)
         except OSError as error:
             if not self._warned:
                 log.warning(
@@ -92,6 +96,35 @@ class Archive:
         """Return the last known good snapshot, None if there is none that can be trusted."""
         return self.load(self._applied)
 
+    def assembled(self, *, whole: bool = True) -> Snapshot | None:
+        """Return a snapshot of what was applied last of each namespace, in whatever snapshot.
+
+        `whole` asks for all of them; otherwise those that are not there are empty, without release
+        key. None if there is nothing.
+        """
+        app_id, cluster, namespaces = self._whose
+        found = [self._cache.find(namespace) for namespace in namespaces]
+        if not any(found) or (whole and not all(found)):
+            return None
+        releases = (
+            release or Release(app_id, cluster, namespace, "", {})
+            for release, namespace in zip(found, namespaces, strict=True)
+        )
+        return Snapshot(tuple(releases), time.time())
+
+    def holding(self, values: Mapping[str, str]) -> Snapshot:
+        """Return a snapshot of these variables that no server has published.
+
+        They are the first namespace's, the others are empty; there are no release keys.
+        """
+        app_id, cluster, namespaces = self._whose
+        shares = [values, *({} for _ in namespaces[1:])]
+        releases = (
+            Release(app_id, cluster, namespace, "", dict(share))
+            for namespace, share in zip(namespaces, shares, strict=True)
+        )
+        return Snapshot(tuple(releases), time.time())
+
     def prune(self, keep: int = 8) -> None:
         """Forget all but the newest candidates, and what a killed process left half written."""
         atomic.sweep(self._candidates)
@@ -102,33 +135,15 @@ class Archive:
 
     def _encoded(self, snapshot: Snapshot) -> bytes:
         app_id, cluster, namespaces = self._whose
-        body = {
-            "format": _FORMAT,
-            "app_id": app_id,
-            "cluster": cluster,
-            "namespaces": namespaces,
-            "snapshot": snapshot.to_json(),
-        }
-        return json.dumps({**body, "checksum": _checksum(body)}, indent=1).encode()
+        body = {"app_id": app_id, "cluster": cluster, "namespaces": namespaces}
+        return seal(_FORMAT, {**body, "snapshot": snapshot.to_json()})
 
     def _decoded(self, data: bytes) -> Snapshot:
-        try:
-            document = json.loads(data)
-        except (ValueError, RecursionError):
-            raise ConfigError("it is damaged or cut off.") from None
-        if not isinstance(document, dict):
-            raise ConfigError("it is damaged.")
-        if document.get("format") != _FORMAT:
-            raise ConfigError("it was written by another version of the platform.")
-        if document.pop("checksum", None) != _checksum(document):
-            raise ConfigError("its checksum is wrong.")
-        if [document.get(name) for name in ("app_id", "cluster", "namespaces")] != self._whose:
+        document = unseal(_FORMAT, data)
+        whose = tuple(document.get(name) for name in ("app_id", "cluster", "namespaces"))
+        if whose != self._whose:
             raise ConfigError("it belongs to another app id, cluster or list of namespaces.")
         snapshot = Snapshot.from_json(document.get("snapshot"))
         if list(snapshot.release_keys()) != self._whose[2]:
             raise ConfigError("it does not hold the namespaces it says it holds.")
         return snapshot
-
-
-def _checksum(document: dict[str, Any]) -> str:
-    return blake2b(json.dumps(document, sort_keys=True).encode(), digest_size=16).hexdigest()

@@ -24,9 +24,9 @@ from collections import ChainMap
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
-from dotenv import dotenv_values
 from dotenv.parser import Binding, parse_stream
 from dotenv.variables import parse_variables
 
@@ -90,8 +90,7 @@ def render(text: str, values: Mapping[str, str], note: str = "", name: str = ".e
 
 def parse(text: str) -> dict[str, str]:
     """Return what python-dotenv makes of the whole text, in a process without environment."""
-    bindings = parse_stream(io.StringIO(_as_read(text)))
-    return _resolved(bindings, {})
+    return _resolved(_bindings(_as_read(text)), {})
 
 
 def hand_written(text: str, base: Mapping[str, str], name: str = ".env") -> dict[str, str]:
@@ -161,7 +160,7 @@ class _Parts:
     @classmethod
     def of(cls, text: str, name: str) -> "_Parts":
         parts = cls(name)
-        for binding in parse_stream(io.StringIO(text)):
+        for binding in _bindings(text):
             parts._take(binding)
         if parts._open:
             raise ConfigError(
@@ -297,7 +296,9 @@ def _replaced(target: Path, old: _File | None, values: Mapping[str, str], note: 
 
 
 def _read_back(path: Path, values: Mapping[str, str]) -> None:
-    found = dotenv_values(path, encoding="utf-8")
+    # Not by `dotenv_values`, which takes a time that grows with the square of the number of keys;
+    # a test holds `parse` to the same answers.
+    found = parse(path.read_text("utf-8"))
     for key, value in values.items():
         if found.get(key) != value:
             raise ConfigError(
@@ -322,6 +323,11 @@ def _write_in_place(target: Path, data: bytes) -> None:
         os.fsync(descriptor)
 
 
+@lru_cache(maxsize=2)  # one commit looks several times at the text before it and after it
+def _bindings(text: str) -> tuple[Binding, ...]:
+    return tuple(parse_stream(io.StringIO(text)))
+
+
 def _resolved(bindings: Iterable[Binding], base: Mapping[str, str]) -> dict[str, str]:
     """Replace `${NAME}` and `${NAME:-default}` as python-dotenv does when a file overrides."""
     values: dict[str, str | None] = {}
@@ -329,8 +335,10 @@ def _resolved(bindings: Iterable[Binding], base: Mapping[str, str]) -> dict[str,
     for binding in bindings:
         if binding.key is None:
             continue
-        atoms = parse_variables(binding.value) if binding.value is not None else None
-        values[binding.key] = None if atoms is None else "".join(a.resolve(known) for a in atoms)
+        value = binding.value
+        if value is not None and "${" in value:
+            value = "".join(atom.resolve(known) for atom in parse_variables(value))
+        values[binding.key] = value
     return {key: value for key, value in values.items() if value is not None}
 
 

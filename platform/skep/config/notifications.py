@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable, Mapping
 from urllib.parse import quote
 
+from skep.config.answer import Notification
 from skep.config.snapshot import canonical
 
 # The id of a namespace of which nothing was ever seen: the server answers at once.
@@ -27,6 +28,9 @@ class Notifications:
         self._doubts = dict.fromkeys(self._ids, 0)
         # Namespaces whose new release a pull has shown and no notification accounted for yet.
         self._unaccounted: set[str] = set()
+        self._messages: dict[str, dict[str, int]] = {}
+        # What was told and is not confirmed yet.
+        self._told: dict[str, int] = {}
 
     @property
     def ids(self) -> dict[str, int]:
@@ -38,27 +42,51 @@ class Notifications:
         """Whether a pull has shown a new release of which no notification told."""
         return bool(self._unaccounted)
 
-    def news(self, told: Iterable[tuple[str, int]]) -> dict[str, int]:
+    @property
+    def doubtful(self) -> bool:
+        """Whether something was told that pulls have not shown so far."""
+        return any(self._doubts.values())
+
+    def messages(self, namespace: str) -> str:
+        """Return the parameter `messages` of a pull, "" if nothing was ever told: with it, a node
+        that keeps releases in memory knows that it must look again."""
+        details = self._messages.get(namespace)
+        return json.dumps({"details": details}, separators=(",", ":")) if details else ""
+
+    def news(self, told: Iterable[Notification]) -> dict[str, int]:
         """Return what of the server's answer is news, by our own names of the namespaces.
 
         The server may spell a name otherwise, repeat it, or name what we did not ask for. An id
         lower than ours is news too: its database was restored, or it is another server.
         """
         found: dict[str, int] = {}
-        for name, number in told:
-            ours = self._spelling.get(canonical(name).casefold())
+        for one in told:
+            ours = self._spelling.get(canonical(one.namespace).casefold())
             if ours is not None:
-                found[ours] = max(number, found.get(ours, number))
-        return {name: number for name, number in found.items() if number != self._ids[name]}
+                found[ours] = max(one.number, found.get(ours, one.number))
+                self._keep(ours, one.messages)
+        news = {name: number for name, number in found.items() if number != self._ids[name]}
+        self._told.update(news)
+        return news
+
+    def _keep(self, namespace: str, messages: Mapping[str, int]) -> None:
+        known = self._messages.setdefault(namespace, {})
+        known.update({k: max(v, known.get(k, v)) for k, v in messages.items()})
 
     def pulled(self, changed: Iterable[str]) -> None:
         """Take note that a pull has shown new releases of these namespaces."""
         self._unaccounted.update(changed)
 
     def confirm(self, news: Mapping[str, int]) -> bool:
-        """After a pull, settle what the server had told; say whether it told of a new release."""
+        """After a pull, settle what the server had told; say whether it told of a new release.
+
+        What was told before `forget` is of a server, or of a life of it, that may be no more: its
+        ids are not adopted.
+        """
         fruitful = False
         for name, number in news.items():
+            if self._told.pop(name, None) != number:
+                continue
             self._doubts[name] += 1
             seen = name in self._unaccounted
             if seen or self._ids[name] == UNSEEN or self._doubts[name] >= _DOUBTS:
@@ -74,6 +102,8 @@ class Notifications:
             self._ids[name] = UNSEEN
             self._doubts[name] = 0
         self._unaccounted.clear()
+        self._told.clear()
+        self._messages.clear()
 
 
 def query(ids: Mapping[str, int]) -> str:

@@ -1,8 +1,9 @@
 """The platform's own settings: one row each, and how a value for it is found.
 
-A command-line flag wins over the `PLATFORM_*` key, the key over the default. The keys come from
-the layered environment, so the config service can set every one of them that is not needed before
-it is asked.
+A command-line flag wins over the `PLATFORM_*` key, the key over the names that other clients of
+Apollo have for it, those over the default. The keys come from the layered environment, so the
+config service can set every one of them that is not needed before it is asked. The foreign names
+count in the process environment only: an app may have a key of its own called `APP_ID`.
 """
 
 import os
@@ -28,29 +29,104 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _row(default: Any, text: str, change: Change, **more: Any) -> Any:
+def _row(default: Any, text: str, change: Change, shown: bool = True, **more: Any) -> Any:
     """Declare a setting: its default, its meaning, what a change of it takes, and see `Row`."""
-    return field(default=default, metadata={"text": text, "change": change, **more})
+    return field(default=default, repr=shown, metadata={"text": text, "change": change, **more})
 
 
 @dataclass(frozen=True)
 class Options:
     """The settings of one platform. Times are in seconds."""
 
-    config_server: str = _row(
-        "",
-        "Address of an Apollo-style config service. Without it the platform starts its own.",
+    config_server: tuple[str, ...] = _row(
+        (),
+        "Address of an Apollo-style config service; repeat it for several, which stand in for each "
+        "other in this order. Without it the platform starts its own.",
         "restart",
         metavar="URL",
+        aliases=("APOLLO_CONFIG_SERVICE", "APOLLO_CONFIGSERVICE", "APOLLO_SERVER"),
+        flag_alias="--apollo-server",
+    )
+    config_meta: tuple[str, ...] = _row(
+        (),
+        "Address of a meta server that names the config servers; of no effect with "
+        "--config-server.",
+        "restart",
+        metavar="URL",
+        aliases=("APOLLO_META",),
     )
     app_id: str = _row(
-        "", "The app whose configuration is followed; `sample` without --config-server.", "restart"
+        "",
+        "The app whose configuration is followed; `sample` without a config service.",
+        "restart",
+        aliases=("APP_ID", "APOLLO_APP_ID"),
+        flag_alias="--apollo-app-id",
     )
-    cluster: str = _row("default", "The cluster of the app.", "restart")
+    cluster: str = _row(
+        "default",
+        "The cluster of the app.",
+        "restart",
+        aliases=("APOLLO_CLUSTER",),
+        flag_alias="--apollo-cluster",
+    )
+    data_center: str = _row(
+        "", "The cluster in which the config service looks next.", "restart", aliases=("IDC",)
+    )
     namespace: tuple[str, ...] = _row(
         ("application",),
         "A namespace to follow; repeat it for several, later ones override earlier ones.",
         "restart",
+        aliases=("APOLLO_NAMESPACES",),
+        flag_alias="--apollo-namespaces",
+    )
+    config_policy: str = _row(
+        "cache",
+        "What to start from when the config service gives nothing: require (nothing, then), cache "
+        "(what was applied last) or optional (whatever there is, even nothing).",
+        "restart",
+        words=("require", "cache", "optional"),
+    )
+    offline: bool = _row(
+        False,
+        "Never ask a config service; start with what was applied last, or with .env as it is.",
+        "restart",
+    )
+    config_ip: str = _row(
+        "",
+        "Address by which gray releases know this machine; that of the interface that leads to the "
+        "config service if it is not given.",
+        "restart",
+        metavar="ADDRESS",
+        aliases=("APOLLO_CLIENT_IP", "host.ip"),
+        flag_alias="--apollo-client-ip",
+    )
+    config_label: str = _row(
+        "",
+        "Label by which gray releases know this machine.",
+        "restart",
+        aliases=("APOLLO_LABEL",),
+    )
+    config_ca: str = _row(
+        "",
+        "File with certificates of authorities to believe, beside the known ones, that a config "
+        "service is who it says.",
+        "restart",
+        metavar="FILE",
+    )
+    config_secret_file: str = _row(
+        "",
+        "File with the secrets that sign requests to the config service, one a line; it is read "
+        "again when it changes.",
+        "restart",
+        metavar="FILE",
+    )
+    config_secret: tuple[str, ...] = _row(
+        (),
+        "A secret that signs requests to the config service; two while one replaces the other.",
+        "restart",
+        shown=False,
+        flag=False,
+        aliases=("APOLLO_ACCESS_KEY_SECRET", "APOLLO_ACCESSKEY_SECRET"),
     )
     plugins: tuple[str, ...] = _row(
         ("plugins",), "A folder with plugins; repeat it for several.", "restart", metavar="DIR"
@@ -118,8 +194,9 @@ class Options:
         10.0,
         "How long the first pull of the configuration may take.",
         "restart",
-        flag=False,
         low=0.1,
+        aliases=("APOLLO_PULL_TIMEOUT",),
+        flag_alias="--apollo-pull-timeout",
     )
     boot_timeout: float = _row(
         60.0,
@@ -182,6 +259,11 @@ class Options:
     )
 
     @property
+    def has_service(self) -> bool:
+        """Whether there is a config service other than the embedded one."""
+        return bool(self.config_server or self.config_meta)
+
+    @property
     def web_count(self) -> int:
         """How many web workers there are to be."""
         return self.web_workers or usable_cores()
@@ -212,8 +294,9 @@ class Options:
 class Row:
     """One setting as the command line and the reference page show it.
 
-    `flag` is False for those that have a key only. A value is one of `words` if there are any, and
-    from `low` to `high` if it is a number.
+    `flag` is False for those that have a key only. `aliases` are what other clients of Apollo call
+    the key, `flag_alias` what LaravelS calls the flag. A value is one of `words` if there are any,
+    and from `low` to `high` if it is a number.
     """
 
     name: str
@@ -222,6 +305,8 @@ class Row:
     text: str
     change: Change
     flag: bool = True
+    flag_alias: str = ""
+    aliases: tuple[str, ...] = ()
     metavar: str = ""
     words: tuple[str, ...] = ()
     low: float = 0
@@ -239,18 +324,25 @@ def rows() -> list[Row]:
     return [Row(f.name, types[f.name], f.default, **f.metadata) for f in fields(Options)]
 
 
-def resolve(flags: Mapping[str, Any], environment: Mapping[str, str]) -> Options:
+def resolve(
+    flags: Mapping[str, Any],
+    environment: Mapping[str, str],
+    base: Mapping[str, str] | None = None,
+) -> Options:
     """Return the options that follow from the command line and the layered environment.
 
-    `flags` holds what was given on the command line, by field name. Raises UsageError naming the
-    key whose text is no value of its type.
+    `flags` holds what was given on the command line, by field name; `base` is the process
+    environment, if that is not all. Raises UsageError naming the key whose text is no value of its
+    type.
     """
+    base = environment if base is None else base
     found: dict[str, Any] = {}
     for row in rows():
+        key = row.key if row.key in environment else _alias(row, base)
         if flags.get(row.name) not in (None, ()):
-            found[row.name] = flags[row.name]
-        elif row.key in environment:
-            found[row.name] = _read(row, environment[row.key])
+            found[row.name] = _given(row, flags[row.name])
+        elif key:
+            found[row.name] = _read(row, key, (environment if key == row.key else base)[key])
         _check(row, found.get(row.name, row.default))
     options = Options(**found)
     parse_queues(options.queues)
@@ -262,31 +354,47 @@ def changed(old: Options, new: Options) -> dict[str, Change]:
     return {r.key: r.change for r in rows() if getattr(old, r.name) != getattr(new, r.name)}
 
 
-def _read(row: Row, text: str) -> Any:
+def _alias(row: Row, base: Mapping[str, str]) -> str:
+    """Return the foreign name under which the environment has a value for the row, "" if none."""
+    return next((name for name in row.aliases if base.get(name)), "")
+
+
+def _given(row: Row, value: Any) -> Any:
+    """Return what a flag was given: one that can be repeated also takes a list."""
+    return _parts(",".join(value)) if get_origin(row.type) is tuple else value
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _read(row: Row, key: str, text: str) -> Any:
     if get_origin(row.type) is tuple:
-        return tuple(part.strip() for part in text.split(",") if part.strip())
+        return _parts(text)
     if row.type is bool:
         if text.lower() in _TRUE + _FALSE:
             return text.lower() in _TRUE
-        raise UsageError(f"{row.key} is {text!r}; it takes true or false.")
+        raise UsageError(f"{key} is {text!r}; it takes true or false.")
     try:
         return row.type(text)
     except ValueError:
         word = {"int": "a whole number", "float": "a number"}[row.type.__name__]
-        raise UsageError(f"{row.key} is {text!r}; it takes {word}.") from None
+        raise UsageError(f"{key} is {text!r}; it takes {word}.") from None
 
 
 def _app_id(options: Options) -> str:
     """Whoever has a config service has an app on it, and nobody else can know which."""
-    if options.config_server and not options.app_id:
+    if options.has_service and not options.app_id:
         raise UsageError("Whose configuration is wanted from the config server? Say --app-id.")
     return options.app_id or _OWN_APP
 
 
 def _check(row: Row, value: Any) -> None:
-    if row.metavar == "URL" and value and not re.match(r"https?://[^/]", value):
-        text = f"{row.key} is {mask_url(value)!r}; it takes an address like http://host:8080."
-        raise UsageError(text)
+    if row.metavar == "URL":
+        for url in value:
+            if not re.match(r"https?://[^/]", url):
+                text = f"{row.key} is {mask_url(url)!r}; it takes an address like http://host:8080."
+                raise UsageError(text)
     if row.words and value not in row.words:
         raise UsageError(f"{row.key} is {value!r}; it takes one of: {', '.join(row.words)}.")
     if row.type in (int, float) and not row.low <= value <= row.high:

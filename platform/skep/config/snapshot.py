@@ -14,9 +14,10 @@ from typing import Any
 from skep.base.errors import ConfigError
 from skep.config.trouble import Unusable
 
-# Namespaces of these formats hold one file, as the value of one key.
-_DOCUMENT = re.compile(r"\.(?:json|ya?ml|xml|txt)\Z", re.IGNORECASE)
-_CONTENT = "content"
+# The one key of a namespace that holds a document.
+CONTENT = "content"
+# Documents of these formats are one value; those of others have become keys when they were pulled.
+_WHOLE = re.compile(r"\.(?:xml|txt)\Z", re.IGNORECASE)
 _UNFIT = re.compile(r"[^A-Za-z0-9_]")
 # execve(2): no single "KEY=value" may be longer than MAX_ARG_STRLEN, 128 KiB with its closing NUL.
 _LONGEST = 131_071
@@ -35,10 +36,10 @@ def env_name(namespace: str, key: str) -> str:
     """Return the name under which a key is found in the environment.
 
     What is not an ASCII letter, digit or underscore becomes an underscore; a leading digit gets
-    one in front. The case stays. The one value of a namespace such as `datasources.json` is named
-    after the namespace: `datasources_json`.
+    one in front. The case stays. The one value of a namespace such as `banner.txt` is named after
+    the namespace: `banner_txt`.
     """
-    source = namespace if key == _CONTENT and _DOCUMENT.search(namespace) else key
+    source = namespace if key == CONTENT and _WHOLE.search(namespace) else key
     name = _UNFIT.sub("_", source)
     return f"_{name}" if name[:1].isdigit() else name
 

@@ -7,11 +7,12 @@ ConfigError
 │   ├── Forbidden         auth       401 or 403
 │   ├── Missing           missing    404: the namespace has no release
 │   ├── Declined          http_4xx   any other 4xx
+│   ├── Throttled         http_4xx   429: we ask too often
 │   ├── Broken            http_5xx
 │   ├── NotApollo         decode     what came back is no answer of an Apollo server
 │   └── EmptyAnswer       empty      a 200 that carries no configuration at all
 └── Unusable              the answer is fine, what was published must not be applied:
-                          collision, limits, denied or empty
+                          collision, limits, denied, empty or malformed
 
 The word is the `reason` by which metrics count; each text is one line for the operator.
 """
@@ -24,15 +25,17 @@ from skep.base.errors import ConfigError
 class ApolloError(ConfigError):
     """The server gave no usable answer; `status` is its HTTP status, 0 if it came to none.
 
-    `definite` says that the server is well and means what it says: asking again soon is useless.
+    `pause` is how many seconds it wants to be left alone, 0 if it does not say. `definite` says
+    that the server is well and means what it says: asking again soon is useless.
     """
 
     reason: ClassVar[str] = "decode"
     definite: ClassVar[bool] = False
 
-    def __init__(self, message: str, status: int = 0) -> None:
+    def __init__(self, message: str, status: int = 0, pause: float = 0.0) -> None:
         super().__init__(message)
         self.status = status
+        self.pause = pause
 
 
 class Unreachable(ApolloError):
@@ -68,6 +71,12 @@ class Declined(ApolloError):
     definite = True
 
 
+class Throttled(ApolloError):
+    """The server, or a proxy in front of it, wants to be asked less often."""
+
+    reason = "http_4xx"
+
+
 class Broken(ApolloError):
     """The server, or a proxy in front of it, failed."""
 
@@ -90,7 +99,9 @@ class Unusable(ConfigError):
     """A release was pulled and must not be applied; `reason` says by which rule."""
 
     def __init__(
-        self, message: str, reason: Literal["collision", "limits", "denied", "empty"]
+        self,
+        message: str,
+        reason: Literal["collision", "limits", "denied", "empty", "malformed"],
     ) -> None:
         super().__init__(message)
         self.reason: str = reason

@@ -36,7 +36,16 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT"
 _STARTS = ("boot", "reload", "crash", "max_requests", "max_memory", "max_age", "scale", "hung")
 _EXITS = ("clean", "signal", "oom", "exitcode", "timeout_kill", "hang", "boot_failure")
 _RELOADS = ("config", "code", "signal", "api", "cli", "max_memory")
-_PULL_ERRORS = ("connect", "timeout", "http_4xx", "http_5xx", "auth", "decode", "empty")
+_PULL_ERRORS = (
+    "connect",
+    "timeout",
+    "http_4xx",
+    "http_5xx",
+    "auth",
+    "missing",
+    "decode",
+    "empty",
+)
 
 
 @dataclass(frozen=True)
@@ -257,6 +266,8 @@ _CONFIG = (
              namespace=OPEN, outcome=("changed", "unchanged", "error")),
     _counter("config_pull_errors_total", "agent", "Pulls that failed, by reason.",
              namespace=OPEN, reason=_PULL_ERRORS),
+    _counter("config_refusals_total", "agent", "Snapshots that must not be applied, by reason.",
+             reason=("collision", "limits", "denied", "empty", "malformed")),
     _histogram("config_pull_duration_seconds", "agent", "Time a pull took.", REMOTE),
     _counter("config_notifications_total", "agent", "Changes the config server told of.",
              namespace=OPEN),

@@ -81,7 +81,7 @@ class Configurations:
             hand_written=dotenv.hand_written(dotenv.read(self._env_file), self._base),
         )
         environment = layers.resolve()
-        options = resolve(self._flags, environment)
+        options = resolve(self._flags, environment, self._base)
         counts = {
             "remote": len(layers.remote),
             ".env": len(layers.hand_written),
@@ -118,7 +118,7 @@ def starting_options(base: Mapping[str, str], flags: Mapping[str, Any]) -> Optio
         remote=dotenv.managed(text),
         hand_written=dotenv.hand_written(text, base),
     )
-    return resolve(flags, layers.resolve())
+    return resolve(flags, layers.resolve(), base)
 
 
 def _digest(environment: Mapping[str, str]) -> str:

@@ -216,11 +216,11 @@ class Supervisor:
         self._listeners.add("store", bind_unix(self._run_dir.store_socket))
         await self._control.start(bind_unix(self._run_dir.control_socket))
         self._run_dir.pid_file.write_text(f"{os.getpid()}\n")
-        if not self._options.config_server:
+        if not self._options.has_service and not self._options.offline:
             port = self._options.config_server_port
             await self._listeners.bind("config", "127.0.0.1", port, patient=self._was_killed)
             url = f"http://127.0.0.1:{self._listeners.port('config')}"
-            self._options = replace(self._options, config_server=url)
+            self._options = replace(self._options, config_server=(url,))
             self._platform.fill("configserver.0", released=True)
         self._platform.fill("store.0", released=True)
         # It listens when there is something to say: after the first configuration.

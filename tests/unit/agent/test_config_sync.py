@@ -17,9 +17,11 @@ from skep.agent.config_sync import Candidate, ConfigState, ConfigSync, Waits
 from skep.base.backoff import Backoff
 from skep.base.errors import ConfigError
 from skep.base.telemetry import Telemetry
+from skep.config import dotenv
 from skep.config.apollo import Apollo
 from skep.config.archive import Archive
-from skep.config.origin import Timeouts
+from skep.config.reserve import Policy, Reserve
+from skep.config.servers import Servers
 from skep.config.snapshot import Release, Snapshot
 from tests.faulty import TinyApollo, answer, close, hang, told
 from tests.support import wait_until, wait_until_async
@@ -79,14 +81,18 @@ def watched(
     server: TinyApollo | str,
     directory: Path,
     *namespaces: str,
-    timeouts: Timeouts = Timeouts(),  # noqa: B008
+    policy: Policy = "cache",
     **more: Any,
 ) -> Watched:
     url = server if isinstance(server, str) else server.url
     names = namespaces or ("application",)
     telemetry = Telemetry()
-    apollo = Apollo(url, "orders", "default", names, timeouts=timeouts, telemetry=telemetry)
+    optional = policy == "optional"
+    apollo = Apollo(
+        Servers([url]), "orders", "default", names, optional=optional, telemetry=telemetry
+    )
     archive = Archive(directory, "orders", "default", names)
+    reserve = Reserve(archive, directory / ".env", policy)
     offers: list[Candidate] = []
     states: list[ConfigState] = []
 
@@ -94,7 +100,7 @@ def watched(
         offers.append(candidate)
 
     options = {"waits": QUICK, "telemetry": telemetry, **more}
-    sync = ConfigSync(apollo, archive, offer, states.append, **options)
+    sync = ConfigSync(apollo, reserve, offer, states.append, **options)
     found = Watched(sync, archive, offers=offers, states=states)
     for name in ("config.long_poll", "config.refused", "config.notification"):
         telemetry.subscribe(name, lambda fields, name=name: found.points.append((name, fields)))  # type: ignore[misc]
@@ -287,6 +293,24 @@ def test_f04_a_server_that_hangs_fails_the_start_when_the_time_is_up(
     wait_until(lambda: not server.connections)
 
 
+def test_a_document_that_cannot_be_read_is_refused_visibly(
+    server: TinyApollo, tmp_path: Path
+) -> None:
+    server.publish("x.yaml", key="K1", content="a: 1")
+
+    async def main() -> None:
+        async with following(server, tmp_path, "x.yaml") as it:
+            await it.until(lambda: it.states and it.state.connected)
+            server.publish("x.yaml", content="a: [")
+            await it.until(lambda: it.state.reason == "malformed")
+            assert it.state.release_keys == {"x.yaml": "K1"}
+            server.publish("x.yaml", content="a: 2")
+            await it.offered({"a": "1"}, {"a": "2"})
+        assert ("config.refused", {"reason": "malformed"}) in it.points
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("status", [400, 401, 404])
 def test_a_server_that_means_no_fails_the_start_at_once(
     server: TinyApollo, tmp_path: Path, status: int
@@ -392,6 +416,122 @@ def test_a_release_that_cannot_be_used_does_not_spoil_a_start_with_cache(
     asyncio.run(main())
 
 
+# What a start may fall back to
+
+
+@pytest.mark.parametrize("status", [401, 503])
+def test_f02_who_requires_the_server_does_not_start_from_a_cache(
+    server: TinyApollo, tmp_path: Path, status: int
+) -> None:
+    watched(server, tmp_path).archive.commit(cached(a="old"))
+    server.script("/configs/", answer(status))
+    found = watched(server, tmp_path, policy="require")
+    with pytest.raises(ConfigError, match="--config-policy require"):
+        asyncio.run(found.sync.run())
+    assert found.offers == []
+
+
+def test_f02_who_needs_no_config_starts_without_any_and_picks_it_up_later(
+    server: TinyApollo, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.script("/", answer(503))
+    server.script("/configs/", answer(503))
+    server.script("/notifications/v2", answer(503))
+
+    async def main() -> None:
+        async with following(server, tmp_path, "a", "b", policy="optional") as it:
+            await it.offered({})
+            assert it.offers[0].source == "none"
+            assert it.archive.load(it.offers[0].path) == it.offers[0].snapshot
+            await it.until(lambda: it.state.reason == "http_5xx")
+            server.publish("b", y="1")
+            server.well("/configs/", "/notifications/v2")
+            await it.offered({}, {"y": "1"})
+            await it.until(lambda: it.state.source == "remote" and not it.state.last_error)
+
+    asyncio.run(main())
+    assert log_lines(caplog, "starts without any config") == 1
+
+
+def test_who_needs_no_config_starts_with_the_block_of_env_before_with_nothing(
+    server: TinyApollo, tmp_path: Path
+) -> None:
+    dotenv.write(tmp_path / ".env", {"a": "block"})
+    server.script("/configs/", answer(503))
+
+    async def main() -> None:
+        async with following(server, tmp_path, policy="optional") as it:
+            await it.offered({"a": "block"})
+            assert it.offers[0].source == "file"
+            # And that block is not taken for a config that was emptied
+            server.publish(key="K1")
+            server.well("/configs/")
+            await it.until(lambda: it.state.reason == "empty")
+            assert it.values == [{"a": "block"}]
+
+    asyncio.run(main())
+
+
+def test_a_block_of_env_alone_is_nothing_to_start_from_for_who_needs_a_config(
+    server: TinyApollo, tmp_path: Path
+) -> None:
+    dotenv.write(tmp_path / ".env", {"a": "block"})
+    server.script("/configs/", answer(401))
+    with pytest.raises(ConfigError, match="no config of an earlier run"):
+        asyncio.run(watched(server, tmp_path).sync.run())
+
+
+def test_f22_an_optional_namespace_is_begun_without_and_told_of_once(
+    server: TinyApollo, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.publish("a", x="1")
+    waits = refreshed_every(0.02)
+
+    async def main() -> None:
+        async with following(server, tmp_path, "a", "b", policy="optional", waits=waits) as it:
+            await it.offered({"x": "1"})
+            assert it.offers[0].source == "remote"
+            await it.until(lambda: len(server.asked("/configs/orders/default/b")) >= 5)
+            assert it.state.last_error == ""
+            server.publish("b", y="2")
+            await it.offered({"x": "1"}, {"x": "1", "y": "2"})
+
+    asyncio.run(main())
+    assert log_lines(caplog, "namespace b has no release yet") == 1
+
+
+def test_f21_an_optional_namespace_that_is_deleted_before_a_start_keeps_its_config(
+    server: TinyApollo, tmp_path: Path
+) -> None:
+    watched(server, tmp_path).archive.commit(cached(a="old"))
+
+    async def main() -> None:
+        async with following(server, tmp_path, policy="optional") as it:
+            await it.offered({"a": "old"})
+            await it.until(lambda: it.state.reason == "missing")
+
+    asyncio.run(main())
+
+
+def test_without_server_a_new_list_of_namespaces_is_started_from_the_cache_of_each(
+    server: TinyApollo, tmp_path: Path
+) -> None:
+    # Given two lists that were followed, and a server that is down
+    for name in ("a", "b"):
+        release = Release("orders", "default", name, f"K-{name}", {name: "1"})
+        watched(server, tmp_path, name).archive.commit(Snapshot((release,), 1.0))
+    server.script("/configs/", answer(503))
+
+    async def main() -> None:
+        # When they are followed together
+        async with following(server, tmp_path, "b", "a") as it:
+            # Then
+            await it.offered({"b": "1", "a": "1"})
+            assert it.offers[0].source == "cache"
+
+    asyncio.run(main())
+
+
 # Trouble on the way
 
 
@@ -480,7 +620,8 @@ def test_f19_a_server_that_counts_from_elsewhere_is_followed_after_the_next_refr
 
     async def main() -> None:
         async with following(server, tmp_path, waits=refreshed_every(0.1)) as it:
-            await it.until(lambda: it.states and it.state.connected)
+            # A pull between the first poll's answer and this one would account for what follows.
+            await it.until(lambda: server.asked("/notifications")[1:])
             server._last_id = 1
             server.publish(a="2")
             # When the refresh has found it
@@ -490,6 +631,24 @@ def test_f19_a_server_that_counts_from_elsewhere_is_followed_after_the_next_refr
             it.sync._waits = Waits()
             server.publish(a="3")
             await it.until(lambda: it.values[-1] == {"a": "3"})
+
+    asyncio.run(main())
+
+
+def test_f19_ids_that_no_pull_can_prove_wrong_are_dropped_after_a_while(
+    server: TinyApollo, tmp_path: Path
+) -> None:
+    server.publish(key="K1", a="1")
+    waits = replace(refreshed_every(0.05), trust=0.1)
+
+    async def main() -> None:
+        async with following(server, tmp_path, waits=waits) as it:
+            await it.until(lambda: server.asked("/notifications")[1:])
+            # When the database is restored with the same releases, counted from elsewhere
+            server._last_id = 1
+            server.publish(key="K1", a="1")
+            # Then
+            await it.until(lambda: server.asked("/notifications")[-1].ids == {"application": 2})
 
     asyncio.run(main())
 
@@ -690,3 +849,108 @@ def test_a_trouble_that_lasts_is_logged_once_a_minute(
     assert 1 <= log_lines(caplog, "failed on app orders, the poll for changes") <= minutes + 1
     assert max(hours.passed) <= 30
     assert "Traceback" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("header", "least", "most"), [("45", 45, 45), ("90000", 300, 300), ("", 4, 6)]
+)
+def test_f31_a_server_that_asks_for_a_pause_gets_it_within_reason(
+    server: TinyApollo, tmp_path: Path, header: str, least: float, most: float
+) -> None:
+    server.publish(a="1")
+    throttled = answer(429, headers={"Retry-After": header})
+    server.script("/notifications/v2", server._notify, throttled, hang)
+    hours = Hours()
+
+    async def main() -> None:
+        async with following(
+            server, tmp_path, waits=Waits(), sleep=hours.sleep, clock=hours.clock
+        ) as it:
+            await it.until(lambda: len(server.asked("/notifications")) >= 3)
+            assert it.values == [{"a": "1"}]
+
+    asyncio.run(main())
+    assert least <= max(hours.passed) <= most
+
+
+def test_f35_clients_that_lost_their_server_together_do_not_come_back_together(
+    server: TinyApollo, tmp_path: Path
+) -> None:
+    server.publish(a="1")
+    server.script("/notifications/v2", close)
+    first, all_waits = [], []
+
+    async def main() -> None:
+        for n in range(12):
+            hours = Hours()
+            async with following(
+                server, tmp_path / str(n), waits=Waits(), sleep=hours.sleep, clock=hours.clock
+            ) as it:
+                await it.until(lambda hours=hours: len(hours.passed) >= 12)  # type: ignore[misc]
+            first.append(hours.passed[0])
+            all_waits.extend(hours.passed)
+
+    asyncio.run(main())
+    # F34: the first try comes within a second; then they spread over up to half a minute
+    assert max(first) <= 1
+    assert len({round(wait, 2) for wait in first}) > 6
+    assert max(all_waits) <= 30
+    assert max(all_waits) - min(all_waits) > 10
+
+
+# Who takes the offers
+
+
+@pytest.mark.parametrize("hangs", [True, False])
+def test_f51_whoever_takes_an_offer_may_fail_or_hang_and_gets_the_next(
+    server: TinyApollo, tmp_path: Path, hangs: bool
+) -> None:
+    server.publish(n="1")
+    found = watched(server, tmp_path, waits=replace(QUICK, offer=0.05))
+
+    async def take(candidate: Candidate) -> None:
+        found.offers.append(candidate)
+        if candidate.snapshot.values() == {"n": "2"}:
+            await asyncio.Event().wait() if hangs else [][1]
+
+    found.sync._offer = take
+
+    async def main() -> None:
+        found.task = asyncio.ensure_future(found.sync.run())
+        await found.until(lambda: found.states and found.state.connected)
+        server.publish(n="2")
+        # It is offered again, and told of
+        await found.until(lambda: found.values.count({"n": "2"}) >= 3)
+        await found.until(lambda: "could not be handed on" in found.state.last_error)
+        # And what comes next is delivered
+        server.publish(n="3")
+        await found.until(lambda: found.values[-1] == {"n": "3"})
+        await found.until(lambda: found.state.last_error == "")
+        found.task.cancel()
+        await asyncio.wait([found.task])
+
+    asyncio.run(main())
+
+
+def test_f52_a_candidate_is_offered_once_whatever_becomes_of_it(
+    server: TinyApollo, tmp_path: Path
+) -> None:
+    # Given a candidate of which nobody says whether it was taken
+    server.publish(key="K1", a="1")
+    server.publish(key="K2", a="bad")
+
+    async def main() -> None:
+        async with following(server, tmp_path, waits=refreshed_every(0.02)) as it:
+            await it.offered({"a": "bad"})
+            # When it is told of again and again, and pulled anew again and again
+            server.script(
+                "/notifications/v2", *(told(application=n) for n in range(900, 910)), hang
+            )
+            for task in list(server.connections):
+                server.loop.call_soon_threadsafe(task.cancel)
+            await it.until(lambda: len(server.asked("/notifications")) >= 10)
+            await it.until(lambda: len(server.asked("/configs")) >= 20)
+            # Then it is not offered again
+            assert it.values == [{"a": "bad"}]
+
+    asyncio.run(main())

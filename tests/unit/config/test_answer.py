@@ -3,7 +3,14 @@ from typing import Any
 
 import pytest
 
-from skep.config.answer import Malformed, NeedsFull, Unconfigured, notifications, release
+from skep.config.answer import (
+    Malformed,
+    NeedsFull,
+    Notification,
+    Unconfigured,
+    notifications,
+    release,
+)
 from skep.config.snapshot import Release
 
 OLD = Release("orders", "default", "application", "K1", {"a": "1", "b": "2", "c": "3"})
@@ -107,9 +114,15 @@ def test_a_refusal_does_not_show_values() -> None:
 
 
 def test_notifications_are_names_and_numbers() -> None:
-    told = b'[{"namespaceName":"a","notificationId":7,"messages":{"details":{}}}]'
-    assert notifications(told) == [("a", 7)]
+    told = b'[{"namespaceName":"a","notificationId":7,"messages":{"details":{"o+default+a":7}}}]'
+    assert notifications(told) == [Notification("a", 7, {"o+default+a": 7})]
     assert notifications(b"[]") == []
+
+
+@pytest.mark.parametrize("odd", [b"null", b"7", b'{"details":[]}', b'{"details":{"a":"7"}}'])
+def test_messages_that_make_no_sense_are_left_out(odd: bytes) -> None:
+    told = b'[{"namespaceName":"a","notificationId":7,"messages":' + odd + b"}]"
+    assert notifications(told) == [Notification("a", 7)]
 
 
 @pytest.mark.parametrize(

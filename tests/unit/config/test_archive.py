@@ -150,7 +150,7 @@ def test_f41_whoever_reads_while_another_writes_sees_a_whole_snapshot(
         writer.join()
     assert None not in seen
     assert caplog.text == ""
-    assert os.listdir(tmp_path) == ["applied.json"]
+    assert sorted(os.listdir(tmp_path)) == ["applied.json", "namespaces"]
 
 
 def test_pruning_keeps_the_newest_candidates_and_no_litter(tmp_path: Path) -> None:

@@ -18,6 +18,66 @@ def test_a_flag_that_was_not_given_is_none_or_empty() -> None:
     assert (options.port, options.namespace) == (5200, ("a", "b", "c"))
 
 
+def test_a_flag_that_can_be_repeated_also_takes_a_list() -> None:
+    options = resolve({"config_server": ("http://a, http://b", "http://c"), "app_id": "x"}, {})
+    assert options.config_server == ("http://a", "http://b", "http://c")
+
+
+FOREIGN = {
+    "APOLLO_CONFIG_SERVICE": ("config_server", "http://a,http://b", ("http://a", "http://b")),
+    "APOLLO_CONFIGSERVICE": ("config_server", "http://a", ("http://a",)),
+    "APOLLO_SERVER": ("config_server", "http://a", ("http://a",)),
+    "APOLLO_META": ("config_meta", "http://a", ("http://a",)),
+    "APP_ID": ("app_id", "shop", "shop"),
+    "APOLLO_APP_ID": ("app_id", "shop", "shop"),
+    "APOLLO_CLUSTER": ("cluster", "blue", "blue"),
+    "IDC": ("data_center", "SHAJQ", "SHAJQ"),
+    "APOLLO_NAMESPACES": ("namespace", "application,db", ("application", "db")),
+    "APOLLO_CLIENT_IP": ("config_ip", "10.0.0.1", "10.0.0.1"),
+    "host.ip": ("config_ip", "10.0.0.1", "10.0.0.1"),
+    "APOLLO_LABEL": ("config_label", "canary", "canary"),
+    "APOLLO_ACCESS_KEY_SECRET": ("config_secret", "s3cret", ("s3cret",)),
+    "APOLLO_ACCESSKEY_SECRET": ("config_secret", "s3cret", ("s3cret",)),
+    "APOLLO_PULL_TIMEOUT": ("config_timeout", "3", 3.0),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_the_names_of_other_clients_are_understood(name: str) -> None:
+    field, text, value = FOREIGN[name]
+    assert (
+        getattr(resolve({"app_id": "x"} if field != "app_id" else {}, {name: text}), field) == value
+    )
+
+
+def test_a_foreign_name_is_weaker_than_ours_wherever_that_stands() -> None:
+    base = {"APP_ID": "theirs", "APOLLO_CLUSTER": "theirs"}
+    options = resolve({}, {**base, "PLATFORM_APP_ID": "ours"}, base)
+    assert (options.app_id, options.cluster) == ("ours", "theirs")
+    assert resolve({"cluster": "flag"}, base, base).cluster == "flag"
+
+
+def test_a_foreign_name_counts_in_the_process_environment_only() -> None:
+    published = {"APP_ID": "a key of the app", "APOLLO_META": "no address at all"}
+    options = resolve({}, published, {})
+    assert (options.app_id, options.config_meta) == ("sample", ())
+
+
+def test_a_foreign_value_that_cannot_be_is_refused_with_its_name() -> None:
+    with pytest.raises(UsageError, match="APOLLO_PULL_TIMEOUT is 'soon'"):
+        resolve({}, {"APOLLO_PULL_TIMEOUT": "soon"})
+
+
+def test_every_foreign_name_of_the_table_is_tested() -> None:
+    assert {alias for row in rows() for alias in row.aliases} == set(FOREIGN)
+
+
+def test_a_secret_is_not_in_what_is_shown_and_not_on_the_command_line() -> None:
+    assert "s3cret" not in repr(resolve({}, {"PLATFORM_CONFIG_SECRET": "s3cret"}))
+    (row,) = [row for row in rows() if row.name == "config_secret"]
+    assert not row.flag
+
+
 @pytest.mark.parametrize(
     ("text", "value"), [("1", True), ("yes", True), ("off", False), ("", False)]
 )
@@ -35,6 +95,9 @@ def test_words_for_true_and_false(text: str, value: bool) -> None:
         ("PLATFORM_LOG_LEVEL", "loud"),
         ("PLATFORM_DRAIN_TIMEOUT", "nan"),
         ("PLATFORM_CONFIG_SERVER", "localhost:8080"),
+        ("PLATFORM_CONFIG_SERVER", "http://a,b"),
+        ("PLATFORM_CONFIG_META", "apollo.meta"),
+        ("PLATFORM_CONFIG_POLICY", "maybe"),
     ],
 )
 def test_a_value_that_cannot_be_is_refused_with_its_key(key: str, text: str) -> None:
@@ -51,6 +114,8 @@ def test_a_refused_address_is_shown_without_its_password() -> None:
 def test_whoever_has_a_config_service_says_whose_configuration() -> None:
     with pytest.raises(UsageError, match="--app-id"):
         resolve({}, {"PLATFORM_CONFIG_SERVER": "http://host"})
+    with pytest.raises(UsageError, match="--app-id"):
+        resolve({}, {"APOLLO_META": "http://host"})
     assert resolve({}, {}).app_id == "sample"
 
 

@@ -1,0 +1,32 @@
+"""JSON documents on disk that carry a checksum: what is damaged or cut off is never trusted."""
+
+import json
+from hashlib import blake2b
+from typing import Any
+
+from skep.base.errors import ConfigError
+
+
+def seal(format_: int, body: dict[str, Any]) -> bytes:
+    """Return the document as it is written."""
+    document = {"format": format_, **body}
+    return json.dumps({**document, "checksum": _checksum(document)}, indent=1).encode()
+
+
+def unseal(format_: int, data: bytes) -> dict[str, Any]:
+    """Return the body that was sealed. Raises ConfigError, saying why it is not to be trusted."""
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError):
+        raise ConfigError("it is damaged or cut off.") from None
+    if not isinstance(document, dict):
+        raise ConfigError("it is damaged.")
+    if document.get("format") != format_:
+        raise ConfigError("it was written by another version of the platform.")
+    if document.pop("checksum", None) != _checksum(document):
+        raise ConfigError("its checksum is wrong.")
+    return document
+
+
+def _checksum(document: dict[str, Any]) -> str:
+    return blake2b(json.dumps(document, sort_keys=True).encode(), digest_size=16).hexdigest()
