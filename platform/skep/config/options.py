@@ -273,12 +273,6 @@ class Options:
         """How many task workers there are to be."""
         return self.task_workers or max(1, usable_cores() // 2)
 
-    @property
-    def own_workers(self) -> dict[str, int]:
-        """How many task workers of their own queues have, by queue."""
-        queues = parse_queues(self.queues).values()
-        return {queue.name: queue.workers for queue in queues if queue.workers}
-
     def to_json(self) -> dict[str, Any]:
         """Return the options as they travel to a child."""
         return asdict(self)

@@ -50,6 +50,11 @@ def parse(texts: Iterable[str]) -> dict[str, QueueTerms]:
     return found
 
 
+def own_workers(texts: Iterable[str]) -> dict[str, int]:
+    """Return how many task workers of their own queues have, by queue."""
+    return {queue.name: queue.workers for queue in parse(texts).values() if queue.workers}
+
+
 def _term(queue: str, word: str) -> Mapping[str, Any]:
     name, _, value = word.partition("=")
     read = _READ.get(name)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from skep.base.telemetry import Telemetry
 from skep.config.options import Options
+from skep.config.queues import own_workers
 from skep.supervisor import recycling as pure
 from skep.supervisor.child import Child
 from skep.supervisor.crew import Crew
@@ -117,5 +118,5 @@ class Upkeep:
 
 
 def _configured(options: Options) -> dict[str, int]:
-    own = {f"task.{queue}": count for queue, count in options.own_workers.items()}
+    own = {f"task.{queue}": count for queue, count in own_workers(options.queues).items()}
     return {"web": options.web_count, "task": options.task_count, **own}

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from skep.base.errors import EngineError
+from skep.config.queues import own_workers
 from skep.engine.base import Lease, Settlement
 from skep.worker.kind import Workplace
 from skep.worker.queue_watch import QueueWatch
@@ -35,7 +36,7 @@ class TaskKind:
     def __init__(self, workplace: Workplace) -> None:
         self._engine = workplace.engine
         self._concurrency = workplace.options.task_concurrency
-        self._served_queues = served_queues(workplace.slot, workplace.options.own_workers)
+        self._served_queues = served_queues(workplace.slot, own_workers(workplace.options.queues))
         self._limits = limits(workplace.options.queues)
         self._threads = ThreadPoolExecutor(self._concurrency, thread_name_prefix="task")
         self._settler = Settler(workplace.engine)
