@@ -28,7 +28,7 @@ plugin = Plugin(tasks=[Unheard])
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workbench]:
-    queues = "limited waiting=1000"
+    queues = "limited waiting=1000, media workers=1 concurrency=2"
     with workbench(tmp_path_factory.mktemp("tasks"), PLATFORM_QUEUES=queues) as made:
         yield made
 
@@ -292,3 +292,21 @@ def test_verbs_refuse_what_they_cannot_do(bench: Workbench) -> None:
     assert (
         bench.platform.cli("task", "purge", "--queue", "attic", "--yes").stdout == "1 forgotten.\n"
     )
+
+
+def test_a_queue_with_a_worker_of_its_own_is_served_by_that_one_and_no_faster_than_it_may(
+    bench: Workbench,
+) -> None:
+    assert "task.media.0" in {row["slot"] for row in bench.platform.status()["slots"]}
+    bench.deliver(
+        "Work", *({"name": f"media {n}", "seconds": 0.2} for n in range(8)), queue="media"
+    )
+    wait_until(lambda: sum(name.startswith("media") for name in bench.names("finish")) == 8)
+    starts = [entry for entry in bench.diary("start") if entry["name"].startswith("media")]
+    assert {entry["slot"] for entry in starts} == {"task.media.0"}
+    at_work, most = 0, 0
+    for entry in bench.diary():
+        if entry["name"].startswith("media"):
+            at_work += {"start": 1, "end": -1}.get(entry["what"], 0)
+            most = max(most, at_work)
+    assert most == 2
