@@ -222,10 +222,10 @@ class Database:
         headers = file.write_headers(new.headers)
         row = (new.id, new.name, new.queue, new.priority, new.due, now, headers, new.body, state)
         if not self._change(_PUT, row).rowcount:
-            return "duplicate"
+            return Outcome(new.id, duplicate=True)
         self._count(new.queue, state, 1)
         self._expect(state, new.due)
-        return "accepted"
+        return Outcome(new.id)
 
     def _take(self, owner: str, connection: int, queue: str, n: int) -> list[Lease]:
         self._serial += 1

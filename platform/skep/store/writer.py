@@ -35,6 +35,8 @@ _HAND_OUT_AFTER = 0.1
 _LONGEST_NAP = 1.0
 # After the disk was found full, how long until what must be written is tried again.
 _FULL_PAUSE = 1.0
+# How long a holder may be silent, in ms.
+_LEASE = 30_000
 # How long clients may take to read their last answers.
 _FAREWELL = 0.2
 
@@ -214,7 +216,7 @@ class Writer:
             case protocol.Hello(call, owner, held):
                 connection.owner = owner
                 kept = self._database.adopt(owner, connection.number, held)
-                return protocol.Welcome(call, kept)
+                return protocol.Welcome(call, kept, _LEASE)
             case protocol.Count(call):
                 return protocol.Counts(call, self._database.stats())
             case protocol.Bye():
@@ -263,7 +265,7 @@ class Writer:
             if not isinstance(matter, _Lost) and isinstance(
                 matter[1], protocol.Put | protocol.Settle
             ):
-                replies[matter[0]].append(protocol.Full(matter[1].call, error))
+                replies[matter[0]].append(protocol.Refused(matter[1].call, error))
             else:
                 again.append(matter)
         asyncio.get_running_loop().call_later(_FULL_PAUSE, self._bring, *again)
