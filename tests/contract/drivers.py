@@ -64,6 +64,7 @@ async def opened(driver: Driver, owner: str = "task.0@1:1") -> AsyncIterator[Eng
     """An open engine, closed at the end of the block."""
     engine = driver.client(owner)
     await engine.open()
+    await engine.stats()  # so that the server is up before a test looks at the clock
     try:
         yield engine
     finally:

@@ -20,9 +20,8 @@ def path(tmp_path: Path) -> Path:
 
 def a_full_file(path: Path) -> None:
     database = Database(path)
-    database.open("run-1")
-    database.begin()
-    database.put([Envelope(f"{n}", "orders.Send", b"x" * 500) for n in range(100)], 1)
+    database.open("run-1", 1)
+    database.moves.put([Envelope(f"{n}", "orders.Send", b"x" * 500) for n in range(100)], 1)
     database.commit()
     database.close()
 
@@ -42,7 +41,7 @@ def test_a_damaged_file_is_moved_aside_loudly_and_a_new_one_begun(
     if damage == "no database":
         content = bytearray(b"this is no database" * 500)
     elif damage == "a broken page":
-        content[4096 * 8 : 4096 * 10] = b"\xff" * 4096 * 2
+        content[4096 * 16 : 4096 * 18] = b"\xff" * 4096 * 2
     else:
         content[:100] = bytes(100)
     path.write_bytes(content)
@@ -58,6 +57,6 @@ def test_a_damaged_file_is_moved_aside_loudly_and_a_new_one_begun(
 def test_a_file_of_another_version_is_refused_and_left_alone(path: Path) -> None:
     with closing(sqlite3.connect(path)) as database:
         database.execute("PRAGMA user_version = 99")
-    with pytest.raises(EngineError, match="another version of the platform"):
+    with pytest.raises(EngineError, match="newer version of the platform"):
         connect(path)
     assert path.exists()
