@@ -5,10 +5,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from skep.base.errors import EngineError
 from skep.engine import protocol
 from skep.engine.base import (
-    LARGEST_PROGRESS,
     Cancellation,
     Edit,
     Envelope,
@@ -21,6 +19,7 @@ from skep.engine.base import (
     Row,
     RowState,
     Settlement,
+    check_progress,
 )
 from skep.engine.ids import new_id
 from skep.engine.line import Line
@@ -156,15 +155,6 @@ class Embedded:
             protocol.Change(self._line.number(), ids, op)
         )
         return reply.number
-
-
-def check_progress(value: str) -> None:
-    """Raise EngineError when this is too long for a progress."""
-    if len(value.encode()) > LARGEST_PROGRESS:
-        raise EngineError(
-            f"The progress has {len(value.encode())} bytes, and {LARGEST_PROGRESS} is the most: "
-            "it is a note for operators, keep data elsewhere."
-        )
 
 
 def _batches(marks: Sequence[protocol.Mark]) -> Iterator[list[protocol.Mark]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from skep.engine.base import Limits, QueueStats
+from skep.engine.valve import NO_LIMITS, Valve
 from skep.store import file
 from skep.store.deliveries import (
     BLOCKED,
@@ -29,7 +30,6 @@ from skep.store.keys import Keys
 from skep.store.results import Results
 from skep.store.rules import read_rules
 from skep.store.turn import Turn
-from skep.store.valve import NO_LIMITS, Valve
 
 # The first of each priority, found by stepping down the index: a queue of a million costs the same.
 _OLDEST = """

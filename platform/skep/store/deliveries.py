@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 
 from skep.engine.base import Envelope, Lease, Outcome, Result
 from skep.engine.protocol import Mark
+from skep.engine.valve import Valve
 from skep.store import file
 from skep.store.keys import Keys
 from skep.store.results import Results
 from skep.store.rules import NONE, Rules, read_rules, rules_of, write_rules
 from skep.store.turn import Turn
-from skep.store.valve import Valve
 
 READY, SCHEDULED, LEASED, DEAD, BLOCKED = range(5)
 # The connection of a lease whose holder has not been heard of since the store started.
