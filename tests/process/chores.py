@@ -34,6 +34,16 @@ class Chore(Task):
         write(self.diary, f"end {self.name} {ctx.attempt} {os.getpid()}")
 
 
+class Stamp(Task):
+    """Writes down how many milliseconds after it was sent it began."""
+
+    diary: str
+    sent: float
+
+    async def handle(self, ctx: Context) -> None:
+        write(self.diary, f"stamp {(time.time() - self.sent) * 1000:.3f}")
+
+
 class Block(Task):
     """Blocks the event loop of its worker."""
 
@@ -56,7 +66,7 @@ class Poison(Task):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-PLUGIN = Plugin(tasks=[Noop, Chore, Block, Poison])
+PLUGIN = Plugin(tasks=[Noop, Chore, Stamp, Block, Poison])
 
 
 def write(diary: str, line: str) -> None:
