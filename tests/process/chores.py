@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -32,6 +33,28 @@ class Chore(Task):
         write(self.diary, f"start {self.name} {ctx.attempt} {os.getpid()}")
         await asyncio.sleep(self.seconds)
         write(self.diary, f"end {self.name} {ctx.attempt} {os.getpid()}")
+
+
+class Stamp(Task):
+    """Writes down how many milliseconds after it was sent it began."""
+
+    diary: str
+    sent: float
+
+    async def handle(self, ctx: Context) -> None:
+        write(self.diary, f"stamp {(time.time() - self.sent) * 1000:.3f}")
+
+
+class Block(Task):
+    """Blocks the event loop of its worker."""
+
+    diary: str
+    seconds: float
+
+    async def handle(self, ctx: Context) -> None:
+        write(self.diary, f"start block {ctx.attempt} {os.getpid()}")
+        time.sleep(self.seconds)
+        write(self.diary, f"end block {ctx.attempt} {os.getpid()}")
 
 
 class Poison(Task):
@@ -68,7 +91,7 @@ class After(Listener[Round]):
         write(event.diary, f"end after {ctx.attempt} {os.getpid()}")
 
 
-PLUGIN = Plugin(tasks=[Noop, Chore, Poison], listeners=[Before, Deadly, After])
+PLUGIN = Plugin(tasks=[Noop, Chore, Stamp, Block, Poison], listeners=[Before, Deadly, After])
 
 
 def write(diary: str, line: str) -> None:

@@ -5,7 +5,7 @@ before its commit.
 """
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -60,9 +60,11 @@ ON CONFLICT (name) DO UPDATE SET limits = excluded.limits"""
 
 
 class Database:
-    """What the store keeps; `moves`, `holds`, `results` and `edits` change it."""
+    """What the store keeps; `moves`, `holds`, `results` and `edits` change it. `damaged` is called
+    when the file was, and an empty one was begun."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, damaged: Callable[[], None] = lambda: None) -> None:
+        self._damaged = damaged
         self._path = path
         self._sqlite: sqlite3.Connection
         self._turn: Turn
@@ -80,7 +82,7 @@ class Database:
         If it was, the holders of its leases may live and come back for them. If not, they are dead
         or dying, and their leases are given back at once.
         """
-        self._sqlite = file.connect(self._path)
+        self._sqlite = file.connect(self._path, self._damaged)
         self._turn = Turn(self._sqlite)
         self.keys, self.results = Keys(self._turn), Results(self._turn)
         self.holds = Holds(self._turn)
@@ -186,9 +188,19 @@ class Database:
         self.keys.sweep(now)
         self.results.sweep(now)
 
-    def vacuum(self, pages: int) -> None:
-        """Give up to so many free pages back to the disk."""
-        self._sqlite.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
+    @property
+    def commits(self) -> int:
+        """How many turns have changed something."""
+        return self._turn.commits
+
+    def vacuum(self, pages: int) -> bool:
+        """Free up to so many pages that are empty; say whether there were any. The disk has them
+        when the log is merged."""
+        if not self._sqlite.execute("PRAGMA freelist_count").fetchone()[0]:
+            return False
+        # It frees a page a step, and `execute` makes but one step of what returns no columns.
+        self._sqlite.executescript(f"PRAGMA incremental_vacuum({pages})")
+        return True
 
     def limit_log(self, pages: int) -> None:
         """Merge the log into the file whenever it has so many pages."""

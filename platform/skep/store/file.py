@@ -4,7 +4,7 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -114,11 +114,12 @@ _PRAGMAS = (
 )
 
 
-def connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path, damaged: Callable[[], None] = lambda: None) -> sqlite3.Connection:
     """Open the database for writing, making it if it is not there.
 
     A file that is damaged or no database at all is moved aside, loudly, and a new one is begun: a
     store that will not start would stop the whole platform, and the old file can still be read.
+    `damaged` is called then.
     Raises EngineError when the file was written by a newer platform.
     """
     if path == IN_MEMORY:
@@ -137,6 +138,7 @@ def connect(path: Path) -> sqlite3.Connection:
             error,
             aside,
         )
+        damaged()
         return connect(path)
 
 

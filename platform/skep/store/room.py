@@ -22,6 +22,8 @@ class Room:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._ballast: Ballast | None = None
+        self._commits = 0
+        self._untidy = False
         self._database: Database
 
     def open(self, database: Database) -> None:
@@ -56,19 +58,26 @@ class Room:
         self._ballast.check()
         return True
 
-    def keep_house(self, busy: bool) -> None:
-        """Sweep out what is over; give free pages back to the disk if there is nothing better to
-        do, or no room."""
+    def keep_house(self) -> None:
+        """Sweep out what is over; give free pages back to the disk if nothing has happened since
+        the last time, or if there is no room."""
+        idle = self._database.commits == self._commits
         try:
             self._database.sweep(now_ms())
             self._database.commit()
-            if not busy or self.scarce:
-                self._database.vacuum(_PAGES_AT_ONCE)
-            if self.scarce:
-                self._database.shorten_log()
+            if idle or self.scarce:
+                self._tidy()
         except sqlite3.OperationalError as error:
             self._database.rollback()
             if not self.is_full(error):
                 raise
+        self._commits = self._database.commits
         if self._ballast is not None:
             self._ballast.check()
+
+    def _tidy(self) -> None:
+        """Shrink the file, and when there is nothing left to shrink, once, the log."""
+        vacuumed = self._database.vacuum(_PAGES_AT_ONCE)
+        if self.scarce or (self._untidy and not vacuumed):
+            self._database.shorten_log()
+        self._untidy = vacuumed

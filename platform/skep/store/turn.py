@@ -12,6 +12,8 @@ class Turn:
         # Bound once, because several statements are run for every task.
         self._execute = sqlite.execute
         self._open = False
+        # How many turns have changed something.
+        self.commits = 0
 
     def change(self, sql: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
         """Execute a statement that belongs to the turn."""
@@ -32,6 +34,7 @@ class Turn:
         if self._open:
             self._execute("COMMIT")
             self._open = False
+            self.commits += 1
 
     def rollback(self) -> None:
         """Undo the turn."""

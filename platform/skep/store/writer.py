@@ -72,7 +72,7 @@ class Writer:
     def __init__(
         self, path: Path, flusher: Flusher, room: Room, lease: float, telemetry: Telemetry
     ) -> None:
-        self._database = Database(path)
+        self._database = Database(path, damaged=lambda: telemetry.point("store.corrupt"))
         self._flusher = flusher
         self._room = room
         self._telemetry = telemetry
@@ -313,6 +313,6 @@ class Writer:
         self._looking = self._loop.call_later(self._pulses.every, self._look_for_silent)
 
     def _keep_house(self) -> None:
-        self._room.keep_house(busy=bool(self._matters))
+        self._room.keep_house()
         self._telemetry.point("store.measured", scarce=int(self._room.scarce))
         self._housekeeping = self._loop.call_later(_KEEP_HOUSE_EVERY, self._keep_house)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from skep.engine.base import Envelope, Lease
+from skep.engine.base import Envelope, Lease, Limits
 from skep.engine.ids import new_id
 from skep.engine.protocol import Mark
 from skep.store.database import Database
@@ -147,3 +147,45 @@ def test_a_retry_in_the_past_is_ready_at_once(path: Path) -> None:
         (lease,) = take(database)
         database.moves.settle([Mark(lease.token, "retry", NOW, "", "", ())], NOW)
         assert take(database)[0].attempt == 2
+
+
+def test_a_rollback_undoes_lanes_and_leases_and_knows_who_holds_what(path: Path) -> None:
+    with opened(path) as database:
+        # Given one that is held by a connection, and one that waits for its turn behind it
+        database.moves.put([an_envelope(concurrency_key="c") for _ in range(2)], NOW)
+        (lease,) = take(database, connection=7)
+        database.commit()
+        # When it is settled in a turn that fails
+        database.moves.settle([done(lease)], NOW)
+        assert database.stats()["default"].ready == 1
+        database.rollback()
+        # Then all is as before: the other blocked, the lease that of its connection
+        stats = database.stats()["default"]
+        assert (stats.leased, stats.blocked) == (1, 1)
+        database.moves.give_back(7, lost=True, now=NOW)
+        assert database.stats()["default"].ready == 1
+
+
+def test_what_a_file_says_of_queues_and_lanes_is_known_after_a_start(path: Path) -> None:
+    with opened(path) as database:
+        database.pause(["mail"], paused=True)
+        database.configure({"default": Limits(max_ready=2)})
+        database.moves.put([an_envelope(concurrency_key="c") for _ in range(2)], NOW)
+        take(database)
+    with opened(path) as database:
+        assert database.stats()["mail"].paused
+        assert database.moves.full([an_envelope(), an_envelope()]) == "default"
+        assert take(database) == []
+        assert database.stats()["default"].blocked == 1
+
+
+def test_what_is_over_is_swept_out(path: Path) -> None:
+    with opened(path) as database:
+        database.moves.put([an_envelope(key="k", unique_for=50, keep_result=50)], NOW)
+        (lease,) = take(database)
+        database.moves.settle([done(lease)], NOW)
+        database.sweep(NOW + 49)
+        assert database.results.read(lease.envelope.id, NOW) is not None
+        database.sweep(NOW + 50)
+        assert database.results.read(lease.envelope.id, NOW) is None
+        assert database.moves.put([an_envelope(key="k")], NOW)[0].duplicate is False
