@@ -288,21 +288,10 @@ class ConfigSync:
     def _check(self, snapshot: Snapshot) -> None:
         """Raise Unusable if the snapshot must not be applied."""
         try:
-            check_remote(values := snapshot.values())
-            if not values and self._holds_values():
-                names = ", ".join(self._apollo.namespaces)
-                raise Unusable(
-                    f"Every key of {names} has been deleted on {self._apollo.url}; that is not "
-                    "applied: publish at least one key.",
-                    "empty",
-                )
+            check_remote(snapshot.values())
         except Unusable as error:
-            self._telemetry.point("config.refused", reason=error.reason)
+            self._telemetry.point("config.refused", kind=error.reason)
             raise
-
-    def _holds_values(self) -> bool:
-        before = self._offered or self._archive.applied()
-        return before is not None and bool(before.values())
 
     async def _back_off(self, error: ConfigError, failures: int) -> None:
         passing = isinstance(error, ApolloError) and not error.definite

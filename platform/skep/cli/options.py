@@ -22,14 +22,14 @@ def platform_options(*names: str) -> Callable[[Callable[..., Any]], Callable[...
 
 
 def _option(row: Row) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    flag = f"--{row.name.replace('_', '-')}"
+    names = [*([row.short] if row.short else []), f"--{row.name.replace('_', '-')}", row.name]
     repeated = get_origin(row.type) is tuple
     default = ", ".join(row.default) if repeated else row.default
     shown = "" if default in ("", False) else f" [default: {default}]"
     text = f"{row.text}{shown}"
     if row.type is bool:
-        return click.option(flag, row.name, is_flag=True, default=None, help=text)
+        return click.option(*names, is_flag=True, default=None, help=text)
     kind: Any = click.Choice(row.words) if row.words else str if repeated else row.type
     return click.option(
-        flag, row.name, type=kind, multiple=repeated, help=text, metavar=row.metavar or None
+        *names, type=kind, multiple=repeated, help=text, metavar=row.metavar or None
     )

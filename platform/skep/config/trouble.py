@@ -11,7 +11,7 @@ ConfigError
 │   ├── NotApollo         decode     what came back is no answer of an Apollo server
 │   └── EmptyAnswer       empty      a 200 that carries no configuration at all
 └── Unusable              the answer is fine, what was published must not be applied:
-                          collision, limits, denied or empty
+                          collision, limits, denied, empty or shrunk
 
 The word is the `reason` by which metrics count; each text is one line for the operator.
 """
@@ -90,7 +90,7 @@ class Unusable(ConfigError):
     """A release was pulled and must not be applied; `reason` says by which rule."""
 
     def __init__(
-        self, message: str, reason: Literal["collision", "limits", "denied", "empty"]
+        self, message: str, reason: Literal["collision", "limits", "denied", "empty", "shrunk"]
     ) -> None:
         super().__init__(message)
         self.reason: str = reason
