@@ -1,50 +1,33 @@
 """The console script `platform`: its verbs, each in a module that is imported when it is used."""
 
 import sys
-from importlib import import_module
 
 import click
 
 from skep.base.errors import PlatformError
+from skep.cli.verbs import Verbs
 
 _VERBS = {
     "start": "Start the platform in the foreground.",
     "stop": "Stop the running platform; requests in flight finish.",
     "reload": "Roll out a new generation and wait for the outcome.",
     "status": "Show the state of the running platform.",
-    "config": "Publish configuration on the embedded config server.",
+    "config": "Look at the configuration, check it, put it in force and go back.",
+    "env": "Write the effective configuration for shells, containers and services.",
     "config-server": "Run the embedded config server alone.",
 }
 
 
-class _Verbs(click.Group):
-    """Knows the verbs by name and loads one when it is wanted."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_VERBS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _VERBS:
-            return None
-        module = import_module(f"skep.cli.{cmd_name.replace('-', '_')}")
-        command: click.Command = module.command
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        # Without loading all the modules.
-        with formatter.section("Verbs"):
-            formatter.write_dl(list(_VERBS.items()))
-
-
-@click.command(
-    cls=_Verbs,
+platform = Verbs(
+    "skep.cli",
+    _VERBS,
+    name="platform",
+    help="Resident Python workers that follow a config service and are replaced without losing a "
+    "request or a task.",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="`platform VERB --help` explains each. Docs: docs/README.md in the source tree.",
 )
-@click.version_option(package_name="skep", prog_name="platform")
-def platform() -> None:
-    """Resident Python workers that follow a config service and are replaced without losing a
-    request or a task."""
+click.version_option(package_name="skep", prog_name="platform")(platform)
 
 
 def main() -> None:

@@ -7,10 +7,10 @@ from skep.supervisor.child import Child
 
 
 class Children:
-    """The children that live. `on_reaped()` is called after each process that was waited for, also
-    one that is none of ours but was orphaned to us."""
+    """The children that live. `on_reaped(pid, status)` is called after each process that was waited
+    for, also one that has no channel or was orphaned to us."""
 
-    def __init__(self, on_reaped: Callable[[], None]) -> None:
+    def __init__(self, on_reaped: Callable[[int, int], None]) -> None:
         self._by_pid: dict[int, Child] = {}
         self._on_reaped = on_reaped
 
@@ -44,7 +44,7 @@ class Children:
         """Somebody has waited for this process: we or its zygote."""
         if (child := self._by_pid.get(pid)) is not None:
             child.reaped(status)
-        self._on_reaped()
+        self._on_reaped(pid, status)
 
     def kill(self) -> None:
         """Kill what is left."""

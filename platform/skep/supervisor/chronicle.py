@@ -42,12 +42,13 @@ class Chronicle:
         return replace(request, snapshot=str(self._history.path(pinned)), reason=reason)
 
     def fallback(self, request: Request) -> str:
-        """Return where the snapshot is that held last; empty if there is none, or if it is what the
-        failed request wanted."""
-        good, bad = self._history.load(self._state.good), self._archive.load(Path(request.snapshot))
+        """Return where the snapshot is that held last, or was at least applied; empty if there is
+        none, or if it is what the failed request wanted."""
+        number = self._state.good or self._state.applied
+        good, bad = self._history.load(number), self._archive.load(Path(request.snapshot))
         if good is None or (bad is not None and bad.digest == good.digest):
             return ""
-        return str(self._history.path(self._state.good))
+        return str(self._history.path(number))
 
     def pin(self, number: int) -> tuple[int, str]:
         """Hold on to an applied snapshot, 0 meaning the one before that in force; return its number

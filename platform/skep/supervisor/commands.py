@@ -31,6 +31,8 @@ class Commands:
             "stop": self.stop,
             "metrics": self.metrics,
             "config.plan": self.config_plan,
+            "config.apply": self.config_apply,
+            "config.explain": self.config_explain,
             "config.history": self.config_history,
             "config.rollback": self.config_rollback,
             "config.unpin": self.config_unpin,
@@ -58,6 +60,19 @@ class Commands:
         """Return what a staged snapshot would change, with masked values."""
         plan = self._supervisor.plan(str(arguments["snapshot"]))
         return [effect.to_json() for effect in plan]
+
+    async def config_apply(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Put a staged snapshot in force, unless another is pinned; wait for the outcome."""
+        snapshot = str(arguments["snapshot"])
+        if arguments.get("allow_empty"):
+            self._supervisor.configurations.allowed = snapshot
+        request = Request("cli", "platform config pull", snapshot)
+        return await self._outcome(self._supervisor.chronicle.admit(request))
+
+    async def config_explain(self, arguments: Mapping[str, Any]) -> list[dict[str, str]]:
+        """Return every place that sets a key, the winner first, with masked values."""
+        places = self._supervisor.configurations.explain(str(arguments["key"]))
+        return [place.to_json() for place in places]
 
     async def config_history(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Return which snapshots there are and what became of the changes that were tried."""

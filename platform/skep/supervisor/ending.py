@@ -2,8 +2,10 @@
 
 import os
 import signal
+from dataclasses import replace
 
 from skep.supervisor.child import Child
+from skep.wire.plan import Problem
 
 
 def describe(status: int | None) -> str:
@@ -26,6 +28,13 @@ def reason(child: Child) -> str:
     if child.status is not None and os.WIFEXITED(child.status):
         return "clean" if os.WEXITSTATUS(child.status) == 0 else "exitcode"
     return "signal"
+
+
+def named(child: Child, problem: Problem) -> Problem:
+    """Say which worker had the problem, if the problem does not."""
+    if child.name in problem.message:
+        return problem
+    return replace(problem, message=f"{child.name}: {problem.message}")
 
 
 def _signal_name(number: int) -> str:

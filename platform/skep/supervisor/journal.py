@@ -171,8 +171,8 @@ class Journal:
         self._ledger.set("last_reload_success", float(committed))
         self._ledger.set("generation", report.generation)
         self._ledger.observe("reload_duration_seconds", report.seconds, reason=cause)
-        if report.problems and report.problems[0].stage == "settings":
-            self._ledger.add("config_validation_failures_total", kind="schema")
+        if report.problems and (rule := report.problems[0].rule):
+            self._ledger.add("config_validation_failures_total", kind=rule)
 
     def _serving(self, fields: dict[str, Any]) -> None:
         urls = fields["urls"]

@@ -2,6 +2,7 @@
 
 import time
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from skep.supervisor.chronicle import Chronicle
@@ -22,6 +23,7 @@ def document(
     config: dict[str, Any],
     outcomes: Outcomes,
     chronicle: Chronicle,
+    env_file: Path,
 ) -> dict[str, Any]:
     """Return the document; `started` is in seconds since the epoch."""
     current = succession.current
@@ -44,7 +46,10 @@ def document(
         "config": {
             **config,
             "release_keys": current.configuration.release_keys if current else {},
+            "env_file": str(env_file.absolute()),
+            "keys": dict(current.configuration.keys_by_layer) if current else {},
             "snapshot": chronicle.state.applied,
+            "good": chronicle.state.good,
             "pinned": chronicle.state.pinned,
             "withheld": bool(chronicle.withheld),
         },

@@ -13,10 +13,11 @@ from skep.base.telemetry import Telemetry
 from skep.supervisor import rollout as pure
 from skep.supervisor.child import Child
 from skep.supervisor.coming import Coming, Means
+from skep.supervisor.config_check import ConfigChecks
 from skep.supervisor.configuration import Configuration, Configurations
 from skep.supervisor.crew import Crew
 from skep.supervisor.effects import Effect
-from skep.supervisor.ending import describe
+from skep.supervisor.ending import describe, named
 from skep.supervisor.gate import Request, merge
 from skep.supervisor.generation import Generation
 from skep.supervisor.generations import Generations
@@ -32,17 +33,10 @@ from skep.supervisor.way import (
     choose,
     effects_on,
     fingerprint,
+    unusable,
 )
 from skep.supervisor.zygote import Zygote
-from skep.wire.messages import (
-    Accepting,
-    Beat,
-    Changed,
-    Failed,
-    HandedOver,
-    Message,
-    Prepared,
-)
+from skep.wire.messages import Accepting, Beat, Changed, Failed, HandedOver, Message, Prepared
 from skep.wire.plan import Plan, Problem
 
 
@@ -62,6 +56,7 @@ class Succession:
         self._live = LiveChanges(
             configurations.commit, Endings(self._took, self._objected, self._unchangeable)
         )
+        self.checks = ConfigChecks(configurations.stage, self.begin, self._failed_check)
         self._watch = Watch(around.held, self._failed_probation)
 
     @property
@@ -97,13 +92,11 @@ class Succession:
 
     def begin(self, request: Request) -> None:
         """Carry out a request; a rollout that is not committed yet gives way to it."""
-        if self.coming is not None:
-            request = merge(self.coming.generation.request, request)
-            self._abandon(self.coming)
+        request = self._overtake(request)
         try:
             configuration = self._configure(request)
         except PlatformError as error:
-            self._report(request, "refused", problems=(Problem("config", str(error)),))
+            self._report(request, "refused", problems=(unusable(error),))
             return
         if self.current is not None:
             request = replace(request, changes=tuple(effects_on(self.current, configuration)))
@@ -114,10 +107,23 @@ class Succession:
             case Way.REFUSED:
                 self._refusals.add(fingerprint(request, configuration))
                 self._report(request, "refused", problems=request.problems)
+            case Way.LIVE | Way.ROLLOUT if self.checks.wanted(configuration):
+                self.checks.begin(request, configuration)
             case Way.LIVE if self.current is not None:
                 self._live.begin(request, self.current, configuration)
             case Way.ROLLOUT:
                 self._start(request, configuration)
+
+    def _overtake(self, request: Request) -> Request:
+        """Give up what is on its way; return one request for both."""
+        if self.coming is not None:
+            request = merge(self.coming.generation.request, request)
+            self._abandon(self.coming)
+        return self.checks.give_way(request)
+
+    def _failed_check(self, request: Request, configuration: Configuration, why: Problem) -> None:
+        self._refusals.add(fingerprint(request, configuration))
+        self._report(request, "refused", problems=(why,))
 
     def might_be_live(self, request: Request) -> bool:
         """Whether a request will probably need no new worker."""
@@ -137,6 +143,7 @@ class Succession:
     def stop(self) -> None:
         """Let every worker drain and end for good; a generation that is coming is given up."""
         self._watch.end()
+        self.checks.end()
         if self.coming is not None and self.coming.replaceable:
             self._abandon(self.coming)
         for generation in self.generations.all:
@@ -180,7 +187,7 @@ class Succession:
         generation = self.generations.of(child)
         if generation is not None and generation.crew.ended(child):
             problem = child.problem or Problem("prepare", f"{child.name} {describe(child.status)}.")
-            self._tell(generation, pure.Lost(child.slot, _named(child, problem)))
+            self._tell(generation, pure.Lost(child.slot, named(child, problem)))
             self._handed_over(generation, child, {})
             self._watch.ended(generation, child)
             self._watch.look()
@@ -357,10 +364,3 @@ class Succession:
             release_keys=tuple(serving.configuration.release_keys.items()) if serving else (),
         )
         self._around.reported(request, report)
-
-
-def _named(child: Child, problem: Problem) -> Problem:
-    """Say which worker had the problem, if the problem does not."""
-    if child.name in problem.message:
-        return problem
-    return replace(problem, message=f"{child.name}: {problem.message}")

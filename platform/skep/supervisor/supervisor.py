@@ -10,7 +10,6 @@ import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from skep.base.rundir import RunDir, bind_unix
@@ -62,7 +61,7 @@ _LISTENERS = {
     "store": ("store",),
 }
 # What `platform start` exits with when the first generation does not come up, by stage.
-_EXIT_CODES = {"config": 4, "commit": 4, "listen": 5}
+_EXIT_CODES = {"config": 4, "check": 4, "commit": 4, "listen": 5}
 EXIT_UNEXPECTED, EXIT_NOT_BOOTED, EXIT_UNCONFIGURED = 1, 3, 4
 
 
@@ -94,7 +93,7 @@ class Supervisor:
         """
         self._loop = asyncio.get_running_loop()
         self._end: asyncio.Future[int] = self._loop.create_future()
-        self.children = Children(lambda: self._alarm.set())
+        self.children = Children(self._reaped)
         self._commands = Commands(self)
         self._control = Control(self._commands.table())
         self._scrape = Scrape(self._ledger)
@@ -140,6 +139,7 @@ class Supervisor:
             config=self._config,
             outcomes=self._outcomes,
             chronicle=self.chronicle,
+            env_file=self.configurations.env_file,
         )
 
     def plan(self, snapshot: str) -> list[Effect]:
@@ -164,6 +164,7 @@ class Supervisor:
         self._gauges.state(self._state(), bool(self._outcomes.restart_required))
         self._gauges.readiness(wanted)
         self._gauges.config(current.configuration if current else None, self._config)
+        self._ledger.set("config_written_in_place", float(self.configurations.in_place))
         self._ledger.set("config_quarantined", float(self._outcomes.refused is not None))
         return await self._scrape.families(list(self.children), wanted, leaving)
 
@@ -176,10 +177,10 @@ class Supervisor:
         )
         self.chronicle = Chronicle(archive)
         self._fallback = Fallback(self.chronicle, self.ask)
-        configurations = Configurations(
+        self.configurations = Configurations(
             self._base,
             self._flags,
-            Path(self._options.env_file),
+            self._options.env_path,
             self._run_dir.path,
             archive,
         )
@@ -195,7 +196,7 @@ class Supervisor:
             held=self.chronicle.held,
             unheld=self._fallback.unheld,
         )
-        self._succession = Succession(configurations, around, self._telemetry)
+        self._succession = Succession(self.configurations, around, self._telemetry)
         self._platform = PlatformSlots(
             self._run_id,
             self._base,
@@ -249,6 +250,10 @@ class Supervisor:
             path.unlink(missing_ok=True)
 
     # What happens.
+
+    def _reaped(self, pid: int, status: int) -> None:
+        self._succession.checks.reaped(pid, status)
+        self._alarm.set()
 
     def _told(self, child: Child, message: Message, descriptors: list[int]) -> None:
         match message:

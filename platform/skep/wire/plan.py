@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 class Problem:
     """One reason why a generation cannot come up, written for the person who has to mend it.
 
-    `stage` is where it showed: config, load, settings, listen, prepare, commit, go. `plugin`,
-    `file` and `line` say where the fault lies as far as that is known; `trace` is a traceback.
+    `stage` is where it showed: config, check, load, settings, listen, prepare, commit, go.
+    `plugin`, `file` and `line` say where the fault lies as far as that is known; `trace` is a
+    traceback, `rule` the check that a configuration did not pass, for counting.
     """
 
     stage: str
@@ -17,6 +18,7 @@ class Problem:
     file: str = ""
     line: int = 0
     trace: str = ""
+    rule: str = ""
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}: " if self.line else f"{self.file}: " if self.file else ""

@@ -1,0 +1,83 @@
+"""How verbs show things: tables, values, differences."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from skep.base.masking import mask_value
+from skep.config.snapshot import diff
+
+_LONGEST = 120
+# One key of two environments: its old and its new value, None where it is not set.
+Difference = tuple[str, str | None, str | None]
+
+
+def console() -> Console:
+    """Return the screen; what is not a terminal gets no colours and no line breaks of ours."""
+    return Console(highlight=False)
+
+
+def print_json(document: Any) -> None:
+    """Print a document for programs."""
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def print_facts(facts: Iterable[tuple[str, str]]) -> None:
+    """Print names and values, one a line; the values may have markup."""
+    screen = console()
+    for name, value in facts:
+        # Not in a table: that would break a path or a release key in two.
+        screen.print(f"[dim]{name:<14}[/dim]{value}", soft_wrap=True)
+
+
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table; the cells may have markup."""
+    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console().print(table)
+
+
+def value(text: str | None) -> str:
+    """Return a masked value as it may be shown: one line, no control characters, not too long."""
+    if text is None:
+        return "[dim]not set[/dim]"
+    shown = text if text.isprintable() else json.dumps(text, ensure_ascii=not text.isprintable())
+    if len(shown) > _LONGEST:
+        shown = f"{shown[:_LONGEST]}… ({len(text)} characters)"
+    return escape(shown) if shown else "[dim]empty[/dim]"
+
+
+def differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[Difference]:
+    """Return every key that differs, with its masked values."""
+    found = diff(old, new)
+    return [
+        (key, _masked(key, old.get(key)), _masked(key, new.get(key)))
+        for key in sorted((*found.added, *found.changed, *found.removed))
+    ]
+
+
+def print_differences(found: Iterable[Difference]) -> None:
+    """Print what differs as `diff` does: the old lines with a minus, the new ones with a plus."""
+    screen = console()
+    for key, old, new in found:
+        for sign, text, colour in (("-", old, "red"), ("+", new, "green")):
+            if text is not None:
+                line = f"[{colour}]{sign} {escape(key)}={value(text)}[/{colour}]"
+                screen.print(line, soft_wrap=True)
+
+
+def as_json(found: Iterable[Difference]) -> list[dict[str, str | None]]:
+    """Return differences for programs."""
+    return [{"key": key, "old": old, "new": new} for key, old, new in found]
+
+
+def _masked(key: str, text: str | None) -> str | None:
+    return None if text is None else mask_value(key, text)
