@@ -306,7 +306,7 @@ def test_a_document_that_cannot_be_read_is_refused_visibly(
             assert it.state.release_keys == {"x.yaml": "K1"}
             server.publish("x.yaml", content="a: 2")
             await it.offered({"a": "1"}, {"a": "2"})
-        assert ("config.refused", {"reason": "malformed"}) in it.points
+        assert ("config.refused", {"kind": "malformed"}) in it.points
 
     asyncio.run(main())
 
