@@ -25,6 +25,7 @@ class Chronicle:
         self._history = History(archive)
         self._state = self._history.state()
         self._pinning, self._pinned_before = "", 0
+        self._left = ""
         self.withheld = ""
 
     @property
@@ -55,12 +56,16 @@ class Chronicle:
         and its place. A snapshot that is then refused is let go again. Raises ConfigError."""
         path = self._history.find(number)
         self._pinning, self._pinned_before = str(path), self._state.pinned
+        if not self._state.pinned and self._state.applied:
+            self._left = str(self._history.path(self._state.applied))
         self._set(replace(self._state, pinned=int(path.stem)))
         return self._state.pinned, str(path)
 
     def unpin(self) -> str:
-        """Let go; return the newest candidate that was withheld meanwhile, empty if none came."""
-        withheld, self.withheld = self.withheld, ""
+        """Let go; return what is published as far as is known: the newest candidate that was
+        withheld, or else what had been in force. Empty if nothing was pinned."""
+        withheld = (self.withheld or self._left) if self._state.pinned else ""
+        self.withheld = self._left = ""
         self._set(replace(self._state, pinned=0))
         return withheld
 

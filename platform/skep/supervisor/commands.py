@@ -89,7 +89,7 @@ class Commands:
         """Follow what is published again; carry out what came meanwhile."""
         withheld = self._supervisor.chronicle.unpin()
         if not withheld:
-            return {"sentence": "Nothing was published meanwhile."}
+            return {"sentence": "No snapshot was pinned."}
         return await self._outcome(Request("cli", "platform config unpin", withheld))
 
     async def metrics(self, arguments: Mapping[str, Any]) -> Any:

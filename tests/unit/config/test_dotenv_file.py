@@ -12,6 +12,7 @@ from dotenv import dotenv_values
 
 from skep.base.errors import ConfigError
 from skep.config import atomic, dotenv
+from skep.config.backup import backups
 from skep.config.dotenv import Written
 
 
@@ -83,7 +84,7 @@ def test_a_write_that_changes_nothing_still_closes_the_file_to_others(env: Path)
         b"",
     ],
 )
-def test_hand_written_bytes_survive_ten_updates(env: Path, hand: bytes) -> None:
+def test_case_04_hand_written_bytes_survive_ten_updates(env: Path, hand: bytes) -> None:
     env.write_bytes(hand)
     for n in range(10):
         assert dotenv.write(env, {"N": str(n), "X": "${A}"}) is Written.REPLACED
@@ -93,7 +94,7 @@ def test_hand_written_bytes_survive_ten_updates(env: Path, hand: bytes) -> None:
     assert block.startswith(dotenv.BEGIN.encode())
 
 
-def test_a_symlink_stays_and_its_target_is_updated(tmp_path: Path) -> None:
+def test_case_08_a_symlink_stays_and_its_target_is_updated(tmp_path: Path) -> None:
     target = tmp_path / "shared" / "real.env"
     target.parent.mkdir()
     target.write_text("HAND=1\n")
@@ -120,7 +121,7 @@ def test_what_a_killed_writer_left_is_swept_even_when_nothing_changes(env: Path)
     assert names(env.parent) == {".env", ".env.tmp", "other.tmp-1"}
 
 
-def test_a_reader_never_sees_a_part_of_a_file(env: Path) -> None:
+def test_case_06_a_reader_never_sees_a_part_of_a_file_in_200_writes(env: Path) -> None:
     # Given a file whose every version says one thing several times
     def version(n: int) -> dict[str, str]:
         return {f"K{i}": f"{n} '\"\n" * (n % 40) for i in range(20)}
@@ -231,6 +232,7 @@ MOUNTED = """
 import subprocess, sys
 from pathlib import Path
 from skep.config import dotenv
+from skep.config.backup import backups
 from skep.config.dotenv import Written
 source, target = map(Path, sys.argv[1:])
 subprocess.run(["mount", "--bind", source, target], check=True)
@@ -243,7 +245,7 @@ def can_mount() -> bool:
 
 
 @pytest.mark.skipif(not can_mount(), reason="mounting takes root and a mount namespace of its own")
-def test_a_file_that_is_a_mount_point_is_written_in_place(tmp_path: Path) -> None:
+def test_case_08_a_file_that_is_a_mount_point_is_written_in_place(tmp_path: Path) -> None:
     # Given a .env that a container's runtime has mounted over ours
     source, target = tmp_path / "host.env", tmp_path / ".env"
     source.write_text("HAND=1\n")
@@ -260,3 +262,18 @@ def test_a_file_that_is_a_mount_point_is_written_in_place(tmp_path: Path) -> Non
     assert f"{target} is a mount point" in run.stderr
     assert target.read_text() == ""
     assert names(tmp_path) == {".env", "host.env"}
+
+
+def test_the_last_five_old_files_are_kept_for_their_owner_and_the_live_one_never_moves(
+    env: Path,
+) -> None:
+    env.write_text("HAND=é\n")
+    texts = []
+    for n in range(8):
+        texts.append(env.read_text())
+        assert dotenv.write(env, {"A": str(n)}, backup=True) is Written.REPLACED
+        assert dotenv.write(env, {"A": str(n)}, backup=True) is Written.NOTHING
+    kept = backups(env)
+    assert [copy.read_text() for copy in kept] == texts[-5:]
+    assert {stat.S_IMODE(copy.stat().st_mode) for copy in kept} == {0o600}
+    assert names(env.parent) == {".env", *(copy.name for copy in kept)}

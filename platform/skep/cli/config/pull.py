@@ -58,7 +58,7 @@ def _apply(site: Site, snapshot: Snapshot, once: bool) -> str:
         path = str(site.archive.stage(snapshot))
         allow = bool(site.flags.get("allow_empty"))
         answer = site.ask("config.apply", snapshot=path, allow_empty=allow)
-        return str(answer["sentence"])
+        return f"{answer['sentence']}{_withheld(site.status)}"
     if not once:
         raise NotRunning(
             f"No platform is running on {site.run_dir.path}: start one, or say --once to write "
@@ -70,6 +70,11 @@ def _apply(site: Site, snapshot: Snapshot, once: bool) -> str:
         return _write(site, snapshot)
     finally:
         os.close(held)
+
+
+def _withheld(status: dict[str, Any]) -> str:
+    pinned = status["config"]["pinned"]
+    return f" Snapshot {pinned} is pinned; see `platform config unpin`." if pinned else ""
 
 
 def _write(site: Site, snapshot: Snapshot) -> str:
