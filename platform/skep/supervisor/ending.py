@@ -18,7 +18,7 @@ def describe(status: int | None) -> str:
 def reason(child: Child) -> str:
     """Return the value of the metric label `reason` for a child that has ended."""
     if child.stuck:
-        return "timeout_kill"
+        return "hang" if child.stuck == "hang" else "timeout_kill"
     if child.dismissed:
         return "clean"
     if child.problem is not None and child.problem.stage == "prepare":

@@ -64,7 +64,7 @@ def _slots(crew: Crew) -> list[dict[str, Any]]:
                 "generation": crew.number,
                 "state": slot.state.value,
                 "pid": child.pid if child else None,
-                "crashes": len(slot.exits),
+                "crashes": slot.exits,
             }
         )
     return rows

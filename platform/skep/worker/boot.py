@@ -5,6 +5,7 @@ import contextlib
 import os
 import random
 import socket
+import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Any
@@ -35,6 +36,7 @@ from skep.worker.kinds.cron import CronKind
 from skep.worker.kinds.tasks import TaskKind
 from skep.worker.kinds.web import WebKind
 from skep.worker.readiness import Readiness
+from skep.worker.wear import Wear, resident_memory
 from skep.worker.zygote import Generation, Zygote, load, name_zygote
 
 KINDS: Mapping[str, type[Kind]] = {"web": WebKind, "task": TaskKind, "cron": CronKind}
@@ -101,6 +103,7 @@ async def _live(boot: Boot, found: Generation, sock: socket.socket, framing: Fra
     telemetry, instruments = Telemetry(), Instruments(registry, boot.kind)
     subscribe(telemetry, instruments)
     owner = f"{boot.run_id}/{boot.slot}@{boot.generation}/{os.getpid()}"
+    wear = Wear(options, time.monotonic())
     workplace = Workplace(
         slot=boot.slot,
         generation=boot.generation,
@@ -109,19 +112,26 @@ async def _live(boot: Boot, found: Generation, sock: socket.socket, framing: Fra
         telemetry=telemetry,
         instruments=instruments,
         options=options,
+        served=wear.served,
     )
     readiness = Readiness(found.catalog.plugins if boot.kind == "web" else {})
     life = _WithPlugins(KINDS[boot.kind](workplace), workplace, readiness)
     framer = Framer(
         registry, REGISTRY, on_error=instruments.child("metrics_collect_errors_total").inc
     )
+
+    def on_beat(lag: float) -> None:
+        telemetry.point("worker.loop_lag", seconds=lag)
+        wear.look(time.monotonic(), resident_memory())
+
     dialogue = Dialogue(
         life,
         framer.next,
         change=Changing(found.changes),
-        on_beat=lambda lag: telemetry.point("worker.loop_lag", seconds=lag),
+        on_beat=on_beat,
         unready=lambda: readiness.unready,
     )
+    wear.retire = workplace.retire = dialogue.retire
     return await dialogue.run(sock, framing, options.drain_timeout)
 
 
