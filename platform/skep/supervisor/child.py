@@ -6,7 +6,7 @@ import signal
 import socket
 from collections.abc import Callable, Sequence
 
-from skep.base import stacks
+from skep.base import crash
 from skep.base.linux import open_pidfd, send_signal
 from skep.wire.channel import Channel
 from skep.wire.messages import Drain, Hello, Message, Prepared
@@ -150,7 +150,7 @@ class Child:
             os.close(self._pidfd)
             self._pidfd = None
         if self._stacks is not None:
-            self.stacks = stacks.read(self._stacks)
+            self.stacks = crash.read(self._stacks)
             os.close(self._stacks)
         self._on_end(self)
 

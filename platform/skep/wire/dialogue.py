@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Protocol, TypeVar
 
-from skep.base import stacks
+from skep.base import crash
 from skep.wire.channel import Channel
 from skep.wire.framing import Framing
 from skep.wire.messages import (
@@ -128,7 +128,7 @@ class Dialogue:
         self._channel = Channel(sock, self._told, self._orphan, framing)
         loop.add_signal_handler(signal.SIGTERM, self._begin_drain, drain_timeout)
         _watch_for_the_end(sock.fileno())
-        self._channel.send(Hello(os.getpid(), fds=1), [stacks.arm()])
+        self._channel.send(Hello(os.getpid(), fds=1), [crash.arm()])
         beats = asyncio.create_task(self._beats())
         try:
             return await self._live()
