@@ -1,6 +1,13 @@
 """The console script `platform`: its verbs, each in a module that is imported when it is used."""
 
 import sys
+
+from skep.base import signals
+
+if sys.argv[1:2] == ["start"]:
+    # Before anything that takes time: a signal must not end what is about to become a supervisor.
+    signals.hold()
+
 from importlib import import_module
 
 import click

@@ -15,6 +15,7 @@ The points, and their fields:
     live.objected      objection           a change has to be a rollout after all
     probation.failed   generation, reason  the one before is put back
     config.absent      reason              nothing to start from
+    platform.hopeless  why                 it ends, because its workers do not hold
     platform.serving   urls                the first generation is in service
 """
 
@@ -26,7 +27,7 @@ from typing import Any
 
 from skep.base.telemetry import Telemetry
 from skep.supervisor.child import Child
-from skep.supervisor.ending import describe, reason
+from skep.supervisor.ending import ended, reason
 from skep.supervisor.ledger import Ledger
 from skep.supervisor.report import Report
 from skep.supervisor.slots import Order, State
@@ -72,6 +73,7 @@ class Journal:
             ("live.objected", self._objected),
             ("probation.failed", self._failed_probation),
             ("config.absent", self._absent),
+            ("platform.hopeless", self._hopeless),
             ("platform.serving", self._serving),
         ):
             telemetry.subscribe(name, heard)
@@ -103,14 +105,14 @@ class Journal:
         if child.stacks:
             log.error("%s (pid %d) was at\n%s", child.name, child.pid, child.stacks)
         if child.dismissed or fields["stopping"]:
-            log.debug("%s %s", child.name, describe(child.status))
+            log.debug("%s %s", child.name, ended(child))
             return
         why = f": {child.problem}" if child.problem else ""
         log.error(
             "%s (pid %d) %s after %.1f s%s",
             child.name,
             child.pid,
-            describe(child.status),
+            ended(child),
             child.age,
             why,
         )
@@ -198,6 +200,9 @@ class Journal:
     def _serving(self, fields: dict[str, Any]) -> None:
         urls = fields["urls"]
         log.info("serving on %s, admin port on %s", urls["http"], urls["admin"])
+
+    def _hopeless(self, fields: dict[str, Any]) -> None:
+        log.critical("giving up, exit code 7: %s", fields["why"])
 
     def _objected(self, fields: dict[str, Any]) -> None:
         log.info("not without new workers: %s", fields["objection"])

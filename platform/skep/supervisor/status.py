@@ -13,6 +13,7 @@ from skep.supervisor.succession import Succession
 def document(
     *,
     state: str,
+    reasons: list[str],
     pid: int,
     run_id: str,
     started: float,
@@ -23,10 +24,12 @@ def document(
     outcomes: Outcomes,
     chronicle: Chronicle,
 ) -> dict[str, Any]:
-    """Return the document; `started` is in seconds since the epoch."""
+    """Return the document; `started` is in seconds since the epoch. `reasons` say why the state is
+    not a better one."""
     current = succession.current
     return {
         "state": state,
+        "reasons": reasons,
         "version": version("skep"),
         "pid": pid,
         "run_id": run_id,

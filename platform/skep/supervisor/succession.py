@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from skep.base.errors import PlatformError
 from skep.base.telemetry import Telemetry
+from skep.config.options import Options
 from skep.supervisor import rollout as pure
 from skep.supervisor.child import Child
 from skep.supervisor.coming import Coming, Means
@@ -64,7 +65,7 @@ class Succession:
         self._live = LiveChanges(
             configurations.commit, Endings(self._took, self._objected, self._unchangeable)
         )
-        self.upkeep = Upkeep(lambda: self.generations.current, telemetry)
+        self.upkeep = Upkeep(lambda: self.generations.current, around.hopeless, telemetry)
         self._watch = Watch(around.held, self._failed_probation)
 
     @property
@@ -76,6 +77,11 @@ class Succession:
     def coming(self) -> Coming | None:
         """The generation that is to be."""
         return self.generations.coming
+
+    @property
+    def options(self) -> Options:
+        """The options in force; before there are any, the defaults."""
+        return self.current.configuration.options if self.current else Options()
 
     @property
     def busy(self) -> bool:
@@ -90,12 +96,13 @@ class Succession:
     @property
     def deadline(self) -> float | None:
         """When `expire` has to be called next."""
-        times = (self.generations.deadline, self._watch.deadline)
+        times = (self.generations.deadline, self._watch.deadline, self.upkeep.deadline)
         return min((t for t in times if t is not None), default=None)
 
     def expire(self, now: float) -> None:
         """Tell whoever has waited long enough."""
         self.generations.expire(now)
+        self.upkeep.expire(now)
         self._watch.look()
 
     def begin(self, request: Request) -> None:
