@@ -106,6 +106,13 @@ class Options:
         flag=False,
         words=("fork", "spawn"),
     )
+    loop: str = _row(
+        "uvloop",
+        "The event loop of the workers.",
+        "rollout",
+        flag=False,
+        words=("uvloop", "asyncio"),
+    )
     config_timeout: float = _row(
         10.0,
         "How long the first pull of the configuration may take.",

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 
 from skep.supervisor.generations import Generations
+from skep.supervisor.hooks import HookCalls
 from skep.supervisor.platform_slots import PlatformSlots
 from skep.supervisor.succession import Succession
 from skep.supervisor.waiting import until
@@ -19,8 +20,13 @@ class Stop:
     still settle what they finish."""
 
     def __init__(
-        self, succession: Succession, platform: PlatformSlots, living: Callable[[], bool]
+        self,
+        succession: Succession,
+        platform: PlatformSlots,
+        hooks: HookCalls,
+        living: Callable[[], bool],
     ) -> None:
+        self._hooks = hooks
         self._succession = succession
         self._platform = platform
         self._living = living
@@ -39,6 +45,8 @@ class Stop:
         if not await until(lambda: not generations.alive, patience):
             generations.kill()
             await until(lambda: not generations.alive, _SHORT)
+        if not self._hurried:
+            await self._hooks.say_goodbye()
         for slots in ({"agent.0", "configserver.0"}, {"store.0"}):
             crew.retire(slots)
             changed()

@@ -32,6 +32,7 @@ from skep.supervisor.effects import Effect
 from skep.supervisor.fallback import Fallback
 from skep.supervisor.gate import Gate, Request
 from skep.supervisor.gauges import Gauges
+from skep.supervisor.hooks import HookCalls
 from skep.supervisor.journal import Journal
 from skep.supervisor.ledger import Ledger
 from skep.supervisor.listeners import Listeners
@@ -104,7 +105,11 @@ class Supervisor:
         self._make_crews()
         self._alarm = Alarm(self._earliest, self._ring)
         self.strength = Strength(self._succession, self._alarm.set)
-        self._end_of_all = Stop(self._succession, self._platform, lambda: bool(self.children))
+        hooks = HookCalls(lambda: self._succession.current, self.children)
+        hooks.subscribe(self._telemetry)
+        self._end_of_all = Stop(
+            self._succession, self._platform, hooks, lambda: bool(self.children)
+        )
         self._control = Control(self._commands.table() | self.strength.table())
         Signals(self).handle()
         try:

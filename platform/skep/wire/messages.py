@@ -22,13 +22,14 @@ from skep.wire.plan import Plan, Problem
 
 @dataclass(frozen=True)
 class Boot:
-    """Who you are. The first message a child reads."""
+    """Who you are. The first message a child reads. `facts` are what a hook is to be told."""
 
     slot: str
     kind: str
     generation: int
     run_id: str
     options: dict[str, Any]
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from skep.wire.framing import Framing
 from skep.wire.messages import Boot, Failed, Hello
 from skep.worker.changes import Changing
 from skep.worker.environ import install
+from skep.worker.hooks import be_one, call
 from skep.worker.kind import Kind, Workplace
 from skep.worker.kinds.cron import CronKind
 from skep.worker.kinds.tasks import TaskKind
@@ -65,9 +66,13 @@ def live(boot: Boot, found: Generation, sock: socket.socket, framing: Framing) -
     with contextlib.suppress(PermissionError):  # a spawned one leads its session already
         os.setsid()
     random.seed()
+    if boot.kind == "hook":
+        set_title(f"{boot.slot}@{boot.generation}")
+        return be_one(boot, found.catalog, sock)
     set_title(f"{boot.slot}@{boot.generation}")
     Worker.become(boot.slot, boot.generation)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    factory = uvloop.new_event_loop if boot.options["loop"] == "uvloop" else None
+    with asyncio.Runner(loop_factory=factory) as runner:
         return runner.run(_live(boot, found, sock, framing))
 
 
@@ -157,10 +162,17 @@ class _WithPlugins:
             if plugin.lifespan is not None:
                 await self._around.enter_async_context(plugin.lifespan())
         await self._kind.prepare()
+        await self._tell("worker_start")
         self._asking = asyncio.create_task(self._readiness.run())
 
     async def stop(self) -> None:
         """The same backwards."""
         self._asking.cancel()
+        await self._tell("worker_stop")
         await self._kind.stop()
         await self._around.aclose()
+
+    async def _tell(self, hook: str) -> None:
+        work = self._workplace
+        info = {"slot": work.slot, "generation": work.generation, "pid": os.getpid()}
+        await call(work.catalog.plugins, hook, **info)
