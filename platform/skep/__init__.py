@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from skep.api.context import Context
     from skep.api.cron import CronJob, cron
     from skep.api.event import Event, Listener
+    from skep.api.hooks import Hooks, ReloadInfo, ServerInfo, WorkerInfo
     from skep.api.plugin import Plugin
     from skep.api.policy import Discard, Retry
     from skep.api.task import Task
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 _WHERE = {
     # What a plugin declares.
     "Plugin": "skep.api.plugin",
+    "Hooks": "skep.api.hooks",
+    "ReloadInfo": "skep.api.hooks",
+    "ServerInfo": "skep.api.hooks",
+    "WorkerInfo": "skep.api.hooks",
     "Settings": "skep.config.settings",
     "Live": "skep.config.settings",
     # Work for later.
@@ -44,13 +49,17 @@ __all__ = [
     "CronJob",
     "Discard",
     "Event",
+    "Hooks",
     "Listener",
     "Live",
     "Plugin",
+    "ReloadInfo",
     "Retry",
+    "ServerInfo",
     "Settings",
     "Task",
     "Worker",
+    "WorkerInfo",
     "cron",
 ]
 

@@ -2,6 +2,13 @@
 
 import sys
 
+from skep.base import signals
+
+if sys.argv[1:2] == ["start"]:
+    # Before anything that takes time: a signal must not end what is about to become a supervisor.
+    signals.hold()
+
+
 import click
 
 from skep.base.errors import PlatformError

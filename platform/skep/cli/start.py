@@ -24,7 +24,8 @@ def _keys() -> str:
         "itself: --web-workers is PLATFORM_WEB_WORKERS. An option given here wins. Keys without an "
         f"option: {silent}.\n\n"
         "Exit codes: 0 stopped, 1 unexpected error, 2 usage, 3 the plugins did not come up, 4 no "
-        "usable configuration, 5 a port cannot be bound, 6 already running."
+        "usable configuration, 5 a port cannot be bound, 6 already running, 7 the web "
+        "workers do not hold."
     )
 
 

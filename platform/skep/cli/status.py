@@ -53,6 +53,7 @@ def _facts(document: dict[str, Any]) -> list[tuple[str, str]]:
     config = document["config"]
     facts = [
         ("state", _tint(document["state"])),
+        *(("", f"[yellow]{escape(r)}[/yellow]") for r in document["reasons"]),
         ("generation", f"{document['generation']}{_watched(document)}"),
         ("uptime", f"{document['uptime']:.0f} s (pid {document['pid']})"),
         *((_LISTENERS[name], url) for name, url in document["listeners"].items()),

@@ -214,6 +214,13 @@ class Options:
         flag=False,
         words=("fork", "spawn"),
     )
+    loop: str = _row(
+        "uvloop",
+        "The event loop of the workers.",
+        "rollout",
+        flag=False,
+        words=("uvloop", "asyncio"),
+    )
     config_timeout: float = _row(
         10.0,
         "How long the first pull of the configuration may take.",
@@ -238,6 +245,48 @@ class Options:
     )
     drain_timeout: float = _row(
         30.0, "How long a worker may take to finish what it has.", "rollout", flag=False
+    )
+
+    max_requests: int = _row(
+        0,
+        "After how many requests or tasks a worker is replaced, ±10 %; 0 for never.",
+        "rollout",
+        flag=False,
+    )
+    max_age: float = _row(
+        0.0, "After how long a worker is replaced, ±10 %; 0 for never.", "rollout", flag=False
+    )
+    max_rss: int = _row(
+        0,
+        "With how many MiB of resident memory a worker is replaced, ±10 %; 0 for any.",
+        "rollout",
+        flag=False,
+    )
+    hang_timeout: float = _row(
+        30.0,
+        "How long a worker's event loop may be blocked before its stacks are logged and it is "
+        "killed.",
+        "rollout",
+        flag=False,
+        low=3,
+    )
+    give_up: float = _row(
+        120.0,
+        "How long no web worker may hold, one crash after the other, before the platform ends with "
+        "exit code 7; 0 for ever.",
+        "live",
+        flag=False,
+    )
+    stop_delay: float = _row(
+        0.0,
+        "How long a platform that is told to stop goes on serving while /readyz says no.",
+        "live",
+    )
+    stop_timeout: float = _row(
+        0.0,
+        "How long the whole stop may take; 0 for what the drains may take.",
+        "live",
+        flag=False,
     )
 
     @property

@@ -6,9 +6,10 @@ import signal
 import socket
 from collections.abc import Callable, Sequence
 
+from skep.base import crash
 from skep.base.linux import open_pidfd, send_signal
 from skep.wire.channel import Channel
-from skep.wire.messages import Drain, Hello, Message
+from skep.wire.messages import Drain, Hello, Message, Prepared
 from skep.wire.plan import Problem
 
 # How long after the end of a process its exit status may come (from its zygote, through a message).
@@ -19,7 +20,10 @@ class Child:
     """A child, from the moment its start was ordered.
 
     A forked child says its own process id (`Hello`); until then `pid` is 0. `on_end` is called
-    once, when the process is gone; `status` is then its wait status, if anybody knows it.
+    once, when the process is gone; `status` is then its wait status, if anybody knows it. `stuck`
+    says what it took too long for, `retires` why it wants to be replaced, `booted` whether it was
+    ever prepared, `killed` whether we have killed it, `oom` whether the kernel has for want of
+    memory; `stacks` is where its threads were if it was aborted or crashed.
     """
 
     def __init__(
@@ -37,7 +41,12 @@ class Child:
         self.status: int | None = None
         self.ended = False
         self.dismissed = False
-        self.stuck = False
+        self.stuck = ""
+        self.retires = ""
+        self.killed = False
+        self.oom = False
+        self.booted = False
+        self.stacks = ""
         self.unready = ""
         self.problem: Problem | None = None
         self._on_message = on_message
@@ -46,6 +55,7 @@ class Child:
         self.started = self._loop.time()
         self._pidfd: int | None = None
         self._closing = False
+        self._stacks: int | None = None
         self._channel = Channel(channel, self._receive, self._gone)
         if pid:
             self._watch()
@@ -54,6 +64,12 @@ class Child:
     def name(self) -> str:
         """How it is called in logs and in `ps`: `web.0@3`, or `agent.0` without a generation."""
         return f"{self.slot}@{self.generation}" if self.generation else self.slot
+
+    @property
+    def killed_by_another(self) -> bool:
+        """Whether it has got a SIGKILL that was not ours."""
+        killed = self.status is not None and os.WIFSIGNALED(self.status)
+        return killed and os.WTERMSIG(self.status or 0) == signal.SIGKILL and not self.killed
 
     @property
     def age(self) -> float:
@@ -74,11 +90,21 @@ class Child:
         self.dismissed = True
         self.send(Drain(seconds))
 
+    def terminate(self) -> None:
+        """Ask it, and what it has started itself, to end."""
+        if self.pid and not self.ended and self.status is None:
+            _signal_group(self.pid, signal.SIGTERM)
+
+    def listen(self) -> None:
+        """Take in now what it has said by now."""
+        self._channel.drain()
+
     def kill(self) -> None:
         """Kill it and what it has started itself, which is in its process group."""
+        self.killed = True
         if self.pid and not self.ended and self.status is None:
             # Until somebody has waited for it the id is still its own, and so is the group's.
-            _kill_group(self.pid)
+            _signal_group(self.pid, signal.SIGKILL)
         self.signal(signal.SIGKILL)
         if not self.pid:
             self._channel.close()
@@ -90,9 +116,12 @@ class Child:
         self._gone()
 
     def _receive(self, message: Message, descriptors: list[int]) -> None:
-        if isinstance(message, Hello) and not self.pid:
-            self.pid = message.pid
-            self._watch()
+        if isinstance(message, Hello):
+            self._stacks = descriptors[0] if descriptors else None
+            if not self.pid:
+                self.pid = message.pid
+                self._watch()
+        self.booted = self.booted or isinstance(message, Prepared)
         self._on_message(self, message, descriptors)
 
     def _watch(self) -> None:
@@ -130,11 +159,14 @@ class Child:
             self._loop.remove_reader(self._pidfd)
             os.close(self._pidfd)
             self._pidfd = None
+        if self._stacks is not None:
+            self.stacks = crash.read(self._stacks)
+            os.close(self._stacks)
         self._on_end(self)
 
 
-def _kill_group(pid: int) -> None:
+def _signal_group(pid: int, sig: signal.Signals) -> None:
     try:
-        os.killpg(pid, signal.SIGKILL)
+        os.killpg(pid, sig)
     except (ProcessLookupError, PermissionError):
         return

@@ -98,6 +98,8 @@ class Commands:
 
     async def _outcome(self, request: Request) -> dict[str, Any]:
         """Let a request in and wait for what becomes of it. Raises Refusal when it is refused."""
+        if self._supervisor.strength.drained:
+            raise Refusal("The platform is drained; say `platform undrain` first.", "drained")
         self._number += 1
         outcome = asyncio.get_running_loop().create_future()
         self._waiting[self._number] = outcome

@@ -1,12 +1,16 @@
 """A set of slots and the children in them: the platform slots, or those of one generation."""
 
 import asyncio
+import signal
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from skep.base.telemetry import Telemetry
+from skep.supervisor import budget as budgets
+from skep.supervisor.budget import Budget
 from skep.supervisor.child import Child
-from skep.supervisor.slots import Fact, Limits, Order, Slot, State, step
+from skep.supervisor.ending import ended
+from skep.supervisor.slots import Fact, Limits, Order, Slot, State, hold, step
 
 
 class Launch(Protocol):
@@ -34,18 +38,25 @@ class Crew:
         self.number = number
         self.slots: dict[str, Slot] = {}
         self.children: dict[str, Child] = {}
+        self.budgets: dict[str, Budget] = {}
+        self._why: dict[str, str] = {}
         self._launch = launch
         self._go = go
         self._on_state = on_state
         self._telemetry = telemetry
         self._loop = asyncio.get_running_loop()
 
-    def fill(self, names: Iterable[str], limits: Limits, *, released: bool = False) -> None:
+    def fill(
+        self, names: Iterable[str], limits: Limits, *, released: bool = False, why: str = ""
+    ) -> None:
         """Add the slots that are not there and start their children; `released` ones go as soon as
-        they are prepared."""
+        they are prepared.
+
+        `why` is a word for the metrics, if it is not the beginning of a generation.
+        """
         for name in names:
             self.slots.setdefault(name, Slot(name, limits, released=released))
-        for name in list(self.slots):
+            self._why[name] = why
             self.feed(name, Fact.FILL)
 
     def feed(self, name: str, fact: Fact) -> None:
@@ -88,11 +99,18 @@ class Crew:
             self._loop.call_later(0.01, self._start, child.slot)
             return False
         self.feed(child.slot, Fact.EXITED)
+        self._charge(child)
         return True
 
     def expire(self, now: float) -> None:
-        """Tell LATE to every slot whose deadline has passed."""
+        """Tell LATE to every slot whose deadline has passed. What its child has said before is
+        heard first: it may be we who are late."""
         for name, slot in list(self.slots.items()):
+            if slot.deadline is None or slot.deadline > now:
+                continue
+            if (child := self.children.get(name)) is not None:
+                child.listen()
+            slot = self.slots.get(name, slot)
             if slot.deadline is not None and slot.deadline <= now:
                 self.feed(name, Fact.LATE)
 
@@ -112,6 +130,8 @@ class Crew:
         """Return the slots whose worker does not accept, or says itself that it is not ready."""
         found = []
         for name, slot in self.slots.items():
+            if slot.leaving:
+                continue
             child = self.children.get(name)
             if slot.state is not State.READY or child is None:
                 found.append(name)
@@ -123,10 +143,20 @@ class Crew:
         """Return for each kind whether any worker of it is ready."""
         found: dict[str, bool] = {}
         for name, slot in self.slots.items():
+            if slot.leaving:
+                continue
             child = self.children.get(name)
             is_so = slot.state is State.READY and child is not None and not child.unready
             found[slot.kind] = found.get(slot.kind, False) or is_so
         return found
+
+    def troubles(self) -> list[str]:
+        """Say which kinds crash again and again, and how."""
+        now = self._loop.time()
+        for kind, budget in self.budgets.items():
+            self.budgets[kind] = budgets.calmed(budget, now)
+        sentences = (budgets.sentence(k, b, now) for k, b in self.budgets.items())
+        return [sentence for sentence in sentences if sentence]
 
     def _obey(self, name: str, order: Order) -> None:
         child = self.children.get(name)
@@ -138,10 +168,34 @@ class Crew:
             self._go(self, child)
         elif order is Order.DRAIN:
             child.dismiss(self.slots[name].limits.drain)
-        elif order is Order.KILL:
-            child.stuck = True
-            self._telemetry.point("worker.stuck", child=child, state=self.slots[name].state.value)
+        else:
+            self._force(order, child)
+
+    def _force(self, order: Order, child: Child) -> None:
+        """End a child that is late, the harder the longer it takes."""
+        child.stuck = child.stuck or ("drain" if order is Order.TERMINATE else "hang")
+        self._telemetry.point("worker.stuck", child=child, order=order)
+        if order is Order.ABORT:
+            child.signal(signal.SIGABRT)
+        elif order is Order.TERMINATE:
+            child.terminate()
+        else:
             child.kill()
+
+    def _charge(self, child: Child) -> None:
+        """Take an exit that nobody asked for out of the budget of its kind."""
+        slot = self.slots.get(child.slot)
+        if slot is None or slot.state is not State.BACKOFF:
+            return
+        now, how = self._loop.time(), ended(child)
+        before = self.budgets.get(slot.kind, Budget())
+        budget = budgets.exited(before, now, how, booted=child.booted)
+        self.budgets[slot.kind] = budget
+        for name, other in self.slots.items():
+            if other.kind == slot.kind:
+                self.slots[name] = hold(other, budget.until)
+        if before.spent is None and budget.spent is not None:
+            self._telemetry.point("kind.spent", crew=self, kind=slot.kind, budget=budget)
 
     def _start(self, name: str) -> None:
         slot = self.slots.get(name)
@@ -152,4 +206,6 @@ class Crew:
             self._loop.call_later(0.05, self._start, name)
             return
         self.children[name] = child
-        self._telemetry.point("worker.started", child=child, again=bool(slot.exits))
+        self._telemetry.point(
+            "worker.started", child=child, again=bool(slot.exits), why=self._why.get(name, "")
+        )

@@ -17,10 +17,21 @@ def describe(status: int | None) -> str:
     return f"exited with {os.WEXITSTATUS(status)}"
 
 
+def ended(child: Child) -> str:
+    """Return a phrase for the end of a child, with all that is known about it."""
+    if child.oom:
+        return "killed by the kernel, because memory ran out (SIGKILL)"
+    if child.killed_by_another:
+        return "killed by SIGKILL, from outside"
+    return describe(child.status)
+
+
 def reason(child: Child) -> str:
     """Return the value of the metric label `reason` for a child that has ended."""
+    if child.oom:
+        return "oom"
     if child.stuck:
-        return "timeout_kill"
+        return "hang" if child.stuck == "hang" else "timeout_kill"
     if child.dismissed:
         return "clean"
     if child.problem is not None and child.problem.stage == "prepare":

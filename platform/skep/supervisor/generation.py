@@ -38,11 +38,9 @@ class Generation:
     def limits(self) -> Limits:
         """How long its workers may take for things."""
         options = self.configuration.options
-        # The rollout has the same deadline for booting and says more about it; let it be first.
-        return Limits(boot=options.boot_timeout + 1, drain=options.drain_timeout)
-
-    def wanted(self, plan: Plan) -> tuple[str, ...]:
-        """Return the slots this generation is to have."""
-        options = self.configuration.options
-        counts = {"web": options.web_count, "task": options.task_count, "cron": 1}
-        return tuple(f"{kind}.{i}" for kind in plan.kinds for i in range(counts[kind]))
+        return Limits(
+            # The rollout has the same deadline and says more about it; let it be first.
+            boot=options.boot_timeout + 1,
+            silence=options.hang_timeout,
+            drain=options.drain_timeout,
+        )

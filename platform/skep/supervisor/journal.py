@@ -4,7 +4,9 @@ The points, and their fields:
 
     worker.started     child, again        an order to start it was given
     worker.ended       child, stopping     it is gone
-    worker.stuck       child, state        it was late, and is killed
+    worker.stuck       child, order        it is late, and is ended by force
+    worker.retires     child, retire       it wants to be replaced
+    kind.spent         crew, kind, budget  too many of its workers crash
     slot.changed       crew, slot, state
     rollout.began      generation, request
     generation.planned generation, plan
@@ -13,6 +15,7 @@ The points, and their fields:
     live.objected      objection           a change has to be a rollout after all
     probation.failed   generation, reason  the one before is put back
     config.absent      reason              nothing to start from
+    platform.hopeless  why                 it ends, because its workers do not hold
     platform.serving   urls                the first generation is in service
 """
 
@@ -24,10 +27,10 @@ from typing import Any
 
 from skep.base.telemetry import Telemetry
 from skep.supervisor.child import Child
-from skep.supervisor.ending import describe, reason
+from skep.supervisor.ending import ended, reason
 from skep.supervisor.ledger import Ledger
 from skep.supervisor.report import Report
-from skep.supervisor.slots import State
+from skep.supervisor.slots import Order, State
 
 log = logging.getLogger("skep")
 
@@ -60,6 +63,8 @@ class Journal:
             ("worker.started", self._started),
             ("worker.ended", self._ended),
             ("worker.stuck", self._stuck),
+            ("worker.retires", self._retires),
+            ("kind.spent", self._spent),
             ("slot.changed", self._changed),
             ("rollout.began", self._began),
             ("generation.planned", self._planned),
@@ -68,6 +73,7 @@ class Journal:
             ("live.objected", self._objected),
             ("probation.failed", self._failed_probation),
             ("config.absent", self._absent),
+            ("platform.hopeless", self._hopeless),
             ("platform.serving", self._serving),
         ):
             telemetry.subscribe(name, heard)
@@ -84,7 +90,8 @@ class Journal:
         child: Child = fields["child"]
         pool = child.slot.partition(".")[0]
         self._ledger.expect(pool=pool)
-        why = "crash" if fields["again"] else "reload" if child.generation > 1 else "boot"
+        why = fields["why"] or ("reload" if child.generation > 1 else "boot")
+        why = "crash" if fields["again"] else why
         self._ledger.add("worker_starts_total", pool=pool, reason=why)
         self._starting[child.name] = time.monotonic()
 
@@ -95,24 +102,40 @@ class Journal:
             return  # it was ordered from a zygote that died, and never born
         pool = child.slot.partition(".")[0]
         self._ledger.add("worker_exits_total", pool=pool, reason=reason(child))
+        if child.stacks:
+            log.error("%s (pid %d) was at\n%s", child.name, child.pid, child.stacks)
         if child.dismissed or fields["stopping"]:
-            log.debug("%s %s", child.name, describe(child.status))
+            log.debug("%s %s", child.name, ended(child))
             return
         why = f": {child.problem}" if child.problem else ""
         log.error(
             "%s (pid %d) %s after %.1f s%s",
             child.name,
             child.pid,
-            describe(child.status),
+            ended(child),
             child.age,
             why,
         )
 
     def _stuck(self, fields: dict[str, Any]) -> None:
         child: Child = fields["child"]
-        log.error("%s (pid %d) is stuck (%s): killed", child.name, child.pid, fields["state"])
-        if fields["state"] == "draining":
+        what = {"drain": "has not drained in time", "hang": "does not answer"}[child.stuck]
+        log.error("%s (pid %d) %s: %s", child.name, child.pid, what, fields["order"].value)
+        if fields["order"] is Order.TERMINATE:
             self._ledger.add("reload_forced_kills_total", pool=child.slot.partition(".")[0])
+
+    def _retires(self, fields: dict[str, Any]) -> None:
+        child, retire = fields["child"], fields["retire"]
+        detail = f": {retire.detail}" if retire.detail else ""
+        log.info("%s retires (%s%s)", child.name, retire.reason, detail)
+
+    def _spent(self, fields: dict[str, Any]) -> None:
+        log.error(
+            "the %s workers crash again and again, the last one %s: they are started more and more "
+            "seldom",
+            fields["kind"],
+            fields["budget"].last,
+        )
 
     def _changed(self, fields: dict[str, Any]) -> None:
         crew, slot = fields["crew"], fields["slot"]
@@ -177,6 +200,9 @@ class Journal:
     def _serving(self, fields: dict[str, Any]) -> None:
         urls = fields["urls"]
         log.info("serving on %s, admin port on %s", urls["http"], urls["admin"])
+
+    def _hopeless(self, fields: dict[str, Any]) -> None:
+        log.critical("giving up, exit code 7: %s", fields["why"])
 
     def _objected(self, fields: dict[str, Any]) -> None:
         log.info("not without new workers: %s", fields["objection"])

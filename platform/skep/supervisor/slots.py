@@ -5,10 +5,16 @@
       ▲                       │ EXITED, LATE                            │ ACCEPTING
       │ LATE                  ▼                                         ▼
     BACKOFF ◄───────────── an exit nobody asked for ◄───────────────  READY ◄─┐ BEAT
-                                                                        │  └──┘
+                            ▲                                           │  └──┘
+                            │ EXITED      LATE (silent, slow to boot)   │
+                          HUNG ◄────────────────────────────────────────┤
                                                 RETIRE from any state   ▼
-                                             GONE ◄─────────────── DRAINING
-                                                      EXITED
+                         GONE ◄──────── CUT ◄───────────────────── DRAINING
+                                EXITED        LATE      EXITED ─► GONE
+
+A worker that is late is first asked to end in a way that tells something: one that hangs by ABORT,
+which writes down its stacks, one that drains for too long by TERMINATE, which also reaches what it
+has started. Late again after `kill`, it is killed.
 
 A slot that has not been released (its generation is not committed) is not filled again when its
 process ends: that is the rollout's affair. Rule: every transition is in `step`, and `step` depends
@@ -30,6 +36,8 @@ class State(Enum):
     GOING = "going"
     READY = "ready"
     DRAINING = "draining"
+    HUNG = "hung"
+    CUT = "cut"
     BACKOFF = "backoff"
     GONE = "gone"
 
@@ -53,6 +61,8 @@ class Order(Enum):
     START = "start"
     GO = "go"
     DRAIN = "drain"
+    ABORT = "abort"
+    TERMINATE = "terminate"
     KILL = "kill"
 
 
@@ -63,8 +73,9 @@ _AFTER_CRASHES = Backoff(first=0.5, factor=2.0, cap=30.0, jitter=0.2)
 class Limits:
     """How long each thing may take, in seconds.
 
-    `stop` is what a worker may need after its drain, to shut its plugins down. An exit counts for
-    `memory` seconds; the first one within that time is answered at once, the next ones wait.
+    `stop` is what a worker may need after its drain, to shut its plugins down; `kill` is the time
+    from the first to the last warning. Exits count until a worker has been ready for `memory`; the
+    first one is answered at once, the next ones wait.
     """
 
     boot: float = 60.0
@@ -72,21 +83,23 @@ class Limits:
     silence: float = 30.0
     drain: float = 30.0
     stop: float = 10.0
+    kill: float = 5.0
     memory: float = 60.0
     backoff: Backoff = _AFTER_CRASHES
 
 
 @dataclass(frozen=True)
 class Slot:
-    """One slot. `deadline` is when LATE has to be told, None for never; `exits` are the times of
-    the exits that nobody asked for and that still count."""
+    """One slot. `deadline` is when LATE has to be told, None for never; `exits` counts the exits
+    that nobody asked for and that still count; `since` is when its worker became ready."""
 
     name: str
     limits: Limits = Limits()
     state: State = State.EMPTY
     deadline: float | None = None
     released: bool = False
-    exits: tuple[float, ...] = ()
+    exits: int = 0
+    since: float | None = None
 
     @property
     def kind(self) -> str:
@@ -97,6 +110,11 @@ class Slot:
     def filled(self) -> bool:
         """Whether there is, or should be, a process in it."""
         return self.state not in (State.EMPTY, State.BACKOFF, State.GONE)
+
+    @property
+    def leaving(self) -> bool:
+        """Whether its worker is on its way out, for good."""
+        return self.state in (State.DRAINING, State.CUT)
 
 
 def step(  # noqa: C901 - all transitions in one table
@@ -114,16 +132,26 @@ def step(  # noqa: C901 - all transitions in one table
         case _, Fact.RELEASE:
             slot = replace(slot, released=True)
             return _go(slot, now) if slot.state is State.PREPARED else (slot, None)
-        case (State.GOING, Fact.ACCEPTING) | (State.READY, Fact.BEAT):
+        case State.GOING, Fact.ACCEPTING:
+            slot = replace(slot, since=now)
+            return _to(slot, State.READY, now + slot.limits.silence), None
+        case State.READY, Fact.BEAT:
             return _to(slot, State.READY, now + slot.limits.silence), None
         case _, Fact.RETIRE:
             return _retire(slot, now)
         case _, Fact.EXITED:
             return _exit(slot, now), None
         case _, Fact.LATE if slot.filled:
-            return _to(slot, slot.state, None), Order.KILL
+            return _late(slot, now)
         case _:
             return slot, None
+
+
+def hold(slot: Slot, until: float) -> Slot:
+    """Keep an empty slot from being filled before a moment."""
+    if slot.state is not State.BACKOFF or slot.deadline is None:
+        return slot
+    return replace(slot, deadline=max(slot.deadline, until))
 
 
 def _to(slot: Slot, state: State, deadline: float | None) -> Slot:
@@ -138,8 +166,18 @@ def _go(slot: Slot, now: float) -> tuple[Slot, Order]:
     return _to(slot, State.GOING, now + slot.limits.go), Order.GO
 
 
+def _late(slot: Slot, now: float) -> tuple[Slot, Order]:
+    match slot.state:
+        case State.DRAINING:
+            return _to(slot, State.CUT, now + slot.limits.kill), Order.TERMINATE
+        case State.HUNG | State.CUT:
+            return _to(slot, slot.state, None), Order.KILL
+        case _:
+            return _to(slot, State.HUNG, now + slot.limits.kill), Order.ABORT
+
+
 def _retire(slot: Slot, now: float) -> tuple[Slot, Order | None]:
-    if slot.state is State.DRAINING:
+    if slot.leaving:
         return slot, None
     if not slot.filled:
         return _to(slot, State.GONE, None), None
@@ -151,17 +189,18 @@ def _exit(slot: Slot, now: float) -> Slot:
     """An exit: asked for, or not yet to be answered by us, or to be answered by filling again."""
     if not slot.filled:
         return slot
-    if slot.state is State.DRAINING or not slot.released:
+    if slot.leaving or not slot.released:
         return _to(slot, State.GONE, None)
-    exits = (*(t for t in slot.exits if now - t < slot.limits.memory), now)
-    slot = replace(slot, exits=exits)
-    return _to(slot, State.BACKOFF, now + _pause(slot, booted=slot.state is not State.STARTING))
+    healthy = slot.since is not None and now - slot.since >= slot.limits.memory
+    booted = slot.since is not None
+    slot = replace(slot, exits=1 if healthy else slot.exits + 1, since=None)
+    return _to(slot, State.BACKOFF, now + _pause(slot, booted=booted))
 
 
 def _pause(slot: Slot, *, booted: bool) -> float:
     """How long the slot stays empty. One crash of a worker that was up must not cost capacity; a
     failure to boot is likely to happen again, so it always waits."""
-    count = len(slot.exits)
+    count = slot.exits
     if booted and count == 1:
         return 0.0
     return slot.limits.backoff.delay(count - 1 if booted else count)

@@ -14,6 +14,7 @@ from skep.supervisor.succession import Succession
 def document(
     *,
     state: str,
+    reasons: list[str],
     pid: int,
     run_id: str,
     started: float,
@@ -25,10 +26,12 @@ def document(
     chronicle: Chronicle,
     env_file: Path,
 ) -> dict[str, Any]:
-    """Return the document; `started` is in seconds since the epoch."""
+    """Return the document; `started` is in seconds since the epoch. `reasons` say why the state is
+    not a better one."""
     current = succession.current
     return {
         "state": state,
+        "reasons": reasons,
         "version": version("skep"),
         "pid": pid,
         "run_id": run_id,
@@ -69,7 +72,7 @@ def _slots(crew: Crew) -> list[dict[str, Any]]:
                 "generation": crew.number,
                 "state": slot.state.value,
                 "pid": child.pid if child else None,
-                "crashes": len(slot.exits),
+                "crashes": slot.exits,
             }
         )
     return rows

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from skep.base.errors import PlatformError
 from skep.base.telemetry import Telemetry
+from skep.config.options import Options
 from skep.supervisor import rollout as pure
 from skep.supervisor.child import Child
 from skep.supervisor.coming import Coming, Means
@@ -25,6 +26,7 @@ from skep.supervisor.live import Endings, LiveChange, LiveChanges
 from skep.supervisor.report import Outcome, Report
 from skep.supervisor.slots import Fact, State
 from skep.supervisor.surroundings import Surroundings
+from skep.supervisor.upkeep import Upkeep
 from skep.supervisor.watch import Watch
 from skep.supervisor.way import (
     Fingerprint,
@@ -36,7 +38,16 @@ from skep.supervisor.way import (
     unusable,
 )
 from skep.supervisor.zygote import Zygote
-from skep.wire.messages import Accepting, Beat, Changed, Failed, HandedOver, Message, Prepared
+from skep.wire.messages import (
+    Accepting,
+    Beat,
+    Changed,
+    Failed,
+    HandedOver,
+    Message,
+    Prepared,
+    Retire,
+)
 from skep.wire.plan import Plan, Problem
 
 
@@ -57,6 +68,7 @@ class Succession:
             configurations.commit, Endings(self._took, self._objected, self._unchangeable)
         )
         self.checks = ConfigChecks(configurations.stage, self.begin, self._failed_check)
+        self.upkeep = Upkeep(lambda: self.generations.current, around.hopeless, telemetry)
         self._watch = Watch(around.held, self._failed_probation)
 
     @property
@@ -68,6 +80,11 @@ class Succession:
     def coming(self) -> Coming | None:
         """The generation that is to be."""
         return self.generations.coming
+
+    @property
+    def options(self) -> Options:
+        """The options in force; before there are any, the defaults."""
+        return self.current.configuration.options if self.current else Options()
 
     @property
     def busy(self) -> bool:
@@ -82,12 +99,13 @@ class Succession:
     @property
     def deadline(self) -> float | None:
         """When `expire` has to be called next."""
-        times = (self.generations.deadline, self._watch.deadline)
+        times = (self.generations.deadline, self._watch.deadline, self.upkeep.deadline)
         return min((t for t in times if t is not None), default=None)
 
     def expire(self, now: float) -> None:
         """Tell whoever has waited long enough."""
         self.generations.expire(now)
+        self.upkeep.expire(now)
         self._watch.look()
 
     def begin(self, request: Request) -> None:
@@ -164,22 +182,28 @@ class Succession:
         if generation is None:
             return
         match message:
-            case Prepared():
-                generation.crew.feed(child.slot, Fact.PREPARED)
-                self._tell(generation, pure.Prepared(child.slot))
-            case Accepting():
-                generation.crew.feed(child.slot, Fact.ACCEPTING)
-                self._tell(generation, pure.Accepting(child.slot))
+            case Prepared() | Accepting():
+                self._came_up(generation, child, message)
             case Failed(problem):
                 child.problem = problem
             case HandedOver(state):
                 self._handed_over(generation, child, state)
+            case Retire():
+                self.upkeep.asked(child, message)
             case Changed():
                 self._live.answered(child, message)
             case Beat():
                 child.unready = message.unready
                 generation.crew.feed(child.slot, Fact.BEAT)
         self._watch.look()
+
+    def _came_up(self, generation: Generation, child: Child, message: Prepared | Accepting) -> None:
+        if isinstance(message, Prepared):
+            generation.crew.feed(child.slot, Fact.PREPARED)
+            self._tell(generation, pure.Prepared(child.slot))
+        else:
+            generation.crew.feed(child.slot, Fact.ACCEPTING)
+            self._tell(generation, pure.Accepting(child.slot))
 
     def _ended(self, child: Child) -> None:
         self._around.ended(child)
@@ -215,12 +239,10 @@ class Succession:
         """The current generation has another configuration from now on."""
         assert self.current is not None
         generation, configuration = self.current, change.configuration
+        self.upkeep.configured(generation.configuration.options, configuration.options)
         generation.configuration = configuration
         generation.zygote.environment = configuration.environment
-        if generation.plan is not None:
-            wanted = generation.wanted(generation.plan)
-            generation.crew.fill(wanted, generation.limits, released=True)
-            generation.crew.retire([s for s in generation.crew.slots if s not in wanted])
+        self.upkeep.rescale("scale")
         self._report(change.request, "live", change)
 
     # The beginning of a rollout.
@@ -271,10 +293,14 @@ class Succession:
 
     def _changed(self, crew: Crew, slot: str, state: State) -> None:
         self._telemetry.point("slot.changed", crew=crew, slot=slot, state=state)
+        self.upkeep.look(crew)
 
     def _planned(self, generation: Generation, plan: Plan) -> None:
         self._telemetry.point("generation.planned", generation=generation.number, plan=plan)
-        self._tell(generation, pure.Planned(generation.wanted(plan)))
+        if self.current is not None:
+            options = generation.configuration.options
+            self.upkeep.configured(self.current.configuration.options, options)
+        self._tell(generation, pure.Planned(self.upkeep.wanted(generation, plan)))
 
     def _denied(self, generation: Generation, problems: tuple[Problem, ...]) -> None:
         if self.coming is not None and self.coming.generation is generation:
@@ -323,7 +349,7 @@ class Succession:
             "rollback", problem.message, problems=(problem,), forced=True, changes=changes
         )
         generation = self._bear(request, former.configuration, former.zygote)
-        self._tell(generation, pure.Planned(generation.wanted(former.plan)))
+        self._tell(generation, pure.Planned(self.upkeep.wanted(generation, former.plan)))
 
     def _refused(self, coming: Coming) -> None:
         configuration, request = coming.generation.configuration, coming.generation.request

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from skep.base import signals
 from skep.base.rundir import RunDir, bind_unix
 from skep.base.telemetry import Telemetry
 from skep.config.archive import Archive
@@ -30,6 +31,7 @@ from skep.supervisor.effects import Effect
 from skep.supervisor.fallback import Fallback
 from skep.supervisor.gate import Gate, Request
 from skep.supervisor.gauges import Gauges
+from skep.supervisor.hooks import HookCalls
 from skep.supervisor.journal import Journal
 from skep.supervisor.ledger import Ledger
 from skep.supervisor.listeners import Listeners
@@ -39,6 +41,7 @@ from skep.supervisor.report import Report
 from skep.supervisor.scrape import Scrape
 from skep.supervisor.signals import Signals
 from skep.supervisor.stop import Stop
+from skep.supervisor.strength import Strength
 from skep.supervisor.succession import Succession
 from skep.supervisor.surroundings import Surroundings
 from skep.wire.messages import (
@@ -62,7 +65,7 @@ _LISTENERS = {
 }
 # What `platform start` exits with when the first generation does not come up, by stage.
 _EXIT_CODES = {"config": 4, "check": 4, "commit": 4, "listen": 5}
-EXIT_UNEXPECTED, EXIT_NOT_BOOTED, EXIT_UNCONFIGURED = 1, 3, 4
+EXIT_UNEXPECTED, EXIT_NOT_BOOTED, EXIT_UNCONFIGURED, EXIT_UNRECOVERABLE = 1, 3, 4, 7
 
 
 class Supervisor:
@@ -95,13 +98,18 @@ class Supervisor:
         self._end: asyncio.Future[int] = self._loop.create_future()
         self.children = Children(self._reaped)
         self._commands = Commands(self)
-        self._control = Control(self._commands.table())
         self._scrape = Scrape(self._ledger)
         self._gauges = Gauges(self._ledger)
         Journal(self._ledger).subscribe(self._telemetry)
         self._make_crews()
         self._alarm = Alarm(self._earliest, self._ring)
-        self._end_of_all = Stop(self._succession, self._platform, lambda: bool(self.children))
+        self.strength = Strength(self._succession, self._alarm.set)
+        hooks = HookCalls(lambda: self._succession.current, self.children)
+        hooks.subscribe(self._telemetry)
+        self._end_of_all = Stop(
+            self._succession, self._platform, hooks, lambda: bool(self.children)
+        )
+        self._control = Control(self._commands.table() | self.strength.table())
         Signals(self).handle()
         try:
             await self._open()
@@ -130,6 +138,7 @@ class Supervisor:
         """Return the status document."""
         return status.document(
             state=self._state(),
+            reasons=[*self.not_ready(), *self._troubles()],
             pid=os.getpid(),
             run_id=self._run_id,
             started=self._started,
@@ -153,6 +162,8 @@ class Supervisor:
         current = self._succession.current
         if current is None:
             return ["no generation is in service yet"]
+        if self.strength.drained:
+            return ["the platform is drained"]
         return [*self._platform.crew.not_ready(), *current.crew.not_ready()]
 
     async def scrape(self) -> Any:
@@ -195,6 +206,7 @@ class Supervisor:
             reported=self._reported,
             held=self.chronicle.held,
             unheld=self._fallback.unheld,
+            hopeless=self._give_up,
         )
         self._succession = Succession(self.configurations, around, self._telemetry)
         self._platform = PlatformSlots(
@@ -237,6 +249,7 @@ class Supervisor:
         self._end.set_result(code)
 
     async def _close(self) -> None:
+        signals.hold()  # the loop takes its handlers along, and the default action is another code
         self._stopping = True
         await self._control.stop()
         self._listeners.close()
@@ -295,6 +308,11 @@ class Supervisor:
             self._telemetry.point("config.absent", reason=f"{child.name}: {problem}")
             self.stop(EXIT_UNCONFIGURED if child.slot == "configserver.0" else EXIT_UNEXPECTED)
 
+    def _give_up(self, why: str) -> None:
+        if not self._stopping:
+            self._telemetry.point("platform.hopeless", why=why)
+            self.stop(EXIT_UNRECOVERABLE)
+
     def _ended(self, child: Child) -> None:
         self.children.ended(child)
         self._ledger.forget(child.name)
@@ -337,9 +355,15 @@ class Supervisor:
             return "stopping"
         if self._succession.current is None:
             return "starting"
+        if self.strength.drained:
+            return "drained"
         if self._succession.coming is not None:
             return "reloading"
-        return "degraded" if self.not_ready() else "running"
+        return "degraded" if self.not_ready() or self._troubles() else "running"
+
+    def _troubles(self) -> list[str]:
+        current = self._succession.current
+        return [*self._platform.crew.troubles(), *(current.crew.troubles() if current else [])]
 
     # Timers.
 
@@ -351,7 +375,8 @@ class Supervisor:
     def _may_begin(self) -> bool:
         pending = self._gate.pending
         has_config = self._succession.current is not None or bool(pending and pending.snapshot)
-        return has_config and not self._succession.busy and not self._stopping
+        is_open = not self._stopping and not self.strength.drained
+        return has_config and is_open and not self._succession.busy
 
     def _ring(self) -> None:
         now = self._loop.time()

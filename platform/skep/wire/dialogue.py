@@ -19,6 +19,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Protocol, TypeVar
 
+from skep.base import crash, signals
 from skep.wire.channel import Channel
 from skep.wire.framing import Framing
 from skep.wire.messages import (
@@ -36,6 +37,7 @@ from skep.wire.messages import (
     Hello,
     Message,
     Prepared,
+    Retire,
 )
 from skep.wire.plan import Problem
 
@@ -105,7 +107,14 @@ class Dialogue:
         self._go: asyncio.Future[tuple[Go, list[int]]]
         self._drain: asyncio.Future[float]
         self._changing: set[asyncio.Future[None]] = set()
+        self._retired = False
         self.orphaned = False
+
+    def retire(self, reason: str, detail: str = "") -> None:
+        """Ask once to be replaced; everything goes on until the supervisor says to drain."""
+        if not self._retired:
+            self._retired = True
+            self.send(Retire(reason, detail))
 
     def send(self, message: Message) -> None:
         """Send the supervisor a message."""
@@ -118,8 +127,9 @@ class Dialogue:
         self._go, self._drain = loop.create_future(), loop.create_future()
         self._channel = Channel(sock, self._told, self._orphan, framing)
         loop.add_signal_handler(signal.SIGTERM, self._begin_drain, drain_timeout)
+        signals.let_go({signal.SIGTERM, signal.SIGQUIT})
         _watch_for_the_end(sock.fileno())
-        self.send(Hello(os.getpid()))
+        self._channel.send(Hello(os.getpid(), fds=1), [crash.arm()])
         beats = asyncio.create_task(self._beats())
         try:
             return await self._live()

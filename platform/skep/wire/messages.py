@@ -3,7 +3,7 @@
     supervisor ─► any child     Boot Go Drain Flush Change
     supervisor ─► zygote        Fork
     any child  ─► supervisor    Hello Prepared Accepting Failed HandedOver
-                                Beat Frame Flushed Changed
+                                Beat Frame Flushed Changed Retire
     zygote     ─► supervisor    Planned Refused Exited
     agent      ─► supervisor    Asked Reported Unconfigured
 
@@ -22,13 +22,14 @@ from skep.wire.plan import Plan, Problem
 
 @dataclass(frozen=True)
 class Boot:
-    """Who you are. The first message a child reads."""
+    """Who you are. The first message a child reads. `facts` are what a hook is to be told."""
 
     slot: str
     kind: str
     generation: int
     run_id: str
     options: dict[str, Any]
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -87,9 +88,11 @@ class Fork:
 
 @dataclass(frozen=True)
 class Hello:
-    """A child is running and reads its channel."""
+    """A child is running and reads its channel. The descriptor that may come with this is a file in
+    memory, where its stacks will be found if it crashes."""
 
     pid: int
+    fds: int = 0
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,15 @@ class Beat:
 
     lag: float
     unready: str = ""
+
+
+@dataclass(frozen=True)
+class Retire:
+    """The child wants to be replaced, because it has done enough; it goes on until it is told to
+    drain. `reason` is a word for the metrics, `detail` a phrase for people."""
+
+    reason: str
+    detail: str = ""
 
 
 @dataclass(frozen=True)
@@ -205,6 +217,7 @@ Message = (
     | Failed
     | HandedOver
     | Beat
+    | Retire
     | Frame
     | Flushed
     | Planned

@@ -32,9 +32,9 @@ class Plan:
 
     `kinds` says which kinds of workers are needed at all; how many of each is the platform's own
     setting. `live` and `fixed` are the keys of the environment that Settings classes read, those
-    that may change without a rollout and the others. `code` is the digest of the code that was
-    loaded. `unforkable` is empty, or the reason why workers of this generation have to load for
-    themselves.
+    that may change without a rollout and the others. `hooks` are the hooks that any plugin has.
+    `code` is the digest of the code that was loaded. `unforkable` is empty, or the reason why
+    workers of this generation have to load for themselves.
     """
 
     kinds: tuple[str, ...] = ("web",)
@@ -43,6 +43,7 @@ class Plan:
     tasks: tuple[str, ...] = ()
     listeners: tuple[str, ...] = ()
     crons: tuple[str, ...] = ()
+    hooks: tuple[str, ...] = ()
     live: tuple[str, ...] = ()
     fixed: tuple[str, ...] = ()
     code: str = ""

@@ -2,12 +2,11 @@
 
 import asyncio
 import os
-import signal
 import socket
 from collections.abc import Callable
 from typing import Any
 
-from skep.base import log
+from skep.base import log, signals
 from skep.base.masking import Masker
 from skep.base.title import set_title
 from skep.wire.channel import CHANNEL_FD, BlockingChannel
@@ -27,8 +26,8 @@ def run(
     `build(boot, send)` makes the life; `send` is its way to the supervisor. `frame` returns metric
     deltas.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signals.hold()
+    signals.pass_over()
     channel = BlockingChannel(socket.socket(fileno=CHANNEL_FD))
     try:
         boot, _ = channel.receive()

@@ -5,6 +5,7 @@ import contextlib
 import os
 import random
 import socket
+import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Any
@@ -30,11 +31,13 @@ from skep.wire.framing import Framing
 from skep.wire.messages import Boot, Failed, Hello
 from skep.worker.changes import Changing
 from skep.worker.environ import install
+from skep.worker.hooks import be_one, call
 from skep.worker.kind import Kind, Workplace
 from skep.worker.kinds.cron import CronKind
 from skep.worker.kinds.tasks import TaskKind
 from skep.worker.kinds.web import WebKind
 from skep.worker.readiness import Readiness
+from skep.worker.wear import Wear, resident_memory
 from skep.worker.zygote import Generation, Zygote, load, name_zygote
 
 KINDS: Mapping[str, type[Kind]] = {"web": WebKind, "task": TaskKind, "cron": CronKind}
@@ -63,9 +66,13 @@ def live(boot: Boot, found: Generation, sock: socket.socket, framing: Framing) -
     with contextlib.suppress(PermissionError):  # a spawned one leads its session already
         os.setsid()
     random.seed()
+    if boot.kind == "hook":
+        set_title(f"{boot.slot}@{boot.generation}")
+        return be_one(boot, found.catalog, sock)
     set_title(f"{boot.slot}@{boot.generation}")
     Worker.become(boot.slot, boot.generation)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    factory = uvloop.new_event_loop if boot.options["loop"] == "uvloop" else None
+    with asyncio.Runner(loop_factory=factory) as runner:
         return runner.run(_live(boot, found, sock, framing))
 
 
@@ -101,6 +108,7 @@ async def _live(boot: Boot, found: Generation, sock: socket.socket, framing: Fra
     telemetry, instruments = Telemetry(), Instruments(registry, boot.kind)
     subscribe(telemetry, instruments)
     owner = f"{boot.run_id}/{boot.slot}@{boot.generation}/{os.getpid()}"
+    wear = Wear(options, time.monotonic())
     workplace = Workplace(
         slot=boot.slot,
         generation=boot.generation,
@@ -109,19 +117,26 @@ async def _live(boot: Boot, found: Generation, sock: socket.socket, framing: Fra
         telemetry=telemetry,
         instruments=instruments,
         options=options,
+        served=wear.served,
     )
     readiness = Readiness(found.catalog.plugins if boot.kind == "web" else {})
     life = _WithPlugins(KINDS[boot.kind](workplace), workplace, readiness)
     framer = Framer(
         registry, REGISTRY, on_error=instruments.child("metrics_collect_errors_total").inc
     )
+
+    def on_beat(lag: float) -> None:
+        telemetry.point("worker.loop_lag", seconds=lag)
+        wear.look(time.monotonic(), resident_memory())
+
     dialogue = Dialogue(
         life,
         framer.next,
         change=Changing(found.changes),
-        on_beat=lambda lag: telemetry.point("worker.loop_lag", seconds=lag),
+        on_beat=on_beat,
         unready=lambda: readiness.unready,
     )
+    wear.retire = workplace.retire = dialogue.retire
     return await dialogue.run(sock, framing, options.drain_timeout)
 
 
@@ -147,10 +162,17 @@ class _WithPlugins:
             if plugin.lifespan is not None:
                 await self._around.enter_async_context(plugin.lifespan())
         await self._kind.prepare()
+        await self._tell("worker_start")
         self._asking = asyncio.create_task(self._readiness.run())
 
     async def stop(self) -> None:
         """The same backwards."""
         self._asking.cancel()
+        await self._tell("worker_stop")
         await self._kind.stop()
         await self._around.aclose()
+
+    async def _tell(self, hook: str) -> None:
+        work = self._workplace
+        info = {"slot": work.slot, "generation": work.generation, "pid": os.getpid()}
+        await call(work.catalog.plugins, hook, **info)

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import random
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from skep.config.epoch import pin
@@ -25,9 +26,10 @@ SERVICE_RESTART = 1012
 class Edge:
     """Wraps the application of all plugins."""
 
-    def __init__(self, app: "ASGIApp", metrics: "HttpMetrics") -> None:
+    def __init__(self, app: "ASGIApp", metrics: "HttpMetrics", served: Callable[[], None]) -> None:
         self._app = app
         self._metrics = metrics
+        self._served = served
         self._closing: set[asyncio.Event] = set()
         self.draining = False
 
@@ -66,6 +68,7 @@ class Edge:
             raise
         finally:
             metrics.end(scope["method"], _route(scope), status, time.perf_counter() - start)
+            self._served()
 
     async def _websocket(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         closing = asyncio.Event()

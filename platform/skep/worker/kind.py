@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -15,11 +16,17 @@ if TYPE_CHECKING:
     from skep.worker.catalog import Catalog
 
 
+def _nobody(*_: object) -> None:
+    """Tell nobody."""
+
+
 @dataclass
 class Workplace:
     """What a worker finds around it, whatever its kind.
 
     `engine` is open before `prepare`. Without `instruments` only telemetry tells what happens.
+    `served()` counts a request or task. `retire(reason, detail)` asks the supervisor to replace
+    this worker; it goes on until it is told to drain.
     """
 
     slot: str
@@ -29,6 +36,8 @@ class Workplace:
     telemetry: Telemetry
     options: Options = field(default_factory=Options)
     instruments: Instruments | None = None
+    served: Callable[[], None] = _nobody
+    retire: Callable[[str, str], None] = _nobody
 
 
 class Kind(Life, Protocol):

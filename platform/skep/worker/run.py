@@ -85,6 +85,7 @@ class Runner:
         waited = now_ms() - max(lease.put_at, lease.envelope.due)
         self._tell("task.waited", queue=queue, seconds=max(waited, 0) / 1000)
         self._tell("task.running", queue=queue, by=1)
+        self._workplace.served()
         try:
             yield
         finally:

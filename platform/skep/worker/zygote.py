@@ -74,6 +74,7 @@ def load(boot: Boot) -> Generation | list[Problem]:
         tasks=tuple(catalog.tasks),
         listeners=tuple(_listeners(catalog)),
         crons=tuple(catalog.crons),
+        hooks=tuple(sorted({h for p in catalog.plugins.values() for h in p.hooks.declared()})),
         live=tuple(sorted(live)),
         fixed=tuple(sorted(fixed)),
         code=code,

@@ -37,23 +37,29 @@ def test_a_release_before_it_is_prepared_lets_it_go_at_once_afterwards() -> None
     assert step(slot, Fact.PREPARED, 1.0)[1] is Order.GO
 
 
-def test_beats_keep_a_ready_slot_alive_and_silence_kills_it() -> None:
+def test_beats_keep_a_ready_slot_alive_and_silence_aborts_it() -> None:
     slot = after(Fact.FILL, Fact.PREPARED, Fact.ACCEPTING)
     slot, _ = step(slot, Fact.BEAT, 25.0)
     assert slot.deadline == 55.0
     slot, order = step(slot, Fact.LATE, 55.0)
-    assert (slot.state, order, slot.deadline) == (State.READY, Order.KILL, None)
-    slot, order = step(slot, Fact.EXITED, 55.1)
+    assert (slot.state, order, slot.deadline) == (State.HUNG, Order.ABORT, 60.0)
+    # A late beat does not save it: its stacks are being written already
+    assert step(slot, Fact.BEAT, 55.1) == (slot, None)
+    stubborn, order = step(slot, Fact.LATE, 60.0)
+    assert (stubborn.state, order, stubborn.deadline) == (State.HUNG, Order.KILL, None)
+    slot, order = step(slot, Fact.EXITED, 55.2)
     assert slot.state is State.BACKOFF
 
 
 @pytest.mark.parametrize(
     "facts", [(), (Fact.PREPARED,), (Fact.PREPARED, Fact.RELEASE), (Fact.PREPARED, Fact.ACCEPTING)]
 )
-def test_a_slot_that_is_late_in_any_state_with_a_process_has_it_killed(
+def test_a_slot_that_is_late_in_any_state_with_a_process_has_it_aborted_then_killed(
     facts: tuple[Fact, ...],
 ) -> None:
-    assert step(after(Fact.FILL, *facts), Fact.LATE, 99.0)[1] is Order.KILL
+    slot, order = step(after(Fact.FILL, *facts), Fact.LATE, 99.0)
+    assert order is Order.ABORT
+    assert step(slot, Fact.LATE, 104.0)[1] is Order.KILL
 
 
 def test_the_first_crash_is_answered_at_once_and_the_next_ones_wait_longer_and_longer() -> None:
@@ -95,7 +101,12 @@ def test_a_retired_worker_drains_and_is_gone() -> None:
     slot, order = step(slot, Fact.RETIRE, 10.0)
     assert (slot.state, order, slot.deadline) == (State.DRAINING, Order.DRAIN, 33.0)
     assert step(slot, Fact.RETIRE, 11.0) == (slot, None)
-    assert step(slot, Fact.LATE, 33.0)[1] is Order.KILL
+    # Too slow: it and what it has started are told to end, and killed when that does not help
+    slot, order = step(slot, Fact.LATE, 33.0)
+    assert (slot.state, order, slot.deadline) == (State.CUT, Order.TERMINATE, 38.0)
+    assert step(slot, Fact.RETIRE, 34.0) == (slot, None)
+    assert step(slot, Fact.LATE, 38.0)[1] is Order.KILL
+    assert step(slot, Fact.EXITED, 38.1)[0].state is State.GONE
     assert step(slot, Fact.EXITED, 12.0)[0].state is State.GONE
 
 

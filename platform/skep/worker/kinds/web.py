@@ -51,7 +51,7 @@ class WebKind:
         app = build(dict(self._workplace.catalog.plugins))
         assert self._workplace.instruments is not None
         metrics = HttpMetrics(self._workplace.instruments, self._connections)
-        self._edge = Edge(app, metrics)
+        self._edge = Edge(app, metrics, self._workplace.served)
         config = uvicorn.Config(
             self._edge,
             http=AutoHTTPProtocol,
