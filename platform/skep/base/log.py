@@ -72,7 +72,7 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as one line of JSON."""
         line: dict[str, Any] = {
-            "ts": _utc(record.created),
+            "ts": utc(record.created),
             "level": record.levelname.lower(),
             **self._who,
             "logger": record.name,
@@ -120,6 +120,7 @@ class _Masked(logging.Formatter):
         return self._masker(self._inner.format(record))
 
 
-def _utc(seconds: float) -> str:
+def utc(seconds: float) -> str:
+    """Return a moment of Unix time as it stands in logs: `2026-11-23T12:03:04.123Z`."""
     whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
     return f"{whole}.{int(seconds % 1 * 1000):03d}Z"

@@ -21,6 +21,8 @@ class RunDir:
         self.store_socket = self.path / "store.sock"
         self.lock_file = self.path / "supervisor.lock"
         self.pid_file = self.path / "supervisor.pid"
+        self.audit_file = self.path / "audit.jsonl"
+        self.operations_file = self.path / "operations.jsonl"
         self.queue_file = self.path / "queue.db"
         self.config_dir = self.path / "config"
         self.configserver_dir = self.path / "configserver"

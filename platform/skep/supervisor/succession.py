@@ -58,7 +58,9 @@ class Succession:
         self._configurations = configurations
         self._around = around
         self._telemetry = telemetry
-        self._means = Means(around.bind, configurations.commit, self._finished, self._refused)
+        self._means = Means(
+            around.bind, configurations.commit, self._phased, self._finished, self._refused
+        )
         self._live = LiveChanges(
             configurations.commit, Endings(self._took, self._objected, self._unchangeable)
         )
@@ -279,6 +281,14 @@ class Succession:
         """Both zygotes are gone and the disk holds other code: the workers live, but none that
         ends can be replaced before the next rollout."""
         self._telemetry.point("generation.bereft", generation=generation.number)
+
+    def _phased(self, coming: Coming) -> None:
+        self._telemetry.point(
+            "rollout.phase",
+            request=coming.generation.request,
+            generation=coming.generation.number,
+            phase=coming.rollout.phase.value,
+        )
 
     # The end of a rollout.
 

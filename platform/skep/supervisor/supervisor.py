@@ -20,6 +20,7 @@ from skep.config.options import Options
 from skep.supervisor import gate as gates
 from skep.supervisor import status
 from skep.supervisor.alarm import Alarm
+from skep.supervisor.audit import Audit
 from skep.supervisor.child import Child
 from skep.supervisor.children import Children
 from skep.supervisor.chronicle import Chronicle
@@ -34,6 +35,7 @@ from skep.supervisor.gauges import Gauges
 from skep.supervisor.journal import Journal
 from skep.supervisor.ledger import Ledger
 from skep.supervisor.listeners import Listeners
+from skep.supervisor.operations import Operations
 from skep.supervisor.outcomes import Outcomes
 from skep.supervisor.platform_slots import PlatformSlots
 from skep.supervisor.report import Report
@@ -96,7 +98,10 @@ class Supervisor:
         self._end: asyncio.Future[int] = self._loop.create_future()
         self.children = Children(lambda: self._alarm.set())
         self._commands = Commands(self)
-        self._control = Control(self._commands.table())
+        self._commands.subscribe(self._telemetry)
+        self.operations = Operations(self._run_dir.operations_file, time.time)
+        self.operations.subscribe(self._telemetry)
+        self._control = Control(self._commands.table(), Audit(self._run_dir.audit_file))
         self._scrape = Scrape(self._ledger)
         self._gauges = Gauges(self._ledger)
         Journal(self._ledger).subscribe(self._telemetry)
@@ -306,7 +311,7 @@ class Supervisor:
 
     def _reported(self, request: Request, report: Report) -> None:
         self._outcomes.take(report, self._fallback.refused)
-        self._telemetry.point("rollout.reported", report=report)
+        self._telemetry.point("rollout.reported", report=report, request=request)
         self._commands.reported(request, report)
         current = self._succession.current
         self.chronicle.reported(request, report, current.configuration if current else None)
