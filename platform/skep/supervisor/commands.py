@@ -32,7 +32,6 @@ class Commands:
             "reload": self.reload,
             "stop": self.stop,
             "metrics": self.metrics,
-            "history": self.history,
             "config.plan": self.config_plan,
             "config.history": self.config_history,
             "config.rollback": self.config_rollback,
@@ -61,10 +60,6 @@ class Commands:
             return await self._outcome(request)
         self._supervisor.ask(request)
         return {"sentence": "A rollout was asked for; `platform history` tells what becomes of it."}
-
-    async def history(self, arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Return the last operations, the oldest first."""
-        return self._supervisor.operations.latest()
 
     async def stop(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Begin to stop; the answer comes at once, with the process id to wait for."""

@@ -102,7 +102,8 @@ class Operations:
 
     def _phase(self, fields: Mapping[str, Any]) -> None:
         if self._rollout is not None:
-            self._rollout.enter(fields["phase"], self._clock())
+            over = fields["phase"] in ("finished", "refused")
+            self._rollout.enter("" if over else fields["phase"], self._clock())
 
     def _reported(self, fields: Mapping[str, Any]) -> None:
         report: Report = fields["report"]

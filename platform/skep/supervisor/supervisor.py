@@ -32,6 +32,7 @@ from skep.supervisor.effects import Effect
 from skep.supervisor.fallback import Fallback
 from skep.supervisor.gate import Gate, Request
 from skep.supervisor.gauges import Gauges
+from skep.supervisor.inspection import Inspection
 from skep.supervisor.journal import Journal
 from skep.supervisor.ledger import Ledger
 from skep.supervisor.listeners import Listeners
@@ -101,13 +102,15 @@ class Supervisor:
         self._commands.subscribe(self._telemetry)
         self.operations = Operations(self._run_dir.operations_file, time.time)
         self.operations.subscribe(self._telemetry)
-        self._control = Control(self._commands.table(), Audit(self._run_dir.audit_file))
         self._scrape = Scrape(self._ledger)
         self._gauges = Gauges(self._ledger)
         Journal(self._ledger).subscribe(self._telemetry)
         self._make_crews()
         self._alarm = Alarm(self._earliest, self._ring)
         self._end_of_all = Stop(self._succession, self._platform, lambda: bool(self.children))
+        self._control = Control(
+            self._commands.table() | self._inspection().table(), Audit(self._run_dir.audit_file)
+        )
         Signals(self).handle()
         try:
             await self._open()
@@ -211,6 +214,15 @@ class Supervisor:
             self._go,
             self._failed,
             self._telemetry,
+        )
+
+    def _inspection(self) -> Inspection:
+        return Inspection(
+            self.children,
+            self._succession,
+            self._platform.crew,
+            self._listeners,
+            self.operations,
         )
 
     async def _open(self) -> None:

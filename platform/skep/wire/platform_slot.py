@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from skep.base import log
+from skep.base import log, stacks
 from skep.base.masking import Masker
 from skep.base.title import set_title
 from skep.wire.channel import CHANNEL_FD, BlockingChannel
@@ -36,6 +36,7 @@ def run(
         return 0
     assert isinstance(boot, Boot)
     set_title(boot.slot)
+    stacks.offer()
     log.configure(
         boot.slot,
         level=boot.options["log_level"],

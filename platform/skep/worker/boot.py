@@ -13,7 +13,7 @@ import uvloop
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from skep.api.worker import Worker
-from skep.base import log
+from skep.base import log, stacks
 from skep.base.masking import Masker
 from skep.base.rundir import RunDir
 from skep.base.telemetry import Telemetry
@@ -64,6 +64,7 @@ def live(boot: Boot, found: Generation, sock: socket.socket, framing: Framing) -
         os.setsid()
     random.seed()
     set_title(f"{boot.slot}@{boot.generation}")
+    stacks.offer()
     Worker.become(boot.slot, boot.generation)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_live(boot, found, sock, framing))
