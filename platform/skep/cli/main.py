@@ -8,9 +8,11 @@ import click
 from skep.base.errors import PlatformError
 
 _VERBS = {
-    "start": "Start the platform in the foreground.",
+    "start": "Start the platform.",
     "stop": "Stop the running platform; requests in flight finish.",
+    "restart": "Start the supervisor anew as well; its sockets stay open.",
     "reload": "Roll out a new generation and wait for the outcome.",
+    "check": "Say whether the platform would start, without starting it.",
     "status": "Show the state of the running platform.",
     "ps": "Show its processes and what each uses.",
     "info": "Show what it is made of: versions, listeners, plugins.",

@@ -15,6 +15,7 @@ The points, and their fields:
     probation.failed   generation, reason  the one before is put back
     config.absent      reason              nothing to start from
     platform.serving   urls                the first generation is in service
+    platform.stopping  restart             somebody has said stop, or restart
 """
 
 import logging

@@ -26,6 +26,7 @@ class Signals:
             (signal.SIGTERM, self._supervisor.stop),
             (signal.SIGINT, self._supervisor.stop),
             (signal.SIGHUP, self._hang_up),
+            (signal.SIGUSR1, self._supervisor.reopen_log),
         ):
             loop.add_signal_handler(number, act)
 

@@ -29,6 +29,7 @@ def spawn(module: str, name: str, channel: socket.socket, environment: Mapping[s
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
         ],
         setsid=True,
-        setsigmask=(),
+        # Until the child has said what a rotation of its log file means to it.
+        setsigmask=(signal.SIGUSR1,),
         setsigdef=_RESET,
     )

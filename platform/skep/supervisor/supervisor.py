@@ -6,6 +6,7 @@ It imports no plugin code, no web server and no HTTP client. What may crash live
 import asyncio
 import logging
 import os
+import signal
 import time
 import uuid
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from skep.base import logfile
 from skep.base.rundir import RunDir, bind_unix
 from skep.base.telemetry import Telemetry
 from skep.config.archive import Archive
@@ -21,6 +23,7 @@ from skep.supervisor import gate as gates
 from skep.supervisor import status
 from skep.supervisor.alarm import Alarm
 from skep.supervisor.audit import Audit
+from skep.supervisor.caller import current_caller
 from skep.supervisor.child import Child
 from skep.supervisor.children import Children
 from skep.supervisor.chronicle import Chronicle
@@ -32,15 +35,18 @@ from skep.supervisor.effects import Effect
 from skep.supervisor.fallback import Fallback
 from skep.supervisor.gate import Gate, Request
 from skep.supervisor.gauges import Gauges
+from skep.supervisor.inheritance import Inherited
 from skep.supervisor.inspection import Inspection
 from skep.supervisor.journal import Journal
 from skep.supervisor.ledger import Ledger
 from skep.supervisor.listeners import Listeners
-from skep.supervisor.operations import Operations
+from skep.supervisor.operations import Operation, Operations
 from skep.supervisor.outcomes import Outcomes
 from skep.supervisor.platform_slots import PlatformSlots
 from skep.supervisor.report import Report
+from skep.supervisor.restart import RESTART, Restart
 from skep.supervisor.scrape import Scrape
+from skep.supervisor.sdnotify import ServiceManager
 from skep.supervisor.signals import Signals
 from skep.supervisor.stop import Stop
 from skep.supervisor.succession import Succession
@@ -73,21 +79,28 @@ class Supervisor:
     """One platform, from its start to its end."""
 
     def __init__(
-        self, options: Options, flags: Mapping[str, Any], base: Mapping[str, str], run_dir: RunDir
+        self,
+        options: Options,
+        flags: Mapping[str, Any],
+        base: Mapping[str, str],
+        run_dir: RunDir,
+        inherited: Mapping[str, Inherited] | None = None,
+        service: ServiceManager | None = None,
     ) -> None:
+        self.run_id = uuid.uuid4().hex
         self._options = options
         self._base = base
         self._flags = flags
         self._run_dir = run_dir
-        self._run_id = uuid.uuid4().hex
         self._started = time.time()
-        self._listeners = Listeners()
+        self._listeners = Listeners(inherited)
+        self._service = service or ServiceManager({})
         self._telemetry = Telemetry()
         self._ledger = Ledger()
         self._gate = Gate()
         self._config: dict[str, Any] = {"source": "none"}
         self._outcomes = Outcomes()
-        self._stopping = False
+        self._stopping, self._code = False, 0
         self._was_killed = run_dir.pid() is not None
 
     async def run(self) -> int:
@@ -102,16 +115,20 @@ class Supervisor:
         self._commands.subscribe(self._telemetry)
         self.operations = Operations(self._run_dir.operations_file, time.time)
         self.operations.subscribe(self._telemetry)
+        self._service.subscribe(self._telemetry)
         self._scrape = Scrape(self._ledger)
         self._gauges = Gauges(self._ledger)
         Journal(self._ledger).subscribe(self._telemetry)
         self._make_crews()
         self._alarm = Alarm(self._earliest, self._ring)
         self._end_of_all = Stop(self._succession, self._platform, lambda: bool(self.children))
-        self._control = Control(
-            self._commands.table() | self._inspection().table(), Audit(self._run_dir.audit_file)
+        table = self._commands.table() | Restart(self, self._service.environment).table()
+        looking = Inspection(
+            self.children, self._succession, self._platform.crew, self._listeners, self.operations
         )
+        self._control = Control(table | looking.table(), Audit(self._run_dir.audit_file))
         Signals(self).handle()
+        self._service.watch()
         try:
             await self._open()
             return await self._end
@@ -126,21 +143,36 @@ class Supervisor:
         self._gate = gates.ask(self._gate, request, self._loop.time())
         self._alarm.set()
 
-    def stop(self, code: int = 0) -> None:
-        """Stop gracefully; a second call stops at once."""
-        if self._stopping:
+    def stop(self, code: int = 0, operation: Operation | None = None) -> None:
+        """Stop gracefully; a second call stops at once, unless it turns a restart into a stop."""
+        if self._stopping and self._code != RESTART:
             self._end_of_all.at_once()
             return
-        self._stopping = True
-        self._commands.stopping()
-        self._stop_task = self._loop.create_task(self._stop(code))
+        caller = str(current_caller() or "signal")
+        self._operation = operation or self.operations.begin("stop", caller)
+        self._telemetry.point("platform.stopping", restart=code == RESTART)
+        self._code = code
+        if not self._stopping:
+            self._stopping = True
+            self._commands.stopping()
+            self._stop_task = self._loop.create_task(self._stop())
+
+    def legacy(self) -> dict[str, Inherited]:
+        """Return the listeners that the next supervisor inherits."""
+        return self._listeners.legacy()
+
+    def reopen_log(self) -> None:
+        """Let every process open the log file anew."""
+        logfile.reopen(self._options.log_file)
+        for child in self.children:
+            child.signal(signal.SIGUSR1)
 
     def status(self) -> dict[str, Any]:
         """Return the status document."""
         return status.document(
             state=self._state(),
             pid=os.getpid(),
-            run_id=self._run_id,
+            run_id=self.run_id,
             started=self._started,
             urls=self._listeners.urls(),
             platform=self._platform.crew,
@@ -192,7 +224,7 @@ class Supervisor:
             archive,
         )
         around = Surroundings(
-            run_id=self._run_id,
+            run_id=self.run_id,
             born=self.children.born,
             reaped=self.children.reaped,
             told=self._told,
@@ -205,7 +237,7 @@ class Supervisor:
         )
         self._succession = Succession(configurations, around, self._telemetry)
         self._platform = PlatformSlots(
-            self._run_id,
+            self.run_id,
             self._base,
             lambda: self._options,
             self.children.born,
@@ -214,15 +246,6 @@ class Supervisor:
             self._go,
             self._failed,
             self._telemetry,
-        )
-
-    def _inspection(self) -> Inspection:
-        return Inspection(
-            self.children,
-            self._succession,
-            self._platform.crew,
-            self._listeners,
-            self.operations,
         )
 
     async def _open(self) -> None:
@@ -248,14 +271,16 @@ class Supervisor:
         await self._listeners.bind("http", options.host, options.port, patient=patient)
         self._platform.crew.release(["agent.0"])
 
-    async def _stop(self, code: int) -> None:
+    async def _stop(self) -> None:
         await self._end_of_all.carry_out(self._alarm.set)
-        self._end.set_result(code)
+        self.operations.end(self._operation, "restarted" if self._code == RESTART else "stopped")
+        self._end.set_result(self._code)
 
     async def _close(self) -> None:
         self._stopping = True
         await self._control.stop()
-        self._listeners.close()
+        if self._code != RESTART:
+            self._listeners.close()
         self._alarm.cancel()
         self.children.kill()
         for path in (

@@ -13,7 +13,7 @@ import uvloop
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from skep.api.worker import Worker
-from skep.base import log, stacks
+from skep.base import log, logfile, stacks
 from skep.base.masking import Masker
 from skep.base.rundir import RunDir
 from skep.base.telemetry import Telemetry
@@ -48,13 +48,13 @@ def begin(channel: BlockingChannel) -> int:
         return _live_alone(boot, found, channel)
     Zygote.answer(channel, found)
     assert isinstance(found, Generation)
-    name_zygote(boot.generation, understudy=False)
+    name_zygote(boot, understudy=False)
     while boot.kind == "zygote":
         channel = BlockingChannel(Zygote(channel, found).run().channel)
         boot = _introduction(channel)
         if boot.kind == "zygote":
             channel.send(Hello(os.getpid()))
-            name_zygote(boot.generation, understudy=True)
+            name_zygote(boot, understudy=True)
     return live(boot, found, *channel.detach())
 
 
@@ -63,7 +63,7 @@ def live(boot: Boot, found: Generation, sock: socket.socket, framing: Framing) -
     with contextlib.suppress(PermissionError):  # a spawned one leads its session already
         os.setsid()
     random.seed()
-    set_title(f"{boot.slot}@{boot.generation}")
+    set_title(f"{boot.slot}@{boot.generation}", boot.options["app_id"])
     stacks.offer()
     Worker.become(boot.slot, boot.generation)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -77,6 +77,7 @@ def _introduction(channel: BlockingChannel) -> Boot:
     except EOFError:
         os._exit(0)
     assert isinstance(boot, Boot)
+    logfile.follow(boot.options["log_file"])
     log.configure(
         boot.slot,
         boot.generation,
