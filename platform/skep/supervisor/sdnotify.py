@@ -8,6 +8,7 @@ import asyncio
 import os
 import socket
 import time
+from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 from skep.base.telemetry import Telemetry
 from skep.supervisor.report import Report
 
+_AGAIN = 0.02
 KEYS = frozenset({"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"})
 
 
@@ -28,6 +30,7 @@ class ServiceManager:
         self.environment = environment
         self._address = environment.get("NOTIFY_SOCKET", "")
         self._interval = _watchdog(environment) if self._address else 0.0
+        self._unsent: deque[bytes] = deque(maxlen=64)
         self._serving = False
         self._stopping = False
 
@@ -43,7 +46,8 @@ class ServiceManager:
     def watch(self) -> None:
         """Say from now on that the running loop turns, twice as often as it has to be."""
         if self._interval:
-            self._tell(WATCHDOG="1")
+            if not self._unsent:
+                self._tell(WATCHDOG="1")
             asyncio.get_running_loop().call_later(self._interval / 2, self.watch)
 
     def _is_serving(self, fields: Mapping[str, Any]) -> None:
@@ -73,12 +77,26 @@ class ServiceManager:
             self._tell(STATUS=report.sentence)
 
     def _tell(self, **fields: str) -> None:
-        """Send one datagram; a service manager that does not listen is its own affair."""
-        text = "\n".join(f"{key}={' '.join(value.split())}" for key, value in fields.items())
+        lines = (f"{key}={' '.join(value.split())}" for key, value in fields.items())
+        self._unsent.append("\n".join(lines).encode())
+        self._send()
+
+    def _send(self) -> None:
+        """Send what there is, in order. While the queue of the other side is full it waits, the
+        supervisor does not; a service manager that is gone is its own affair."""
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
-        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
             sock.setblocking(False)
-            sock.sendto(text.encode(), address)
+            while self._unsent:
+                try:
+                    sock.sendto(self._unsent[0], address)
+                except BlockingIOError:
+                    asyncio.get_running_loop().call_later(_AGAIN, self._send)
+                    return
+                except OSError:
+                    self._unsent.clear()
+                    return
+                self._unsent.popleft()
 
 
 def _watchdog(environment: Mapping[str, str]) -> float:

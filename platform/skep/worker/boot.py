@@ -84,6 +84,7 @@ def _introduction(channel: BlockingChannel) -> Boot:
         level=boot.options["log_level"],
         style=boot.options["log_format"],
         masker=Masker.of_environment(install().snapshot()),
+        prints=True,
     )
     return boot
 
