@@ -8,6 +8,7 @@ stack of each of its threads to a file of its own that has no name. Whoever may 
 import asyncio
 import faulthandler
 import os
+import resource
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -18,8 +19,9 @@ _LOOK, _PATIENCE = 0.02, 2.0
 
 
 def offer() -> None:
-    """Write the stacks of all threads at each SIGUSR2."""
-    if not hasattr(os, "memfd_create"):
+    """Write the stacks of all threads at each SIGUSR2, if the system and its limits let us."""
+    few = resource.getrlimit(resource.RLIMIT_NOFILE)[0] <= _DESCRIPTOR
+    if few or not hasattr(os, "memfd_create"):
         return
     file = os.memfd_create("skep-stacks", os.MFD_CLOEXEC)
     os.dup2(file, _DESCRIPTOR, inheritable=False)

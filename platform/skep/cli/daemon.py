@@ -36,9 +36,9 @@ def launch(options: Options, run_dir: RunDir) -> NoReturn:
         address = os.path.join(directory, "notify")
         news.bind(address)
         process = _start(log_file, address)
-        code = _until_serving(process, news)
+        code, told = _until_serving(process, news)
     if code is None:
-        click.echo(f"Serving (pid {process.pid}); the log is {log_file}.")
+        click.echo(f"{told} pid {process.pid}, log {log_file}")
         sys.exit(0)
     click.echo(_why(log_file, written), err=True)
     sys.exit(code)
@@ -59,18 +59,22 @@ def _start(log_file: Path, address: str) -> "subprocess.Popen[bytes]":
         os.close(descriptor)
 
 
-def _until_serving(process: "subprocess.Popen[bytes]", news: socket.socket) -> int | None:
-    """Wait until the process serves, which is None, or return what it has ended with."""
+def _until_serving(
+    process: "subprocess.Popen[bytes]", news: socket.socket
+) -> tuple[int | None, str]:
+    """Wait until the process serves, which is None, or return what it has ended with; and what it
+    has told of itself last."""
+    status = ""
     with waiting("starting") as say:
         while (code := process.poll()) is None:
             if not select.select([news], [], [], _LOOK)[0]:
                 continue
             told = dict(line.split("=", 1) for line in news.recv(65536).decode().splitlines())
+            status = told.get("STATUS", status)
             if told.get("READY") == "1":
-                return None
-            if status := told.get("STATUS"):
-                say(f"starting: {status.rstrip('.')}")
-    return code
+                return None, status
+            say(f"starting: {status.rstrip('.')}")
+    return code, status
 
 
 def _why(log_file: Path, written: int) -> str:
