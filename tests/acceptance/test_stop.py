@@ -61,7 +61,7 @@ def test_a_signal_stops_as_well(sampled: Platform, name: str) -> None:
     assert sampled.tree() == []
 
 
-def test_a_second_interrupt_does_not_wait_for_what_is_in_flight(chores: Platform) -> None:
+def test_case_35_a_second_interrupt_does_not_wait_for_what_is_in_flight(chores: Platform) -> None:
     deliver(chores, 1, seconds=60)
     wait_until(lambda: lines(chores, "begin 1"))
     assert chores.process is not None

@@ -38,7 +38,7 @@ def launch(options: Options, run_dir: RunDir) -> NoReturn:
         process = _start(log_file, address)
         code, told = _until_serving(process, news)
     if code is None:
-        click.echo(f"{told} pid {process.pid}, log {log_file}")
+        click.echo(f"{told.rstrip('.')} (pid {process.pid}); the log is {log_file}.")
         sys.exit(0)
     click.echo(_why(log_file, written), err=True)
     sys.exit(code)

@@ -134,7 +134,7 @@ class Inspection:
                     yield child.pid, crew.slots[name].state.value
         for generation in self._succession.generations.all:
             if (zygote := generation.zygote.current) is not None:
-                yield zygote.pid, "forking" if generation.plan else "loading"
+                yield zygote.pid, "ready" if generation.plan else "loading"
 
     def _find(self, wanted: str) -> Child:
         """The newest process in a slot, `web.0`, or that of one generation, `web.0@3`."""

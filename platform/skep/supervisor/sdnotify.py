@@ -64,6 +64,7 @@ class ServiceManager:
     def _began(self, fields: Mapping[str, Any]) -> None:
         if self._serving and not self._stopping:
             self._tell(RELOADING="1", MONOTONIC_USEC=_now())
+        self._phase({**fields, "phase": "loading"})
 
     def _phase(self, fields: Mapping[str, Any]) -> None:
         if not self._stopping:
