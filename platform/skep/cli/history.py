@@ -26,7 +26,7 @@ def command(number: int, as_json: bool, **flags: Any) -> None:
         table.add_row(
             str(entry["id"]),
             _when(entry["began"]),
-            entry["what"],
+            escape(f"{entry['what']} {entry['reason']}" if _is_short(entry) else entry["what"]),
             tint(entry["outcome"]) if entry["outcome"] else f"[cyan]{entry['phase']} …[/cyan]",
             str(entry["generation"] or "-"),
             "-" if entry["seconds"] is None else f"{entry['seconds']:.2f}",
@@ -37,6 +37,11 @@ def command(number: int, as_json: bool, **flags: Any) -> None:
     for entry in entries:
         for problem in entry["problems"]:
             console.print(f"[red]{entry['id']}[/red]  {escape(problem)}", soft_wrap=True)
+
+
+def _is_short(entry: dict[str, Any]) -> bool:
+    """Whether the reason belongs to what was done: `scale web 4`."""
+    return entry["what"] in ("scale", "log-level")
 
 
 def _phases(phases: list[dict[str, Any]]) -> str:

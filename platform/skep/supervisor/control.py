@@ -17,6 +17,7 @@ from skep.base.errors import PlatformError
 from skep.base.peer import Peer, peer_of
 from skep.supervisor.audit import Audit
 from skep.supervisor.caller import Caller, enter
+from skep.supervisor.operations import Operations
 
 LONGEST_QUESTION = 64 * 1024
 MOST_CLIENTS = 16
@@ -29,6 +30,8 @@ _READING = frozenset(
     {"status", "ready", "metrics", "ps", "info", "history", "check", "dump"}
     | {"config.plan", "config.history"}
 )
+# Operations that are over with the answer; the others say themselves when they begin and end.
+_OPERATIONS = frozenset({"scale", "drain", "undrain", "log_level"})
 
 Command = Callable[[Mapping[str, Any]], Awaitable[Any]]
 
@@ -46,9 +49,15 @@ class Refusal(PlatformError):
 class Control:
     """Answers questions, one JSON object a line, with the commands it was given by name."""
 
-    def __init__(self, commands: Mapping[str, Command], audit: Audit | None = None) -> None:
+    def __init__(
+        self,
+        commands: Mapping[str, Command],
+        audit: Audit | None = None,
+        operations: Operations | None = None,
+    ) -> None:
         self._commands = commands
         self._audit = audit
+        self._operations = operations
         self._server: asyncio.Server | None = None
         self._busy: set[asyncio.Task[None]] = set()
 
@@ -113,8 +122,15 @@ class Control:
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             known = ", ".join(sorted(self._commands))
             return _no(f"That is no question this platform knows; it knows {known}.", "usage")
-        enter(Caller(peer, _teller(writer) if wants_news else _tell_nobody))
-        answer = await _carry_out(command, arguments)
+        caller = Caller(peer, _teller(writer) if wants_news else _tell_nobody)
+        enter(caller)
+        if self._operations is not None and name in _OPERATIONS:
+            what = " ".join(f"{value}" for value in arguments.values())
+            operation = self._operations.begin(name.replace("_", "-"), str(caller), what)
+            answer = await _carry_out(command, arguments)
+            self._operations.end(operation, "ok" if answer["ok"] else "refused")
+        else:
+            answer = await _carry_out(command, arguments)
         if self._audit is not None and name not in _READING:
             outcome = "ok" if answer["ok"] else answer["code"]
             self._audit.record(peer, name, arguments, outcome, time.time())

@@ -112,13 +112,12 @@ class Supervisor:
         self._end: asyncio.Future[int] = self._loop.create_future()
         self.children = Children(lambda: self._alarm.set())
         self._commands = Commands(self)
-        self._commands.subscribe(self._telemetry)
         self.operations = Operations(self._run_dir.operations_file, time.time)
-        self.operations.subscribe(self._telemetry)
-        self._service.subscribe(self._telemetry)
         self._scrape = Scrape(self._ledger)
         self._gauges = Gauges(self._ledger)
-        Journal(self._ledger).subscribe(self._telemetry)
+        listening = (Journal(self._ledger), self._commands, self.operations, self._service)
+        for listener in listening:
+            listener.subscribe(self._telemetry)
         self._make_crews()
         self._alarm = Alarm(self._earliest, self._ring)
         self._end_of_all = Stop(self._succession, self._platform, lambda: bool(self.children))
@@ -126,7 +125,8 @@ class Supervisor:
         looking = Inspection(
             self.children, self._succession, self._platform.crew, self._listeners, self.operations
         )
-        self._control = Control(table | looking.table(), Audit(self._run_dir.audit_file))
+        audit = Audit(self._run_dir.audit_file)
+        self._control = Control(table | looking.table(), audit, self.operations)
         Signals(self).handle()
         self._service.watch()
         try:

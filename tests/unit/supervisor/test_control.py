@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from skep.base.rundir import bind_unix
 from skep.supervisor.audit import Audit
 from skep.supervisor.caller import current_caller
 from skep.supervisor.control import MOST_CLIENTS, Control, Refusal
+from skep.supervisor.operations import Operations
 from skep.wire import control
 from tests.support import wait_until_async
 
@@ -177,6 +179,26 @@ async def _double(path: Path) -> Any:
         return await control.ask(path, "double", n=1)
     except control.CommandFailed:
         return None
+
+
+def test_what_is_over_with_its_answer_is_an_operation(tmp_path: Path) -> None:
+    operations = Operations(tmp_path / "o", time.time)
+
+    async def scale(arguments: Mapping[str, Any]) -> Any:
+        if arguments["count"] == 0:
+            raise Refusal("One is needed.")
+
+    async def test() -> None:
+        server = Control({"scale": scale}, operations=operations)
+        await server.start(bind_unix(tmp_path / "c"))
+        await control.ask(tmp_path / "c", "scale", kind="web", count=4)
+        with pytest.raises(control.CommandFailed):
+            await control.ask(tmp_path / "c", "scale", kind="web", count=0)
+        await server.stop()
+
+    asyncio.run(test())
+    done = [(e["what"], e["reason"], e["outcome"]) for e in operations.latest()]
+    assert done == [("scale", "web 4", "ok"), ("scale", "web 0", "refused")]
 
 
 def test_what_changes_something_is_written_down_with_who_asked(tmp_path: Path) -> None:
