@@ -15,10 +15,20 @@ from skep.base.errors import PlatformError
 from skep.cli.verbs import Verbs
 
 _VERBS = {
-    "start": "Start the platform in the foreground.",
+    "start": "Start the platform.",
     "stop": "Stop the running platform; requests in flight finish.",
+    "restart": "Start the supervisor anew as well; its sockets stay open.",
     "reload": "Roll out a new generation and wait for the outcome.",
+    "check": "Say whether the platform would start, without starting it.",
     "status": "Show the state of the running platform.",
+    "ps": "Show its processes and what each uses.",
+    "info": "Show what it is made of: versions, listeners, plugins.",
+    "history": "Show what was done to it and how it went.",
+    "scale": "Have more or fewer workers.",
+    "drain": "Take nothing new, but stay.",
+    "undrain": "Take up the work again.",
+    "log-level": "Log more or less, at once.",
+    "dump": "Show the stacks of a worker.",
     "config": "Look at the configuration, check it, put it in force and go back.",
     "env": "Write the effective configuration for shells, containers and services.",
     "config-server": "Run the embedded config server alone.",

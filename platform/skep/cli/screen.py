@@ -1,25 +1,56 @@
-"""How verbs show things: tables, values, differences."""
+"""What verbs print for people: tables, colours, units. Plain text where there is no terminal."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
 
 import click
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from skep.base.masking import mask_value
-from skep.config.snapshot import diff
+_COLOURS = {
+    "running": "green",
+    "ready": "green",
+    "committed": "green",
+    "live": "green",
+    "ok": "green",
+    "stopped": "green",
+    "degraded": "yellow",
+    "backoff": "yellow",
+    "rolled back": "yellow",
+    "superseded": "dim",
+    "unchanged": "dim",
+    "reloading": "cyan",
+    "starting": "cyan",
+    "draining": "cyan",
+    "stopping": "cyan",
+    "refused": "red",
+}
+_PHASES = {
+    "checking": "checking that the new can boot",
+    "planning": "loading the plugins",
+    "preparing": "preparing the workers",
+    "committing": "putting the configuration in force",
+    "going": "letting the new workers accept",
+    "handing over": "handing over to the new workers",
+}
 
-_LONGEST = 120
-# One key of two environments: its old and its new value, None where it is not set.
-Difference = tuple[str, str | None, str | None]
+
+def screen() -> Console:
+    """Return where a verb prints; lines are as long as they are when nobody reads them."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=400)
 
 
-def console() -> Console:
-    """Return the screen; what is not a terminal gets no colours and no line breaks of ours."""
-    return Console(highlight=False)
+def columns(*headings: str, right: Iterable[str] = ()) -> Table:
+    """Return an empty table; `right` names the columns of numbers."""
+    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
+    for heading in headings:
+        justify = "right" if heading in set(right) else "left"
+        table.add_column(heading, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    return table
 
 
 def print_json(document: Any) -> None:
@@ -29,55 +60,72 @@ def print_json(document: Any) -> None:
 
 def print_facts(facts: Iterable[tuple[str, str]]) -> None:
     """Print names and values, one a line; the values may have markup."""
-    screen = console()
+    console = screen()
     for name, value in facts:
         # Not in a table: that would break a path or a release key in two.
-        screen.print(f"[dim]{name:<14}[/dim]{value}", soft_wrap=True)
+        console.print(f"[dim]{name:<14}[/dim]{value}", soft_wrap=True)
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table; the cells may have markup."""
-    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
+    table = columns(*headings)
     for row in rows:
         table.add_row(*row)
-    console().print(table)
+    screen().print(table)
 
 
-def value(text: str | None) -> str:
-    """Return a masked value as it may be shown: one line, no control characters, not too long."""
-    if text is None:
-        return "[dim]not set[/dim]"
-    shown = text if text.isprintable() else json.dumps(text, ensure_ascii=not text.isprintable())
-    if len(shown) > _LONGEST:
-        shown = f"{shown[:_LONGEST]}… ({len(text)} characters)"
-    return escape(shown) if shown else "[dim]empty[/dim]"
+def tint(word: str) -> str:
+    """Return the word in the colour of what it means."""
+    colour = _COLOURS.get(word)
+    return f"[{colour}]{word}[/{colour}]" if colour else word
 
 
-def differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[Difference]:
-    """Return every key that differs, with its masked values."""
-    found = diff(old, new)
-    return [
-        (key, _masked(key, old.get(key)), _masked(key, new.get(key)))
-        for key in sorted((*found.added, *found.changed, *found.removed))
-    ]
+def size(count: int | None) -> str:
+    """Return a number of bytes in the unit that fits."""
+    if count is None:
+        return "-"
+    value = float(count)
+    for unit in ("B", "KiB", "MiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} GiB"
 
 
-def print_differences(found: Iterable[Difference]) -> None:
-    """Print what differs as `diff` does: the old lines with a minus, the new ones with a plus."""
-    screen = console()
-    for key, old, new in found:
-        for sign, text, colour in (("-", old, "red"), ("+", new, "green")):
-            if text is not None:
-                line = f"[{colour}]{sign} {escape(key)}={value(text)}[/{colour}]"
-                screen.print(line, soft_wrap=True)
+def duration(seconds: float | None) -> str:
+    """Return a span of time as one reads it: `0.42 s`, `12 s`, `3 min`, `5 h 10 min`, `2 d 3 h`."""
+    if seconds is None:
+        return "-"
+    if seconds < 10:
+        return f"{seconds:.2f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes, hours, days = int(seconds // 60), int(seconds // 3600), int(seconds // 86400)
+    if hours < 1:
+        return f"{minutes} min"
+    if days < 1:
+        return f"{hours} h {minutes % 60} min"
+    return f"{days} d {hours % 24} h"
 
 
-def as_json(found: Iterable[Difference]) -> list[dict[str, str | None]]:
-    """Return differences for programs."""
-    return [{"key": key, "old": old, "new": new} for key, old, new in found]
+class Say(Protocol):
+    """Says what is being waited for."""
+
+    def __call__(self, what: str) -> None:
+        """Show another word."""
 
 
-def _masked(key: str, text: str | None) -> str | None:
-    return None if text is None else mask_value(key, text)
+@contextmanager
+def waiting(what: str) -> Iterator[Say]:
+    """Show on a terminal that something goes on, and what, until the block ends."""
+    console = Console(file=sys.stderr, highlight=False)
+    if not console.is_terminal:
+        yield lambda what: None
+        return
+    with console.status(f"{what} …") as status:
+        yield lambda what: status.update(f"{what} …")
+
+
+def phase(name: str) -> str:
+    """Return what happens in a phase, for people."""
+    return _PHASES.get(name, name)

@@ -204,6 +204,36 @@ class Options:
         "restart",
         words=("auto", "text", "json"),
     )
+    log_file: str = _row(
+        "",
+        "The file that gets the log, and what plugins print; USR1 opens it anew after a rotation.",
+        "restart",
+        metavar="FILE",
+    )
+    user: str = _row(
+        "", "Be this user as soon as the ports are bound; takes root.", "restart", metavar="NAME"
+    )
+    group: str = _row(
+        "", "The group to be in, if it is not the user's own.", "restart", metavar="NAME"
+    )
+    rlimit_nofile: int = _row(
+        0,
+        "How many files and connections a process may have open; 0 is as many as is allowed.",
+        "restart",
+        flag=False,
+    )
+    rlimit_core: int = _row(
+        0,
+        "The largest core dump, in bytes; it would hold every secret of the process.",
+        "restart",
+        flag=False,
+    )
+    new_privileges: bool = _row(
+        False,
+        "Whether programs that plugins start may gain privileges (sudo, ping).",
+        "restart",
+        flag=False,
+    )
     task_concurrency: int = _row(
         16, "How many tasks one task worker runs at a time.", "rollout", flag=False, low=1
     )

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
+from skep.base.telemetry import Telemetry
+from skep.supervisor.caller import Caller, current_caller
 from skep.supervisor.control import Command, Refusal
 from skep.supervisor.gate import Request
 from skep.supervisor.report import Report
@@ -19,7 +21,7 @@ class Commands:
 
     def __init__(self, supervisor: "Supervisor") -> None:
         self._supervisor = supervisor
-        self._waiting: dict[int, asyncio.Future[Report]] = {}
+        self._waiting: dict[int, tuple[asyncio.Future[Report], Caller | None]] = {}
         self._number = 0
 
     def table(self) -> dict[str, Command]:
@@ -47,9 +49,19 @@ class Commands:
         missing = self._supervisor.not_ready()
         return {"ready": not missing, "missing": missing}
 
+    def subscribe(self, telemetry: Telemetry) -> None:
+        """Tell those who wait how their rollout goes."""
+        telemetry.subscribe("rollout.began", self._began)
+        telemetry.subscribe("rollout.phase", self._phase)
+
     async def reload(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Roll out a new generation with the configuration and the code as they are now; wait."""
-        return await self._outcome(Request("cli", "platform reload", forced=True))
+        """Roll out a new generation with the configuration and the code as they are now; wait,
+        unless `wait` is false."""
+        request = Request("cli", "platform reload", forced=True, requester=str(current_caller()))
+        if arguments.get("wait", True):
+            return await self._outcome(request)
+        self._supervisor.ask(request)
+        return {"sentence": "A rollout was asked for; `platform history` tells what becomes of it."}
 
     async def stop(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Begin to stop; the answer comes at once, with the process id to wait for."""
@@ -102,7 +114,7 @@ class Commands:
             raise Refusal("The platform is drained; say `platform undrain` first.", "drained")
         self._number += 1
         outcome = asyncio.get_running_loop().create_future()
-        self._waiting[self._number] = outcome
+        self._waiting[self._number] = (outcome, current_caller())
         self._supervisor.ask(replace(request, waiters=(self._number,)))
         report: Report = await outcome
         if report.outcome in ("refused", "rolled back"):
@@ -112,12 +124,26 @@ class Commands:
     def reported(self, request: Request, report: Report) -> None:
         """Tell those who wait for this request."""
         for waiter in request.waiters:
-            if (outcome := self._waiting.pop(waiter, None)) is not None and not outcome.done():
+            outcome, _ = self._waiting.pop(waiter, (None, None))
+            if outcome is not None and not outcome.done():
                 outcome.set_result(report)
+
+    def _began(self, fields: Mapping[str, Any]) -> None:
+        self._tell(fields["request"], {"phase": "planning", "generation": fields["generation"]})
+
+    def _phase(self, fields: Mapping[str, Any]) -> None:
+        news = {"phase": fields["phase"], "generation": fields["generation"]}
+        self._tell(fields["request"], news)
+
+    def _tell(self, request: Request, news: Mapping[str, Any]) -> None:
+        for waiter in request.waiters:
+            _, caller = self._waiting.get(waiter, (None, None))
+            if caller is not None:
+                caller.tell(news)
 
     def stopping(self) -> None:
         """Tell everybody who waits that nothing will come of it."""
-        for outcome in self._waiting.values():
+        for outcome, _ in self._waiting.values():
             if not outcome.done():
                 outcome.set_exception(Refusal("The platform is stopping.", "stopping"))
         self._waiting.clear()

@@ -11,12 +11,14 @@ The points, and their fields:
     rollout.began      generation, request
     generation.planned generation, plan
     generation.bereft  generation          both zygotes are gone and the code is another
-    rollout.reported   report
+    rollout.phase      request, generation, phase
+    rollout.reported   report, request
     live.objected      objection           a change has to be a rollout after all
     probation.failed   generation, reason  the one before is put back
     config.absent      reason              nothing to start from
     platform.hopeless  why                 it ends, because its workers do not hold
     platform.serving   urls                the first generation is in service
+    platform.stopping  restart             somebody has said stop, or restart
 """
 
 import logging

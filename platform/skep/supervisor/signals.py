@@ -32,7 +32,7 @@ class Signals:
             (signal.SIGTTIN, self._more),
             (signal.SIGTTOU, self._fewer),
             (signal.SIGWINCH, self._drain),
-            (signal.SIGUSR1, self._nothing),
+            (signal.SIGUSR1, self._supervisor.logs.reopen),
             (signal.SIGUSR2, self._nothing),
         ):
             loop.add_signal_handler(number, act)

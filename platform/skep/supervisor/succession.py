@@ -5,7 +5,6 @@ they are (`live.py`); or there has to be a new generation (`coming.py`), over wh
 for a while (`watch.py`).
 """
 
-import time
 from dataclasses import replace
 
 from skep.base.errors import PlatformError
@@ -23,7 +22,7 @@ from skep.supervisor.gate import Request, merge
 from skep.supervisor.generation import Generation
 from skep.supervisor.generations import Generations
 from skep.supervisor.live import Endings, LiveChange, LiveChanges
-from skep.supervisor.report import Outcome, Report
+from skep.supervisor.report import Outcome, about
 from skep.supervisor.slots import Fact, State
 from skep.supervisor.surroundings import Surroundings
 from skep.supervisor.upkeep import Upkeep
@@ -63,7 +62,9 @@ class Succession:
         self._configurations = configurations
         self._around = around
         self._telemetry = telemetry
-        self._means = Means(around.bind, configurations.commit, self._finished, self._refused)
+        self._means = Means(
+            around.bind, configurations.commit, self._phased, self._finished, self._refused
+        )
         self._live = LiveChanges(
             configurations.commit, Endings(self._took, self._objected, self._unchangeable)
         )
@@ -313,6 +314,14 @@ class Succession:
         ends can be replaced before the next rollout."""
         self._telemetry.point("generation.bereft", generation=generation.number)
 
+    def _phased(self, coming: Coming) -> None:
+        self._telemetry.point(
+            "rollout.phase",
+            request=coming.generation.request,
+            generation=coming.generation.number,
+            phase=coming.rollout.phase.value,
+        )
+
     # The end of a rollout.
 
     def _finished(self, coming: Coming) -> None:
@@ -378,15 +387,6 @@ class Succession:
         took: Coming | LiveChange | None = None,
         problems: tuple[Problem, ...] = (),
     ) -> None:
-        serving = self.current
-        report = Report(
-            outcome=outcome,
-            generation=serving.number if serving else 0,
-            cause=request.cause,
-            reason=request.reason,
-            at=time.time(),
-            seconds=took.seconds if took else 0.0,
-            problems=problems,
-            release_keys=tuple(serving.configuration.release_keys.items()) if serving else (),
-        )
+        seconds = took.seconds if took else 0.0
+        report = about(request, outcome, self.current, seconds, problems)
         self._around.reported(request, report)

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from skep.base import log, signals
+from skep.base import log, logfile, signals, stacks
 from skep.base.masking import Masker
 from skep.base.title import set_title
 from skep.wire.channel import CHANNEL_FD, BlockingChannel
@@ -34,7 +34,9 @@ def run(
     except EOFError:
         return 0
     assert isinstance(boot, Boot)
-    set_title(boot.slot)
+    set_title(boot.slot, boot.options["app_id"])
+    stacks.offer()
+    logfile.follow(boot.options["log_file"])
     log.configure(
         boot.slot,
         level=boot.options["log_level"],

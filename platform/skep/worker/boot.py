@@ -14,7 +14,7 @@ import uvloop
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from skep.api.worker import Worker
-from skep.base import log
+from skep.base import log, logfile, stacks
 from skep.base.masking import Masker
 from skep.base.rundir import RunDir
 from skep.base.telemetry import Telemetry
@@ -51,13 +51,13 @@ def begin(channel: BlockingChannel) -> int:
         return _live_alone(boot, found, channel)
     Zygote.answer(channel, found)
     assert isinstance(found, Generation)
-    name_zygote(boot.generation, understudy=False)
+    name_zygote(boot, understudy=False)
     while boot.kind == "zygote":
         channel = BlockingChannel(Zygote(channel, found).run().channel)
         boot = _introduction(channel)
         if boot.kind == "zygote":
             channel.send(Hello(os.getpid()))
-            name_zygote(boot.generation, understudy=True)
+            name_zygote(boot, understudy=True)
     return live(boot, found, *channel.detach())
 
 
@@ -66,10 +66,10 @@ def live(boot: Boot, found: Generation, sock: socket.socket, framing: Framing) -
     with contextlib.suppress(PermissionError):  # a spawned one leads its session already
         os.setsid()
     random.seed()
+    set_title(f"{boot.slot}@{boot.generation}", boot.options["app_id"])
     if boot.kind == "hook":
-        set_title(f"{boot.slot}@{boot.generation}")
         return be_one(boot, found.catalog, sock)
-    set_title(f"{boot.slot}@{boot.generation}")
+    stacks.offer()
     Worker.become(boot.slot, boot.generation)
     factory = uvloop.new_event_loop if boot.options["loop"] == "uvloop" else None
     with asyncio.Runner(loop_factory=factory) as runner:
@@ -83,12 +83,14 @@ def _introduction(channel: BlockingChannel) -> Boot:
     except EOFError:
         os._exit(0)
     assert isinstance(boot, Boot)
+    logfile.follow(boot.options["log_file"])
     log.configure(
         boot.slot,
         boot.generation,
         level=boot.options["log_level"],
         style=boot.options["log_format"],
         masker=Masker.of_environment(install().snapshot()),
+        prints=True,
     )
     return boot
 

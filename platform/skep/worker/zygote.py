@@ -229,6 +229,6 @@ def _ignore(*_: object) -> None:
     """Handle SIGCHLD by waking the selector, which the wakeup descriptor does."""
 
 
-def name_zygote(generation: int, *, understudy: bool) -> None:
+def name_zygote(boot: Boot, *, understudy: bool) -> None:
     """Tell `ps` who this is."""
-    set_title(f"zygote@{generation}" + (" (understudy)" if understudy else ""))
+    set_title(f"zygote@{boot.generation}", boot.options["app_id"] + " (understudy)" * understudy)

@@ -5,8 +5,9 @@ from typing import Any
 
 import click
 
+from skep.cli.differences import value
 from skep.cli.options import platform_options
-from skep.cli.screen import print_json, print_table, value
+from skep.cli.screen import print_json, print_table
 from skep.cli.site import FILES, Site
 
 

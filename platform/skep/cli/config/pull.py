@@ -8,9 +8,10 @@ from typing import Any
 import click
 
 from skep.base.errors import ConfigError, NotRunning
+from skep.cli.differences import as_json as differences_as_json
+from skep.cli.differences import differences, print_differences
 from skep.cli.options import platform_options
-from skep.cli.screen import as_json as differences_as_json
-from skep.cli.screen import differences, print_differences, print_json
+from skep.cli.screen import print_json
 from skep.cli.site import SOURCE, Site
 from skep.cli.trial import try_out
 from skep.config.layers import check_remote
