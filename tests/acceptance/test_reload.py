@@ -73,6 +73,43 @@ plugin = Plugin(
 """
 
 
+LONG = """
+import asyncio, os, time
+from pathlib import Path
+from skep import Plugin, Task, cron
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+FILE = Path(os.environ["PLATFORM_DATA_DIR"]) / "long.txt"
+
+def note(*words):
+    with FILE.open("a") as file:
+        file.write(" ".join(map(str, words)) + "\\n")
+
+@cron(every="300ms")
+async def long(tick):
+    note("cron", "begin", os.getpid(), time.monotonic())
+    while tick.n == 1 and not Path("go").exists():
+        await asyncio.sleep(0.05)
+    note("cron", "end", os.getpid(), time.monotonic())
+
+class Chore(Task):
+    async def handle(self, ctx):
+        note("task", "begin", os.getpid(), time.monotonic())
+        while not Path("go").exists():
+            await asyncio.sleep(0.05)
+        note("task", "end", os.getpid(), time.monotonic())
+
+async def deliver(request):
+    await Chore().deliver()
+    return JSONResponse({})
+
+plugin = Plugin(
+    crons=[long], tasks=[Chore], routes=[Route("/deliver", deliver, methods=["POST"])]
+)
+"""
+
+
 @pytest.fixture
 def calm(platform: Platform) -> Platform:
     (platform.plugins / "calm.py").write_text(CALM)
@@ -221,3 +258,32 @@ def test_case_09_and_19_a_slow_import_holds_nobody_up_and_gives_way_to_something
         wait_until(lambda: load.answers[-1].body["generation"] == 3, deadline=15)
     assert load.failures == []
     assert {a.body["generation"] for a in load.answers} == {1, 3}
+
+
+def test_case_37_and_38_what_runs_long_ends_where_it_began_and_no_second_copy_begins(
+    platform: Platform,
+) -> None:
+    (platform.plugins / "long.py").write_text(LONG)
+    platform.environment["PLATFORM_DRAIN_TIMEOUT"] = "30"
+    platform.start()
+
+    def lines(kind: str) -> list[list[str]]:
+        file = platform.data_dir / "long.txt"
+        rows = [x.split() for x in file.read_text().splitlines()] if file.exists() else []
+        return [row for row in rows if row[0] == kind]
+
+    wait_until(lambda: lines("cron"))
+    httpx.post(f"{platform.url}/deliver").raise_for_status()
+    wait_until(lambda: lines("task"))
+    old = platform.pids()
+    reload(platform)
+    wait_until(lambda: 'reason="overlap"} ' in platform.metrics())
+    (platform.directory / "go").write_text("")
+    wait_until(lambda: len(lines("cron")) >= 4, deadline=20)
+    first, end, second = lines("cron")[:3]
+    assert [row[1] for row in (first, end, second)] == ["begin", "end", "begin"]
+    assert first[2] == end[2] == str(old["cron.0@1"])
+    assert second[2] == str(platform.pids()["cron.0@2"])
+    assert float(second[3]) >= float(end[3])
+    wait_until(lambda: len(lines("task")) == 2)
+    assert {row[2] for row in lines("task")} == {str(old["task.0@1"])}

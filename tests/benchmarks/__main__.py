@@ -3,13 +3,23 @@
 import sys
 from collections.abc import Callable
 
-from tests.benchmarks import kill_points, memory, metrics, publish, request_cost, restart, tasks
+from tests.benchmarks import (
+    kill_points,
+    memory,
+    metrics,
+    publish,
+    reloads,
+    request_cost,
+    restart,
+    tasks,
+)
 from tests.benchmarks.figures import Figure
 
 MEASUREMENTS: dict[str, Callable[[], list[Figure]]] = {
     "request_cost": request_cost.measure,
     "publish": publish.measure,
     "restart": restart.measure,
+    "reloads": reloads.measure,
     "memory": memory.measure,
     "kill_points": kill_points.measure,
 }

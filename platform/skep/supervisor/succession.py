@@ -214,6 +214,7 @@ class Succession:
             problem = child.problem or Problem("prepare", f"{child.name} {describe(child.status)}.")
             self._tell(generation, pure.Lost(child.slot, named(child, problem)))
             self._handed_over(generation, child, {})
+            self.generations.tell_alone(child.slot)
             self._watch.ended(generation, child)
             self._watch.look()
             self._sweep()

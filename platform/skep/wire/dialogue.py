@@ -24,6 +24,7 @@ from skep.wire.channel import Channel
 from skep.wire.framing import Framing
 from skep.wire.messages import (
     Accepting,
+    Alone,
     Beat,
     Change,
     Changed,
@@ -87,7 +88,8 @@ class Dialogue:
 
     `frame` returns the metric deltas since it was called last, or None. `change` does what a Change
     asks and returns an objection or nothing. `on_beat` is told each second how late the loop was;
-    `unready` says why the plugins do not want to be asked just now, or nothing.
+    `unready` says why the plugins do not want to be asked just now, or nothing. `on_alone` is told
+    when whoever was in this slot before is gone.
     """
 
     def __init__(
@@ -97,8 +99,10 @@ class Dialogue:
         change: Callable[[Change], Awaitable[str]] = _agree,
         on_beat: Callable[[float], None] = lambda lag: None,
         unready: Callable[[], str] = str,
+        on_alone: Callable[[], None] = lambda: None,
     ) -> None:
         self._unready = unready
+        self._on_alone = on_alone
         self._change = change
         self._on_beat = on_beat
         self._life = life
@@ -199,6 +203,8 @@ class Dialogue:
                 self._go.set_result((message, descriptors))
             case Drain(seconds):
                 self._begin_drain(seconds)
+            case Alone():
+                self._on_alone()
             case Flush(number):
                 self._send_frame()
                 self.send(Flushed(number))

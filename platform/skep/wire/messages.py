@@ -1,6 +1,6 @@
 """The messages between the supervisor and its children, one JSON object a line.
 
-    supervisor ─► any child     Boot Go Drain Flush Change
+    supervisor ─► any child     Boot Go Drain Flush Change Alone
     supervisor ─► zygote        Fork
     any child  ─► supervisor    Hello Prepared Accepting Failed HandedOver
                                 Beat Frame Flushed Changed Retire
@@ -46,6 +46,11 @@ class Drain:
     """Take nothing new, finish what you have within so many seconds, then end."""
 
     seconds: float
+
+
+@dataclass(frozen=True)
+class Alone:
+    """Whoever was in your slot before you is gone, with all that still ran there."""
 
 
 @dataclass(frozen=True)
@@ -207,6 +212,7 @@ Message = (
     Boot
     | Go
     | Drain
+    | Alone
     | Flush
     | Change
     | Changed

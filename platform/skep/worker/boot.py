@@ -137,6 +137,7 @@ async def _live(boot: Boot, found: Generation, sock: socket.socket, framing: Fra
         change=Changing(found.changes),
         on_beat=on_beat,
         unready=lambda: readiness.unready,
+        on_alone=lambda: workplace.when_alone(),
     )
     wear.retire = workplace.retire = dialogue.retire
     return await dialogue.run(sock, framing, options.drain_timeout)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from skep.base import fingerprint
 from skep.base.errors import PluginError
+from skep.base.signals import HELD
 from skep.base.title import set_title
 from skep.config.options import Options
 from skep.config.settings import Settings
@@ -186,6 +187,7 @@ def _spawn(slot: str, channel: socket.socket, environment: Mapping[str, str]) ->
         environment,
         file_actions=[(os.POSIX_SPAWN_DUP2, channel.fileno(), CHANNEL_FD)],
         setsid=True,
+        setsigmask=HELD,
     )
 
 
