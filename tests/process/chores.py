@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -33,6 +34,28 @@ class Chore(Task):
         write(self.diary, f"end {self.name} {ctx.attempt} {os.getpid()}")
 
 
+class Stamp(Task):
+    """Writes down how many milliseconds after it was sent it began."""
+
+    diary: str
+    sent: float
+
+    async def handle(self, ctx: Context) -> None:
+        write(self.diary, f"stamp {(time.time() - self.sent) * 1000:.3f}")
+
+
+class Block(Task):
+    """Blocks the event loop of its worker."""
+
+    diary: str
+    seconds: float
+
+    async def handle(self, ctx: Context) -> None:
+        write(self.diary, f"start block {ctx.attempt} {os.getpid()}")
+        time.sleep(self.seconds)
+        write(self.diary, f"end block {ctx.attempt} {os.getpid()}")
+
+
 class Poison(Task):
     """Kills the worker that runs it."""
 
@@ -43,7 +66,7 @@ class Poison(Task):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-PLUGIN = Plugin(tasks=[Noop, Chore, Poison])
+PLUGIN = Plugin(tasks=[Noop, Chore, Stamp, Block, Poison])
 
 
 def write(diary: str, line: str) -> None:

@@ -11,7 +11,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from skep.base.rundir import RunDir, bind_unix
-from skep.store.server import serve
+from skep.store.file import Durability
+from skep.store.server import LEASE, serve
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -26,11 +27,23 @@ def start_python(*arguments: str, **options: Any) -> subprocess.Popen[bytes]:
 class StoreChild:
     """The store of a data directory; a context manager that starts it and ends it."""
 
-    def __init__(self, directory: Path, run_id: str = "run-1") -> None:
+    def __init__(
+        self,
+        directory: Path,
+        run_id: str = "run-1",
+        durability: Durability = "full",
+        lease: float = LEASE,
+    ) -> None:
         self.directory = RunDir(directory)
         self.run_id = run_id
+        self._settings = [durability, str(lease)]
         self._listener: socket.socket
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     @property
     def path(self) -> Path:
@@ -53,7 +66,7 @@ class StoreChild:
 
     def start(self) -> None:
         descriptor = self._listener.fileno()
-        arguments = [str(descriptor), str(self.directory.queue_file), self.run_id]
+        arguments = [str(descriptor), str(self.directory.queue_file), self.run_id, *self._settings]
         module = ["-m", "tests.process.store_child"]
         self._process = start_python(*module, *arguments, pass_fds=[descriptor])
 
@@ -74,14 +87,19 @@ class StoreChild:
         return status
 
 
-async def main(descriptor: int, database: Path, run_id: str) -> None:
+async def main(
+    descriptor: int, database: Path, run_id: str, durability: Durability, lease: float
+) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     with socket.socket(fileno=descriptor) as listener:
-        await serve(listener, database, run_id=run_id, stop=stop)
+        await serve(
+            listener, database, run_id=run_id, stop=stop, durability=durability, lease=lease
+        )
 
 
 if __name__ == "__main__":
     import uvloop
 
-    uvloop.run(main(int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]))
+    mode: Any = sys.argv[4]
+    uvloop.run(main(int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], mode, float(sys.argv[5])))

@@ -4,12 +4,31 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
+# The magic numbers of file systems whose files are on another machine: statfs(2), linux/magic.h.
+_NETWORK = {
+    0x6969: "NFS",
+    0x517B: "SMB",
+    0xFF534D42: "CIFS",
+    0xFE534D42: "SMB",
+    0x5346414F: "AFS",
+    0x73757245: "Coda",
+    0x00C36400: "Ceph",
+    0x01161970: "GFS2",
+    0x7461636F: "OCFS2",
+    0x0BD00BD0: "Lustre",
+    0x47504653: "GPFS",
+    0x19830326: "BeeGFS",
+}
+# More than any struct statfs has.
+_STATFS_SIZE = 512
 
 
 def become_subreaper() -> None:
@@ -48,6 +67,23 @@ def send_signal(pid: int, pidfd: int | None, sig: signal.Signals) -> None:
             signal.pidfd_send_signal(pidfd, sig)
         else:
             os.kill(pid, sig)
+
+
+def file_system(path: Path) -> int:
+    """Return the magic number of the file system that holds `path`, 0 where there is none."""
+    if sys.platform != "linux":
+        return 0
+    libc = ctypes.CDLL(None, use_errno=True)
+    found = ctypes.create_string_buffer(_STATFS_SIZE)
+    if libc.statfs(os.fsencode(path), found) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(path))
+    return ctypes.c_ulong.from_buffer(found).value & 0xFFFFFFFF
+
+
+def network_file_system(path: Path, magic: Callable[[Path], int] = file_system) -> str:
+    """Return the name of the file system that holds `path` if it is that of a network, else ""."""
+    return _NETWORK.get(magic(path), "")
 
 
 def _prctl(option: int, argument: int) -> None:

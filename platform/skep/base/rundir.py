@@ -7,6 +7,7 @@ from pathlib import Path
 
 from skep.base.errors import AlreadyRunning, UsageError
 from skep.base.filelock import take
+from skep.base.linux import network_file_system
 
 # sockaddr_un.sun_path holds 108 bytes on Linux, the closing NUL among them.
 _SUN_PATH = 107
@@ -31,7 +32,8 @@ class RunDir:
     def create(self) -> None:
         """Make the directories, readable by their owner alone.
 
-        Raises UsageError when that is not possible.
+        Raises UsageError when that is not possible, or when they are on another machine: the queue
+        needs memory and locks that are shared with the disk.
         """
         try:
             for directory in (self.path, self.config_dir, self.configserver_dir):
@@ -42,6 +44,12 @@ class RunDir:
                 f"The data directory {self.path} cannot be made ({error.strerror}): "
                 "give another with --data-dir."
             ) from error
+        network = network_file_system(self.path)
+        if network:
+            raise UsageError(
+                f"The data directory {self.path} lies on a network file system ({network}), where "
+                "a queue cannot be kept safely: give one on a local disk with --data-dir."
+            )
 
     def lock(self, inherited: int | None = None) -> int:
         """Take the directory for this process; return the descriptor that holds it.

@@ -237,6 +237,21 @@ class Options:
     task_concurrency: int = _row(
         16, "How many tasks one task worker runs at a time.", "rollout", flag=False, low=1
     )
+    durability: str = _row(
+        "full",
+        "What a delivered task survives: full is the loss of power, normal the death of any "
+        "process, memory nothing but the death of workers.",
+        "restart",
+        flag=False,
+        words=("full", "normal", "memory"),
+    )
+    lease_time: float = _row(
+        30.0,
+        "How long a task worker may be silent before its tasks are given to others.",
+        "restart",
+        flag=False,
+        low=1,
+    )
     start_method: str = _row(
         "fork",
         "fork workers from one that has loaded the plugins, or spawn each to load for itself.",

@@ -10,23 +10,32 @@ The promises every driver keeps (the conformance suite in `tests/contract` holds
 * an envelope is under one lease at a time; a settlement by anyone but the present holder is
   refused (*fenced*), and so are the follow-ups it carries;
 * a settlement and its follow-ups are one atomic step;
-* the lease of a process that died is handed to another, with `losses` one higher. A lease has no
-  term: it ends with its settlement or with its holder.
+* the lease of a process that died, or that was silent for longer than the engine's lease time, is
+  handed to another, with `losses` one higher. While a process lives, nobody has to renew a lease:
+  the engine's own thread does.
 
 Times are milliseconds since the epoch by the engine's clock.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, Protocol
 
 from msgspec import Meta, Struct, field
 
-Outcome = Literal["accepted", "duplicate"]
+from skep.base.errors import EngineError
+
 Verdict = Literal["done", "retry", "dead", "release"]
-RowState = Literal["ready", "scheduled", "leased", "dead"]
+RowState = Literal["ready", "scheduled", "leased", "blocked", "dead"]
+Cancellation = Literal["removed", "flagged", "unknown"]
+Edit = Literal["requeue", "delete", "promote"]
+Ending = Literal["done", "dead", "cancelled"]
 # Milliseconds since the epoch, until the year 287396; what is beyond would not fit into a column.
 Moment = Annotated[int, Meta(ge=0, le=2**53)]
 Priority = Annotated[int, Meta(ge=-(2**31), le=2**31)]
+Milliseconds = Annotated[int, Meta(ge=0, le=2**53)]
+Count = Annotated[int, Meta(ge=0, le=2**31)]
+# What `progress` may set: a note for operators, not data.
+LARGEST_PROGRESS = 4096
 
 # These are msgspec structs because they are made, encoded and decoded for every task, here and in
 # the store: against a frozen dataclass that takes a ninth, a third and half of the time.
@@ -39,6 +48,11 @@ class Envelope(Struct, frozen=True, array_like=True):
     `name` is the registered name of the task or event, `body` its payload as JSON, `headers` what
     the machinery adds (the step, the listener, the origin). `due` is when it may start, 0 for now.
     Of one queue, a higher `priority` is handed out first, and within it what was put first.
+
+    Of all that bear the same `key` one is kept at a time, from its `put` until it is done, dead or
+    cancelled and `unique_for` ms longer. Of all that bear the same `concurrency_key`, in whatever
+    queue, no more than `concurrency` are handed out at a time. How it ended can be asked for
+    `keep_result` ms.
     """
 
     id: str
@@ -48,6 +62,23 @@ class Envelope(Struct, frozen=True, array_like=True):
     headers: dict[str, str] = field(default_factory=dict)
     due: Moment = 0
     priority: Priority = 0
+    key: str = ""
+    unique_for: Milliseconds = 0
+    concurrency_key: str = ""
+    concurrency: Annotated[int, Meta(ge=1, le=2**31)] = 1
+    keep_result: Milliseconds = 0
+
+
+class Outcome(Struct, frozen=True, array_like=True):
+    """What became of an envelope that was put.
+
+    `id` is what is kept: its own, or that of the one which holds its unique key. `duplicate` says
+    that nothing was added, because this id or this key was kept already; so a `put` that was
+    repeated after a lost answer is a duplicate of its own id, and was accepted.
+    """
+
+    id: str
+    duplicate: bool = False
 
 
 class Lease(Struct, frozen=True, array_like=True):
@@ -70,8 +101,10 @@ class Settlement(Struct, frozen=True):
 
     `done` forgets the envelope; `retry` keeps it until `at`, one attempt older; `dead` moves it to
     the dead letters with `reason` (a word) and `error` (a text); `release` gives it back,
-    uncounted, to be ready again at `at`. `then` is put in the same atomic step, after the envelope
-    is gone: so what follows a `done` may bear the same id.
+    uncounted, to be ready again at `at`. What was cancelled meanwhile is not kept by `retry` and
+    `release`, but gone. `then` is put in the same atomic step, after the envelope is gone: so what
+    follows a `done` may bear the same id. `result` is kept with a `done` if the envelope asks for
+    that.
     """
 
     lease: Lease
@@ -80,17 +113,45 @@ class Settlement(Struct, frozen=True):
     reason: str = ""
     error: str = ""
     then: tuple[Envelope, ...] = ()
+    result: bytes = b""
+
+
+class Result(Struct, frozen=True, array_like=True):
+    """How a delivery has ended: with `body`, what `handle` returned, or with an `error`."""
+
+    id: str
+    ending: Ending
+    body: bytes = b""
+    error: str = ""
+
+
+class Limits(Struct, frozen=True, array_like=True):
+    """What one queue may hold and how fast it is handed out; 0 is no limit.
+
+    `max_ready` is how many may wait in it, ready, blocked or scheduled, before `put` raises
+    QueueFull; what follows from a settlement is kept all the same. `concurrency` is how many are
+    leased at a time, by all workers together. `rate` is how many leases there may be within any
+    `period` of so many ms.
+    """
+
+    max_ready: Count = 0
+    concurrency: Count = 0
+    rate: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    period: Annotated[int, Meta(ge=1, le=2**53)] = 1000
 
 
 class QueueStats(Struct, frozen=True, array_like=True):
     """How many deliveries of one queue are in which state; `oldest` is when the oldest ready one
-    was put, 0 if none is ready."""
+    was put, 0 if none is ready. `blocked` ones wait for another with the same concurrency key.
+    Nothing is handed out of a queue that is `paused`."""
 
     ready: int = 0
     scheduled: int = 0
     leased: int = 0
     dead: int = 0
     oldest: int = 0
+    blocked: int = 0
+    paused: bool = False
 
 
 class Row(Struct, frozen=True, array_like=True):
@@ -105,6 +166,27 @@ class Row(Struct, frozen=True, array_like=True):
     holder: str = ""
     reason: str = ""
     error: str = ""
+    progress: str = ""
+    cancelled: bool = False
+
+
+class Hold(Struct, frozen=True, array_like=True):
+    """A name held by one process until `until`; `epoch` is higher than that of any earlier holder,
+    so that what it writes can be fenced. It is renewed with its `token`."""
+
+    name: str
+    token: str
+    epoch: int
+    until: Moment
+
+
+def check_progress(value: str) -> None:
+    """Raise EngineError when this is too long for a progress."""
+    if len(value.encode()) > LARGEST_PROGRESS:
+        raise EngineError(
+            f"The progress has {len(value.encode())} bytes, and {LARGEST_PROGRESS} is the most: "
+            "it is a note for operators, keep data elsewhere."
+        )
 
 
 class Engine(Protocol):
@@ -114,10 +196,16 @@ class Engine(Protocol):
     async def open(self) -> None:
         """Connect; called once, in the process and loop that will use the engine."""
 
-    async def put(self, envelopes: Sequence[Envelope]) -> list[Outcome]:
-        """Keep the envelopes, all or none; what is `accepted` is durable when this returns.
+    async def close(self) -> None:
+        """Give back, uncounted, what is leased and not settled, and disconnect."""
 
-        Raises StoreFull when the disk is full, EngineError when they are too large to be sent.
+    # -- deliveries ------------------------------------------------------------------------------
+
+    async def put(self, envelopes: Sequence[Envelope]) -> list[Outcome]:
+        """Keep the envelopes, all or none; what is kept is durable when this returns.
+
+        Raises QueueFull when one of the queues is full, StoreFull when the disk is, EngineError
+        when they are too large to be sent.
         """
 
     async def lease(self, queues: Sequence[str], n: int) -> list[Lease]:
@@ -127,6 +215,9 @@ class Engine(Protocol):
         or not. Cancelling it loses nothing: what was on its way goes back, uncounted.
         """
 
+    async def extend(self, leases: Sequence[Lease]) -> list[bool]:
+        """Say that this process lives; False for the leases that it has lost."""
+
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         """End the leases; False means: fenced off, and nothing of it happened.
 
@@ -134,12 +225,66 @@ class Engine(Protocol):
         answer was lost; so let nothing depend on it but the log.
         """
 
+    async def progress(self, lease: Lease, value: str) -> bool:
+        """Note how far it has come, a short text for operators; False if the lease is lost.
+
+        Raises EngineError when the text is longer than LARGEST_PROGRESS.
+        """
+
+    async def reap(self, owner: str) -> int:
+        """Take back, as losses, what a process holds that is known to be dead; return how many."""
+
+    # -- cancelling ------------------------------------------------------------------------------
+
+    async def cancel(self, ids: Sequence[str]) -> list[Cancellation]:
+        """Have deliveries not happen: `removed` if they have not begun, else `flagged`: the holder
+        is told, and what it does not settle as done or dead is gone. `unknown` are those that have
+        ended, or never were."""
+
+    async def cancelled(self) -> list[str]:
+        """Wait until deliveries are cancelled that this process holds; return their ids.
+
+        Each is told once, to one caller.
+        """
+
+    # -- the leader ------------------------------------------------------------------------------
+
+    async def hold(self, name: str, ttl: int, token: str = "") -> Hold | None:
+        """Hold a name for `ttl` ms, or hold it longer with the token of the hold; None if somebody
+        else holds it."""
+
+    async def drop(self, hold: Hold) -> None:
+        """Hold it no longer; nothing happens if it is lost already."""
+
+    # -- queues and operators --------------------------------------------------------------------
+
+    async def configure(self, limits: Mapping[str, Limits]) -> None:
+        """Let these queues have these limits, and all others none, until configured otherwise."""
+
+    async def pause(self, queues: Sequence[str], paused: bool = True) -> None:
+        """Hand nothing out of these queues, or go on with it; remembered over every restart."""
+
     async def stats(self) -> dict[str, QueueStats]:
-        """Return the state of every queue that holds anything."""
+        """Return the state of every queue that holds anything or is paused."""
 
     async def scan(self, queue: str, state: RowState, after: str = "", n: int = 100) -> list[Row]:
         """Return up to `n` rows of one queue and state as they were put, from the one behind the
         place `after` on."""
 
-    async def close(self) -> None:
-        """Give back, uncounted, what is leased and not settled, and disconnect."""
+    async def find(self, delivery: str) -> Row | None:
+        """Return one delivery that waits, is leased or dead."""
+
+    async def result(self, delivery: str, wait: float = 0.0) -> Result | None:
+        """Return how a delivery has ended, if that is kept, waiting up to so many seconds for it.
+
+        None means: not ended yet. It comes at once when nothing can be waited for, because there
+        is no such delivery.
+        """
+
+    async def edit(self, ids: Sequence[str], op: Edit) -> int:
+        """Change deliveries by hand; return how many were.
+
+        `requeue` runs dead letters again as if new, except those whose unique key another holds;
+        `promote` makes what is scheduled ready now; `delete` forgets dead letters and what waits,
+        but nothing that is leased.
+        """

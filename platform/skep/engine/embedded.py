@@ -1,44 +1,31 @@
-"""The embedded engine: a client of this machine's store, over its unix socket.
-
-Every request is kept until it is answered, as the bytes that were sent. When the connection ends,
-the client connects again, says which leases it holds, and repeats what was not answered: the store
-knows a delivery it already keeps by its id, and a lease by its token. So a store may be killed and
-started again at any moment, and those who asked something only wait a little longer.
-"""
+"""The embedded engine: a client of this machine's store, over its unix socket."""
 
 import asyncio
-import itertools
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from skep.base.backoff import Backoff
-from skep.base.errors import EngineError, StoreFull, StoreUnavailable
-from skep.base.rundir import unix_address
 from skep.engine import protocol
-from skep.engine.base import Envelope, Lease, Outcome, QueueStats, Row, RowState, Settlement
+from skep.engine.base import (
+    Cancellation,
+    Edit,
+    Envelope,
+    Hold,
+    Lease,
+    Limits,
+    Outcome,
+    QueueStats,
+    Result,
+    Row,
+    RowState,
+    Settlement,
+    check_progress,
+)
+from skep.engine.ids import new_id
+from skep.engine.line import Line
 
-# The supervisor keeps the socket while the store is away, so connecting again hardly ever fails.
-_RECONNECT = Backoff(first=0.02, factor=2.0, cap=1.0, jitter=1.0)
-# How often it is looked whether a request has waited too long.
-_LOOK_EVERY = 0.5
-# How long the store may take to let a client go.
-_FAREWELL = 1.0
-_NEVER = float("inf")
 # A quarter of the largest request: the largest follow-up there is may still be added to it.
 _LARGEST_BATCH = protocol.LARGEST_REQUEST // 4
-
-
-@dataclass(slots=True)
-class _Call:
-    """A request that is not answered. Nobody waits for it if it has no future."""
-
-    frame: bytes
-    future: asyncio.Future[Any] | None
-    expires: float
-    tokens: tuple[str, ...] = ()
 
 
 class Embedded:
@@ -50,239 +37,124 @@ class Embedded:
     """
 
     def __init__(self, path: Path, owner: str, *, deadline: float = 10.0) -> None:
-        self._path = path
-        self._owner = owner
-        self._deadline = deadline
-        self._loop: asyncio.AbstractEventLoop
-        self._keeper: asyncio.Task[None] | None = None
-        self._connected = asyncio.Event()
-        self._link: _Link | None = None
-        self._numbers = itertools.count(1)
-        self._calls: dict[int, _Call] = {}
-        # Requests to lease that were cancelled, but may be answered with leases all the same.
-        self._unwanted: set[int] = set()
-        # The tokens of all leases this process has; a dict because it keeps their order.
-        self._held: dict[str, None] = {}
-        self._outbox: list[bytes] = []
-        self._look: asyncio.TimerHandle | None = None
-
-    # -- the engine ------------------------------------------------------------------------------
+        self._flagged: asyncio.Queue[list[str]] = asyncio.Queue()
+        self._line = Line(path, owner, deadline, self._flagged.put_nowait)
 
     async def open(self) -> None:
         """Connect. Raises StoreUnavailable when nothing listens on the socket."""
-        self._loop = asyncio.get_running_loop()
-        self._keeper = asyncio.create_task(self._keep_connected(unix_address(self._path)))
-        try:
-            await asyncio.wait_for(self._connected.wait(), self._deadline)
-        except TimeoutError:
-            await self.close()
-            raise StoreUnavailable(
-                f"Nothing listens on {self._path} after {self._deadline:g} s: "
-                "is the platform running, and is this its data directory?"
-            ) from None
+        await self._line.open()
+
+    async def close(self) -> None:
+        """Give back what is held and disconnect. What was not answered fails with EngineError."""
+        await self._line.close()
+
+    # -- deliveries ------------------------------------------------------------------------------
 
     async def put(self, envelopes: Sequence[Envelope]) -> list[Outcome]:
         """Keep the envelopes; see Engine."""
-        number = next(self._numbers)
-        reply: protocol.Outcomes = await self._ask(protocol.Put(number, envelopes))
+        request = protocol.Put(self._line.number(), envelopes)
+        reply: protocol.Outcomes = await self._line.ask(request)
         return reply.outcomes
 
     async def lease(self, queues: Sequence[str], n: int) -> list[Lease]:
         """Wait for something ready; see Engine."""
-        number = next(self._numbers)
-        future = self._loop.create_future()
-        self._call(protocol.Take(number, queues, n), future, _NEVER)
-        try:
-            reply: protocol.Leases = await future
-        except asyncio.CancelledError:
-            self._take_no_more(number, future)
-            raise
-        return reply.leases
+        return await self._line.take(queues, n)
+
+    async def extend(self, leases: Sequence[Lease]) -> list[bool]:
+        """Say that this process lives; see Engine."""
+        request = protocol.Extend(self._line.number(), [lease.token for lease in leases])
+        reply: protocol.Settled = await self._line.ask(request)
+        return reply.accepted
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         """End the leases; see Engine."""
         marks = [
-            protocol.Mark(s.lease.token, s.verdict, s.at, s.reason, s.error, s.then)
+            protocol.Mark(s.lease.token, s.verdict, s.at, s.reason, s.error, s.then, s.result)
             for s in settlements
         ]
         accepted: list[bool] = []
         for batch in _batches(marks):
             tokens = tuple(mark.token for mark in batch)
-            request = protocol.Settle(next(self._numbers), batch)
-            reply: protocol.Settled = await self._ask(request, tokens)
+            request = protocol.Settle(self._line.number(), batch)
+            reply: protocol.Settled = await self._line.ask(request, tokens)
             accepted += reply.accepted
         return accepted
 
+    async def progress(self, lease: Lease, value: str) -> bool:
+        """Note how far it has come; see Engine."""
+        check_progress(value)
+        reply: protocol.Settled = await self._line.ask(
+            protocol.Note(self._line.number(), lease.token, value)
+        )
+        return reply.accepted[0]
+
+    async def reap(self, owner: str) -> int:
+        """Take back what a dead process holds; see Engine."""
+        reply: protocol.Changed = await self._line.ask(protocol.Reap(self._line.number(), owner))
+        return reply.number
+
+    # -- cancelling ------------------------------------------------------------------------------
+
+    async def cancel(self, ids: Sequence[str]) -> list[Cancellation]:
+        """Have deliveries not happen; see Engine."""
+        reply: protocol.Cancelled = await self._line.ask(protocol.Cancel(self._line.number(), ids))
+        return reply.found
+
+    async def cancelled(self) -> list[str]:
+        """Wait until deliveries are cancelled that are held here; see Engine."""
+        return await self._flagged.get()
+
+    # -- the leader ------------------------------------------------------------------------------
+
+    async def hold(self, name: str, ttl: int, token: str = "") -> Hold | None:
+        """Hold a name; see Engine."""
+        # The token is ours, so that the question can be repeated when the answer was lost.
+        request = protocol.Grasp(self._line.number(), name, token or new_id(), ttl)
+        reply: protocol.Held = await self._line.ask(request)
+        return reply.hold
+
+    async def drop(self, hold: Hold) -> None:
+        """Hold it no longer."""
+        await self._line.ask(protocol.Drop(self._line.number(), hold.name, hold.token))
+
+    # -- queues and operators --------------------------------------------------------------------
+
+    async def configure(self, limits: Mapping[str, Limits]) -> None:
+        """Let these queues have these limits; see Engine."""
+        await self._line.ask(protocol.Configure(self._line.number(), limits))
+
+    async def pause(self, queues: Sequence[str], paused: bool = True) -> None:
+        """Hand nothing out of these queues, or go on with it."""
+        await self._line.ask(protocol.Pause(self._line.number(), queues, paused))
+
     async def stats(self) -> dict[str, QueueStats]:
-        """Return the state of every queue that holds anything."""
-        reply: protocol.Counts = await self._ask(protocol.Count(next(self._numbers)))
+        """Return the state of every queue; see Engine."""
+        reply: protocol.Counts = await self._line.ask(protocol.Count(self._line.number()))
         return reply.queues
 
     async def scan(self, queue: str, state: RowState, after: str = "", n: int = 100) -> list[Row]:
         """Return rows of a queue; see Engine."""
-        request = protocol.Scan(next(self._numbers), queue, state, after, n)
-        reply: protocol.Rows = await self._ask(request)
+        request = protocol.Scan(self._line.number(), queue, state, after, n)
+        reply: protocol.Rows = await self._line.ask(request)
         return reply.rows
 
-    async def close(self) -> None:
-        """Give back what is held and disconnect. What was not answered fails with EngineError."""
-        if self._keeper is None:
-            return
-        self._keeper.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._keeper
-        self._keeper = None
-        if self._link is not None:
-            await self._part(self._link)
-        for call in self._calls.values():
-            _fail(call, EngineError("The engine was closed before the store had answered."))
-        self._calls.clear()
-        if self._look is not None:
-            self._look.cancel()
+    async def find(self, delivery: str) -> Row | None:
+        """Return one delivery; see Engine."""
+        reply: protocol.Rows = await self._line.ask(protocol.Find(self._line.number(), delivery))
+        return next(iter(reply.rows), None)
 
-    # -- the connection --------------------------------------------------------------------------
+    async def result(self, delivery: str, wait: float = 0.0) -> Result | None:
+        """Return how a delivery has ended; see Engine."""
+        request = protocol.Await(self._line.number(), delivery, math.ceil(wait * 1000))
+        reply: protocol.Ended = await self._line.ask(request, wait=wait)
+        return reply.result
 
-    async def _keep_connected(self, address: str) -> None:
-        """Be connected for ever; wait longer from one fruitless attempt to the next."""
-        fruitless = 0
-        while True:
-            welcome = await self._stay_connected(address)
-            fruitless = 0 if welcome else fruitless + 1
-            if fruitless:
-                await asyncio.sleep(_RECONNECT.delay(fruitless))
-
-    async def _stay_connected(self, address: str) -> bool:
-        """Connect, until the connection ends; say whether a store was at the other end."""
-        try:
-            _, link = await self._loop.create_unix_connection(lambda: _Link(self), address)
-        except OSError:
-            return False
-        await link.ended.wait()
-        return link.welcome
-
-    def _begin(self, link: "_Link") -> None:
-        """Introduce ourselves, and repeat what is not answered."""
-        self._link = link
-        self._unwanted.clear()
-        self._outbox.clear()
-        link.claimed = tuple(self._held)
-        hello = protocol.Hello(next(self._numbers), self._owner, link.claimed)
-        frames = [protocol.frame(hello), *(call.frame for call in self._calls.values())]
-        link.transport.write(b"".join(frames))
-        self._connected.set()
-
-    def _end(self) -> None:
-        self._link = None
-
-    async def _part(self, link: "_Link") -> None:
-        link.transport.write(protocol.frame(protocol.Bye(next(self._numbers))))
-        with suppress(TimeoutError):
-            await asyncio.wait_for(link.ended.wait(), _FAREWELL)
-        link.transport.abort()
-
-    # -- requests and replies --------------------------------------------------------------------
-
-    async def _ask(self, request: protocol.Request, tokens: tuple[str, ...] = ()) -> Any:
-        future = self._loop.create_future()
-        self._call(request, future, self._loop.time() + self._deadline, tokens)
-        return await future
-
-    def _call(
-        self,
-        request: protocol.Request,
-        future: asyncio.Future[Any] | None,
-        expires: float,
-        tokens: tuple[str, ...] = (),
-    ) -> None:
-        if self._keeper is None:
-            raise EngineError("The engine is not open: nothing can be delivered or leased here.")
-        frame = protocol.frame(request)
-        if len(frame) > protocol.LARGEST_REQUEST:
-            raise EngineError(
-                f"What is to be delivered at once has {len(frame)} bytes, and "
-                f"{protocol.LARGEST_REQUEST} is the most: deliver less at once."
-            )
-        call = _Call(frame, future, expires, tokens)
-        self._calls[request.call] = call
-        self._send(call.frame)
-        if self._look is None:
-            self._look = self._loop.call_later(_LOOK_EVERY, self._look_for_expired)
-
-    def _send(self, frame: bytes) -> None:
-        """Send with all else that is sent in this round of the loop."""
-        if self._link is not None:
-            self._outbox.append(frame)
-            if len(self._outbox) == 1:
-                self._loop.call_soon(self._flush)
-
-    def _flush(self) -> None:
-        if self._link is not None and self._outbox:
-            self._link.transport.write(b"".join(self._outbox))
-        self._outbox.clear()
-
-    def _answer(self, link: "_Link", reply: protocol.Reply) -> None:
-        """Take a reply to the one who waits for it."""
-        call = self._calls.pop(reply.call, None)
-        match reply:
-            case protocol.Welcome(_, kept):
-                self._be_welcome(link, kept)
-            case protocol.Leases():
-                self._receive(call, reply)
-            case protocol.Full(_, error) if call is not None:
-                _fail(call, StoreFull(f"The disk of the data directory is full ({error})."))
-            case _ if call is not None:
-                for token in call.tokens:
-                    self._held.pop(token, None)
-                if call.future is not None and not call.future.done():
-                    call.future.set_result(reply)
-
-    def _be_welcome(self, link: "_Link", kept: Sequence[bool]) -> None:
-        """Forget the leases that went to others while we were away."""
-        link.welcome = True
-        for token, still_ours in zip(link.claimed, kept, strict=True):
-            if not still_ours:
-                self._held.pop(token, None)
-
-    def _receive(self, call: _Call | None, reply: protocol.Leases) -> None:
-        """Hand leases to the one who waits for them, or back if nobody does any more."""
-        for lease in reply.leases:
-            self._held[lease.token] = None
-        if call is not None and call.future is not None and not call.future.done():
-            call.future.set_result(reply)
-        else:
-            self._unwanted.discard(reply.call)
-            self._release(reply.leases)
-
-    def _take_no_more(self, number: int, future: asyncio.Future[Any]) -> None:
-        """Undo a request to lease, at whatever point of its way it is."""
-        if not future.cancelled():  # it was answered in the same round of the loop
-            self._release(future.result().leases)
-        elif self._calls.pop(number, None) is not None:
-            self._unwanted.add(number)
-            self._send(protocol.frame(protocol.Untake(number)))
-
-    def _release(self, leases: Sequence[Lease]) -> None:
-        """Give leases back without waiting for the answer."""
-        if leases and self._keeper is not None:
-            marks = [protocol.Mark(lease.token, "release", 0, "", "", ()) for lease in leases]
-            tokens = tuple(lease.token for lease in leases)
-            self._call(protocol.Settle(next(self._numbers), marks), None, _NEVER, tokens)
-
-    def _look_for_expired(self) -> None:
-        now = self._loop.time()
-        for number, call in list(self._calls.items()):
-            if call.expires <= now:
-                del self._calls[number]
-                _fail(call, StoreUnavailable(self._silence()))
-        self._look = None
-        if any(call.expires < _NEVER for call in self._calls.values()):
-            self._look = self._loop.call_later(_LOOK_EVERY, self._look_for_expired)
-
-    def _silence(self) -> str:
-        return (
-            f"The store did not answer on {self._path} for {self._deadline:g} s: "
-            "whether it has done what was asked is not known."
+    async def edit(self, ids: Sequence[str], op: Edit) -> int:
+        """Change deliveries by hand; see Engine."""
+        reply: protocol.Changed = await self._line.ask(
+            protocol.Change(self._line.number(), ids, op)
         )
+        return reply.number
 
 
 def _batches(marks: Sequence[protocol.Mark]) -> Iterator[list[protocol.Mark]]:
@@ -299,33 +171,3 @@ def _batches(marks: Sequence[protocol.Mark]) -> Iterator[list[protocol.Mark]]:
         batch.append(mark)
         size += weight
     yield batch
-
-
-class _Link(asyncio.Protocol):
-    """One connection to the store."""
-
-    transport: asyncio.Transport
-
-    def __init__(self, engine: Embedded) -> None:
-        self.ended = asyncio.Event()
-        self.welcome = False
-        self.claimed: tuple[str, ...] = ()
-        self._engine = engine
-        self._splitter = protocol.Splitter()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport  # type: ignore[assignment]  # a stream's transport is one
-        self._engine._begin(self)
-
-    def data_received(self, data: bytes) -> None:
-        for body in self._splitter.feed(data):
-            self._engine._answer(self, protocol.decode_reply(body))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._engine._end()
-        self.ended.set()
-
-
-def _fail(call: _Call, error: Exception) -> None:
-    if call.future is not None and not call.future.done():
-        call.future.set_exception(error)

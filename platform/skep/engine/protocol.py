@@ -2,16 +2,33 @@
 
 Both directions are a stream of frames: four bytes of length, big-endian, then one request or reply
 as a msgpack array that begins with its name. Requests are numbered by the client and may be sent
-without waiting; each is answered once, in any order. The first request of a connection is `Hello`.
+without waiting; each is answered once, in any order. The first request of a connection is `Hello`,
+except on that of a client's heartbeats: there is nothing but `Pulse`, and no answer. `Flagged` is
+the one thing the store says unasked; its number is 0.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from msgspec import Struct
 
 from skep.base.errors import EngineError
-from skep.engine.base import Envelope, Lease, Moment, Outcome, QueueStats, Row, RowState, Verdict
+from skep.engine.base import (
+    Cancellation,
+    Edit,
+    Envelope,
+    Hold,
+    Lease,
+    Limits,
+    Milliseconds,
+    Moment,
+    Outcome,
+    QueueStats,
+    Result,
+    Row,
+    RowState,
+    Verdict,
+)
 
 # The largest request: far more than any sensible batch, it bounds what a client that went wrong can
 # make the store hold. A reply is as large as what it carries.
@@ -57,6 +74,7 @@ class Mark(Struct, frozen=True, array_like=True):
     reason: str
     error: str
     then: Sequence[Envelope]
+    result: bytes = b""
 
 
 class Settle(Struct, frozen=True, array_like=True, tag="settle"):
@@ -64,6 +82,97 @@ class Settle(Struct, frozen=True, array_like=True, tag="settle"):
 
     call: int
     marks: Sequence[Mark]
+
+
+class Extend(Struct, frozen=True, array_like=True, tag="extend"):
+    """I live, and these are mine, am I right?"""
+
+    call: int
+    tokens: Sequence[str]
+
+
+class Pulse(Struct, frozen=True, array_like=True, tag="pulse"):
+    """This owner lives."""
+
+    owner: str
+    call: int = 0
+
+
+class Note(Struct, frozen=True, array_like=True, tag="note"):
+    """So far has it come."""
+
+    call: int
+    token: str
+    text: str
+
+
+class Reap(Struct, frozen=True, array_like=True, tag="reap"):
+    """This owner is dead: take back what it holds."""
+
+    call: int
+    owner: str
+
+
+class Cancel(Struct, frozen=True, array_like=True, tag="cancel"):
+    """Let these not happen."""
+
+    call: int
+    ids: Sequence[str]
+
+
+class Grasp(Struct, frozen=True, array_like=True, tag="grasp"):
+    """Let me hold this name under this token, new or as before."""
+
+    call: int
+    name: str
+    token: str
+    ttl: Milliseconds
+
+
+class Drop(Struct, frozen=True, array_like=True, tag="drop"):
+    """I hold this name no longer."""
+
+    call: int
+    name: str
+    token: str
+
+
+class Configure(Struct, frozen=True, array_like=True, tag="configure"):
+    """These queues have these limits, and no others have any."""
+
+    call: int
+    limits: Mapping[str, Limits]
+
+
+class Pause(Struct, frozen=True, array_like=True, tag="pause"):
+    """Hand nothing out of these queues, or do again."""
+
+    call: int
+    queues: Sequence[str]
+    paused: bool
+
+
+class Find(Struct, frozen=True, array_like=True, tag="find"):
+    """How is this one?"""
+
+    call: int
+    id: str
+
+
+class Await(Struct, frozen=True, array_like=True, tag="await"):
+    """How did this one end? I wait so many ms for it."""
+
+    call: int
+    id: str
+    wait: Milliseconds
+
+
+class Change(Struct, frozen=True, array_like=True, tag="change"):
+    """Do this to them."""
+
+    call: int
+    ids: Sequence[str]
+    op: Edit
 
 
 class Count(Struct, frozen=True, array_like=True, tag="count"):
@@ -88,14 +197,37 @@ class Bye(Struct, frozen=True, array_like=True, tag="bye"):
     call: int
 
 
-Request = Hello | Put | Take | Untake | Settle | Count | Scan | Bye
+Request = (
+    Hello
+    | Put
+    | Take
+    | Untake
+    | Settle
+    | Extend
+    | Pulse
+    | Note
+    | Reap
+    | Cancel
+    | Grasp
+    | Drop
+    | Configure
+    | Pause
+    | Count
+    | Scan
+    | Find
+    | Await
+    | Change
+    | Bye
+)
 
 
 class Welcome(Struct, frozen=True, array_like=True, tag="welcome"):
-    """You hold those of your leases that are True; the others are not yours any more."""
+    """You hold those of your leases that are True; the others are not yours any more. If you are
+    silent for `lease` ms, none is."""
 
     call: int
     kept: list[bool]
+    lease: int
 
 
 class Outcomes(Struct, frozen=True, array_like=True, tag="outcomes"):
@@ -133,14 +265,63 @@ class Rows(Struct, frozen=True, array_like=True, tag="rows"):
     rows: list[Row]
 
 
-class Full(Struct, frozen=True, array_like=True, tag="full"):
-    """The disk is full: nothing of your request happened."""
+class Cancelled(Struct, frozen=True, array_like=True, tag="cancelled"):
+    """That became of each."""
+
+    call: int
+    found: list[Cancellation]
+
+
+class Flagged(Struct, frozen=True, array_like=True, tag="flagged"):
+    """These of yours are not wanted any more."""
+
+    ids: list[str]
+    call: int = 0
+
+
+class Held(Struct, frozen=True, array_like=True, tag="held"):
+    """It is yours, or, without a hold, somebody else's."""
+
+    call: int
+    hold: Hold | None
+
+
+class Ended(Struct, frozen=True, array_like=True, tag="ended"):
+    """So it ended, or it has not."""
+
+    call: int
+    result: Result | None
+
+
+class Changed(Struct, frozen=True, array_like=True, tag="changed"):
+    """So many were."""
+
+    call: int
+    number: int
+
+
+class Refused(Struct, frozen=True, array_like=True, tag="refused"):
+    """The disk is full, or the queue that is named: nothing of your request happened."""
 
     call: int
     error: str
+    queue: str = ""
 
 
-Reply = Welcome | Outcomes | Leases | Settled | Counts | Rows | Full
+Reply = (
+    Welcome
+    | Outcomes
+    | Leases
+    | Settled
+    | Cancelled
+    | Flagged
+    | Held
+    | Counts
+    | Rows
+    | Ended
+    | Changed
+    | Refused
+)
 
 _encoder = msgspec.msgpack.Encoder()
 decode_request = msgspec.msgpack.Decoder(Request).decode

@@ -17,7 +17,7 @@ from typing import Literal
 
 Type = Literal["counter", "gauge", "histogram"]
 Merge = Literal["sum", "max", "min", "latest", "per_worker"]
-Source = Literal["supervisor", "worker", "agent", "web", "task", "cron"]
+Source = Literal["supervisor", "worker", "agent", "store", "web", "task", "cron"]
 
 PREFIX = "platform_"
 OTHER = "__other__"
@@ -217,6 +217,16 @@ _TASKS = (
              task=OPEN, queue=OPEN),
 )
 
+_STORE = (
+    _histogram("store_turn_duration_seconds", "store",
+               "Time the store worked off a turn, its commit included.", LAG),
+    _counter("store_requests_total", "store", "Requests worked off, in turns of many."),
+    _gauge("store_disk_full", "store",
+           "1 while the disk has no room and deliveries are refused, else 0."),
+    _counter("store_corruptions_total", "store",
+             "Damaged queues that were moved aside at a start."),
+)
+
 _EVENTS = (
     _counter("events_published_total", "worker", "Events fired.", event=OPEN),
     _counter("event_deliveries_total", "task", "Events handled by a listener, by outcome.",
@@ -299,6 +309,7 @@ CATALOGUE: tuple[Metric, ...] = (
     *_WORKERS,
     *_HTTP,
     *_TASKS,
+    *_STORE,
     *_EVENTS,
     *_CRONS,
     *_CONFIG,

@@ -6,7 +6,14 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from prometheus_client import CollectorRegistry
+
 from skep.base.rundir import RunDir
+from skep.base.telemetry import Telemetry
+from skep.config.options import Options
+from skep.metrics.frames import Framer
+from skep.metrics.instruments import Instruments
+from skep.metrics.subscriber import subscribe
 from skep.store.server import serve
 from skep.wire.messages import Boot
 from skep.wire.platform_slot import Send, run
@@ -19,9 +26,11 @@ _PATIENCE = 3.5
 class StoreSlot:
     """The store as a slot: it serves the socket the supervisor has bound."""
 
-    def __init__(self, boot: Boot, send: Send) -> None:
+    def __init__(self, boot: Boot, telemetry: Telemetry) -> None:
         self._run_id = boot.run_id
-        self._path = RunDir(boot.options["data_dir"]).queue_file
+        self._options = Options.from_json(boot.options)
+        self._path = RunDir(self._options.data_dir).queue_file
+        self._telemetry = telemetry
         self._stop = asyncio.Event()
         self._serving: asyncio.Task[None] | None = None
 
@@ -39,6 +48,9 @@ class StoreSlot:
                 run_id=self._run_id,
                 stop=self._stop,
                 patience=_PATIENCE,
+                durability=self._options.durability,  # type: ignore[arg-type]  # checked as one
+                lease=self._options.lease_time,
+                telemetry=self._telemetry,
             )
         )
         return self._serving
@@ -57,5 +69,17 @@ class StoreSlot:
         """Nothing is left to do."""
 
 
+def main() -> int:
+    """Be the store slot; return its exit code."""
+    registry, telemetry = CollectorRegistry(), Telemetry()
+    subscribe(telemetry, Instruments(registry, "store"))
+
+    def build(boot: Boot, send: Send) -> StoreSlot:
+        """Make the slot that counts in this process's registry."""
+        return StoreSlot(boot, telemetry)
+
+    return run(build, Framer(registry).next)
+
+
 if __name__ == "__main__":
-    sys.exit(run(StoreSlot))
+    sys.exit(main())

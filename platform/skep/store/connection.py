@@ -74,7 +74,7 @@ class Connection(asyncio.Protocol):
 
     def send(self, replies: Sequence[Reply]) -> None:
         """Send replies, in one write; they are lost on a client that has gone."""
-        if not self._transport.is_closing():
+        if replies and not self._transport.is_closing():
             self._transport.write(b"".join([frame(reply) for reply in replies]))
 
     def close(self) -> None:

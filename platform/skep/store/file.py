@@ -4,21 +4,29 @@ import logging
 import os
 import sqlite3
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 import msgspec
 
 from skep.base.errors import EngineError
+from skep.engine.base import Envelope
+from skep.store.rules import NONE, Rules
 
 log = logging.getLogger(__name__)
 
-VERSION = 1
+# What a confirmation of a put means: it survives the loss of power, the death of any process, or
+# nothing but the death of its clients.
+Durability = Literal["full", "normal", "memory"]
+IN_MEMORY = Path(":memory:")
+# What an envelope is made of, beside its rules.
+COLUMNS = "id, name, body, queue, headers, due, priority, lane"
 
 # `seq` is the order in which deliveries were put; `state` is 0 for ready, 1 for scheduled, 2 for
-# leased; `serial` tells the leases of a row apart. The two indexes are partial, so a delivery under
-# a lease is in neither, and boot finds those by a scan.
-_SCHEMA = f"""
-BEGIN;
+# leased, 4 for blocked; `serial` tells the leases of a row apart. The indexes are partial, so a
+# delivery under a lease is in none, and boot finds those by a scan.
+_VERSION_1 = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE delivery (
     seq INTEGER PRIMARY KEY,
@@ -55,13 +63,47 @@ CREATE TABLE dead (
     died_at INTEGER NOT NULL
 );
 CREATE INDEX dead_queue ON dead (queue, seq);
-PRAGMA user_version = {VERSION};
-COMMIT;
 """
+# `lane` is the concurrency key, `rules` what else an envelope asks for. The `until` of a unique key
+# is 0 as long as its delivery is kept.
+_VERSION_2 = """
+ALTER TABLE delivery ADD COLUMN lane TEXT NOT NULL DEFAULT '';
+ALTER TABLE delivery ADD COLUMN rules TEXT NOT NULL DEFAULT '';
+ALTER TABLE delivery ADD COLUMN progress TEXT NOT NULL DEFAULT '';
+ALTER TABLE delivery ADD COLUMN cancelled INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE dead ADD COLUMN lane TEXT NOT NULL DEFAULT '';
+ALTER TABLE dead ADD COLUMN rules TEXT NOT NULL DEFAULT '';
+CREATE INDEX delivery_blocked ON delivery (lane, priority DESC, seq) WHERE state = 4;
+CREATE TABLE uniq (key TEXT PRIMARY KEY, id TEXT NOT NULL, until INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX uniq_until ON uniq (until) WHERE until > 0;
+CREATE TABLE result (
+    id TEXT PRIMARY KEY,
+    ending TEXT NOT NULL,
+    body BLOB NOT NULL,
+    error TEXT NOT NULL,
+    until INTEGER NOT NULL
+);
+CREATE INDEX result_until ON result (until);
+CREATE TABLE queue (
+    name TEXT PRIMARY KEY,
+    paused INTEGER NOT NULL DEFAULT 0,
+    limits TEXT NOT NULL DEFAULT ''
+) WITHOUT ROWID;
+CREATE TABLE hold (
+    name TEXT PRIMARY KEY,
+    token TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    until INTEGER NOT NULL
+) WITHOUT ROWID;
+"""
+# From each format to the next; a new file goes through all of them.
+_STEPS = (_VERSION_1, _VERSION_2)
+VERSION = len(_STEPS)
 
 # WAL lets operators read while the store writes; why NORMAL is enough, the flusher says. A
 # checkpoint comes after 16 MB of log, because it costs two fsyncs, and cuts the log back to that
 # size. See https://sqlite.org/wal.html.
+_INCREMENTAL = 2
 _PRAGMAS = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = NORMAL",
@@ -72,13 +114,16 @@ _PRAGMAS = (
 )
 
 
-def connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path, damaged: Callable[[], None] = lambda: None) -> sqlite3.Connection:
     """Open the database for writing, making it if it is not there.
 
     A file that is damaged or no database at all is moved aside, loudly, and a new one is begun: a
     store that will not start would stop the whole platform, and the old file can still be read.
+    `damaged` is called then.
     Raises EngineError when the file was written by a newer platform.
     """
+    if path == IN_MEMORY:
+        return _connect(path)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     try:
         return _connect(path)
@@ -93,6 +138,7 @@ def connect(path: Path) -> sqlite3.Connection:
             error,
             aside,
         )
+        damaged()
         return connect(path)
 
 
@@ -111,10 +157,34 @@ def read_headers(column: str) -> dict[str, str]:
     return msgspec.json.decode(column, type=dict[str, str]) if column else {}
 
 
+def make_envelope(columns: Sequence[Any], rules: Rules) -> Envelope:
+    """Return an envelope made of its COLUMNS."""
+    id_, name, body, queue, headers, due, priority, lane = columns
+    found = read_headers(headers)
+    if rules is NONE and not lane:
+        return Envelope(id_, name, body, queue, found, due, priority)
+    return Envelope(
+        id_,
+        name,
+        body,
+        queue,
+        found,
+        due,
+        priority,
+        rules.key,
+        rules.unique_for,
+        lane,
+        rules.concurrency,
+        rules.keep_result,
+    )
+
+
 def _connect(path: Path) -> sqlite3.Connection:
     # Statements run on the loop and commits in a thread, but never two at once.
     database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
+        if not database.execute("PRAGMA page_count").fetchone()[0]:
+            database.execute("PRAGMA auto_vacuum = INCREMENTAL")
         for pragma in _PRAGMAS:
             database.execute(pragma).close()
         # 0.2 s for a million deliveries: short enough to be sure at every start.
@@ -130,13 +200,16 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 def _migrate(database: sqlite3.Connection, path: Path) -> None:
     version = database.execute("PRAGMA user_version").fetchone()[0]
-    if version == 0:
-        database.executescript(_SCHEMA)
-    elif version != VERSION:
+    if version > VERSION:
         raise EngineError(
-            f"{path} was written by another version of the platform (format {version}, this one "
-            f"reads {VERSION}): run that version, or give another --data-dir."
+            f"{path} was written by a newer version of the platform (format {version}, this one "
+            f"reads up to {VERSION}): run that version, or give another --data-dir."
         )
+    for number, step in enumerate(_STEPS[version:], version + 1):
+        database.executescript(f"BEGIN; {step} PRAGMA user_version = {number}; COMMIT;")
+    if database.execute("PRAGMA auto_vacuum").fetchone()[0] != _INCREMENTAL:
+        database.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        database.execute("VACUUM")  # only this lets a file that was made without it have it
 
 
 def _move_aside(path: Path) -> Path:

@@ -20,9 +20,11 @@ class Flusher:
     leaves it to the system when that reaches the disk; FULL would force the log down in every
     commit. Forcing it down from here makes what was committed before just as durable, and only
     those wait for it who have to. See https://sqlite.org/wal.html#performance_considerations.
+    Without `waits` nobody does: then the loss of power can undo what was confirmed.
     """
 
-    def __init__(self, database: Path) -> None:
+    def __init__(self, database: Path, *, waits: bool = True) -> None:
+        self._waits = waits
         self._log = database.with_name(database.name + "-wal")
         self._descriptor = -1
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="flush")
@@ -32,12 +34,16 @@ class Flusher:
 
     def open(self) -> None:
         """Open the log; it is there for as long as the database is open."""
-        self._descriptor = os.open(self._log, os.O_RDONLY | os.O_CLOEXEC)
+        if self._waits:
+            self._descriptor = os.open(self._log, os.O_RDONLY | os.O_CLOEXEC)
 
     def confirm(self, connection: Connection, reply: Reply) -> None:
         """Send a reply as soon as everything committed until now is on the disk."""
-        self._waiting[connection].append(reply)
-        self._wake.set()
+        if self._waits:
+            self._waiting[connection].append(reply)
+            self._wake.set()
+        else:
+            connection.send([reply])
 
     async def flush(self) -> None:
         """Confirm, until `stop`. Raises OSError when the disk fails: then nothing is sure."""

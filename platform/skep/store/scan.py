@@ -1,35 +1,58 @@
 """A look into the queue for operators, beside the writer and without holding it up."""
 
-from contextlib import closing
-from pathlib import Path
 from typing import Any
 
-from skep.engine.base import Envelope, Row, RowState
+from skep.engine.base import Row, RowState
+from skep.engine.protocol import Find, Scan
 from skep.store import file
+from skep.store.database import Database
+from skep.store.rules import read_rules
 
-_COLUMNS = "seq, id, name, body, queue, headers, due, priority, attempt, losses, put_at"
-_WAITING = f"""
-SELECT {_COLUMNS}, holder, '', '' FROM delivery
-WHERE queue = ? AND state = ? AND seq > ? ORDER BY seq LIMIT ?"""
-_DEAD = f"""
-SELECT {_COLUMNS}, '', reason, error FROM dead
-WHERE queue = ? AND seq > ? ORDER BY seq LIMIT ?"""
-_STATES = ("ready", "scheduled", "leased")
+_COLUMNS = f"seq, {file.COLUMNS}, rules, attempt, losses, put_at"
+_WAITING = f"SELECT {_COLUMNS}, holder, '', '', progress, cancelled, state FROM delivery"
+_DEAD = f"SELECT {_COLUMNS}, '', reason, error, '', 0, 3 FROM dead"
+_PAGE = "seq > ? ORDER BY seq LIMIT ?"
+_STATES: tuple[RowState, ...] = ("ready", "scheduled", "leased", "dead", "blocked")
 
 
-def scan(path: Path, queue: str, state: RowState, after: str, n: int) -> list[Row]:
+def scan(database: Database, ask: Scan) -> list[Row]:
     """Return up to `n` rows of one queue and state, from the one behind the place `after` on."""
-    place = int(after or 0)
-    with closing(file.connect_to_read(path)) as database:
-        if state == "dead":
-            rows = database.execute(_DEAD, (queue, place, n)).fetchall()
+    place = int(ask.after) if ask.after.isdecimal() else 0
+    with database.reader() as reader:
+        if ask.state == "dead":
+            found = reader.execute(
+                f"{_DEAD} WHERE queue = ? AND {_PAGE}", (ask.queue, place, ask.n)
+            )
         else:
-            number = _STATES.index(state)
-            rows = database.execute(_WAITING, (queue, number, place, n)).fetchall()
-    return [_row(row, state) for row in rows]
+            values = (ask.queue, _STATES.index(ask.state), place, ask.n)
+            found = reader.execute(f"{_WAITING} WHERE queue = ? AND state = ? AND {_PAGE}", values)
+        return [_row(row) for row in found]
 
 
-def _row(row: tuple[Any, ...], state: RowState) -> Row:
-    seq, id_, name, body, queue, headers, due, priority, attempt, losses, put_at = row[:11]
-    envelope = Envelope(id_, name, body, queue, file.read_headers(headers), due, priority)
-    return Row(envelope, str(seq), state, attempt, losses, put_at, *row[11:])
+def find(database: Database, ask: Find) -> list[Row]:
+    """Return the delivery of this id, waiting or leased; or else dead."""
+    with database.reader() as reader:
+        for table in (_WAITING, _DEAD):
+            row = reader.execute(f"{table} WHERE id = ?", (ask.id,)).fetchone()
+            if row is not None:
+                return [_row(row)]
+    return []
+
+
+def _row(row: tuple[Any, ...]) -> Row:
+    seq, *columns = row[:9]
+    rules, attempt, losses, put_at, holder, reason, error, progress, cancelled, state = row[9:]
+    envelope = file.make_envelope(columns, read_rules(rules))
+    return Row(
+        envelope,
+        str(seq),
+        _STATES[state],
+        attempt,
+        losses,
+        put_at,
+        holder,
+        reason,
+        error,
+        progress,
+        bool(cancelled),
+    )

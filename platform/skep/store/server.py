@@ -9,13 +9,18 @@ import struct
 from pathlib import Path
 
 from skep.base.filelock import held
+from skep.base.telemetry import Telemetry
 from skep.store.connection import Connection
-from skep.store.database import NOBODY
+from skep.store.deliveries import NOBODY
+from skep.store.file import IN_MEMORY, Durability
 from skep.store.flusher import Flusher
+from skep.store.room import Room
 from skep.store.writer import Writer
 
 log = logging.getLogger(__name__)
 
+# How long a holder may be silent, in seconds.
+LEASE = 30.0
 _ACCEPT_PAUSE = 0.1
 
 
@@ -26,21 +31,27 @@ async def serve(
     run_id: str,
     stop: asyncio.Event,
     patience: float = 0.0,
+    durability: Durability = "full",
+    lease: float = LEASE,
+    telemetry: Telemetry | None = None,
 ) -> None:
     """Be the store behind a unix socket that is bound and listening, until `stop` is set.
 
     Clients that are connected then have `patience` seconds to settle what they hold and to go.
 
     `run_id` names this run of the platform: a lease from another run is given to others at once,
-    one from the same run when its holder has not come back for it within 5 s. Returns when the turn
-    at hand is committed and answered; what is asked later waits for the next store on the socket.
+    one from the same run when its holder has not come back for it within 5 s. A holder that is
+    silent for `lease` seconds loses its leases. With the durability `memory` nothing is written to
+    the database. Returns when the turn at hand is committed and answered; what is asked later waits
+    for the next store on the socket.
     Raises AlreadyRunning when another store holds the database, EngineError when another version
     wrote it, sqlite3.Error when it cannot be written for another reason than a full disk.
     """
     complaint = f"Another store uses {database}: stop its platform, or give another --data-dir."
     async with held(database.with_name(f"{database.name}.lock"), complaint):
-        flusher = Flusher(database)
-        writer = Writer(database, flusher)
+        path = IN_MEMORY if durability == "memory" else database
+        flusher = Flusher(path, waits=durability == "full")
+        writer = Writer(path, flusher, Room(path), lease, telemetry or Telemetry())
         writer.open(run_id)
         writing = asyncio.create_task(writer.write())
         flushing = asyncio.create_task(flusher.flush())

@@ -164,4 +164,15 @@ def _failed(envelope: Envelope, error: str) -> Envelopes:
 
 
 def _follow_up(envelope: Envelope, headers: dict[str, str]) -> Envelope:
-    return replace(envelope, id=new_id(), headers={ORIGIN: origin(envelope), **headers}, due=0)
+    """Return an envelope like this one, without what it is alone with: its keys and its result."""
+    return replace(
+        envelope,
+        id=new_id(),
+        headers={ORIGIN: origin(envelope), **headers},
+        due=0,
+        key="",
+        unique_for=0,
+        concurrency_key="",
+        concurrency=1,
+        keep_result=0,
+    )

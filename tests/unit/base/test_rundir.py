@@ -3,7 +3,11 @@
 import socket
 from pathlib import Path
 
-from skep.base.rundir import bind_unix, unix_address
+import pytest
+
+from skep.base import rundir
+from skep.base.errors import UsageError
+from skep.base.rundir import RunDir, bind_unix, unix_address
 
 
 def test_a_socket_is_for_its_owner_alone_from_the_first_moment(tmp_path: Path) -> None:
@@ -26,3 +30,11 @@ def test_a_path_too_long_for_the_kernel_works_all_the_same(tmp_path: Path) -> No
     assert len(str(path)) > 108
     with bind_unix(path), socket.socket(socket.AF_UNIX) as client:
         client.connect(unix_address(path))
+
+
+def test_a_data_directory_on_a_network_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rundir, "network_file_system", lambda path: "NFS")
+    with pytest.raises(UsageError, match=r"network file system \(NFS\).*--data-dir"):
+        RunDir(tmp_path / "data").create()

@@ -20,9 +20,8 @@ def path(tmp_path: Path) -> Path:
 
 def a_full_file(path: Path) -> None:
     database = Database(path)
-    database.open("run-1")
-    database.begin()
-    database.put([Envelope(f"{n}", "orders.Send", b"x" * 500) for n in range(100)], 1)
+    database.open("run-1", 1)
+    database.moves.put([Envelope(f"{n}", "orders.Send", b"x" * 500) for n in range(100)], 1)
     database.commit()
     database.close()
 
@@ -42,7 +41,7 @@ def test_a_damaged_file_is_moved_aside_loudly_and_a_new_one_begun(
     if damage == "no database":
         content = bytearray(b"this is no database" * 500)
     elif damage == "a broken page":
-        content[4096 * 8 : 4096 * 10] = b"\xff" * 4096 * 2
+        content[4096 * 16 : 4096 * 18] = b"\xff" * 4096 * 2
     else:
         content[:100] = bytes(100)
     path.write_bytes(content)
@@ -58,6 +57,67 @@ def test_a_damaged_file_is_moved_aside_loudly_and_a_new_one_begun(
 def test_a_file_of_another_version_is_refused_and_left_alone(path: Path) -> None:
     with closing(sqlite3.connect(path)) as database:
         database.execute("PRAGMA user_version = 99")
-    with pytest.raises(EngineError, match="another version of the platform"):
+    with pytest.raises(EngineError, match="newer version of the platform"):
         connect(path)
     assert path.exists()
+
+
+# A file as the first version of the platform made it, with one delivery in each state.
+FORMAT_1 = """
+PRAGMA journal_mode = WAL;
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE delivery (
+    seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL, queue TEXT NOT NULL,
+    priority INTEGER NOT NULL, due INTEGER NOT NULL, put_at INTEGER NOT NULL,
+    headers TEXT NOT NULL, body BLOB NOT NULL, state INTEGER NOT NULL,
+    attempt INTEGER NOT NULL DEFAULT 1, losses INTEGER NOT NULL DEFAULT 0,
+    holder TEXT NOT NULL DEFAULT '', serial INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX delivery_ready ON delivery (queue, priority DESC, seq) WHERE state = 0;
+CREATE INDEX delivery_scheduled ON delivery (due) WHERE state = 1;
+CREATE TABLE dead (
+    seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL, queue TEXT NOT NULL,
+    priority INTEGER NOT NULL, due INTEGER NOT NULL, put_at INTEGER NOT NULL,
+    headers TEXT NOT NULL, body BLOB NOT NULL, attempt INTEGER NOT NULL, losses INTEGER NOT NULL,
+    reason TEXT NOT NULL, error TEXT NOT NULL, died_at INTEGER NOT NULL
+);
+CREATE INDEX dead_queue ON dead (queue, seq);
+INSERT INTO meta VALUES ('start', '7'), ('run', 'run-1');
+INSERT INTO delivery VALUES
+    (1, 'ready', 'orders.Send', 'default', 0, 0, 5, '{"a":"b"}', x'7b7d', 0, 2, 1, '', 0),
+    (2, 'later', 'orders.Send', 'default', 0, 9000, 5, '', x'7b7d', 1, 1, 0, '', 0),
+    (3, 'leased', 'orders.Send', 'default', 0, 0, 5, '', x'7b7d', 2, 1, 0, 'a', 99);
+INSERT INTO dead VALUES
+    (1, 'dead', 'orders.Send', 'default', 4, 0, 5, '', x'7b7d', 3, 0, 'failed', 'Traceback', 8);
+PRAGMA user_version = 1;
+"""
+
+
+def test_a_file_of_the_first_format_is_brought_up_with_all_it_holds(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as old:
+        old.executescript(FORMAT_1)
+    database = Database(path)
+    # When it is opened in the same run, then everything is there
+    assert database.open("run-1", 10)
+    stats = database.stats()["default"]
+    assert (stats.ready, stats.scheduled, stats.leased, stats.dead) == (1, 1, 1, 1)
+    (lease,) = database.moves.take("b", 1, ["default"], 5, 10)
+    assert (lease.envelope.id, lease.envelope.headers) == ("ready", {"a": "b"})
+    assert (lease.attempt, lease.losses) == (2, 1)
+    # And can have what is new
+    assert database.edits.edit(["dead"], "requeue", 10) == 1
+    keyed = Envelope("keyed", "orders.Send", b"{}", key="k", concurrency_key="c")
+    assert database.moves.put([keyed], 10)[0].id == "keyed"
+    database.commit()
+    database.close()
+    # And it gives room back, and is not brought up twice
+    with closing(connect(path)) as again:
+        assert again.execute("PRAGMA auto_vacuum").fetchone() == (2,)
+        assert again.execute("SELECT count(*) FROM delivery").fetchone() == (5,)
+
+
+def test_a_damaged_file_is_told_of(path: Path) -> None:
+    path.write_bytes(b"this is no database" * 500)
+    told: list[str] = []
+    connect(path, damaged=lambda: told.append("damaged")).close()
+    assert told == ["damaged"]

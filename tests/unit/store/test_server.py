@@ -66,7 +66,7 @@ def test_a_client_that_speaks_no_request_is_cut_off_and_nobody_else(
             with pytest.raises(ConnectionResetError):
                 await _read_to_reset(reader)
             writer.close()
-            assert await engine.put([an_envelope()]) == ["accepted"]
+            assert not (await engine.put([an_envelope()]))[0].duplicate
             await engine.close()
 
     asyncio.run(test())
@@ -97,7 +97,7 @@ def test_a_full_disk_refuses_what_is_new_and_keeps_what_there_is(
             assert (await engine.stats())["default"].ready == kept > 5
             assert await engine.settle([Settlement(lease, "done")]) == [True]
             # Then there is room again, without any ado
-            assert await engine.put([an_envelope(b"x" * 10_000)]) == ["accepted"]
+            assert not (await engine.put([an_envelope(b"x" * 10_000)]))[0].duplicate
             assert (await engine.stats())["default"].ready == kept + 1
             await engine.close()
 

@@ -1,0 +1,102 @@
+"""What each request comes to, within a turn."""
+
+from skep.engine import protocol
+from skep.store.connection import Connection
+from skep.store.database import Database
+from skep.store.takers import Takers
+from skep.store.waiters import Waiters
+
+
+class Answers:
+    """Does what is asked and returns what is to be answered once the turn is committed."""
+
+    def __init__(self, database: Database, takers: Takers, waiters: Waiters, lease_ms: int) -> None:
+        self._database = database
+        self._takers = takers
+        self._waiters = waiters
+        self._lease_ms = lease_ms
+
+    def answer(
+        self, connection: Connection, request: protocol.Request, now: int
+    ) -> protocol.Reply | None:
+        """Do one request; None if there is nothing to say, or not yet."""
+        moves = self._database.moves
+        match request:  # the frequent first
+            case protocol.Settle(call, marks):
+                return protocol.Settled(call, moves.settle(marks, now))
+            case protocol.Put():
+                return self._put(request, now)
+            case protocol.Take():
+                self._takers.add(connection, request)
+            case protocol.Untake(call):
+                if self._takers.remove(connection, call):
+                    return protocol.Leases(call, [])
+            case _:
+                return self._answer_holder(connection, request, now)
+        return None
+
+    def _answer_holder(
+        self, connection: Connection, request: protocol.Request, now: int
+    ) -> protocol.Reply | None:
+        moves = self._database.moves
+        match request:
+            case protocol.Extend(call, tokens):
+                return protocol.Settled(call, moves.still(tokens))
+            case protocol.Note(call, token, text):
+                return protocol.Settled(call, [moves.note(token, text)])
+            case protocol.Hello(call, owner, held):
+                connection.owner = owner
+                kept = moves.adopt(owner, connection.number, held, now)
+                return protocol.Welcome(call, kept, self._lease_ms)
+            case protocol.Reap(call, owner):
+                return protocol.Changed(call, moves.take_from(owner, now))
+            case _:
+                return self._answer_operator(connection, request, now)
+
+    def _put(self, put: protocol.Put, now: int) -> protocol.Reply:
+        moves = self._database.moves
+        full = moves.full(put.envelopes)
+        if full:
+            return protocol.Refused(put.call, f"{moves.waiting(full)} wait in it", full)
+        return protocol.Outcomes(put.call, moves.put(put.envelopes, now))
+
+    def _answer_operator(
+        self, connection: Connection, request: protocol.Request, now: int
+    ) -> protocol.Reply | None:
+        database = self._database
+        match request:
+            case protocol.Count(call):
+                return protocol.Counts(call, database.stats())
+            case protocol.Cancel(call, ids):
+                return protocol.Cancelled(call, database.edits.cancel(ids, now))
+            case protocol.Change(call, ids, op):
+                return protocol.Changed(call, database.edits.edit(ids, op, now))
+            case protocol.Grasp(call, name, token, ttl):
+                return protocol.Held(call, database.holds.grasp(name, token, ttl, now))
+            case protocol.Await():
+                return self._await(connection, request, now)
+            case _:
+                return self._obey(request)
+
+    def _obey(self, request: protocol.Request) -> protocol.Reply | None:
+        """Do what is answered with nothing but that it is done."""
+        match request:
+            case protocol.Drop(call, name, token):
+                self._database.holds.drop(name, token)
+                return protocol.Changed(call, 1)
+            case protocol.Configure(call, limits):
+                self._database.configure(limits)
+                return protocol.Changed(call, len(limits))
+            case protocol.Pause(call, queues, paused):
+                self._database.pause(queues, paused)
+                return protocol.Changed(call, len(queues))
+        return None
+
+    def _await(
+        self, connection: Connection, request: protocol.Await, now: int
+    ) -> protocol.Reply | None:
+        result = self._database.results.read(request.id, now)
+        if result is None and request.wait and self._database.moves.look_up(request.id):
+            self._waiters.add(connection, request.call, request.id, request.wait / 1000)
+            return None
+        return protocol.Ended(request.call, result)

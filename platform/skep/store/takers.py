@@ -1,0 +1,77 @@
+"""Those who wait for leases, the first first."""
+
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+from skep.engine import protocol
+from skep.engine.base import Lease
+from skep.store.connection import Connection
+from skep.store.database import Database
+
+
+class _Taker(NamedTuple):
+    connection: Connection
+    take: protocol.Take
+
+
+class Takers:
+    """The requests to lease that are not answered; `asleep` says of an owner that it gets none."""
+
+    def __init__(self, database: Database, asleep: Callable[[str], bool]) -> None:
+        self._database = database
+        self._asleep = asleep
+        self._waiting: deque[_Taker] = deque()
+        self._before = self._waiting
+        self._rounds = 0
+
+    def begin(self) -> None:
+        """A turn begins."""
+        self._before = self._waiting.copy()
+
+    def rollback(self) -> None:
+        """What was told to nobody has not happened: they wait as before the turn."""
+        self._waiting = self._before
+
+    def add(self, connection: Connection, take: protocol.Take) -> None:
+        """Let one more wait."""
+        self._waiting.append(_Taker(connection, take))
+
+    def remove(self, connection: Connection, call: int) -> bool:
+        """Let one wait no longer; False if it was answered already."""
+        for taker in self._waiting:
+            if taker.connection is connection and taker.take.call == call:
+                self._waiting.remove(taker)
+                return True
+        return False
+
+    def forget(self, number: int) -> None:
+        """A connection waits for nothing any more."""
+        self._waiting = deque(t for t in self._waiting if t.connection.number != number)
+
+    def hand_out(self, now: int) -> list[tuple[Connection, protocol.Leases]]:
+        """Lease what is ready to those who wait; return what is to be told."""
+        told: list[tuple[Connection, protocol.Leases]] = []
+        if not self._waiting or not self._database.ready_queues():
+            return told
+        self._rounds += 1
+        still_waiting: deque[_Taker] = deque()
+        for taker in self._waiting:
+            leases = self._take(taker, now)
+            if leases:
+                told.append((taker.connection, protocol.Leases(taker.take.call, leases)))
+            else:
+                still_waiting.append(taker)
+        self._waiting = still_waiting
+        return told
+
+    def _take(self, taker: _Taker, now: int) -> list[Lease]:
+        connection, take = taker
+        queues = take.queues or self._database.ready_queues()
+        if not queues or self._asleep(connection.owner):
+            return []
+        # Begin with another queue each time, so that a busy one starves no other.
+        first = self._rounds % len(queues)
+        turned = [*queues[first:], *queues[:first]]
+        moves = self._database.moves
+        return moves.take(connection.owner, connection.number, turned, take.n, now)
