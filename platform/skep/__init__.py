@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from skep.api.cron import CronJob, cron
     from skep.api.event import Event, Listener
     from skep.api.function import on, task
+    from skep.api.hooks import Hooks, ReloadInfo, ServerInfo, WorkerInfo
     from skep.api.platform_events import ConfigChanged, GenerationCommitted, WorkerExited
     from skep.api.plugin import Plugin
     from skep.api.policy import Discard, Retry
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 _WHERE = {
     # What a plugin declares.
     "Plugin": "skep.api.plugin",
+    "Hooks": "skep.api.hooks",
+    "ReloadInfo": "skep.api.hooks",
+    "ServerInfo": "skep.api.hooks",
+    "WorkerInfo": "skep.api.hooks",
     "Settings": "skep.config.settings",
     "Live": "skep.config.settings",
     # Work for later.
@@ -65,12 +70,15 @@ __all__ = [
     "EngineError",
     "Event",
     "GenerationCommitted",
+    "Hooks",
     "Listener",
     "Live",
     "Plugin",
     "QueueFull",
     "Receipt",
+    "ReloadInfo",
     "Retry",
+    "ServerInfo",
     "Settings",
     "StoreFull",
     "StoreUnavailable",
@@ -79,6 +87,7 @@ __all__ = [
     "TaskFailed",
     "Worker",
     "WorkerExited",
+    "WorkerInfo",
     "cron",
     "gather",
     "on",

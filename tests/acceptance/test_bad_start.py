@@ -15,7 +15,7 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def test_an_unreachable_config_server_without_a_cache_is_exit_4_and_opens_no_port(
+def test_case_02_an_unreachable_config_server_without_a_cache_is_exit_4_and_opens_no_port(
     sampled: Platform,
 ) -> None:
     sampled.environment["PLATFORM_CONFIG_TIMEOUT"] = "1.5"
@@ -65,7 +65,7 @@ def test_a_namespace_that_does_not_exist_is_exit_4_and_is_named(
     assert "application" in sampled.output()
 
 
-def test_a_port_in_use_is_exit_5_and_is_named(sampled: Platform) -> None:
+def test_case_05_a_port_in_use_is_exit_5_and_is_named(sampled: Platform) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
         for arguments in (["--port", port], ["--admin-port", port]):
@@ -81,7 +81,7 @@ def test_a_port_in_use_is_exit_5_and_is_named(sampled: Platform) -> None:
     assert not sampled.env_file.exists()
 
 
-def test_a_second_start_on_one_data_directory_is_exit_6_and_disturbs_nobody(
+def test_case_05_a_second_start_on_one_data_directory_is_exit_6_and_disturbs_nobody(
     sampled: Platform,
 ) -> None:
     sampled.start()
@@ -94,7 +94,9 @@ def test_a_second_start_on_one_data_directory_is_exit_6_and_disturbs_nobody(
     assert sampled.get()["greeting"] == "Hello from the hive"
 
 
-def test_a_plugin_that_does_not_import_is_exit_3_with_its_traceback(sampled: Platform) -> None:
+def test_case_04_a_plugin_that_does_not_import_is_exit_3_and_shown(
+    sampled: Platform,
+) -> None:
     (sampled.plugins / "broken.py").write_text("import os\n\n\nos.environ['NO_SUCH_KEY']\n")
     sampled.start(ready=False)
     assert sampled.wait_end() == 3

@@ -34,7 +34,7 @@ def test_saving_a_plugin_rolls_it_out_once_without_a_failed_request(sampled: Pla
     assert "hello/__init__.py" in sampled.status()["last_rollout"]["reason"]
 
 
-def test_a_syntax_error_leaves_the_old_code_serving_and_names_file_and_line(
+def test_case_25_a_syntax_error_leaves_the_old_code_serving_and_names_file_and_line(
     sampled: Platform,
 ) -> None:
     sampled.start("--watch")
@@ -84,7 +84,7 @@ def test_undoing_a_broken_save_needs_no_rollout(sampled: Platform) -> None:
     ],
     ids=["import", "raise", "undeclared", "lifespan", "exit"],
 )
-def test_code_that_does_not_come_up_is_refused_with_its_reason(
+def test_case_20_and_21_code_that_does_not_come_up_is_refused_with_its_reason(
     sampled: Platform, broken: str, says: str
 ) -> None:
     sampled.start()

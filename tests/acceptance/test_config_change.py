@@ -117,7 +117,9 @@ def test_a_value_that_a_plugin_cannot_use_is_refused_and_the_next_one_applies(
     assert dotenv_values(sampled.env_file)["ORDERS_RECEIPT_DELAY"] == "0.1"
 
 
-def test_awkward_values_arrive_in_every_worker_as_they_were_published(platform: Platform) -> None:
+def test_case_02_awkward_values_arrive_in_every_worker_as_they_were_published(
+    platform: Platform,
+) -> None:
     (platform.plugins / "probe.py").write_text(PROBE)
     platform.start()
     platform.publish(*(f"{key}={value}" for key, value in AWKWARD.items()))
@@ -144,19 +146,29 @@ def test_a_key_that_is_deleted_upstream_is_gone_and_one_of_the_start_environment
     assert dotenv_values(sampled.env_file)["GREETING"] == "Hello from the hive"
 
 
-def test_publishing_the_same_again_rolls_out_nothing_but_is_known(sampled: Platform) -> None:
+def test_case_09_publishing_the_same_again_rolls_out_nothing_but_is_known(
+    sampled: Platform,
+) -> None:
     sampled.start()
+    written = sampled.env_file.stat().st_mtime_ns
     pids, before = sampled.pids(), sampled.status()["config"]["release_keys"]
     sampled.publish("GREETING=Hello from the hive")
     wait_until(lambda: sampled.status()["config"]["release_keys"] != before)
     assert sampled.pids() == pids
     assert sampled.status()["generation"] == 1
+    assert sampled.env_file.stat().st_mtime_ns == written
+    assert 'platform_config_applies_total{outcome="noop"} 1' in sampled.metrics()
 
 
-@pytest.mark.parametrize("key", ["PATH", "LD_PRELOAD", "PYTHONPATH"])
-def test_the_remote_config_cannot_choose_the_code_that_runs(sampled: Platform, key: str) -> None:
+@pytest.mark.parametrize("key", ["LD_PRELOAD", "PLATFORM_CONFIG_CHECK"])
+def test_case_21_the_remote_config_cannot_choose_the_code_that_runs(
+    sampled: Platform, key: str
+) -> None:
     sampled.start()
     pids = sampled.pids()
     sampled.publish(f"{key}=/tmp/evil")
     wait_until(lambda: key in (sampled.status()["config"].get("last_error") or ""))
     assert sampled.pids() == pids
+    denied = 'platform_config_validation_failures_total{kind="denied"} 1'
+    wait_until(lambda: denied in sampled.metrics())
+    assert key not in sampled.env_file.read_text()

@@ -16,7 +16,9 @@ from tests.support import wait_until
 FREE_PORTS = {f"PLATFORM_{name}": "0" for name in ("PORT", "ADMIN_PORT", "CONFIG_SERVER_PORT")}
 
 
-def test_it_serves_the_seeded_greeting_and_writes_the_release_into_env(sampled: Platform) -> None:
+def test_case_01_the_first_release_is_in_env_and_in_every_worker_before_anything_is_served(
+    sampled: Platform,
+) -> None:
     sampled.start()
     assert sampled.get()["greeting"] == "Hello from the hive"
     assert httpx.get(f"{sampled.admin}/readyz").json() == {"ready": True, "missing": []}
@@ -26,6 +28,12 @@ def test_it_serves_the_seeded_greeting_and_writes_the_release_into_env(sampled: 
         "GREETING": "Hello from the hive",
         "ORDERS_RECEIPT_DELAY": "0.2",
     }
+    workers = [pid for name, pid in sampled.pids().items() if not name.endswith("@0")]
+    assert len(workers) == 4
+    for pid in workers:
+        environ = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        assert b"GREETING=Hello from the hive" in environ
+        assert b"ORDERS_RECEIPT_DELAY=0.2" in environ
 
 
 def test_an_order_goes_through_event_listener_task_and_finish(sampled: Platform) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from dotenv import dotenv_values
 
-from tests.faulty import Behaviour, TinyApollo, answer, cut, late, released, reset
+from tests.faulty import Behaviour, TinyApollo, answer, cut, late, reset
 from tests.load import Load
 from tests.platform_process import Platform
 from tests.support import wait_until
@@ -201,6 +201,7 @@ def test_case_15_what_is_no_configuration_changes_nothing_and_is_counted(
     assert follower.env_file.read_bytes() == file
     assert follower.pids() == pids
     assert follower.status()["config"]["last_error"]
-    server.script("/configs/", released("good", NUMBER="3"))
+    server.well("/configs/")
+    server.publish(NUMBER="3")
     wait_until(lambda: follower.get() == 3, deadline=35)
     wait_until(lambda: follower.status()["config"]["last_error"] == "")

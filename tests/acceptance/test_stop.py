@@ -26,7 +26,7 @@ def left_in(platform: Platform) -> set[str]:
     }
 
 
-def test_requests_and_tasks_in_flight_finish_and_nothing_is_left(chores: Platform) -> None:
+def test_case_34_requests_and_tasks_in_flight_finish_and_nothing_is_left(chores: Platform) -> None:
     answers: list[int] = []
 
     def ask() -> None:
@@ -61,7 +61,7 @@ def test_a_signal_stops_as_well(sampled: Platform, name: str) -> None:
     assert sampled.tree() == []
 
 
-def test_a_second_interrupt_does_not_wait_for_what_is_in_flight(chores: Platform) -> None:
+def test_case_35_a_second_interrupt_does_not_wait_for_what_is_in_flight(chores: Platform) -> None:
     deliver(chores, 1, seconds=60)
     wait_until(lambda: lines(chores, "begin 1"))
     assert chores.process is not None

@@ -6,8 +6,10 @@ import json
 import socket
 import ssl
 import subprocess
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any, TypeVar
@@ -1002,10 +1004,29 @@ def test_f45_a_certificate_that_has_expired_is_called_that(tmp_path: Path) -> No
         assert server.requests == []
 
 
-def test_f45_tls_that_fails_is_not_given_up_for_plain_http(server: FaultyServer) -> None:
-    server.script("/", released("K1", a="1"))
-    failure(server.url.replace("http:", "https:"), timeouts=QUICK)
-    assert server.requests == []
+def test_f45_tls_that_fails_is_not_given_up_for_plain_http() -> None:
+    # Given a server without TLS, which answers a handshake as what it is to it: garbage
+    heard: list[bytes] = []
+
+    def serve(listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection:
+                    heard.append(connection.recv(3))
+                    connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,))
+        thread.start()
+        try:
+            error = failure(f"https://127.0.0.1:{listener.getsockname()[1]}")
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+    assert isinstance(error, Unreachable)
+    # Then nothing but handshakes was tried
+    assert {first[:2] for first in heard} == {b"\x16\x03"}
 
 
 def test_f45_a_meta_server_asked_over_tls_leads_to_no_server_without(

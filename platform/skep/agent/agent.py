@@ -88,7 +88,7 @@ class Agent:
         options = self._options
         where = (options.app_id, options.cluster, options.namespace)
         archive = Archive(self._run_dir.config_dir, *where)
-        env_file = Path(options.env_file)
+        env_file = options.env_path
         if options.offline:
             reserve = Reserve(archive, env_file, "optional")
             return await start_offline(reserve, where, self._offer, self._report)

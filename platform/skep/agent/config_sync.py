@@ -295,7 +295,7 @@ class ConfigSync:
 
     async def _consider(self, snapshot: Snapshot, source: Source, reason: Reason) -> None:
         """Check a snapshot; stage and offer it unless its content was the last to be offered."""
-        self._check(snapshot)
+        check_remote(snapshot.values())
         if self._offered is None or not _same(snapshot, self._offered):
             path = self._archive.stage(snapshot)
             self._archive.prune()
@@ -311,21 +311,6 @@ class ConfigSync:
         except Exception as error:
             text = f"The new config could not be handed on ({error!r:.200}); it is tried again."
             raise ConfigError(text) from error
-
-    def _check(self, snapshot: Snapshot) -> None:
-        """Raise Unusable if the snapshot must not be applied."""
-        check_remote(values := snapshot.values())
-        if not values and self._holds_values():
-            names = ", ".join(self._apollo.namespaces)
-            raise Unusable(
-                f"Every key of {names} has been deleted on {self._apollo.url}; that is not "
-                "applied: publish at least one key.",
-                "empty",
-            )
-
-    def _holds_values(self) -> bool:
-        before = self._offered or self._archive.applied()
-        return before is not None and bool(before.values())
 
     async def _back_off(self, error: ConfigError, failures: int) -> None:
         passing = isinstance(error, ApolloError) and not error.definite
@@ -351,7 +336,7 @@ class ConfigSync:
 
     def _complain(self, error: ConfigError) -> None:
         if isinstance(error, Unusable):
-            self._telemetry.point("config.refused", reason=error.reason)
+            self._telemetry.point("config.refused", kind=error.reason)
         reason = error.reason if isinstance(error, ApolloError | Unusable) else "other"
         self._change(last_error=str(error), reason=reason)
         if self._complaints.due(str(error), self._clock()):

@@ -7,6 +7,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from skep.api.hooks import Hooks
+
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
     from starlette.types import ASGIApp
@@ -30,7 +32,8 @@ class Plugin:
     worker before it accepts anything and left after it has drained; an exception in it refuses the
     generation. `ready` is
     asked once a second in every web worker and returns why the plugin cannot be asked just now, or
-    an empty text: `/readyz` says so, and a new generation that is not ready is rolled back.
+    an empty text: `/readyz` says so, and a new generation that is not ready is rolled back. `hooks`
+    are told of starts, reloads, stops and the ends of workers.
     """
 
     routes: Sequence[BaseRoute] = ()
@@ -42,3 +45,4 @@ class Plugin:
     settings: Sequence[type[Settings]] = ()
     lifespan: Callable[[], AbstractAsyncContextManager[None]] | None = None
     ready: Callable[[], Awaitable[str]] | None = None
+    hooks: Hooks = field(default_factory=Hooks)

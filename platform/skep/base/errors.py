@@ -6,6 +6,9 @@ PlatformError                 somebody can act on it; its text is a whole senten
 ├── ListenError               a socket cannot be bound
 ├── AlreadyRunning            another supervisor holds the data directory
 ├── NotRunning                no supervisor answers on the control socket
+├── NotAllowed                the control socket is not for this user
+├── TimedOut                  the supervisor does not answer, or takes too long
+├── PrivilegeError            the privileges of root cannot be given up as was asked
 ├── PluginError               a plugin will not load, clashes or is invalid
 ├── EngineError               a delivery cannot be accepted or settled
 │   ├── QueueFull
@@ -55,6 +58,24 @@ class NotRunning(PlatformError):
     """No supervisor answers on the control socket of the data directory."""
 
     exit_code = 3
+
+
+class NotAllowed(PlatformError):
+    """The control socket is for root and for the user who runs the platform."""
+
+    exit_code = 4
+
+
+class TimedOut(PlatformError):
+    """The supervisor does not answer, or what was asked for takes too long."""
+
+    exit_code = 5
+
+
+class PrivilegeError(PlatformError):
+    """There is no such user or group, or this process may not become it."""
+
+    exit_code = 8
 
 
 class PluginError(PlatformError):

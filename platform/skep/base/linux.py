@@ -9,7 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_NO_NEW_PRIVS = 38
 # The magic numbers of file systems whose files are on another machine: statfs(2), linux/magic.h.
 _NETWORK = {
     0x6969: "NFS",
@@ -37,6 +39,17 @@ def become_subreaper() -> None:
 def die_with_parent(sig: signal.Signals = signal.SIGKILL) -> None:
     """Ask the kernel to send `sig` to this process when the thread that started it ends."""
     _prctl(_PR_SET_PDEATHSIG, sig)
+
+
+def forbid_new_privileges() -> None:
+    """Let no program that this process or a child starts gain privileges, setuid or not."""
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def stay_readable() -> None:
+    """Let the user that this process has become look into /proc of it; a change of user takes that
+    away until the next exec."""
+    _prctl(_PR_SET_DUMPABLE, 1)
 
 
 def open_pidfd(pid: int) -> int | None:

@@ -31,7 +31,7 @@ def mask_url(url: str) -> str:
 
 def mask_value(key: str, value: str) -> str:
     """Return a value as it may be shown next to its key."""
-    return MASK if is_secret(key) else mask_url(value)
+    return MASK if is_secret(key) else _ASSIGNMENT.sub(rf"\g<key>{MASK}", mask_url(value))
 
 
 class Masker:

@@ -22,6 +22,9 @@ class RunDir:
         self.store_socket = self.path / "store.sock"
         self.lock_file = self.path / "supervisor.lock"
         self.pid_file = self.path / "supervisor.pid"
+        self.log_file = self.path / "platform.log"
+        self.audit_file = self.path / "audit.jsonl"
+        self.operations_file = self.path / "operations.jsonl"
         self.queue_file = self.path / "queue.db"
         self.config_dir = self.path / "config"
         self.configserver_dir = self.path / "configserver"
@@ -48,12 +51,15 @@ class RunDir:
                 "a queue cannot be kept safely: give one on a local disk with --data-dir."
             )
 
-    def lock(self) -> int:
+    def lock(self, inherited: int | None = None) -> int:
         """Take the directory for this process; return the descriptor that holds it.
 
-        The lock is the kernel's, so it is gone when its holder is, however that ended. Raises
-        AlreadyRunning, naming the holder's process id.
+        The lock is the kernel's, so it is gone when its holder is, however that ended: whatever
+        process has the id in an old file by now, it is not asked. `inherited` holds it already,
+        from before a restart. Raises AlreadyRunning, naming the holder's process id.
         """
+        if inherited is not None:
+            return inherited
         descriptor = os.open(self.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         if take(descriptor):
             return descriptor

@@ -1,57 +1,56 @@
 """The console script `platform`: its verbs, each in a module that is imported when it is used."""
 
 import sys
-from importlib import import_module
+
+from skep.base import signals
+
+if sys.argv[1:2] == ["start"]:
+    # Before anything that takes time: a signal must not end what is about to become a supervisor.
+    signals.hold()
+
 
 import click
 
 from skep.base.errors import PlatformError
+from skep.cli.verbs import Verbs
 
 _VERBS = {
-    "start": "Start the platform in the foreground.",
+    "start": "Start the platform.",
     "stop": "Stop the running platform; requests in flight finish.",
+    "restart": "Start the supervisor anew as well; its sockets stay open.",
     "reload": "Roll out a new generation and wait for the outcome.",
+    "check": "Say whether the platform would start, without starting it.",
     "status": "Show the state of the running platform.",
     "task": "Look at deliveries, send, retry, cancel and purge them.",
     "dead": "Look at dead letters, run them again or forget them.",
     "queue": "Look at queues, pause and resume them.",
-    "config": "Publish configuration on the embedded config server.",
+    "ps": "Show its processes and what each uses.",
+    "info": "Show what it is made of: versions, listeners, plugins.",
+    "history": "Show what was done to it and how it went.",
+    "scale": "Have more or fewer workers.",
+    "drain": "Take nothing new, but stay.",
+    "undrain": "Take up the work again.",
+    "log-level": "Log more or less, at once.",
+    "dump": "Show the stacks of a worker.",
+    "config": "Look at the configuration, check it, put it in force and go back.",
+    "env": "Write the effective configuration for shells, containers and services.",
     "config-server": "Run the embedded config server alone.",
 }
 
 # Where a module cannot be named after its verb, because the standard library has one of that name.
 _MODULES = {"queue": "queues"}
 
-
-class _Verbs(click.Group):
-    """Knows the verbs by name and loads one when it is wanted."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_VERBS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _VERBS:
-            return None
-        name = _MODULES.get(cmd_name, cmd_name.replace("-", "_"))
-        module = import_module(f"skep.cli.{name}")
-        command: click.Command = module.command
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        # Without loading all the modules.
-        with formatter.section("Verbs"):
-            formatter.write_dl(list(_VERBS.items()))
-
-
-@click.command(
-    cls=_Verbs,
+platform = Verbs(
+    "skep.cli",
+    _VERBS,
+    _MODULES,
+    name="platform",
+    help="Resident Python workers that follow a config service and are replaced without losing a "
+    "request or a task.",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="`platform VERB --help` explains each. Docs: docs/README.md in the source tree.",
 )
-@click.version_option(package_name="skep", prog_name="platform")
-def platform() -> None:
-    """Resident Python workers that follow a config service and are replaced without losing a
-    request or a task."""
+click.version_option(package_name="skep", prog_name="platform")(platform)
 
 
 def main() -> None:

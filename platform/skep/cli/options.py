@@ -33,7 +33,8 @@ class _Option(click.Option):
 
 
 def _option(row: Row) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    flags = [f"--{row.name.replace('_', '-')}", *filter(None, [row.flag_alias])]
+    named = [row.short, f"--{row.name.replace('_', '-')}", row.flag_alias]
+    flags = list(filter(None, named))
     repeated = get_origin(row.type) is tuple
     default = ", ".join(row.default) if repeated else row.default
     shown = "" if default in ("", False) else f" [default: {default}]"

@@ -1,19 +1,30 @@
-"""`platform start`: the supervisor, in the foreground."""
+"""`platform start`: the supervisor, in the foreground or on its own."""
 
 import asyncio
+import logging
 import os
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import click
 
-from skep.base import log
+from skep.base import log, logfile, privileges
+from skep.base.errors import AlreadyRunning
 from skep.base.masking import Masker
+from skep.base.privileges import Identity
 from skep.base.rundir import RunDir
 from skep.base.title import set_title
-from skep.cli.options import platform_options
-from skep.config.options import rows
+from skep.cli.daemon import launch
+from skep.cli.starting import DETACHED, environment_for_children, starting
+from skep.config.options import Options, rows
+from skep.supervisor import inheritance
 from skep.supervisor.configuration import starting_options
+from skep.supervisor.inheritance import Inheritance, Inherited
+from skep.supervisor.listeners import claim
+from skep.supervisor.restart import RESTART, become_anew
+from skep.supervisor.sdnotify import ServiceManager
 from skep.supervisor.supervisor import Supervisor
 
 
@@ -24,35 +35,93 @@ def _keys() -> str:
         "itself: --web-workers is PLATFORM_WEB_WORKERS. An option given here wins. Keys without an "
         f"option: {silent}.\n\n"
         "Exit codes: 0 stopped, 1 unexpected error, 2 usage, 3 the plugins did not come up, 4 no "
-        "usable configuration, 5 a port cannot be bound, 6 already running."
+        "usable configuration, 5 a port cannot be bound, 6 already running, 7 the web workers do "
+        "not hold, 8 --user or --group cannot be."
     )
 
 
 @click.command("start", epilog=_keys())
-@platform_options()
-# LaravelS wants to be told; here, a config service is followed when one is named.
-@click.option("--enable-apollo", is_flag=True, hidden=True, expose_value=False)
-def command(**flags: Any) -> None:
-    """Start the platform in the foreground.
+@starting
+@click.option(
+    "-d",
+    "--daemonize",
+    is_flag=True,
+    help="Run on its own: return when it serves, or with the exit code and the reason why not.",
+)
+@click.option("-i", "--ignore", is_flag=True, help="If one is running already, all is well.")
+def command(daemonize: bool, ignore: bool, x_version: str | None, **flags: Any) -> None:
+    """Start the platform.
 
     It follows the configuration of an app on an Apollo-style config service (its own, if none is
     named), writes it into .env, and serves the plugins with resident workers. When configuration
     or, with --watch, code changes, it replaces the workers without losing a request or a task.
     """
-    base = dict(os.environ)
+    environment = dict(os.environ)
+    handed = inheritance.take(environment)
+    base = environment_for_children(environment, x_version)
     options = starting_options(base, flags)
     run_dir = RunDir(options.data_dir)
+    who = privileges.identity(options.user, options.group)
     run_dir.create()
-    held = run_dir.lock()
+    try:
+        held = run_dir.lock(handed.lock)
+    except AlreadyRunning:
+        if not ignore:
+            raise
+        click.echo(f"A platform is running on {run_dir.path} already (pid {run_dir.pid()}).")
+        return
+    if daemonize and DETACHED not in environment:
+        os.close(held)
+        launch(options, run_dir)
+    flags["log_file"] = _open_log(options, run_dir, who)
     log.configure(
         "supervisor",
         level=options.log_level,
         style=options.log_format,
         masker=Masker.of_environment(base),
     )
-    set_title("supervisor")
-    try:
-        code = asyncio.run(Supervisor(options, flags, base, run_dir).run())
-    finally:
-        os.close(held)
+    set_title("supervisor", options.app_id)
+    listeners = _shed(options, run_dir, who, handed.listeners, base)
+    options = starting_options(base, flags)
+    service = ServiceManager(environment)
+    supervisor = Supervisor(options, flags, base, run_dir, listeners, service)
+    code = asyncio.run(supervisor.run())
+    if code == RESTART:
+        become_anew(environment, Inheritance(supervisor.legacy(), held))
     sys.exit(code)
+
+
+def _open_log(options: Options, run_dir: RunDir, who: Identity | None) -> str:
+    """Let everything go to the log file, if there is one; return its name."""
+    if not options.log_file:
+        return ""
+    path = str(Path(options.log_file).absolute())
+    descriptor = logfile.onto(path)
+    if who is not None and os.geteuid() == 0:
+        os.fchown(descriptor, who.uid, who.gid)
+    return path
+
+
+def _shed(
+    options: Options,
+    run_dir: RunDir,
+    who: Identity | None,
+    inherited: Mapping[str, Inherited],
+    base: dict[str, str],
+) -> dict[str, Inherited]:
+    """Bind what takes root, then give up what root may; return the listeners there are."""
+    listeners = dict(inherited)
+    limits = (options.rlimit_nofile, options.rlimit_core)
+    privileges.restrict(*limits, new_privileges=options.new_privileges)
+    if who is not None and not who.is_ours:
+        for name, host, port in (
+            ("http", options.host, options.port),
+            ("admin", "127.0.0.1", options.admin_port),
+        ):
+            listeners.setdefault(name, claim(name, host, port))
+        privileges.give(run_dir.path, who)
+        privileges.become(who)
+        base |= {"USER": who.name, "LOGNAME": who.name, "HOME": who.home}
+    if os.geteuid() == 0:
+        logging.getLogger("skep").warning("plugins run as root: name another user with --user")
+    return listeners

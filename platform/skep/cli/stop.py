@@ -1,43 +1,48 @@
 """`platform stop`."""
 
-import os
-import select
-import sys
 import time
 from typing import Any
 
 import click
 
-from skep.base.linux import open_pidfd
-from skep.cli.options import platform_options
-from skep.cli.running import run_dir_of
-from skep.wire import control
+from skep.base.errors import PlatformError, TimedOut
+from skep.cli.asking import ask, asking, show_json
+from skep.cli.ended import Process
+from skep.cli.screen import Say, waiting
 
-EXIT_TIMEOUT = 5
+_LOOK = 0.2
 
 
 @click.command("stop")
-@platform_options("data_dir")
+@asking
 @click.option("--timeout", default=60.0, show_default=True, help="How long to wait, in seconds.")
-def command(timeout: float, **flags: Any) -> None:
-    """Stop the running platform: requests and tasks in flight finish, then every process ends."""
-    pid = control.call(run_dir_of(flags).control_socket, "stop", timeout=10.0)["pid"]
-    if not _ended(pid, timeout):
-        click.echo(f"platform: pid {pid} has not ended within {timeout:g} s.", err=True)
-        sys.exit(EXIT_TIMEOUT)
-    click.echo("Stopped.")
+def command(timeout: float, as_json: bool, **flags: Any) -> None:
+    """Stop the running platform: requests and tasks in flight finish, then every process ends.
+
+    The exit code is 5 when it has not ended in time; it is still stopping then.
+    """
+    began = time.monotonic()
+    with waiting("stopping") as say:
+        pid = ask(flags, "stop")["pid"]
+        with Process(pid) as process:
+            _wait(flags, process, began + timeout, say)
+            seconds = time.monotonic() - began
+            if not process.ended(0):
+                raise TimedOut(f"pid {pid} has not ended within {timeout:g} s.")
+    if as_json:
+        show_json({"pid": pid, "seconds": round(seconds, 3)})
+    else:
+        click.echo("Stopped.")
 
 
-def _ended(pid: int, seconds: float) -> bool:
-    """Wait until the process is gone; it is the last of the platform to go."""
-    pidfd = open_pidfd(pid)
-    if pidfd is not None:
-        return bool(select.select([pidfd], [], [], seconds)[0])
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+def _wait(flags: dict[str, Any], process: Process, deadline: float, say: Say) -> None:
+    """Wait for the end and show who is still busy. It is the last process of the platform to go."""
+    while (left := deadline - time.monotonic()) > 0 and not process.ended(min(_LOOK, left)):
         try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return True
-        time.sleep(0.02)
-    return False
+            slots = ask(flags, "status", timeout=1.0)["slots"]
+        except PlatformError:
+            continue  # it answers no more, so it is about to end
+        busy = [f"{s['slot']}@{s['generation']}" for s in slots if s["generation"] and s["pid"]]
+        if busy:
+            more = f" and {len(busy) - 4} more" if len(busy) > 4 else ""
+            say(f"stopping: {', '.join(busy[:4])}{more} finish what they have")

@@ -55,6 +55,10 @@ class Archive:
             ) from error
         return path
 
+    def is_candidate(self, path: Path) -> bool:
+        """Say whether a snapshot lies where candidates do."""
+        return path.parent == self._candidates
+
     def store(self, path: Path, snapshot: Snapshot) -> None:
         """Write a snapshot to a file, for `load`. Raises OSError."""
         atomic.write(path, self._encoded(snapshot))

@@ -24,6 +24,7 @@ from collections import ChainMap
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from enum import Enum
 from functools import lru_cache
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from dotenv.variables import parse_variables
 
 from skep.base.errors import ConfigError
 from skep.config import atomic
+from skep.config import backup as copies
 
 BEGIN = "# >>> platform managed: do not edit >>>"
 END = "# <<< platform managed <<<"
@@ -120,13 +122,24 @@ def read(path: Path) -> str:
     return found.text if found else ""
 
 
-def write(path: Path, values: Mapping[str, str], *, note: str = "") -> bool:
-    """Bring the block of the file up to date; say whether anything was written.
+class Written(Enum):
+    """What `write` has done."""
+
+    NOTHING = "the file was what it should be"
+    REPLACED = "a new file has taken the place of the old one"
+    IN_PLACE = "the file is a mount point and has been written over"
+
+
+def write(
+    path: Path, values: Mapping[str, str], *, note: str = "", backup: bool = False
+) -> Written:
+    """Bring the block of the file up to date; say how.
 
     Nothing is written when only the note differs. Otherwise the new file is read back by
     python-dotenv before it takes the old one's place in one step. A symlink is followed. The mode
-    is 0600, or the old one if that is stricter. Only one process may write a file; the lock on the
-    data directory sees to that. Raises ConfigError, with the old file untouched.
+    is 0600, or the old one if that is stricter. `backup` keeps a copy of the old file. Only one
+    process may write a file; the lock on the data directory sees to that. Raises ConfigError, with
+    the old file untouched.
     """
     target = Path(os.path.realpath(path))
     try:
@@ -135,9 +148,9 @@ def write(path: Path, values: Mapping[str, str], *, note: str = "") -> bool:
             old = _File.at(target)
             if old and _is_current(old, values):
                 old.close_to_others()
-                return False
-            if _replaced(target, old, values, note):
-                return True
+                return Written.NOTHING
+            if written := _replaced(target, old, values, note, backup):
+                return written
     except OSError as error:
         raise ConfigError(
             f"{target} cannot be written ({error.strerror}): "
@@ -272,8 +285,10 @@ def _is_current(old: _File, values: Mapping[str, str]) -> bool:
     return render(old.text, values, _Parts.of(old.text, name).note, name) == old.text
 
 
-def _replaced(target: Path, old: _File | None, values: Mapping[str, str], note: str) -> bool:
-    """Write the file; False means that it was changed meanwhile and nothing was done."""
+def _replaced(
+    target: Path, old: _File | None, values: Mapping[str, str], note: str, backup: bool
+) -> Written | None:
+    """Write the file; None means that it was changed meanwhile and nothing was done."""
     data = render(old.text if old else "", values, note, str(target)).encode()
     temporary = atomic.prepare(target, data, mode=old.mode if old else 0o600)
     try:
@@ -282,7 +297,9 @@ def _replaced(target: Path, old: _File | None, values: Mapping[str, str], note: 
             _give_to_owner(temporary, old.status)
         now = _File.at(target)
         if (now.text if now else None) != (old.text if old else None):
-            return False
+            return None
+        if backup and old:
+            copies.keep(target, old.text)
         atomic.swap(temporary, target)
     except OSError as error:
         if error.errno != errno.EBUSY:
@@ -290,9 +307,10 @@ def _replaced(target: Path, old: _File | None, values: Mapping[str, str], note: 
         # A file that is itself a mount point (docker -v, subPath) cannot be replaced.
         log.warning("%s is a mount point and is written in place; a reader may see a part", target)
         _write_in_place(target, data)
+        return Written.IN_PLACE
     finally:
         atomic.discard(temporary)
-    return True
+    return Written.REPLACED
 
 
 def _read_back(path: Path, values: Mapping[str, str]) -> None:

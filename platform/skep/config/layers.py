@@ -13,18 +13,21 @@ as python-dotenv does everywhere else.
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
+from skep.config import dotenv
 from skep.config.trouble import Unusable
 
 Layer = Literal["environment", ".env.local", "remote", ".env"]
 
-# Whoever sets one of these runs code of his choice in every process of ours: the loader's and the
-# interpreter's own switches, what glibc strips from setuid programs for the same reason, and what
-# shells read before their first command.
+# Whoever sets one of these runs code of his choice in a process of ours: the loader's and the
+# interpreter's own switches, what glibc strips from setuid programs for the same reason, what
+# shells read before their first command and with every prompt, and the command we run ourselves.
 _DENIED = re.compile(
-    r"(?:PYTHON.*|LD_.*|DYLD_.*|PATH|ENV|BASH_ENV|SHELLOPTS|BASHOPTS|PS4|IFS"
-    r"|GCONV_PATH|GLIBC_TUNABLES|LOCPATH|OPENSSL_CONF|OPENSSL_MODULES|OPENSSL_ENGINES)\Z"
+    r"(?:PYTHON.*|LD_.*|DYLD_.*|PATH|ENV|BASH_ENV|SHELLOPTS|BASHOPTS|PS[0-4]|PROMPT_COMMAND|IFS"
+    r"|GCONV_PATH|GLIBC_TUNABLES|LOCPATH|OPENSSL_CONF|OPENSSL_MODULES|OPENSSL_ENGINES"
+    r"|PLATFORM_CONFIG_CHECK)\Z"
 )
 
 
@@ -47,6 +50,28 @@ class Layers:
     local: Mapping[str, str] = field(repr=False)
     remote: Mapping[str, str] = field(repr=False)
     hand_written: Mapping[str, str] = field(repr=False)
+
+    @classmethod
+    def read(
+        cls, env_file: Path, base: Mapping[str, str], remote: Mapping[str, str] | None = None
+    ) -> "Layers":
+        """Read the files as they are now: `.env`, and beside it `.env.local`.
+
+        `remote` stands for what the managed block of `.env` holds if it is not given. Raises
+        ConfigError.
+        """
+        text = dotenv.read(env_file)
+        local = env_file.with_name(f"{env_file.name}.local")
+        return cls(
+            base=base,
+            local=dotenv.hand_written(dotenv.read(local), base, str(local)),
+            remote=dotenv.managed(text, str(env_file)) if remote is None else remote,
+            hand_written=dotenv.hand_written(text, base, str(env_file)),
+        )
+
+    def configured(self) -> dict[str, str]:
+        """Return what the files say, without the process environment."""
+        return {**self.hand_written, **self.remote, **self.local}
 
     def resolve(self) -> dict[str, str]:
         """Return the environment a worker gets.

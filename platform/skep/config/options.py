@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any, Literal, get_origin, get_type_hints
 
 from skep.base.errors import UsageError
@@ -19,6 +20,8 @@ from skep.config.queues import parse as parse_queues
 Change = Literal["live", "rollout", "restart"]
 # The app on the embedded config server, where there is no other.
 _OWN_APP = "sample"
+# `.env.local` is a layer of its own, and `.env.staging.local` is one too.
+_NAME = re.compile(r"(?!(?:.*\.)?local\Z)[A-Za-z0-9_.-]*")
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
 
@@ -157,6 +160,35 @@ class Options:
     env_file: str = _row(
         ".env", "The file that receives the configuration, in a block of its own.", "restart"
     )
+    env: str = _row(
+        "",
+        "Use .env.NAME, and .env.NAME.local, in place of .env and .env.local.",
+        "restart",
+        metavar="NAME",
+        short="-e",
+    )
+    backup_old_env: bool = _row(
+        False, "Keep the last five .env files that were replaced, as .env.bak.TIME.", "live"
+    )
+    allow_empty: bool = _row(
+        False,
+        "Apply a configuration that has lost all or most of its keys, which is refused otherwise.",
+        "live",
+    )
+    config_check: str = _row(
+        "",
+        "A shell command that each new configuration has to pass. It is given the file that is to "
+        "become .env, in place of {} or as its last argument, and as $PLATFORM_STAGED_ENV.",
+        "live",
+        metavar="CMD",
+    )
+    config_check_timeout: float = _row(
+        10.0,
+        "How long the command of PLATFORM_CONFIG_CHECK may take.",
+        "live",
+        flag=False,
+        low=0.1,
+    )
     watch: bool = _row(False, "Roll out a new generation when a plugin's code changes.", "restart")
     config_samples: str = _row(
         "config-samples",
@@ -172,6 +204,36 @@ class Options:
         "How a log line looks; auto is text on a terminal and JSON otherwise.",
         "restart",
         words=("auto", "text", "json"),
+    )
+    log_file: str = _row(
+        "",
+        "The file that gets the log, and what plugins print; USR1 opens it anew after a rotation.",
+        "restart",
+        metavar="FILE",
+    )
+    user: str = _row(
+        "", "Be this user as soon as the ports are bound; takes root.", "restart", metavar="NAME"
+    )
+    group: str = _row(
+        "", "The group to be in, if it is not the user's own.", "restart", metavar="NAME"
+    )
+    rlimit_nofile: int = _row(
+        0,
+        "How many files and connections a process may have open; 0 is as many as is allowed.",
+        "restart",
+        flag=False,
+    )
+    rlimit_core: int = _row(
+        0,
+        "The largest core dump, in bytes; it would hold every secret of the process.",
+        "restart",
+        flag=False,
+    )
+    new_privileges: bool = _row(
+        False,
+        "Whether programs that plugins start may gain privileges (sudo, ping).",
+        "restart",
+        flag=False,
     )
     task_concurrency: int = _row(
         16, "How many tasks one task worker runs at a time.", "rollout", flag=False, low=1
@@ -204,6 +266,13 @@ class Options:
         "rollout",
         flag=False,
         words=("fork", "spawn"),
+    )
+    loop: str = _row(
+        "uvloop",
+        "The event loop of the workers.",
+        "rollout",
+        flag=False,
+        words=("uvloop", "asyncio"),
     )
     config_timeout: float = _row(
         10.0,
@@ -279,6 +348,11 @@ class Options:
         return bool(self.config_server or self.config_meta)
 
     @property
+    def env_path(self) -> Path:
+        """The file that receives the configuration: `env_file`, with the name of `env` if any."""
+        return Path(f"{self.env_file}.{self.env}" if self.env else self.env_file)
+
+    @property
     def web_count(self) -> int:
         """How many web workers there are to be."""
         return self.web_workers or usable_cores()
@@ -303,9 +377,9 @@ class Options:
 class Row:
     """One setting as the command line and the reference page show it.
 
-    `flag` is False for those that have a key only. `aliases` are what other clients of Apollo call
-    the key, `flag_alias` what LaravelS calls the flag. A value is one of `words` if there are any,
-    and from `low` to `high` if it is a number.
+    `flag` is False for those that have a key only, `short` another spelling of it. `aliases` are
+    what other clients of Apollo call the key, `flag_alias` what LaravelS calls the flag. A value is
+    one of `words` if there are any, and from `low` to `high` if it is a number.
     """
 
     name: str
@@ -317,6 +391,7 @@ class Row:
     flag_alias: str = ""
     aliases: tuple[str, ...] = ()
     metavar: str = ""
+    short: str = ""
     words: tuple[str, ...] = ()
     low: float = 0
     high: float = float("inf")
@@ -399,6 +474,9 @@ def _app_id(options: Options) -> str:
 
 
 def _check(row: Row, value: Any) -> None:
+    if row.metavar == "NAME" and not _NAME.fullmatch(value):
+        text = f"{row.key} is {value!r}; it takes a word like `staging`, but not `local`."
+        raise UsageError(text)
     if row.metavar == "URL":
         for url in value:
             if not re.match(r"https?://[^/]", url):

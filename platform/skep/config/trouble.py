@@ -12,7 +12,7 @@ ConfigError
 │   ├── NotApollo         decode     what came back is no answer of an Apollo server
 │   └── EmptyAnswer       empty      a 200 that carries no configuration at all
 └── Unusable              the answer is fine, what was published must not be applied:
-                          collision, limits, denied, empty or malformed
+                          collision, limits, denied, malformed, empty or shrunk
 
 The word is the `reason` by which metrics count; each text is one line for the operator.
 """
@@ -101,7 +101,7 @@ class Unusable(ConfigError):
     def __init__(
         self,
         message: str,
-        reason: Literal["collision", "limits", "denied", "empty", "malformed"],
+        reason: Literal["collision", "limits", "denied", "malformed", "empty", "shrunk"],
     ) -> None:
         super().__init__(message)
         self.reason: str = reason

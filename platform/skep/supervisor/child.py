@@ -6,7 +6,7 @@ import signal
 import socket
 from collections.abc import Callable, Sequence
 
-from skep.base import stacks
+from skep.base import crash
 from skep.base.linux import open_pidfd, send_signal
 from skep.wire.channel import Channel
 from skep.wire.messages import Drain, Hello, Message, Prepared
@@ -22,7 +22,8 @@ class Child:
     A forked child says its own process id (`Hello`); until then `pid` is 0. `on_end` is called
     once, when the process is gone; `status` is then its wait status, if anybody knows it. `stuck`
     says what it took too long for, `retires` why it wants to be replaced, `booted` whether it was
-    ever prepared; `stacks` is where its threads were if it was aborted or crashed.
+    ever prepared, `killed` whether we have killed it, `oom` whether the kernel has for want of
+    memory; `stacks` is where its threads were if it was aborted or crashed.
     """
 
     def __init__(
@@ -42,6 +43,8 @@ class Child:
         self.dismissed = False
         self.stuck = ""
         self.retires = ""
+        self.killed = False
+        self.oom = False
         self.booted = False
         self.stacks = ""
         self.unready = ""
@@ -61,6 +64,12 @@ class Child:
     def name(self) -> str:
         """How it is called in logs and in `ps`: `web.0@3`, or `agent.0` without a generation."""
         return f"{self.slot}@{self.generation}" if self.generation else self.slot
+
+    @property
+    def killed_by_another(self) -> bool:
+        """Whether it has got a SIGKILL that was not ours."""
+        killed = self.status is not None and os.WIFSIGNALED(self.status)
+        return killed and os.WTERMSIG(self.status or 0) == signal.SIGKILL and not self.killed
 
     @property
     def age(self) -> float:
@@ -92,6 +101,7 @@ class Child:
 
     def kill(self) -> None:
         """Kill it and what it has started itself, which is in its process group."""
+        self.killed = True
         if self.pid and not self.ended and self.status is None:
             # Until somebody has waited for it the id is still its own, and so is the group's.
             _signal_group(self.pid, signal.SIGKILL)
@@ -150,7 +160,7 @@ class Child:
             os.close(self._pidfd)
             self._pidfd = None
         if self._stacks is not None:
-            self.stacks = stacks.read(self._stacks)
+            self.stacks = crash.read(self._stacks)
             os.close(self._stacks)
         self._on_end(self)
 

@@ -4,15 +4,19 @@ import os
 from collections.abc import Callable, Iterator
 
 from skep.supervisor.child import Child
+from skep.supervisor.orphans import Orphans
+from skep.supervisor.procfs import read_oom_kills
 
 
 class Children:
-    """The children that live. `on_reaped()` is called after each process that was waited for, also
-    one that is none of ours but was orphaned to us."""
+    """The children that live. `on_reaped(pid, status)` is called after each process that was waited
+    for, also one that has no channel or was orphaned to us."""
 
-    def __init__(self, on_reaped: Callable[[], None]) -> None:
+    def __init__(self, on_reaped: Callable[[int, int], None]) -> None:
         self._by_pid: dict[int, Child] = {}
         self._on_reaped = on_reaped
+        self._orphans = Orphans(self._by_pid.keys)
+        self._oom_kills = read_oom_kills()
 
     def __iter__(self) -> Iterator[Child]:
         return iter(list(self._by_pid.values()))
@@ -25,9 +29,13 @@ class Children:
         self._by_pid[child.pid] = child
 
     def ended(self, child: Child) -> None:
-        """A child is gone."""
+        """A child is gone; whatever it has started and left behind ends too."""
+        if child.pid and child.killed_by_another:
+            kills = read_oom_kills()
+            child.oom, self._oom_kills = kills > self._oom_kills, kills
         if self._by_pid.get(child.pid) is child:
             del self._by_pid[child.pid]
+            self._orphans.end_those_of(child.pid)
 
     def reap(self) -> None:
         """Wait for every child that has ended, also those that were orphaned to us."""
@@ -42,11 +50,13 @@ class Children:
 
     def reaped(self, pid: int, status: int) -> None:
         """Somebody has waited for this process: we or its zygote."""
+        self._orphans.reaped(pid)
         if (child := self._by_pid.get(pid)) is not None:
             child.reaped(status)
-        self._on_reaped()
+        self._on_reaped(pid, status)
 
     def kill(self) -> None:
         """Kill what is left."""
         for child in self:
             child.kill()
+        self._orphans.kill()

@@ -25,6 +25,7 @@ class Chronicle:
         self._history = History(archive)
         self._state = self._history.state()
         self._pinning, self._pinned_before = "", 0
+        self._left = ""
         self.withheld = ""
 
     @property
@@ -42,24 +43,29 @@ class Chronicle:
         return replace(request, snapshot=str(self._history.path(pinned)), reason=reason)
 
     def fallback(self, request: Request) -> str:
-        """Return where the snapshot is that held last; empty if there is none, or if it is what the
-        failed request wanted."""
-        good, bad = self._history.load(self._state.good), self._archive.load(Path(request.snapshot))
+        """Return where the snapshot is that held last, or was at least applied; empty if there is
+        none, or if it is what the failed request wanted."""
+        number = self._state.good or self._state.applied
+        good, bad = self._history.load(number), self._archive.load(Path(request.snapshot))
         if good is None or (bad is not None and bad.digest == good.digest):
             return ""
-        return str(self._history.path(self._state.good))
+        return str(self._history.path(number))
 
     def pin(self, number: int) -> tuple[int, str]:
         """Hold on to an applied snapshot, 0 meaning the one before that in force; return its number
         and its place. A snapshot that is then refused is let go again. Raises ConfigError."""
         path = self._history.find(number)
         self._pinning, self._pinned_before = str(path), self._state.pinned
+        if not self._state.pinned and self._state.applied:
+            self._left = str(self._history.path(self._state.applied))
         self._set(replace(self._state, pinned=int(path.stem)))
         return self._state.pinned, str(path)
 
     def unpin(self) -> str:
-        """Let go; return the newest candidate that was withheld meanwhile, empty if none came."""
-        withheld, self.withheld = self.withheld, ""
+        """Let go; return what is published as far as is known: the newest candidate that was
+        withheld, or else what had been in force. Empty if nothing was pinned."""
+        withheld = (self.withheld or self._left) if self._state.pinned else ""
+        self.withheld = self._left = ""
         self._set(replace(self._state, pinned=0))
         return withheld
 

@@ -21,12 +21,13 @@ class Means:
     """What a rollout is carried out with.
 
     `bind` makes sure that the listeners of a configuration are bound; `commit` puts a configuration
-    in force, blocking, and is called in a thread. Both raise PlatformError. `finished` and
-    `refused` are called at the end, once.
+    in force, blocking, and is called in a thread. Both raise PlatformError. `phased` is called at
+    every change of phase, `finished` or `refused` at the end, once.
     """
 
     bind: Callable[[Configuration], Awaitable[None]]
     commit: Callable[[Configuration], None]
+    phased: Callable[["Coming"], None]
     finished: Callable[["Coming"], None]
     refused: Callable[["Coming"], None]
 
@@ -58,7 +59,10 @@ class Coming:
 
     def feed(self, fact: pure.Fact) -> None:
         """Tell the rollout what happened and do what it orders."""
+        before = self.rollout.phase
         self.rollout, orders = pure.step(self.rollout, fact, self._loop.time())
+        if self.rollout.phase is not before:
+            self._means.phased(self)
         for order in orders:
             self._obey(order)
 

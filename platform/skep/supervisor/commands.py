@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
+from skep.base.telemetry import Telemetry
+from skep.supervisor.caller import Caller, current_caller
 from skep.supervisor.control import Command, Refusal
 from skep.supervisor.gate import Request
 from skep.supervisor.report import Report
@@ -19,7 +21,7 @@ class Commands:
 
     def __init__(self, supervisor: "Supervisor") -> None:
         self._supervisor = supervisor
-        self._waiting: dict[int, asyncio.Future[Report]] = {}
+        self._waiting: dict[int, tuple[asyncio.Future[Report], Caller | None]] = {}
         self._number = 0
 
     def table(self) -> dict[str, Command]:
@@ -31,6 +33,8 @@ class Commands:
             "stop": self.stop,
             "metrics": self.metrics,
             "config.plan": self.config_plan,
+            "config.apply": self.config_apply,
+            "config.explain": self.config_explain,
             "config.history": self.config_history,
             "config.rollback": self.config_rollback,
             "config.unpin": self.config_unpin,
@@ -45,9 +49,19 @@ class Commands:
         missing = self._supervisor.not_ready()
         return {"ready": not missing, "missing": missing}
 
+    def subscribe(self, telemetry: Telemetry) -> None:
+        """Tell those who wait how their rollout goes."""
+        telemetry.subscribe("rollout.began", self._began)
+        telemetry.subscribe("rollout.phase", self._phase)
+
     async def reload(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Roll out a new generation with the configuration and the code as they are now; wait."""
-        return await self._outcome(Request("cli", "platform reload", forced=True))
+        """Roll out a new generation with the configuration and the code as they are now; wait,
+        unless `wait` is false."""
+        request = Request("cli", "platform reload", forced=True, requester=str(current_caller()))
+        if arguments.get("wait", True):
+            return await self._outcome(request)
+        self._supervisor.ask(request)
+        return {"sentence": "A rollout was asked for; `platform history` tells what becomes of it."}
 
     async def stop(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Begin to stop; the answer comes at once, with the process id to wait for."""
@@ -58,6 +72,19 @@ class Commands:
         """Return what a staged snapshot would change, with masked values."""
         plan = self._supervisor.plan(str(arguments["snapshot"]))
         return [effect.to_json() for effect in plan]
+
+    async def config_apply(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Put a staged snapshot in force, unless another is pinned; wait for the outcome."""
+        snapshot = str(arguments["snapshot"])
+        if arguments.get("allow_empty"):
+            self._supervisor.configurations.allowed = snapshot
+        request = Request("cli", "platform config pull", snapshot)
+        return await self._outcome(self._supervisor.chronicle.admit(request))
+
+    async def config_explain(self, arguments: Mapping[str, Any]) -> list[dict[str, str]]:
+        """Return every place that sets a key, the winner first, with masked values."""
+        places = self._supervisor.configurations.explain(str(arguments["key"]))
+        return [place.to_json() for place in places]
 
     async def config_history(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Return which snapshots there are and what became of the changes that were tried."""
@@ -74,7 +101,7 @@ class Commands:
         """Follow what is published again; carry out what came meanwhile."""
         withheld = self._supervisor.chronicle.unpin()
         if not withheld:
-            return {"sentence": "Nothing was published meanwhile."}
+            return {"sentence": "No snapshot was pinned."}
         return await self._outcome(Request("cli", "platform config unpin", withheld))
 
     async def metrics(self, arguments: Mapping[str, Any]) -> Any:
@@ -83,9 +110,11 @@ class Commands:
 
     async def _outcome(self, request: Request) -> dict[str, Any]:
         """Let a request in and wait for what becomes of it. Raises Refusal when it is refused."""
+        if self._supervisor.strength.drained:
+            raise Refusal("The platform is drained; say `platform undrain` first.", "drained")
         self._number += 1
         outcome = asyncio.get_running_loop().create_future()
-        self._waiting[self._number] = outcome
+        self._waiting[self._number] = (outcome, current_caller())
         self._supervisor.ask(replace(request, waiters=(self._number,)))
         report: Report = await outcome
         if report.outcome in ("refused", "rolled back"):
@@ -95,12 +124,26 @@ class Commands:
     def reported(self, request: Request, report: Report) -> None:
         """Tell those who wait for this request."""
         for waiter in request.waiters:
-            if (outcome := self._waiting.pop(waiter, None)) is not None and not outcome.done():
+            outcome, _ = self._waiting.pop(waiter, (None, None))
+            if outcome is not None and not outcome.done():
                 outcome.set_result(report)
+
+    def _began(self, fields: Mapping[str, Any]) -> None:
+        self._tell(fields["request"], {"phase": "planning", "generation": fields["generation"]})
+
+    def _phase(self, fields: Mapping[str, Any]) -> None:
+        news = {"phase": fields["phase"], "generation": fields["generation"]}
+        self._tell(fields["request"], news)
+
+    def _tell(self, request: Request, news: Mapping[str, Any]) -> None:
+        for waiter in request.waiters:
+            _, caller = self._waiting.get(waiter, (None, None))
+            if caller is not None:
+                caller.tell(news)
 
     def stopping(self) -> None:
         """Tell everybody who waits that nothing will come of it."""
-        for outcome in self._waiting.values():
+        for outcome, _ in self._waiting.values():
             if not outcome.done():
                 outcome.set_exception(Refusal("The platform is stopping.", "stopping"))
         self._waiting.clear()

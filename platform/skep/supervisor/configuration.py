@@ -3,15 +3,18 @@
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from skep.base.errors import ConfigError
-from skep.config import dotenv
+from skep.config import atomic, dotenv
 from skep.config.archive import Archive
+from skep.config.dotenv import Written
 from skep.config.layers import Layers
 from skep.config.options import Options, resolve
+from skep.config.provenance import Place, places
+from skep.config.shrinkage import check_shrinkage
 from skep.config.snapshot import Snapshot
 
 # prometheus_client would write files instead of counting if it found this.
@@ -43,7 +46,9 @@ class Configurations:
 
     `base` is the process environment as it was when the platform started. It is never changed: what
     entered `os.environ` could not leave again when it is deleted remotely. Workers find the data
-    directory in PLATFORM_DATA_DIR, wherever it was named.
+    directory in PLATFORM_DATA_DIR, wherever it was named. `in_place` says whether `.env` could not
+    be replaced at the last commit and was written in place; `allowed` is a staged snapshot that may
+    have lost its keys.
     """
 
     def __init__(
@@ -54,32 +59,33 @@ class Configurations:
         data_dir: Path,
         archive: Archive,
     ) -> None:
+        self.env_file = env_file
+        self.in_place = False
+        self.allowed = ""
         self._base = {k: v for k, v in base.items() if k not in _NEVER_PASSED_ON}
         self._base["PLATFORM_DATA_DIR"] = str(data_dir)
         self._flags = flags
-        self._env_file = env_file
-        self._local_file = env_file.with_name(f"{env_file.name}.local")
         self._archive = archive
+        self._applied: Snapshot | None = None
 
     def load(self, path: str) -> Configuration:
         """Return the configuration of a staged snapshot.
 
-        Raises ConfigError when it, `.env` or `.env.local` cannot be used, UsageError when it gives
-        the platform an option it cannot use.
+        Raises ConfigError when it, `.env` or `.env.local` cannot be used, or when it has lost the
+        keys of the one in force; UsageError when it gives the platform an option it cannot use.
         """
         snapshot = self._archive.load(Path(path))
         if snapshot is None:
             raise ConfigError(f"The staged snapshot {path} cannot be read; publish again.")
-        return self.of(snapshot)
+        configuration = self.of(snapshot)
+        # What had been applied once may be gone back to, however little it is.
+        if self._archive.is_candidate(Path(path)) and path != self.allowed:
+            self.check_shrinkage(configuration)
+        return configuration
 
     def of(self, snapshot: Snapshot | None) -> Configuration:
         """Return the configuration that a snapshot makes with the files as they are now."""
-        layers = Layers(
-            base=self._base,
-            local=dotenv.hand_written(dotenv.read(self._local_file), self._base),
-            remote=snapshot.values() if snapshot else {},
-            hand_written=dotenv.hand_written(dotenv.read(self._env_file), self._base),
-        )
+        layers = Layers.read(self.env_file, self._base, snapshot.values() if snapshot else {})
         environment = layers.resolve()
         options = resolve(self._flags, environment, self._base)
         counts = {
@@ -90,19 +96,50 @@ class Configurations:
         layer_of = {key: layers.explain(key)[0][0] for key in environment}
         return Configuration(snapshot, environment, options, _digest(environment), counts, layer_of)
 
+    def check_shrinkage(self, configuration: Configuration) -> None:
+        """Raise Unusable when the keys in force are gone and nobody has allowed it."""
+        before = self._applied or self._archive.applied()
+        if before and configuration.snapshot and not configuration.options.allow_empty:
+            check_shrinkage(before.values(), configuration.snapshot.values())
+
+    def explain(self, key: str) -> list[Place]:
+        """Return every place that sets a key, the winner first. Where nothing has been put in force
+        yet, the managed block of `.env` is what is remote."""
+        snapshot = self._applied
+        remote = snapshot.values() if snapshot else None
+        layers = Layers.read(self.env_file, self._base, remote)
+        return places(key, layers, snapshot, self._flags)
+
+    def stage(self, configuration: Configuration) -> Path:
+        """Write what `.env` would become to a file; return where. Raises ConfigError."""
+        staged = self._archive.directory / "staged.env"
+        values = configuration.snapshot.values() if configuration.snapshot else {}
+        text = dotenv.render(dotenv.read(self.env_file), values, name=str(self.env_file))
+        try:
+            atomic.write(staged, text.encode(), durable=False)
+        except OSError as error:
+            raise ConfigError(f"{staged} cannot be written ({error.strerror}).") from error
+        return staged
+
     def commit(self, configuration: Configuration) -> None:
         """Put it in force: `.env` first, then the archive. Blocks until both are on the disk.
 
         Raises ConfigError, and then `.env` is what it was.
         """
-        if configuration.snapshot is None:
+        snapshot = configuration.snapshot
+        if snapshot is None:
             return
-        self._write(configuration.snapshot)
-        self._archive.commit(configuration.snapshot)
-
-    def _write(self, snapshot: Snapshot) -> None:
         releases = ", ".join(f"{n} {key}" for n, key in snapshot.release_keys().items())
-        dotenv.write(self._env_file, snapshot.values(), note=f"releases: {releases}")
+        written = dotenv.write(
+            self.env_file,
+            snapshot.values(),
+            note=f"releases: {releases}",
+            backup=configuration.options.backup_old_env,
+        )
+        if written is not Written.NOTHING:
+            self.in_place = written is Written.IN_PLACE
+        self._archive.commit(snapshot)
+        self._applied = snapshot
 
 
 def starting_options(base: Mapping[str, str], flags: Mapping[str, Any]) -> Options:
@@ -110,15 +147,15 @@ def starting_options(base: Mapping[str, str], flags: Mapping[str, Any]) -> Optio
 
     What it said last time is the managed block of `.env`. Raises UsageError and ConfigError.
     """
-    env_file = Path(flags.get("env_file") or base.get("PLATFORM_ENV_FILE") or Options.env_file)
-    text = dotenv.read(env_file)
-    layers = Layers(
-        base=base,
-        local=dotenv.hand_written(dotenv.read(env_file.with_name(f"{env_file.name}.local")), base),
-        remote=dotenv.managed(text),
-        hand_written=dotenv.hand_written(text, base),
-    )
-    return resolve(flags, layers.resolve(), base)
+    file = flags.get("env_file") or base.get("PLATFORM_ENV_FILE") or Options.env_file
+    where: dict[str, Any] = {
+        "env_file": file,
+        "env": flags.get("env") or base.get("PLATFORM_ENV") or "",
+    }
+    env_file = resolve(where, {}).env_path
+    layers = Layers.read(env_file, base)
+    # The file cannot say where it lies.
+    return replace(resolve(flags, layers.resolve(), base), **where)
 
 
 def _digest(environment: Mapping[str, str]) -> str:

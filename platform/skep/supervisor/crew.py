@@ -9,7 +9,7 @@ from skep.base.telemetry import Telemetry
 from skep.supervisor import budget as budgets
 from skep.supervisor.budget import Budget
 from skep.supervisor.child import Child
-from skep.supervisor.ending import describe
+from skep.supervisor.ending import ended
 from skep.supervisor.slots import Fact, Limits, Order, Slot, State, hold, step
 
 
@@ -49,12 +49,13 @@ class Crew:
     def fill(
         self, names: Iterable[str], limits: Limits, *, released: bool = False, why: str = ""
     ) -> None:
-        """Add slots and start their children; `released` ones go as soon as they are prepared.
+        """Add the slots that are not there and start their children; `released` ones go as soon as
+        they are prepared.
 
         `why` is a word for the metrics, if it is not the beginning of a generation.
         """
         for name in names:
-            self.slots[name] = Slot(name, limits, released=released)
+            self.slots.setdefault(name, Slot(name, limits, released=released))
             self._why[name] = why
             self.feed(name, Fact.FILL)
 
@@ -186,7 +187,7 @@ class Crew:
         slot = self.slots.get(child.slot)
         if slot is None or slot.state is not State.BACKOFF:
             return
-        now, how = self._loop.time(), describe(child.status)
+        now, how = self._loop.time(), ended(child)
         before = self.budgets.get(slot.kind, Budget())
         budget = budgets.exited(before, now, how, booted=child.booted)
         self.budgets[slot.kind] = budget

@@ -2,8 +2,10 @@
 
 import os
 import signal
+from dataclasses import replace
 
 from skep.supervisor.child import Child
+from skep.wire.plan import Problem
 
 
 def describe(status: int | None) -> str:
@@ -15,8 +17,19 @@ def describe(status: int | None) -> str:
     return f"exited with {os.WEXITSTATUS(status)}"
 
 
+def ended(child: Child) -> str:
+    """Return a phrase for the end of a child, with all that is known about it."""
+    if child.oom:
+        return "killed by the kernel, because memory ran out (SIGKILL)"
+    if child.killed_by_another:
+        return "killed by SIGKILL, from outside"
+    return describe(child.status)
+
+
 def reason(child: Child) -> str:
     """Return the value of the metric label `reason` for a child that has ended."""
+    if child.oom:
+        return "oom"
     if child.stuck:
         return "hang" if child.stuck == "hang" else "timeout_kill"
     if child.dismissed:
@@ -26,6 +39,13 @@ def reason(child: Child) -> str:
     if child.status is not None and os.WIFEXITED(child.status):
         return "clean" if os.WEXITSTATUS(child.status) == 0 else "exitcode"
     return "signal"
+
+
+def named(child: Child, problem: Problem) -> Problem:
+    """Say which worker had the problem, if the problem does not."""
+    if child.name in problem.message:
+        return problem
+    return replace(problem, message=f"{child.name}: {problem.message}")
 
 
 def signal_name(number: int) -> str:

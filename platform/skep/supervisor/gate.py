@@ -31,7 +31,7 @@ class Request:
     numbers of control requests that want to know the outcome. A `forced` request is carried out
     although nothing changed, or although the same was refused before. `live` says that it will
     probably need no new worker. `changes` are what it does to the configuration in force, as soon
-    as somebody has looked.
+    as somebody has looked. `requester` is who wants it, empty for whoever usually does.
     """
 
     cause: Cause
@@ -43,6 +43,7 @@ class Request:
     forced: bool = False
     live: bool = False
     changes: tuple[Effect, ...] = ()
+    requester: str = ""
 
     @property
     def settle(self) -> float:

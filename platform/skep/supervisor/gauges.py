@@ -36,7 +36,7 @@ class Gauges:
 
     def state(self, state: str, restart_required: bool) -> None:
         """Set what `platform status` calls the state; degraded is a way of running."""
-        present = {"degraded": "running"}.get(state, state)
+        present = {"degraded": "running", "drained": "draining"}.get(state, state)
         for name in _STATES:
             self._ledger.set("supervisor_state", float(name == present), state=name)
         self._ledger.set("supervisor_restart_required", float(restart_required))

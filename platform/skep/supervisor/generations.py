@@ -4,6 +4,8 @@ from skep.supervisor.child import Child
 from skep.supervisor.coming import Coming
 from skep.supervisor.crew import Crew
 from skep.supervisor.generation import Generation
+from skep.supervisor.rollout import SINGLETONS
+from skep.wire.messages import Alone
 
 
 class Generations:
@@ -56,6 +58,12 @@ class Generations:
             if generation.crew.children.get(child.slot) is child:
                 return generation
         return None
+
+    def tell_alone(self, slot: str) -> None:
+        """Tell the worker of a singleton if it is the only one in its slot from now on."""
+        there = [g.crew.children[slot] for g in self.all if slot in g.crew.children]
+        if slot.partition(".")[0] in SINGLETONS and len(there) == 1:
+            there[0].send(Alone())
 
     def with_crew(self, crew: Crew) -> Generation | None:
         """Return the generation that this crew belongs to."""

@@ -11,12 +11,15 @@ The points, and their fields:
     rollout.began      generation, request
     generation.planned generation, plan
     generation.bereft  generation          both zygotes are gone and the code is another
-    rollout.reported   report
+    rollout.phase      request, generation, phase
+    rollout.reported   report, request
     config.changed     changed, release_keys, generation, live     see `news.py`
     live.objected      objection           a change has to be a rollout after all
     probation.failed   generation, reason  the one before is put back
     config.absent      reason              nothing to start from
+    platform.hopeless  why                 it ends, because its workers do not hold
     platform.serving   urls                the first generation is in service
+    platform.stopping  restart             somebody has said stop, or restart
 """
 
 import logging
@@ -27,7 +30,7 @@ from typing import Any
 
 from skep.base.telemetry import Telemetry
 from skep.supervisor.child import Child
-from skep.supervisor.ending import describe, reason
+from skep.supervisor.ending import ended, reason
 from skep.supervisor.ledger import Ledger
 from skep.supervisor.report import Report
 from skep.supervisor.slots import Order, State
@@ -73,6 +76,7 @@ class Journal:
             ("live.objected", self._objected),
             ("probation.failed", self._failed_probation),
             ("config.absent", self._absent),
+            ("platform.hopeless", self._hopeless),
             ("platform.serving", self._serving),
         ):
             telemetry.subscribe(name, heard)
@@ -104,14 +108,14 @@ class Journal:
         if child.stacks:
             log.error("%s (pid %d) was at\n%s", child.name, child.pid, child.stacks)
         if child.dismissed or fields["stopping"]:
-            log.debug("%s %s", child.name, describe(child.status))
+            log.debug("%s %s", child.name, ended(child))
             return
         why = f": {child.problem}" if child.problem else ""
         log.error(
             "%s (pid %d) %s after %.1f s%s",
             child.name,
             child.pid,
-            describe(child.status),
+            ended(child),
             child.age,
             why,
         )
@@ -193,12 +197,15 @@ class Journal:
         self._ledger.set("last_reload_success", float(committed))
         self._ledger.set("generation", report.generation)
         self._ledger.observe("reload_duration_seconds", report.seconds, reason=cause)
-        if report.problems and report.problems[0].stage == "settings":
-            self._ledger.add("config_validation_failures_total", kind="schema")
+        if report.problems and (rule := report.problems[0].rule):
+            self._ledger.add("config_validation_failures_total", kind=rule)
 
     def _serving(self, fields: dict[str, Any]) -> None:
         urls = fields["urls"]
         log.info("serving on %s, admin port on %s", urls["http"], urls["admin"])
+
+    def _hopeless(self, fields: dict[str, Any]) -> None:
+        log.critical("giving up, exit code 7: %s", fields["why"])
 
     def _objected(self, fields: dict[str, Any]) -> None:
         log.info("not without new workers: %s", fields["objection"])

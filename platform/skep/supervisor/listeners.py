@@ -10,19 +10,23 @@ import asyncio
 import errno
 import os
 import socket
+from collections.abc import Mapping
 
 from skep.base.errors import ListenError
 from skep.base.sockets import BACKLOG
+from skep.supervisor.inheritance import Inherited
 
 # A platform that was killed leaves workers which stop listening within this time (seconds).
 _PREDECESSOR = 3.0
 
 
 class Listeners:
-    """Listening sockets by name."""
+    """Listening sockets by name; `inherited` are bound already, and are used when they fit."""
 
-    def __init__(self) -> None:
+    def __init__(self, inherited: Mapping[str, Inherited] | None = None) -> None:
         self._sockets: dict[str, socket.socket] = {}
+        self._asked: dict[str, tuple[str, int] | None] = {}
+        self._inherited = dict(inherited or {})
 
     async def bind(self, name: str, host: str, port: int, *, patient: bool = False) -> None:
         """Listen on a TCP address; port 0 takes a free one.
@@ -30,18 +34,34 @@ class Listeners:
         A `patient` call gives the workers of a platform that was killed the time to let go of the
         port. Raises ListenError naming the address and what to do.
         """
-        if name in self._sockets:
+        if name in self._sockets or self._adopt(name, host, port):
             return
         loop = asyncio.get_running_loop()
         deadline = loop.time() + (_PREDECESSOR if patient else 0.0)
         while True:
             try:
                 self._sockets[name] = _listen(host, port)
+                self._asked[name] = (host, port)
                 return
             except OSError as error:
                 if error.errno != errno.EADDRINUSE or loop.time() >= deadline:
                     raise ListenError(_explain(name, host, port, error)) from error
             await asyncio.sleep(0.02)
+
+    def _adopt(self, name: str, host: str, port: int) -> bool:
+        inherited = self._inherited.pop(name, None)
+        if inherited is None:
+            return False
+        if not inherited.fits(host, port):
+            inherited.sock.close()
+            return False
+        inherited.sock.listen(BACKLOG)
+        self._sockets[name], self._asked[name] = inherited.sock, inherited.asked
+        return True
+
+    def legacy(self) -> dict[str, Inherited]:
+        """Return what the next one is to inherit: all that is bound to an address."""
+        return {name: Inherited(self._sockets[name], asked) for name, asked in self._asked.items()}
 
     def add(self, name: str, listener: socket.socket) -> None:
         """Keep a socket that listens already."""
@@ -64,6 +84,15 @@ class Listeners:
         for listener in self._sockets.values():
             listener.close()
         self._sockets.clear()
+        self._asked.clear()
+
+
+def claim(name: str, host: str, port: int) -> Inherited:
+    """Bind an address ahead of time, while that is still allowed. Raises ListenError."""
+    try:
+        return Inherited(_listen(host, port), (host, port))
+    except OSError as error:
+        raise ListenError(_explain(name, host, port, error)) from error
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -142,6 +142,39 @@ def read_system(proc: Path = PROC, cgroup: Path = CGROUP) -> SystemUse | None:
     return combine(os.getloadavg(), memory, len(os.sched_getaffinity(0)), tightest(levels))
 
 
+def read_children(pid: int, proc: Path = PROC) -> list[tuple[int, int]]:
+    """Return the children of a process, each with the session it is in; none without /proc."""
+    found = []
+    for task in (proc / str(pid) / "task").glob("*/children"):
+        for child in _read(task).split():
+            if stat := _read(proc / child / "stat"):
+                found.append((int(child), parse_session(stat)))
+    return found
+
+
+def parse_session(stat: str) -> int:
+    """Read the session of a process from `/proc/PID/stat`."""
+    return int(stat[stat.rindex(")") + 2 :].split()[3])
+
+
+def read_oom_kills(proc: Path = PROC, cgroup: Path = CGROUP) -> int:
+    """Return how many processes of this container the kernel has killed for want of memory."""
+    try:
+        folders = list(_cgroup_folders(proc, cgroup))
+    except OSError:
+        return 0
+    events = _read(folders[0] / "memory.events") if folders else ""
+    return int(_table(events).get("oom_kill", "0"))
+
+
+def _read(path: Path) -> str:
+    """The text of a file of a process that may be gone by now."""
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
 def _cgroup_folders(proc: Path, root: Path) -> Iterator[Path]:
     """Our own cgroup's folder and those above it; none under cgroup v1."""
     for line in (proc / "self" / "cgroup").read_text().splitlines():

@@ -1,8 +1,11 @@
 """What became of a rollout, as it is told to people."""
 
+import time
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from skep.supervisor.gate import Request
+from skep.supervisor.generation import Generation
 from skep.wire.plan import Problem
 
 Outcome = Literal["committed", "live", "refused", "rolled back", "unchanged", "superseded"]
@@ -62,3 +65,23 @@ class Report:
                 for p in self.problems
             ],
         }
+
+
+def about(
+    request: Request,
+    outcome: Outcome,
+    serving: Generation | None,
+    seconds: float,
+    problems: tuple[Problem, ...],
+) -> Report:
+    """Return the report on a request; `serving` is the generation in service after it."""
+    return Report(
+        outcome=outcome,
+        generation=serving.number if serving else 0,
+        cause=request.cause,
+        reason=request.reason,
+        at=time.time(),
+        seconds=seconds,
+        problems=problems,
+        release_keys=tuple(serving.configuration.release_keys.items()) if serving else (),
+    )

@@ -6,10 +6,11 @@ import socket
 import sys
 from collections.abc import Mapping
 
+from skep.base.signals import HELD
 from skep.wire.channel import CHANNEL_FD
 
 # Signals that children handle otherwise than the supervisor; they start with the default actions.
-_RESET = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE)
+_RESET = (*HELD, signal.SIGCHLD, signal.SIGPIPE)
 
 
 def spawn(module: str, name: str, channel: socket.socket, environment: Mapping[str, str]) -> int:
@@ -17,8 +18,9 @@ def spawn(module: str, name: str, channel: socket.socket, environment: Mapping[s
 
     The child leads a session and process group of its own, so that a Ctrl-C reaches the supervisor
     alone and a kill reaches whatever the child starts. `-P` keeps the working directory off its
-    path. `name` is there for `ps`; everything else comes through the channel. Raises OSError, for
-    instance E2BIG when the environment is larger than the kernel takes.
+    path. Signals wait until it can handle them. `name` is there for `ps`; everything else comes
+    through the channel. Raises OSError, for instance E2BIG when the environment is larger than the
+    kernel takes.
     """
     return os.posix_spawn(
         sys.executable,
@@ -29,6 +31,6 @@ def spawn(module: str, name: str, channel: socket.socket, environment: Mapping[s
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
         ],
         setsid=True,
-        setsigmask=(),
+        setsigmask=HELD,
         setsigdef=_RESET,
     )

@@ -2,6 +2,7 @@
 
 import time
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from skep.supervisor.chronicle import Chronicle
@@ -13,6 +14,7 @@ from skep.supervisor.succession import Succession
 def document(
     *,
     state: str,
+    reasons: list[str],
     pid: int,
     run_id: str,
     started: float,
@@ -22,11 +24,14 @@ def document(
     config: dict[str, Any],
     outcomes: Outcomes,
     chronicle: Chronicle,
+    env_file: Path,
 ) -> dict[str, Any]:
-    """Return the document; `started` is in seconds since the epoch."""
+    """Return the document; `started` is in seconds since the epoch. `reasons` say why the state is
+    not a better one."""
     current = succession.current
     return {
         "state": state,
+        "reasons": reasons,
         "version": version("skep"),
         "pid": pid,
         "run_id": run_id,
@@ -44,7 +49,10 @@ def document(
         "config": {
             **config,
             "release_keys": current.configuration.release_keys if current else {},
+            "env_file": str(env_file.absolute()),
+            "keys": dict(current.configuration.keys_by_layer) if current else {},
             "snapshot": chronicle.state.applied,
+            "good": chronicle.state.good,
             "pinned": chronicle.state.pinned,
             "withheld": bool(chronicle.withheld),
         },

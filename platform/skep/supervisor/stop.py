@@ -1,15 +1,18 @@
 """The end of a platform, in order: generations, agent and config server, store, zygotes."""
 
-import asyncio
 from collections.abc import Callable
 from functools import partial
 
+from skep.supervisor.generations import Generations
+from skep.supervisor.hooks import HookCalls
 from skep.supervisor.platform_slots import PlatformSlots
 from skep.supervisor.succession import Succession
+from skep.supervisor.waiting import until
 
-# Whatever hangs is killed after the drain and this many seconds more.
-_SLACK = 12.0
-_LOOK = 0.01
+# What hangs is killed by its slot, after all its limits; this is for what even then does not end.
+_SLACK = 1.0
+# A platform slot, and what is left at last, has nothing of its own that takes long.
+_SHORT = 5.0
 
 
 class Stop:
@@ -17,41 +20,49 @@ class Stop:
     still settle what they finish."""
 
     def __init__(
-        self, succession: Succession, platform: PlatformSlots, living: Callable[[], bool]
+        self,
+        succession: Succession,
+        platform: PlatformSlots,
+        hooks: HookCalls,
+        living: Callable[[], bool],
     ) -> None:
+        self._hooks = hooks
         self._succession = succession
         self._platform = platform
         self._living = living
+        self._hurried = False
 
     async def carry_out(self, changed: Callable[[], None]) -> None:
         """Stop everything; `changed` is called after each step that sets deadlines."""
         succession, crew = self._succession, self._platform.crew
-        drain = max((g.limits.drain for g in succession.generations.all), default=0.0)
+        generations = succession.generations
+        options = succession.options
+        # Whoever distributes requests sees that it is not ready, and sends them elsewhere.
+        await until(lambda: self._hurried, options.stop_delay)
+        patience = options.stop_timeout or _patience(generations)
         succession.stop()
         changed()
-        if not await _until(lambda: not succession.generations.alive, drain + _SLACK):
-            succession.generations.kill()
-            await _until(lambda: not succession.generations.alive, 2.0)
+        if not await until(lambda: not generations.alive, patience):
+            generations.kill()
+            await until(lambda: not generations.alive, _SHORT)
+        if not self._hurried:
+            await self._hooks.say_goodbye()
         for slots in ({"agent.0", "configserver.0"}, {"store.0"}):
             crew.retire(slots)
             changed()
-            await _until(partial(crew.children.keys().isdisjoint, slots), 5.0)
+            await until(partial(crew.children.keys().isdisjoint, slots), _SHORT)
         crew.kill()
-        succession.generations.end()
-        await _until(lambda: not self._living(), 2.0)
+        generations.end()
+        await until(lambda: not self._living(), _SHORT)
 
     def at_once(self) -> None:
         """Kill what is left."""
+        self._hurried = True
         self._succession.generations.kill()
         self._platform.crew.kill()
 
 
-async def _until(condition: Callable[[], bool], seconds: float) -> bool:
-    """Wait for what events bring about; say whether it came."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + seconds
-    while not condition():
-        if loop.time() >= deadline:
-            return False
-        await asyncio.sleep(_LOOK)
-    return True
+def _patience(generations: Generations) -> float:
+    """How long the slowest of the workers may take, if it goes as far as it may."""
+    limits = [generation.limits for generation in generations.all]
+    return max((x.drain + x.stop + x.kill for x in limits), default=0.0) + _SLACK

@@ -5,23 +5,24 @@ they are (`live.py`); or there has to be a new generation (`coming.py`), over wh
 for a while (`watch.py`).
 """
 
-import time
 from dataclasses import replace
 
 from skep.base.errors import PlatformError
 from skep.base.telemetry import Telemetry
+from skep.config.options import Options
 from skep.supervisor import rollout as pure
 from skep.supervisor.child import Child
 from skep.supervisor.coming import Coming, Means
+from skep.supervisor.config_check import ConfigChecks
 from skep.supervisor.configuration import Configuration, Configurations
 from skep.supervisor.crew import Crew
 from skep.supervisor.effects import Effect
-from skep.supervisor.ending import describe
+from skep.supervisor.ending import describe, named
 from skep.supervisor.gate import Request, merge
 from skep.supervisor.generation import Generation
 from skep.supervisor.generations import Generations
 from skep.supervisor.live import Endings, LiveChange, LiveChanges
-from skep.supervisor.report import Outcome, Report
+from skep.supervisor.report import Outcome, about
 from skep.supervisor.slots import Fact, State
 from skep.supervisor.surroundings import Surroundings
 from skep.supervisor.upkeep import Upkeep
@@ -33,6 +34,7 @@ from skep.supervisor.way import (
     choose,
     effects_on,
     fingerprint,
+    unusable,
 )
 from skep.supervisor.zygote import Zygote
 from skep.wire.messages import (
@@ -60,11 +62,14 @@ class Succession:
         self._configurations = configurations
         self._around = around
         self._telemetry = telemetry
-        self._means = Means(around.bind, configurations.commit, self._finished, self._refused)
+        self._means = Means(
+            around.bind, configurations.commit, self._phased, self._finished, self._refused
+        )
         self._live = LiveChanges(
             configurations.commit, Endings(self._took, self._objected, self._unchangeable)
         )
-        self.upkeep = Upkeep(lambda: self.generations.current, telemetry)
+        self.checks = ConfigChecks(configurations.stage, self.begin, self._failed_check)
+        self.upkeep = Upkeep(lambda: self.generations.current, around.hopeless, telemetry)
         self._watch = Watch(around.held, self._failed_probation)
 
     @property
@@ -76,6 +81,11 @@ class Succession:
     def coming(self) -> Coming | None:
         """The generation that is to be."""
         return self.generations.coming
+
+    @property
+    def options(self) -> Options:
+        """The options in force; before there are any, the defaults."""
+        return self.current.configuration.options if self.current else Options()
 
     @property
     def busy(self) -> bool:
@@ -90,23 +100,22 @@ class Succession:
     @property
     def deadline(self) -> float | None:
         """When `expire` has to be called next."""
-        times = (self.generations.deadline, self._watch.deadline)
+        times = (self.generations.deadline, self._watch.deadline, self.upkeep.deadline)
         return min((t for t in times if t is not None), default=None)
 
     def expire(self, now: float) -> None:
         """Tell whoever has waited long enough."""
         self.generations.expire(now)
+        self.upkeep.expire(now)
         self._watch.look()
 
     def begin(self, request: Request) -> None:
         """Carry out a request; a rollout that is not committed yet gives way to it."""
-        if self.coming is not None:
-            request = merge(self.coming.generation.request, request)
-            self._abandon(self.coming)
+        request = self._overtake(request)
         try:
             configuration = self._configure(request)
         except PlatformError as error:
-            self._report(request, "refused", problems=(Problem("config", str(error)),))
+            self._report(request, "refused", problems=(unusable(error),))
             return
         if self.current is not None:
             request = replace(request, changes=tuple(effects_on(self.current, configuration)))
@@ -117,10 +126,23 @@ class Succession:
             case Way.REFUSED:
                 self._refusals.add(fingerprint(request, configuration))
                 self._report(request, "refused", problems=request.problems)
+            case Way.LIVE | Way.ROLLOUT if self.checks.wanted(configuration):
+                self.checks.begin(request, configuration)
             case Way.LIVE if self.current is not None:
                 self._live.begin(request, self.current, configuration)
             case Way.ROLLOUT:
                 self._start(request, configuration)
+
+    def _overtake(self, request: Request) -> Request:
+        """Give up what is on its way; return one request for both."""
+        if self.coming is not None:
+            request = merge(self.coming.generation.request, request)
+            self._abandon(self.coming)
+        return self.checks.give_way(request)
+
+    def _failed_check(self, request: Request, configuration: Configuration, why: Problem) -> None:
+        self._refusals.add(fingerprint(request, configuration))
+        self._report(request, "refused", problems=(why,))
 
     def might_be_live(self, request: Request) -> bool:
         """Whether a request will probably need no new worker."""
@@ -140,6 +162,7 @@ class Succession:
     def stop(self) -> None:
         """Let every worker drain and end for good; a generation that is coming is given up."""
         self._watch.end()
+        self.checks.end()
         if self.coming is not None and self.coming.replaceable:
             self._abandon(self.coming)
         for generation in self.generations.all:
@@ -189,8 +212,9 @@ class Succession:
         generation = self.generations.of(child)
         if generation is not None and generation.crew.ended(child):
             problem = child.problem or Problem("prepare", f"{child.name} {describe(child.status)}.")
-            self._tell(generation, pure.Lost(child.slot, _named(child, problem)))
+            self._tell(generation, pure.Lost(child.slot, named(child, problem)))
             self._handed_over(generation, child, {})
+            self.generations.tell_alone(child.slot)
             self._watch.ended(generation, child)
             self._watch.look()
             self._sweep()
@@ -291,6 +315,14 @@ class Succession:
         ends can be replaced before the next rollout."""
         self._telemetry.point("generation.bereft", generation=generation.number)
 
+    def _phased(self, coming: Coming) -> None:
+        self._telemetry.point(
+            "rollout.phase",
+            request=coming.generation.request,
+            generation=coming.generation.number,
+            phase=coming.rollout.phase.value,
+        )
+
     # The end of a rollout.
 
     def _finished(self, coming: Coming) -> None:
@@ -356,22 +388,6 @@ class Succession:
         took: Coming | LiveChange | None = None,
         problems: tuple[Problem, ...] = (),
     ) -> None:
-        serving = self.current
-        report = Report(
-            outcome=outcome,
-            generation=serving.number if serving else 0,
-            cause=request.cause,
-            reason=request.reason,
-            at=time.time(),
-            seconds=took.seconds if took else 0.0,
-            problems=problems,
-            release_keys=tuple(serving.configuration.release_keys.items()) if serving else (),
-        )
+        seconds = took.seconds if took else 0.0
+        report = about(request, outcome, self.current, seconds, problems)
         self._around.reported(request, report)
-
-
-def _named(child: Child, problem: Problem) -> Problem:
-    """Say which worker had the problem, if the problem does not."""
-    if child.name in problem.message:
-        return problem
-    return replace(problem, message=f"{child.name}: {problem.message}")

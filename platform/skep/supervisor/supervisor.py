@@ -4,15 +4,14 @@ It imports no plugin code, no web server and no HTTP client. What may crash live
 """
 
 import asyncio
-import logging
 import os
 import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
+from skep.base import signals
 from skep.base.rundir import RunDir, bind_unix
 from skep.base.telemetry import Telemetry
 from skep.config.archive import Archive
@@ -20,33 +19,43 @@ from skep.config.options import Options
 from skep.supervisor import gate as gates
 from skep.supervisor import status
 from skep.supervisor.alarm import Alarm
+from skep.supervisor.audit import Audit
+from skep.supervisor.caller import current_caller
 from skep.supervisor.child import Child
 from skep.supervisor.children import Children
 from skep.supervisor.chronicle import Chronicle
 from skep.supervisor.commands import Commands
+from skep.supervisor.condition import Condition
 from skep.supervisor.configuration import Configuration, Configurations
-from skep.supervisor.control import Control
+from skep.supervisor.control import Command, Control
 from skep.supervisor.crew import Crew
 from skep.supervisor.effects import Effect
 from skep.supervisor.fallback import Fallback
 from skep.supervisor.gate import Gate, Request
 from skep.supervisor.gauges import Gauges
+from skep.supervisor.hooks import HookCalls
+from skep.supervisor.inheritance import Inherited
+from skep.supervisor.inspection import Inspection
 from skep.supervisor.journal import Journal
 from skep.supervisor.ledger import Ledger
 from skep.supervisor.listeners import Listeners
+from skep.supervisor.logs import Logs
 from skep.supervisor.news import News
+from skep.supervisor.operations import Operation, Operations
 from skep.supervisor.outcomes import Outcomes
 from skep.supervisor.platform_slots import PlatformSlots
 from skep.supervisor.report import Report
+from skep.supervisor.restart import RESTART, Restart
 from skep.supervisor.scrape import Scrape
+from skep.supervisor.sdnotify import ServiceManager
 from skep.supervisor.signals import Signals
 from skep.supervisor.stop import Stop
+from skep.supervisor.strength import Strength
 from skep.supervisor.succession import Succession
 from skep.supervisor.surroundings import Surroundings
 from skep.wire.messages import (
     Asked,
     Beat,
-    Change,
     Flushed,
     Frame,
     Go,
@@ -63,29 +72,36 @@ _LISTENERS = {
     "store": ("store",),
 }
 # What `platform start` exits with when the first generation does not come up, by stage.
-_EXIT_CODES = {"config": 4, "commit": 4, "listen": 5}
-EXIT_UNEXPECTED, EXIT_NOT_BOOTED, EXIT_UNCONFIGURED = 1, 3, 4
+_EXIT_CODES = {"config": 4, "check": 4, "commit": 4, "listen": 5}
+EXIT_UNEXPECTED, EXIT_NOT_BOOTED, EXIT_UNCONFIGURED, EXIT_UNRECOVERABLE = 1, 3, 4, 7
 
 
 class Supervisor:
     """One platform, from its start to its end."""
 
     def __init__(
-        self, options: Options, flags: Mapping[str, Any], base: Mapping[str, str], run_dir: RunDir
+        self,
+        options: Options,
+        flags: Mapping[str, Any],
+        base: Mapping[str, str],
+        run_dir: RunDir,
+        inherited: Mapping[str, Inherited] | None = None,
+        service: ServiceManager | None = None,
     ) -> None:
+        self.run_id = uuid.uuid4().hex
         self._options = options
         self._base = base
         self._flags = flags
         self._run_dir = run_dir
-        self._run_id = uuid.uuid4().hex
         self._started = time.time()
-        self._listeners = Listeners()
+        self._listeners = Listeners(inherited)
+        self._service = service or ServiceManager({})
         self._telemetry = Telemetry()
         self._ledger = Ledger()
         self._gate = Gate()
         self._config: dict[str, Any] = {"source": "none"}
         self._outcomes = Outcomes()
-        self._stopping = False
+        self._code = 0
         self._was_killed = run_dir.pid() is not None
 
     async def run(self) -> int:
@@ -95,18 +111,35 @@ class Supervisor:
         """
         self._loop = asyncio.get_running_loop()
         self._end: asyncio.Future[int] = self._loop.create_future()
-        self.children = Children(lambda: self._alarm.set())
+        self.children = Children(self._reaped)
         self._commands = Commands(self)
-        self._control = Control(self._commands.table())
+        self.operations = Operations(self._run_dir.operations_file, time.time)
         self._scrape = Scrape(self._ledger)
         self._gauges = Gauges(self._ledger)
-        Journal(self._ledger).subscribe(self._telemetry)
         self._news = News(lambda: self._succession.current)
-        self._news.subscribe(self._telemetry)
+        told = (Journal(self._ledger), self._commands, self.operations, self._service, self._news)
+        for listener in told:
+            listener.subscribe(self._telemetry)
         self._make_crews()
         self._alarm = Alarm(self._earliest, self._ring)
-        self._end_of_all = Stop(self._succession, self._platform, lambda: bool(self.children))
+        self.strength = Strength(self._succession, self._alarm.set)
+        self.logs = Logs(self.children, self._platform.crew, self._options.log_file)
+        self._condition = Condition(self._succession, self._platform.crew, self.strength)
+        hooks = HookCalls(lambda: self._succession.current, self.children)
+        hooks.subscribe(self._telemetry)
+        self._end_of_all = Stop(
+            self._succession, self._platform, hooks, lambda: bool(self.children)
+        )
+        restart = Restart(self, self._service.environment)
+        looking = Inspection(
+            self.children, self._succession, self._platform.crew, self._listeners, self.operations
+        )
+        table: dict[str, Command] = {}
+        for commands in (self._commands, self.strength, restart, looking):
+            table |= commands.table()
+        self._control = Control(table, Audit(self._run_dir.audit_file), self.operations)
         Signals(self).handle()
+        self._service.watch()
         try:
             await self._open()
             return await self._end
@@ -115,27 +148,37 @@ class Supervisor:
 
     def ask(self, request: Request) -> None:
         """Let a request for a rollout in."""
-        if self._stopping:
+        if self._condition.stopping:
             self._commands.stopping()
             return
         self._gate = gates.ask(self._gate, request, self._loop.time())
         self._alarm.set()
 
-    def stop(self, code: int = 0) -> None:
-        """Stop gracefully; a second call stops at once."""
-        if self._stopping:
+    def stop(self, code: int = 0, operation: Operation | None = None) -> None:
+        """Stop gracefully; a second call stops at once, unless it turns a restart into a stop."""
+        if self._condition.stopping and self._code != RESTART:
             self._end_of_all.at_once()
             return
-        self._stopping = True
-        self._commands.stopping()
-        self._stop_task = self._loop.create_task(self._stop(code))
+        caller = str(current_caller() or "signal")
+        self._operation = operation or self.operations.begin("stop", caller)
+        self._telemetry.point("platform.stopping", restart=code == RESTART)
+        self._code = code
+        if not self._condition.stopping:
+            self._condition.stopping = True
+            self._commands.stopping()
+            self._stop_task = self._loop.create_task(self._stop())
+
+    def legacy(self) -> dict[str, Inherited]:
+        """Return the listeners that the next supervisor inherits."""
+        return self._listeners.legacy()
 
     def status(self) -> dict[str, Any]:
         """Return the status document."""
         return status.document(
-            state=self._state(),
+            state=self._condition.state,
+            reasons=self._condition.reasons(),
             pid=os.getpid(),
-            run_id=self._run_id,
+            run_id=self.run_id,
             started=self._started,
             urls=self._listeners.urls(),
             platform=self._platform.crew,
@@ -143,6 +186,7 @@ class Supervisor:
             config=self._config,
             outcomes=self._outcomes,
             chronicle=self.chronicle,
+            env_file=self.configurations.env_file,
         )
 
     def plan(self, snapshot: str) -> list[Effect]:
@@ -151,12 +195,7 @@ class Supervisor:
 
     def not_ready(self) -> list[str]:
         """Return the slots that should accept and do not; all is well when there is none."""
-        if self._stopping:
-            return ["the platform is stopping"]
-        current = self._succession.current
-        if current is None:
-            return ["no generation is in service yet"]
-        return [*self._platform.crew.not_ready(), *current.crew.not_ready()]
+        return self._condition.not_ready()
 
     async def scrape(self) -> Any:
         """Ask every child for its latest metrics and return the families of the ledger."""
@@ -164,9 +203,10 @@ class Supervisor:
         wanted = [self._platform.crew, *([current.crew] if current else [])]
         leaving = [g.crew for g in self._succession.generations.all if g is not current]
         self._gauges.process()
-        self._gauges.state(self._state(), bool(self._outcomes.restart_required))
+        self._gauges.state(self._condition.state, bool(self._outcomes.restart_required))
         self._gauges.readiness(wanted)
         self._gauges.config(current.configuration if current else None, self._config)
+        self._ledger.set("config_written_in_place", float(self.configurations.in_place))
         self._ledger.set("config_quarantined", float(self._outcomes.refused is not None))
         return await self._scrape.families(list(self.children), wanted, leaving)
 
@@ -179,15 +219,15 @@ class Supervisor:
         )
         self.chronicle = Chronicle(archive)
         self._fallback = Fallback(self.chronicle, self.ask)
-        configurations = Configurations(
+        self.configurations = Configurations(
             self._base,
             self._flags,
-            Path(self._options.env_file),
+            self._options.env_path,
             self._run_dir.path,
             archive,
         )
         around = Surroundings(
-            run_id=self._run_id,
+            run_id=self.run_id,
             born=self.children.born,
             reaped=self.children.reaped,
             told=self._told,
@@ -197,10 +237,11 @@ class Supervisor:
             reported=self._reported,
             held=self.chronicle.held,
             unheld=self._fallback.unheld,
+            hopeless=self._give_up,
         )
-        self._succession = Succession(configurations, around, self._telemetry)
+        self._succession = Succession(self.configurations, around, self._telemetry)
         self._platform = PlatformSlots(
-            self._run_id,
+            self.run_id,
             self._base,
             lambda: self._options,
             self.children.born,
@@ -234,14 +275,17 @@ class Supervisor:
         await self._listeners.bind("http", options.host, options.port, patient=patient)
         self._platform.crew.release(["agent.0"])
 
-    async def _stop(self, code: int) -> None:
+    async def _stop(self) -> None:
         await self._end_of_all.carry_out(self._alarm.set)
-        self._end.set_result(code)
+        self.operations.end(self._operation, "restarted" if self._code == RESTART else "stopped")
+        self._end.set_result(self._code)
 
     async def _close(self) -> None:
-        self._stopping = True
+        signals.hold()  # the loop takes its handlers along, and the default action is another code
+        self._condition.stopping = True
         await self._control.stop()
-        self._listeners.close()
+        if self._code != RESTART:
+            self._listeners.close()
         self._alarm.cancel()
         self.children.kill()
         for path in (
@@ -252,6 +296,10 @@ class Supervisor:
             path.unlink(missing_ok=True)
 
     # What happens.
+
+    def _reaped(self, pid: int, status: int) -> None:
+        self._succession.checks.reaped(pid, status)
+        self._alarm.set()
 
     def _told(self, child: Child, message: Message, descriptors: list[int]) -> None:
         match message:
@@ -282,23 +330,28 @@ class Supervisor:
         self.ask(replace(request, live=self._succession.might_be_live(request)))
 
     def _unconfigured(self, reason: str) -> None:
-        if self._succession.current is None and not self._stopping:
+        if self._succession.current is None and not self._condition.stopping:
             self._telemetry.point("config.absent", reason=reason)
             self.stop(EXIT_UNCONFIGURED)
 
     def _failed(self, child: Child) -> None:
         """A platform slot cannot do its work. Before there is a first generation that ends it all;
         later it is started again and again while the generation serves."""
-        if self._succession.current is None and not self._stopping:
+        if self._succession.current is None and not self._condition.stopping:
             problem = child.problem
             self._telemetry.point("config.absent", reason=f"{child.name}: {problem}")
             self.stop(EXIT_UNCONFIGURED if child.slot == "configserver.0" else EXIT_UNEXPECTED)
+
+    def _give_up(self, why: str) -> None:
+        if not self._condition.stopping:
+            self._telemetry.point("platform.hopeless", why=why)
+            self.stop(EXIT_UNRECOVERABLE)
 
     def _ended(self, child: Child) -> None:
         self.children.ended(child)
         self._ledger.forget(child.name)
         self._scrape.gone(child)
-        self._telemetry.point("worker.ended", child=child, stopping=self._stopping)
+        self._telemetry.point("worker.ended", child=child, stopping=self._condition.stopping)
         self._alarm.set_soon()
 
     def _go(self, crew: Crew, child: Child) -> None:
@@ -310,35 +363,19 @@ class Supervisor:
 
     def _reported(self, request: Request, report: Report) -> None:
         self._outcomes.take(report, self._fallback.refused)
-        self._telemetry.point("rollout.reported", report=report)
+        self._telemetry.point("rollout.reported", report=report, request=request)
         self._commands.reported(request, report)
         current = self._succession.current
         self.chronicle.reported(request, report, current.configuration if current else None)
         if current is not None:
             options = current.configuration.options
-            self._set_log_level(options.log_level)
+            self.logs.set_level(options.log_level)
             if not self._outcomes.serving:
                 self._telemetry.point("platform.serving", urls=self._listeners.urls())
             self._outcomes.compare(options)
         elif report.outcome == "refused" and not self._fallback.refusal(request, report):
             stage = report.problems[0].stage if report.problems else "load"
             self.stop(_EXIT_CODES.get(stage, EXIT_NOT_BOOTED))
-
-    def _set_log_level(self, level: str) -> None:
-        """Log as much as the configuration says, here and in the platform slots."""
-        if logging.getLevelName(logging.getLogger().level) != level.upper():
-            logging.getLogger().setLevel(level.upper())
-            for child in self._platform.crew.children.values():
-                child.send(Change(0, {}, apply=True, log_level=level))
-
-    def _state(self) -> str:
-        if self._stopping:
-            return "stopping"
-        if self._succession.current is None:
-            return "starting"
-        if self._succession.coming is not None:
-            return "reloading"
-        return "degraded" if self.not_ready() else "running"
 
     # Timers.
 
@@ -350,7 +387,8 @@ class Supervisor:
     def _may_begin(self) -> bool:
         pending = self._gate.pending
         has_config = self._succession.current is not None or bool(pending and pending.snapshot)
-        return has_config and not self._succession.busy and not self._stopping
+        is_open = not self._condition.stopping and not self.strength.drained
+        return has_config and is_open and not self._succession.busy
 
     def _ring(self) -> None:
         now = self._loop.time()

@@ -20,7 +20,7 @@ class Surroundings:
     `bind` makes sure that the listeners of a configuration are bound. `go` tells a prepared child
     to listen. `reported` takes the outcome of each request. `held` is called when a generation has
     passed its probation, `unheld` with its request and the reason when one has not and there is
-    none before it.
+    none before it. `hopeless` is called when the generation in service cannot be kept up any more.
     """
 
     run_id: str
@@ -33,3 +33,4 @@ class Surroundings:
     reported: Callable[[Request, Report], None]
     held: Callable[[], None]
     unheld: Callable[[Request, str], None]
+    hopeless: Callable[[str], None]

@@ -5,7 +5,9 @@ from collections.abc import Callable, Mapping
 from skep.base.telemetry import Telemetry
 from skep.config.options import Options
 from skep.config.queues import own_workers
+from skep.supervisor import budget as budgets
 from skep.supervisor import recycling as pure
+from skep.supervisor.budget import Budget
 from skep.supervisor.child import Child
 from skep.supervisor.crew import Crew
 from skep.supervisor.generation import Generation
@@ -13,19 +15,29 @@ from skep.supervisor.recycling import Recycling
 from skep.wire.messages import Retire
 from skep.wire.plan import Plan
 
-# A word that only an author's worker has is counted as an age.
+# A worker that was ready for so long is more than a flicker.
+_HELD = 5.0
+# Any other word that a worker retires with is counted as its age.
 _WHYS = frozenset({"max_requests", "max_memory", "max_age"})
 
 
 class Upkeep:
-    """Works on whatever generation `current()` is.
+    """Works on whatever generation `current()` is. `hopeless(why)` is called when its web workers
+    have been crashing for so long that nothing will come of it.
 
     A number that somebody asked for by hand holds through reloads, until the configuration has
     another one than it had.
     """
 
-    def __init__(self, current: Callable[[], Generation | None], telemetry: Telemetry) -> None:
+    def __init__(
+        self,
+        current: Callable[[], Generation | None],
+        hopeless: Callable[[str], None],
+        telemetry: Telemetry,
+    ) -> None:
         self._current = current
+        self._hopeless = hopeless
+        self._look_again = 0.0
         self._telemetry = telemetry
         self._by_hand: dict[str, int] = {}
         self._recycling = Recycling()
@@ -99,6 +111,25 @@ class Upkeep:
         self.drained = False
         self.rescale("scale")
 
+    @property
+    def deadline(self) -> float | None:
+        """When `expire` has to be called next."""
+        generation = self._current()
+        spent = _web_budget(generation).spent if generation else None
+        if generation is None or spent is None or not generation.configuration.options.give_up:
+            return None
+        return max(spent + generation.configuration.options.give_up, self._look_again)
+
+    def expire(self, now: float) -> None:
+        """See whether there is still hope."""
+        generation, deadline = self._current(), self.deadline
+        if generation is None or deadline is None or now < deadline:
+            return
+        self._look_again = now + _HELD
+        held = (s.since for s in generation.crew.slots.values() if s.kind == "web" and s.since)
+        if all(now - since < _HELD for since in held):
+            self._hopeless(budgets.sentence("web", _web_budget(generation), now))
+
     def _counts_of(self, generation: Generation) -> Mapping[str, int]:
         return self.counts(generation.configuration.options, generation.plan or Plan())
 
@@ -115,6 +146,10 @@ class Upkeep:
             reason = whys.get(slot, why)
             generation.crew.fill([slot], generation.limits, released=True, why=reason)
         generation.crew.retire(orders.retire)
+
+
+def _web_budget(generation: Generation) -> Budget:
+    return generation.crew.budgets.get("web", Budget())
 
 
 def _configured(options: Options) -> dict[str, int]:

@@ -3,11 +3,13 @@
 from collections.abc import Set
 from enum import Enum
 
+from skep.base.errors import PlatformError
+from skep.config.trouble import Unusable
 from skep.supervisor.configuration import Configuration
 from skep.supervisor.effects import Effect, effects, without_rollout
 from skep.supervisor.gate import Request
 from skep.supervisor.generation import Generation
-from skep.wire.plan import Plan
+from skep.wire.plan import Plan, Problem
 
 Fingerprint = tuple[str, str]
 
@@ -61,3 +63,8 @@ def can_be_live(generation: Generation, configuration: Configuration, request: R
 
 def _same_code(request: Request, generation: Generation) -> bool:
     return generation.plan is not None and request.code in ("", generation.plan.code)
+
+
+def unusable(error: PlatformError) -> Problem:
+    """Return the problem that a configuration is, before anything has been tried with it."""
+    return Problem("config", str(error), rule=error.reason if isinstance(error, Unusable) else "")

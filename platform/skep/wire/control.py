@@ -1,16 +1,18 @@
 """Talk to the control socket: one JSON object a line, a question and its answer.
 
 A question is `{"cmd": "status", "args": {}}`. Its answer is `{"ok": true, "result": …}` or
-`{"ok": false, "error": "a sentence", "code": "refused"}`.
+`{"ok": false, "error": "a sentence", "code": "refused"}`. Who asks with `"news": true` is told on
+the way how it goes: `{"news": {…}}`, any number of lines before the answer.
 """
 
 import asyncio
 import json
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from skep.base.errors import NotRunning, PlatformError
+from skep.base.errors import NotAllowed, NotRunning, PlatformError, TimedOut
 from skep.base.rundir import unix_address
 
 LONGEST_ANSWER = 64 * 1024 * 1024
@@ -24,24 +26,36 @@ class CommandFailed(PlatformError):
         self.code = code
 
 
-def call(path: Path, command: str, timeout: float | None = None, **arguments: Any) -> Any:
+def call(
+    path: Path,
+    command: str,
+    timeout: float | None = None,
+    news: Callable[[dict[str, Any]], None] | None = None,
+    **arguments: Any,
+) -> Any:
     """Ask the supervisor behind the control socket at `path` and return its result.
 
-    `timeout` is in seconds, None to wait as long as the supervisor lives. Raises NotRunning when
-    nobody answers, CommandFailed when the answer is no.
+    `timeout` is in seconds, None to wait as long as the supervisor lives. `news` is called with
+    what it tells on the way. Raises NotRunning when nobody is there, NotAllowed when the caller may
+    not ask, TimedOut when there is no answer in time, CommandFailed when the answer is no.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.settimeout(timeout)
         try:
             sock.connect(unix_address(path))
-            sock.sendall(_question(command, arguments))
+            sock.sendall(_question(command, arguments, news is not None))
             with sock.makefile("rb") as answers:
-                line = answers.readline(LONGEST_ANSWER)
+                for line in iter(lambda: answers.readline(LONGEST_ANSWER), b""):
+                    told = json.loads(line)
+                    if "ok" in told:
+                        return _result(told)
+                    if news is not None:
+                        news(told["news"])
         except TimeoutError as error:
-            raise NotRunning(f"The platform on {path.parent} did not answer in time.") from error
+            raise TimedOut(f"The platform on {path.parent} did not answer in time.") from error
         except OSError as error:
-            raise _not_running(path) from error
-    return _result(line, path)
+            raise _not_reached(path, error) from error
+    raise _ended(path)
 
 
 async def ask(path: Path, command: str, **arguments: Any) -> Any:
@@ -51,29 +65,37 @@ async def ask(path: Path, command: str, **arguments: Any) -> Any:
             unix_address(path), limit=LONGEST_ANSWER
         )
     except OSError as error:
-        raise _not_running(path) from error
+        raise _not_reached(path, error) from error
     try:
-        writer.write(_question(command, arguments))
+        writer.write(_question(command, arguments, news=False))
         line = await reader.readline()
     except OSError as error:
-        raise _not_running(path) from error
+        raise _not_reached(path, error) from error
     finally:
         writer.close()
-    return _result(line, path)
-
-
-def _question(command: str, arguments: dict[str, Any]) -> bytes:
-    return json.dumps({"cmd": command, "args": arguments}).encode() + b"\n"
-
-
-def _result(line: bytes, path: Path) -> Any:
     if not line:
-        raise NotRunning(f"The platform on {path.parent} ended before it answered.")
-    answer = json.loads(line)
-    if not answer["ok"]:
-        raise CommandFailed(answer["error"], answer["code"])
-    return answer["result"]
+        raise _ended(path)
+    return _result(json.loads(line))
 
 
-def _not_running(path: Path) -> NotRunning:
+def _question(command: str, arguments: dict[str, Any], news: bool) -> bytes:
+    question = {"cmd": command, "args": arguments, **({"news": True} if news else {})}
+    return json.dumps(question).encode() + b"\n"
+
+
+def _result(answer: dict[str, Any]) -> Any:
+    if answer["ok"]:
+        return answer["result"]
+    if answer["code"] == "permission":
+        raise NotAllowed(answer["error"])
+    raise CommandFailed(answer["error"], answer["code"])
+
+
+def _ended(path: Path) -> NotRunning:
+    return NotRunning(f"The platform on {path.parent} ended before it answered.")
+
+
+def _not_reached(path: Path, error: OSError) -> PlatformError:
+    if isinstance(error, PermissionError):
+        return NotAllowed(f"{path} may be opened by root and by the user who runs the platform.")
     return NotRunning(f"No platform is running on {path.parent}: start it with `platform start`.")

@@ -19,11 +19,12 @@ import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Protocol, TypeVar
 
-from skep.base import stacks
+from skep.base import crash, signals
 from skep.wire.channel import Channel
 from skep.wire.framing import Framing
 from skep.wire.messages import (
     Accepting,
+    Alone,
     Beat,
     Change,
     Changed,
@@ -93,8 +94,8 @@ class Dialogue:
 
     `frame` returns the metric deltas since it was called last, or None. `change` does what a Change
     asks and returns an objection or nothing. `on_beat` is told each second how late the loop was;
-    `unready` says why the plugins do not want to be asked just now, or nothing. `happened` returns
-    when the news is kept.
+    `unready` says why the plugins do not want to be asked just now, or nothing. `on_alone` is told
+    when whoever was in this slot before is gone. `happened` returns when the news is kept.
     """
 
     def __init__(
@@ -104,10 +105,12 @@ class Dialogue:
         change: Callable[[Change], Awaitable[str]] = _agree,
         on_beat: Callable[[float], None] = lambda lag: None,
         unready: Callable[[], str] = str,
+        on_alone: Callable[[], None] = lambda: None,
         happened: Callable[[Happened], Awaitable[None]] = _ignore,
     ) -> None:
         self._happened = happened
         self._unready = unready
+        self._on_alone = on_alone
         self._change = change
         self._on_beat = on_beat
         self._life = life
@@ -136,8 +139,9 @@ class Dialogue:
         self._go, self._drain = loop.create_future(), loop.create_future()
         self._channel = Channel(sock, self._told, self._orphan, framing)
         loop.add_signal_handler(signal.SIGTERM, self._begin_drain, drain_timeout)
+        signals.let_go({signal.SIGTERM, signal.SIGQUIT})
         _watch_for_the_end(sock.fileno())
-        self._channel.send(Hello(os.getpid(), fds=1), [stacks.arm()])
+        self._channel.send(Hello(os.getpid(), fds=1), [crash.arm()])
         beats = asyncio.create_task(self._beats())
         try:
             return await self._live()
@@ -207,6 +211,8 @@ class Dialogue:
                 self._go.set_result((message, descriptors))
             case Drain(seconds):
                 self._begin_drain(seconds)
+            case Alone():
+                self._on_alone()
             case Flush(number):
                 self._send_frame()
                 self.send(Flushed(number))

@@ -1,6 +1,6 @@
 """The messages between the supervisor and its children, one JSON object a line.
 
-    supervisor ─► any child     Boot Go Drain Flush Change
+    supervisor ─► any child     Boot Go Drain Flush Change Alone
     supervisor ─► zygote        Fork
     supervisor ─► a worker      Happened
     any child  ─► supervisor    Hello Prepared Accepting Failed HandedOver
@@ -23,13 +23,14 @@ from skep.wire.plan import Plan, Problem
 
 @dataclass(frozen=True)
 class Boot:
-    """Who you are. The first message a child reads."""
+    """Who you are. The first message a child reads. `facts` are what a hook is to be told."""
 
     slot: str
     kind: str
     generation: int
     run_id: str
     options: dict[str, Any]
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,11 @@ class Drain:
     """Take nothing new, finish what you have within so many seconds, then end."""
 
     seconds: float
+
+
+@dataclass(frozen=True)
+class Alone:
+    """Whoever was in your slot before you is gone, with all that still ran there."""
 
 
 @dataclass(frozen=True)
@@ -223,6 +229,7 @@ Message = (
     Boot
     | Go
     | Drain
+    | Alone
     | Flush
     | Change
     | Changed

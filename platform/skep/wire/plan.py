@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 class Problem:
     """One reason why a generation cannot come up, written for the person who has to mend it.
 
-    `stage` is where it showed: config, load, settings, listen, prepare, commit, go. `plugin`,
-    `file` and `line` say where the fault lies as far as that is known; `trace` is a traceback.
+    `stage` is where it showed: config, check, load, settings, listen, prepare, commit, go.
+    `plugin`, `file` and `line` say where the fault lies as far as that is known; `trace` is a
+    traceback, `rule` the check that a configuration did not pass, for counting.
     """
 
     stage: str
@@ -17,6 +18,7 @@ class Problem:
     file: str = ""
     line: int = 0
     trace: str = ""
+    rule: str = ""
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}: " if self.line else f"{self.file}: " if self.file else ""
@@ -30,9 +32,9 @@ class Plan:
 
     `kinds` says which kinds of workers are needed at all; how many of each is the platform's own
     setting. `live` and `fixed` are the keys of the environment that Settings classes read, those
-    that may change without a rollout and the others. `code` is the digest of the code that was
-    loaded. `unforkable` is empty, or the reason why workers of this generation have to load for
-    themselves.
+    that may change without a rollout and the others. `hooks` are the hooks that any plugin has.
+    `code` is the digest of the code that was loaded. `unforkable` is empty, or the reason why
+    workers of this generation have to load for themselves.
     """
 
     kinds: tuple[str, ...] = ("web",)
@@ -41,6 +43,7 @@ class Plan:
     tasks: tuple[str, ...] = ()
     listeners: tuple[str, ...] = ()
     crons: tuple[str, ...] = ()
+    hooks: tuple[str, ...] = ()
     live: tuple[str, ...] = ()
     fixed: tuple[str, ...] = ()
     code: str = ""

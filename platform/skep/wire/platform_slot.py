@@ -2,12 +2,11 @@
 
 import asyncio
 import os
-import signal
 import socket
 from collections.abc import Callable
 from typing import Any
 
-from skep.base import log
+from skep.base import log, logfile, signals, stacks
 from skep.base.masking import Masker
 from skep.base.title import set_title
 from skep.wire.channel import CHANNEL_FD, BlockingChannel
@@ -27,15 +26,17 @@ def run(
     `build(boot, send)` makes the life; `send` is its way to the supervisor. `frame` returns metric
     deltas.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signals.hold()
+    signals.pass_over()
     channel = BlockingChannel(socket.socket(fileno=CHANNEL_FD))
     try:
         boot, _ = channel.receive()
     except EOFError:
         return 0
     assert isinstance(boot, Boot)
-    set_title(boot.slot)
+    set_title(boot.slot, boot.options["app_id"])
+    stacks.offer()
+    logfile.follow(boot.options["log_file"])
     log.configure(
         boot.slot,
         level=boot.options["log_level"],

@@ -1,10 +1,11 @@
 """`python -P -m skep.worker`: a zygote, or a worker that loads for itself."""
 
-import signal
+from skep.base import signals
 
-# First of all: a signal that arrives before there are handlers must not end the process.
-signal.signal(signal.SIGINT, signal.SIG_IGN)
-signal.signal(signal.SIGHUP, signal.SIG_IGN)
+# First of all: a signal that arrives before there are handlers must not end the process. In the
+# zygote TERM and QUIT wait for ever: it is the supervisor who ends it.
+signals.hold()
+signals.pass_over()
 
 import logging  # noqa: E402
 import os  # noqa: E402

@@ -14,7 +14,7 @@ import uvloop
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from skep.api.worker import Worker
-from skep.base import log
+from skep.base import log, logfile, stacks
 from skep.base.masking import Masker
 from skep.base.rundir import RunDir
 from skep.base.telemetry import Telemetry
@@ -31,6 +31,7 @@ from skep.wire.framing import Framing
 from skep.wire.messages import Boot, Failed, Hello
 from skep.worker.changes import Changing
 from skep.worker.environ import install
+from skep.worker.hooks import be_one, call
 from skep.worker.kind import Kind, Workplace
 from skep.worker.kinds.cron import CronKind
 from skep.worker.kinds.tasks import TaskKind
@@ -51,13 +52,13 @@ def begin(channel: BlockingChannel) -> int:
         return _live_alone(boot, found, channel)
     Zygote.answer(channel, found)
     assert isinstance(found, Generation)
-    name_zygote(boot.generation, understudy=False)
+    name_zygote(boot, understudy=False)
     while boot.kind == "zygote":
         channel = BlockingChannel(Zygote(channel, found).run().channel)
         boot = _introduction(channel)
         if boot.kind == "zygote":
             channel.send(Hello(os.getpid()))
-            name_zygote(boot.generation, understudy=True)
+            name_zygote(boot, understudy=True)
     return live(boot, found, *channel.detach())
 
 
@@ -66,9 +67,13 @@ def live(boot: Boot, found: Generation, sock: socket.socket, framing: Framing) -
     with contextlib.suppress(PermissionError):  # a spawned one leads its session already
         os.setsid()
     random.seed()
-    set_title(f"{boot.slot}@{boot.generation}")
+    set_title(f"{boot.slot}@{boot.generation}", boot.options["app_id"])
+    if boot.kind == "hook":
+        return be_one(boot, found.catalog, sock)
+    stacks.offer()
     Worker.become(boot.slot, boot.generation)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    factory = uvloop.new_event_loop if boot.options["loop"] == "uvloop" else None
+    with asyncio.Runner(loop_factory=factory) as runner:
         return runner.run(_live(boot, found, sock, framing))
 
 
@@ -79,12 +84,14 @@ def _introduction(channel: BlockingChannel) -> Boot:
     except EOFError:
         os._exit(0)
     assert isinstance(boot, Boot)
+    logfile.follow(boot.options["log_file"])
     log.configure(
         boot.slot,
         boot.generation,
         level=boot.options["log_level"],
         style=boot.options["log_format"],
         masker=Masker.of_environment(install().snapshot()),
+        prints=True,
     )
     return boot
 
@@ -131,6 +138,7 @@ async def _live(boot: Boot, found: Generation, sock: socket.socket, framing: Fra
         change=Changing(found.changes),
         on_beat=on_beat,
         unready=lambda: readiness.unready,
+        on_alone=lambda: workplace.when_alone(),
         happened=Teller(boot.run_id).tell,
     )
     wear.retire = workplace.retire = dialogue.retire
@@ -159,10 +167,17 @@ class _WithPlugins:
             if plugin.lifespan is not None:
                 await self._around.enter_async_context(plugin.lifespan())
         await self._kind.prepare()
+        await self._tell("worker_start")
         self._asking = asyncio.create_task(self._readiness.run())
 
     async def stop(self) -> None:
         """The same backwards."""
         self._asking.cancel()
+        await self._tell("worker_stop")
         await self._kind.stop()
         await self._around.aclose()
+
+    async def _tell(self, hook: str) -> None:
+        work = self._workplace
+        info = {"slot": work.slot, "generation": work.generation, "pid": os.getpid()}
+        await call(work.catalog.plugins, hook, **info)

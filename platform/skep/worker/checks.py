@@ -17,7 +17,9 @@ def check_settings(plugins: Mapping[str, Plugin]) -> list[Problem]:
     problems: list[Problem] = []
     for name, plugin in plugins.items():
         for settings in plugin.settings:
-            problems.extend(Problem("settings", text, name) for text in _faults(settings))
+            problems.extend(
+                Problem("settings", text, name, rule="schema") for text in _faults(settings)
+            )
     return problems
 
 

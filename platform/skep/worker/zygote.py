@@ -18,6 +18,7 @@ from pathlib import Path
 
 from skep.base import fingerprint
 from skep.base.errors import PluginError
+from skep.base.signals import HELD
 from skep.base.title import set_title
 from skep.config.options import Options
 from skep.config.settings import Settings
@@ -74,6 +75,7 @@ def load(boot: Boot) -> Generation | list[Problem]:
         tasks=tuple(catalog.tasks),
         listeners=tuple(_listeners(catalog)),
         crons=tuple(catalog.crons),
+        hooks=tuple(sorted({h for p in catalog.plugins.values() for h in p.hooks.declared()})),
         live=tuple(sorted(live)),
         fixed=tuple(sorted(fixed)),
         code=code,
@@ -185,6 +187,7 @@ def _spawn(slot: str, channel: socket.socket, environment: Mapping[str, str]) ->
         environment,
         file_actions=[(os.POSIX_SPAWN_DUP2, channel.fileno(), CHANNEL_FD)],
         setsid=True,
+        setsigmask=HELD,
     )
 
 
@@ -228,6 +231,6 @@ def _ignore(*_: object) -> None:
     """Handle SIGCHLD by waking the selector, which the wakeup descriptor does."""
 
 
-def name_zygote(generation: int, *, understudy: bool) -> None:
+def name_zygote(boot: Boot, *, understudy: bool) -> None:
     """Tell `ps` who this is."""
-    set_title(f"zygote@{generation}" + (" (understudy)" if understudy else ""))
+    set_title(f"zygote@{boot.generation}", boot.options["app_id"] + " (understudy)" * understudy)

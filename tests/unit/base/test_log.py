@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -35,6 +36,7 @@ def test_json_lines_say_when_who_and_what() -> None:
     assert line | {"ts": "", "pid": 0} == {
         "ts": "",
         "level": "warning",
+        "role": "web",
         "slot": "web.0",
         "generation": 3,
         "pid": 0,
@@ -60,6 +62,43 @@ def test_a_newline_in_a_message_cannot_forge_a_line_of_json() -> None:
     logging.getLogger("x").info('a\n{"level": "forged"}')
     (line,) = out.getvalue().splitlines()
     assert json.loads(line)["message"] == 'a\n{"level": "forged"}'
+
+
+@pytest.mark.parametrize("evil", ["\n", "\r", "\x85", "\u2028", "\x0b", "\x1e", "\x00"])
+def test_no_control_character_ends_a_line_of_json(evil: str) -> None:
+    out = io.StringIO()
+    log.configure("web.0", 1, stream=out)
+    logging.getLogger("x").info(f'a{evil}{{"level": "forged"}}')
+    (line,) = out.getvalue().splitlines()
+    assert json.loads(line)["message"] == f'a{evil}{{"level": "forged"}}'
+
+
+def test_bound_fields_cannot_pass_for_who_wrote_the_line() -> None:
+    out = io.StringIO()
+    log.configure("web.0", 1, stream=out)
+    with log.bound(slot="supervisor", pid=1):
+        logging.getLogger("x").info("hello")
+    assert json.loads(out.getvalue())["slot"] == "web.0"
+
+
+def test_text_from_outside_cannot_forge_a_line_of_text_or_move_the_cursor() -> None:
+    out = io.StringIO()
+    log.configure("web.0", 1, stream=out, style="text")
+    logging.getLogger("x").info("a\n12:00:00.000 supervisor     stopped\r\x1b[2Jb")
+    first, second = out.getvalue().splitlines()
+    assert second == "    12:00:00.000 supervisor     stopped\\x0d\\x1b[2Jb"
+    assert first.endswith(" a")
+
+
+def test_what_is_printed_becomes_lines_at_any_level(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", sys.stdout)
+    monkeypatch.setattr(sys, "stderr", sys.stderr)
+    log.configure("web.0", 1, stream=out, level="error", prints=True)
+    print("one\ntwo", end="")  # noqa: T201 - this is what is tested
+    print(" and more", file=sys.stderr, flush=True)  # noqa: T201
+    lines = [json.loads(line)["message"] for line in out.getvalue().splitlines()]
+    assert lines == ["one", "two and more"]
 
 
 def test_secrets_are_masked_in_messages_and_in_tracebacks() -> None:

@@ -12,6 +12,8 @@ from dotenv import dotenv_values
 
 from skep.base.errors import ConfigError
 from skep.config import atomic, dotenv
+from skep.config.backup import backups
+from skep.config.dotenv import Written
 
 
 @pytest.fixture
@@ -30,7 +32,7 @@ def names(directory: Path) -> set[str]:
 def test_a_new_file_belongs_to_its_owner_alone_and_nothing_else_is_left(env: Path) -> None:
     old = os.umask(0)
     try:
-        assert dotenv.write(env, {"A": "1"}) is True
+        assert dotenv.write(env, {"A": "1"}) is Written.REPLACED
     finally:
         os.umask(old)
     assert dotenv_values(env) == {"A": "1"}
@@ -42,7 +44,7 @@ def test_a_new_file_belongs_to_its_owner_alone_and_nothing_else_is_left(env: Pat
 def test_a_stricter_mode_is_kept_and_a_laxer_one_is_not(env: Path, before: int, after: int) -> None:
     env.write_text("HAND=1\n")
     env.chmod(before)
-    assert dotenv.write(env, {"A": "1"}) is True
+    assert dotenv.write(env, {"A": "1"}) is Written.REPLACED
     assert mode(env) == after
 
 
@@ -50,22 +52,22 @@ def test_a_write_that_changes_nothing_writes_nothing(env: Path) -> None:
     env.write_text("HAND=1\n")
     dotenv.write(env, {"A": "x\n# note: y\n" + dotenv.BEGIN}, note="K1")
     before = env.stat()
-    assert dotenv.write(env, {"A": "x\n# note: y\n" + dotenv.BEGIN}, note="K2") is False
-    assert dotenv.write(env, {"A": "x\n# note: y\n" + dotenv.BEGIN}) is False
+    assert dotenv.write(env, {"A": "x\n# note: y\n" + dotenv.BEGIN}, note="K2") is Written.NOTHING
+    assert dotenv.write(env, {"A": "x\n# note: y\n" + dotenv.BEGIN}) is Written.NOTHING
     assert env.stat() == before
 
 
 def test_a_note_that_looks_like_a_value_is_no_change_either(env: Path) -> None:
     values = {"A": "x\n# note: y\n"}
-    assert dotenv.write(env, values) is True
-    assert dotenv.write(env, values) is False
+    assert dotenv.write(env, values) is Written.REPLACED
+    assert dotenv.write(env, values) is Written.NOTHING
 
 
 def test_a_write_that_changes_nothing_still_closes_the_file_to_others(env: Path) -> None:
     dotenv.write(env, {"A": "1"})
     env.chmod(0o644)
     before = env.stat().st_mtime_ns
-    assert dotenv.write(env, {"A": "1"}) is False
+    assert dotenv.write(env, {"A": "1"}) is Written.NOTHING
     assert mode(env) == 0o600
     assert env.stat().st_mtime_ns == before
 
@@ -82,23 +84,23 @@ def test_a_write_that_changes_nothing_still_closes_the_file_to_others(env: Path)
         b"",
     ],
 )
-def test_hand_written_bytes_survive_ten_updates(env: Path, hand: bytes) -> None:
+def test_case_04_hand_written_bytes_survive_ten_updates(env: Path, hand: bytes) -> None:
     env.write_bytes(hand)
     for n in range(10):
-        assert dotenv.write(env, {"N": str(n), "X": "${A}"}) is True
+        assert dotenv.write(env, {"N": str(n), "X": "${A}"}) is Written.REPLACED
         assert env.read_bytes().startswith(hand)
     assert dotenv_values(env)["N"] == "9"
     block = env.read_bytes().removeprefix(hand).lstrip(b"\n")
     assert block.startswith(dotenv.BEGIN.encode())
 
 
-def test_a_symlink_stays_and_its_target_is_updated(tmp_path: Path) -> None:
+def test_case_08_a_symlink_stays_and_its_target_is_updated(tmp_path: Path) -> None:
     target = tmp_path / "shared" / "real.env"
     target.parent.mkdir()
     target.write_text("HAND=1\n")
     link = tmp_path / ".env"
     link.symlink_to("shared/real.env")
-    assert dotenv.write(link, {"A": "1"}) is True
+    assert dotenv.write(link, {"A": "1"}) is Written.REPLACED
     assert link.is_symlink()
     assert dotenv_values(target) == {"HAND": "1", "A": "1"}
     assert names(target.parent) == {"real.env"}
@@ -106,7 +108,7 @@ def test_a_symlink_stays_and_its_target_is_updated(tmp_path: Path) -> None:
 
 def test_a_dangling_symlink_gets_its_target(tmp_path: Path) -> None:
     (tmp_path / ".env").symlink_to("later.env")
-    assert dotenv.write(tmp_path / ".env", {"A": "1"}) is True
+    assert dotenv.write(tmp_path / ".env", {"A": "1"}) is Written.REPLACED
     assert dotenv_values(tmp_path / "later.env") == {"A": "1"}
 
 
@@ -115,11 +117,11 @@ def test_what_a_killed_writer_left_is_swept_even_when_nothing_changes(env: Path)
     atomic.prepare(env, b"half")
     (env.parent / ".env.tmp").write_text("not ours")
     (env.parent / "other.tmp-1").write_text("another file's")
-    assert dotenv.write(env, {"A": "1"}) is False
+    assert dotenv.write(env, {"A": "1"}) is Written.NOTHING
     assert names(env.parent) == {".env", ".env.tmp", "other.tmp-1"}
 
 
-def test_a_reader_never_sees_a_part_of_a_file(env: Path) -> None:
+def test_case_06_a_reader_never_sees_a_part_of_a_file_in_200_writes(env: Path) -> None:
     # Given a file whose every version says one thing several times
     def version(n: int) -> dict[str, str]:
         return {f"K{i}": f"{n} '\"\n" * (n % 40) for i in range(20)}
@@ -139,7 +141,7 @@ def test_a_reader_never_sees_a_part_of_a_file(env: Path) -> None:
     for reader in readers:
         reader.start()
     for n in range(1, 201):
-        assert dotenv.write(env, version(n)) is True
+        assert dotenv.write(env, version(n)) is Written.REPLACED
     done.set()
     for reader in readers:
         reader.join()
@@ -185,7 +187,7 @@ def test_an_edit_in_the_same_moment_is_not_lost(env: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(atomic, "prepare", prepare_while_edited)
     # When / Then
-    assert dotenv.write(env, {"A": "1"}) is True
+    assert dotenv.write(env, {"A": "1"}) is Written.REPLACED
     assert dotenv_values(env) == {"HAND": "2", "A": "1"}
     assert names(env.parent) == {".env"}
 
@@ -230,9 +232,11 @@ MOUNTED = """
 import subprocess, sys
 from pathlib import Path
 from skep.config import dotenv
+from skep.config.backup import backups
+from skep.config.dotenv import Written
 source, target = map(Path, sys.argv[1:])
 subprocess.run(["mount", "--bind", source, target], check=True)
-print(dotenv.write(target, {"A": "x" * 5000}), dotenv.write(target, {"A": "1"}))
+print(*(dotenv.write(target, {"A": a}).name for a in ("x" * 5000, "1")))
 """
 
 
@@ -241,7 +245,7 @@ def can_mount() -> bool:
 
 
 @pytest.mark.skipif(not can_mount(), reason="mounting takes root and a mount namespace of its own")
-def test_a_file_that_is_a_mount_point_is_written_in_place(tmp_path: Path) -> None:
+def test_case_08_a_file_that_is_a_mount_point_is_written_in_place(tmp_path: Path) -> None:
     # Given a .env that a container's runtime has mounted over ours
     source, target = tmp_path / "host.env", tmp_path / ".env"
     source.write_text("HAND=1\n")
@@ -253,8 +257,23 @@ def test_a_file_that_is_a_mount_point_is_written_in_place(tmp_path: Path) -> Non
         text=True,
     )
     # Then
-    assert run.stdout.split() == ["True", "True"], run.stderr
+    assert run.stdout.split() == ["IN_PLACE", "IN_PLACE"], run.stderr
     assert dotenv_values(source) == {"HAND": "1", "A": "1"}
     assert f"{target} is a mount point" in run.stderr
     assert target.read_text() == ""
     assert names(tmp_path) == {".env", "host.env"}
+
+
+def test_the_last_five_old_files_are_kept_for_their_owner_and_the_live_one_never_moves(
+    env: Path,
+) -> None:
+    env.write_text("HAND=é\n")
+    texts = []
+    for n in range(8):
+        texts.append(env.read_text())
+        assert dotenv.write(env, {"A": str(n)}, backup=True) is Written.REPLACED
+        assert dotenv.write(env, {"A": str(n)}, backup=True) is Written.NOTHING
+    kept = backups(env)
+    assert [copy.read_text() for copy in kept] == texts[-5:]
+    assert {stat.S_IMODE(copy.stat().st_mode) for copy in kept} == {0o600}
+    assert names(env.parent) == {".env", *(copy.name for copy in kept)}

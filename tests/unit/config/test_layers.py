@@ -32,7 +32,10 @@ def test_a_remote_value_is_a_literal() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["PATH", "PYTHONPATH", "PYTHONSTARTUP", "LD_PRELOAD", "LD_AUDIT", "BASH_ENV", "ENV", "IFS"],
+    [
+        *("PATH", "PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "LD_PRELOAD", "LD_LIBRARY_PATH"),
+        *("LD_AUDIT", "BASH_ENV", "ENV", "IFS", "PROMPT_COMMAND", "PS1", "PLATFORM_CONFIG_CHECK"),
+    ],
 )
 def test_remote_may_not_set_what_decides_which_code_runs(name: str) -> None:
     with pytest.raises(Unusable, match=f"sets {name},") as caught:

@@ -90,6 +90,17 @@ def test_while_one_is_pinned_the_others_are_withheld(scene: Scene) -> None:
     assert scene.chronicle.admit(newer) == newer
 
 
+def test_who_lets_go_gets_what_was_in_force_when_nothing_was_published_since(
+    scene: Scene,
+) -> None:
+    apply(scene, "a", "b")
+    assert scene.chronicle.unpin() == ""
+    in_force = str(scene.archive.directory / "history" / "2.json")
+    scene.chronicle.pin(1)
+    scene.chronicle.pin(2)
+    assert scene.chronicle.unpin() == in_force
+
+
 def test_the_pin_survives_a_restart(scene: Scene) -> None:
     apply(scene, "a", "b")
     _, path = scene.chronicle.pin(1)

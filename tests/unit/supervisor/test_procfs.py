@@ -13,6 +13,8 @@ from skep.supervisor.procfs import (
     parse_memory,
     parse_process,
     read_boot_time,
+    read_children,
+    read_oom_kills,
     read_process,
     read_system,
     tightest,
@@ -119,3 +121,28 @@ def test_without_proc_there_is_nothing_to_say(tmp_path: Path) -> None:
     assert read_system(tmp_path) is None
     assert read_boot_time(tmp_path) == 0
     assert read_process(1, 0, tmp_path) is None
+
+
+def test_the_children_of_a_process_are_found_with_their_sessions() -> None:
+    alone = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    beside = subprocess.Popen(["sleep", "60"])
+    try:
+        found = dict(read_children(os.getpid()))
+        assert found[alone.pid] == alone.pid
+        assert found[beside.pid] == os.getsid(0)
+    finally:
+        for process in (alone, beside):
+            process.kill()
+            process.wait()
+    assert not {alone.pid, beside.pid} & dict(read_children(os.getpid())).keys()
+
+
+def test_kills_for_want_of_memory_are_counted_in_our_own_cgroup(tmp_path: Path) -> None:
+    proc, cgroup = tmp_path / "proc", tmp_path / "cgroup"
+    (proc / "self").mkdir(parents=True)
+    (proc / "self" / "cgroup").write_text("0::/app\n")
+    (cgroup / "app").mkdir(parents=True)
+    assert read_oom_kills(proc, cgroup) == 0
+    (cgroup / "app" / "memory.events").write_text("low 0\nhigh 0\nmax 9\noom 2\noom_kill 3\n")
+    assert read_oom_kills(proc, cgroup) == 3
+    assert read_oom_kills(tmp_path / "nowhere", cgroup) == 0

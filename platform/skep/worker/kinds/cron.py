@@ -44,7 +44,8 @@ class CronKind:
     """Runs the crons of the catalog; the contract is `skep.worker.kind.Kind`.
 
     The handover says for each cron when it is due next, so that the successor keeps its phase: a
-    moment that falls between the two runs there, late but once.
+    moment that falls between the two runs there, late but once; and whether a run of it still goes
+    on, which counts as one of the successor's until the predecessor is gone.
     """
 
     def __init__(self, workplace: Workplace, clocks: Clocks | None = None) -> None:
@@ -53,6 +54,8 @@ class CronKind:
         self._runners: list[_Runner] = []
         self._timer: asyncio.TimerHandle | None = None
         self._offset = 0.0
+        self._alone = False
+        workplace.when_alone = self._predecessor_gone
 
     async def prepare(self) -> None:
         """Read the terms of all crons, and ask each trigger once: if it fails, then now."""
@@ -70,6 +73,8 @@ class CronKind:
         self._offset = self._clocks.wall() - self._clocks.monotonic()
         for runner in self._runners:
             runner.begin(handover.get(runner.name, {}))
+            if self._alone:
+                runner.alone()
             runner.tell_next()
         self._wake()
 
@@ -97,6 +102,12 @@ class CronKind:
             run.cancel()
         # A run that had not begun yet ends as cancelled, and that is no fault.
         await asyncio.gather(*runs, return_exceptions=True)
+
+    def _predecessor_gone(self) -> None:
+        """What ran in the predecessor has ended."""
+        self._alone = True
+        for runner in self._runners:
+            runner.alone()
 
     def _runs(self) -> set[asyncio.Task[None]]:
         return {run for runner in self._runners for run in runner.runs}
@@ -137,6 +148,7 @@ class _Runner:
         self._clocks = clocks
         self._timing = Timing(None)
         self._waiting: Due | None = None
+        self._elsewhere = False
         self._given_up = False
         self._n = 0
         self._missed = 0
@@ -144,6 +156,7 @@ class _Runner:
     def begin(self, handover: Mapping[str, Any]) -> None:
         """Start, or go on where a cron with the same terms was."""
         self._n = handover.get("n", 0)
+        self._elsewhere = handover.get("running", False)
         if handover.get("terms") == str(self._terms):
             self._timing = Timing(handover["due"], handover["last"])
             self._missed = handover["missed"]
@@ -156,16 +169,26 @@ class _Runner:
         A cron that was stopped, or whose trigger failed, starts there anew.
         """
         if self._given_up:
-            return {}
+            return {"running": True} if self._running else {}
         handover = {
             "terms": str(self._terms),
             "due": self._waiting.at if self._waiting else self._timing.due,
             "last": self._timing.last,
             "n": self._n,
             "missed": self._missed,
+            "running": self._running,
         }
         self._waiting, self._timing = None, Timing(None)
         return handover
+
+    def alone(self) -> None:
+        """No run of it goes on in another process any more."""
+        self._elsewhere = False
+        self._run_waiting()
+
+    @property
+    def _running(self) -> bool:
+        return self._elsewhere or bool(self.runs)
 
     def wait(self) -> float:
         """How many seconds until it is due."""
@@ -210,7 +233,7 @@ class _Runner:
         self._miss("late", due.missed + due.too_late)
         if due.too_late:
             return
-        match ticker.overlapping(self._terms.overlap, running=bool(self.runs)):
+        match ticker.overlapping(self._terms.overlap, running=self._running):
             case "run":
                 self._start(due)
             case "skip":
@@ -236,7 +259,10 @@ class _Runner:
 
     def _finished(self, run: asyncio.Task[None]) -> None:
         self.runs.discard(run)
-        if self._waiting is not None and not self.runs:
+        self._run_waiting()
+
+    def _run_waiting(self) -> None:
+        if self._waiting is not None and not self._running:
             due, self._waiting = self._waiting, None
             self._start(due)
 

@@ -32,14 +32,18 @@ class Generation:
         for point in {rule.point for rule in RULES}:
             telemetry.subscribe(point, self._listener(point))
         catalog = Catalog(crons=named("pulse", crons))
-        self.kind = CronKind(Workplace("cron.0", 1, catalog, NO_ENGINE, telemetry), clocks)
+        self.workplace = Workplace("cron.0", 1, catalog, NO_ENGINE, telemetry)
+        self.kind = CronKind(self.workplace, clocks)
 
     def _listener(self, point: str) -> Callable[[dict[str, Any]], None]:
         return lambda fields: self.told.append((point, fields))
 
-    async def start(self, handover: Mapping[str, Any] | None = None) -> None:
+    async def start(self, handover: Mapping[str, Any] | None = None, *, alone: bool = True) -> None:
+        """Start; the predecessor has ended, unless it is said that this is not `alone`."""
         await self.kind.prepare()
         await self.kind.accept({}, handover or {})
+        if alone:
+            self.workplace.when_alone()
 
     async def end(self, grace: float = 5.0) -> Mapping[str, Any]:
         handover = self.kind.retire()
@@ -307,6 +311,38 @@ def test_a_run_that_overlaps_is_skipped_and_counted() -> None:
         # The next run is told how many went by
         assert ticks[1][0].missed >= 3
         assert in_step([tick for tick, _ in ticks], 0.01)
+
+    run(test)
+
+
+def test_a_run_that_goes_on_in_the_predecessor_counts_until_the_successor_is_alone() -> None:
+    release = asyncio.Event()
+    begun: list[str] = []
+
+    def slow(generation: str) -> CronJob:
+        @cron(every="10ms")
+        async def slow(tick: Tick) -> None:
+            begun.append(generation)
+            await release.wait()
+
+        return slow
+
+    async def test() -> None:
+        old, new, newest = Generation(slow("old")), Generation(slow("new")), Generation(slow("x"))
+        await old.start()
+        await wait_until_async(lambda: begun)
+        handover = old.kind.retire()
+        await new.start(handover, alone=False)
+        await wait_until_async(lambda: len(new.overlapped()) >= 2)
+        # It is handed on: the one after that does not know the first, and still it counts
+        await newest.start(new.kind.retire(), alone=False)
+        await wait_until_async(lambda: len(newest.overlapped()) >= 2)
+        assert begun == ["old"]
+        newest.workplace.when_alone()
+        await wait_until_async(lambda: begun == ["old", "x"])
+        release.set()
+        for generation in (old, new, newest):
+            await generation.end()
 
     run(test)
 

@@ -1,4 +1,4 @@
-"""`platform config …`: the configuration of the running platform."""
+"""`platform config publish`."""
 
 from typing import Any
 
@@ -14,16 +14,11 @@ from skep.wire import control
 _OPERATOR = "platform-cli"
 
 
-@click.group("config")
-def command() -> None:
-    """Publish configuration on the embedded config server."""
-
-
-@command.command("publish")
+@click.command("publish")
 @platform_options("data_dir")
 @click.option("--namespace", default="application", show_default=True, help="Where to publish.")
 @click.argument("assignments", nargs=-1, required=True, metavar="KEY=VALUE...")
-def publish(assignments: tuple[str, ...], namespace: str, **flags: Any) -> None:
+def command(assignments: tuple[str, ...], namespace: str, **flags: Any) -> None:
     """Set keys and publish a release on the embedded config server of the running platform.
 
     The platform applies it by itself; `platform status` shows whether it was accepted.

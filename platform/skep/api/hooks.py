@@ -1,0 +1,75 @@
+"""What a plugin may do at the turning points of the platform's life."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, fields
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ServerInfo:
+    """The platform: the supervisor's process id and the generation in service."""
+
+    pid: int
+    generation: int
+
+
+@dataclass(frozen=True)
+class ReloadInfo:
+    """A rollout: which generation it is to be, or is, and why. `outcome` is empty before it."""
+
+    generation: int
+    cause: str
+    reason: str
+    outcome: str = ""
+
+
+@dataclass(frozen=True)
+class WorkerInfo:
+    """A worker. How it ended is known after its end only: `exit_code`, or the name of the
+    `signal` that killed it; `how` says it in words."""
+
+    slot: str
+    generation: int
+    pid: int
+    exit_code: int | None = None
+    signal: str = ""
+    how: str = ""
+
+
+Said = Awaitable[None] | None
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """Functions, plain or async, that are told of something. What they raise is logged and changes
+    nothing; each has ten seconds.
+
+    `worker_start` and `worker_stop` run in the worker itself: before it accepts anything, after it
+    has drained. The others run in a process of their own, which is forked from the generation in
+    service for this one call: `server_start` when the first generation serves, `server_stop` when
+    the last worker is gone; `before_reload` and `after_reload` around a rollout, which does not
+    wait for them; `worker_exit` after the end of any worker, `worker_error` if nobody asked for it.
+    """
+
+    server_start: Callable[[ServerInfo], Said] | None = None
+    server_stop: Callable[[ServerInfo], Said] | None = None
+    before_reload: Callable[[ReloadInfo], Said] | None = None
+    after_reload: Callable[[ReloadInfo], Said] | None = None
+    worker_start: Callable[[WorkerInfo], Said] | None = None
+    worker_stop: Callable[[WorkerInfo], Said] | None = None
+    worker_exit: Callable[[WorkerInfo], Said] | None = None
+    worker_error: Callable[[WorkerInfo], Said] | None = None
+
+    def declared(self) -> set[str]:
+        """Return the names of those that are there."""
+        return {f.name for f in fields(self) if getattr(self, f.name) is not None}
+
+
+def info_of(hook: str, facts: dict[str, Any]) -> ServerInfo | ReloadInfo | WorkerInfo:
+    """Return what a hook of this name is given."""
+    subject = hook.partition("_")[0]
+    if subject == "server":
+        return ServerInfo(**facts)
+    return WorkerInfo(**facts) if subject == "worker" else ReloadInfo(**facts)

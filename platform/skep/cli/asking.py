@@ -1,0 +1,37 @@
+"""Ask the running platform, and the options all such verbs have."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+
+from skep.cli.options import platform_options
+from skep.cli.running import run_dir_of
+from skep.wire import control
+
+# The supervisor answers in milliseconds unless it has something to wait for.
+PATIENCE = 10.0
+
+
+def asking(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a verb that asks the running platform: --data-dir and --json."""
+    as_json = click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+    return platform_options("data_dir")(as_json(command))
+
+
+def ask(
+    flags: Mapping[str, Any],
+    command: str,
+    timeout: float | None = PATIENCE,
+    news: Callable[[dict[str, Any]], None] | None = None,
+    **arguments: Any,
+) -> Any:
+    """Ask the platform of --data-dir; see `skep.wire.control.call` for the rest."""
+    path = run_dir_of(flags).control_socket
+    return control.call(path, command, timeout=timeout, news=news, **arguments)
+
+
+def show_json(document: Any) -> None:
+    """Print a document for programs."""
+    click.echo(json.dumps(document, indent=2))

@@ -1,0 +1,87 @@
+"""`platform check`."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from skep.base.errors import PlatformError, PluginError
+from skep.base.rundir import RunDir
+from skep.cli.asking import show_json
+from skep.cli.screen import waiting
+from skep.cli.starting import environment_for_children, starting
+from skep.config.archive import Archive
+from skep.supervisor.configuration import Configuration, Configurations, starting_options
+from skep.supervisor.trial import attempt
+from skep.wire.plan import Plan, Problem
+
+
+@click.command("check")
+@starting
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+@click.option("-i", "--ignore", is_flag=True, hidden=True)
+@click.option("-d", "--daemonize", is_flag=True, hidden=True)
+def command(
+    as_json: bool, ignore: bool, daemonize: bool, x_version: str | None, **flags: Any
+) -> None:
+    """Say whether the platform would start, without starting it.
+
+    Takes what `platform start` takes. The plugins are loaded and all settings are checked as a
+    start does it, with the configuration that was last in force; nothing is bound, pulled or
+    written, and a platform that is running is not disturbed.
+
+    Exit codes: 0 it would start, 2 usage, 3 a plugin or a setting, 4 the configuration.
+    """
+    try:
+        with waiting("loading the plugins"):
+            found = attempt(_configuration(environment_for_children(os.environ, x_version), flags))
+        code = 0 if isinstance(found, Plan) else PluginError.exit_code
+    except PlatformError as error:
+        found, code = (Problem("config", str(error)),), error.exit_code
+    if as_json:
+        show_json(_document(found))
+    elif isinstance(found, Plan):
+        click.echo(_sentence(found))
+    else:
+        for problem in found:
+            click.echo(f"platform: {problem}", err=True)
+            click.echo(problem.trace, err=True, nl=False)
+    sys.exit(code)
+
+
+def _configuration(base: dict[str, str], flags: dict[str, Any]) -> Configuration:
+    options = starting_options(base, flags)
+    run_dir = RunDir(options.data_dir)
+    archive = Archive(run_dir.config_dir, options.app_id, options.cluster, options.namespace)
+    env_file = Path(options.env_file)
+    return Configurations(base, flags, env_file, run_dir.path, archive).of(archive.applied())
+
+
+def _sentence(found: Plan | tuple[Problem, ...]) -> str:
+    if isinstance(found, Plan):
+        plugins = ", ".join(found.plugins) or "no plugins"
+        return f"It would start: {plugins} loaded in {found.seconds:.2f} s."
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    return f"It would not start: {found[0]}{more}"
+
+
+def _document(found: Plan | tuple[Problem, ...]) -> dict[str, Any]:
+    problems = [] if isinstance(found, Plan) else found
+    return {
+        "ok": isinstance(found, Plan),
+        "sentence": _sentence(found),
+        "plugins": list(found.plugins) if isinstance(found, Plan) else [],
+        "problems": [
+            {
+                "message": str(problem),
+                "stage": problem.stage,
+                "plugin": problem.plugin,
+                "file": problem.file,
+                "line": problem.line,
+                "trace": problem.trace,
+            }
+            for problem in problems
+        ],
+    }

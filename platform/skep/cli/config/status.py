@@ -1,0 +1,89 @@
+"""`platform config status`."""
+
+import sys
+import time
+from dataclasses import asdict
+from typing import Any
+
+import click
+from rich.markup import escape
+
+from skep.cli.options import platform_options
+from skep.cli.screen import print_facts, print_json
+from skep.cli.site import SOURCE, Site
+
+
+@click.command("status")
+@platform_options(*SOURCE)
+@click.option("--json", "as_json", is_flag=True, help="Print the whole document as JSON.")
+def command(as_json: bool, **flags: Any) -> None:
+    """Show which configuration is in force, where it came from, and what was refused since.
+
+    \b
+    Exit codes: 0 what is wanted is in force; 1 something was refused since;
+    3 no platform runs here, what is on the disk is shown.
+    """
+    site = Site(flags)
+    document = _on_disk(site) if site.status is None else _of_running(site.status)
+    if as_json:
+        print_json(document)
+    else:
+        print_facts(_facts(document))
+    sys.exit(3 if site.status is None else 1 if document["refused"] else 0)
+
+
+def _of_running(status: dict[str, Any]) -> dict[str, Any]:
+    problems = status["refused"]["problems"] if status["refused"] else []
+    return {
+        "running": True,
+        **status["config"],
+        "refused": [problem["message"] for problem in problems],
+        "restart_required": status["restart_required"],
+    }
+
+
+def _on_disk(site: Site) -> dict[str, Any]:
+    applied, state, options = site.archive.applied(), site.history.state(), site.options
+    return {
+        "running": False,
+        "url": "",
+        "app_id": options.app_id,
+        "cluster": options.cluster,
+        "namespaces": list(options.namespace),
+        "source": "cache" if applied else "none",
+        "release_keys": applied.release_keys() if applied else {},
+        "last_pull_at": applied.fetched_at if applied else 0.0,
+        "env_file": str(site.env_file.absolute()),
+        "keys": {"remote": len(site.in_force())},
+        **{name: number for name, number in asdict(state).items() if name != "digest"},
+        "refused": [],
+        "restart_required": [],
+    }
+
+
+def _facts(document: dict[str, Any]) -> list[tuple[str, str]]:
+    names = " ".join([document.get("app_id", ""), document.get("cluster", "")])
+    facts = [
+        ("platform", "[green]running[/green]" if document["running"] else "not running"),
+        ("follows", escape(f"{names} {document.get('url') or ''}".strip())),
+        ("source", _source(document)),
+        *(("release", escape(f"{n} {key}")) for n, key in document["release_keys"].items()),
+        ("file", escape(document["env_file"])),
+        ("keys", ", ".join(f"{n} {layer}" for layer, n in document["keys"].items())),
+        ("snapshot", str(document.get("snapshot") or document.get("applied") or "none")),
+    ]
+    if document["pinned"]:
+        facts.append(("pinned", f"[yellow]to snapshot {document['pinned']}[/yellow]"))
+    if document.get("last_error"):
+        facts.append(("trouble", f"[yellow]{escape(document['last_error'])}[/yellow]"))
+    facts += [("refused", f"[red]{escape(text)}[/red]") for text in document["refused"]]
+    if keys := document["restart_required"]:
+        facts.append(("restart", f"[yellow]needed for {', '.join(keys)}[/yellow]"))
+    return facts
+
+
+def _source(document: dict[str, Any]) -> str:
+    polled = {True: ", connected", False: ", not connected"}.get(document.get("connected", ""), "")
+    pulled = document.get("last_pull_at") or 0.0
+    ago = f", pulled {time.time() - pulled:.0f} s ago" if pulled else ""
+    return f"{document['source']}{polled}{ago}"

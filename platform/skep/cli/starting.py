@@ -1,0 +1,32 @@
+"""What a start is made of, for the verbs that start or try it."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+
+from skep.cli.options import platform_options
+from skep.supervisor import inheritance, sdnotify
+
+# Set for the process that `start -d` starts: it is on its own already.
+DETACHED = "SKEP_DETACHED"
+_FOR_US = inheritance.KEYS | sdnotify.KEYS | {DETACHED}
+
+
+def starting(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a verb with everything one can say about a start."""
+    version = click.option(
+        "-x", "--x-version", metavar="TEXT", help="What plugins find in the variable X_VERSION."
+    )
+    # LaravelS wants to be told; here, a config service is followed when one is named.
+    apollo = click.option("--enable-apollo", is_flag=True, hidden=True, expose_value=False)
+    return platform_options()(version(apollo(command)))
+
+
+def environment_for_children(
+    environment: Mapping[str, str], x_version: str | None
+) -> dict[str, str]:
+    """Return the environment that workers start from: what a service manager told the supervisor
+    is not for them."""
+    base = {key: value for key, value in environment.items() if key not in _FOR_US}
+    return base | ({"X_VERSION": x_version} if x_version else {})

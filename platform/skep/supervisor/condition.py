@@ -1,0 +1,49 @@
+"""How the platform stands, in a word, and why it is not better."""
+
+from typing import Literal
+
+from skep.supervisor.crew import Crew
+from skep.supervisor.strength import Strength
+from skep.supervisor.succession import Succession
+
+State = Literal["starting", "running", "degraded", "reloading", "drained", "stopping"]
+
+
+class Condition:
+    """What can be seen from the slots; `stopping` is told by the supervisor."""
+
+    def __init__(self, succession: Succession, platform: Crew, strength: Strength) -> None:
+        self.stopping = False
+        self._succession = succession
+        self._platform = platform
+        self._strength = strength
+
+    @property
+    def state(self) -> State:
+        """The word for it."""
+        if self.stopping:
+            return "stopping"
+        if self._succession.current is None:
+            return "starting"
+        if self._strength.drained:
+            return "drained"
+        if self._succession.coming is not None:
+            return "reloading"
+        return "degraded" if self.reasons() else "running"
+
+    def not_ready(self) -> list[str]:
+        """Return the slots that should accept and do not; all is well when there is none."""
+        if self.stopping:
+            return ["the platform is stopping"]
+        current = self._succession.current
+        if current is None:
+            return ["no generation is in service yet"]
+        if self._strength.drained:
+            return ["the platform is drained"]
+        return [*self._platform.not_ready(), *current.crew.not_ready()]
+
+    def reasons(self) -> list[str]:
+        """Return why it is not ready, and what keeps happening to its workers."""
+        current = self._succession.current
+        crews = [self._platform, *([current.crew] if current else [])]
+        return [*self.not_ready(), *(trouble for crew in crews for trouble in crew.troubles())]

@@ -1,0 +1,112 @@
+"""Tell the service manager how we are: sd_notify(3), as `Type=notify` and `notify-reload` want it.
+
+READY=1 comes when the first generation serves, not before. A rollout is RELOADING=1 until its
+outcome is known. As long as the supervisor's loop turns, the watchdog hears of it.
+"""
+
+import asyncio
+import os
+import socket
+import time
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from skep.base.telemetry import Telemetry
+from skep.supervisor.report import Report
+
+_AGAIN = 0.02
+KEYS = frozenset({"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"})
+
+
+class ServiceManager:
+    """The one who has started us, if it wants to be told; otherwise everything here is silence.
+
+    `environment` is that of our start, with what it has set for us.
+    """
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self.environment = environment
+        self._address = environment.get("NOTIFY_SOCKET", "")
+        self._interval = _watchdog(environment) if self._address else 0.0
+        self._unsent: deque[bytes] = deque(maxlen=64)
+        self._serving = False
+        self._stopping = False
+
+    def subscribe(self, telemetry: Telemetry) -> None:
+        """Follow what happens to the platform."""
+        if self._address:
+            telemetry.subscribe("platform.serving", self._is_serving)
+            telemetry.subscribe("platform.stopping", self._is_stopping)
+            telemetry.subscribe("rollout.began", self._began)
+            telemetry.subscribe("rollout.phase", self._phase)
+            telemetry.subscribe("rollout.reported", self._reported)
+
+    def watch(self) -> None:
+        """Say from now on that the running loop turns, twice as often as it has to be."""
+        if self._interval:
+            if not self._unsent:
+                self._tell(WATCHDOG="1")
+            asyncio.get_running_loop().call_later(self._interval / 2, self.watch)
+
+    def _is_serving(self, fields: Mapping[str, Any]) -> None:
+        self._serving = True
+        self._tell(READY="1", STATUS=f"Serving at {fields['urls']['http']}.")
+
+    def _is_stopping(self, fields: Mapping[str, Any]) -> None:
+        self._stopping = True
+        if fields["restart"]:
+            self._tell(RELOADING="1", MONOTONIC_USEC=_now(), STATUS="Starting anew.")
+        else:
+            self._tell(STOPPING="1", STATUS="Stopping: what is in flight finishes.")
+
+    def _began(self, fields: Mapping[str, Any]) -> None:
+        if self._serving and not self._stopping:
+            self._tell(RELOADING="1", MONOTONIC_USEC=_now())
+        self._phase({**fields, "phase": "loading"})
+
+    def _phase(self, fields: Mapping[str, Any]) -> None:
+        if not self._stopping:
+            self._tell(STATUS=f"Generation {fields['generation']} is {fields['phase']}.")
+
+    def _reported(self, fields: Mapping[str, Any]) -> None:
+        report: Report = fields["report"]
+        if self._serving and not self._stopping:
+            self._tell(READY="1", STATUS=report.sentence)
+        elif not self._stopping:
+            self._tell(STATUS=report.sentence)
+
+    def _tell(self, **fields: str) -> None:
+        lines = (f"{key}={' '.join(value.split())}" for key, value in fields.items())
+        self._unsent.append("\n".join(lines).encode())
+        self._send()
+
+    def _send(self) -> None:
+        """Send what there is, in order. While the queue of the other side is full it waits, the
+        supervisor does not; a service manager that is gone is its own affair."""
+        address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.setblocking(False)
+            while self._unsent:
+                try:
+                    sock.sendto(self._unsent[0], address)
+                except BlockingIOError:
+                    asyncio.get_running_loop().call_later(_AGAIN, self._send)
+                    return
+                except OSError:
+                    self._unsent.clear()
+                    return
+                self._unsent.popleft()
+
+
+def _watchdog(environment: Mapping[str, str]) -> float:
+    """How often the watchdog wants to hear of this process, in seconds; 0 for never."""
+    mine = environment.get("WATCHDOG_PID", "") in ("", str(os.getpid()))
+    with suppress(ValueError):
+        return int(environment.get("WATCHDOG_USEC", "0")) / 1e6 if mine else 0.0
+    return 0.0
+
+
+def _now() -> str:
+    return str(time.monotonic_ns() // 1000)

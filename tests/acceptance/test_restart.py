@@ -1,0 +1,98 @@
+"""`platform restart` and `platform check`: the supervisor starts anew and nobody is refused."""
+
+import json
+from pathlib import Path
+
+from tests.load import Load
+from tests.platform_process import Platform
+from tests.support import wait_until
+
+VERSIONED = """
+import os
+from skep import Plugin
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+async def version(request):
+    return JSONResponse({"version": os.environ.get("X_VERSION"), "pid": os.getpid()})
+
+plugin = Plugin(routes=[Route("/version", version)])
+"""
+
+
+def test_nobody_is_refused_while_the_supervisor_starts_anew(sampled: Platform) -> None:
+    (sampled.plugins / "versioned.py").write_text(VERSIONED)
+    sampled.start("-x", "1.0")
+    before = sampled.status()
+    assert sampled.get("/version")["version"] == "1.0"
+    with Load(sampled.url, "/version", ways=("fresh", "kept", "thinking")) as load:
+        wait_until(lambda: len(load.answers) > 50)
+        done = sampled.cli("restart", "-x", "2.0", "--json")
+        assert done.returncode == 0, done.stderr
+        count = len(load.answers)
+        wait_until(lambda: len(load.answers) > count + 50)
+    # Then every request had an answer, and another supervisor has the same process and sockets
+    assert load.failures == []
+    assert {answer.status for answer in load.answers} == {200}
+    after = sampled.status()
+    assert json.loads(done.stdout)["run_id"] == after["run_id"] != before["run_id"]
+    assert (after["pid"], after["listeners"]) == (before["pid"], before["listeners"])
+    assert sampled.get("/version")["version"] == "2.0"
+    assert [e["what"] for e in json.loads(sampled.cli("history", "--json").stdout)] == [
+        "start",
+        "restart",
+        "start",
+    ]
+    # Nothing of the one before is left
+    assert {name.partition("@")[2] for name in sampled.pids("web")} == {"1"}
+    assert len(sampled.zygotes()) == 2
+
+
+def test_what_would_not_start_is_not_restarted(sampled: Platform) -> None:
+    sampled.start()
+    pids = sampled.pids()
+    assert sampled.cli("check").stdout.startswith("It would start: hello, orders, pulse")
+    (sampled.plugins / "broken.py").write_text("import os\n\n\nos.environ['NO_SUCH_KEY']\n")
+    # When the new would not come up
+    refused = sampled.cli("restart")
+    # Then the verb says where and why, and nobody was disturbed
+    assert refused.returncode == 1
+    assert f"{sampled.plugins / 'broken.py'}:4" in refused.stderr
+    assert sampled.pids() == pids
+    assert sampled.get()["greeting"] == "Hello from the hive"
+    (operation,) = (
+        e for e in json.loads(sampled.cli("history", "--json").stdout) if e["what"] == "restart"
+    )
+    assert operation["outcome"] == "refused"
+    assert "NO_SUCH_KEY" in operation["problems"][0]
+    # The same without a platform that runs
+    sampled.stop()
+    checked = sampled.cli("check", "--json")
+    assert checked.returncode == 3
+    (problem,) = json.loads(checked.stdout)["problems"]
+    assert (problem["plugin"], problem["line"]) == ("broken", 4)
+    assert "Traceback" in sampled.cli("check").stderr
+    assert sampled.cli("check", "--port", "nine").returncode == 2
+
+
+def test_check_writes_nothing_and_takes_what_was_in_force(platform: Platform) -> None:
+    platform.plugins.joinpath("picky.py").write_text(
+        "from skep import Plugin, Settings\n"
+        "class Picky(Settings, prefix='PICKY_'):\n    name: str\n"
+        "plugin = Plugin(settings=[Picky])\n"
+    )
+    # Before there is any configuration a required setting is missing
+    done = platform.cli("check")
+    assert done.returncode == 3
+    assert "PICKY_NAME" in done.stderr
+    assert not platform.data_dir.exists()
+    platform.publish_sample("PICKY_NAME = bee\n")
+    platform.start()
+    platform.stop()
+    before = _contents(platform.data_dir)
+    assert platform.cli("check").returncode == 0
+    assert _contents(platform.data_dir) == before
+
+
+def _contents(directory: Path) -> dict[str, bytes]:
+    return {str(p): p.read_bytes() for p in directory.rglob("*") if p.is_file()}

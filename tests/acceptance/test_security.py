@@ -1,0 +1,174 @@
+"""Who may do what, and what nobody gets to see."""
+
+import os
+import socket
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.platform_process import ROOT, Platform
+from tests.support import wait_until
+
+SECRET = "hunter2-and-more"
+LEAKY = """
+import os
+from skep import Plugin
+from starlette.routing import Route
+
+async def leak(request):
+    raise RuntimeError("password=" + os.environ["DB_PASSWORD"])
+
+plugin = Plugin(routes=[Route("/leak", leak)])
+"""
+NOBODY = 65534
+
+
+def test_case_42_the_control_socket_is_closed_to_others_and_to_nonsense(sampled: Platform) -> None:
+    # From the first moment there is nothing that somebody else could open
+    seen: set[tuple[str, int]] = set()
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.is_set():
+            for name in (".", "control.sock", "store.sock"):
+                try:
+                    mode = (sampled.data_dir / name).stat().st_mode
+                except FileNotFoundError:
+                    continue
+                seen.add((name, stat.S_IMODE(mode)))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        sampled.start()
+    finally:
+        over.set()
+        watcher.join()
+    assert seen == {(".", 0o700), ("control.sock", 0o600), ("store.sock", 0o600)}
+    # Who is silent, sends a megabyte of garbage or does not read delays nobody
+    pids = sampled.pids()
+    clients = []
+    for noise in [b"", b"x" * 1_000_000, b'{"cmd": "status"', b'{"cmd": "metrics"}\n' * 50] * 3:
+        client = socket.socket(socket.AF_UNIX)
+        client.settimeout(0.2)
+        client.connect(str(sampled.data_dir / "control.sock"))
+        clients.append(client)
+        try:
+            client.sendall(noise)
+        except OSError:
+            continue
+    assert sampled.cli("reload").returncode == 0
+    assert httpx.get(f"{sampled.admin}/readyz").json()["ready"] is True
+    for client in clients:
+        client.close()
+    assert set(sampled.pids()) == {name.replace("@1", "@2") for name in pids}
+    # What changed something was written down with who did it, and for nobody else to read
+    audit = sampled.data_dir / "audit.jsonl"
+    assert f'"uid": {os.getuid()}' in audit.read_text()
+    assert stat.S_IMODE(audit.stat().st_mode) == 0o600
+
+
+def test_case_43_secrets_are_nowhere_to_be_read(sampled: Platform) -> None:
+    sampled.publish_sample(f"DB_PASSWORD = {SECRET}\nGREETING = hi\n")
+    (sampled.plugins / "leaky.py").write_text(LEAKY)
+    sampled.start("--log-level", "debug")
+    assert httpx.get(f"{sampled.url}/leak").status_code == 500
+    wait_until(lambda: "RuntimeError" in sampled.output())
+    sampled.publish(f"DB_PASSWORD={SECRET}-2")
+    wait_until(lambda: sampled.status()["generation"] == 2)
+    assert httpx.get(f"{sampled.url}/leak").status_code == 500
+    shown = [sampled.output(), sampled.metrics()]
+    for verb in ("status", "ps", "info", "history"):
+        shown.append(sampled.cli(verb, "--json").stdout)
+    for pid in sampled.tree():
+        shown.append(Path(f"/proc/{pid}/cmdline").read_text())
+    for name in ("audit.jsonl", "operations.jsonl"):
+        path = sampled.data_dir / name
+        shown.append(path.read_text() if path.exists() else "")
+    assert [text for text in shown if SECRET in text] == []
+    # What has to hold them is for us alone
+    holding = [p for p in sampled.data_dir.rglob("*") if p.is_file()] + [sampled.env_file]
+    modes = {str(p): stat.S_IMODE(p.stat().st_mode) for p in holding if SECRET in _text(p)}
+    assert str(sampled.env_file) in modes
+    for holder, mode in modes.items():
+        assert mode == 0o600 or Path(holder).is_relative_to(sampled.data_dir), holder
+    assert stat.S_IMODE(sampled.data_dir.stat().st_mode) == 0o700
+
+
+def test_case_45_counters_never_go_back_over_reloads(sampled: Platform) -> None:
+    sampled.start()
+    before: dict[str, float] = {}
+    for number in range(3):
+        for _ in range(5):
+            sampled.get()
+        if number:
+            assert sampled.cli("reload").returncode == 0
+        now = _counters(sampled.metrics())
+        assert [name for name, value in before.items() if now.get(name, 0) < value] == []
+        before = now
+    requests = [v for name, v in before.items() if name.startswith("platform_http_requests_total")]
+    assert sum(requests) >= 15
+    assert before['platform_worker_starts_total{pool="web",reason="reload"}'] == 4
+
+
+def test_a_user_who_does_not_exist_is_exit_8_and_is_named(sampled: Platform) -> None:
+    done = sampled.cli("start", "--user", "no-such-bee", "--port", "0", "--admin-port", "0")
+    assert done.returncode == 8
+    assert "no-such-bee" in done.stderr
+    assert sampled.tree() == []
+
+
+def _others_can_run_us() -> bool:
+    """Whether another user can run this interpreter and read this tree: not below /root."""
+    if os.geteuid() != 0:
+        return False
+    command = [sys.executable, "-P", "-c", "import skep.cli.main"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "platform")}
+    try:
+        return subprocess.run(command, env=environment, user=NOBODY).returncode == 0
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not _others_can_run_us(), reason="no other user can run this interpreter")
+def test_the_privileges_of_root_are_given_up_once_the_ports_are_bound(
+    sampled: Platform, tmp_path: Path
+) -> None:
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder != Path("/tmp"):
+            folder.chmod(folder.stat().st_mode | 0o055)
+    os.chown(tmp_path, NOBODY, NOBODY)
+    sampled.data_dir.mkdir(mode=0o700)
+    (sampled.data_dir / "of-before").touch()
+    # A port below 1024 is bound, although those who serve on it could not have done that
+    sampled.start("--user", str(NOBODY), "--port", "801", "--admin-port", "802")
+    assert sampled.url == "http://127.0.0.1:801"
+    for pid in sampled.tree():
+        status = Path(f"/proc/{pid}/status").read_text()
+        assert f"Uid:\t{NOBODY}\t{NOBODY}\t{NOBODY}" in status
+        assert "NoNewPrivs:\t1" in status
+    owners = {p.stat().st_uid for p in [sampled.data_dir, *sampled.data_dir.rglob("*")]}
+    assert owners == {NOBODY}
+    # Reloads and restarts go on as that user, on the same port
+    assert sampled.cli("reload").returncode == 0
+    assert sampled.cli("restart").returncode == 0
+    assert sampled.get()["greeting"] == "Hello from the hive"
+
+
+def _text(path: Path) -> str:
+    return path.read_bytes().decode("utf-8", "replace")
+
+
+def _counters(text: str) -> dict[str, float]:
+    found: dict[str, Any] = {}
+    for line in text.splitlines():
+        name, _, value = line.rpartition(" ")
+        if "_total" in name and not line.startswith("#"):
+            found[name] = float(value)
+    return found
