@@ -14,6 +14,7 @@ from tests.benchmarks import (
     tasks,
 )
 from tests.benchmarks.figures import Figure
+from tests.benchmarks.peers import contest
 
 MEASUREMENTS: dict[str, Callable[[], Iterable[Figure]]] = {
     "request_cost": request_cost.measure,
@@ -22,6 +23,7 @@ MEASUREMENTS: dict[str, Callable[[], Iterable[Figure]]] = {
     "reloads": reloads.measure,
     "memory": memory.measure,
     "tasks": tasks.measure,
+    "peers": contest.measure,
     "kill_points": kill_points.measure,
 }
 PRINTED = {"metrics": metrics.main}
