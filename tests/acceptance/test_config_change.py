@@ -94,6 +94,8 @@ def test_a_release_reaches_every_worker_without_a_failed_request(sampled: Platfo
     assert new_release in sampled.env_file.read_text()
     assert f'release="{new_release}"' in sampled.metrics()
     assert f'release="{release}"' not in sampled.metrics()
+    stage = 'platform_config_propagation_seconds_count{stage="notified_to_applied"}'
+    assert f"{stage} 1" in sampled.metrics()
 
 
 def test_a_value_that_a_plugin_cannot_use_is_refused_and_the_next_one_applies(

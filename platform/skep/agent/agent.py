@@ -105,7 +105,15 @@ class Agent:
         keys = ", ".join(f"{n} {k}" for n, k in candidate.snapshot.release_keys().items() if k)
         reason = f"release {keys}" if keys else "no release"
         reason += _FROM.get(candidate.source, "")
-        self._send(Asked("config", reason, snapshot=str(candidate.path)))
+        self._send(
+            Asked(
+                "config",
+                reason,
+                snapshot=str(candidate.path),
+                notified=candidate.notified_at,
+                pulled=candidate.snapshot.fetched_at,
+            )
+        )
         self._first_offer.set()
 
     def _report(self, state: ConfigState) -> None:

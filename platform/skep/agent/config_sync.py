@@ -55,13 +55,15 @@ log = logging.getLogger(__name__)
 class Candidate:
     """A snapshot that was pulled, checked and staged, but is not in force.
 
-    `path` is where the archive keeps it.
+    `path` is where the archive keeps it. `notified_at` is when the server told of it, in epoch
+    seconds, 0 if it was found without being told.
     """
 
     snapshot: Snapshot
     path: Path
     source: Source
     reason: Reason
+    notified_at: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,7 @@ class ConfigSync:
         self._patience: asyncio.Timeout | None = None
         self._offered: Snapshot | None = None
         self._failed_polls = 0
+        self._notified_at = 0.0
         self._may_poll_at = 0.0
         self._state = ConfigState(apollo.url, apollo.app_id, apollo.cluster, apollo.namespaces)
 
@@ -229,7 +232,9 @@ class ConfigSync:
             self._failed_polls = 0
             self._set_connected(True)
             if news:
+                self._notified_at = time.time()
                 await self._catch_up("notification")
+                self._notified_at = 0.0
             if not self._apollo.confirm(news):
                 # Allows one such poll at once, then one in each `poll_gap`: what two namespaces
                 # published together tell in two polls must not delay the next publish.
@@ -299,7 +304,7 @@ class ConfigSync:
         if self._offered is None or not _same(snapshot, self._offered):
             path = self._archive.stage(snapshot)
             self._archive.prune()
-            await self._hand_on(Candidate(snapshot, path, source, reason))
+            await self._hand_on(Candidate(snapshot, path, source, reason, self._notified_at))
         self._offered = snapshot
         self._change(source=source, release_keys=snapshot.release_keys())
 

@@ -39,6 +39,7 @@ class Coming:
         self.generation = generation
         self.old = old
         self.committed = False
+        self.written_at = 0.0
         self.started = time.monotonic()
         self.handovers: dict[str, dict[str, object]] = {}
         self._means = means
@@ -123,7 +124,7 @@ class Coming:
         except PlatformError as error:
             self.feed(pure.Denied((Problem("commit", str(error)),)))
         else:
-            self.committed = True
+            self.committed, self.written_at = True, time.time()
             self.feed(pure.Committed())
 
     def _soon(self, work: Awaitable[None]) -> None:

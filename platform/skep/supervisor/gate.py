@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from skep.supervisor.effects import Effect
+from skep.wire.messages import Asked
 from skep.wire.plan import Problem
 
 Cause = Literal["start", "config", "code", "cli", "signal", "rollback"]
@@ -31,7 +32,9 @@ class Request:
     numbers of control requests that want to know the outcome. A `forced` request is carried out
     although nothing changed, or although the same was refused before. `live` says that it will
     probably need no new worker. `changes` are what it does to the configuration in force, as soon
-    as somebody has looked. `requester` is who wants it, empty for whoever usually does.
+    as somebody has looked. `requester` is who wants it, empty for whoever usually does. `notified`
+    and `pulled` are when the config server told of the snapshot and when it was pulled, in epoch
+    seconds, 0 if that is not so.
     """
 
     cause: Cause
@@ -44,6 +47,8 @@ class Request:
     live: bool = False
     changes: tuple[Effect, ...] = ()
     requester: str = ""
+    notified: float = 0.0
+    pulled: float = 0.0
 
     @property
     def settle(self) -> float:
@@ -72,6 +77,20 @@ class Gate:
         if self.series and self.pending.cause in SETTLE and not self.pending.live:
             settle = SERIES
         return min(self.latest + settle, self.since + AT_MOST)
+
+
+def requested(asked: Asked, *, starting: bool) -> Request:
+    """Return what the agent asks for; `starting` says that there is no generation yet."""
+    cause: Cause = "start" if starting else "code" if asked.cause == "code" else "config"
+    return Request(
+        cause,
+        asked.reason,
+        asked.snapshot,
+        asked.code,
+        tuple(asked.problems),
+        notified=asked.notified,
+        pulled=asked.pulled,
+    )
 
 
 def ask(gate: Gate, request: Request, now: float) -> Gate:
@@ -105,4 +124,6 @@ def merge(old: Request, new: Request) -> Request:
         waiters=old.waiters + new.waiters,
         forced=old.forced or new.forced,
         live=old.live and new.live,
+        notified=new.notified if new.snapshot else old.notified,
+        pulled=new.pulled if new.snapshot else old.pulled,
     )

@@ -32,6 +32,7 @@ from skep.base.telemetry import Telemetry
 from skep.supervisor.child import Child
 from skep.supervisor.ending import ended, reason
 from skep.supervisor.ledger import Ledger
+from skep.supervisor.propagation import propagation
 from skep.supervisor.report import Report
 from skep.supervisor.slots import Order, State
 
@@ -172,6 +173,8 @@ class Journal:
     def _reported(self, fields: dict[str, Any]) -> None:
         report: Report = fields["report"]
         self._count(report)
+        for stage, seconds in propagation(fields["request"], report).items():
+            self._ledger.observe("config_propagation_seconds", seconds, stage=stage)
         if report.outcome == "refused":
             for problem in report.problems:
                 log.error("refused: %s%s", problem, f"\n{problem.trace}" if problem.trace else "")

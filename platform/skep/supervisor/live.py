@@ -8,6 +8,7 @@ configuration decides                       which makes it whole
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -48,6 +49,7 @@ class LiveChange:
         self._objection = ""
         self._answered = asyncio.Event()
         self._started = self._loop.time()
+        self.written_at = 0.0
 
     @property
     def seconds(self) -> float:
@@ -60,6 +62,7 @@ class LiveChange:
         if objection := await self._round(apply=False):
             return objection
         await self._loop.run_in_executor(None, self._commit, self.configuration)
+        self.written_at = time.time()
         return await self._round(apply=True)
 
     def answered(self, child: Child, answer: Changed) -> None:

@@ -13,7 +13,11 @@ Outcome = Literal["committed", "live", "refused", "rolled back", "unchanged", "s
 
 @dataclass(frozen=True)
 class Report:
-    """The outcome of one request for a rollout; `seconds` is how long it took."""
+    """The outcome of one request for a rollout.
+
+    `seconds` is how long it took, `written_at` when its configuration was on the disk, 0 for never;
+    `at` and `written_at` are in epoch seconds.
+    """
 
     outcome: Outcome
     generation: int
@@ -21,6 +25,7 @@ class Report:
     reason: str
     at: float
     seconds: float = 0.0
+    written_at: float = 0.0
     problems: tuple[Problem, ...] = ()
     release_keys: tuple[tuple[str, str], ...] = ()
 
@@ -71,8 +76,9 @@ def about(
     request: Request,
     outcome: Outcome,
     serving: Generation | None,
-    seconds: float,
     problems: tuple[Problem, ...],
+    seconds: float,
+    written_at: float,
 ) -> Report:
     """Return the report on a request; `serving` is the generation in service after it."""
     return Report(
@@ -82,6 +88,7 @@ def about(
         reason=request.reason,
         at=time.time(),
         seconds=seconds,
+        written_at=written_at,
         problems=problems,
         release_keys=tuple(serving.configuration.release_keys.items()) if serving else (),
     )

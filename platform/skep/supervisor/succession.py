@@ -388,6 +388,6 @@ class Succession:
         took: Coming | LiveChange | None = None,
         problems: tuple[Problem, ...] = (),
     ) -> None:
-        seconds = took.seconds if took else 0.0
-        report = about(request, outcome, self.current, seconds, problems)
+        seconds, written_at = (took.seconds, took.written_at) if took else (0.0, 0.0)
+        report = about(request, outcome, self.current, problems, seconds, written_at)
         self._around.reported(request, report)

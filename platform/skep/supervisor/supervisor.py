@@ -322,10 +322,7 @@ class Supervisor:
         self._alarm.set_soon()
 
     def _asked(self, asked: Asked) -> None:
-        cause: gates.Cause = "code" if asked.cause == "code" else "config"
-        if self._succession.current is None:
-            cause = "start"
-        request = Request(cause, asked.reason, asked.snapshot, asked.code, tuple(asked.problems))
+        request = gates.requested(asked, starting=self._succession.current is None)
         request = self.chronicle.admit(request)
         self.ask(replace(request, live=self._succession.might_be_live(request)))
 

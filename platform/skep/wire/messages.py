@@ -201,7 +201,8 @@ class Asked:
 
     `cause` is config or code. `snapshot` is the path of the staged candidate, empty for the one in
     force; `code` the digest of the code as it is now. `problems` were found without loading
-    anything (a syntax error); the rollout is refused with them at once.
+    anything (a syntax error); the rollout is refused with them at once. `notified` and `pulled` are
+    when the config server told of it and when it was pulled, in epoch seconds, 0 if that is not so.
     """
 
     cause: str
@@ -209,6 +210,8 @@ class Asked:
     snapshot: str = ""
     code: str = ""
     problems: list[Problem] = field(default_factory=list)
+    notified: float = 0.0
+    pulled: float = 0.0
 
 
 @dataclass(frozen=True)
