@@ -15,6 +15,7 @@ from tests.benchmarks import (
     tasks,
 )
 from tests.benchmarks.figures import Figure
+from tests.benchmarks.peers import contest
 
 MEASUREMENTS: dict[str, Callable[[], Iterable[Figure]]] = {
     "request_cost": request_cost.measure,
@@ -24,6 +25,7 @@ MEASUREMENTS: dict[str, Callable[[], Iterable[Figure]]] = {
     "memory": memory.measure,
     "tasks": tasks.measure,
     "soak": soak.measure,
+    "peers": contest.measure,
     "kill_points": kill_points.measure,
 }
 PRINTED = {"metrics": metrics.main}

@@ -2,7 +2,6 @@
 
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
@@ -55,8 +54,8 @@ def _configuration(base: dict[str, str], flags: dict[str, Any]) -> Configuration
     options = starting_options(base, flags)
     run_dir = RunDir(options.data_dir)
     archive = Archive(run_dir.config_dir, options.app_id, options.cluster, options.namespace)
-    env_file = Path(options.env_file)
-    return Configurations(base, flags, env_file, run_dir.path, archive).of(archive.applied())
+    configurations = Configurations(base, flags, options.env_path, run_dir.path, archive)
+    return configurations.of(archive.applied())
 
 
 def _sentence(found: Plan | tuple[Problem, ...]) -> str:

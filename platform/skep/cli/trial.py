@@ -1,11 +1,9 @@
 """Try a configuration out: everything that starting it would check, minus starting it."""
 
 import os
-import select
 import signal
 import subprocess
 import tempfile
-import time
 from contextlib import suppress
 
 from skep.base.errors import PlatformError
@@ -13,11 +11,9 @@ from skep.cli.site import Site
 from skep.config.snapshot import Snapshot
 from skep.supervisor.config_check import command_line, surroundings, verdict
 from skep.supervisor.configuration import Configuration
-from skep.supervisor.spawn import spawn
+from skep.supervisor.trial import attempt
 from skep.supervisor.way import unusable
-from skep.wire.channel import BlockingChannel, pair
-from skep.wire.messages import Boot, Message, Planned, Refused
-from skep.wire.plan import Problem
+from skep.wire.plan import Plan, Problem
 
 # What `platform start` would end with, by the stage of the first problem.
 _EXIT_CODES = {"config": 4, "check": 4}
@@ -77,37 +73,5 @@ def _ended(process: subprocess.Popen[bytes], seconds: float) -> str:
 
 def _loaded(configuration: Configuration) -> list[Problem]:
     """Let a zygote load the plugins with this configuration, and end it."""
-    ours, theirs = pair()
-    with theirs:
-        pid = spawn("skep.worker", "zygote@0", theirs, configuration.environment)
-    channel = BlockingChannel(ours)
-    try:
-        channel.send(Boot("zygote", "zygote", 0, "check", configuration.options.to_json()))
-        answer = _answer(channel, configuration.options.boot_timeout)
-    except EOFError:
-        return [Problem("load", "The process that loaded the plugins ended before it answered.")]
-    except TimeoutError:
-        seconds = configuration.options.boot_timeout
-        return [Problem("load", f"Loading took over {seconds:g} s.")]
-    finally:
-        channel.close()
-        _end(pid)
-    return list(answer.problems) if isinstance(answer, Refused) else []
-
-
-def _answer(channel: BlockingChannel, seconds: float) -> Message:
-    """Return the plan or the problems. Raises EOFError, TimeoutError."""
-    deadline = time.monotonic() + seconds
-    while True:
-        left = deadline - time.monotonic()
-        if left <= 0 or not select.select([channel], [], [], left)[0]:
-            raise TimeoutError
-        for message, _ in channel.read():
-            if isinstance(message, Planned | Refused):
-                return message
-
-
-def _end(pid: int) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
+    found = attempt(configuration)
+    return [] if isinstance(found, Plan) else list(found)

@@ -24,7 +24,7 @@ def attempt(configuration: Configuration) -> Plan | tuple[Problem, ...]:
     """
     ours, theirs = pair()
     with ours, theirs:
-        pid = spawn("skep.worker", "trial", theirs, configuration.environment)
+        pid = spawn("skep.worker", "zygote@0", theirs, configuration.environment)
         theirs.close()
         try:
             return _answer(ours, configuration)
@@ -35,8 +35,9 @@ def attempt(configuration: Configuration) -> Plan | tuple[Problem, ...]:
             _, status = os.waitpid(pid, 0)
             return (Problem("load", f"The zygote {describe(status)} while it loaded."),)
         finally:
+            # The zygote leads a group: what plugins have started while they loaded is in it.
             with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+                os.killpg(pid, signal.SIGKILL)
             with suppress(ChildProcessError):
                 os.waitpid(pid, 0)
 
