@@ -1,5 +1,6 @@
 """A running platform with the plugin `bench`, and what its tasks have written down."""
 
+import asyncio
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,6 +10,9 @@ from typing import Any
 
 import httpx
 
+from skep.base.rundir import RunDir
+from skep.engine.base import Row
+from skep.engine.embedded import Embedded
 from tests.platform_process import ROOT, Platform
 from tests.support import wait_until
 
@@ -52,6 +56,19 @@ class Workbench:
         """Wait until something was written down so many times; return the entries."""
         wait_until(lambda: len(self.diary(what, name)) >= count, deadline, interval=0.02)
         return self.diary(what, name)
+
+    def find(self, delivery: str) -> Row | None:
+        """Return what the store knows of a delivery, sooner than a verb could."""
+
+        async def ask() -> Row | None:
+            engine = Embedded(RunDir(self.platform.data_dir).store_socket, "test")
+            await engine.open()
+            try:
+                return await engine.find(delivery)
+            finally:
+                await engine.close()
+
+        return asyncio.run(ask())
 
     def verb(self, *arguments: str) -> Any:
         """Run a verb with --json; return what it says."""
