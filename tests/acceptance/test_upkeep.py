@@ -152,9 +152,9 @@ def test_a_drained_platform_lets_connections_wait_until_it_is_undrained(leaky: P
     assert (refused.returncode, "undrain" in refused.stderr) == (1, True)
     # A client that comes now is not refused: it waits in the queue
     with Load(f"http://127.0.0.1:{port}", clients=1, ways=("fresh",)) as load:
-        began = time.monotonic()
         leaky.publish("ANYTHING=else")
         assert load.answers == []
+        began = time.monotonic()
         assert leaky.ask("undrain")["sentence"] == "In service again."
         wait_until(lambda: load.answers)
         assert load.answers[0].asked < began
