@@ -1,10 +1,12 @@
 """Who may do what, and what nobody gets to see."""
 
 import os
+import shutil
 import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -137,28 +139,36 @@ def _others_can_run_us() -> bool:
 
 
 @pytest.mark.skipif(not _others_can_run_us(), reason="no other user can run this interpreter")
-def test_the_privileges_of_root_are_given_up_once_the_ports_are_bound(
-    sampled: Platform, tmp_path: Path
-) -> None:
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder != Path("/tmp"):
-            folder.chmod(folder.stat().st_mode | 0o055)
-    os.chown(tmp_path, NOBODY, NOBODY)
-    sampled.data_dir.mkdir(mode=0o700)
-    (sampled.data_dir / "of-before").touch()
+def test_the_privileges_of_root_are_given_up_once_the_ports_are_bound() -> None:
+    # Not in tmp_path: pytest closes what is above it to other users, again and again
+    with tempfile.TemporaryDirectory() as place:
+        os.chown(place, NOBODY, NOBODY)
+        platform = Platform(Path(place))
+        shutil.copytree(ROOT / "plugins", platform.plugins, dirs_exist_ok=True)
+        shutil.copytree(ROOT / "config-samples", platform.samples, dirs_exist_ok=True)
+        platform.data_dir.mkdir(mode=0o700)
+        (platform.data_dir / "of-before").touch()
+        try:
+            _serve_as_nobody(platform)
+        finally:
+            platform.stop()
+
+
+def _serve_as_nobody(platform: Platform) -> None:
     # A port below 1024 is bound, although those who serve on it could not have done that
-    sampled.start("--user", str(NOBODY), "--port", "801", "--admin-port", "802")
-    assert sampled.url == "http://127.0.0.1:801"
-    for pid in sampled.tree():
+    platform.start("--user", str(NOBODY), "--port", "801", "--admin-port", "802")
+    assert platform.url == "http://127.0.0.1:801"
+    for pid in platform.tree():
         status = Path(f"/proc/{pid}/status").read_text()
         assert f"Uid:\t{NOBODY}\t{NOBODY}\t{NOBODY}" in status
         assert "NoNewPrivs:\t1" in status
-    owners = {p.stat().st_uid for p in [sampled.data_dir, *sampled.data_dir.rglob("*")]}
+    owners = {p.stat().st_uid for p in [platform.data_dir, *platform.data_dir.rglob("*")]}
     assert owners == {NOBODY}
     # Reloads and restarts go on as that user, on the same port
-    assert sampled.cli("reload").returncode == 0
-    assert sampled.cli("restart").returncode == 0
-    assert sampled.get()["greeting"] == "Hello from the hive"
+    for verb in ("reload", "restart"):
+        done = platform.cli(verb)
+        assert done.returncode == 0, done.stderr + platform.output()
+    assert platform.get()["greeting"] == "Hello from the hive"
 
 
 def _text(path: Path) -> str:
