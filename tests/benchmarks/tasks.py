@@ -146,16 +146,16 @@ async def _recovery(engine: Engine, socket: Path) -> list[Figure]:
     """From the kill of a worker in the middle of a task to the start of it in another."""
     diary, seconds = Diary(socket.parent / "diary"), []
     with WorkerChild(socket, "task.9") as spare:
-        for n in range(10):
+        for n in range(5):
             with WorkerChild(socket, f"task.{n}") as worker:
                 spare.kill()
-                await diary.chore(f"{n}", seconds=2).deliver()
+                await diary.chore(f"{n}", seconds=5).deliver()
                 while not diary.starts()[f"{n}"]:
                     await asyncio.sleep(0.01)
                 spare.start()
-                await diary.chore(f"up{n}").deliver()
-                while f"up{n}" not in diary.ends():
-                    await asyncio.sleep(0.01)
+                while str(spare.pid) not in [pid for _, _, pid in diary.entries("end")]:
+                    await diary.chore(f"up{n}").deliver()
+                    await asyncio.sleep(0.02)
                 start = time.perf_counter()
                 worker.kill()
                 while diary.starts()[f"{n}"] < 2:
