@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_origin, get_type_hints
 
+from skep.base.endpoint import Endpoint, clashes, parse
 from skep.base.errors import UsageError
 from skep.base.masking import mask_url
 from skep.config.queues import parse as parse_queues
@@ -22,6 +23,7 @@ Change = Literal["live", "rollout", "restart"]
 _OWN_APP = "sample"
 # `.env.local` is a layer of its own, and `.env.staging.local` is one too.
 _NAME = re.compile(r"(?!(?:.*\.)?local\Z)[A-Za-z0-9_.-]*")
+_OWNER = "the platform"
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
 
@@ -134,9 +136,29 @@ class Options:
     plugins: tuple[str, ...] = _row(
         ("plugins",), "A folder with plugins; repeat it for several.", "restart", metavar="DIR"
     )
-    host: str = _row("127.0.0.1", "Address on which plugins are served.", "restart")
+    host: str = _row("127.0.0.1", "Address on which plugins are served.", "rollout")
     port: int = _row(
-        5200, "Port on which plugins are served; 0 takes a free one.", "restart", high=65535
+        5200, "Port on which plugins are served; 0 takes a free one.", "rollout", high=65535
+    )
+    listen: tuple[str, ...] = _row(
+        (),
+        "HOST:PORT, [IPV6]:PORT or unix:PATH on which plugins are served, instead of --host and "
+        "--port; repeat it for several.",
+        "rollout",
+        metavar="ADDRESS",
+    )
+    uds: str = _row("", "The same as --listen unix:PATH.", "rollout", metavar="PATH")
+    tls_cert: str = _row(
+        "",
+        "Certificate chain (PEM); plugins are served over TLS then. A new one is read by a reload.",
+        "rollout",
+        metavar="FILE",
+    )
+    tls_key: str = _row(
+        "",
+        "Private key (PEM) of --tls-cert; without it the key is looked for beside the certificate.",
+        "rollout",
+        metavar="FILE",
     )
     admin_port: int = _row(
         5201,
@@ -299,6 +321,32 @@ class Options:
     drain_timeout: float = _row(
         30.0, "How long a worker may take to finish what it has.", "rollout", flag=False
     )
+    websocket_ping: float = _row(
+        20.0,
+        "How often a WebSocket is pinged, and how long its answer may take; 0: never.",
+        "rollout",
+        flag=False,
+    )
+    websocket_idle_timeout: float = _row(
+        0.0,
+        "How long a WebSocket may go without a message either way; 0: as long as it answers pings.",
+        "rollout",
+        flag=False,
+    )
+    websocket_message_limit: int = _row(
+        1024 * 1024,
+        "The largest message a WebSocket may send, in bytes.",
+        "rollout",
+        flag=False,
+        low=1,
+    )
+    websocket_send_limit: int = _row(
+        1024 * 1024,
+        "How many bytes may wait for a slow WebSocket before it is closed.",
+        "rollout",
+        flag=False,
+        low=1,
+    )
 
     max_requests: int = _row(
         0,
@@ -361,6 +409,26 @@ class Options:
     def task_count(self) -> int:
         """How many task workers there are to be."""
         return self.task_workers or max(1, usable_cores() // 2)
+
+    @property
+    def endpoints(self) -> list[Endpoint]:
+        """Where the plugins' routes are served: `http`, `http-2` …"""
+        texts = [*self.listen, *([f"unix:{self.uds}"] if self.uds else [])]
+        names = ["http", *(f"http-{i}" for i in range(2, len(texts) + 1))]
+        found = [parse(text, name, "--listen") for text, name in zip(texts, names, strict=False)]
+        found = found or [Endpoint("http", self.host, self.port, owner=_OWNER, remedy="--port")]
+        return [replace(each, scheme="https") for each in found] if self.tls_cert else found
+
+    @property
+    def admin_endpoint(self) -> Endpoint:
+        """Where /metrics and the probes are."""
+        return Endpoint("admin", "127.0.0.1", self.admin_port, owner=_OWNER, remedy="--admin-port")
+
+    @property
+    def config_endpoint(self) -> Endpoint:
+        """Where the embedded config server is, if it is used."""
+        remedy = "PLATFORM_CONFIG_SERVER_PORT"
+        return Endpoint("config", "127.0.0.1", self.config_server_port, owner=_OWNER, remedy=remedy)
 
     def to_json(self) -> dict[str, Any]:
         """Return the options as they travel to a child."""
@@ -430,6 +498,7 @@ def resolve(
         _check(row, found.get(row.name, row.default))
     options = Options(**found)
     parse_queues(options.queues)
+    _check_endpoints(options)
     return replace(options, app_id=_app_id(options))
 
 
@@ -471,6 +540,19 @@ def _app_id(options: Options) -> str:
     if options.has_service and not options.app_id:
         raise UsageError("Whose configuration is wanted from the config server? Say --app-id.")
     return options.app_id or _OWN_APP
+
+
+def _check_endpoints(options: Options) -> None:
+    endpoints = [*options.endpoints, options.admin_endpoint]
+    if not options.has_service and not options.offline:
+        endpoints.append(options.config_endpoint)
+    for one, other in clashes(endpoints):
+        text = (
+            f"{other.address} is wanted twice: choose another with {one.remedy} or {other.remedy}."
+        )
+        raise UsageError(text)
+    if options.tls_key and not options.tls_cert:
+        raise UsageError("There is a --tls-key without a --tls-cert.")
 
 
 def _check(row: Row, value: Any) -> None:

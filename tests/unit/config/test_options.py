@@ -133,6 +133,6 @@ def test_options_survive_the_way_to_a_child() -> None:
 
 
 def test_changes_are_told_apart_by_what_they_take() -> None:
-    old, new = resolve({}, {}), resolve({"port": 1, "web_workers": 7}, {})
-    assert changed(old, new) == {"PLATFORM_PORT": "restart", "PLATFORM_WEB_WORKERS": "live"}
+    old, new = resolve({}, {}), resolve({"admin_port": 1, "web_workers": 7}, {})
+    assert changed(old, new) == {"PLATFORM_ADMIN_PORT": "restart", "PLATFORM_WEB_WORKERS": "live"}
     assert changed(old, old) == {}

@@ -5,16 +5,21 @@ import socket
 
 import pytest
 
+from skep.base.endpoint import Endpoint
 from skep.base.errors import ListenError
-from skep.supervisor.listeners import Listeners
+from skep.supervisor.listeners import PLATFORM, Listeners
+
+
+def http(host: str = "127.0.0.1", port: int = 0) -> Endpoint:
+    return Endpoint("http", host, port, owner="the platform", remedy="--port")
 
 
 def bind(host: str, port: int, *, patient: bool = False) -> str:
     async def main() -> str:
         listeners = Listeners()
         try:
-            await listeners.bind("http", host, port, patient=patient)
-            return listeners.urls()["http"]
+            await listeners.open([http(host, port)], patient=patient)
+            return listeners.urls(PLATFORM)["http"]
         finally:
             listeners.close()
 
@@ -53,7 +58,7 @@ def test_who_is_patient_gets_the_port_when_the_other_lets_go() -> None:
 
     async def main() -> None:
         listeners = Listeners()
-        binding = asyncio.create_task(listeners.bind("http", "127.0.0.1", port, patient=True))
+        binding = asyncio.create_task(listeners.open([http(port=port)], patient=True))
         await asyncio.wait({binding}, timeout=0.1)
         assert not binding.done()
         other.close()
@@ -67,9 +72,9 @@ def test_who_is_patient_gets_the_port_when_the_other_lets_go() -> None:
 def test_binding_a_name_again_changes_nothing() -> None:
     async def main() -> None:
         listeners = Listeners()
-        await listeners.bind("http", "127.0.0.1", 0)
+        await listeners.open([http()])
         port = listeners.port("http")
-        await listeners.bind("http", "127.0.0.1", 0)
+        await listeners.open([http()])
         assert listeners.port("http") == port
         listeners.close()
 
