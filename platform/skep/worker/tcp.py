@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # How long a client may take to read what was sent and to close, after we have.
 _LINGER = 1.0
+# How long one that has said its last word may take to read what was sent.
+_FLUSH = 10.0
 # How much of a drain is kept for saying goodbye, and how long a handler may take for it at the end.
 _GOODBYE = 1.5
 
@@ -95,27 +97,33 @@ class _Protocol(asyncio.StreamReaderProtocol):
         super().__init__(reader)
         self._connection = connection
         self._reader = reader
-        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.deaf = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self._transport_read = cast(asyncio.Transport, transport)
+        self._own = cast(asyncio.Transport, transport)
         loop = asyncio.get_running_loop()
-        self._connection.writer = asyncio.StreamWriter(
-            self._transport_read, self, self._reader, loop
-        )
+        self._connection.writer = asyncio.StreamWriter(self._own, self, self._reader, loop)
         self._connection.begin()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        if not self.lost.done():
-            self.lost.set_result(None)
+        self._finish()
+
+    def eof_received(self) -> bool | None:
+        self._finish()
+        return super().eof_received()
 
     def data_received(self, data: bytes) -> None:
         if not self.deaf:
             self._connection.heard = True
             super().data_received(data)
+
+    def _finish(self) -> None:
+        """The other side sends no more."""
+        if not self.finished.done():
+            self.finished.set_result(None)
 
     def resume(self) -> None:
         """Read on, to throw it away."""
@@ -265,8 +273,12 @@ class TcpConnection:
             if transport.can_write_eof() and not transport.is_closing():
                 transport.write_eof()
                 self.protocol.resume()
-        await asyncio.wait({self.protocol.lost}, timeout=_LINGER)
-        transport.abort()
+        done, _ = await asyncio.wait({self.protocol.finished}, timeout=_LINGER)
+        if done:
+            transport.close()
+            asyncio.get_running_loop().call_later(_FLUSH, transport.abort)
+        else:
+            transport.abort()
 
     async def _tell_drain(self) -> None:
         try:

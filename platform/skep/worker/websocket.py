@@ -173,7 +173,9 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         """Forget it."""
         if self._idle_timer is not None:
             self._idle_timer.cancel()
-        self._hub.remove(self.connection, self.code or ABNORMAL)
+        code = self.code or ABNORMAL
+        self._hub.remove(self.connection, code)
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": code})
         super().connection_lost(exc)
 
     def handle_connect(self, event: Request) -> None:
