@@ -7,24 +7,21 @@ count in the process environment only: an app may have a key of its own called `
 """
 
 import os
-import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
 from skep.base.endpoint import Endpoint, clashes, parse
 from skep.base.errors import UsageError
-from skep.base.masking import mask_url
 from skep.config.queues import parse as parse_queues
+from skep.config.row import Change, Row, alias, check, given, read
+from skep.config.row import row as _row
 
-Change = Literal["live", "rollout", "restart"]
 # The app on the embedded config server, where there is no other.
 _OWN_APP = "sample"
-# `.env.local` is a layer of its own, and `.env.staging.local` is one too.
-_NAME = re.compile(r"(?!(?:.*\.)?local\Z)[A-Za-z0-9_.-]*")
+
 _OWNER = "the platform"
-_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
 
 def usable_cores() -> int:
@@ -32,11 +29,6 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _row(default: Any, text: str, change: Change, shown: bool = True, **more: Any) -> Any:
-    """Declare a setting: its default, its meaning, what a change of it takes, and see `Row`."""
-    return field(default=default, repr=shown, metadata={"text": text, "change": change, **more})
 
 
 @dataclass(frozen=True)
@@ -441,35 +433,6 @@ class Options:
         return cls(**fixed)
 
 
-@dataclass(frozen=True)
-class Row:
-    """One setting as the command line and the reference page show it.
-
-    `flag` is False for those that have a key only, `short` another spelling of it. `aliases` are
-    what other clients of Apollo call the key, `flag_alias` what LaravelS calls the flag. A value is
-    one of `words` if there are any, and from `low` to `high` if it is a number.
-    """
-
-    name: str
-    type: Any
-    default: Any
-    text: str
-    change: Change
-    flag: bool = True
-    flag_alias: str = ""
-    aliases: tuple[str, ...] = ()
-    metavar: str = ""
-    short: str = ""
-    words: tuple[str, ...] = ()
-    low: float = 0
-    high: float = float("inf")
-
-    @property
-    def key(self) -> str:
-        """The key of the environment."""
-        return f"PLATFORM_{self.name.upper()}"
-
-
 def rows() -> list[Row]:
     """Return every setting, in the order in which they are declared."""
     types = get_type_hints(Options)
@@ -490,12 +453,12 @@ def resolve(
     base = environment if base is None else base
     found: dict[str, Any] = {}
     for row in rows():
-        key = row.key if row.key in environment else _alias(row, base)
+        key = row.key if row.key in environment else alias(row, base)
         if flags.get(row.name) not in (None, ()):
-            found[row.name] = _given(row, flags[row.name])
+            found[row.name] = given(row, flags[row.name])
         elif key:
-            found[row.name] = _read(row, key, (environment if key == row.key else base)[key])
-        _check(row, found.get(row.name, row.default))
+            found[row.name] = read(row, key, (environment if key == row.key else base)[key])
+        check(row, found.get(row.name, row.default))
     options = Options(**found)
     parse_queues(options.queues)
     _check_endpoints(options)
@@ -505,34 +468,6 @@ def resolve(
 def changed(old: Options, new: Options) -> dict[str, Change]:
     """Return the keys of the options that differ, and what each change takes."""
     return {r.key: r.change for r in rows() if getattr(old, r.name) != getattr(new, r.name)}
-
-
-def _alias(row: Row, base: Mapping[str, str]) -> str:
-    """Return the foreign name under which the environment has a value for the row, "" if none."""
-    return next((name for name in row.aliases if base.get(name)), "")
-
-
-def _given(row: Row, value: Any) -> Any:
-    """Return what a flag was given: one that can be repeated also takes a list."""
-    return _parts(",".join(value)) if get_origin(row.type) is tuple else value
-
-
-def _parts(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def _read(row: Row, key: str, text: str) -> Any:
-    if get_origin(row.type) is tuple:
-        return _parts(text)
-    if row.type is bool:
-        if text.lower() in _TRUE + _FALSE:
-            return text.lower() in _TRUE
-        raise UsageError(f"{key} is {text!r}; it takes true or false.")
-    try:
-        return row.type(text)
-    except ValueError:
-        word = {"int": "a whole number", "float": "a number"}[row.type.__name__]
-        raise UsageError(f"{key} is {text!r}; it takes {word}.") from None
 
 
 def _app_id(options: Options) -> str:
@@ -553,18 +488,3 @@ def _check_endpoints(options: Options) -> None:
         raise UsageError(text)
     if options.tls_key and not options.tls_cert:
         raise UsageError("There is a --tls-key without a --tls-cert.")
-
-
-def _check(row: Row, value: Any) -> None:
-    if row.metavar == "NAME" and not _NAME.fullmatch(value):
-        text = f"{row.key} is {value!r}; it takes a word like `staging`, but not `local`."
-        raise UsageError(text)
-    if row.metavar == "URL":
-        for url in value:
-            if not re.match(r"https?://[^/]", url):
-                text = f"{row.key} is {mask_url(url)!r}; it takes an address like http://host:8080."
-                raise UsageError(text)
-    if row.words and value not in row.words:
-        raise UsageError(f"{row.key} is {value!r}; it takes one of: {', '.join(row.words)}.")
-    if row.type in (int, float) and not row.low <= value <= row.high:
-        raise UsageError(f"{row.key} is {value}; it takes a number from {row.low} to {row.high}.")
