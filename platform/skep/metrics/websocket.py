@@ -13,7 +13,7 @@ class WebSocketMetrics:
         self.opened: Callable[[], None] = instruments.child("websocket_opens_total").inc
         messages = instruments.children("websocket_messages_total")
         self.received: Callable[[], None] = messages[("in",)].inc
-        self.sent: Callable[[], None] = messages[("out",)].inc
+        self.sent: Callable[[float], None] = messages[("out",)].inc
         self.pushed: Callable[[float], None] = instruments.child("websocket_pushes_total").inc
         self._closes = instruments.children("websocket_closes_total")
         self._refusals = instruments.children("websocket_refusals_total")

@@ -6,7 +6,7 @@ import asyncio
 import random
 from typing import TYPE_CHECKING, Any
 
-from skep.worker.websocket import RESTART
+from skep.worker.websocket import RESTART, encoded
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -65,7 +65,9 @@ class Hub:
 
     def push(self, target: Command, content: str | bytes) -> int:
         """Send to all that are meant; return to how many."""
-        count = sum(connection.protocol.push(content) for connection in self._meant(target))
+        message = encoded(content)
+        count = sum(connection.protocol.push(message) for connection in self._meant(target))
+        self.counts.sent(count)
         self.counts.pushed(count)
         return count
 

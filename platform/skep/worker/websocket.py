@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.websockets import WebSocketDisconnect
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame, Opcode
 
 from skep.api.websocket import EXTENSION, frame
 
@@ -85,8 +86,9 @@ class Connection:
     async def send(self, data: Any) -> None:
         """Send, and wait while the client reads too slowly."""
         await self.protocol.writable.wait()
-        if not self.protocol.push(frame(data)):
+        if not self.protocol.push(encoded(frame(data))):
             raise ConnectionResetError("The WebSocket is closed.")
+        self._hub.counts.sent(1)
 
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
         """Close it."""
@@ -138,20 +140,16 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         accepted = self.handshake_complete and self.initial_response is None
         return accepted and not self.close_sent and not self.transport.is_closing()
 
-    def push(self, content: str | bytes) -> bool:
-        """Send without waiting; False if it is closed, or so slow that it is closed now."""
+    def push(self, message: bytes) -> bool:
+        """Send an encoded message without waiting; False if it is closed, or so slow that it is
+        closed now."""
         if not self.open:
             return False
         if self.transport.get_write_buffer_size() > self._limits.unsent:
             self.hang_up(SLOW, "too slow")
             return False
-        if isinstance(content, str):
-            self.conn.send_text(content.encode())
-        else:
-            self.conn.send_binary(content)
-        self._write()
+        self.transport.write(message)
         self._last = self.loop.time()
-        self._hub.counts.sent()
         return True
 
     def hang_up(self, code: int, reason: str = "") -> None:
@@ -250,7 +248,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         kind = message["type"]
         if kind == "websocket.send":
             self._last = self.loop.time()
-            self._hub.counts.sent()
+            self._hub.counts.sent(1)
         elif kind == "websocket.accept":
             self._accepted()
         elif kind == "websocket.close" and self.handshake_complete and self.close_timer:
@@ -306,6 +304,14 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if self.close_timer is not None:
             self.close_timer.cancel()
         self.close_timer = self.loop.call_later(_CLOSING, self.transport.abort)
+
+
+def encoded(content: str | bytes) -> bytes:
+    """Return the message as it goes over the wire: the same for all connections, as a server masks
+    nothing and nothing is compressed."""
+    if isinstance(content, str):
+        return Frame(Opcode.TEXT, content.encode()).serialize(mask=False)
+    return Frame(Opcode.BINARY, content).serialize(mask=False)
 
 
 def _is_text(frames: list[bytes]) -> bool:
