@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from skep.api.sockets import TcpListener
     from skep.metrics.websocket import SocketMetrics
 
+_UNLISTEN = 0.02
 # How long a client may take to read what was sent and to close, after we have.
 _LINGER = 1.0
 # How long one that has said its last word may take to read what was sent.
@@ -54,8 +55,7 @@ class TcpServer:
     async def drain(self, deadline: float) -> None:
         """Serve the connections there are; shortly before the deadline, end them."""
         loop = asyncio.get_running_loop()
-        if self._server is not None:
-            self._server.close()
+        await self._unlisten()
         await self._wait(deadline - _GOODBYE)
         for connection in list(self.connections):
             connection.end("drained")
@@ -78,6 +78,18 @@ class TcpServer:
         task = asyncio.get_running_loop().create_task(connection.serve())
         self.connections[connection] = task
         task.add_done_callback(lambda _: self.connections.pop(connection, None))
+
+    async def _unlisten(self) -> None:
+        """Close our copy of the listener. What asyncio's own loop has accepted becomes a connection
+        a moment later, and would not if it were closed before."""
+        if self._server is None:
+            return
+        loop = asyncio.get_running_loop()
+        if isinstance(loop, asyncio.SelectorEventLoop):
+            for listener in self._server.sockets:
+                loop.remove_reader(listener.fileno())
+            await asyncio.sleep(_UNLISTEN)
+        self._server.close()
 
     def _made(self) -> asyncio.Protocol:
         return TcpConnection(self).protocol

@@ -156,7 +156,7 @@ def test_a_stale_unix_socket_gives_way_and_a_live_one_does_not(tmp_path: Path) -
 
 
 PRIVILEGED = """
-import asyncio, os, sys
+import asyncio, encodings.idna, os
 from skep.base.endpoint import Endpoint
 from skep.supervisor.listeners import Listeners
 if os.geteuid() == 0:
