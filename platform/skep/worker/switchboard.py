@@ -38,6 +38,7 @@ class Switchboard:
     async def start(self) -> None:
         """Listen."""
         self._path.parent.mkdir(mode=0o700, exist_ok=True)
+        _sweep(self._path.parent)
         self._server = await asyncio.start_unix_server(self._serve, sock=bind_unix(self._path))
 
     def stop(self) -> None:
@@ -78,3 +79,14 @@ class Switchboard:
         finally:
             self._clients.discard(writer)
             writer.close()
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what workers that were killed have left; the name says whose it was."""
+    for path in folder.glob("*.sock"):
+        pid = path.name.removesuffix(".sock").rpartition(".")[2]
+        with contextlib.suppress(PermissionError, ValueError):
+            try:
+                os.kill(int(pid), 0)
+            except ProcessLookupError:
+                path.unlink(missing_ok=True)

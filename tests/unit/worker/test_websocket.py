@@ -176,6 +176,19 @@ def test_push_reaches_a_user_a_room_or_one_connection_and_says_how_many(tmp_path
     run_with_worker(tmp_path, PLUGIN, test)
 
 
+def test_what_a_killed_worker_has_left_is_swept_and_its_own_taken_away(tmp_path: Path) -> None:
+    mesh = tmp_path / "mesh"
+    mesh.mkdir()
+    (mesh / "web.1@3.999999999.sock").touch()
+
+    async def test(worker: WebWorker) -> None:
+        (own,) = mesh.iterdir()
+        assert own.name.startswith("web.0@7.")
+
+    run_with_worker(tmp_path, PLUGIN, test)
+    assert list(mesh.iterdir()) == []
+
+
 def test_what_is_pushed_from_one_place_arrives_in_order(tmp_path: Path) -> None:
     async def test(worker: WebWorker) -> None:
         async with guest(worker, "ann") as ann:
