@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from skep.api.plugin import Plugin
 from skep.base.telemetry import Telemetry
+from skep.config.endpoints import served
 from skep.config.options import Options
 from skep.metrics.instruments import Instruments
 from skep.supervisor.listeners import Listeners
@@ -60,7 +61,7 @@ async def web_worker(
     instruments, no_engine = Instruments(registry, "web"), None
     place = Workplace(slot, 7, catalog, no_engine, Telemetry(), chosen, instruments)  # type: ignore[arg-type]
     worker = WebWorker(WebKind(place), Listeners(), registry)
-    await worker.listeners.open([*chosen.endpoints, *endpoints({"shop": plugin})], 7)
+    await worker.listeners.open([*served(chosen), *endpoints({"shop": plugin})], 7)
     names = worker.listeners.names(7)
     copies = [os.dup(fd) for fd in worker.listeners.descriptors(names, 7)]
     try:

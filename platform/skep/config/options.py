@@ -12,16 +12,14 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from skep.base.endpoint import Endpoint, clashes, parse
 from skep.base.errors import UsageError
+from skep.config import endpoints
 from skep.config.queues import parse as parse_queues
 from skep.config.row import Change, Row, alias, check, given, read
 from skep.config.row import row as _row
 
 # The app on the embedded config server, where there is no other.
 _OWN_APP = "sample"
-
-_OWNER = "the platform"
 
 
 def usable_cores() -> int:
@@ -326,14 +324,10 @@ class Options:
         flag=False,
     )
     websocket_message_limit: int = _row(
-        1024 * 1024,
-        "The largest message a WebSocket may send, in bytes.",
-        "rollout",
-        flag=False,
-        low=1,
+        2**20, "The largest message of a WebSocket, in bytes.", "rollout", flag=False, low=1
     )
     websocket_send_limit: int = _row(
-        1024 * 1024,
+        2**20,
         "How many bytes may wait for a slow WebSocket before it is closed.",
         "rollout",
         flag=False,
@@ -402,26 +396,6 @@ class Options:
         """How many task workers there are to be."""
         return self.task_workers or max(1, usable_cores() // 2)
 
-    @property
-    def endpoints(self) -> list[Endpoint]:
-        """Where the plugins' routes are served: `http`, `http-2` …"""
-        texts = [*self.listen, *([f"unix:{self.uds}"] if self.uds else [])]
-        names = ["http", *(f"http-{i}" for i in range(2, len(texts) + 1))]
-        found = [parse(text, name, "--listen") for text, name in zip(texts, names, strict=False)]
-        found = found or [Endpoint("http", self.host, self.port, owner=_OWNER, remedy="--port")]
-        return [replace(each, scheme="https") for each in found] if self.tls_cert else found
-
-    @property
-    def admin_endpoint(self) -> Endpoint:
-        """Where /metrics and the probes are."""
-        return Endpoint("admin", "127.0.0.1", self.admin_port, owner=_OWNER, remedy="--admin-port")
-
-    @property
-    def config_endpoint(self) -> Endpoint:
-        """Where the embedded config server is, if it is used."""
-        remedy = "PLATFORM_CONFIG_SERVER_PORT"
-        return Endpoint("config", "127.0.0.1", self.config_server_port, owner=_OWNER, remedy=remedy)
-
     def to_json(self) -> dict[str, Any]:
         """Return the options as they travel to a child."""
         return asdict(self)
@@ -461,7 +435,7 @@ def resolve(
         check(row, found.get(row.name, row.default))
     options = Options(**found)
     parse_queues(options.queues)
-    _check_endpoints(options)
+    endpoints.check(options)
     return replace(options, app_id=_app_id(options))
 
 
@@ -475,16 +449,3 @@ def _app_id(options: Options) -> str:
     if options.has_service and not options.app_id:
         raise UsageError("Whose configuration is wanted from the config server? Say --app-id.")
     return options.app_id or _OWN_APP
-
-
-def _check_endpoints(options: Options) -> None:
-    endpoints = [*options.endpoints, options.admin_endpoint]
-    if not options.has_service and not options.offline:
-        endpoints.append(options.config_endpoint)
-    for one, other in clashes(endpoints):
-        text = (
-            f"{other.address} is wanted twice: choose another with {one.remedy} or {other.remedy}."
-        )
-        raise UsageError(text)
-    if options.tls_key and not options.tls_cert:
-        raise UsageError("There is a --tls-key without a --tls-cert.")

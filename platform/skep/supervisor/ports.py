@@ -1,5 +1,6 @@
 """Which listeners are bound when, and who gets them."""
 
+from skep.config.endpoints import admin, served
 from skep.supervisor.child import Child
 from skep.supervisor.generation import Generation
 from skep.supervisor.listeners import PLATFORM, Listeners
@@ -27,8 +28,8 @@ class Ports:
         """
         options, plan = generation.configuration.options, generation.plan
         if "admin" not in self._listeners.names(PLATFORM):
-            await self._listeners.open([options.admin_endpoint], patient=self._patient)
-        wanted = [*options.endpoints, *(plan.endpoints if plan else ())]
+            await self._listeners.open([admin(options)], patient=self._patient)
+        wanted = [*served(options), *(plan.endpoints if plan else ())]
         await self._listeners.open(wanted, generation.number, patient=self._patient)
 
     def of(self, child: Child) -> tuple[list[str], list[int]]:

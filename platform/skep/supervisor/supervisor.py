@@ -14,6 +14,7 @@ from typing import Any
 from skep.base import signals
 from skep.base.rundir import RunDir, bind_unix
 from skep.base.telemetry import Telemetry
+from skep.config import endpoints
 from skep.config.archive import Archive
 from skep.config.options import Options
 from skep.supervisor import gate as gates
@@ -255,8 +256,8 @@ class Supervisor:
         await self._control.start(bind_unix(self._run_dir.control_socket))
         self._run_dir.pid_file.write_text(f"{os.getpid()}\n")
         if not self._options.has_service and not self._options.offline:
-            endpoint = self._options.config_endpoint
-            await self._listeners.open([endpoint], patient=self._was_killed)
+            wanted = [endpoints.config_server(self._options)]
+            await self._listeners.open(wanted, patient=self._was_killed)
             url = f"http://127.0.0.1:{self._listeners.port('config')}"
             self._options = replace(self._options, config_server=(url,))
             self._platform.fill("configserver.0", released=True)

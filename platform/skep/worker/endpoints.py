@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from skep.api.plugin import Plugin
 from skep.api.sockets import SocketListener
 from skep.base.endpoint import MOST_ENDPOINTS, Endpoint, clashes
+from skep.config.endpoints import own
 from skep.config.options import Options
 from skep.wire.plan import Problem
 
@@ -45,7 +46,7 @@ def endpoints(plugins: Mapping[str, Plugin]) -> list[Endpoint]:
 def problems(plugins: Mapping[str, Plugin], options: Options) -> list[Problem]:
     """Return a problem for each listener that cannot be, whatever the machine says to it."""
     found = []
-    wanted = [*_platform_endpoints(options), *endpoints(plugins)]
+    wanted = [*own(options), *endpoints(plugins)]
     for one, other in clashes(wanted):
         text = f"{other.address} ({other.name}) is wanted by {one.owner} already ({one.name})."
         found.append(Problem("listen", text, other.owner.removeprefix("plugin ")))
@@ -62,9 +63,3 @@ def problems(plugins: Mapping[str, Plugin], options: Options) -> list[Problem]:
         text = f"{len(wanted)} listeners are wanted; there may be {MOST_ENDPOINTS}."
         found.append(Problem("listen", text))
     return found
-
-
-def _platform_endpoints(options: Options) -> list[Endpoint]:
-    own = [*options.endpoints, options.admin_endpoint]
-    embedded = not options.has_service and not options.offline
-    return [*own, options.config_endpoint] if embedded else own

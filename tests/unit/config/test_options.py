@@ -3,6 +3,7 @@
 import pytest
 
 from skep.base.errors import UsageError
+from skep.config.endpoints import served
 from skep.config.options import Options, changed, resolve, rows
 
 
@@ -139,17 +140,17 @@ def test_changes_are_told_apart_by_what_they_take() -> None:
 
 
 def test_listen_replaces_host_and_port_and_tls_is_for_all_of_them() -> None:
-    (simple,) = resolve({"host": "::1", "port": 1}, {}).endpoints
+    (simple,) = served(resolve({"host": "::1", "port": 1}, {}))
     assert (simple.name, simple.address, simple.scheme) == ("http", "[::1]:1", "http")
     several = resolve(
         {"port": 1, "tls_cert": "c"}, {"PLATFORM_LISTEN": ":2,[::1]:3", "PLATFORM_UDS": "/s"}
     )
-    assert [(e.name, e.address) for e in several.endpoints] == [
+    assert [(e.name, e.address) for e in served(several)] == [
         ("http", "0.0.0.0:2"),
         ("http-2", "[::1]:3"),
         ("http-3", "unix:/s"),
     ]
-    assert {endpoint.scheme for endpoint in several.endpoints} == {"https"}
+    assert {endpoint.scheme for endpoint in served(several)} == {"https"}
 
 
 @pytest.mark.parametrize(
