@@ -18,6 +18,7 @@ from skep.base.rundir import RunDir
 from skep.base.title import set_title
 from skep.cli.daemon import launch
 from skep.cli.starting import DETACHED, environment_for_children, starting
+from skep.config.endpoints import admin, served
 from skep.config.options import Options, rows
 from skep.supervisor import inheritance
 from skep.supervisor.configuration import starting_options
@@ -114,7 +115,7 @@ def _shed(
     limits = (options.rlimit_nofile, options.rlimit_core)
     privileges.restrict(*limits, new_privileges=options.new_privileges)
     if who is not None and not who.is_ours:
-        for endpoint in (*options.endpoints, options.admin_endpoint):
+        for endpoint in (*served(options), admin(options)):
             if endpoint.name not in listeners and not endpoint.path:
                 listeners[endpoint.name] = claim(endpoint)
         privileges.give(run_dir.path, who)
