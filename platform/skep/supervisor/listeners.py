@@ -65,8 +65,8 @@ class Listeners:
         self._wanted.setdefault(generation, {}).update({e.name: e for e in endpoints})
 
     def legacy(self) -> dict[str, Inherited]:
-        """Return what the next one is to inherit: all TCP listeners of the newest generation and
-        of the platform."""
+        """Return what the next one is to inherit: all that the newest generation and the platform
+        have bound to an address. A unix socket is bound anew."""
         wanted = [self._wanted[number] for number in (PLATFORM, max(self._wanted))]
         return {
             name: Inherited(self._sockets[endpoint.key], self._asked[endpoint.key])
@@ -123,16 +123,18 @@ class Listeners:
         inherited = self._inherited.pop(endpoint.name, None)
         if inherited is None:
             return False
-        if endpoint.transport == "udp" or not inherited.fits(endpoint.host, endpoint.port):
+        same = inherited.sock.type == _kind(endpoint)
+        if not same or not inherited.fits(endpoint.host, endpoint.port):
             inherited.sock.close()
             return False
-        inherited.sock.listen(BACKLOG)
+        if inherited.sock.type == socket.SOCK_STREAM:
+            inherited.sock.listen(BACKLOG)
         self._sockets[endpoint.key], self._asked[endpoint.key] = inherited.sock, inherited.asked
         return True
 
     def _keep(self, endpoint: Endpoint, bound: socket.socket) -> None:
         self._sockets[endpoint.key] = bound
-        if endpoint.transport == "tcp" and not endpoint.path:
+        if not endpoint.path:
             self._asked[endpoint.key] = (endpoint.host, endpoint.port)
 
     async def _bind(self, endpoint: Endpoint, patient: bool) -> None:
@@ -179,7 +181,7 @@ def claim(endpoint: Endpoint) -> Inherited:
 def _bound(endpoint: Endpoint) -> socket.socket:
     if endpoint.path:
         return _bound_unix(endpoint.path)
-    kind = socket.SOCK_DGRAM if endpoint.transport == "udp" else socket.SOCK_STREAM
+    kind = _kind(endpoint)
     family, _, _, _, address = socket.getaddrinfo(
         endpoint.host, endpoint.port, type=kind, flags=socket.AI_PASSIVE
     )[0]
@@ -199,6 +201,10 @@ def _bound(endpoint: Endpoint) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+def _kind(endpoint: Endpoint) -> socket.SocketKind:
+    return socket.SOCK_DGRAM if endpoint.transport == "udp" else socket.SOCK_STREAM
 
 
 def _enlarge(listener: socket.socket) -> None:

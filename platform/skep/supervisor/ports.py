@@ -56,5 +56,6 @@ class Ports:
 
     def urls(self) -> dict[str, str]:
         """Return the address of each listener, for people."""
-        current = self._succession.current
-        return self._listeners.urls(current.number if current else PLATFORM)
+        current, coming = self._succession.current, self._succession.coming
+        shown = current or (coming.generation if coming else None)
+        return self._listeners.urls(shown.number if shown else PLATFORM)
