@@ -127,18 +127,6 @@ class Options(Serving):
     plugins: tuple[str, ...] = _row(
         ("plugins",), "A folder with plugins; repeat it for several.", "restart", metavar="DIR"
     )
-    admin_port: int = _row(
-        5201,
-        "Port of /metrics, /healthz and /readyz, on 127.0.0.1; 0 takes a free one.",
-        "restart",
-        high=65535,
-    )
-    config_server_port: int = _row(
-        5202,
-        "Port of the embedded config server, on 127.0.0.1; 0 takes a free one.",
-        "restart",
-        high=65535,
-    )
     web_workers: int = _row(0, "How many web workers; 0 means one a processor.", "live", high=1024)
     task_workers: int = _row(
         0, "How many task workers; 0 means one for two processors.", "live", high=1024

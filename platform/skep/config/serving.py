@@ -1,4 +1,4 @@
-"""The settings of how plugins are served to the world."""
+"""The settings of where the platform is served, and how."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from skep.config.row import row as _row
 
 @dataclass(frozen=True)
 class Serving:
-    """Where clients find the plugins, and what a WebSocket may cost."""
+    """Where clients find it, and what a WebSocket may cost."""
 
     host: str = _row("127.0.0.1", "Address on which plugins are served.", "rollout")
     port: int = _row(
@@ -32,6 +32,18 @@ class Serving:
         "Private key (PEM) of --tls-cert; without it the key is looked for beside the certificate.",
         "rollout",
         metavar="FILE",
+    )
+    admin_port: int = _row(
+        5201,
+        "Port of /metrics, /healthz and /readyz, on 127.0.0.1; 0 takes a free one.",
+        "restart",
+        high=65535,
+    )
+    config_server_port: int = _row(
+        5202,
+        "Port of the embedded config server, on 127.0.0.1; 0 takes a free one.",
+        "restart",
+        high=65535,
     )
     websocket_ping: float = _row(
         20.0,
