@@ -11,7 +11,8 @@ from typing import get_origin
 import click
 
 from skep.cli.main import platform
-from skep.config.options import Row, rows
+from skep.config.options import rows
+from skep.config.row import Row
 from skep.metrics.names import CATALOGUE, Metric
 
 REFERENCE = Path(__file__).parent / "reference"

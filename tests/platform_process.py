@@ -40,6 +40,8 @@ class Platform:
             "PLATFORM_CONFIG_SERVER_PORT": "0",
             "PLATFORM_LOG_FORMAT": "text",
             "PLATFORM_DRAIN_TIMEOUT": "5",
+            "ECHO_TCP_PORT": "0",
+            "ECHO_UDP_PORT": "0",
             **environment,
         }
         self.process: subprocess.Popen[bytes] | None = None

@@ -11,13 +11,19 @@ if TYPE_CHECKING:
     from skep.api.context import Context
     from skep.api.cron import CronJob, cron
     from skep.api.event import Event, Listener
+    from skep.api.framing import Chunks, Delimited, LengthPrefixed, Lines
     from skep.api.function import on, task
     from skep.api.hooks import Hooks, ReloadInfo, ServerInfo, WorkerInfo
+    from skep.api.packets import Packet, UdpHandler
     from skep.api.platform_events import ConfigChanged, GenerationCommitted, WorkerExited
     from skep.api.plugin import Plugin
     from skep.api.policy import Discard, Retry
+    from skep.api.push import broadcast, connections, disconnect, presence, push
     from skep.api.receipt import Receipt, TaskCancelled, TaskFailed, gather
+    from skep.api.sockets import HttpListener, TcpListener, UdpListener
+    from skep.api.streams import TcpConnection, TcpHandler
     from skep.api.task import Task
+    from skep.api.websocket import Connection, WebSocketHandler, connection_of
     from skep.api.worker import Worker
     from skep.base.backoff import Backoff
     from skep.base.errors import EngineError, QueueFull, StoreFull, StoreUnavailable
@@ -57,22 +63,50 @@ _WHERE = {
     "ConfigChanged": "skep.api.platform_events",
     "GenerationCommitted": "skep.api.platform_events",
     "WorkerExited": "skep.api.platform_events",
+    # WebSockets, and reaching them from anywhere.
+    "WebSocketHandler": "skep.api.websocket",
+    "Connection": "skep.api.websocket",
+    "connection_of": "skep.api.websocket",
+    "push": "skep.api.push",
+    "broadcast": "skep.api.push",
+    "disconnect": "skep.api.push",
+    "presence": "skep.api.push",
+    "connections": "skep.api.push",
+    # Listeners of a plugin's own.
+    "TcpListener": "skep.api.sockets",
+    "UdpListener": "skep.api.sockets",
+    "HttpListener": "skep.api.sockets",
+    "TcpHandler": "skep.api.streams",
+    "TcpConnection": "skep.api.streams",
+    "UdpHandler": "skep.api.packets",
+    "Packet": "skep.api.packets",
+    "Lines": "skep.api.framing",
+    "Delimited": "skep.api.framing",
+    "LengthPrefixed": "skep.api.framing",
+    "Chunks": "skep.api.framing",
     # Where the code runs.
     "Worker": "skep.api.worker",
 }
 
 __all__ = [
     "Backoff",
+    "Chunks",
     "ConfigChanged",
+    "Connection",
     "Context",
     "CronJob",
+    "Delimited",
     "Discard",
     "EngineError",
     "Event",
     "GenerationCommitted",
     "Hooks",
+    "HttpListener",
+    "LengthPrefixed",
+    "Lines",
     "Listener",
     "Live",
+    "Packet",
     "Plugin",
     "QueueFull",
     "Receipt",
@@ -85,12 +119,24 @@ __all__ = [
     "Task",
     "TaskCancelled",
     "TaskFailed",
+    "TcpConnection",
+    "TcpHandler",
+    "TcpListener",
+    "UdpHandler",
+    "UdpListener",
+    "WebSocketHandler",
     "Worker",
     "WorkerExited",
     "WorkerInfo",
+    "broadcast",
+    "connection_of",
+    "connections",
     "cron",
+    "disconnect",
     "gather",
     "on",
+    "presence",
+    "push",
     "task",
 ]
 

@@ -227,8 +227,8 @@ def test_the_log_level_follows_the_configuration(dial: Platform) -> None:
 
 def test_a_change_that_takes_a_restart_is_told_and_touches_nobody(dial: Platform) -> None:
     pids = dial.pids()
-    dial.publish("PLATFORM_HOST=0.0.0.0")
-    wait_until(lambda: dial.status()["restart_required"] == ["PLATFORM_HOST"])
+    dial.publish("PLATFORM_CONFIG_TIMEOUT=11")
+    wait_until(lambda: dial.status()["restart_required"] == ["PLATFORM_CONFIG_TIMEOUT"])
     assert dial.pids() == pids
     assert "platform_supervisor_restart_required 1" in dial.metrics()
-    assert Path(dial.env_file).read_text().count("PLATFORM_HOST") == 1
+    assert Path(dial.env_file).read_text().count("PLATFORM_CONFIG_TIMEOUT") == 1

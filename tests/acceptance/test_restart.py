@@ -51,7 +51,7 @@ def test_nobody_is_refused_while_the_supervisor_starts_anew(sampled: Platform) -
 def test_what_would_not_start_is_not_restarted(sampled: Platform) -> None:
     sampled.start()
     pids = sampled.pids()
-    assert sampled.cli("check").stdout.startswith("It would start: hello, orders, pulse")
+    assert sampled.cli("check").stdout.startswith("It would start: echo, hello, orders, pulse")
     (sampled.plugins / "broken.py").write_text("import os\n\n\nos.environ['NO_SUCH_KEY']\n")
     # When the new would not come up
     refused = sampled.cli("restart")

@@ -38,7 +38,8 @@ def test_case_34_requests_and_tasks_in_flight_finish_and_nothing_is_left(chores:
     deliver(chores, 1, seconds=1.0)
     wait_until(lambda: lines(chores, "begin 1"))
     wait_until(lambda: 'state="active"} 8' in chores.metrics())
-    assert left_in(chores) == {"control.sock", "store.sock", "supervisor.pid"}
+    own = {name for name in left_in(chores) if not name.startswith("web.")}
+    assert own == {"control.sock", "store.sock", "supervisor.pid"}
     # When it is told to stop
     stopped = chores.cli("stop")
     # Then the verb and the platform end well, and everybody had an answer

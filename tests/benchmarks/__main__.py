@@ -13,6 +13,7 @@ from tests.benchmarks import (
     restart,
     soak,
     tasks,
+    websockets,
 )
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.peers import contest
@@ -26,6 +27,7 @@ MEASUREMENTS: dict[str, Callable[[], Iterable[Figure]]] = {
     "tasks": tasks.measure,
     "soak": soak.measure,
     "peers": contest.measure,
+    "websockets": websockets.measure,
     "kill_points": kill_points.measure,
 }
 PRINTED = {"metrics": metrics.main}

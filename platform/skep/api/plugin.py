@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from skep.api.cron import CronJob
     from skep.api.event import Event, Listener
     from skep.api.function import FunctionTask
+    from skep.api.sockets import SocketListener
     from skep.api.task import Task
     from skep.config.settings import Settings
 
@@ -42,6 +43,7 @@ class Plugin:
     events: Sequence[type[Event]] = ()
     listeners: Sequence[type[Listener[Event]]] = ()
     crons: Sequence[CronJob | type[CronJob]] = ()
+    sockets: Sequence[SocketListener] = ()
     settings: Sequence[type[Settings]] = ()
     lifespan: Callable[[], AbstractAsyncContextManager[None]] | None = None
     ready: Callable[[], Awaitable[str]] | None = None

@@ -28,6 +28,7 @@ class RunDir:
         self.queue_file = self.path / "queue.db"
         self.config_dir = self.path / "config"
         self.configserver_dir = self.path / "configserver"
+        self.mesh_dir = self.path / "mesh"
 
     def create(self) -> None:
         """Make the directories, readable by their owner alone.
@@ -36,7 +37,7 @@ class RunDir:
         needs memory and locks that are shared with the disk.
         """
         try:
-            for directory in (self.path, self.config_dir, self.configserver_dir):
+            for directory in (self.path, self.config_dir, self.configserver_dir, self.mesh_dir):
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)
                 directory.chmod(0o700)
         except OSError as error:

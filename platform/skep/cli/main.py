@@ -34,6 +34,8 @@ _VERBS = {
     "dump": "Show the stacks of a worker.",
     "config": "Look at the configuration, check it, put it in force and go back.",
     "env": "Write the effective configuration for shells, containers and services.",
+    "conns": "Show listeners and connections.",
+    "ws": "List, reach and close WebSockets.",
     "config-server": "Run the embedded config server alone.",
 }
 

@@ -5,7 +5,8 @@ from typing import Any, get_origin
 
 import click
 
-from skep.config.options import Row, rows
+from skep.config.options import rows
+from skep.config.row import Row
 
 
 def platform_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -18,6 +18,7 @@ from skep.base.rundir import RunDir
 from skep.base.title import set_title
 from skep.cli.daemon import launch
 from skep.cli.starting import DETACHED, environment_for_children, starting
+from skep.config.endpoints import admin, served
 from skep.config.options import Options, rows
 from skep.supervisor import inheritance
 from skep.supervisor.configuration import starting_options
@@ -114,11 +115,9 @@ def _shed(
     limits = (options.rlimit_nofile, options.rlimit_core)
     privileges.restrict(*limits, new_privileges=options.new_privileges)
     if who is not None and not who.is_ours:
-        for name, host, port in (
-            ("http", options.host, options.port),
-            ("admin", "127.0.0.1", options.admin_port),
-        ):
-            listeners.setdefault(name, claim(name, host, port))
+        for endpoint in (*served(options), admin(options)):
+            if endpoint.name not in listeners and not endpoint.path:
+                listeners[endpoint.name] = claim(endpoint)
         privileges.give(run_dir.path, who)
         privileges.become(who)
         base |= {"USER": who.name, "LOGNAME": who.name, "HOME": who.home}

@@ -7,22 +7,20 @@ count in the process environment only: an app may have a key of its own called `
 """
 
 import os
-import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
 from skep.base.errors import UsageError
-from skep.base.masking import mask_url
+from skep.config import endpoints
 from skep.config.queues import parse as parse_queues
+from skep.config.row import Change, Row, alias, check, given, read
+from skep.config.row import row as _row
+from skep.config.serving import Serving
 
-Change = Literal["live", "rollout", "restart"]
 # The app on the embedded config server, where there is no other.
 _OWN_APP = "sample"
-# `.env.local` is a layer of its own, and `.env.staging.local` is one too.
-_NAME = re.compile(r"(?!(?:.*\.)?local\Z)[A-Za-z0-9_.-]*")
-_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
 
 def usable_cores() -> int:
@@ -32,13 +30,8 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _row(default: Any, text: str, change: Change, shown: bool = True, **more: Any) -> Any:
-    """Declare a setting: its default, its meaning, what a change of it takes, and see `Row`."""
-    return field(default=default, repr=shown, metadata={"text": text, "change": change, **more})
-
-
 @dataclass(frozen=True)
-class Options:
+class Options(Serving):
     """The settings of one platform. Times are in seconds."""
 
     config_server: tuple[str, ...] = _row(
@@ -133,22 +126,6 @@ class Options:
     )
     plugins: tuple[str, ...] = _row(
         ("plugins",), "A folder with plugins; repeat it for several.", "restart", metavar="DIR"
-    )
-    host: str = _row("127.0.0.1", "Address on which plugins are served.", "restart")
-    port: int = _row(
-        5200, "Port on which plugins are served; 0 takes a free one.", "restart", high=65535
-    )
-    admin_port: int = _row(
-        5201,
-        "Port of /metrics, /healthz and /readyz, on 127.0.0.1; 0 takes a free one.",
-        "restart",
-        high=65535,
-    )
-    config_server_port: int = _row(
-        5202,
-        "Port of the embedded config server, on 127.0.0.1; 0 takes a free one.",
-        "restart",
-        high=65535,
     )
     web_workers: int = _row(0, "How many web workers; 0 means one a processor.", "live", high=1024)
     task_workers: int = _row(
@@ -373,35 +350,6 @@ class Options:
         return cls(**fixed)
 
 
-@dataclass(frozen=True)
-class Row:
-    """One setting as the command line and the reference page show it.
-
-    `flag` is False for those that have a key only, `short` another spelling of it. `aliases` are
-    what other clients of Apollo call the key, `flag_alias` what LaravelS calls the flag. A value is
-    one of `words` if there are any, and from `low` to `high` if it is a number.
-    """
-
-    name: str
-    type: Any
-    default: Any
-    text: str
-    change: Change
-    flag: bool = True
-    flag_alias: str = ""
-    aliases: tuple[str, ...] = ()
-    metavar: str = ""
-    short: str = ""
-    words: tuple[str, ...] = ()
-    low: float = 0
-    high: float = float("inf")
-
-    @property
-    def key(self) -> str:
-        """The key of the environment."""
-        return f"PLATFORM_{self.name.upper()}"
-
-
 def rows() -> list[Row]:
     """Return every setting, in the order in which they are declared."""
     types = get_type_hints(Options)
@@ -422,14 +370,15 @@ def resolve(
     base = environment if base is None else base
     found: dict[str, Any] = {}
     for row in rows():
-        key = row.key if row.key in environment else _alias(row, base)
+        key = row.key if row.key in environment else alias(row, base)
         if flags.get(row.name) not in (None, ()):
-            found[row.name] = _given(row, flags[row.name])
+            found[row.name] = given(row, flags[row.name])
         elif key:
-            found[row.name] = _read(row, key, (environment if key == row.key else base)[key])
-        _check(row, found.get(row.name, row.default))
+            found[row.name] = read(row, key, (environment if key == row.key else base)[key])
+        check(row, found.get(row.name, row.default))
     options = Options(**found)
     parse_queues(options.queues)
+    endpoints.check(options)
     return replace(options, app_id=_app_id(options))
 
 
@@ -438,51 +387,8 @@ def changed(old: Options, new: Options) -> dict[str, Change]:
     return {r.key: r.change for r in rows() if getattr(old, r.name) != getattr(new, r.name)}
 
 
-def _alias(row: Row, base: Mapping[str, str]) -> str:
-    """Return the foreign name under which the environment has a value for the row, "" if none."""
-    return next((name for name in row.aliases if base.get(name)), "")
-
-
-def _given(row: Row, value: Any) -> Any:
-    """Return what a flag was given: one that can be repeated also takes a list."""
-    return _parts(",".join(value)) if get_origin(row.type) is tuple else value
-
-
-def _parts(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def _read(row: Row, key: str, text: str) -> Any:
-    if get_origin(row.type) is tuple:
-        return _parts(text)
-    if row.type is bool:
-        if text.lower() in _TRUE + _FALSE:
-            return text.lower() in _TRUE
-        raise UsageError(f"{key} is {text!r}; it takes true or false.")
-    try:
-        return row.type(text)
-    except ValueError:
-        word = {"int": "a whole number", "float": "a number"}[row.type.__name__]
-        raise UsageError(f"{key} is {text!r}; it takes {word}.") from None
-
-
 def _app_id(options: Options) -> str:
     """Whoever has a config service has an app on it, and nobody else can know which."""
     if options.has_service and not options.app_id:
         raise UsageError("Whose configuration is wanted from the config server? Say --app-id.")
     return options.app_id or _OWN_APP
-
-
-def _check(row: Row, value: Any) -> None:
-    if row.metavar == "NAME" and not _NAME.fullmatch(value):
-        text = f"{row.key} is {value!r}; it takes a word like `staging`, but not `local`."
-        raise UsageError(text)
-    if row.metavar == "URL":
-        for url in value:
-            if not re.match(r"https?://[^/]", url):
-                text = f"{row.key} is {mask_url(url)!r}; it takes an address like http://host:8080."
-                raise UsageError(text)
-    if row.words and value not in row.words:
-        raise UsageError(f"{row.key} is {value!r}; it takes one of: {', '.join(row.words)}.")
-    if row.type in (int, float) and not row.low <= value <= row.high:
-        raise UsageError(f"{row.key} is {value}; it takes a number from {row.low} to {row.high}.")

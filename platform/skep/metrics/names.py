@@ -197,6 +197,28 @@ _HTTP = (
            state=("active", "idle")),
 )
 
+_WEBSOCKETS = (
+    _gauge("websocket_connections", "web", "Open WebSockets."),
+    _counter("websocket_opens_total", "web", "WebSockets accepted."),
+    _counter("websocket_refusals_total", "web", "Handshakes that got no 101, by who refused them.",
+             reason=("application", "invalid")),
+    _counter("websocket_closes_total", "web", "WebSockets closed, by code; 1006 is without one.",
+             code=FEW),
+    _counter("websocket_messages_total", "web", "Messages of WebSockets.",
+             direction=("in", "out")),
+    _counter("websocket_pushes_total", "web", "Messages pushed to WebSockets."),
+)
+
+_SOCKETS = (
+    _gauge("socket_connections", "web", "Open TCP connections, by listener of a plugin.",
+           listener=FEW),
+    _counter("socket_opens_total", "web", "TCP connections accepted.", listener=FEW),
+    _counter("socket_closes_total", "web",
+             "TCP connections ended, by reason; `full` and `error` of packets too.",
+             listener=FEW, reason=FEW),
+    _counter("socket_frames_total", "web", "Frames and packets received.", listener=FEW),
+)
+
 _TASKS = (
     _counter("tasks_enqueued_total", "worker", "Deliveries accepted by the engine.",
              task=OPEN, queue=OPEN),
@@ -308,6 +330,8 @@ CATALOGUE: tuple[Metric, ...] = (
     *_METRICS,
     *_WORKERS,
     *_HTTP,
+    *_WEBSOCKETS,
+    *_SOCKETS,
     *_TASKS,
     *_STORE,
     *_EVENTS,

@@ -20,12 +20,12 @@ from skep.wire.plan import Problem
 class Means:
     """What a rollout is carried out with.
 
-    `bind` makes sure that the listeners of a configuration are bound; `commit` puts a configuration
+    `bind` makes sure that the listeners of a generation are bound; `commit` puts a configuration
     in force, blocking, and is called in a thread. Both raise PlatformError. `phased` is called at
     every change of phase, `finished` or `refused` at the end, once.
     """
 
-    bind: Callable[[Configuration], Awaitable[None]]
+    bind: Callable[[Generation], Awaitable[None]]
     commit: Callable[[Configuration], None]
     phased: Callable[["Coming"], None]
     finished: Callable[["Coming"], None]
@@ -52,6 +52,11 @@ class Coming:
     def replaceable(self) -> bool:
         """Whether a newer request may take its place."""
         return self.rollout.phase in (Phase.PLANNING, Phase.PREPARING)
+
+    @property
+    def replaces(self) -> bool:
+        """Whether it has come so far that the old generation takes nothing new any more."""
+        return self.rollout.phase in (Phase.HANDING_OVER, Phase.FINISHED)
 
     @property
     def seconds(self) -> float:
@@ -110,7 +115,7 @@ class Coming:
 
     async def _fork(self, slots: tuple[str, ...]) -> None:
         try:
-            await self._means.bind(self.generation.configuration)
+            await self._means.bind(self.generation)
         except PlatformError as error:
             self.feed(pure.Denied((Problem("listen", str(error)),)))
         else:

@@ -24,7 +24,7 @@ _ASIDE = 64
 
 @dataclass(frozen=True)
 class Inherited:
-    """A listening socket and the address it was asked for; None when a service manager chose it."""
+    """A bound socket and the address it was asked for; None when a service manager chose it."""
 
     sock: socket.socket
     asked: tuple[str, int] | None = None
@@ -62,7 +62,8 @@ def take(environment: MutableMapping[str, str]) -> Inheritance:
             name, _, asked = name.partition("@")
             # What is not named is called after its unit.
             known = "http" if name in ("", "unknown") or name.endswith(".socket") else name
-            listeners[known] = Inherited(_listener(descriptor, known), _address(asked))
+            sock = _own(descriptor) if asked else _listener(descriptor, known)
+            listeners[known] = Inherited(sock, _address(asked))
     return Inheritance(listeners, lock)
 
 
@@ -98,6 +99,13 @@ def _name(name: str, inherited: Inherited) -> str:
 def _address(text: str) -> tuple[str, int] | None:
     host, _, port = text.partition("@")
     return (unquote(host), int(port)) if port else None
+
+
+def _own(descriptor: int) -> socket.socket:
+    """Return what we were handed by ourselves: a listening stream socket, or one for datagrams."""
+    sock = socket.socket(fileno=descriptor)
+    sock.setblocking(False)
+    return sock
 
 
 def _listener(descriptor: int, name: str) -> socket.socket:

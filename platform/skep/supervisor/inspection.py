@@ -5,7 +5,7 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from typing import Any
@@ -15,7 +15,6 @@ from skep.supervisor.child import Child
 from skep.supervisor.children import Children
 from skep.supervisor.control import Command, Refusal
 from skep.supervisor.crew import Crew
-from skep.supervisor.listeners import Listeners
 from skep.supervisor.operations import Operations
 from skep.supervisor.procfs import read_boot_time, read_process
 from skep.supervisor.succession import Succession
@@ -32,13 +31,13 @@ class Inspection:
         children: Children,
         succession: Succession,
         platform_crew: Crew,
-        listeners: Listeners,
+        urls: Callable[[], dict[str, str]],
         operations: Operations,
     ) -> None:
         self._children = children
         self._succession = succession
         self._platform = platform_crew
-        self._listeners = listeners
+        self._urls = urls
         self._operations = operations
         self._boot = read_boot_time()
 
@@ -72,7 +71,7 @@ class Inspection:
             "python": platform.python_version(),
             "pid": os.getpid(),
             "generation": current.number if current else 0,
-            "listeners": self._listeners.urls(),
+            "listeners": self._urls(),
             "plan": plan,
             "kinds": _counts(current.crew) if current else {},
             "app_id": options.app_id if options else "",

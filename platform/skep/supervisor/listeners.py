@@ -3,109 +3,199 @@
 The accept queue is the kernel's and belongs to the socket, not to a process: a connection that
 waits in it while workers change is served by the next one. Hence one socket shared by all (no
 SO_REUSEPORT: the queue of a worker that closes its own socket is reset), which the supervisor keeps
-for its whole life and never accepts from.
+as long as a generation wants it and never accepts from. Datagrams wait in the same way.
+
+What two generations want at the same address is one socket, whoever of their plugins wants it.
 """
 
 import asyncio
 import errno
 import os
 import socket
-from collections.abc import Mapping
+import stat
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 
+from skep.base.endpoint import Endpoint
 from skep.base.errors import ListenError
 from skep.base.sockets import BACKLOG
 from skep.supervisor.inheritance import Inherited
 
 # A platform that was killed leaves workers which stop listening within this time (seconds).
 _PREDECESSOR = 3.0
+# Packets wait in the kernel while workers change; what the kernel takes less is its own limit.
+_DATAGRAM_BUFFER = 8 * 1024 * 1024
+_SO_RCVBUFFORCE = 33
+# The platform slots have no generation.
+PLATFORM = 0
 
 
 class Listeners:
-    """Listening sockets by name; `inherited` are bound already, and are used when they fit."""
+    """Bound sockets by their address, and which generation wants which under what name.
+
+    `inherited` are bound already, by name, and are used when they fit.
+    """
 
     def __init__(self, inherited: Mapping[str, Inherited] | None = None) -> None:
-        self._sockets: dict[str, socket.socket] = {}
-        self._asked: dict[str, tuple[str, int] | None] = {}
         self._inherited = dict(inherited or {})
+        self._asked: dict[str, tuple[str, int] | None] = {}
+        self._sockets: dict[str, socket.socket] = {}
+        self._wanted: dict[int, dict[str, Endpoint]] = {PLATFORM: {}}
+        self._paths: dict[str, tuple[str, int]] = {}
 
-    async def bind(self, name: str, host: str, port: int, *, patient: bool = False) -> None:
-        """Listen on a TCP address; port 0 takes a free one.
+    async def open(
+        self, endpoints: Sequence[Endpoint], generation: int = PLATFORM, *, patient: bool = False
+    ) -> None:
+        """Bind what is not bound yet; port 0 takes a free one.
 
         A `patient` call gives the workers of a platform that was killed the time to let go of the
-        port. Raises ListenError naming the address and what to do.
+        port. Raises ListenError naming the address, who wants it and what to do; nothing new is
+        bound then.
         """
-        if name in self._sockets or self._adopt(name, host, port):
-            return
+        bound = []
+        try:
+            for endpoint in endpoints:
+                if endpoint.key not in self._sockets and not self._adopt(endpoint):
+                    await self._bind(endpoint, patient)
+                    bound.append(endpoint.key)
+        except ListenError:
+            for key in bound:
+                self._close(key)
+            raise
+        self._wanted.setdefault(generation, {}).update({e.name: e for e in endpoints})
+
+    def legacy(self) -> dict[str, Inherited]:
+        """Return what the next one is to inherit: all that the newest generation and the platform
+        have bound to an address. A unix socket is bound anew."""
+        wanted = [self._wanted[number] for number in (PLATFORM, max(self._wanted))]
+        return {
+            name: Inherited(self._sockets[endpoint.key], self._asked[endpoint.key])
+            for some in wanted
+            for name, endpoint in some.items()
+            if endpoint.key in self._asked
+        }
+
+    def add(self, name: str, listener: socket.socket) -> None:
+        """Keep a socket of the platform that listens already."""
+        endpoint = Endpoint(name, path=name, owner="the platform")
+        self._sockets[endpoint.key] = listener
+        self._wanted[PLATFORM][name] = endpoint
+
+    def names(self, generation: int) -> list[str]:
+        """Return what a generation wants."""
+        return list(self._wanted.get(generation, {}))
+
+    def descriptors(self, names: Iterable[str], generation: int = PLATFORM) -> list[int]:
+        """Return the descriptors of these listeners, in the same order."""
+        wanted = self._wanted[generation]
+        return [self._sockets[wanted[name].key].fileno() for name in names]
+
+    def release(self, generations: Iterable[int]) -> None:
+        """Close what none of these generations wants, nor the platform."""
+        kept = {PLATFORM, *generations}
+        self._wanted = {number: self._wanted[number] for number in kept & self._wanted.keys()}
+        keys = {e.key for wanted in self._wanted.values() for e in wanted.values()}
+        for key in self._sockets.keys() - keys:
+            self._close(key)
+
+    def port(self, name: str, generation: int = PLATFORM) -> int:
+        """Return the port on which a listener listens."""
+        key = self._wanted[generation][name].key
+        return int(self._sockets[key].getsockname()[1])
+
+    def urls(self, generation: int) -> dict[str, str]:
+        """Return the address of each listener of this generation and of the platform, for
+        people."""
+        wanted = self._wanted[PLATFORM] | self._wanted.get(generation, {})
+        return {n: _url(e, self._sockets[e.key]) for n, e in wanted.items() if e.path != n}
+
+    def owners(self, generation: int) -> dict[str, str]:
+        """Return who wants each listener of this generation."""
+        return {name: e.owner for name, e in self._wanted.get(generation, {}).items()}
+
+    def close(self) -> None:
+        """Stop listening."""
+        for key in list(self._sockets):
+            self._close(key)
+        self._wanted = {PLATFORM: {}}
+
+    def _adopt(self, endpoint: Endpoint) -> bool:
+        inherited = self._inherited.pop(endpoint.name, None)
+        if inherited is None:
+            return False
+        same = inherited.sock.type == _kind(endpoint)
+        if not same or not inherited.fits(endpoint.host, endpoint.port):
+            inherited.sock.close()
+            return False
+        if inherited.sock.type == socket.SOCK_STREAM:
+            inherited.sock.listen(BACKLOG)
+        self._sockets[endpoint.key], self._asked[endpoint.key] = inherited.sock, inherited.asked
+        return True
+
+    def _keep(self, endpoint: Endpoint, bound: socket.socket) -> None:
+        self._sockets[endpoint.key] = bound
+        if not endpoint.path:
+            self._asked[endpoint.key] = (endpoint.host, endpoint.port)
+
+    async def _bind(self, endpoint: Endpoint, patient: bool) -> None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + (_PREDECESSOR if patient else 0.0)
         while True:
             try:
-                self._sockets[name] = _listen(host, port)
-                self._asked[name] = (host, port)
-                return
+                self._keep(endpoint, _bound(endpoint))
+                break
             except OSError as error:
                 if error.errno != errno.EADDRINUSE or loop.time() >= deadline:
-                    raise ListenError(_explain(name, host, port, error)) from error
+                    raise ListenError(self._explain(endpoint, error)) from error
             await asyncio.sleep(0.02)
+        if endpoint.path:
+            self._paths[endpoint.key] = endpoint.path, os.stat(endpoint.path).st_ino
 
-    def _adopt(self, name: str, host: str, port: int) -> bool:
-        inherited = self._inherited.pop(name, None)
-        if inherited is None:
-            return False
-        if not inherited.fits(host, port):
-            inherited.sock.close()
-            return False
-        inherited.sock.listen(BACKLOG)
-        self._sockets[name], self._asked[name] = inherited.sock, inherited.asked
-        return True
+    def _explain(self, endpoint: Endpoint, error: OSError) -> str:
+        holders = [e for wanted in self._wanted.values() for e in wanted.values()]
+        for holder in holders:
+            if error.errno == errno.EADDRINUSE and holder.clashes(endpoint):
+                return (
+                    f"{_what(endpoint)} is in use by {holder.owner} ({holder.name} at "
+                    f"{holder.address}): choose another with {endpoint.remedy}."
+                )
+        return _explain(endpoint, error)
 
-    def legacy(self) -> dict[str, Inherited]:
-        """Return what the next one is to inherit: all that is bound to an address."""
-        return {name: Inherited(self._sockets[name], asked) for name, asked in self._asked.items()}
-
-    def add(self, name: str, listener: socket.socket) -> None:
-        """Keep a socket that listens already."""
-        self._sockets[name] = listener
-
-    def descriptors(self, names: tuple[str, ...]) -> list[int]:
-        """Return the descriptors of these listeners, in the same order."""
-        return [self._sockets[name].fileno() for name in names]
-
-    def port(self, name: str) -> int:
-        """Return the port on which a listener listens."""
-        return int(self._sockets[name].getsockname()[1])
-
-    def urls(self) -> dict[str, str]:
-        """Return the address of each TCP listener, for people."""
-        return {name: _url(s) for name, s in self._sockets.items() if s.family != socket.AF_UNIX}
-
-    def close(self) -> None:
-        """Stop listening."""
-        for listener in self._sockets.values():
-            listener.close()
-        self._sockets.clear()
-        self._asked.clear()
+    def _close(self, key: str) -> None:
+        self._sockets.pop(key).close()
+        self._asked.pop(key, None)
+        path, inode = self._paths.pop(key, ("", 0))
+        with suppress(OSError):
+            if path and os.stat(path).st_ino == inode:
+                os.unlink(path)
 
 
-def claim(name: str, host: str, port: int) -> Inherited:
+def claim(endpoint: Endpoint) -> Inherited:
     """Bind an address ahead of time, while that is still allowed. Raises ListenError."""
     try:
-        return Inherited(_listen(host, port), (host, port))
+        return Inherited(_bound(endpoint), (endpoint.host, endpoint.port))
     except OSError as error:
-        raise ListenError(_explain(name, host, port, error)) from error
+        raise ListenError(_explain(endpoint, error)) from error
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _bound(endpoint: Endpoint) -> socket.socket:
+    if endpoint.path:
+        return _bound_unix(endpoint.path)
+    kind = _kind(endpoint)
     family, _, _, _, address = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        endpoint.host, endpoint.port, type=kind, flags=socket.AI_PASSIVE
     )[0]
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener = socket.socket(family, kind)
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if kind == socket.SOCK_STREAM:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        else:
+            _enlarge(listener)
         listener.bind(address)
-        listener.listen(BACKLOG)
+        if kind == socket.SOCK_STREAM:
+            listener.listen(BACKLOG)
         listener.setblocking(False)
     except OSError:
         listener.close()
@@ -113,23 +203,82 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _url(listener: socket.socket) -> str:
+def _kind(endpoint: Endpoint) -> socket.SocketKind:
+    return socket.SOCK_DGRAM if endpoint.transport == "udp" else socket.SOCK_STREAM
+
+
+def _enlarge(listener: socket.socket) -> None:
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _DATAGRAM_BUFFER)
+    with suppress(OSError):  # beyond the system's limit only with the privilege to do so
+        listener.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _DATAGRAM_BUFFER)
+
+
+def _bound_unix(path: str) -> socket.socket:
+    """Listen on a unix socket for its owner and group; a stale one gives way, a live one not."""
+    _remove_stale(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    old = os.umask(0o117)  # before bind: a chmod afterwards would leave a moment open to all
+    try:
+        listener.bind(path)
+        listener.listen(BACKLOG)
+        listener.setblocking(False)
+    except OSError:
+        listener.close()
+        raise
+    finally:
+        os.umask(old)
+    return listener
+
+
+def _remove_stale(path: str) -> None:
+    try:
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            return
+    except FileNotFoundError:
+        return
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe,
+        suppress(ConnectionRefusedError),
+    ):
+        probe.connect(path)
+        return
+    os.unlink(path)
+
+
+def _url(endpoint: Endpoint, listener: socket.socket) -> str:
+    if endpoint.path:
+        return endpoint.address
+    if listener.family == socket.AF_UNIX:  # of a service manager
+        return f"unix:{listener.getsockname()}"
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    shown = f"[{host}]" if ":" in host else host
+    return f"{endpoint.scheme}://{shown}:{port}"
 
 
-_OPTION = {"http": "--port", "admin": "--admin-port", "config": "PLATFORM_CONFIG_SERVER_PORT"}
+def _what(endpoint: Endpoint) -> str:
+    """Name the address and who wants it, if that is not the platform itself."""
+    if endpoint.path:
+        what = f"The unix socket {endpoint.path}"
+    else:
+        udp = "UDP port" if endpoint.transport == "udp" else "Port"
+        what = f"{udp} {endpoint.port} on {endpoint.host}"
+    plugin = endpoint.owner != "the platform"
+    return f"{what}, which {endpoint.owner} wants for {endpoint.name}," if plugin else what
 
 
-def _explain(name: str, host: str, port: int, error: OSError) -> str:
-    option = _OPTION[name]
+def _explain(endpoint: Endpoint, error: OSError) -> str:
+    what, remedy = _what(endpoint), endpoint.remedy
     match error.errno:
         case errno.EADDRINUSE:
-            return f"Port {port} on {host} is in use by another program: choose one with {option}."
+            return f"{what} is in use by another program: choose one with {remedy}."
+        case errno.EACCES if endpoint.path:
+            return f"{what} may not be made there: choose another path with {remedy}."
         case errno.EACCES:
-            return f"Port {port} on {host} needs privileges: choose one above 1023 with {option}."
+            return f"{what} needs privileges: choose one above 1023 with {remedy}."
         case errno.EADDRNOTAVAIL:
-            return f"{host} is no address of this machine: choose another with --host."
+            host = "--host" if remedy == "--port" else remedy
+            return f"{endpoint.host} is no address of this machine: choose another with {host}."
         case _:
             why = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
-            return f"Listening on {host} port {port} failed ({why}): see --host and {option}."
+            see = "--host and --port" if remedy == "--port" else remedy
+            return f"{what} cannot be listened on ({why}): see {see}."

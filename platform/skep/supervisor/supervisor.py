@@ -14,6 +14,7 @@ from typing import Any
 from skep.base import signals
 from skep.base.rundir import RunDir, bind_unix
 from skep.base.telemetry import Telemetry
+from skep.config import endpoints
 from skep.config.archive import Archive
 from skep.config.options import Options
 from skep.supervisor import gate as gates
@@ -26,13 +27,14 @@ from skep.supervisor.children import Children
 from skep.supervisor.chronicle import Chronicle
 from skep.supervisor.commands import Commands
 from skep.supervisor.condition import Condition
-from skep.supervisor.configuration import Configuration, Configurations
+from skep.supervisor.configuration import Configurations
 from skep.supervisor.control import Command, Control
 from skep.supervisor.crew import Crew
 from skep.supervisor.effects import Effect
 from skep.supervisor.fallback import Fallback
 from skep.supervisor.gate import Gate, Request
 from skep.supervisor.gauges import Gauges
+from skep.supervisor.generation import Generation
 from skep.supervisor.hooks import HookCalls
 from skep.supervisor.inheritance import Inherited
 from skep.supervisor.inspection import Inspection
@@ -44,6 +46,7 @@ from skep.supervisor.news import News
 from skep.supervisor.operations import Operation, Operations
 from skep.supervisor.outcomes import Outcomes
 from skep.supervisor.platform_slots import PlatformSlots
+from skep.supervisor.ports import Ports
 from skep.supervisor.report import Report
 from skep.supervisor.restart import RESTART, Restart
 from skep.supervisor.scrape import Scrape
@@ -65,12 +68,6 @@ from skep.wire.messages import (
     Unconfigured,
 )
 
-_LISTENERS = {
-    "web": ("http",),
-    "agent": ("admin",),
-    "configserver": ("config",),
-    "store": ("store",),
-}
 # What `platform start` exits with when the first generation does not come up, by stage.
 _EXIT_CODES = {"config": 4, "check": 4, "commit": 4, "listen": 5}
 EXIT_UNEXPECTED, EXIT_NOT_BOOTED, EXIT_UNCONFIGURED, EXIT_UNRECOVERABLE = 1, 3, 4, 7
@@ -132,7 +129,7 @@ class Supervisor:
         )
         restart = Restart(self, self._service.environment)
         looking = Inspection(
-            self.children, self._succession, self._platform.crew, self._listeners, self.operations
+            self.children, self._succession, self._platform.crew, self._ports.urls, self.operations
         )
         table: dict[str, Command] = {}
         for commands in (self._commands, self.strength, restart, looking):
@@ -180,7 +177,7 @@ class Supervisor:
             pid=os.getpid(),
             run_id=self.run_id,
             started=self._started,
-            urls=self._listeners.urls(),
+            urls=self._ports.urls(),
             platform=self._platform.crew,
             succession=self._succession,
             config=self._config,
@@ -240,6 +237,7 @@ class Supervisor:
             hopeless=self._give_up,
         )
         self._succession = Succession(self.configurations, around, self._telemetry)
+        self._ports = Ports(self._listeners, self._succession, patient=self._was_killed)
         self._platform = PlatformSlots(
             self.run_id,
             self._base,
@@ -258,8 +256,8 @@ class Supervisor:
         await self._control.start(bind_unix(self._run_dir.control_socket))
         self._run_dir.pid_file.write_text(f"{os.getpid()}\n")
         if not self._options.has_service and not self._options.offline:
-            port = self._options.config_server_port
-            await self._listeners.bind("config", "127.0.0.1", port, patient=self._was_killed)
+            wanted = [endpoints.config_server(self._options)]
+            await self._listeners.open(wanted, patient=self._was_killed)
             url = f"http://127.0.0.1:{self._listeners.port('config')}"
             self._options = replace(self._options, config_server=(url,))
             self._platform.fill("configserver.0", released=True)
@@ -268,11 +266,8 @@ class Supervisor:
         self._platform.fill("agent.0", released=False)
         self._alarm.set()
 
-    async def _bind(self, configuration: Configuration) -> None:
-        """Bind what the first configuration says; later ones find it bound."""
-        options, patient = configuration.options, self._was_killed
-        await self._listeners.bind("admin", "127.0.0.1", options.admin_port, patient=patient)
-        await self._listeners.bind("http", options.host, options.port, patient=patient)
+    async def _bind(self, generation: Generation) -> None:
+        await self._ports.bind(generation)
         self._platform.crew.release(["agent.0"])
 
     async def _stop(self) -> None:
@@ -302,6 +297,7 @@ class Supervisor:
         self._alarm.set()
 
     def _told(self, child: Child, message: Message, descriptors: list[int]) -> None:
+        self._ports.heard(message)
         match message:
             case Hello():
                 self.children.born(child)
@@ -353,12 +349,12 @@ class Supervisor:
 
     def _go(self, crew: Crew, child: Child) -> None:
         """Give a prepared child its listeners."""
-        names = _LISTENERS.get(child.slot.partition(".")[0], ())
-        descriptors = self._listeners.descriptors(names)
+        names, descriptors = self._ports.of(child)
         handover = self._succession.handover(child)
-        child.send(Go(list(names), handover, len(descriptors)), descriptors)
+        child.send(Go(names, handover, len(descriptors)), descriptors)
 
     def _reported(self, request: Request, report: Report) -> None:
+        self._ports.close_unused()
         self._outcomes.take(report, self._fallback.refused)
         self._telemetry.point("rollout.reported", report=report, request=request)
         self._commands.reported(request, report)
@@ -368,7 +364,7 @@ class Supervisor:
             options = current.configuration.options
             self.logs.set_level(options.log_level)
             if not self._outcomes.serving:
-                self._telemetry.point("platform.serving", urls=self._listeners.urls())
+                self._telemetry.point("platform.serving", urls=self._ports.urls())
             self._outcomes.compare(options)
         elif report.outcome == "refused" and not self._fallback.refusal(request, report):
             stage = report.problems[0].stage if report.problems else "load"

@@ -4,9 +4,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from skep.supervisor.child import Child
-from skep.supervisor.configuration import Configuration
 from skep.supervisor.crew import Crew
 from skep.supervisor.gate import Request
+from skep.supervisor.generation import Generation
 from skep.supervisor.report import Report
 from skep.wire.messages import Message
 
@@ -17,7 +17,7 @@ class Surroundings:
 
     `born` is called for a child whose process id is known, `reaped` when a zygote has waited for a
     process; `told` and `ended` for every child of a generation, before the succession looks at it.
-    `bind` makes sure that the listeners of a configuration are bound. `go` tells a prepared child
+    `bind` makes sure that the listeners of a generation are bound. `go` tells a prepared child
     to listen. `reported` takes the outcome of each request. `held` is called when a generation has
     passed its probation, `unheld` with its request and the reason when one has not and there is
     none before it. `hopeless` is called when the generation in service cannot be kept up any more.
@@ -28,7 +28,7 @@ class Surroundings:
     reaped: Callable[[int, int], None]
     told: Callable[[Child, Message, list[int]], None]
     ended: Callable[[Child], None]
-    bind: Callable[[Configuration], Awaitable[None]]
+    bind: Callable[[Generation], Awaitable[None]]
     go: Callable[[Crew, Child], None]
     reported: Callable[[Request, Report], None]
     held: Callable[[], None]

@@ -17,6 +17,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar, get_args
 
+from skep.base.endpoint import Endpoint
 from skep.base.errors import InternalError
 from skep.wire.plan import Plan, Problem
 
@@ -294,7 +295,8 @@ def _problems(values: list[dict[str, Any]]) -> list[Problem]:
 
 def _plan(value: dict[str, Any]) -> Plan:
     fixed: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
-    return Plan(**fixed)
+    endpoints = tuple(Endpoint(**endpoint) for endpoint in fixed.get("endpoints", ()))
+    return Plan(**{**fixed, "endpoints": endpoints})
 
 
 _NESTED: dict[str, dict[str, Any]] = {

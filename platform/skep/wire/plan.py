@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from skep.base.endpoint import Endpoint
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -33,8 +35,9 @@ class Plan:
     `kinds` says which kinds of workers are needed at all; how many of each is the platform's own
     setting. `live` and `fixed` are the keys of the environment that Settings classes read, those
     that may change without a rollout and the others. `hooks` are the hooks that any plugin has.
-    `code` is the digest of the code that was loaded. `unforkable` is empty, or the reason why
-    workers of this generation have to load for themselves.
+    `code` is the digest of the code that was loaded. `endpoints` are the listeners that plugins
+    declare. `unforkable` is empty, or the reason why workers of this generation have to load for
+    themselves.
     """
 
     kinds: tuple[str, ...] = ("web",)
@@ -44,6 +47,7 @@ class Plan:
     listeners: tuple[str, ...] = ()
     crons: tuple[str, ...] = ()
     hooks: tuple[str, ...] = ()
+    endpoints: tuple[Endpoint, ...] = ()
     live: tuple[str, ...] = ()
     fixed: tuple[str, ...] = ()
     code: str = ""

@@ -1,12 +1,9 @@
 """The outermost ASGI application of a web worker: what has to be said about every request.
 
-It measures, and while the worker drains it makes every connection the last: each response carries
-`Connection: close`, each WebSocket gets close code 1012.
+It measures, and while the worker drains it makes every request the last of its connection: each
+response carries `Connection: close`.
 """
 
-import asyncio
-import contextlib
-import random
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -20,9 +17,6 @@ if TYPE_CHECKING:
 
     from skep.metrics.web import HttpMetrics
 
-# RFC 6455 registry: the service is restarting, the client may connect again.
-SERVICE_RESTART = 1012
-
 
 class Edge:
     """Wraps the application of all plugins."""
@@ -31,23 +25,14 @@ class Edge:
         self._app = app
         self._metrics = metrics
         self._served = served
-        self._closing: set[asyncio.Event] = set()
         self.draining = False
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Serve one request or one WebSocket connection."""
         if scope["type"] == "http":
             await self._http(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await self._websocket(scope, receive, send)
         else:
             await self._app(scope, receive, send)
-
-    def close_websockets(self, spread: float) -> None:
-        """Close all WebSockets within `spread` seconds, so that not all come back at once."""
-        loop = asyncio.get_running_loop()
-        for closing in self._closing:
-            loop.call_later(random.uniform(0, spread), closing.set)
 
     async def _http(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         metrics, start, status = self._metrics, time.perf_counter(), 500
@@ -71,29 +56,6 @@ class Edge:
         finally:
             metrics.end(scope["method"], _route(scope), status, time.perf_counter() - start)
             self._served()
-
-    async def _websocket(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        closing = asyncio.Event()
-        self._closing.add(closing)
-
-        async def hear() -> "Message":
-            message = asyncio.ensure_future(receive())
-            restart = asyncio.ensure_future(closing.wait())
-            await asyncio.wait({message, restart}, return_when=asyncio.FIRST_COMPLETED)
-            restart.cancel()
-            if message.done():
-                return message.result()
-            message.cancel()
-            with contextlib.suppress(RuntimeError, OSError):  # the client was quicker
-                await send(
-                    {"type": "websocket.close", "code": SERVICE_RESTART, "reason": "restart"}
-                )
-            return {"type": "websocket.disconnect", "code": SERVICE_RESTART}
-
-        try:
-            await self._app(scope, hear, send)
-        finally:
-            self._closing.discard(closing)
 
 
 def _request(scope: "Scope") -> dict[str, str]:

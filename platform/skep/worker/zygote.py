@@ -25,6 +25,7 @@ from skep.config.settings import Settings
 from skep.wire.channel import CHANNEL_FD, BlockingChannel
 from skep.wire.messages import Boot, Change, Changed, Exited, Fork, Message, Planned, Refused
 from skep.wire.plan import Plan, Problem
+from skep.worker import endpoints
 from skep.worker.app import clashes, listing
 from skep.worker.catalog import Catalog
 from skep.worker.changes import Changes, begin_epoch
@@ -58,7 +59,12 @@ def load(boot: Boot) -> Generation | list[Problem]:
     folders = [Path(folder) for folder in options.plugins]
     code = fingerprint.digest(folders)  # before: a file that changes meanwhile is a newer state
     loaded = Loader(folders).load()
-    problems = [*loaded.problems, *clashes(loaded.plugins), *check_settings(loaded.plugins)]
+    problems = [
+        *loaded.problems,
+        *clashes(loaded.plugins),
+        *endpoints.problems(loaded.plugins, options),
+        *check_settings(loaded.plugins),
+    ]
     if problems:
         return problems
     try:
@@ -76,6 +82,7 @@ def load(boot: Boot) -> Generation | list[Problem]:
         listeners=tuple(_listeners(catalog)),
         crons=tuple(catalog.crons),
         hooks=tuple(sorted({h for p in catalog.plugins.values() for h in p.hooks.declared()})),
+        endpoints=tuple(endpoints.endpoints(loaded.plugins)),
         live=tuple(sorted(live)),
         fixed=tuple(sorted(fixed)),
         code=code,

@@ -3,6 +3,7 @@
 import pytest
 
 from skep.base.errors import UsageError
+from skep.config.endpoints import served
 from skep.config.options import Options, changed, resolve, rows
 
 
@@ -133,6 +134,34 @@ def test_options_survive_the_way_to_a_child() -> None:
 
 
 def test_changes_are_told_apart_by_what_they_take() -> None:
-    old, new = resolve({}, {}), resolve({"port": 1, "web_workers": 7}, {})
-    assert changed(old, new) == {"PLATFORM_PORT": "restart", "PLATFORM_WEB_WORKERS": "live"}
+    old, new = resolve({}, {}), resolve({"admin_port": 1, "web_workers": 7}, {})
+    assert changed(old, new) == {"PLATFORM_ADMIN_PORT": "restart", "PLATFORM_WEB_WORKERS": "live"}
     assert changed(old, old) == {}
+
+
+def test_listen_replaces_host_and_port_and_tls_is_for_all_of_them() -> None:
+    (simple,) = served(resolve({"host": "::1", "port": 1}, {}))
+    assert (simple.name, simple.address, simple.scheme) == ("http", "[::1]:1", "http")
+    several = resolve(
+        {"port": 1, "tls_cert": "c"}, {"PLATFORM_LISTEN": ":2,[::1]:3", "PLATFORM_UDS": "/s"}
+    )
+    assert [(e.name, e.address) for e in served(several)] == [
+        ("http", "0.0.0.0:2"),
+        ("http-2", "[::1]:3"),
+        ("http-3", "unix:/s"),
+    ]
+    assert {endpoint.scheme for endpoint in served(several)} == {"https"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "says"),
+    [
+        ({"PLATFORM_LISTEN": "localhost"}, "HOST:PORT"),
+        ({"PLATFORM_LISTEN": "127.0.0.1:1,0.0.0.0:1"}, "0.0.0.0:1 is wanted twice"),
+        ({"PLATFORM_PORT": "5201"}, "--port or --admin-port"),
+        ({"PLATFORM_TLS_KEY": "k"}, "--tls-key without"),
+    ],
+)
+def test_listeners_that_cannot_be_are_refused(environment: dict[str, str], says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        resolve({}, environment)

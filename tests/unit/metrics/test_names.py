@@ -14,6 +14,16 @@ FED_BY_HAND = {
     "http_exceptions_total",
     "http_connections",
     "metrics_collect_errors_total",
+    "websocket_connections",
+    "websocket_opens_total",
+    "websocket_refusals_total",
+    "websocket_closes_total",
+    "websocket_messages_total",
+    "websocket_pushes_total",
+    "socket_connections",
+    "socket_opens_total",
+    "socket_closes_total",
+    "socket_frames_total",
 }
 
 

@@ -2,19 +2,29 @@
 
 import asyncio
 import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from skep.base.endpoint import Endpoint
 from skep.base.errors import ListenError
-from skep.supervisor.listeners import Listeners
+from skep.supervisor.listeners import PLATFORM, Listeners
+from tests.platform_process import ROOT
+
+
+def http(host: str = "127.0.0.1", port: int = 0) -> Endpoint:
+    return Endpoint("http", host, port, owner="the platform", remedy="--port")
 
 
 def bind(host: str, port: int, *, patient: bool = False) -> str:
     async def main() -> str:
         listeners = Listeners()
         try:
-            await listeners.bind("http", host, port, patient=patient)
-            return listeners.urls()["http"]
+            await listeners.open([http(host, port)], patient=patient)
+            return listeners.urls(PLATFORM)["http"]
         finally:
             listeners.close()
 
@@ -53,7 +63,7 @@ def test_who_is_patient_gets_the_port_when_the_other_lets_go() -> None:
 
     async def main() -> None:
         listeners = Listeners()
-        binding = asyncio.create_task(listeners.bind("http", "127.0.0.1", port, patient=True))
+        binding = asyncio.create_task(listeners.open([http(port=port)], patient=True))
         await asyncio.wait({binding}, timeout=0.1)
         assert not binding.done()
         other.close()
@@ -67,10 +77,102 @@ def test_who_is_patient_gets_the_port_when_the_other_lets_go() -> None:
 def test_binding_a_name_again_changes_nothing() -> None:
     async def main() -> None:
         listeners = Listeners()
-        await listeners.bind("http", "127.0.0.1", 0)
+        await listeners.open([http()])
         port = listeners.port("http")
-        await listeners.bind("http", "127.0.0.1", 0)
+        await listeners.open([http()])
         assert listeners.port("http") == port
         listeners.close()
 
     asyncio.run(main())
+
+
+def endpoint(name: str, port: int, **more: Any) -> Endpoint:
+    return Endpoint(name, "127.0.0.1", port, owner="plugin p", remedy="its TcpListener", **more)
+
+
+def connects(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_a_socket_lives_as_long_as_a_generation_wants_its_address() -> None:
+    async def main() -> None:
+        listeners = Listeners()
+        await listeners.open([http()])
+        await listeners.open([endpoint("a.lines", 0), endpoint("a.more", 0)], 1)
+        ports = listeners.port("a.lines", 1), listeners.port("a.more", 1)
+        # The next one wants one of them
+        await listeners.open([endpoint("a.lines", 0)], 2)
+        assert listeners.port("a.lines", 2) == ports[0]
+        listeners.release([1, 2])
+        assert connects(ports[1])
+        listeners.release([2])
+        assert connects(ports[0])
+        assert not connects(ports[1])
+        assert connects(listeners.port("http"))
+        listeners.close()
+        assert not connects(ports[0])
+
+    asyncio.run(main())
+
+
+def test_what_another_generation_holds_is_told_apart_from_a_stranger() -> None:
+    async def main() -> None:
+        listeners = Listeners()
+        await listeners.open([endpoint("a.lines", 0)], 1)
+        port = listeners.port("a.lines", 1)
+        await listeners.open([endpoint("a.fixed", 0)], 1)
+        with pytest.raises(ListenError, match=rf"Port {port} on 127.0.0.1, which plugin p wants"):
+            await listeners.open([endpoint("b.new", 0), endpoint("b.lines", port)], 2)
+        # Nothing of it is left
+        assert listeners.names(2) == []
+        listeners.close()
+
+    asyncio.run(main())
+
+
+def test_a_stale_unix_socket_gives_way_and_a_live_one_does_not(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    wanted = Endpoint("http", path=str(path), owner="the platform", remedy="--listen")
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(path))
+
+    async def main() -> None:
+        listeners = Listeners()
+        await listeners.open([wanted], 1)
+        other = Listeners()
+        with pytest.raises(ListenError, match=rf"The unix socket {path} is in use"):
+            await other.open([wanted], 1)
+        other.close()
+        assert path.exists()
+        listeners.close()
+        assert not path.exists()
+        path.write_text("somebody's file")
+        with pytest.raises(ListenError, match="in use"):
+            await listeners.open([wanted], 1)
+        assert path.read_text() == "somebody's file"
+
+    asyncio.run(main())
+
+
+PRIVILEGED = """
+import asyncio, encodings.idna, os
+from skep.base.endpoint import Endpoint
+from skep.supervisor.listeners import Listeners
+if os.geteuid() == 0:
+    os.setuid(65534)
+asyncio.run(Listeners().open([Endpoint("p.low", "127.0.0.1", 81, owner="plugin p", remedy="X")], 1))
+"""
+
+
+@pytest.mark.process
+def test_a_privileged_port_is_named_with_who_wants_it() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PRIVILEGED],
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(ROOT / "platform")},
+    )
+    wanted = "Port 81 on 127.0.0.1, which plugin p wants for p.low, needs privileges"
+    low = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
+    assert (wanted in done.stderr) is (low > 81), done.stderr

@@ -1,0 +1,54 @@
+"""Where the platform itself listens, by its settings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from skep.base.endpoint import Endpoint, clashes, parse
+from skep.base.errors import UsageError
+
+if TYPE_CHECKING:
+    from skep.config.options import Options
+
+_OWNER, _LOOPBACK = "the platform", "127.0.0.1"
+
+
+def served(options: Options) -> list[Endpoint]:
+    """Return where the plugins' routes are served: `http`, `http-2` …
+
+    Raises UsageError when `--listen` has an address that is none.
+    """
+    texts = [*options.listen, *([f"unix:{options.uds}"] if options.uds else [])]
+    names = ["http", *(f"http-{i}" for i in range(2, len(texts) + 1))]
+    found = [parse(text, name, "--listen") for text, name in zip(texts, names, strict=False)]
+    simple = Endpoint("http", options.host, options.port, owner=_OWNER, remedy="--port")
+    found = found or [simple]
+    return [replace(each, scheme="https") for each in found] if options.tls_cert else found
+
+
+def admin(options: Options) -> Endpoint:
+    """Return where /metrics and the probes are."""
+    return Endpoint("admin", _LOOPBACK, options.admin_port, owner=_OWNER, remedy="--admin-port")
+
+
+def config_server(options: Options) -> Endpoint:
+    """Return where the embedded config server is, if it is used."""
+    remedy = "PLATFORM_CONFIG_SERVER_PORT"
+    return Endpoint("config", _LOOPBACK, options.config_server_port, owner=_OWNER, remedy=remedy)
+
+
+def own(options: Options) -> list[Endpoint]:
+    """Return all of them."""
+    embedded = not options.has_service and not options.offline
+    found = [*served(options), admin(options)]
+    return [*found, config_server(options)] if embedded else found
+
+
+def check(options: Options) -> None:
+    """Raise UsageError when not all can be had together."""
+    for one, other in clashes(own(options)):
+        remedies = f"choose another with {one.remedy} or {other.remedy}"
+        raise UsageError(f"{other.address} is wanted twice: {remedies}.")
+    if options.tls_key and not options.tls_cert:
+        raise UsageError("There is a --tls-key without a --tls-cert.")

@@ -1,0 +1,93 @@
+"""One setting of the platform: how it is declared, and how a text becomes a value of it."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_origin
+
+from skep.base.errors import UsageError
+from skep.base.masking import mask_url
+
+Change = Literal["live", "rollout", "restart"]
+_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
+# `.env.local` is a layer of its own, and `.env.staging.local` is one too.
+_NAME = re.compile(r"(?!(?:.*\.)?local\Z)[A-Za-z0-9_.-]*")
+
+
+def row(default: Any, text: str, change: Change, shown: bool = True, **more: Any) -> Any:
+    """Declare a setting: its default, its meaning, what a change of it takes, and see `Row`."""
+    return field(default=default, repr=shown, metadata={"text": text, "change": change, **more})
+
+
+@dataclass(frozen=True)
+class Row:
+    """One setting as the command line and the reference page show it.
+
+    `flag` is False for those that have a key only, `short` another spelling of it. `aliases` are
+    what other clients of Apollo call the key, `flag_alias` what LaravelS calls the flag. A value is
+    one of `words` if there are any, and from `low` to `high` if it is a number.
+    """
+
+    name: str
+    type: Any
+    default: Any
+    text: str
+    change: Change
+    flag: bool = True
+    flag_alias: str = ""
+    aliases: tuple[str, ...] = ()
+    metavar: str = ""
+    short: str = ""
+    words: tuple[str, ...] = ()
+    low: float = 0
+    high: float = float("inf")
+
+    @property
+    def key(self) -> str:
+        """The key of the environment."""
+        return f"PLATFORM_{self.name.upper()}"
+
+
+def alias(row: Row, base: Mapping[str, str]) -> str:
+    """Return the foreign name under which the environment has a value for the row, "" if none."""
+    return next((name for name in row.aliases if base.get(name)), "")
+
+
+def given(row: Row, value: Any) -> Any:
+    """Return what a flag was given: one that can be repeated also takes a list."""
+    return _parts(",".join(value)) if get_origin(row.type) is tuple else value
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def read(row: Row, key: str, text: str) -> Any:
+    """Return the value that the text of `key` means. Raises UsageError naming the key."""
+    if get_origin(row.type) is tuple:
+        return _parts(text)
+    if row.type is bool:
+        if text.lower() in _TRUE + _FALSE:
+            return text.lower() in _TRUE
+        raise UsageError(f"{key} is {text!r}; it takes true or false.")
+    try:
+        return row.type(text)
+    except ValueError:
+        word = {"int": "a whole number", "float": "a number"}[row.type.__name__]
+        raise UsageError(f"{key} is {text!r}; it takes {word}.") from None
+
+
+def check(row: Row, value: Any) -> None:
+    """Raise UsageError if the row cannot have this value."""
+    if row.metavar == "NAME" and not _NAME.fullmatch(value):
+        text = f"{row.key} is {value!r}; it takes a word like `staging`, but not `local`."
+        raise UsageError(text)
+    if row.metavar == "URL":
+        for url in value:
+            if not re.match(r"https?://[^/]", url):
+                text = f"{row.key} is {mask_url(url)!r}; it takes an address like http://host:8080."
+                raise UsageError(text)
+    if row.words and value not in row.words:
+        raise UsageError(f"{row.key} is {value!r}; it takes one of: {', '.join(row.words)}.")
+    if row.type in (int, float) and not row.low <= value <= row.high:
+        raise UsageError(f"{row.key} is {value}; it takes a number from {row.low} to {row.high}.")

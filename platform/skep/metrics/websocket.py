@@ -1,0 +1,54 @@
+"""The metrics of WebSockets and of the plugins' own sockets, fed by hand like those of HTTP."""
+
+from collections.abc import Callable
+
+from skep.metrics.instruments import Instruments
+
+
+class WebSocketMetrics:
+    """Counts connections and messages. Call it in the event loop only."""
+
+    def __init__(self, instruments: Instruments) -> None:
+        self._gauge = instruments.child("websocket_connections")
+        self.opened: Callable[[], None] = instruments.child("websocket_opens_total").inc
+        messages = instruments.children("websocket_messages_total")
+        self.received: Callable[[], None] = messages[("in",)].inc
+        self.sent: Callable[[float], None] = messages[("out",)].inc
+        self.pushed: Callable[[float], None] = instruments.child("websocket_pushes_total").inc
+        self._closes = instruments.children("websocket_closes_total")
+        self._refusals = instruments.children("websocket_refusals_total")
+
+    def watch(self, connections: Callable[[], int]) -> None:
+        """Ask this function how many are open."""
+        self._gauge.set_function(connections)
+
+    def closed(self, code: int) -> None:
+        """A connection is gone. Codes of applications (3000 to 4999) are one."""
+        self._closes[("application" if code >= 3000 else str(code),)].inc()
+
+    def refused(self, why: str) -> None:
+        """A handshake got no 101."""
+        self._refusals[(why,)].inc()
+
+
+class SocketMetrics:
+    """Counts what comes in on one listener of a plugin."""
+
+    def __init__(self, instruments: Instruments, listener: str) -> None:
+        self._listener = listener
+        self._gauge = instruments.child("socket_connections", listener=listener)
+        self.opened: Callable[[], None] = instruments.child(
+            "socket_opens_total", listener=listener
+        ).inc
+        self.received: Callable[[], None] = instruments.child(
+            "socket_frames_total", listener=listener
+        ).inc
+        self._closes = instruments.children("socket_closes_total")
+
+    def watch(self, connections: Callable[[], int]) -> None:
+        """Ask this function how many are open."""
+        self._gauge.set_function(connections)
+
+    def closed(self, reason: str) -> None:
+        """A connection is gone, or was not wanted, or a packet's handler has failed."""
+        self._closes[(self._listener, reason)].inc()

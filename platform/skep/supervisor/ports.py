@@ -1,0 +1,61 @@
+"""Which listeners are bound when, and who gets them."""
+
+from skep.config.endpoints import admin, served
+from skep.supervisor.child import Child
+from skep.supervisor.generation import Generation
+from skep.supervisor.listeners import PLATFORM, Listeners
+from skep.supervisor.succession import Succession
+from skep.wire.messages import HandedOver, Message
+
+_OF_SLOTS = {"agent": ["admin"], "configserver": ["config"], "store": ["store"]}
+
+
+class Ports:
+    """The listeners of the platform slots and of the generations.
+
+    `patient` is whether a platform that was killed may still hold some of them for a moment.
+    """
+
+    def __init__(self, listeners: Listeners, succession: Succession, *, patient: bool) -> None:
+        self._listeners = listeners
+        self._succession = succession
+        self._patient = patient
+
+    async def bind(self, generation: Generation) -> None:
+        """Bind what a generation wants and is not bound yet; the admin port stays as it is.
+
+        Raises ListenError.
+        """
+        options, plan = generation.configuration.options, generation.plan
+        if "admin" not in self._listeners.names(PLATFORM):
+            await self._listeners.open([admin(options)], patient=self._patient)
+        wanted = [*served(options), *(plan.endpoints if plan else ())]
+        await self._listeners.open(wanted, generation.number, patient=self._patient)
+
+    def of(self, child: Child) -> tuple[list[str], list[int]]:
+        """Return the names and descriptors of the listeners that a child gets."""
+        kind = child.slot.partition(".")[0]
+        names = _OF_SLOTS.get(kind, [])
+        if kind == "web":
+            names = self._listeners.names(child.generation)
+        return names, self._listeners.descriptors(names, child.generation)
+
+    def heard(self, message: Message) -> None:
+        """A child has said something. One that retires closes its copies in a moment, and the last
+        to close a listener resets what still waits in it: that must not be we."""
+        if isinstance(message, HandedOver):
+            self.close_unused()
+
+    def close_unused(self) -> None:
+        """Close what no generation wants that accepts or may accept again."""
+        current, coming = self._succession.current, self._succession.coming
+        living = [coming.generation.number] if coming else []
+        if current is not None and not (coming and coming.replaces):
+            living.append(current.number)
+        self._listeners.release(living)
+
+    def urls(self) -> dict[str, str]:
+        """Return the address of each listener, for people."""
+        current, coming = self._succession.current, self._succession.coming
+        shown = current or (coming.generation if coming else None)
+        return self._listeners.urls(shown.number if shown else PLATFORM)

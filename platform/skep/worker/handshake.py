@@ -1,0 +1,97 @@
+"""The handshake of a WebSocket as the HTTP middleware sees it: a GET, on which it decides.
+
+Most middleware looks at HTTP only, Starlette's BaseHTTPMiddleware among it, and lets WebSockets
+pass unseen. So the handshake goes through the stack as the request it is. If the stack lets it
+through, the application gets the WebSocket, with what the middleware has put into the scope
+(`user`, `session`, `state`) and with the headers it has added to the answer; otherwise the client
+gets the answer of the middleware, and no 101.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import Response
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+# Of the answer to the GET, what would be wrong in a 101.
+_OF_ANSWERS = frozenset({b"content-length", b"content-type", b"connection", b"transfer-encoding"})
+# Of the request, what a WebSocket's scope does not have.
+_OF_REQUESTS = frozenset({"method"})
+_PASSED = 204
+
+
+class Screened:
+    """An application behind a stack of HTTP middleware.
+
+    `stack` calls whatever the scope has under `inner` as its innermost application; it is run once
+    a handshake, and is over before the WebSocket is open.
+    """
+
+    def __init__(self, stack: ASGIApp, inner: str, app: ASGIApp) -> None:
+        self._stack = stack
+        self._inner = inner
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one WebSocket, if the middleware lets it in."""
+        request, passed = _as_request(scope), False
+
+        async def reached(within: Scope, receive: Receive, send: Send) -> None:
+            nonlocal passed
+            passed = True
+            request.update(within)
+            await Response(status_code=_PASSED)(within, receive, send)
+
+        request[self._inner] = reached
+        answer = _Answer()
+        await self._stack(request, _nothing_more, answer.take)
+        if not passed or answer.status != _PASSED:
+            await answer.deny(send)
+            return
+        known = scope.keys() | _OF_REQUESTS | {self._inner}
+        scope.update({key: value for key, value in request.items() if key not in known})
+
+        async def accept(message: Message) -> None:
+            if message["type"] == "websocket.accept":
+                headers = [*message.get("headers", ()), *answer.kept()]
+                message = {**message, "headers": headers}
+            await send(message)
+
+        await self._app(scope, receive, accept)
+
+
+def _as_request(scope: Scope) -> dict[str, Any]:
+    scheme = {"ws": "http", "wss": "https"}.get(scope.get("scheme", "ws"), "http")
+    return {**scope, "type": "http", "method": "GET", "scheme": scheme}
+
+
+async def _nothing_more() -> Message:
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+class _Answer:
+    """What came out of the stack."""
+
+    def __init__(self) -> None:
+        self.status = 500
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._body = bytearray()
+
+    async def take(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            self._headers = list(message.get("headers", ()))
+        elif message["type"] == "http.response.body":
+            self._body += message.get("body", b"")
+
+    def kept(self) -> list[tuple[bytes, bytes]]:
+        """Return the headers that the 101 gets too."""
+        return [header for header in self._headers if header[0].lower() not in _OF_ANSWERS]
+
+    async def deny(self, send: Send) -> None:
+        start = {"status": self.status, "headers": self._headers}
+        await send({"type": "websocket.http.response.start", **start})
+        await send({"type": "websocket.http.response.body", "body": bytes(self._body)})

@@ -1,0 +1,99 @@
+"""What HTTP middleware decides binds the handshake of a WebSocket."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.authentication import AuthCredentials, AuthenticationBackend, BaseUser, SimpleUser
+from starlette.middleware.authentication import AuthenticationMiddleware
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import WebSocketRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from skep.api.plugin import Plugin
+from skep.worker.handshake import Screened
+from tests.web_worker import WebWorker, run_with_worker
+
+
+async def innermost(scope: Scope, receive: Receive, send: Send) -> None:
+    await scope["inner"](scope, receive, send)
+
+
+class Door(BaseHTTPMiddleware):
+    async def dispatch(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
+        if request.headers.get("x-token") != "good":
+            return PlainTextResponse("Not you.", 403, {"x-why": "token"})
+        request.state.guest = "ann"
+        answer = await call_next(request)
+        answer.headers["x-door"] = "open"
+        return answer
+
+
+class Passport(AuthenticationBackend):
+    async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, BaseUser]:
+        return AuthCredentials(["guest"]), SimpleUser("Ann")
+
+
+async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+    websocket = WebSocket(scope, receive, send)
+    await websocket.accept()
+    await websocket.send_text(f"{websocket.state.guest} is {websocket.user.display_name}")
+    await websocket.close()
+
+
+def behind(stack: Callable[[ASGIApp], ASGIApp]) -> Plugin:
+    app = Screened(stack(innermost), "inner", serve)
+    return Plugin(routes=[WebSocketRoute("/", app)])
+
+
+def run(tmp_path: Path, plugin: Plugin, test: Callable[[WebWorker], Any]) -> None:
+    run_with_worker(tmp_path, plugin, test)
+
+
+def test_a_refusal_is_the_answer_and_there_is_no_101(tmp_path: Path) -> None:
+    async def test(worker: WebWorker) -> None:
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(worker.url("/"))
+        answer = refused.value.response
+        assert (answer.status_code, bytes(answer.body)) == (403, b"Not you.")
+        assert answer.headers["x-why"] == "token"
+
+    run(tmp_path, behind(Door), test)
+
+
+def test_what_middleware_knows_and_adds_reaches_the_websocket(tmp_path: Path) -> None:
+    def stack(app: ASGIApp) -> ASGIApp:
+        return AuthenticationMiddleware(Door(app), backend=Passport())
+
+    async def test(worker: WebWorker) -> None:
+        headers = {"x-token": "good"}
+        async with connect(worker.url("/"), additional_headers=headers) as client:
+            assert client.response is not None
+            assert client.response.headers["x-door"] == "open"
+            assert "content-length" not in client.response.headers
+            assert await client.recv() == "ann is Ann"
+
+    run(tmp_path, behind(stack), test)
+
+
+def test_middleware_that_fails_is_a_500(tmp_path: Path) -> None:
+    class Broken(BaseHTTPMiddleware):
+        async def dispatch(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
+            raise LookupError("as told")
+
+    async def test(worker: WebWorker) -> None:
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(worker.url("/"))
+        assert refused.value.response.status_code == 500
+        async with asyncio.timeout(5):
+            with pytest.raises(InvalidStatus):
+                await connect(worker.url("/"))
+
+    run(tmp_path, behind(Broken), test)
