@@ -40,13 +40,15 @@ def test_an_order_goes_through_event_listener_task_and_finish(sampled: Platform)
     sampled.start()
     assert httpx.post(f"{sampled.url}/orders/7/pay").status_code == 202
     happened = wait_until(lambda: _happened(sampled, 7, "receipt R-7 confirmed"))
-    assert [entry["what"] for entry in happened] == [
-        "paid",
+    # The event is on the disk before the payment is noted, so the listener may be the quicker one
+    by_task = [entry for entry in happened if entry["what"] != "paid"]
+    assert [entry["what"] for entry in by_task] == [
         "payment noticed",
         "receipt sent",
         "receipt R-7 confirmed",
     ]
-    assert {entry["worker"].partition(".")[0] for entry in happened[1:]} == {"task"}
+    assert {entry["worker"].partition(".")[0] for entry in by_task} == {"task"}
+    assert wait_until(lambda: _happened(sampled, 7, "paid"))
 
 
 def test_the_pulse_beats(sampled: Platform) -> None:

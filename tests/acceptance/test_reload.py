@@ -133,6 +133,7 @@ def test_case_07_a_series_of_reloads_fails_no_request_and_leaves_nothing_behind(
     calm.environment["PLATFORM_LOOP"] = loop
     calm.start()
     reload(calm)
+    wait_until(lambda: all(name.endswith("@2") for name in calm.pids("web.")))
     processes, files = len(calm.tree()), descriptors(calm)
     loads = (
         Load(calm.url, clients=2),

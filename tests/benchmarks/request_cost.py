@@ -30,7 +30,7 @@ routes = [Route("/hello/{name}", hello)]
 app = Starlette(routes=routes)
 """
 PLUGIN = "\nfrom skep import Plugin\n\nplugin = Plugin(routes=routes)\n"
-ROUNDS, REQUESTS, CLIENTS = 7, 12_000, 16
+ROUNDS, REQUESTS, CLIENTS = 31, 3_200, 16
 REQUEST = b"GET /hello/bee HTTP/1.1\r\nhost: bench\r\n\r\n"
 
 

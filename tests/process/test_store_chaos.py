@@ -125,10 +125,13 @@ def test_case_24_the_store_is_killed_between_any_two_answers_and_keeps_what_it_c
         async def consume(number: int) -> None:
             client = Embedded(store.path, f"task.{number}@1:{number}")
             await client.open()
-            while True:
-                leases = await client.lease((), 8)
-                ended.update(lease.envelope.id for lease in leases)
-                await client.settle([Settlement(lease, "done") for lease in leases])
+            try:
+                while True:
+                    leases = await client.lease((), 8)
+                    ended.update(lease.envelope.id for lease in leases)
+                    await client.settle([Settlement(lease, "done") for lease in leases])
+            finally:
+                await client.close()
 
         producers = [asyncio.create_task(produce()) for _ in range(4)]
         consumers = [asyncio.create_task(consume(n)) for n in range(2)]

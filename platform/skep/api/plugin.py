@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 from skep.api.hooks import Hooks
 
 if TYPE_CHECKING:
+    from starlette.middleware import Middleware
     from starlette.routing import BaseRoute
     from starlette.types import ASGIApp
 
     from skep.api.cron import CronJob
     from skep.api.event import Event, Listener
     from skep.api.function import FunctionTask
+    from skep.api.http_hooks import Cleaner, RequestHook, ResponseHook
     from skep.api.sockets import SocketListener
     from skep.api.task import Task
     from skep.config.settings import Settings
@@ -26,7 +28,14 @@ class Plugin:
     """What a plugin gives to the platform; the module binds it to the name `plugin`.
 
     `routes` are Starlette routes, served by every web worker in one router with those of the other
-    plugins. `mounts` are whole ASGI applications by path prefix. `tasks`, `events`, `listeners` and
+    plugins. `mounts` are whole ASGI applications by path prefix; their lifespans run in every web
+    worker. `middleware` is Starlette's, around the routes and mounts of this plugin.
+
+    `request_received(request)` is called before every HTTP request and WebSocket handshake of the
+    platform is routed, `response_generated(request, head)` before an answer is sent, whose status
+    and headers it may change; `cleaners` are called without arguments when a request is over, also
+    after an exception. All of these may be coroutine functions; plugins take turns in the order of
+    their names. `tasks`, `events`, `listeners` and
     `crons` are classes (or what the decorators of this package return); listeners of one event run
     by their `order`, and in the order in which they are declared, plugins being ordered by name.
     `settings` are validated before the generation may serve. `lifespan` is entered once in every
@@ -39,6 +48,10 @@ class Plugin:
 
     routes: Sequence[BaseRoute] = ()
     mounts: Mapping[str, ASGIApp] = field(default_factory=dict)
+    middleware: Sequence[Middleware] = ()
+    request_received: Sequence[RequestHook] = ()
+    response_generated: Sequence[ResponseHook] = ()
+    cleaners: Sequence[Cleaner] = ()
     tasks: Sequence[type[Task] | FunctionTask[...]] = ()
     events: Sequence[type[Event]] = ()
     listeners: Sequence[type[Listener[Event]]] = ()

@@ -1,6 +1,7 @@
 """The worker that plugin code runs in."""
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 from typing import ClassVar, Optional
 
 from skep.base.errors import PlatformError
@@ -15,6 +16,7 @@ class Worker:
 
     slot: str
     generation: int
+    _drain: asyncio.Event = field(default_factory=asyncio.Event, repr=False, compare=False)
 
     _current: ClassVar[Optional["Worker"]] = None
 
@@ -22,6 +24,20 @@ class Worker:
     def name(self) -> str:
         """The slot and the generation, as everywhere: `web.0@3`."""
         return f"{self.slot}@{self.generation}"
+
+    @property
+    def draining(self) -> bool:
+        """Whether this worker is on its way out: it takes nothing new, and what goes on should come
+        to an end, an endless stream of events above all."""
+        return self._drain.is_set()
+
+    async def wait_draining(self) -> None:
+        """Return when the worker begins to drain."""
+        await self._drain.wait()
+
+    def begin_drain(self) -> None:
+        """Say that this worker is on its way out; for the platform and for tests."""
+        self._drain.set()
 
     @classmethod
     def current(cls) -> "Worker":

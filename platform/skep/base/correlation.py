@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from skep.base import log
 from skep.base.log import bound, bound_fields
 
 REQUEST_ID, TRACEPARENT = "request_id", "traceparent"
@@ -40,6 +41,20 @@ def new_request(given: str = "", traceparent: str = "") -> dict[str, str]:
     if _TRACEPARENT.fullmatch(traceparent):
         found[TRACEPARENT] = traceparent
     return found
+
+
+def begin(given: str = "", traceparent: str = "") -> str:
+    """Work for a request that has come with these headers, until the context ends; return its id.
+
+    Call it in an asyncio task of its own, that of the request.
+    """
+    carried = new_request(given, traceparent)
+    fields = {REQUEST_ID: carried[REQUEST_ID]}
+    if TRACEPARENT in carried:
+        _traceparent.set(traceparent)
+        fields["trace_id"] = traceparent.split("-")[1]
+    log.begin(fields)
+    return carried[REQUEST_ID]
 
 
 @contextmanager

@@ -41,6 +41,12 @@ def bound(**fields: Any) -> Iterator[None]:
         _bound.reset(token)
 
 
+def begin(fields: dict[str, Any]) -> None:
+    """Let every line logged from here on have these fields and no others. Call it in an asyncio
+    task of its own: they stay until its context ends."""
+    _bound.set(fields)
+
+
 def bound_fields() -> Mapping[str, Any]:
     """Return the fields that a line logged here would have."""
     return _bound.get()

@@ -36,6 +36,8 @@ _VERBS = {
     "env": "Write the effective configuration for shells, containers and services.",
     "conns": "Show listeners and connections.",
     "ws": "List, reach and close WebSockets.",
+    "lint": "Look for mistakes in plugins without running them.",
+    "mem": "Show by source line what makes workers grow.",
     "config-server": "Run the embedded config server alone.",
 }
 

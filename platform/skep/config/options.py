@@ -6,14 +6,15 @@ config service can set every one of them that is not needed before it is asked. 
 count in the process environment only: an app may have a key of its own called `APP_ID`.
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from skep.base.errors import UsageError
+from skep.base.linux import usable_cores
 from skep.config import endpoints
+from skep.config.http_options import HttpOptions
 from skep.config.queues import parse as parse_queues
 from skep.config.row import Change, Row, alias, check, given, read
 from skep.config.row import row as _row
@@ -23,16 +24,9 @@ from skep.config.serving import Serving
 _OWN_APP = "sample"
 
 
-def usable_cores() -> int:
-    """Return how many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 @dataclass(frozen=True)
-class Options(Serving):
-    """The settings of one platform. Times are in seconds."""
+class Options(Serving, HttpOptions):
+    """The settings of one platform, times in seconds; those of HTTP stand last in every list."""
 
     config_server: tuple[str, ...] = _row(
         (),
@@ -145,7 +139,11 @@ class Options(Serving):
         short="-e",
     )
     backup_old_env: bool = _row(
-        False, "Keep the last five .env files that were replaced, as .env.bak.TIME.", "live"
+        False,
+        "Keep the last five .env files that were replaced, as .env.bak.TIME.",
+        "live",
+        aliases=("APOLLO_BACKUP_OLD_ENV",),
+        flag_alias="--apollo-backup-old-env",
     )
     allow_empty: bool = _row(
         False,
@@ -276,7 +274,6 @@ class Options(Serving):
     drain_timeout: float = _row(
         30.0, "How long a worker may take to finish what it has.", "rollout", flag=False
     )
-
     max_requests: int = _row(
         0,
         "After how many requests or tasks a worker is replaced, ±10 %; 0 for never.",
@@ -351,9 +348,10 @@ class Options(Serving):
 
 
 def rows() -> list[Row]:
-    """Return every setting, in the order in which they are declared."""
+    """Return every setting, in the order in which they are declared, those of HTTP last."""
     types = get_type_hints(Options)
-    return [Row(f.name, types[f.name], f.default, **f.metadata) for f in fields(Options)]
+    ours = sorted(fields(Options), key=lambda f: f.name in HttpOptions.__annotations__)
+    return [Row(f.name, types[f.name], f.default, **f.metadata) for f in ours]
 
 
 def resolve(
@@ -364,8 +362,7 @@ def resolve(
     """Return the options that follow from the command line and the layered environment.
 
     `flags` holds what was given on the command line, by field name; `base` is the process
-    environment, if that is not all. Raises UsageError naming the key whose text is no value of its
-    type.
+    environment, if that is not all. Raises UsageError naming the key whose text does not fit.
     """
     base = environment if base is None else base
     found: dict[str, Any] = {}

@@ -1,17 +1,18 @@
-"""One setting of the platform: how it is declared, and how a text becomes a value of it."""
+"""How a setting of the platform is declared, and how a value for it is read and checked."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from typing import Any, Literal, get_origin
 
 from skep.base.errors import UsageError
 from skep.base.masking import mask_url
 
 Change = Literal["live", "rollout", "restart"]
-_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 # `.env.local` is a layer of its own, and `.env.staging.local` is one too.
 _NAME = re.compile(r"(?!(?:.*\.)?local\Z)[A-Za-z0-9_.-]*")
+_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
 
 def row(default: Any, text: str, change: Change, shown: bool = True, **more: Any) -> Any:
@@ -89,5 +90,16 @@ def check(row: Row, value: Any) -> None:
                 raise UsageError(text)
     if row.words and value not in row.words:
         raise UsageError(f"{row.key} is {value!r}; it takes one of: {', '.join(row.words)}.")
+    if row.metavar == "NETWORK":
+        _check_networks(row, value)
     if row.type in (int, float) and not row.low <= value <= row.high:
         raise UsageError(f"{row.key} is {value}; it takes a number from {row.low} to {row.high}.")
+
+
+def _check_networks(row: Row, networks: tuple[str, ...]) -> None:
+    for network in networks:
+        try:
+            ip_network("::" if network == "*" else network)
+        except ValueError as error:
+            text = f"{row.key} holds {network!r}; it takes addresses like 10.0.0.1 or 10.0.0.0/8."
+            raise UsageError(text) from error

@@ -46,6 +46,8 @@ _PULL_ERRORS = (
     "decode",
     "empty",
 )
+_REFUSALS = ("malformed", "headers", "header_timeout", "stalled", "slow_reader", "body",
+             "connections")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -193,6 +195,10 @@ _HTTP = (
                method=METHODS, route=OPEN),
     _gauge("http_requests_in_progress", "web", "Requests being answered now.", pool=FEW),
     _counter("http_exceptions_total", "web", "Exceptions that no handler caught.", route=OPEN),
+    _counter("http_refusals_total", "web",
+             "Clients turned away before their request reached a plugin, by reason.",
+             reason=_REFUSALS),
+    _counter("http_cut_total", "web", "Requests cut off because they outlasted the drain."),
     _gauge("http_connections", "web", "Open connections, busy with a request or idle.",
            state=("active", "idle")),
 )

@@ -32,6 +32,7 @@ class Commands:
             "reload": self.reload,
             "stop": self.stop,
             "metrics": self.metrics,
+            "mem": self.mem,
             "config.plan": self.config_plan,
             "config.apply": self.config_apply,
             "config.explain": self.config_explain,
@@ -107,6 +108,11 @@ class Commands:
     async def metrics(self, arguments: Mapping[str, Any]) -> Any:
         """Return the ledger's families after every child has been asked for its latest."""
         return await self._supervisor.scrape()
+
+    async def mem(self, arguments: Mapping[str, Any]) -> Any:
+        """Return what grew in every worker within so many seconds, by line of source."""
+        seconds, top = float(arguments.get("seconds", 10)), int(arguments.get("top", 10))
+        return await self._supervisor.memory.trace(seconds, top)
 
     async def _outcome(self, request: Request) -> dict[str, Any]:
         """Let a request in and wait for what becomes of it. Raises Refusal when it is refused."""

@@ -12,7 +12,7 @@ from skep.supervisor.crew import Crew
 from skep.supervisor.ledger import Ledger
 from skep.supervisor.procfs import read_boot_time, read_process, read_system
 from skep.supervisor.slots import State
-from skep.wire.messages import Flush
+from skep.wire.messages import Beat, Flush, Flushed
 
 # A child whose loop is blocked does not keep Prometheus waiting: its last frame stands for it.
 _PATIENCE = 0.15
@@ -42,13 +42,12 @@ class Scrape:
         """A frame of this child has come."""
         self._heard[child] = time.time()
 
-    def beat(self, child: Child) -> None:
-        """This child's event loop turns."""
-        self._beats[child] = time.time()
-
-    def flushed(self, child: Child, number: int) -> None:
-        """A child has sent all it had."""
-        self._drop(number, child)
+    def told(self, child: Child, message: Beat | Flushed) -> None:
+        """This child's event loop turns, or it has sent all it had."""
+        if isinstance(message, Flushed):
+            self._drop(message.number, child)
+        else:
+            self._beats[child] = time.time()
 
     def gone(self, child: Child) -> None:
         """A child has ended: nobody waits for it, and its process id may be another's soon."""

@@ -42,6 +42,7 @@ from skep.supervisor.journal import Journal
 from skep.supervisor.ledger import Ledger
 from skep.supervisor.listeners import Listeners
 from skep.supervisor.logs import Logs
+from skep.supervisor.memory import Memory
 from skep.supervisor.news import News
 from skep.supervisor.operations import Operation, Operations
 from skep.supervisor.outcomes import Outcomes
@@ -65,6 +66,7 @@ from skep.wire.messages import (
     Hello,
     Message,
     Reported,
+    Traced,
     Unconfigured,
 )
 
@@ -112,6 +114,7 @@ class Supervisor:
         self._commands = Commands(self)
         self.operations = Operations(self._run_dir.operations_file, time.time)
         self._scrape = Scrape(self._ledger)
+        self.memory = Memory(self.children, self._telemetry)
         self._gauges = Gauges(self._ledger)
         self._news = News(lambda: self._succession.current)
         told = (Journal(self._ledger), self._commands, self.operations, self._service, self._news)
@@ -301,13 +304,13 @@ class Supervisor:
         match message:
             case Hello():
                 self.children.born(child)
-            case Beat():
-                self._scrape.beat(child)
+            case Beat() | Flushed():
+                self._scrape.told(child, message)
             case Frame(frame):
                 self._ledger.absorb(child.name, frame)
                 self._scrape.heard(child)
-            case Flushed(number):
-                self._scrape.flushed(child, number)
+            case Traced():
+                self.memory.traced(child, message)
             case Reported(state):
                 self._config = state
             case Unconfigured(reason):

@@ -12,11 +12,12 @@ from skep.api.plugin import Plugin
 from skep.api.task import Task
 from skep.api.worker import Worker
 from skep.base.telemetry import Telemetry
+from skep.config.options import Options
 from skep.engine import current
 from skep.engine.base import Engine, Envelope, Outcome, Row
 from skep.engine.headers import LISTENER
 from skep.engine.ids import clock_ms
-from skep.worker.app import build
+from skep.worker.app import Application
 from skep.worker.catalog import Catalog
 
 T = TypeVar("T", bound=Task)
@@ -101,7 +102,8 @@ class Lab:
         current.bind(recorder, self.telemetry, self.catalog.listener_names(), clock)
         worker, Worker._current = Worker._current, None
         Worker.become("task.0", 1)
-        transport = httpx.ASGITransport(build(dict(self.catalog.plugins)))
+        application = Application(self.catalog.plugins, Options())
+        transport = httpx.ASGITransport(application.app)
         try:
             async with AsyncExitStack() as around:
                 self.client = await around.enter_async_context(
@@ -110,6 +112,8 @@ class Lab:
                 for plugin in self.catalog.plugins.values():
                     if plugin.lifespan is not None:
                         await around.enter_async_context(plugin.lifespan())
+                for mounted in application.mounted:
+                    await around.enter_async_context(mounted.lifespan())
                 yield
                 await self._complain()
         finally:

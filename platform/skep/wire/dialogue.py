@@ -41,6 +41,8 @@ from skep.wire.messages import (
     Noted,
     Prepared,
     Retire,
+    Trace,
+    Traced,
 )
 from skep.wire.plan import Problem
 
@@ -81,6 +83,10 @@ class Life(Protocol):
         """Let go of everything; what is not finished is cut off."""
 
 
+async def _see_nothing(trace: Trace) -> Traced:
+    return Traced(trace.number, [], [])
+
+
 async def _ignore(happened: Happened) -> None:
     return
 
@@ -95,7 +101,8 @@ class Dialogue:
     `frame` returns the metric deltas since it was called last, or None. `change` does what a Change
     asks and returns an objection or nothing. `on_beat` is told each second how late the loop was;
     `unready` says why the plugins do not want to be asked just now, or nothing. `on_alone` is told
-    when whoever was in this slot before is gone. `happened` returns when the news is kept.
+    when whoever was in this slot before is gone. `happened` returns when the news is kept. `trace`
+    watches the memory.
     """
 
     def __init__(
@@ -107,7 +114,9 @@ class Dialogue:
         unready: Callable[[], str] = str,
         on_alone: Callable[[], None] = lambda: None,
         happened: Callable[[Happened], Awaitable[None]] = _ignore,
+        trace: Callable[[Trace], Awaitable[Traced]] = _see_nothing,
     ) -> None:
+        self._trace = trace
         self._happened = happened
         self._unready = unready
         self._on_alone = on_alone
@@ -218,6 +227,8 @@ class Dialogue:
                 self.send(Flushed(number))
             case Change():
                 self._aside(self._take(message))
+            case Trace():
+                self._aside(self._watch_memory(message))
             case Happened():
                 self._aside(self._note(message))
 
@@ -229,6 +240,9 @@ class Dialogue:
     async def _note(self, happened: Happened) -> None:
         await self._happened(happened)
         self.send(Noted(happened.number))
+
+    async def _watch_memory(self, trace: Trace) -> None:
+        self.send(await self._trace(trace))
 
     async def _take(self, change: Change) -> None:
         objection = await self._change(change)

@@ -1,10 +1,11 @@
 """The messages between the supervisor and its children, one JSON object a line.
 
-    supervisor ─► any child     Boot Go Drain Flush Change Alone
+    supervisor ─► any child     Boot Go Drain Flush Change Alone Trace
     supervisor ─► zygote        Fork
     supervisor ─► a worker      Happened
     any child  ─► supervisor    Hello Prepared Accepting Failed HandedOver
                                 Beat Frame Flushed Changed Retire Noted
+                                Traced
     zygote     ─► supervisor    Planned Refused Exited
     agent      ─► supervisor    Asked Reported Unconfigured
 
@@ -83,6 +84,26 @@ class Changed:
     number: int
     apply: bool
     objection: str = ""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Watch your memory for so many seconds, then answer Traced with the same number and the
+    `top` lines of source behind what was allocated meanwhile and is still there."""
+
+    number: int
+    seconds: float
+    top: int
+
+
+@dataclass(frozen=True)
+class Traced:
+    """What has grown: per line of source `{file, line, bytes, blocks}`, the most first. `resident`
+    is the memory of the process before and after, in bytes."""
+
+    number: int
+    growth: list[dict[str, Any]]
+    resident: list[int]
 
 
 @dataclass(frozen=True)
@@ -237,6 +258,8 @@ Message = (
     | Flush
     | Change
     | Changed
+    | Trace
+    | Traced
     | Fork
     | Happened
     | Noted

@@ -29,6 +29,7 @@ from skep.wire.channel import BlockingChannel
 from skep.wire.dialogue import EXIT_NOT_PREPARED, Dialogue
 from skep.wire.framing import Framing
 from skep.wire.messages import Boot, Failed, Hello
+from skep.worker import memory
 from skep.worker.changes import Changing
 from skep.worker.environ import install
 from skep.worker.hooks import be_one, call
@@ -140,6 +141,7 @@ async def _live(boot: Boot, found: Generation, sock: socket.socket, framing: Fra
         unready=lambda: readiness.unready,
         on_alone=lambda: workplace.when_alone(),
         happened=Teller(boot.run_id).tell,
+        trace=memory.trace,
     )
     wear.retire = workplace.retire = dialogue.retire
     return await dialogue.run(sock, framing, options.drain_timeout)
@@ -154,7 +156,6 @@ class _WithPlugins:
         self._workplace = workplace
         self._around = AsyncExitStack()
         self.accept = kind.accept
-        self.retire = kind.retire
         self.drain = kind.drain
 
     async def prepare(self) -> None:
@@ -169,6 +170,12 @@ class _WithPlugins:
         await self._kind.prepare()
         await self._tell("worker_start")
         self._asking = asyncio.create_task(self._readiness.run())
+
+    def retire(self) -> Mapping[str, Any]:
+        """Let everybody know who wants to, and the kind before all."""
+        state = self._kind.retire()
+        Worker.current().begin_drain()
+        return state
 
     async def stop(self) -> None:
         """The same backwards."""

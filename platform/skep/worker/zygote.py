@@ -26,7 +26,8 @@ from skep.wire.channel import CHANNEL_FD, BlockingChannel
 from skep.wire.messages import Boot, Change, Changed, Exited, Fork, Message, Planned, Refused
 from skep.wire.plan import Plan, Problem
 from skep.worker import endpoints
-from skep.worker.app import clashes, listing
+from skep.worker.app import listing
+from skep.worker.app import problems as app_problems
 from skep.worker.catalog import Catalog
 from skep.worker.changes import Changes, begin_epoch
 from skep.worker.checks import check_settings
@@ -61,7 +62,7 @@ def load(boot: Boot) -> Generation | list[Problem]:
     loaded = Loader(folders).load()
     problems = [
         *loaded.problems,
-        *clashes(loaded.plugins),
+        *app_problems(loaded.plugins, options),
         *endpoints.problems(loaded.plugins, options),
         *check_settings(loaded.plugins),
     ]

@@ -38,6 +38,10 @@ def test_the_options_of_laravels_are_understood(option: str) -> None:
     assert run(f"{option}={text}")[0][name] == value
 
 
+def test_the_one_of_laravels_that_takes_no_value_is_understood() -> None:
+    assert run("--apollo-backup-old-env")[0]["backup_old_env"] is True
+
+
 def test_either_name_may_be_repeated() -> None:
     taken, _ = run("--namespace", "a", "--apollo-namespaces", "b")
     assert taken["namespace"] == ("a", "b")

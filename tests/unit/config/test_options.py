@@ -39,6 +39,7 @@ FOREIGN = {
     "APOLLO_LABEL": ("config_label", "canary", "canary"),
     "APOLLO_ACCESS_KEY_SECRET": ("config_secret", "s3cret", ("s3cret",)),
     "APOLLO_ACCESSKEY_SECRET": ("config_secret", "s3cret", ("s3cret",)),
+    "APOLLO_BACKUP_OLD_ENV": ("backup_old_env", "true", True),
     "APOLLO_PULL_TIMEOUT": ("config_timeout", "3", 3.0),
 }
 

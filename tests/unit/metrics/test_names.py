@@ -13,6 +13,8 @@ FED_BY_HAND = {
     "http_requests_in_progress",
     "http_exceptions_total",
     "http_connections",
+    "http_refusals_total",
+    "http_cut_total",
     "metrics_collect_errors_total",
     "websocket_connections",
     "websocket_opens_total",

@@ -9,6 +9,7 @@ versions.
 
 import asyncio
 import contextlib
+import logging
 import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping
@@ -18,20 +19,28 @@ from typing import Any
 import uvicorn
 import uvicorn.lifespan.off  # uvicorn would load it by name, in every worker after the fork
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from skep.base.rundir import RunDir
 from skep.base.sockets import BACKLOG
+from skep.metrics.instruments import Instruments
 from skep.metrics.web import HttpMetrics
 from skep.metrics.websocket import WebSocketMetrics
-from skep.worker.app import build
+from skep.worker.access_log import AccessLog
+from skep.worker.app import Application
 from skep.worker.edge import Edge
 from skep.worker.hub import Hub
 from skep.worker.kind import Workplace
+from skep.worker.leaks import LeakWatch
+from skep.worker.limits import Limits
 from skep.worker.listening import Listening
+from skep.worker.protocol import Guard, HttpProtocol
 from skep.worker.switchboard import Switchboard
 from skep.worker.tls import server_context
-from skep.worker.websocket import Limits, WebSocketProtocol
+from skep.worker.websocket import Limits as WebSocketLimits
+from skep.worker.websocket import WebSocketProtocol
+
+log = logging.getLogger(__name__)
 
 # Between taking the listener out of the loop and closing it: what `accept` has returned already
 # becomes a connection in this time (CPython issue 109564).
@@ -52,9 +61,13 @@ class WebKind:
 
     def __init__(self, workplace: Workplace) -> None:
         self._workplace = workplace
+        self._around = contextlib.AsyncExitStack()
         self._edge: Edge
         self._edges: list[Edge] = []
         self._tls: ssl.SSLContext | None = None
+        self._access_log: AccessLog | None = None
+        self._guard: Guard
+        self._instruments: Instruments
         self._server: _Server
         self._serving: asyncio.Task[None]
         self._hub: Hub
@@ -66,18 +79,22 @@ class WebKind:
         """Build the application and start uvicorn without a listener."""
         work = self._workplace
         assert work.instruments is not None
-        plugins = dict(work.catalog.plugins)
+        self._instruments = work.instruments
         self._tls = server_context(work.options.tls_cert, work.options.tls_key)
         self._hub = Hub(WebSocketMetrics(work.instruments))
         self._metrics = HttpMetrics(work.instruments, self._connections)
-        self._listening = Listening(plugins, work.instruments)
+        self._listening = Listening(dict(work.catalog.plugins), work.instruments)
         self._switchboard = Switchboard(
             RunDir(work.options.data_dir).mesh_dir,
             f"{work.slot}@{work.generation}",
             self._hub,
             self._rows,
         )
-        self._edge = self._outermost(build(plugins))
+        if work.options.access_log:
+            self._access_log = AccessLog()
+            await self._around.enter_async_context(self._access_log.running())
+        self._edge = self._outermost(await self._application())
+        self._guard = self._new_guard()
         self._server = _Server(self._config("http", self._edge))
         self._serving = asyncio.create_task(self._server.serve(sockets=[]))
         while not self._server.started:
@@ -97,12 +114,15 @@ class WebKind:
             elif name in apps:
                 await self._attach(name, listener, self._outermost(apps[name]), None)
         await self._listening.start(listeners)
+        connections = self._server.server_state.connections
+        self._watching = asyncio.create_task(self._guard.watch(connections))
+        self._around.callback(self._watching.cancel)
         return self._serving
 
     def retire(self) -> Mapping[str, Any]:
         """Stop accepting; from now on every response is the last of its connection."""
         for edge in self._edges:
-            edge.draining = True
+            edge.drain()
         self._listening.retire()
         loop = asyncio.get_running_loop()
         if isinstance(loop, asyncio.SelectorEventLoop):
@@ -126,21 +146,45 @@ class WebKind:
         self._switchboard.stop()
         self._server.should_exit = True
         await self._serving
+        await self._around.aclose()
+
+    async def _application(self) -> ASGIApp:
+        """Return the application of all plugins, with what is mounted in it alive."""
+        options = self._workplace.options
+        application = Application(self._workplace.catalog.plugins, options)
+        for mounted in application.mounted:
+            await self._around.enter_async_context(mounted.lifespan())
+        watched = options.watch or options.leak_check
+        return LeakWatch(application.app) if watched else application.app
 
     def _outermost(self, app: ASGIApp) -> Edge:
-        edge = Edge(app, self._metrics, self._workplace.served)
+        work = self._workplace
+        largest = work.options.max_body_size
+        edge = Edge(app, self._metrics, work.served, largest, self._access_log)
         self._edges.append(edge)
         return edge
+
+    def _proxied(self, edge: Edge) -> Any:
+        # uvicorn's own types of ASGI differ from Starlette's in name only.
+        return ProxyHeadersMiddleware(edge, list(self._workplace.options.trusted_proxies))  # type: ignore[arg-type]
+
+    def _new_guard(self) -> Guard:
+        refusals = self._instruments.children("http_refusals_total")
+        return Guard(
+            Limits.of(self._workplace.options),
+            self._proxied(self._edge).trusted_hosts,
+            lambda reason: refusals[(reason,)].inc(),
+        )
 
     def _config(self, name: str, app: Edge) -> uvicorn.Config:
         """Return what uvicorn serves an application with on one listener."""
         options = self._workplace.options
         ping = options.websocket_ping or None
-        limits = Limits(options.websocket_idle_timeout, options.websocket_send_limit)
+        limits = WebSocketLimits(options.websocket_idle_timeout, options.websocket_send_limit)
         protocol: Any = partial(WebSocketProtocol, hub=self._hub, limits=limits, listener=name)
         config = uvicorn.Config(
-            app,
-            http=AutoHTTPProtocol,
+            self._proxied(app) if options.trusted_proxies else app,
+            http=HttpProtocol,
             ws=protocol,
             ws_max_size=options.websocket_message_limit,
             ws_ping_interval=ping,
@@ -152,8 +196,10 @@ class WebKind:
             access_log=False,
             proxy_headers=False,
             server_header=False,
+            headers=[("server", options.server_header)] if options.server_header else [],
             backlog=BACKLOG,
             timeout_graceful_shutdown=1,
+            reset_contextvars=True,  # what a request sets is not there in the next one's context
         )
         config.load()
         return config
@@ -176,8 +222,8 @@ class WebKind:
         server = self._server
 
         def protocol() -> asyncio.Protocol:
-            made: Any = config.http_protocol_class(  # type: ignore[call-arg]
-                config=config, server_state=server.server_state, app_state=server.lifespan.state
+            made: Any = HttpProtocol(
+                config, server.server_state, server.lifespan.state, guard=self._guard
             )
             made.listener = name
             return made  # type: ignore[no-any-return]
@@ -188,6 +234,9 @@ class WebKind:
         loop, state = asyncio.get_running_loop(), self._server.server_state
         while (state.connections or state.tasks) and loop.time() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(_LOOK)
+        if state.tasks:
+            log.warning("%d requests did not end in time and are cut off", len(state.tasks))
+            self._instruments.child("http_cut_total").inc(len(state.tasks))
 
     def _connections(self) -> int:
         return len(self._server.server_state.connections)

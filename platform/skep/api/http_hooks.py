@@ -1,0 +1,20 @@
+"""What a plugin may have called around every request."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+
+
+@dataclass
+class ResponseHead:
+    """The head of an answer before it is sent: a hook may change its status and its headers."""
+
+    status: int
+    headers: MutableHeaders
+
+
+RequestHook = Callable[[Request], Awaitable[None] | None]
+ResponseHook = Callable[[Request, ResponseHead], Awaitable[None] | None]
+Cleaner = Callable[[], Awaitable[None] | None]

@@ -1,0 +1,61 @@
+"""What makes this worker grow, by line of source."""
+
+import asyncio
+import resource
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+from skep.wire.messages import Trace, Traced
+
+_FRAMES = 1
+_PAGE = resource.getpagesize()
+_NOISE = (
+    tracemalloc.Filter(False, tracemalloc.__file__),
+    tracemalloc.Filter(False, __file__),
+    tracemalloc.Filter(False, "<frozen importlib._bootstrap*>"),
+)
+
+
+async def trace(order: Trace) -> Traced:
+    """Record every allocation for the time that is asked for; return what has stayed.
+
+    Meanwhile the worker runs at about half its speed. Two such orders at a time end together.
+    """
+    before = _resident()
+    started = not tracemalloc.is_tracing()
+    if started:
+        tracemalloc.start(_FRAMES)
+    try:
+        first = await asyncio.to_thread(tracemalloc.take_snapshot)
+        await asyncio.sleep(order.seconds)
+        second = await asyncio.to_thread(tracemalloc.take_snapshot)
+    finally:
+        if started:
+            tracemalloc.stop()
+    growth = await asyncio.to_thread(_growth, first, second, order.top)
+    return Traced(order.number, growth, [before, _resident()])
+
+
+def _growth(
+    first: tracemalloc.Snapshot, second: tracemalloc.Snapshot, top: int
+) -> list[dict[str, Any]]:
+    differences = second.filter_traces(_NOISE).compare_to(first.filter_traces(_NOISE), "lineno")
+    return [
+        {
+            "file": difference.traceback[0].filename,
+            "line": difference.traceback[0].lineno,
+            "bytes": difference.size_diff,
+            "blocks": difference.count_diff,
+        }
+        for difference in differences[:top]
+        if difference.size_diff > 0
+    ]
+
+
+def _resident() -> int:
+    """Bytes of memory this process has in use; 0 where the system does not say."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
+    except OSError:
+        return 0

@@ -1,0 +1,91 @@
+"""An ASGI application mounted by a plugin, with the lifespan it may have (ASGI, lifespan 2.0)."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+from skep.base.errors import PlatformError
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+
+class Mounted:
+    """Serves the application at `path`; what its lifespan puts into the state is in the state of
+    every request."""
+
+    def __init__(self, path: str, app: "ASGIApp") -> None:
+        self.path = path
+        self._app = app
+        self._state: dict[str, Any] = {}
+
+    @property
+    def routes(self) -> list[Any]:
+        """The routes of the application, for `url_for`."""
+        return getattr(self._app, "routes", [])
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        if self._state:
+            scope["state"] = {**scope.get("state", {}), **self._state}
+        await self._app(scope, receive, send)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self) -> AsyncIterator[None]:
+        """Run the application's lifespan around the block.
+
+        Raises PlatformError when the application says that it cannot start. One that knows no
+        lifespans is taken as it is, which it shows by raising an exception before it answers.
+        """
+        life = _Lifespan(self._app, self._state)
+        await life.startup(self.path)
+        try:
+            yield
+        finally:
+            await life.shutdown()
+
+
+class _Lifespan:
+    def __init__(self, app: "ASGIApp", state: dict[str, Any]) -> None:
+        self._app = app
+        self._scope = {
+            "type": "lifespan",
+            "asgi": {"version": "3.0", "spec_version": "2.0"},
+            "state": state,
+        }
+        self._told: asyncio.Queue[Message] = asyncio.Queue()
+        self._heard: asyncio.Queue[Message] = asyncio.Queue()
+        self._task: asyncio.Task[None] | None = None
+
+    async def startup(self, path: str) -> None:
+        self._task = asyncio.ensure_future(self._run())
+        answer = await self._ask("lifespan.startup")
+        if answer["type"] == "lifespan.startup.failed":
+            await asyncio.wait({self._task})
+            reason = answer.get("message", "") or "it did not say why"
+            raise PlatformError(f"The application mounted at {path} cannot start: {reason}")
+
+    async def shutdown(self) -> None:
+        assert self._task is not None
+        if not self._task.done():
+            await self._ask("lifespan.shutdown")
+            await asyncio.wait({self._task}, timeout=1.0)
+        self._task.cancel()
+        await asyncio.wait({self._task})
+
+    async def _ask(self, what: str) -> "Message":
+        """Tell the application; return what it answers, or {"type": "none"} when it ends."""
+        assert self._task is not None
+        self._told.put_nowait({"type": what})
+        answer = asyncio.ensure_future(self._heard.get())
+        await asyncio.wait({answer, self._task}, return_when=asyncio.FIRST_COMPLETED)
+        if answer.done():
+            return answer.result()
+        answer.cancel()
+        return {"type": "none"}
+
+    async def _run(self) -> None:
+        receive: Receive = self._told.get
+        send: Send = self._heard.put
+        with contextlib.suppress(Exception):  # the specification's way of saying: no lifespan here
+            await self._app(self._scope, receive, send)
