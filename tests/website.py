@@ -138,6 +138,7 @@ async def _accepting(plugins: dict[str, Plugin], options: Options) -> AsyncItera
     workplace = Workplace(
         "web.0", 1, catalog, NO_ENGINE, telemetry, options, Instruments(registry, "web")
     )
+    before = Worker._current
     Worker.become("web.0", 1)
     kind = WebKind(workplace)
     await kind.prepare()
@@ -151,6 +152,7 @@ async def _accepting(plugins: dict[str, Plugin], options: Options) -> AsyncItera
         kind.retire()
         await kind.drain(asyncio.get_running_loop().time() + 2)
         await kind.stop()
+        Worker._current = before
 
 
 def run_website(
