@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -27,8 +27,10 @@ spinning()
 
 
 @pytest.fixture
-def stuck() -> "subprocess.Popen[bytes]":
-    return subprocess.Popen([sys.executable, "-c", STUCK], stdout=subprocess.PIPE)
+def stuck() -> "Iterator[subprocess.Popen[bytes]]":
+    with subprocess.Popen([sys.executable, "-c", STUCK], stdout=subprocess.PIPE) as process:
+        yield process
+        process.kill()
 
 
 def signaller(pid: int) -> Callable[[signal.Signals], None]:
@@ -38,15 +40,13 @@ def signaller(pid: int) -> Callable[[signal.Signals], None]:
 def test_all_threads_are_told_as_often_as_one_asks_and_it_goes_on(
     stuck: "subprocess.Popen[bytes]",
 ) -> None:
-    with stuck:
-        assert stuck.stdout is not None
-        assert stuck.stdout.readline() == b"ready\n"
-        for _ in range(2):
-            text = asyncio.run(stacks.take(stuck.pid, signaller(stuck.pid)))
-            assert text.count("in spinning") == 1
-            assert text.count("in waiting_for_ever") == 1
-        assert stuck.poll() is None
-        stuck.kill()
+    assert stuck.stdout is not None
+    assert stuck.stdout.readline() == b"ready\n"
+    for _ in range(2):
+        text = asyncio.run(stacks.take(stuck.pid, signaller(stuck.pid)))
+        assert text.count("in spinning") == 1
+        assert text.count("in waiting_for_ever") == 1
+    assert stuck.poll() is None
 
 
 def test_who_has_not_offered_them_is_not_sent_a_signal_that_would_kill_it() -> None:
