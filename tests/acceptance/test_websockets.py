@@ -1,6 +1,7 @@
 """WebSockets over several workers, from everywhere, over a rollout, and in a browser."""
 
 import asyncio
+import itertools
 import contextlib
 import json
 from typing import Any
@@ -48,9 +49,10 @@ async def guest(platform: Platform, name: str) -> tuple[ClientConnection, str]:
 async def on_both(platform: Platform) -> dict[str, ClientConnection]:
     """Return a connection to each of the two web workers, by worker."""
     found: dict[str, ClientConnection] = {}
+    numbers = itertools.count()
 
     async def more() -> bool:
-        some = await asyncio.gather(*(guest(platform, f"g{i}") for i in range(8)))
+        some = await asyncio.gather(*(guest(platform, f"g{next(numbers)}") for _ in range(8)))
         for client, worker in some:
             if worker in found:
                 await client.close()

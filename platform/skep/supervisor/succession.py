@@ -331,9 +331,9 @@ class Succession:
             former.crew.retire()
             self.generations.retiring.append(former)
         self.generations.current, self.generations.coming = coming.generation, None
-        self._refusals.clear()
         back = coming.generation.request.cause == "rollback"
-        if not back:
+        if not back:  # what has just been rolled back stays refused
+            self._refusals.clear()
             self._watch.begin(coming.generation, former)
         request = coming.generation.request
         outcome: Outcome = "rolled back" if back else "committed"
