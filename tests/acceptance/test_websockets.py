@@ -1,8 +1,8 @@
 """WebSockets over several workers, from everywhere, over a rollout, and in a browser."""
 
 import asyncio
-import itertools
 import contextlib
+import itertools
 import json
 from typing import Any
 
