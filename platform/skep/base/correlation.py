@@ -4,8 +4,8 @@ Whoever answers a request binds its id, and the trace it is part of; deliveries 
 and whoever runs one binds them again. Log lines in between carry them.
 """
 
+import random
 import re
-import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -37,8 +37,11 @@ def request_id() -> str:
 
 def new_request(given: str = "", traceparent: str = "") -> dict[str, str]:
     """Return the headers of a request that has come with these, if they are fit to be repeated."""
-    found = {REQUEST_ID: given if _ID.fullmatch(given) else secrets.token_hex(16)}
-    if _TRACEPARENT.fullmatch(traceparent):
+    if not (given and _ID.fullmatch(given)):
+        # It is a name and no secret: the system's random numbers cost a call each.
+        given = f"{random.getrandbits(128):032x}"
+    found = {REQUEST_ID: given}
+    if traceparent and _TRACEPARENT.fullmatch(traceparent):
         found[TRACEPARENT] = traceparent
     return found
 
