@@ -44,6 +44,5 @@ class Diary:
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=5.0)
-        connection.execute("pragma journal_mode = wal")
         connection.execute(_SCHEMA)
         return connection
