@@ -15,7 +15,8 @@ from pathlib import Path
 
 # Above what a process opens by itself and below the usual limit of 1024.
 _DESCRIPTOR = 998
-_LOOK, _PATIENCE = 0.02, 2.0
+# It is done when it has written nothing for one look; on a busy machine it may be kept from it.
+_LOOK, _PATIENCE = 0.1, 2.0
 
 
 def offer() -> None:

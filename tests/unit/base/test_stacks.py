@@ -18,9 +18,12 @@ from skep.base import stacks
 stacks.offer()
 def spinning():
     while True: pass
+begun = threading.Event()
 def waiting_for_ever():
+    begun.set()
     threading.Event().wait()
 threading.Thread(target=waiting_for_ever, daemon=True).start()
+begun.wait()
 print("ready", flush=True)
 spinning()
 """
