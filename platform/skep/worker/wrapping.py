@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.middleware import Middleware
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, WebSocketRoute
+
+from skep.worker.handshake import Screened
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -37,7 +39,8 @@ class Wrapping:
             await stack(scope, receive, send)
 
         wrapped: Any = copy.copy(route)
-        wrapped.app = enter
+        is_websocket = isinstance(route, WebSocketRoute)
+        wrapped.app = Screened(stack, _INNER, inner) if is_websocket else enter
         return wrapped  # type: ignore[no-any-return]
 
 

@@ -1,0 +1,67 @@
+"""The middleware of a plugin decides on the handshake of its WebSockets, too."""
+
+import asyncio
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import WebSocketRoute
+from starlette.types import Message
+from starlette.websockets import WebSocket
+
+from skep.worker.wrapping import Wrapping
+
+
+class Door(BaseHTTPMiddleware):
+    """Lets in who knows the word."""
+
+    async def dispatch(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
+        if request.query_params.get("word") != "honey":
+            return PlainTextResponse("no", status_code=403)
+        return await call_next(request)
+
+
+async def greet(websocket: WebSocket) -> None:
+    await websocket.accept()
+    await websocket.send_text("welcome")
+    await websocket.close()
+
+
+def handshake(query: bytes) -> list[dict[str, Any]]:
+    """Return what the server says to a handshake with this query."""
+    route = Wrapping([Middleware(Door)]).around(WebSocketRoute("/hive", greet))
+    said: list[dict[str, Any]] = []
+    scope = {
+        "type": "websocket",
+        "path": "/hive",
+        "raw_path": b"/hive",
+        "root_path": "",
+        "scheme": "ws",
+        "query_string": query,
+        "headers": [],
+        "subprotocols": [],
+        "extensions": {"websocket.http.response": {}},
+    }
+
+    async def receive() -> Message:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Message) -> None:
+        said.append(dict(message))
+
+    asyncio.run(Starlette(routes=[route])(scope, receive, send))
+    return said
+
+
+def test_who_passes_the_middleware_gets_the_websocket() -> None:
+    kinds = [message["type"] for message in handshake(b"word=honey")]
+    assert kinds == ["websocket.accept", "websocket.send", "websocket.close"]
+
+
+def test_a_403_of_the_middleware_means_no_websocket() -> None:
+    start, body = handshake(b"")
+    assert (start["type"], start["status"]) == ("websocket.http.response.start", 403)
+    assert body["body"] == b"no"
