@@ -12,6 +12,8 @@ from skep.engine import protocol
 # Several beats may be lost or late before the lease time is over.
 _BEATS_PER_TERM = 5
 _LONGEST_PAUSE = 5.0
+# Until the store has told its lease time: the first pause must not outlast a short one.
+_UNTOLD = 1.0
 # How long a beat may be stuck when nobody wants it any more.
 _FAREWELL = 1.0
 
@@ -19,11 +21,11 @@ _FAREWELL = 1.0
 class Heartbeat:
     """Beats for an owner on a connection of its own, because no thread may write to the loop's.
 
-    `term` is the lease time in seconds, as the store has told it.
+    `term` is the lease time in seconds, as soon as the store has told it.
     """
 
     def __init__(self, path: Path, owner: str) -> None:
-        self.term = _BEATS_PER_TERM * _LONGEST_PAUSE
+        self.term = _UNTOLD
         self._path = path
         self._frame = protocol.frame(protocol.Pulse(owner))
         self._stop = threading.Event()
