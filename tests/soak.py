@@ -24,15 +24,16 @@ _LONGEST_DELAY = 3.0
 
 @dataclass
 class Soaked:
-    """What came out: what was confirmed, how often each ended, what was killed, and how much the
-    supervisor, the one process that is never killed, had open and held in memory."""
+    """What came out: what was confirmed, how often each ended, what was killed; and of the
+    supervisor, the one process that is never killed, how much memory it held every second, and how
+    many descriptors more it has open in the end than at first."""
 
     confirmed: set[str] = field(default_factory=set)
     ends: Counter[str] = field(default_factory=Counter)
     kills: Counter[str] = field(default_factory=Counter)
     reloads: int = 0
-    descriptors: list[int] = field(default_factory=list)
     rss: list[int] = field(default_factory=list)
+    leaked: int = 0
 
     @property
     def missing(self) -> set[str]:
@@ -48,6 +49,7 @@ class Soaked:
 def soak(bench: Workbench, seconds: float, rate: float, seed: int = 35) -> Soaked:
     """Deliver `rate` tasks a second for so many seconds, then wait until all have ended."""
     result, chance = Soaked(), random.Random(seed)
+    before = _descriptors(bench)
     stop = threading.Event()
     acts: tuple[tuple[float, Callable[[], None]], ...] = (
         (KILL_EVERY, lambda: _kill(bench, result, chance)),
@@ -65,6 +67,10 @@ def soak(bench: Workbench, seconds: float, rate: float, seed: int = 35) -> Soake
             trouble.join()
     bench.platform.wait_ready(60)
     wait_until(lambda: _is_idle(bench), 120, interval=0.5)
+    # What was before the last rollout is kept for the time of its probation.
+    with suppress(AssertionError):
+        wait_until(lambda: _descriptors(bench) <= before, 60, interval=0.5)
+    result.leaked = _descriptors(bench) - before
     result.ends = Counter(name for name in bench.names("end") if name.startswith("soak "))
     return result
 
@@ -108,11 +114,17 @@ def _reload(bench: Workbench, result: Soaked) -> None:
 
 
 def _look(bench: Workbench, result: Soaked) -> None:
-    assert bench.platform.process is not None
-    process = Path(f"/proc/{bench.platform.process.pid}")
-    result.descriptors.append(len(list((process / "fd").iterdir())))
-    pages = int((process / "statm").read_text().split()[1])
+    pages = int((_supervisor(bench) / "statm").read_text().split()[1])
     result.rss.append(pages * os.sysconf("SC_PAGE_SIZE"))
+
+
+def _descriptors(bench: Workbench) -> int:
+    return len(list((_supervisor(bench) / "fd").iterdir()))
+
+
+def _supervisor(bench: Workbench) -> Path:
+    assert bench.platform.process is not None
+    return Path(f"/proc/{bench.platform.process.pid}")
 
 
 def _is_idle(bench: Workbench) -> bool:

@@ -110,6 +110,16 @@ plugin = Plugin(
 """
 
 
+SLOW = """
+import pathlib, time
+from skep import Plugin
+
+pathlib.Path("{begun}").touch()
+time.sleep(20)
+plugin = Plugin()
+"""
+
+
 @pytest.fixture
 def calm(platform: Platform) -> Platform:
     (platform.plugins / "calm.py").write_text(CALM)
@@ -249,10 +259,11 @@ def test_case_09_and_19_a_slow_import_holds_nobody_up_and_gives_way_to_something
     calm: Platform,
 ) -> None:
     calm.start("--watch")
-    slow = calm.plugins / "slow.py"
+    slow, begun = calm.plugins / "slow.py", calm.directory / "begun"
     with Load(calm.url, clients=2) as load:
-        slow.write_text("import time\nfrom skep import Plugin\ntime.sleep(20)\nplugin = Plugin()\n")
-        wait_until(lambda: calm.status()["coming"] == "planning")
+        slow.write_text(SLOW.format(begun=begun))
+        wait_until(begun.exists)
+        assert calm.status()["coming"] == "planning"
         began = time.monotonic()
         wait_until(lambda: len(load.bodies(since=began)) > 200)
         slow.write_text("from skep import Plugin\nplugin = Plugin()\n")

@@ -3,13 +3,13 @@
 import contextlib
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.knocker import Knocker
 from tests.load import Load
 from tests.platform_process import Platform
 from tests.support import wait_until
@@ -97,39 +97,16 @@ def test_a_port_that_is_new_serves_and_one_that_is_gone_is_drained_and_refused(
     old, new = free_port(), free_port()
     write(platform, old)
     platform.start()
-    resets: list[str] = []
-    answered = refused = 0
-    stop = threading.Event()
-
-    def knock() -> None:
-        nonlocal answered, refused
-        while not stop.is_set():
-            try:
-                with session(old) as sock:
-                    sock.sendall(b"hi\n")
-                    if not sock.recv(100):
-                        resets.append("no answer")
-                    answered += 1
-            except ConnectionRefusedError:
-                refused += 1
-                time.sleep(0.005)
-            except OSError as error:
-                resets.append(repr(error))
-
-    knocking = threading.Thread(target=knock)
-    with Load(platform.url, clients=2) as load:
-        knocking.start()
-        wait_until(lambda: answered > 20)
+    with Load(platform.url, clients=2) as load, Knocker(old, b"hi\n") as knocker:
+        wait_until(lambda: knocker.answered > 20)
         write(platform, new)
         assert platform.cli("reload").returncode == 0
-        wait_until(lambda: refused > 5)
-        stop.set()
-        knocking.join()
+        wait_until(lambda: knocker.refused > 5)
         with session(new) as sock:
             sock.sendall(b"hi\n")
             assert b"@2 hi" in sock.recv(100)
     assert load.failures == []
-    assert resets == []
+    assert knocker.cut == []
 
 
 def test_a_port_that_cannot_be_had_refuses_the_generation_and_names_who_wants_it(

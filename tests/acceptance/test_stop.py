@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from tests.acceptance.test_kill import CHORES, deliver, ends, lines
+from tests.knocker import Knocker
 from tests.platform_process import Platform
 from tests.support import wait_until
 
@@ -51,6 +52,20 @@ def test_case_34_requests_and_tasks_in_flight_finish_and_nothing_is_left(chores:
     assert ends(chores) == {1}
     assert chores.tree() == []
     assert left_in(chores) == set()
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_whoever_could_connect_to_one_that_stops_has_an_answer(
+    sampled: Platform, loop: str
+) -> None:
+    sampled.environment["PLATFORM_LOOP"] = loop
+    sampled.start()
+    request = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+    with Knocker(int(sampled.url.rpartition(":")[2]), request) as knocker:
+        wait_until(lambda: knocker.answered > 20)
+        assert sampled.cli("stop").returncode == 0
+        wait_until(lambda: knocker.refused > 5)
+    assert knocker.cut == []
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])

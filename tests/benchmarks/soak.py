@@ -18,12 +18,11 @@ def measure() -> list[Figure]:
         soaked = soak(bench, SECONDS, RATE)
     third = len(soaked.rss) // 3
     kills = soaked.kills.total()
-    descriptors = max(soaked.descriptors[-third:]) - max(soaked.descriptors[:third])
     growth = (max(soaked.rss[-third:]) - max(soaked.rss[:third])) / MEBIBYTE
     told = f"{len(soaked.confirmed)} delivered, {kills} kills, {soaked.reloads} rollouts"
     return [
         Figure("soak: tasks that never ended", len(soaked.missing), "", 0, told),
         Figure("soak: ends beyond the first", soaked.duplicates, "", kills * AT_A_TIME),
-        Figure("soak: more descriptors in the supervisor", descriptors, "", 10),
+        Figure("soak: more descriptors in the supervisor", soaked.leaked, "", 0),
         Figure("soak: more memory in the supervisor", growth, "MiB", 16),
     ]

@@ -71,6 +71,11 @@ class RunDir:
             "stop it with `platform stop`, or give another --data-dir."
         )
 
+    def leave(self) -> None:
+        """Remove what tells others where the one is who is here."""
+        for path in (self.control_socket, self.store_socket, self.pid_file):
+            path.unlink(missing_ok=True)
+
     def pid(self) -> int | None:
         """Return the process id that the last supervisor wrote down, or None."""
         with suppress(OSError, ValueError):

@@ -18,7 +18,7 @@ from contextlib import suppress
 
 from skep.base.endpoint import Endpoint
 from skep.base.errors import ListenError
-from skep.base.sockets import BACKLOG
+from skep.base.sockets import BACKLOG, is_waited_at, let_in, turn_away
 from skep.supervisor.inheritance import Inherited
 
 # A platform that was killed leaves workers which stop listening within this time (seconds).
@@ -42,6 +42,7 @@ class Listeners:
         self._sockets: dict[str, socket.socket] = {}
         self._wanted: dict[int, dict[str, Endpoint]] = {PLATFORM: {}}
         self._paths: dict[str, tuple[str, int]] = {}
+        self._shut: set[str] = set()
 
     async def open(
         self, endpoints: Sequence[Endpoint], generation: int = PLATFORM, *, patient: bool = False
@@ -55,6 +56,7 @@ class Listeners:
         bound = []
         try:
             for endpoint in endpoints:
+                self._reopen(endpoint.key)
                 if endpoint.key not in self._sockets and not self._adopt(endpoint):
                     await self._bind(endpoint, patient)
                     bound.append(endpoint.key)
@@ -90,13 +92,29 @@ class Listeners:
         wanted = self._wanted[generation]
         return [self._sockets[wanted[name].key].fileno() for name in names]
 
+    def shut(self, generations: Iterable[int]) -> bool:
+        """Let no connection begin where none of these generations listens, nor the platform; say
+        whether there is such a place.
+
+        It can be had for TCP only, and not for the sockets of a service manager: it listens on.
+        """
+        keys = {key for key in self._unwanted(generations) if self._asked.get(key)}
+        self._shut = {key for key in keys if self._sockets[key].type == socket.SOCK_STREAM}
+        for key in self._shut:
+            turn_away(self._sockets[key])
+        return bool(self._shut)
+
+    @property
+    def waited_at(self) -> bool:
+        """Whether anybody who came before `shut` has not been accepted yet."""
+        return any(is_waited_at(self._sockets[key]) for key in self._shut)
+
     def release(self, generations: Iterable[int]) -> None:
         """Close what none of these generations wants, nor the platform."""
         kept = {PLATFORM, *generations}
-        self._wanted = {number: self._wanted[number] for number in kept & self._wanted.keys()}
-        keys = {e.key for wanted in self._wanted.values() for e in wanted.values()}
-        for key in self._sockets.keys() - keys:
+        for key in self._unwanted(kept):
             self._close(key)
+        self._wanted = {number: self._wanted[number] for number in kept & self._wanted.keys()}
 
     def port(self, name: str, generation: int = PLATFORM) -> int:
         """Return the port on which a listener listens."""
@@ -118,6 +136,16 @@ class Listeners:
         for key in list(self._sockets):
             self._close(key)
         self._wanted = {PLATFORM: {}}
+
+    def _unwanted(self, generations: Iterable[int]) -> set[str]:
+        wanted = [self._wanted.get(number, {}) for number in {PLATFORM, *generations}]
+        return self._sockets.keys() - {e.key for some in wanted for e in some.values()}
+
+    def _reopen(self, key: str) -> None:
+        """What was on its way out is wanted again."""
+        if key in self._shut:
+            self._shut.remove(key)
+            let_in(self._sockets[key])
 
     def _adopt(self, endpoint: Endpoint) -> bool:
         inherited = self._inherited.pop(endpoint.name, None)
@@ -164,6 +192,7 @@ class Listeners:
     def _close(self, key: str) -> None:
         self._sockets.pop(key).close()
         self._asked.pop(key, None)
+        self._shut.discard(key)
         path, inode = self._paths.pop(key, ("", 0))
         with suppress(OSError):
             if path and os.stat(path).st_ino == inode:

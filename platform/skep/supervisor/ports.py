@@ -1,12 +1,24 @@
-"""Which listeners are bound when, and who gets them."""
+"""Which listeners are bound when, and who gets them.
+
+Whoever has connected is served, also on a listener that goes away: first no connection can begin
+there any more, then the workers accept all that had begun, and only then they are told to stop
+accepting and everybody closes.
+"""
+
+import asyncio
+from collections.abc import Callable
 
 from skep.config.endpoints import admin, served
 from skep.supervisor.child import Child
 from skep.supervisor.generation import Generation
 from skep.supervisor.listeners import PLATFORM, Listeners
 from skep.supervisor.succession import Succession
+from skep.supervisor.waiting import until
 from skep.wire.messages import HandedOver, Message
 
+# How long the handshake of a client that was let in may take, and then whoever is to accept it.
+_HANDSHAKE = 0.1
+_ACCEPT = 1.0
 _OF_SLOTS = {"agent": ["admin"], "configserver": ["config"], "store": ["store"]}
 
 
@@ -20,6 +32,9 @@ class Ports:
         self._listeners = listeners
         self._succession = succession
         self._patient = patient
+        self._leaving: Generation | None = None
+        self._ended = False
+        self._parting: asyncio.Task[None] | None = None
 
     async def bind(self, generation: Generation) -> None:
         """Bind what a generation wants and is not bound yet; the admin port stays as it is.
@@ -48,11 +63,43 @@ class Ports:
 
     def close_unused(self) -> None:
         """Close what no generation wants that accepts or may accept again."""
+        leaving = [self._leaving.number] if self._leaving else []
+        self._listeners.release([*self._living(), *leaving])
+
+    def part(self, former: Generation, then: Callable[[], None]) -> None:
+        """Go on with `then` when all have been accepted who came to where only the `former`
+        generation listens."""
+        if not self._listeners.shut(self._living()):
+            then()
+            return
+
+        async def part() -> None:
+            self._leaving = former
+            await self._empty()
+            self._leaving = None
+            then()
+            self.close_unused()
+
+        self._parting = asyncio.create_task(part())
+
+    async def close(self) -> None:
+        """Let nobody in any more; return when all have been accepted who had come."""
+        self._ended = True
+        if self._listeners.shut(()):
+            await self._empty()
+
+    async def _empty(self) -> None:
+        await asyncio.sleep(_HANDSHAKE)
+        await until(lambda: not self._listeners.waited_at, _ACCEPT)
+
+    def _living(self) -> list[int]:
         current, coming = self._succession.current, self._succession.coming
+        if self._ended:
+            return []
         living = [coming.generation.number] if coming else []
         if current is not None and not (coming and coming.replaces):
             living.append(current.number)
-        self._listeners.release(living)
+        return living
 
     def urls(self) -> dict[str, str]:
         """Return the address of each listener, for people."""

@@ -1,6 +1,6 @@
 """The end of a platform, in order: generations, agent and config server, store, zygotes."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 from skep.supervisor.generations import Generations
@@ -32,14 +32,19 @@ class Stop:
         self._living = living
         self._hurried = False
 
-    async def carry_out(self, changed: Callable[[], None]) -> None:
-        """Stop everything; `changed` is called after each step that sets deadlines."""
+    async def carry_out(
+        self, shut: Callable[[], Awaitable[None]], changed: Callable[[], None]
+    ) -> None:
+        """Stop everything; `shut` ends listening, and `changed` is called after each step that sets
+        deadlines."""
         succession, crew = self._succession, self._platform.crew
         generations = succession.generations
         options = succession.options
         # Whoever distributes requests sees that it is not ready, and sends them elsewhere.
         await until(lambda: self._hurried, options.stop_delay)
         patience = options.stop_timeout or _patience(generations)
+        if not self._hurried:
+            await shut()
         succession.stop()
         changed()
         if not await until(lambda: not generations.alive, patience):

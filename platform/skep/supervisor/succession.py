@@ -327,10 +327,10 @@ class Succession:
 
     def _finished(self, coming: Coming) -> None:
         former = self.current
-        if former is not None:
-            former.crew.retire()
-            self.generations.retiring.append(former)
         self.generations.current, self.generations.coming = coming.generation, None
+        if former is not None:
+            self.generations.retiring.append(former)
+            self._around.part(former, former.crew.retire)
         back = coming.generation.request.cause == "rollback"
         if not back:  # what has just been rolled back stays refused
             self._refusals.clear()

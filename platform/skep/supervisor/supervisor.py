@@ -234,6 +234,7 @@ class Supervisor:
             ended=self._ended,
             bind=self._bind,
             go=self._go,
+            part=lambda former, then: self._ports.part(former, then),
             reported=self._reported,
             held=self.chronicle.held,
             unheld=self._fallback.unheld,
@@ -274,9 +275,13 @@ class Supervisor:
         self._platform.crew.release(["agent.0"])
 
     async def _stop(self) -> None:
-        await self._end_of_all.carry_out(self._alarm.set)
+        await self._end_of_all.carry_out(self._shut, self._alarm.set)
         self.operations.end(self._operation, "restarted" if self._code == RESTART else "stopped")
         self._end.set_result(self._code)
+
+    async def _shut(self) -> None:
+        if self._code != RESTART:  # then they wait for the next
+            await self._ports.close()
 
     async def _close(self) -> None:
         signals.hold()  # the loop takes its handlers along, and the default action is another code
@@ -286,12 +291,7 @@ class Supervisor:
             self._listeners.close()
         self._alarm.cancel()
         self.children.kill()
-        for path in (
-            self._run_dir.control_socket,
-            self._run_dir.store_socket,
-            self._run_dir.pid_file,
-        ):
-            path.unlink(missing_ok=True)
+        self._run_dir.leave()
 
     # What happens.
 

@@ -18,7 +18,8 @@ class Surroundings:
     `born` is called for a child whose process id is known, `reaped` when a zygote has waited for a
     process; `told` and `ended` for every child of a generation, before the succession looks at it.
     `bind` makes sure that the listeners of a generation are bound. `go` tells a prepared child
-    to listen. `reported` takes the outcome of each request. `held` is called when a generation has
+    to listen. `part` calls back when nobody is left who came to where only the former generation
+    listens. `reported` takes the outcome of each request. `held` is called when a generation has
     passed its probation, `unheld` with its request and the reason when one has not and there is
     none before it. `hopeless` is called when the generation in service cannot be kept up any more.
     """
@@ -30,6 +31,7 @@ class Surroundings:
     ended: Callable[[Child], None]
     bind: Callable[[Generation], Awaitable[None]]
     go: Callable[[Crew, Child], None]
+    part: Callable[[Generation, Callable[[], None]], None]
     reported: Callable[[Request, Report], None]
     held: Callable[[], None]
     unheld: Callable[[Request, str], None]
