@@ -130,6 +130,11 @@ class Platform:
             if row["pid"] and row["slot"].startswith(slot)
         }
 
+    def nursery(self) -> int:
+        """Return the process id of the nursery; it fails when there is none."""
+        rows = json.loads(self.cli("ps", "--json").stdout)
+        return int(next(row["pid"] for row in rows if row["kind"] == "nursery"))
+
     def zygotes(self) -> list[int]:
         """Return the process ids of the zygotes and understudies, the eldest first."""
         found = []

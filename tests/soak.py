@@ -100,6 +100,8 @@ def _every(seconds: float, stop: threading.Event, act: Callable[[], None]) -> No
 
 def _kill(bench: Workbench, result: Soaked, chance: random.Random) -> None:
     children = {**bench.platform.pids(), **{f"zygote {p}": p for p in bench.platform.zygotes()}}
+    with suppress(StopIteration):  # it is being started again
+        children["nursery"] = bench.platform.nursery()
     if not children:
         return
     name = chance.choice(sorted(children))

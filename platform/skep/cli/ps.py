@@ -36,8 +36,31 @@ def command(as_json: bool, **flags: Any) -> None:
     screen().print(table)
 
 
+_KINDS = (
+    "supervisor",
+    "configserver",
+    "store",
+    "agent",
+    "nursery",
+    "zygote",
+    "web",
+    "task",
+    "cron",
+)
+
+
 def _order(row: dict[str, Any]) -> tuple[int, int, str, int]:
-    kinds = ("supervisor", "configserver", "store", "agent", "zygote", "web", "task", "cron")
+    kinds = (
+        "supervisor",
+        "configserver",
+        "store",
+        "agent",
+        "nursery",
+        "zygote",
+        "web",
+        "task",
+        "cron",
+    )
     place = kinds.index(row["kind"]) if row["kind"] in kinds else len(kinds)
     index = row["slot"].rpartition(".")[2]
     return row["generation"], place, row["slot"], int(index) if index.isdigit() else 0

@@ -66,6 +66,11 @@ class Child:
         return f"{self.slot}@{self.generation}" if self.generation else self.slot
 
     @property
+    def is_forker(self) -> bool:
+        """Whether it does nothing but fork others: it answers no message about itself."""
+        return self.slot in ("zygote", "nursery")
+
+    @property
     def killed_by_another(self) -> bool:
         """Whether it has got a SIGKILL that was not ours."""
         killed = self.status is not None and os.WIFSIGNALED(self.status)

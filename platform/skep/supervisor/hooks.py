@@ -67,7 +67,7 @@ class HookCalls:
 
     def _ended(self, fields: dict[str, Any]) -> None:
         child: Child = fields["child"]
-        if not child.pid or not child.generation or child.slot == "zygote":
+        if not child.pid or not child.generation or child.is_forker:
             return
         info = _info(child)
         self._call("worker_exit", **info)

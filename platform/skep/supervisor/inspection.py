@@ -57,7 +57,7 @@ class Inspection:
         rows = [self._row("supervisor", "supervisor", 0, os.getpid(), "running")]
         for child in self._children:
             kind = child.slot.partition(".")[0]
-            state = states.get(child.pid, "standing by" if kind == "zygote" else "ending")
+            state = states.get(child.pid, "standing by" if child.is_forker else "ending")
             rows.append(self._row(child.slot, kind, child.generation, child.pid, state))
         return rows
 
@@ -101,7 +101,7 @@ class Inspection:
             old = generation.configuration
             # Those that are started from now on are told by their generation.
             generation.configuration = replace(old, options=replace(old.options, log_level=level))
-        told = [child for child in self._children if not child.slot.startswith("zygote")]
+        told = [child for child in self._children if not child.is_forker]
         for child in told:
             child.send(Change(0, {}, apply=True, log_level=level))
         return {"level": level, "processes": len(told) + 1}

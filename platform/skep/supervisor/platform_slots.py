@@ -1,5 +1,5 @@
-"""The platform slots: config server, store and agent. They run platform code only, outlive every
-generation and are never part of a rollout."""
+"""The platform slots: config server, store and agent; and the nursery, which is in no slot. They
+run platform code only, outlive every generation and are never part of a rollout."""
 
 from collections.abc import Callable, Mapping
 
@@ -7,6 +7,7 @@ from skep.base.telemetry import Telemetry
 from skep.config.options import Options
 from skep.supervisor.child import Child
 from skep.supervisor.crew import Crew
+from skep.supervisor.nursery import Nursery
 from skep.supervisor.slots import Fact, Limits, State
 from skep.supervisor.spawn import spawn
 from skep.wire.channel import pair
@@ -28,6 +29,7 @@ class PlatformSlots:
         born: Callable[[Child], None],
         told: Callable[[Child, Message, list[int]], None],
         ended: Callable[[Child], None],
+        reaped: Callable[[int, int], None],
         go: Callable[[Crew, Child], None],
         failed: Callable[[Child], None],
         telemetry: Telemetry,
@@ -41,6 +43,9 @@ class PlatformSlots:
         self._ended = ended
         self._failed = failed
         self._telemetry = telemetry
+        self.nursery = Nursery(
+            environment, lambda: self._boot("nursery", "nursery"), born, ended, reaped
+        )
 
     def fill(self, slot: str, *, released: bool) -> None:
         """Start one; `released` ones listen as soon as they are prepared."""
@@ -75,8 +80,11 @@ class PlatformSlots:
             pid = spawn(_MODULES[kind], slot, theirs, self._environment)
         child = Child(slot, 0, ours, self.told, self.ended, pid)
         self._born(child)
-        child.send(Boot(slot, kind, 0, self._run_id, self._options().to_json()))
+        child.send(self._boot(slot, kind))
         return child
+
+    def _boot(self, slot: str, kind: str) -> Boot:
+        return Boot(slot, kind, 0, self._run_id, self._options().to_json())
 
     def _changed(self, crew: Crew, slot: str, state: State) -> None:
         self._telemetry.point("slot.changed", crew=crew, slot=slot, state=state)

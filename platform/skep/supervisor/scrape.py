@@ -63,7 +63,7 @@ class Scrape:
         """Return everything there is to tell of these children; the crews are those that are to
         have workers, and those of generations that are on their way out."""
         start = time.perf_counter()
-        await self._flush([child for child in children if child.slot != "zygote"])
+        await self._flush([child for child in children if not child.is_forker])
         self._measure_system()
         self._measure_slots(list(wanted), list(leaving))
         self._ledger.observe("metrics_scrape_duration_seconds", time.perf_counter() - start)

@@ -58,6 +58,7 @@ class Stop:
             await until(partial(crew.children.keys().isdisjoint, slots), _SHORT)
         crew.kill()
         generations.end()
+        self._platform.nursery.stop()
         await until(lambda: not self._living(), _SHORT)
 
     def at_once(self) -> None:

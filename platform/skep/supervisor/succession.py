@@ -267,6 +267,7 @@ class Succession:
         zygote = Zygote(
             self._number,
             configuration.environment,
+            self._around.nursery,
             on_plan=lambda plan: self._planned(generation, plan),
             on_refused=lambda problems: self._denied(generation, problems),
             on_exited=self._around.reaped,

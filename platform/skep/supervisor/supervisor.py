@@ -226,8 +226,21 @@ class Supervisor:
             self._run_dir.path,
             archive,
         )
+        self._platform = PlatformSlots(
+            self.run_id,
+            self._base,
+            lambda: self._options,
+            self.children.born,
+            self._told,
+            self._ended,
+            self.children.reaped,
+            self._go,
+            self._failed,
+            self._telemetry,
+        )
         around = Surroundings(
             run_id=self.run_id,
+            nursery=self._platform.nursery,
             born=self.children.born,
             reaped=self.children.reaped,
             told=self._told,
@@ -242,17 +255,6 @@ class Supervisor:
         )
         self._succession = Succession(self.configurations, around, self._telemetry)
         self._ports = Ports(self._listeners, self._succession, patient=self._was_killed)
-        self._platform = PlatformSlots(
-            self.run_id,
-            self._base,
-            lambda: self._options,
-            self.children.born,
-            self._told,
-            self._ended,
-            self._go,
-            self._failed,
-            self._telemetry,
-        )
 
     async def _open(self) -> None:
         """Open what does not depend on the configuration, and start the platform slots."""
@@ -266,6 +268,7 @@ class Supervisor:
             self._options = replace(self._options, config_server=(url,))
             self._platform.fill("configserver.0", released=True)
         self._platform.fill("store.0", released=True)
+        self._platform.nursery.start()
         # It listens when there is something to say: after the first configuration.
         self._platform.fill("agent.0", released=False)
         self._alarm.set()

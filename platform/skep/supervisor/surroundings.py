@@ -7,6 +7,7 @@ from skep.supervisor.child import Child
 from skep.supervisor.crew import Crew
 from skep.supervisor.gate import Request
 from skep.supervisor.generation import Generation
+from skep.supervisor.nursery import Nursery
 from skep.supervisor.report import Report
 from skep.wire.messages import Message
 
@@ -25,6 +26,7 @@ class Surroundings:
     """
 
     run_id: str
+    nursery: Nursery
     born: Callable[[Child], None]
     reaped: Callable[[int, int], None]
     told: Callable[[Child, Message, list[int]], None]

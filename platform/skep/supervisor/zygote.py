@@ -1,9 +1,10 @@
 """The zygote of one generation, and the one that stands by to take its place.
 
-A zygote is how a generation is born: a fresh interpreter that loads every plugin once, answers with
-a plan or with problems, and forks the workers on order. As soon as its plan is good it forks a copy
-of itself, the *understudy*: the same code in the same state, asleep. When the zygote dies the
-understudy is the zygote at once, whatever the disk holds by then.
+A zygote is how a generation is born: an interpreter that has never seen a plugin loads all of them
+once, answers with a plan or with problems, and forks the workers on order. It comes out of the
+nursery, or where there is none out of an interpreter of its own. As soon as its plan is good it
+forks a copy of itself, the *understudy*: the same code in the same state, asleep. When the zygote
+dies the understudy is the zygote at once, whatever the disk holds by then.
 """
 
 import asyncio
@@ -12,12 +13,15 @@ from collections.abc import Callable, Mapping
 from skep.base.backoff import Backoff
 from skep.supervisor.child import Child
 from skep.supervisor.ending import describe
+from skep.supervisor.nursery import Nursery
 from skep.supervisor.spawn import spawn
 from skep.wire.channel import pair
-from skep.wire.messages import Boot, Changed, Exited, Fork, Hello, Message, Planned, Refused
+from skep.wire.messages import Become, Boot, Changed, Exited, Fork, Hello, Message, Planned, Refused
 from skep.wire.plan import Plan, Problem
 
 _PAUSE = 0.1
+# How long the nursery may take to fork one: it may just have been started, on a busy machine.
+_BIRTH = 10.0
 # When both are gone, a fresh one is started almost at once; if that ends too, later and later.
 _AGAIN = Backoff(first=0.05, factor=4.0, cap=30.0, jitter=0.2)
 
@@ -35,6 +39,7 @@ class Zygote:
         self,
         number: int,
         environment: Mapping[str, str],
+        nursery: Nursery,
         on_plan: Callable[[Plan], None],
         on_refused: Callable[[tuple[Problem, ...]], None],
         on_exited: Callable[[int, int], None],
@@ -48,6 +53,7 @@ class Zygote:
         self.understudy: Child | None = None
         self.plan: Plan | None = None
         self.environment = environment
+        self._nursery = nursery
         self._boot: Callable[[str], Boot]
         self._on_plan = on_plan
         self._on_refused = on_refused
@@ -67,22 +73,18 @@ class Zygote:
         return [child for child in (self.current, self.understudy) if child is not None]
 
     def start(self, boot: Callable[[str], Boot]) -> None:
-        """Start a fresh interpreter that loads the plugins in `environment`; `boot` makes what it
-        and its understudies are told first."""
+        """Start one that loads the plugins in `environment`; `boot` makes what it and its
+        understudies are told first."""
         self._boot = boot
         self._loaded = False
         if self._stopped:
             return
-        ours, theirs = pair()
-        try:
-            with theirs:
-                pid = spawn("skep.worker", f"zygote@{self.number}", theirs, self.environment)
-        except OSError as error:
-            ours.close()
-            text = f"The zygote cannot be started: {error.strerror} (errno {error.errno})."
-            self._on_refused((Problem("load", text),))
+        if (ours := self._nursery.bear()) is None:
+            self._start_alone()
             return
-        self.current = self._adopt(Child("zygote", self.number, ours, self._told, self._ended, pid))
+        self.current = Child("zygote", self.number, ours, self._told, self._ended)
+        self.current.send(Become(dict(self.environment)))
+        self._loop.call_later(_BIRTH, self._be_born, self.current)
 
     def fork(
         self,
@@ -107,14 +109,31 @@ class Zygote:
             child.dismissed = True
             child.kill()
 
-    def _adopt(self, child: Child) -> Child:
+    def _start_alone(self) -> None:
+        """Start an interpreter for it."""
+        ours, theirs = pair()
+        try:
+            with theirs:
+                pid = spawn("skep.worker", f"zygote@{self.number}", theirs, self.environment)
+        except OSError as error:
+            ours.close()
+            text = f"The zygote cannot be started: {error.strerror} (errno {error.errno})."
+            self._on_refused((Problem("load", text),))
+            return
+        child = Child("zygote", self.number, ours, self._told, self._ended, pid)
+        self.current = child
         self._on_born(child)
         child.send(self._boot("zygote"))
-        return child
+
+    def _be_born(self, child: Child) -> None:
+        if child is self.current and not child.pid:
+            self._nursery.give_up()
 
     def _told(self, child: Child, message: Message, _: list[int]) -> None:
         if isinstance(message, Hello):
             self._on_born(child)
+            if child is self.current and not self._loaded:
+                child.send(self._boot("zygote"))
         elif isinstance(message, Planned):
             self._planned(message.plan)
         elif isinstance(message, Refused):
@@ -160,6 +179,8 @@ class Zygote:
             return
         if heir is not None:
             self._stand_by()
+        elif not late.pid:
+            self._start_alone()
         elif self.plan is None:
             self._on_refused((Problem("load", f"The zygote ended while it loaded{_how(late)}."),))
         else:

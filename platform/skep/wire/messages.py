@@ -1,7 +1,7 @@
 """The messages between the supervisor and its children, one JSON object a line.
 
     supervisor ─► any child     Boot Go Drain Flush Change Alone Trace
-    supervisor ─► zygote        Fork
+    supervisor ─► zygote        Become Fork
     supervisor ─► a worker      Happened
     any child  ─► supervisor    Hello Prepared Accepting Failed HandedOver
                                 Beat Frame Flushed Changed Retire Noted
@@ -33,6 +33,13 @@ class Boot:
     run_id: str
     options: dict[str, Any]
     facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Become:
+    """To a child of the nursery: be a zygote with this environment, and say Hello."""
+
+    environment: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -252,6 +259,7 @@ class Unconfigured:
 
 Message = (
     Boot
+    | Become
     | Go
     | Drain
     | Alone

@@ -7,6 +7,14 @@ from skep.base import signals
 signals.hold()
 signals.pass_over()
 
+# It copies the whole environment when it is imported, for servers that nobody starts here.
+import wsgiref.handlers  # noqa: E402, F401
+
+from skep.worker.environ import install  # noqa: E402
+
+# Before anything else is imported, to know what was looked at.
+install()
+
 import logging  # noqa: E402
 import os  # noqa: E402
 import socket  # noqa: E402

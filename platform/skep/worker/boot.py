@@ -38,6 +38,7 @@ from skep.worker.kinds.cron import CronKind
 from skep.worker.kinds.tasks import TaskKind
 from skep.worker.kinds.web import WebKind
 from skep.worker.news import Teller
+from skep.worker.nursery import leave
 from skep.worker.readiness import Readiness
 from skep.worker.wear import Wear, resident_memory
 from skep.worker.zygote import Generation, Zygote, load, name_zygote
@@ -48,6 +49,9 @@ KINDS: Mapping[str, type[Kind]] = {"web": WebKind, "task": TaskKind, "cron": Cro
 def begin(channel: BlockingChannel) -> int:
     """Read from the channel who this process is, and be that; return its exit code."""
     boot = _introduction(channel)
+    if boot.kind == "nursery":
+        channel = leave(channel, boot)
+        boot = _introduction(channel)
     found = load(boot)
     if boot.kind != "zygote":
         return _live_alone(boot, found, channel)

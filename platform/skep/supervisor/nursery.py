@@ -1,0 +1,91 @@
+"""The nursery, from which zygotes are forked."""
+
+import asyncio
+import socket
+from collections.abc import Callable, Mapping
+
+from skep.base.backoff import Backoff
+from skep.supervisor.child import Child
+from skep.supervisor.spawn import spawn
+from skep.wire.channel import pair
+from skep.wire.messages import Boot, Exited, Fork, Message
+
+_AGAIN = Backoff(first=0.5, factor=4.0, cap=60.0, jitter=0.2)
+
+
+class Nursery:
+    """An interpreter that has imported the platform and no plugin; while there is none, zygotes
+    have to be started without it.
+
+    `environment` is what it starts with. `boot` makes what it is told first. `on_born` and `on_end`
+    are told of its process, `on_exited(pid, status)` of those it has waited for.
+    """
+
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        boot: Callable[[], Boot],
+        on_born: Callable[[Child], None],
+        on_end: Callable[[Child], None],
+        on_exited: Callable[[int, int], None],
+    ) -> None:
+        self._environment = environment
+        self._boot = boot
+        self._on_born = on_born
+        self._on_end = on_end
+        self._on_exited = on_exited
+        self._child: Child | None = None
+        self._stopped = False
+        self._failures = 0
+        self._loop = asyncio.get_running_loop()
+
+    def start(self) -> None:
+        """Start it; it is started again whenever it ends."""
+        if self._stopped:
+            return
+        ours, theirs = pair()
+        try:
+            with theirs:
+                pid = spawn("skep.worker", "nursery", theirs, self._environment)
+        except OSError:
+            ours.close()
+            self._start_later()
+            return
+        self._child = Child("nursery", 0, ours, self._told, self._ended, pid)
+        self._on_born(self._child)
+        self._child.send(self._boot())
+
+    def bear(self) -> socket.socket | None:
+        """Order a child; return our end of its channel, which is closed if it is never born."""
+        if self._child is None:
+            return None
+        ours, theirs = pair()
+        with theirs:
+            self._child.send(Fork("zygote"), [theirs.fileno()])
+        return ours
+
+    def give_up(self) -> None:
+        """It does not do what it is told: have another."""
+        if self._child is not None:
+            self._child.kill()
+
+    def stop(self) -> None:
+        """End it; what it has forked lives on."""
+        self._stopped = True
+        if self._child is not None:
+            self._child.dismissed = True
+            self._child.kill()
+
+    def _told(self, child: Child, message: Message, _: list[int]) -> None:
+        if isinstance(message, Exited):
+            self._failures = 0
+            self._on_exited(message.pid, message.status)
+
+    def _ended(self, child: Child) -> None:
+        self._child = None
+        self._on_end(child)
+        self._start_later()
+
+    def _start_later(self) -> None:
+        self._failures += 1
+        self._loop.call_later(_AGAIN.delay(self._failures), self.start)
