@@ -48,6 +48,7 @@ from skep.supervisor.operations import Operation, Operations
 from skep.supervisor.outcomes import Outcomes
 from skep.supervisor.platform_slots import PlatformSlots
 from skep.supervisor.ports import Ports
+from skep.supervisor.replacement import Replacement
 from skep.supervisor.report import Report
 from skep.supervisor.restart import RESTART, Restart
 from skep.supervisor.scrape import Scrape
@@ -134,8 +135,9 @@ class Supervisor:
         looking = Inspection(
             self.children, self._succession, self._platform.crew, self._ports.urls, self.operations
         )
+        replacing = Replacement(self._succession, self.operations, self._telemetry)
         table: dict[str, Command] = {}
-        for commands in (self._commands, self.strength, restart, looking):
+        for commands in (self._commands, self.strength, replacing, restart, looking):
             table |= commands.table()
         self._control = Control(table, Audit(self._run_dir.audit_file), self.operations)
         Signals(self).handle()

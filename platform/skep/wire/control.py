@@ -88,6 +88,8 @@ def _result(answer: dict[str, Any]) -> Any:
         return answer["result"]
     if answer["code"] == "permission":
         raise NotAllowed(answer["error"])
+    if answer["code"] == "timeout":
+        raise TimedOut(answer["error"])
     raise CommandFailed(answer["error"], answer["code"])
 
 
