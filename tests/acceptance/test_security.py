@@ -1,7 +1,9 @@
 """Who may do what, and what nobody gets to see."""
 
+import json
 import os
 import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -14,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.faulty import TinyApollo
 from tests.platform_process import ROOT, Platform
 from tests.support import wait_until
 
@@ -101,6 +104,53 @@ def test_case_43_secrets_are_nowhere_to_be_read(sampled: Platform) -> None:
     for holder, mode in modes.items():
         assert mode == 0o600 or Path(holder).is_relative_to(sampled.data_dir), holder
     assert stat.S_IMODE(sampled.data_dir.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("how", ["password", "access key"])
+def test_case_43_the_credentials_of_the_config_service_are_the_agent_s_alone(
+    platform: Platform, how: str
+) -> None:
+    shutil.copytree(ROOT / "plugins" / "hello", platform.plugins / "hello")
+    with TinyApollo() as server:
+        server.publish(GREETING="hi", DB_PASSWORD=SECRET)
+        platform.environment |= {
+            "PLATFORM_APP_ID": "shop",
+            "PLATFORM_CONFIG_SERVER": server.url,
+            **(
+                {"APOLLO_ACCESS_KEY_SECRET": "hon3y-key"}
+                if how == "access key"
+                else {"PLATFORM_CONFIG_SERVER": server.url.replace("//", "//bee:hon3y-word@")}
+            ),
+        }
+        platform.start("--log-level", "debug")
+        assert platform.get()["greeting"] == "hi"
+        # A crash that writes down where it was, a rollout, and everything that shows something
+        os.kill(platform.pids("web.")["web.0@1"], signal.SIGABRT)
+        wait_until(lambda: " was at\n" in platform.output())
+        server.publish(GREETING="hello", DB_PASSWORD=SECRET)
+        wait_until(lambda: platform.get()["greeting"] == "hello")
+        told = [platform.output(), platform.metrics()]
+        for verb in (
+            *("status --json", "ps --json", "info --json", "history --json", "dump web.0"),
+            *("config status --json", "config diff", "config plan", "config history --json"),
+            *("config explain APOLLO_ACCESS_KEY_SECRET", "config explain PLATFORM_CONFIG_SERVER"),
+            *("config explain DB_PASSWORD", "env export --format json"),
+        ):
+            done = platform.cli(*verb.split())
+            told.append(done.stdout if verb.startswith("env") else done.stdout + done.stderr)
+        pids = {row["name"]: row["pid"] for row in json.loads(platform.cli("ps", "--json").stdout)}
+        told += [Path(f"/proc/{pid}/cmdline").read_text() for pid in pids.values()]
+        assert [text for text in told if "hon3y" in text] == []
+        # Whoever runs plugins has the plugins' secrets and no others; so has the store
+        knows = {
+            name
+            for name, pid in pids.items()
+            if b"hon3y" in Path(f"/proc/{pid}/environ").read_bytes()
+        }
+        assert knows == {"supervisor", "agent.0"}
+        assert b"DB_PASSWORD" in Path(f"/proc/{pids['web.0@2']}/environ").read_bytes()
+        for holder in (platform.env_file, *(platform.data_dir / "config").rglob("*.json")):
+            assert stat.S_IMODE(holder.stat().st_mode) == 0o600, holder
 
 
 def test_case_45_counters_never_go_back_over_reloads(sampled: Platform) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 from skep.base.telemetry import Telemetry
 from skep.config.options import Options
+from skep.config.withheld import environment_of_workers, options_of_workers
 from skep.supervisor.child import Child
 from skep.supervisor.crew import Crew
 from skep.supervisor.slots import Fact, Limits, State
@@ -70,12 +71,15 @@ class PlatformSlots:
 
     def _launch(self, crew: Crew, slot: str) -> Child:
         kind = slot.partition(".")[0]
+        environment, options = self._environment, self._options()
+        if kind != "agent":
+            environment, options = environment_of_workers(environment), options_of_workers(options)
         ours, theirs = pair()
         with theirs:
-            pid = spawn(_MODULES[kind], slot, theirs, self._environment)
+            pid = spawn(_MODULES[kind], slot, theirs, environment)
         child = Child(slot, 0, ours, self.told, self.ended, pid)
         self._born(child)
-        child.send(Boot(slot, kind, 0, self._run_id, self._options().to_json()))
+        child.send(Boot(slot, kind, 0, self._run_id, options.to_json()))
         return child
 
     def _changed(self, crew: Crew, slot: str, state: State) -> None:
