@@ -142,7 +142,7 @@ class Inspection:
             if wanted in (child.slot, child.name):
                 return child
         names = ", ".join(sorted(child.name for child in found))
-        raise Refusal(f"There is no process in a slot {wanted}; there are {names}.", "usage")
+        raise Refusal(f"There is no process in a slot {wanted}; there are {names}.")
 
 
 def _counts(crew: Crew) -> dict[str, int]:
