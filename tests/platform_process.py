@@ -12,8 +12,6 @@ from typing import Any
 
 import httpx
 
-from skep.base.rundir import RunDir
-from skep.wire import control
 from tests.support import wait_until
 
 ROOT = Path(__file__).parent.parent
@@ -80,10 +78,6 @@ class Platform:
             text=True,
             timeout=timeout,
         )
-
-    def ask(self, command: str, **arguments: Any) -> Any:
-        """Ask the control socket what no verb asks yet."""
-        return control.call(RunDir(self.data_dir).control_socket, command, 60.0, **arguments)
 
     def publish(self, *assignments: str) -> None:
         """Run `platform config publish`."""

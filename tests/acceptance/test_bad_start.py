@@ -38,7 +38,9 @@ def test_case_02_an_unreachable_config_server_without_a_cache_is_exit_4_and_open
     assert not sampled.env_file.exists()
 
 
-def test_with_a_cache_it_starts_without_the_server(sampled: Platform, tmp_path: Path) -> None:
+def test_case_03_with_a_cache_it_starts_without_the_server(
+    sampled: Platform, tmp_path: Path
+) -> None:
     where = tmp_path / "elsewhere"
     where.mkdir()
     with running_config_server(where, samples=sampled.samples, app_id="sample") as server:

@@ -98,7 +98,7 @@ def test_a_release_reaches_every_worker_without_a_failed_request(sampled: Platfo
     assert f"{stage} 1" in sampled.metrics()
 
 
-def test_a_value_that_a_plugin_cannot_use_is_refused_and_the_next_one_applies(
+def test_lifecycle_case_23_a_value_that_a_plugin_cannot_use_is_refused_and_the_next_one_applies(
     sampled: Platform,
 ) -> None:
     sampled.start()

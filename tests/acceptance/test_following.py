@@ -94,7 +94,7 @@ def test_case_07_a_kill_at_any_point_leaves_one_version_and_the_newest_comes_aft
     kill_at_points(follower, server, points=8)
 
 
-def test_case_10_twenty_publishes_in_a_row_cost_no_more_than_three_rollouts(
+def test_case_10_and_lifecycle_case_18_twenty_publishes_cost_no_more_than_three_rollouts(
     follower: Platform, server: TinyApollo
 ) -> None:
     follower.start()

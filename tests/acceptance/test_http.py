@@ -176,7 +176,9 @@ def flood(platform: Platform, start: bytes, chunk: bytes, times: int) -> bytes:
     return read_all(sock)[:12]
 
 
-def test_slowloris_and_giants_leave_memory_flat_and_others_served(besieged: Platform) -> None:
+def test_lifecycle_case_44_slowloris_and_giants_leave_memory_flat_and_others_served(
+    besieged: Platform,
+) -> None:
     platform = besieged
     for _ in range(20):
         platform.get()

@@ -215,7 +215,7 @@ def test_the_number_of_workers_follows_the_configuration_without_a_failed_reques
     assert dial.pids()["web.0@1"] == old["web.0@1"]
 
 
-def test_the_log_level_follows_the_configuration(dial: Platform) -> None:
+def test_lifecycle_case_16_the_log_level_follows_the_configuration(dial: Platform) -> None:
     pids = dial.pids()
     assert "debug:" not in dial.output()
     dial.publish("PLATFORM_LOG_LEVEL=debug")

@@ -61,7 +61,7 @@ def test_case_17_a_release_that_kills_its_workers_at_boot_never_serves(moody: Pl
 
 
 @pytest.mark.parametrize(("mood", "why"), [("unready", "ready"), ("crashes", "ended")])
-def test_case_18_a_generation_that_does_not_hold_is_rolled_back(
+def test_case_18_and_lifecycle_case_24_a_generation_that_does_not_hold_is_rolled_back(
     moody: Platform, mood: str, why: str
 ) -> None:
     before = dict(dotenv_values(moody.env_file))

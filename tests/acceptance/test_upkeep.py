@@ -1,5 +1,6 @@
 """Workers are replaced and their number changes while clients notice nothing."""
 
+import json
 import os
 import signal
 import time
@@ -7,12 +8,13 @@ import time
 import httpx
 import pytest
 
+from tests.acceptance.shapes import OPERATION, STATUS, fits
 from tests.load import Load
 from tests.platform_process import Platform
 from tests.support import wait_until
 
 LEAKY = """
-import os
+import asyncio, os
 from skep import Plugin, Task
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -35,8 +37,15 @@ async def deliver(request):
         await Nothing().deliver()
     return JSONResponse({})
 
+async def slow(request):
+    await asyncio.sleep(0.3)
+    return JSONResponse({})
+
 plugin = Plugin(
-    routes=[Route("/", show), Route("/leak", leak), Route("/deliver", deliver, methods=["POST"])],
+    routes=[
+        Route("/", show), Route("/leak", leak), Route("/slow", slow),
+        Route("/deliver", deliver, methods=["POST"]),
+    ],
     tasks=[Nothing],
 )
 """
@@ -114,15 +123,23 @@ def test_case_41_scaling_by_signal_command_and_configuration_survives_a_reload(
     with Load(leaky.url, clients=2) as load:
         os.kill(pid, signal.SIGTTIN)
         wait_until(lambda: accepting(leaky) == 3)
-        assert leaky.ask("scale", kind="web", count=4)["sentence"] == "There are 4 web workers."
+        assert leaky.cli("scale", "web=4", "task=2").stdout.splitlines() == [
+            "There are 4 web workers.",
+            "There are 2 task workers.",
+        ]
         assert accepting(leaky) == 4
         # A reload keeps what was said by hand
         assert leaky.cli("reload").returncode == 0
         assert set(leaky.pids("web.")) >= {f"web.{i}@2" for i in range(4)}
         wait_until(lambda: set(leaky.pids("web.")) == {f"web.{i}@2" for i in range(4)})
+        fits(leaky.status(), STATUS)
+        # Down by hand as well: who is told to go has gone from the ready ones when it returns
+        down = json.loads(leaky.cli("scale", "web=3", "task=1", "--json").stdout)
+        assert [(row["kind"], row["count"]) for row in down] == [("web", 3), ("task", 1)]
+        assert accepting(leaky) == 3
         for _ in range(5):
             os.kill(pid, signal.SIGTTOU)
-            wait_until(lambda: accepting(leaky) < 4)
+            wait_until(lambda: accepting(leaky) < 3)
         # The newest go, and there is always one
         wait_until(lambda: set(leaky.pids("web.")) == {"web.0@2"})
         # What the configuration says anew is newer
@@ -132,19 +149,31 @@ def test_case_41_scaling_by_signal_command_and_configuration_survives_a_reload(
         wait_until(lambda: len(load.answers) > count + 50)
     assert load.failures == []
     assert leaky.status()["generation"] == 2
-    for arguments, says in (
-        ({"kind": "cron", "count": 2}, "no cron workers"),
-        ({"kind": "web", "count": 0}, "1 to 1024"),
-    ):
-        with pytest.raises(Exception, match=says):
-            leaky.ask("scale", **arguments)
+    fits(leaky.status(), STATUS)
+    for given, says in (("cron=2", "no cron workers"), ("web=0", "1 to 1024")):
+        refused = leaky.cli("scale", given)
+        assert (refused.returncode, says in refused.stderr) == (2, True)
 
 
 def test_a_drained_platform_lets_connections_wait_until_it_is_undrained(leaky: Platform) -> None:
     leaky.start()
     port = int(leaky.url.rpartition(":")[2])
-    assert leaky.ask("drain")["sentence"].startswith("Drained")
-    assert leaky.pids("web.") == {}
+    # What is in flight finishes; nobody who asks meanwhile is refused, and some have to wait
+    with Load(leaky.url, "/slow", clients=4) as load:
+        wait_until(lambda: len(load.answers) >= 8)
+        done = leaky.cli("drain")
+        assert (done.returncode, done.stdout.startswith("Drained")) == (0, True)
+        assert leaky.pids("web.") == {}
+        assert "drained" in leaky.cli("status").stdout
+        answered = len(load.answers)
+        assert leaky.cli("undrain").returncode == 0
+        wait_until(lambda: len(load.answers) >= answered + 12)
+    assert load.failures == []
+    entries = json.loads(leaky.cli("history", "--json").stdout)[-2:]
+    assert [(e["what"], e["outcome"]) for e in entries] == [("drain", "ok"), ("undrain", "ok")]
+    fits(entries, [OPERATION])
+    # Drained again, for longer
+    assert json.loads(leaky.cli("drain", "--json").stdout)["sentence"].startswith("Drained")
     assert leaky.status()["state"] == "drained"
     answer = httpx.get(f"{leaky.admin}/readyz")
     assert (answer.status_code, "drained" in answer.text) == (503, True)
@@ -155,7 +184,7 @@ def test_a_drained_platform_lets_connections_wait_until_it_is_undrained(leaky: P
         leaky.publish("ANYTHING=else")
         assert load.answers == []
         began = time.monotonic()
-        assert leaky.ask("undrain")["sentence"] == "In service again."
+        assert leaky.cli("undrain").stdout == "In service again.\n"
         wait_until(lambda: load.answers)
         assert load.answers[0].asked < began
     assert load.failures == []

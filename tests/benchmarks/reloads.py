@@ -65,8 +65,10 @@ def measure() -> list[Figure]:
     """Return the figures of everybody; bars are for ours alone."""
     figures: list[Figure] = []
     for name, start, ours in (
-        ("skep, uvloop", lambda d: _skep(d, "uvloop"), True),
-        ("skep, asyncio", lambda d: _skep(d, "asyncio"), True),
+        ("skep, uvloop, httptools", lambda d: _skep(d, "uvloop", "httptools"), True),
+        ("skep, uvloop, h11", lambda d: _skep(d, "uvloop", "h11"), True),
+        ("skep, asyncio, httptools", lambda d: _skep(d, "asyncio", "httptools"), True),
+        ("skep, asyncio, h11", lambda d: _skep(d, "asyncio", "h11"), True),
         ("gunicorn, uvicorn workers", lambda d: _peer(d, _GUNICORN), False),
         ("uvicorn --workers", lambda d: _peer(d, _UVICORN), False),
         ("granian", lambda d: _peer(d, _GRANIAN), False),
@@ -135,10 +137,11 @@ def _settled(load: Load) -> bool:
 # Who is measured.
 
 
-def _skep(folder: Path, loop: str) -> Iterator[Server]:
+def _skep(folder: Path, loop: str, parser: str) -> Iterator[Server]:
     (folder / "plugins").mkdir()
     (folder / "plugins" / "app.py").write_text(_PLUGIN)
-    with running(folder, PLATFORM_LOOP=loop, PLATFORM_DRAIN_TIMEOUT="30") as platform:
+    chosen = {"PLATFORM_LOOP": loop, "PLATFORM_HTTP": parser}
+    with running(folder, PLATFORM_DRAIN_TIMEOUT="30", **chosen) as platform:
         assert platform.process is not None
         yield Server(platform.url, platform.process.pid, folder / "version")
 

@@ -87,7 +87,7 @@ class Agent:
     async def _follow(self) -> None:
         options = self._options
         where = (options.app_id, options.cluster, options.namespace)
-        archive = Archive(self._run_dir.config_dir, *where)
+        archive = Archive.of(options, self._run_dir.config_dir)
         env_file = options.env_path
         if options.offline:
             reserve = Reserve(archive, env_file, "optional")

@@ -1,66 +1,75 @@
-"""The stacks of a process whose event loop may be stuck: written by a signal handler in C.
+"""Where the threads of a process are, written by signal handlers in C into a file in memory.
 
-A process that wants to be looked into calls `offer` once; from then on SIGUSR2 makes it write the
-stack of each of its threads to a file of its own that has no name. Whoever may read
-/proc/PID/fd of it (its own user, root) reads that file there. Linux only.
+So it is told also by a process whose event loop is stuck, and by one that crashes. A child arms
+itself once and hands the file to its parent: from then on SIGUSR2 makes it write the stacks of all
+its threads and go on, and whatever ends it from within (SIGABRT, SIGSEGV …) makes it write them
+before it ends.
 """
 
 import asyncio
 import faulthandler
 import os
-import resource
 import signal
+import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
-# Above what a process opens by itself and below the usual limit of 1024.
-_DESCRIPTOR = 998
+_MOST = 64 * 1024
 # It is done when it has written nothing for one look; on a busy machine it may be kept from it.
 _LOOK, _PATIENCE = 0.1, 2.0
 
 
-def offer() -> None:
-    """Write the stacks of all threads at each SIGUSR2, if the system and its limits let us."""
-    few = resource.getrlimit(resource.RLIMIT_NOFILE)[0] <= _DESCRIPTOR
-    if few or not hasattr(os, "memfd_create"):
-        return
-    file = os.memfd_create("skep-stacks", os.MFD_CLOEXEC)
-    os.dup2(file, _DESCRIPTOR, inheritable=False)
-    os.close(file)
-    faulthandler.register(signal.SIGUSR2, file=_DESCRIPTOR, all_threads=True)
+def arm() -> int:
+    """Write the stacks at the signals from now on; return the descriptor of the file."""
+    descriptor = _file()
+    faulthandler.enable(file=descriptor, all_threads=True)
+    faulthandler.register(signal.SIGUSR2, file=descriptor, all_threads=True)
+    return descriptor
 
 
-async def take(pid: int, ask: Callable[[signal.Signals], None]) -> str:
-    """Return the stacks of a process that has offered them; empty if it does not answer.
+class Stacks:
+    """The parent's side: reads the file that a child has handed over, and closes it in the end."""
 
-    `ask` sends it a signal.
-    """
-    path = Path(f"/proc/{pid}/fd/{_DESCRIPTOR}")
-    begin = seen = _size(path)
-    if begin is None:
-        return ""  # the signal would end a process that does not expect it
-    ask(signal.SIGUSR2)
-    loop = asyncio.get_running_loop()
-    end = loop.time() + _PATIENCE
-    # The writer is a signal handler, so there is nothing to be woken by.
-    while loop.time() < end:
-        await asyncio.sleep(_LOOK)
-        now = _size(path)
-        if now == seen and now != begin:
-            break
-        seen = now
-    return _rest(path, begin)
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._closed = False
+        self._taken = 0
+
+    async def take(self, ask: Callable[[signal.Signals], None]) -> str:
+        """Return where the threads are now; empty if the child does not answer. `ask` sends it a
+        signal."""
+        begin = seen = self._size()
+        ask(signal.SIGUSR2)
+        loop = asyncio.get_running_loop()
+        end = loop.time() + _PATIENCE
+        # The writer is a signal handler, so there is nothing to be woken by.
+        while loop.time() < end:
+            await asyncio.sleep(_LOOK)
+            now = self._size()
+            if now == seen and now != begin:
+                break
+            seen = now
+        return self.read()
+
+    def read(self) -> str:
+        """Return what was written since the last time."""
+        if self._closed:
+            return ""
+        text = os.pread(self._descriptor, _MOST, self._taken)
+        self._taken = self._size()
+        return text.decode(errors="replace").strip()
+
+    def close(self) -> None:
+        """Let the file go."""
+        self._closed = True
+        os.close(self._descriptor)
+
+    def _size(self) -> int:
+        return self._taken if self._closed else os.fstat(self._descriptor).st_size
 
 
-def _size(path: Path) -> int | None:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return None
-
-
-def _rest(path: Path, begin: int) -> str:
-    try:
-        return path.read_bytes()[begin:].decode("utf-8", "replace")
-    except OSError:
-        return ""
+def _file() -> int:
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("stacks")
+    handle, path = tempfile.mkstemp()
+    os.unlink(path)
+    return handle

@@ -53,7 +53,7 @@ def command(
 def _configuration(base: dict[str, str], flags: dict[str, Any]) -> Configuration:
     options = starting_options(base, flags)
     run_dir = RunDir(options.data_dir)
-    archive = Archive(run_dir.config_dir, options.app_id, options.cluster, options.namespace)
+    archive = Archive.of(options, run_dir.config_dir)
     configurations = Configurations(base, flags, options.env_path, run_dir.path, archive)
     return configurations.of(archive.applied())
 

@@ -15,6 +15,7 @@ _COLOURS = {
     "ready": "green",
     "committed": "green",
     "live": "green",
+    "replaced": "green",
     "ok": "green",
     "stopped": "green",
     "degraded": "yellow",
@@ -35,6 +36,7 @@ _PHASES = {
     "committing": "putting the configuration in force",
     "going": "letting the new workers accept",
     "handing over": "handing over to the new workers",
+    "replacing": "replacing the task workers",
 }
 
 

@@ -51,9 +51,7 @@ class Site:
     @cached_property
     def archive(self) -> Archive:
         """The snapshots of this platform."""
-        options = self.options
-        where = (options.app_id, options.cluster, options.namespace)
-        return Archive(self.run_dir.config_dir, *where)
+        return Archive.of(self.options, self.run_dir.config_dir)
 
     @cached_property
     def history(self) -> History:

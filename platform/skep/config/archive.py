@@ -14,10 +14,12 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Self
 
 from skep.base.errors import ConfigError
 from skep.config import atomic
 from skep.config.cache import Cache
+from skep.config.options import Options
 from skep.config.sealed import seal, unseal
 from skep.config.snapshot import Release, Snapshot, canonical
 
@@ -39,6 +41,11 @@ class Archive:
         self._whose: tuple[str, str, list[str]] = (app_id, cluster, names)
         self._cache = Cache(directory / "namespaces", app_id, cluster)
         self._warned = False
+
+    @classmethod
+    def of(cls, options: Options, directory: Path) -> Self:
+        """Return that of the platform with these options."""
+        return cls(directory, options.app_id, options.cluster, options.namespace)
 
     def stage(self, snapshot: Snapshot) -> Path:
         """Keep a snapshot as a candidate; return where. Raises ConfigError if that is impossible.

@@ -9,6 +9,14 @@ from skep.config.row import row as _row
 class HttpOptions:
     """How web workers serve, and what a client may cost. Times are in seconds, sizes in bytes."""
 
+    http: str = _row(
+        "httptools",
+        "What parses requests: httptools, which is fast, or h11, which is written in Python and "
+        "stricter. The limits are the same.",
+        "rollout",
+        flag=False,
+        words=("httptools", "h11"),
+    )
     static: str = _row(
         "",
         "A folder whose files are served where no plugin has a route.",

@@ -6,8 +6,8 @@ import signal
 import socket
 from collections.abc import Callable, Sequence
 
-from skep.base import crash
 from skep.base.linux import open_pidfd, send_signal
+from skep.base.stacks import Stacks
 from skep.wire.channel import Channel
 from skep.wire.messages import Drain, Hello, Message, Prepared
 from skep.wire.plan import Problem
@@ -55,7 +55,7 @@ class Child:
         self.started = self._loop.time()
         self._pidfd: int | None = None
         self._closing = False
-        self._stacks: int | None = None
+        self._stacks: Stacks | None = None
         self._channel = Channel(channel, self._receive, self._gone)
         if pid:
             self._watch()
@@ -104,6 +104,10 @@ class Child:
         """Take in now what it has said by now."""
         self._channel.drain()
 
+    async def dump(self) -> str:
+        """Return where its threads are, also if its loop is stuck; empty if it does not say."""
+        return await self._stacks.take(self.signal) if self._stacks else ""
+
     def kill(self) -> None:
         """Kill it and what it has started itself, which is in its process group."""
         self.killed = True
@@ -122,7 +126,7 @@ class Child:
 
     def _receive(self, message: Message, descriptors: list[int]) -> None:
         if isinstance(message, Hello):
-            self._stacks = descriptors[0] if descriptors else None
+            self._stacks = Stacks(descriptors[0]) if descriptors else None
             if not self.pid:
                 self.pid = message.pid
                 self._watch()
@@ -165,8 +169,8 @@ class Child:
             os.close(self._pidfd)
             self._pidfd = None
         if self._stacks is not None:
-            self.stacks = crash.read(self._stacks)
-            os.close(self._stacks)
+            self.stacks = self._stacks.read()
+            self._stacks.close()
         self._on_end(self)
 
 

@@ -16,6 +16,7 @@ from skep.config.options import Options, resolve
 from skep.config.provenance import Place, places
 from skep.config.shrinkage import check_shrinkage
 from skep.config.snapshot import Snapshot
+from skep.config.withheld import environment_of_workers
 
 # prometheus_client would write files instead of counting if it found this.
 _NEVER_PASSED_ON = frozenset({"PROMETHEUS_MULTIPROC_DIR"})
@@ -25,7 +26,8 @@ _NEVER_PASSED_ON = frozenset({"PROMETHEUS_MULTIPROC_DIR"})
 class Configuration:
     """One snapshot and the environment and options that follow from it; never changes.
 
-    `digest` names the effective environment: with an equal one a generation would be the same.
+    `environment` is that of the workers, without what only the agent needs. `digest` names the
+    effective environment: with an equal one a generation would be the same.
     """
 
     snapshot: Snapshot | None
@@ -94,7 +96,8 @@ class Configurations:
             ".env.local": len(layers.local),
         }
         layer_of = {key: layers.explain(key)[0][0] for key in environment}
-        return Configuration(snapshot, environment, options, _digest(environment), counts, layer_of)
+        given, digest = environment_of_workers(environment), _digest(environment)
+        return Configuration(snapshot, given, options, digest, counts, layer_of)
 
     def check_shrinkage(self, configuration: Configuration) -> None:
         """Raise Unusable when the keys in force are gone and nobody has allowed it."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from skep.base.telemetry import Telemetry
@@ -47,16 +47,24 @@ class Crew:
         self._loop = asyncio.get_running_loop()
 
     def fill(
-        self, names: Iterable[str], limits: Limits, *, released: bool = False, why: str = ""
+        self,
+        names: Iterable[str],
+        limits: Limits,
+        *,
+        released: bool = False,
+        whys: Mapping[str, str] | None = None,
     ) -> None:
         """Add the slots that are not there and start their children; `released` ones go as soon as
         they are prepared.
 
-        `why` is a word for the metrics, if it is not the beginning of a generation.
+        `whys` has a word for the metrics for each, if it is not the beginning of a generation.
         """
-        for name in names:
+        new = tuple(names)
+        # All are there before anybody is told of the first.
+        for name in new:
             self.slots.setdefault(name, Slot(name, limits, released=released))
-            self._why[name] = why
+            self._why[name] = (whys or {}).get(name, "")
+        for name in new:
             self.feed(name, Fact.FILL)
 
     def feed(self, name: str, fact: Fact) -> None:

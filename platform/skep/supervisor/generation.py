@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass, field
 
+from skep.config.withheld import options_of_workers
 from skep.supervisor.configuration import Configuration
 from skep.supervisor.crew import Crew
 from skep.supervisor.gate import Request
@@ -32,7 +33,8 @@ class Generation:
     def boot(self, slot: str) -> Boot:
         """Return what a child of this generation is told first."""
         kind = slot.partition(".")[0]
-        return Boot(slot, kind, self.number, self.run_id, self.configuration.options.to_json())
+        options = options_of_workers(self.configuration.options)
+        return Boot(slot, kind, self.number, self.run_id, options.to_json())
 
     @property
     def limits(self) -> Limits:

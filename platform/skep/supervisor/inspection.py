@@ -10,7 +10,6 @@ from dataclasses import asdict, replace
 from importlib.metadata import version
 from typing import Any
 
-from skep.base import stacks
 from skep.supervisor.child import Child
 from skep.supervisor.children import Children
 from skep.supervisor.control import Command, Refusal
@@ -86,7 +85,7 @@ class Inspection:
     async def dump(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Return the stacks of the process in a slot, also of one that hangs."""
         child = self._find(str(arguments["slot"]))
-        text = await stacks.take(child.pid, child.signal)
+        text = await child.dump()
         if not text:
             raise Refusal(f"{child.name} (pid {child.pid}) did not tell its stacks.")
         return {"name": child.name, "pid": child.pid, "stacks": text}
@@ -142,7 +141,7 @@ class Inspection:
             if wanted in (child.slot, child.name):
                 return child
         names = ", ".join(sorted(child.name for child in found))
-        raise Refusal(f"There is no process in a slot {wanted}; there are {names}.", "usage")
+        raise Refusal(f"There is no process in a slot {wanted}; there are {names}.")
 
 
 def _counts(crew: Crew) -> dict[str, int]:

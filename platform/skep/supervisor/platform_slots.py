@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 from skep.base.telemetry import Telemetry
 from skep.config.options import Options
+from skep.config.withheld import environment_of_workers, options_of_workers
 from skep.supervisor.child import Child
 from skep.supervisor.crew import Crew
 from skep.supervisor.nursery import Nursery
@@ -44,7 +45,11 @@ class PlatformSlots:
         self._failed = failed
         self._telemetry = telemetry
         self.nursery = Nursery(
-            environment, lambda: self._boot("nursery", "nursery"), born, ended, reaped
+            environment_of_workers(environment),
+            lambda: self._boot("nursery", "nursery"),
+            born,
+            ended,
+            reaped,
         )
 
     def fill(self, slot: str, *, released: bool) -> None:
@@ -75,16 +80,20 @@ class PlatformSlots:
 
     def _launch(self, crew: Crew, slot: str) -> Child:
         kind = slot.partition(".")[0]
+        environment = self._environment
+        if kind != "agent":
+            environment = environment_of_workers(environment)
         ours, theirs = pair()
         with theirs:
-            pid = spawn(_MODULES[kind], slot, theirs, self._environment)
+            pid = spawn(_MODULES[kind], slot, theirs, environment)
         child = Child(slot, 0, ours, self.told, self.ended, pid)
         self._born(child)
         child.send(self._boot(slot, kind))
         return child
 
     def _boot(self, slot: str, kind: str) -> Boot:
-        return Boot(slot, kind, 0, self._run_id, self._options().to_json())
+        options = self._options() if kind == "agent" else options_of_workers(self._options())
+        return Boot(slot, kind, 0, self._run_id, options.to_json())
 
     def _changed(self, crew: Crew, slot: str, state: State) -> None:
         self._telemetry.point("slot.changed", crew=crew, slot=slot, state=state)

@@ -3,6 +3,8 @@
     asked ──room──► replaced by a new slot ──READY──► the old slot retires
       └── waits while as many of its kind are being replaced as may be
 
+Called off before that, the old slot stays and the new one retires.
+
 A successor has a slot of its own, the lowest number that is free, so that the old worker keeps its
 name until it has drained. Rule: everything is decided in here, from facts and the slots as they
 are.
@@ -72,6 +74,15 @@ def advance(recycling: Recycling, slots: Mapping[str, Slot]) -> tuple[Recycling,
         else:
             waiting.append(old)
     return Recycling(tuple(waiting), successors), Orders(tuple(fill), tuple(retire))
+
+
+def call_off(recycling: Recycling, slots: Iterable[str]) -> tuple[Recycling, Orders]:
+    """Leave the workers in these slots where they are; successors that are on their way retire."""
+    gone = frozenset(slots)
+    retire = tuple(new for old, new in recycling.successors.items() if old in gone)
+    successors = {old: new for old, new in recycling.successors.items() if old not in gone}
+    waiting = tuple(slot for slot in recycling.waiting if slot not in gone)
+    return Recycling(waiting, successors), Orders(retire=retire)
 
 
 def rescale(

@@ -48,6 +48,7 @@ from skep.supervisor.operations import Operation, Operations
 from skep.supervisor.outcomes import Outcomes
 from skep.supervisor.platform_slots import PlatformSlots
 from skep.supervisor.ports import Ports
+from skep.supervisor.replacement import Replacement
 from skep.supervisor.report import Report
 from skep.supervisor.restart import RESTART, Restart
 from skep.supervisor.scrape import Scrape
@@ -134,8 +135,9 @@ class Supervisor:
         looking = Inspection(
             self.children, self._succession, self._platform.crew, self._ports.urls, self.operations
         )
+        replacing = Replacement(self._succession, self.operations, self._telemetry)
         table: dict[str, Command] = {}
-        for commands in (self._commands, self.strength, restart, looking):
+        for commands in (self._commands, self.strength, replacing, restart, looking):
             table |= commands.table()
         self._control = Control(table, Audit(self._run_dir.audit_file), self.operations)
         Signals(self).handle()
@@ -213,10 +215,7 @@ class Supervisor:
     # The beginning and the end.
 
     def _make_crews(self) -> None:
-        options = self._options
-        archive = Archive(
-            self._run_dir.config_dir, options.app_id, options.cluster, options.namespace
-        )
+        archive = Archive.of(self._options, self._run_dir.config_dir)
         self.chronicle = Chronicle(archive)
         self._fallback = Fallback(self.chronicle, self.ask)
         self.configurations = Configurations(

@@ -8,6 +8,7 @@ import signal
 import socket
 from contextlib import suppress
 
+from skep.config.withheld import options_of_workers
 from skep.supervisor.configuration import Configuration
 from skep.supervisor.ending import describe
 from skep.supervisor.spawn import spawn
@@ -45,7 +46,8 @@ def attempt(configuration: Configuration) -> Plan | tuple[Problem, ...]:
 def _answer(ours: socket.socket, configuration: Configuration) -> Plan | tuple[Problem, ...]:
     channel = BlockingChannel(ours)
     ours.settimeout(configuration.options.boot_timeout)
-    channel.send(Boot("zygote", "zygote", 0, "", configuration.options.to_json()))
+    options = options_of_workers(configuration.options)
+    channel.send(Boot("zygote", "zygote", 0, "", options.to_json()))
     while True:
         match channel.receive()[0]:
             case Planned(plan):

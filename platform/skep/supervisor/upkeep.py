@@ -1,6 +1,6 @@
 """Keeps the generation in service at its strength: scaling it, and replacing workers that ask."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from skep.base.telemetry import Telemetry
 from skep.config.options import Options
@@ -74,7 +74,7 @@ class Upkeep:
         self._recycling, orders = pure.rescale(
             self._of(generation.crew), generation.crew.slots, self._counts_of(generation)
         )
-        self._obey(generation, orders, {}, why)
+        self._obey(generation, orders, dict.fromkeys(orders.fill, why))
 
     def asked(self, child: Child, retire: Retire) -> None:
         """A worker wants to be replaced."""
@@ -85,6 +85,23 @@ class Upkeep:
         child.retires = retire.reason if retire.reason in _WHYS else "max_age"
         self._recycling = pure.asked(self._of(generation.crew), child.slot)
         self.look(generation.crew)
+
+    def replace(self, crew: Crew, children: Iterable[Child], why: Retire) -> None:
+        """Somebody wants these workers of the generation in service to be replaced."""
+        for child in children:
+            self._telemetry.point("worker.retires", child=child, retire=why)
+            child.retires = why.reason
+            self._recycling = pure.asked(self._of(crew), child.slot)
+        self.look(crew)
+
+    def call_off(self, crew: Crew, slots: Iterable[str]) -> None:
+        """Let the workers in these slots stay, if they have no successor that is ready."""
+        self._recycling, orders = pure.call_off(self._of(crew), slots)
+        crew.retire(orders.retire)
+
+    def is_successor(self, child: Child) -> bool:
+        """Whether somebody waits for this worker to be ready, to retire then."""
+        return child.slot in self._recycling.busy
 
     def look(self, crew: Crew) -> None:
         """See what can be done now that a slot of a crew has changed."""
@@ -97,7 +114,7 @@ class Upkeep:
             for old, new in self._recycling.successors.items()
             if new in orders.fill and old in crew.children
         }
-        self._obey(generation, orders, whys, "max_age")
+        self._obey(generation, orders, whys)
 
     def drain(self) -> None:
         """Let every worker drain; the place stays empty until `undrain`."""
@@ -139,12 +156,8 @@ class Upkeep:
             self._crew, self._recycling = crew, Recycling()
         return self._recycling
 
-    def _obey(
-        self, generation: Generation, orders: pure.Orders, whys: Mapping[str, str], why: str
-    ) -> None:
-        for slot in orders.fill:
-            reason = whys.get(slot, why)
-            generation.crew.fill([slot], generation.limits, released=True, why=reason)
+    def _obey(self, generation: Generation, orders: pure.Orders, whys: Mapping[str, str]) -> None:
+        generation.crew.fill(orders.fill, generation.limits, released=True, whys=whys)
         generation.crew.retire(orders.retire)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from skep.base.errors import NotAllowed, NotRunning, PlatformError, TimedOut
+from skep.base.errors import NotAllowed, NotRunning, PlatformError, TimedOut, UsageError
 from skep.base.rundir import unix_address
 
 LONGEST_ANSWER = 64 * 1024 * 1024
@@ -37,7 +37,8 @@ def call(
 
     `timeout` is in seconds, None to wait as long as the supervisor lives. `news` is called with
     what it tells on the way. Raises NotRunning when nobody is there, NotAllowed when the caller may
-    not ask, TimedOut when there is no answer in time, CommandFailed when the answer is no.
+    not ask, TimedOut when there is no answer in time or what was asked takes too long, UsageError
+    when it cannot be meant, CommandFailed when the answer is no.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.settimeout(timeout)
@@ -78,6 +79,10 @@ async def ask(path: Path, command: str, **arguments: Any) -> Any:
     return _result(json.loads(line))
 
 
+# Refusals that have an exit code of their own.
+_KNOWN = {"permission": NotAllowed, "timeout": TimedOut, "usage": UsageError}
+
+
 def _question(command: str, arguments: dict[str, Any], news: bool) -> bytes:
     question = {"cmd": command, "args": arguments, **({"news": True} if news else {})}
     return json.dumps(question).encode() + b"\n"
@@ -86,8 +91,8 @@ def _question(command: str, arguments: dict[str, Any], news: bool) -> bytes:
 def _result(answer: dict[str, Any]) -> Any:
     if answer["ok"]:
         return answer["result"]
-    if answer["code"] == "permission":
-        raise NotAllowed(answer["error"])
+    if (known := _KNOWN.get(answer["code"])) is not None:
+        raise known(answer["error"])
     raise CommandFailed(answer["error"], answer["code"])
 
 

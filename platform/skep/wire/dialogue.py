@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Protocol, TypeVar
 
-from skep.base import crash, signals
+from skep.base import signals, stacks
 from skep.wire.channel import Channel
 from skep.wire.framing import Framing
 from skep.wire.messages import (
@@ -150,7 +150,7 @@ class Dialogue:
         loop.add_signal_handler(signal.SIGTERM, self._begin_drain, drain_timeout)
         signals.let_go({signal.SIGTERM, signal.SIGQUIT})
         _watch_for_the_end(sock.fileno())
-        self._channel.send(Hello(os.getpid(), fds=1), [crash.arm()])
+        self._channel.send(Hello(os.getpid(), fds=1), [stacks.arm()])
         beats = asyncio.create_task(self._beats())
         try:
             return await self._live()

@@ -140,7 +140,7 @@ class Noted:
 @dataclass(frozen=True)
 class Hello:
     """A child is running and reads its channel. The descriptor that may come with this is a file in
-    memory, where its stacks will be found if it crashes."""
+    memory, where its stacks are found when it is asked for them or crashes."""
 
     pid: int
     fds: int = 0

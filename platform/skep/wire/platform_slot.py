@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from skep.base import log, logfile, signals, stacks
+from skep.base import log, logfile, signals
 from skep.base.masking import Masker
 from skep.base.title import set_title
 from skep.wire.channel import CHANNEL_FD, BlockingChannel
@@ -35,7 +35,6 @@ def run(
         return 0
     assert isinstance(boot, Boot)
     set_title(boot.slot, boot.options["app_id"])
-    stacks.offer()
     logfile.follow(boot.options["log_file"])
     log.configure(
         boot.slot,

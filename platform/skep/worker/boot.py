@@ -14,7 +14,7 @@ import uvloop
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from skep.api.worker import Worker
-from skep.base import log, logfile, stacks
+from skep.base import log, logfile
 from skep.base.masking import Masker
 from skep.base.rundir import RunDir
 from skep.base.telemetry import Telemetry
@@ -75,7 +75,6 @@ def live(boot: Boot, found: Generation, sock: socket.socket, framing: Framing) -
     set_title(f"{boot.slot}@{boot.generation}", boot.options["app_id"])
     if boot.kind == "hook":
         return be_one(boot, found.catalog, sock)
-    stacks.offer()
     Worker.become(boot.slot, boot.generation)
     factory = uvloop.new_event_loop if boot.options["loop"] == "uvloop" else None
     with asyncio.Runner(loop_factory=factory) as runner:

@@ -1,9 +1,10 @@
-"""uvicorn's HTTP protocol with limits: what a client sends is bounded, what it owes has a deadline.
+"""What uvicorn's HTTP protocols lack: what a client sends is bounded, what it owes has a deadline.
 
 No connection has a timer of its own. Each one notes since when it has been waiting, and `Guard`
 looks at all of them twice a second: that costs less than to set and cancel a timer per request, and
-closes idle connections too. Attributes of uvicorn's class are touched here (`cycle`, `pipeline`,
-`parser`, `on_response_complete`): `tests/process/test_limits.py` holds them against new versions.
+closes idle connections too. The parser is `httptools_protocol.py`'s affair, or `h11_protocol.py`'s.
+They and this touch attributes of uvicorn's classes: `tests/process/test_limits.py` holds both
+against new versions.
 """
 
 import asyncio
@@ -11,12 +12,6 @@ import http
 from collections.abc import Callable
 from typing import Any, Protocol
 
-import httptools
-import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.server import ServerState
-
-from skep.worker.joined import Joined
 from skep.worker.limits import LEAVE_BYTES, Limits, Phase
 
 _LOOK = 0.5
@@ -80,35 +75,33 @@ class Guard:
                     connection.look(now)
 
 
-class HttpProtocol(HttpToolsProtocol):
-    """One connection of a client."""
+class HttpProtocol(asyncio.Protocol):
+    """One connection of a client; goes before one of uvicorn's protocols, whose attributes these
+    are."""
 
-    def __init__(
-        self,
-        config: uvicorn.Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
-        *,
-        guard: Guard,
-    ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
+    loop: asyncio.AbstractEventLoop
+    transport: asyncio.Transport
+    connections: set[Any]
+    client: tuple[str, int] | None
+    flow: Any
+    cycle: Any
+    server_state: Any
+
+    def __init__(self, *arguments: Any, guard: Guard) -> None:
+        super().__init__(*arguments)
         self._guard = guard
         self._limits = guard.limits
         self._special = _SPECIAL
         self._phase = Phase.SILENT
         self._since = self.loop.time()
-        self._head = 0  # parsed bytes of the head at hand
-        self._raw = 0  # bytes that came in chunks which ended within this head, or when leaving
-        self._began = False  # the head began in the chunk at hand
-        self._is_large = False  # the chunk at hand may hold a head that is too large
         self._spilled = 0  # bytes of a body nobody wants any more
+        self._left = 0  # bytes that came after a refusal
         self._unsent = 0
         self._unsent_since = 0.0
         self._refusal: Refusal | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)  # type: ignore[arg-type]
+        super().connection_made(transport)
         client = self.client[0] if self.client else None
         if client not in self._guard.proxies:
             self._special = _SPECIAL_OF_STRANGERS
@@ -119,96 +112,14 @@ class HttpProtocol(HttpToolsProtocol):
         elif crowd > 0:
             self._refusal = Refusal(503, "connections")
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        # uvicorn would keep this timer, and with it the whole request, after a reset.
-        self._unset_keepalive_if_required()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        phase = self._phase
-        if phase is Phase.LEAVING:
-            self._leave(len(data))
-            return
-        starts = phase is Phase.IDLE or phase is Phase.SILENT
-        if starts:
-            self._phase = Phase.HEAD
-            self._since = self.loop.time()
-        # What came in one small chunk need not be counted header by header.
-        self._is_large = self._raw > 0 or len(data) > self._limits.head
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            if self._should_upgrade():
-                self.handle_websocket_upgrade()
-            return
-        except httptools.HttpParserError:
-            self._refuse(self._refusal or Refusal(400, "malformed"))
-            return
-        if self._phase is Phase.HEAD:
-            self._hold_head(len(data), starts)
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._head = self._raw = 0
-        self._began = True
-        if self._phase is not Phase.HEAD:  # pipelined: it came in one chunk with what was before
-            self._phase = Phase.HEAD
-            self._since = self.loop.time()
-
-    def on_url(self, url: bytes) -> None:
-        self.url += url
-        self._head += len(url)
-        if self._head > self._limits.head:
-            self._turn_down(431, "headers")
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        name = name.lower()
-        if self._is_large:
-            self._head += len(name) + len(value) + 4
-            if self._head > self._limits.head or len(self.headers) >= self._limits.headers:
-                self._turn_down(431, "headers")
-        if name not in self._special:
-            self.headers.append((name, value))
-        elif name == b"expect":
-            self.expect_100_continue = value.lower() == b"100-continue"
-            self.headers.append((name, value))
-
-    def on_headers_complete(self) -> None:
-        if self._refusal is not None:
-            raise self._refusal
-        if len(self.headers) > self._limits.headers:
-            self._turn_down(431, "headers")
-        self._phase = Phase.BODY
-        before = self.cycle
-        super().on_headers_complete()
-        if self.cycle is not before:  # it is the same when a WebSocket is asked for
-            self.cycle.transport = Joined(self.transport, self.loop)  # type: ignore[assignment]
-
-    def on_body(self, body: bytes) -> None:
-        self._since = self.loop.time()
-        if self.cycle.response_complete:
-            self._spill(len(body))
-        else:
-            super().on_body(body)
-
-    def on_message_complete(self) -> None:
-        super().on_message_complete()
-        answered = self.cycle is None or self.cycle.response_complete
-        self._phase = Phase.IDLE if answered else Phase.ANSWER
-        self._since = self.loop.time()
-
-    def on_response_complete(self) -> None:
-        # In the place of uvicorn's, which sets a timer for the next request.
+    def answered(self) -> bool:
+        """The answer is out: count it, go on reading, and say whether the connection lives. In the
+        place of uvicorn's `on_response_complete`, which sets a timer for the next request."""
         self.server_state.total_requests += 1
         if self.transport.is_closing():
-            return
+            return False
         self.flow.resume_reading()
-        if self.pipeline:
-            cycle, app = self.pipeline.pop()
-            self._start_asgi_task(cycle, app)
-        elif self._phase is Phase.ANSWER:
-            self._phase = Phase.IDLE
-            self._since = self.loop.time()
+        return True
 
     def look(self, now: float) -> None:
         """End the connection if the client has not done in time what it has to do next."""
@@ -244,26 +155,12 @@ class HttpProtocol(HttpToolsProtocol):
             self._unsent, self._unsent_since = unsent, now
         return now - self._unsent_since > self._limits.progress_time
 
-    def _hold_head(self, received: int, starts: bool) -> None:
-        """Bound what came of a head that has no end yet. Of a chunk in which something else ended
-        before it, nobody knows the part that is its own, so it is not counted."""
-        if starts or not self._began:
-            self._raw += received
-        self._began = False
-        if self._raw > self._limits.head:
-            self._refuse(Refusal(431, "headers"))
-
     def _spill(self, size: int) -> None:
         """Throw away the body of a request that is answered; there is an end to that too."""
         self._spilled += size
         if self._spilled > self._limits.body:
             self._guard.refused("body")
             self.transport.close()
-
-    def _turn_down(self, status: int, reason: str) -> None:
-        """Stop the parser; `data_received` then refuses."""
-        self._refusal = Refusal(status, reason)
-        raise self._refusal
 
     def _refuse(self, refusal: Refusal) -> None:
         self._guard.refused(refusal.reason)
@@ -283,9 +180,12 @@ class HttpProtocol(HttpToolsProtocol):
         self.transport.write(_answer(refusal.status))
         self._part()
 
+    def _enter(self, phase: Phase) -> None:
+        self._phase, self._since = phase, self.loop.time()
+
     def _part(self) -> None:
         """Send nothing more, and wait a moment for the client to have read what was sent."""
-        self._phase, self._since, self._raw = Phase.LEAVING, self.loop.time(), 0
+        self._enter(Phase.LEAVING)
         self.flow.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
@@ -293,8 +193,8 @@ class HttpProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _leave(self, received: int) -> None:
-        self._raw += received
-        if self._raw > LEAVE_BYTES:
+        self._left += received
+        if self._left > LEAVE_BYTES:
             self.transport.abort()
 
 

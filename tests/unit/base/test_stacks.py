@@ -1,21 +1,21 @@
-"""The stacks of a process that is stuck."""
+"""The stacks of a process that is stuck, or crashes."""
 
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from skep.base import stacks
-from tests.support import wait_until
+from skep.base.stacks import Stacks
 
 STUCK = """
-import sys, threading
+import socket, sys, threading
 from skep.base import stacks
-stacks.offer()
+socket.send_fds(socket.socket(fileno=int(sys.argv[1])), [b"x"], [stacks.arm()])
 def spinning():
     while True: pass
 begun = threading.Event()
@@ -27,38 +27,53 @@ begun.wait()
 print("ready", flush=True)
 spinning()
 """
+Stuck = tuple[Stacks, "subprocess.Popen[bytes]"]
 
 
 @pytest.fixture
-def stuck() -> "Iterator[subprocess.Popen[bytes]]":
-    with subprocess.Popen([sys.executable, "-c", STUCK], stdout=subprocess.PIPE) as process:
-        yield process
+def stuck() -> Iterator[Stuck]:
+    ours, theirs = socket.socketpair()
+    command = [sys.executable, "-c", STUCK, str(theirs.fileno())]
+    with (
+        ours,
+        subprocess.Popen(command, stdout=subprocess.PIPE, pass_fds=[theirs.fileno()]) as process,
+    ):
+        theirs.close()
+        _, (descriptor,), _, _ = socket.recv_fds(ours, 1, 1)
+        stacks = Stacks(descriptor)
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        yield stacks, process
         process.kill()
+        stacks.close()
 
 
 def signaller(pid: int) -> Callable[[signal.Signals], None]:
     return lambda number: os.kill(pid, number)
 
 
-def test_all_threads_are_told_as_often_as_one_asks_and_it_goes_on(
-    stuck: "subprocess.Popen[bytes]",
-) -> None:
-    assert stuck.stdout is not None
-    assert stuck.stdout.readline() == b"ready\n"
+def test_all_threads_are_told_as_often_as_one_asks_and_it_goes_on(stuck: Stuck) -> None:
+    stacks, process = stuck
     for _ in range(2):
-        text = asyncio.run(stacks.take(stuck.pid, signaller(stuck.pid)))
+        text = asyncio.run(stacks.take(signaller(process.pid)))
         assert text.count("in spinning") == 1
         assert text.count("in waiting_for_ever") == 1
-    assert stuck.poll() is None
+    assert process.poll() is None
 
 
-def test_who_has_not_offered_them_is_not_sent_a_signal_that_would_kill_it() -> None:
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        wait_until(lambda: os.path.exists(f"/proc/{process.pid}/fd/0"))
-        assert asyncio.run(stacks.take(process.pid, signaller(process.pid))) == ""
-        process.communicate(b"\n")
-        assert process.returncode == 0
+@pytest.mark.parametrize("number", [signal.SIGABRT, signal.SIGSEGV])
+def test_one_that_crashes_tells_where_it_was_and_not_again_what_it_was_asked(
+    stuck: Stuck, number: signal.Signals
+) -> None:
+    stacks, process = stuck
+    asyncio.run(stacks.take(signaller(process.pid)))
+    process.send_signal(number)
+    assert process.wait() == -number
+    text = stacks.read()
+    assert "Fatal Python error" in text
+    assert text.count("in spinning") == 1
 
 
-def test_who_is_gone_tells_nothing() -> None:
-    assert asyncio.run(stacks.take(2**22 - 1, signaller(2**22 - 1))) == ""
+def test_who_does_not_answer_tells_nothing(stuck: Stuck) -> None:
+    stacks, _ = stuck
+    assert asyncio.run(stacks.take(lambda number: None)) == ""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from skep.base import crash
+from skep.base import stacks
 from skep.supervisor.child import Child
 from skep.supervisor.ending import ended, reason
 from skep.wire.channel import pair
@@ -58,7 +58,7 @@ def test_what_it_wrote_about_its_stacks_is_read_when_it_is_gone() -> None:
         child = Child("web.0", 1, ours, lambda *_: None, lambda _: done.set())
         pid = os.fork()
         if pid == 0:
-            socket.send_fds(theirs, [encode(Hello(os.getpid(), fds=1))], [crash.arm()])
+            socket.send_fds(theirs, [encode(Hello(os.getpid(), fds=1))], [stacks.arm()])
             os.abort()
         theirs.close()
         _, status = os.waitpid(pid, 0)

@@ -1,6 +1,6 @@
 """Who is replaced when, and how many workers there are, without a process."""
 
-from skep.supervisor.recycling import Orders, Recycling, advance, asked, rescale
+from skep.supervisor.recycling import Orders, Recycling, advance, asked, call_off, rescale
 from skep.supervisor.slots import Slot, State
 
 
@@ -75,6 +75,17 @@ def test_a_successor_that_crashes_leaves_the_old_one_serving_until_it_is_up() ->
 def test_what_there_may_be_only_one_of_is_not_replaced_beside_itself() -> None:
     assert asked(Recycling(), "cron.0") == Recycling()
     assert asked(Recycling(), "process.ticker.0") == Recycling()
+
+
+def test_what_is_called_off_leaves_the_old_ones_and_takes_their_successors_along() -> None:
+    recycling = Recycling()
+    for number in range(3):
+        recycling = asked(recycling, f"task.{number}")
+    recycling, _ = advance(asked(recycling, "web.0"), ready("task", 3) | ready("web", 1))
+    after, orders = call_off(recycling, ["task.0", "task.1", "task.2"])
+    assert orders == Orders(retire=("task.3",))
+    # Nobody else's replacement is touched
+    assert after == Recycling(successors={"web.0": "web.1"})
 
 
 def test_scaling_fills_free_numbers_and_retires_the_newest() -> None:

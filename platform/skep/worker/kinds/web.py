@@ -29,6 +29,8 @@ from skep.metrics.websocket import WebSocketMetrics
 from skep.worker.access_log import AccessLog
 from skep.worker.app import Application
 from skep.worker.edge import Edge
+from skep.worker.h11_protocol import H11Protocol
+from skep.worker.httptools_protocol import HttptoolsProtocol
 from skep.worker.hub import Hub
 from skep.worker.kind import Workplace
 from skep.worker.leaks import LeakWatch
@@ -47,6 +49,7 @@ log = logging.getLogger(__name__)
 _UNLISTEN = 0.02
 _LOOK = 0.02
 _WEBSOCKET_SPREAD = 2.0
+_PROTOCOLS: dict[str, type[HttpProtocol]] = {"httptools": HttptoolsProtocol, "h11": H11Protocol}
 
 
 class _Server(uvicorn.Server):
@@ -184,7 +187,7 @@ class WebKind:
         protocol: Any = partial(WebSocketProtocol, hub=self._hub, limits=limits, listener=name)
         config = uvicorn.Config(
             self._proxied(app) if options.trusted_proxies else app,
-            http=HttpProtocol,
+            http=_PROTOCOLS[options.http],
             ws=protocol,
             ws_max_size=options.websocket_message_limit,
             ws_ping_interval=ping,
@@ -219,10 +222,10 @@ class WebKind:
         )
 
     def _protocols(self, name: str, config: uvicorn.Config) -> Callable[[], asyncio.Protocol]:
-        server = self._server
+        server, chosen = self._server, _PROTOCOLS[self._workplace.options.http]
 
         def protocol() -> asyncio.Protocol:
-            made: Any = HttpProtocol(
+            made: Any = chosen(
                 config, server.server_state, server.lifespan.state, guard=self._guard
             )
             made.listener = name

@@ -1,0 +1,114 @@
+"""HTTP with httptools: the parser calls back for each part, so a head is counted as it comes."""
+
+from typing import Any
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from skep.worker.joined import Joined
+from skep.worker.limits import Phase
+from skep.worker.protocol import Guard, HttpProtocol, Refusal
+
+
+class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
+    """One connection of a client."""
+
+    def __init__(self, *arguments: Any, guard: Guard) -> None:
+        super().__init__(*arguments, guard=guard)
+        self._head = 0  # parsed bytes of the head at hand
+        self._raw = 0  # bytes that came in chunks which ended within this head
+        self._began = False  # the head began in the chunk at hand
+        self._is_large = False  # the chunk at hand may hold a head that is too large
+
+    def data_received(self, data: bytes) -> None:
+        phase = self._phase
+        if phase is Phase.LEAVING:
+            self._leave(len(data))
+            return
+        starts = phase is Phase.IDLE or phase is Phase.SILENT
+        if starts:
+            self._enter(Phase.HEAD)
+        # What came in one small chunk need not be counted header by header.
+        self._is_large = self._raw > 0 or len(data) > self._limits.head
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            if self._should_upgrade():
+                self.handle_websocket_upgrade()
+            return
+        except httptools.HttpParserError:
+            self._refuse(self._refusal or Refusal(400, "malformed"))
+            return
+        if self._phase is Phase.HEAD:
+            self._hold_head(len(data), starts)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._head = self._raw = 0
+        self._began = True
+        if self._phase is not Phase.HEAD:  # pipelined: it came in one chunk with what was before
+            self._enter(Phase.HEAD)
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+        self._head += len(url)
+        if self._head > self._limits.head:
+            self._turn_down(431, "headers")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        if self._is_large:
+            self._head += len(name) + len(value) + 4
+            if self._head > self._limits.head or len(self.headers) >= self._limits.headers:
+                self._turn_down(431, "headers")
+        if name not in self._special:
+            self.headers.append((name, value))
+        elif name == b"expect":
+            self.expect_100_continue = value.lower() == b"100-continue"
+            self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        if self._refusal is not None:
+            raise self._refusal
+        if len(self.headers) > self._limits.headers:
+            self._turn_down(431, "headers")
+        self._phase = Phase.BODY
+        before = self.cycle
+        super().on_headers_complete()
+        if self.cycle is not before:  # it is the same when a WebSocket is asked for
+            self.cycle.transport = Joined(self.transport, self.loop)
+
+    def on_body(self, body: bytes) -> None:
+        self._since = self.loop.time()
+        if self.cycle.response_complete:
+            self._spill(len(body))
+        else:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        answered = self.cycle is None or self.cycle.response_complete
+        self._enter(Phase.IDLE if answered else Phase.ANSWER)
+
+    def on_response_complete(self) -> None:
+        if not self.answered():
+            return
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            self._start_asgi_task(cycle, app)
+        elif self._phase is Phase.ANSWER:
+            self._enter(Phase.IDLE)
+
+    def _hold_head(self, received: int, starts: bool) -> None:
+        """Bound what came of a head that has no end yet. Of a chunk in which something else ended
+        before it, nobody knows the part that is its own, so it is not counted."""
+        if starts or not self._began:
+            self._raw += received
+        self._began = False
+        if self._raw > self._limits.head:
+            self._refuse(Refusal(431, "headers"))
+
+    def _turn_down(self, status: int, reason: str) -> None:
+        """Stop the parser; `data_received` then refuses."""
+        self._refusal = Refusal(status, reason)
+        raise self._refusal
