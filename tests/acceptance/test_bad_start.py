@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.configserver import running_config_server
+from tests.faulty import TinyApollo
 from tests.platform_process import Platform
+from tests.support import wait_until
 
 
 def free_port() -> int:
@@ -38,21 +40,31 @@ def test_case_02_an_unreachable_config_server_without_a_cache_is_exit_4_and_open
     assert not sampled.env_file.exists()
 
 
-def test_case_03_with_a_cache_it_starts_without_the_server(
-    sampled: Platform, tmp_path: Path
+def test_case_03_with_a_cache_it_starts_without_the_server_and_says_that_it_is_degraded(
+    sampled: Platform,
 ) -> None:
-    where = tmp_path / "elsewhere"
-    where.mkdir()
-    with running_config_server(where, samples=sampled.samples, app_id="sample") as server:
+    with TinyApollo() as server:
+        server.publish(GREETING="hi", ORDERS_RECEIPT_DELAY="1")
         arguments = ("--config-server", server.url, "--app-id", "sample")
         sampled.start(*arguments)
         assert sampled.status()["config"]["source"] == "remote"
+        assert sampled.status()["state"] == "running"
         sampled.stop()
-    # Now nobody answers there any more
+    # Now nobody answers there any more: it serves all the same, and says what is amiss
     sampled.start(*arguments)
-    assert sampled.get()["greeting"] == "Hello from the hive"
+    assert sampled.get()["greeting"] == "hi"
     assert sampled.status()["config"]["source"] == "cache"
     assert 'platform_config_source{source="cache"} 1' in sampled.metrics()
+    shown = sampled.cli("status")
+    assert (shown.returncode, "degraded" in shown.stdout) == (1, True)
+    assert "the config service was not heard since the start" in shown.stdout
+    # When it is back with the same, nothing has to be replaced
+    pids = sampled.pids()
+    with TinyApollo(port=server.port) as back:
+        back.publish(GREETING="hi", ORDERS_RECEIPT_DELAY="1")
+        wait_until(lambda: sampled.status()["state"] == "running", deadline=35)
+        assert sampled.status()["config"]["source"] == "remote"
+        assert sampled.pids() == pids
 
 
 def test_a_namespace_that_does_not_exist_is_exit_4_and_is_named(

@@ -162,7 +162,7 @@ def test_case_09_publishing_the_same_again_rolls_out_nothing_but_is_known(
     assert 'platform_config_applies_total{outcome="noop"} 1' in sampled.metrics()
 
 
-@pytest.mark.parametrize("key", ["LD_PRELOAD", "PLATFORM_CONFIG_CHECK"])
+@pytest.mark.parametrize("key", ["LD_PRELOAD", "PLATFORM_CONFIG_CHECK", "PLATFORM_PLUGINS"])
 def test_case_21_the_remote_config_cannot_choose_the_code_that_runs(
     sampled: Platform, key: str
 ) -> None:

@@ -23,11 +23,24 @@ Layer = Literal["environment", ".env.local", "remote", ".env"]
 
 # Whoever sets one of these runs code of his choice in a process of ours: the loader's and the
 # interpreter's own switches, what glibc strips from setuid programs for the same reason, what
-# shells read before their first command and with every prompt, and the command we run ourselves.
+# shells read before their first command and with every prompt, the command we run ourselves and the
+# folders we load plugins from.
 _DENIED = re.compile(
     r"(?:PYTHON.*|LD_.*|DYLD_.*|PATH|ENV|BASH_ENV|SHELLOPTS|BASHOPTS|PS[0-4]|PROMPT_COMMAND|IFS"
     r"|GCONV_PATH|GLIBC_TUNABLES|LOCPATH|OPENSSL_CONF|OPENSSL_MODULES|OPENSSL_ENGINES"
-    r"|PLATFORM_CONFIG_CHECK)\Z"
+    r"|PLATFORM_CONFIG_CHECK|PLATFORM_PLUGINS)\Z"
+)
+# These say as whom the platform runs and where it writes: what a machine grants it, and all
+# machines that follow one config cannot have in common.
+_OF_THIS_MACHINE = frozenset(
+    {
+        "PLATFORM_DATA_DIR",
+        "PLATFORM_ENV",
+        "PLATFORM_ENV_FILE",
+        "PLATFORM_GROUP",
+        "PLATFORM_LOG_FILE",
+        "PLATFORM_USER",
+    }
 )
 
 
@@ -35,11 +48,17 @@ def check_remote(names: Iterable[str]) -> None:
     """Raise Unusable, naming the key, if the remote config sets what it must not."""
     for name in names:
         if _DENIED.match(name):
-            raise Unusable(
-                f"The remote config sets {name}, which decides what code a process runs: set it "
-                "in the process environment or in .env.local.",
-                "denied",
-            )
+            raise _denied(name, "decides what code a process runs")
+        if name in _OF_THIS_MACHINE:
+            raise _denied(name, "decides as whom the platform runs or where it writes")
+
+
+def _denied(name: str, what: str) -> Unusable:
+    return Unusable(
+        f"The remote config sets {name}, which {what}: set it in the process environment or in "
+        ".env.local.",
+        "denied",
+    )
 
 
 @dataclass(frozen=True)

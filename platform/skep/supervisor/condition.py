@@ -1,6 +1,7 @@
 """How the platform stands, in a word, and why it is not better."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from skep.supervisor.crew import Crew
 from skep.supervisor.strength import Strength
@@ -10,10 +11,12 @@ State = Literal["starting", "running", "degraded", "reloading", "drained", "stop
 
 
 class Condition:
-    """What can be seen from the slots; `stopping` is told by the supervisor."""
+    """What can be seen from the slots; `stopping` and `config`, what the agent has reported last,
+    are told by the supervisor."""
 
     def __init__(self, succession: Succession, platform: Crew, strength: Strength) -> None:
         self.stopping = False
+        self.config: Mapping[str, Any] = {}
         self._succession = succession
         self._platform = platform
         self._strength = strength
@@ -43,7 +46,16 @@ class Condition:
         return [*self._platform.not_ready(), *current.crew.not_ready()]
 
     def reasons(self) -> list[str]:
-        """Return why it is not ready, and what keeps happening to its workers."""
+        """Return why it is not ready, what keeps happening to its workers, and that it serves
+        without having heard the config service."""
         current = self._succession.current
         crews = [self._platform, *([current.crew] if current else [])]
-        return [*self.not_ready(), *(trouble for crew in crews for trouble in crew.troubles())]
+        troubles = [trouble for crew in crews for trouble in crew.troubles()]
+        return [*self.not_ready(), *troubles, *_deaf(self.config)]
+
+
+def _deaf(config: Mapping[str, Any]) -> list[str]:
+    source = config.get("source", "none")
+    if not config.get("url") or source in ("none", "remote"):
+        return []  # nobody is asked, nothing was started from yet, or it was heard
+    return [f"the config service was not heard since the start; what is in force is from: {source}"]

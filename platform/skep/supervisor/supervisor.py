@@ -314,7 +314,7 @@ class Supervisor:
             case Traced():
                 self.memory.traced(child, message)
             case Reported(state):
-                self._config = state
+                self._config = self._condition.config = state
             case Unconfigured(reason):
                 self._unconfigured(reason)
             case Asked():

@@ -35,9 +35,11 @@ def test_a_remote_value_is_a_literal() -> None:
     [
         *("PATH", "PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "LD_PRELOAD", "LD_LIBRARY_PATH"),
         *("LD_AUDIT", "BASH_ENV", "ENV", "IFS", "PROMPT_COMMAND", "PS1", "PLATFORM_CONFIG_CHECK"),
+        *("PLATFORM_PLUGINS", "PLATFORM_DATA_DIR", "PLATFORM_ENV", "PLATFORM_ENV_FILE"),
+        *("PLATFORM_USER", "PLATFORM_GROUP", "PLATFORM_LOG_FILE"),
     ],
 )
-def test_remote_may_not_set_what_decides_which_code_runs(name: str) -> None:
+def test_remote_may_not_set_what_decides_which_code_runs_as_whom_and_where(name: str) -> None:
     with pytest.raises(Unusable, match=f"sets {name},") as caught:
         layers(remote={"A": "1", name: "x"}).resolve()
     assert caught.value.reason == "denied"
