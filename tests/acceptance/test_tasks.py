@@ -1,5 +1,6 @@
 """Tasks and events through a running platform; the numbers are those of the list of cases."""
 
+import json
 import os
 import re
 import signal
@@ -8,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from skep.engine.base import Envelope
+from skep.engine.ids import new_id
 from tests.acceptance.workbench import Workbench, workbench
 from tests.support import wait_until
 
@@ -254,7 +257,8 @@ def test_case_13_a_queue_that_is_full_says_so_and_loses_nothing(bench: Workbench
 
 def test_case_14_a_task_nobody_knows_waits_for_the_code_that_does(bench: Workbench) -> None:
     name = "later.Unheard"
-    delivery = bench.platform.cli("task", "send", name, '{"name": "c14"}').stdout.strip()
+    unheard = Envelope(delivery := new_id(), name, b'{"name": "c14"}')
+    bench.ask(lambda engine: engine.put([unheard]))
     wait_until(lambda: bench.verb("task", "show", delivery)["state"] == "scheduled")
     # Given up in the end, it is a dead letter; here it is brought forward
     for _ in range(3):
@@ -303,12 +307,41 @@ def test_a_result_is_there_for_the_one_who_waits_for_it(bench: Workbench) -> Non
     assert bench.post("result", {"number": 21, "seconds": 0.2}) == {"result": 42}
 
 
-def test_verbs_refuse_what_they_cannot_do(bench: Workbench) -> None:
-    for verb, sentence in (
-        (["task", "send", "bench.Work", "[1]"], "no JSON object"),
-        (["task", "send", "bench.Work", "{"], "is no JSON"),
-        (["dead", "retry"], "or say --all"),
+def test_a_task_is_sent_by_hand_as_it_would_be_in_code(bench: Workbench) -> None:
+    before = bench.ask(lambda engine: engine.stats())
+    for arguments, sentence in (
+        (["bench.Work", '{"name": "h", "second": 1}'], "`second` is none of its fields (name, sec"),
+        (["bench.Work", '{"name": 7}'], "`name`: Input should be a valid string"),
+        (["bench.Work", '{"seconds": 1}'], "`name` is missing"),
+        (["bench.Work"], "`name` is missing"),
+        (["bench.Work", "{"], "is no JSON"),
+        (["bench.Work", "h", "soon"], "`seconds`: Input should be a valid number"),
+        (["bench.Work", "h", "1", "2"], "cannot be made of 3 values; it has its fields: name, sec"),
+        (["bench.Work", "h", "--tries", "0"], "tries is 0"),
+        (["bench.Work", "h" * 70_000], "longer than"),
+        (["bench.Wrok", "h"], "No plugin has a task bench.Wrok. The tasks are: bench.Block"),
     ):
+        done = bench.platform.cli("task", "send", *arguments)
+        assert (done.returncode, done.stdout) == (2, ""), done
+        assert sentence in done.stderr
+    # Then nothing was delivered
+    assert bench.ask(lambda engine: engine.stats()) == before
+    # And what fits waits in the queue of its class, under its unique key, for as long as is said
+    verb = ("task", "send", "bench.Once", "7", "--delay", "3600", "--json")
+    first, second = (json.loads(bench.platform.cli(*verb).stdout) for _ in range(2))
+    assert (first["duplicate"], second) == (False, {"id": first["id"], "duplicate": True})
+    shown = bench.verb("task", "show", first["id"])
+    assert (shown["payload"], shown["key"]) == ({"name": "7", "seconds": 0.3}, "bench.Once:7")
+    assert 3500 < shown["due"] - shown["put_at"] < 3700
+    done = bench.platform.cli("task", "send", "bench.Ordered", '{"name": "ö"}', "--delay", "3600")
+    assert bench.verb("task", "show", done.stdout.strip())["queue"] == "ordered"
+    # And what it was given is not in the audit log
+    assert '"task": "bench.Ordered"' in (log := bench.platform.data_dir / "audit.jsonl").read_text()
+    assert '{\\"name' not in log.read_text()
+
+
+def test_verbs_refuse_what_they_cannot_do(bench: Workbench) -> None:
+    for verb, sentence in ((["dead", "retry"], "or say --all"),):
         done = bench.platform.cli(*verb)
         assert done.returncode == 2
         assert sentence in done.stderr

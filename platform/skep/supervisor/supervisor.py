@@ -30,6 +30,7 @@ from skep.supervisor.condition import Condition
 from skep.supervisor.configuration import Configurations
 from skep.supervisor.control import Command, Control
 from skep.supervisor.crew import Crew
+from skep.supervisor.delivering import Delivering
 from skep.supervisor.effects import Effect
 from skep.supervisor.fallback import Fallback
 from skep.supervisor.gate import Gate, Request
@@ -117,8 +118,9 @@ class Supervisor:
         self.memory = Memory(self.children, self._telemetry)
         self._gauges = Gauges(self._ledger)
         self._news = News(lambda: self._succession.current)
-        told = (Journal(self._ledger), self._commands, self.operations, self._service, self._news)
-        for listener in told:
+        self._delivering = Delivering(lambda: self._succession.current)
+        told = (self._commands, self.operations, self._service, self._news, self._delivering)
+        for listener in (Journal(self._ledger), *told):
             listener.subscribe(self._telemetry)
         self._make_crews()
         self._alarm = Alarm(self._earliest, self._ring)
@@ -135,7 +137,7 @@ class Supervisor:
             self.children, self._succession, self._platform.crew, self._ports.urls, self.operations
         )
         table: dict[str, Command] = {}
-        for commands in (self._commands, self.strength, restart, looking):
+        for commands in (self._commands, self.strength, restart, looking, self._delivering):
             table |= commands.table()
         self._control = Control(table, Audit(self._run_dir.audit_file), self.operations)
         Signals(self).handle()
@@ -318,6 +320,7 @@ class Supervisor:
             case Asked():
                 self._asked(message)
         self._news.told(message)
+        self._delivering.told(message)
         self._alarm.set_soon()
 
     def _asked(self, asked: Asked) -> None:
