@@ -102,6 +102,12 @@ class Fails(Task):
         write("failed", self.name, error=error)
 
 
+class Patient(Fails):
+    """Waits long before it is tried again."""
+
+    backoff = Backoff(first=3600, cap=3600, jitter=0)
+
+
 class Late(Task):
     """Takes longer than it may."""
 
@@ -266,7 +272,8 @@ async def at_the_start(tick: Any) -> None:
 TASKS: dict[str, type[Task]] = {
     cls.__name__: cls
     for cls in (
-        Work, Block, Fails, Late, spin.cls, Poison, Once, Kept, Ordered, Limited, Relay, Soak,
+        Work, Block, Fails, Patient, Late, spin.cls, Poison,
+        Once, Kept, Ordered, Limited, Relay, Soak,
     )
 }  # fmt: skip
 
@@ -285,6 +292,12 @@ async def deliver(request: Request) -> JSONResponse:
             "pid": os.getpid(),
         }
     )
+
+
+def from_thread(request: Request) -> JSONResponse:
+    """POST /bench/from-thread/NAME: deliver from a thread of a web worker."""
+    receipt = Work(name=request.path_params["name"]).deliver_sync()
+    return JSONResponse({"id": receipt.id})
 
 
 async def flood(request: Request) -> JSONResponse:
@@ -318,6 +331,7 @@ async def result(request: Request) -> JSONResponse:
 plugin = Plugin(
     routes=[
         Route("/bench/deliver", deliver, methods=["POST"]),
+        Route("/bench/from-thread/{name}", from_thread, methods=["POST"]),
         Route("/bench/flood", flood, methods=["POST"]),
         Route("/bench/fire", fire, methods=["POST"]),
         Route("/bench/result", result, methods=["POST"]),

@@ -3,18 +3,20 @@
 import asyncio
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
 from skep.base.rundir import RunDir
-from skep.engine.base import Row
+from skep.engine.base import Engine, Row
 from skep.engine.embedded import Embedded
 from tests.platform_process import ROOT, Platform
 from tests.support import wait_until
+
+T = TypeVar("T")
 
 PLUGIN = ROOT / "tests" / "acceptance" / "bench.py"
 
@@ -60,15 +62,20 @@ class Workbench:
     def find(self, delivery: str) -> Row | None:
         """Return what the store knows of a delivery, sooner than a verb could."""
 
-        async def ask() -> Row | None:
+        return self.ask(lambda engine: engine.find(delivery))
+
+    def ask(self, question: Callable[[Engine], Awaitable[T]]) -> T:
+        """Ask the store itself."""
+
+        async def run() -> T:
             engine = Embedded(RunDir(self.platform.data_dir).store_socket, "test")
             await engine.open()
             try:
-                return await engine.find(delivery)
+                return await question(engine)
             finally:
                 await engine.close()
 
-        return asyncio.run(ask())
+        return asyncio.run(run())
 
     def verb(self, *arguments: str) -> Any:
         """Run a verb with --json; return what it says."""

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from functools import cache
 from pathlib import Path
+from typing import ClassVar
 
 from skep.api.context import Context
 from skep.api.event import Event, Listener
@@ -43,6 +44,40 @@ class Chore(Task):
         write(self.diary, f"start {self.name} {ctx.attempt} {os.getpid()}")
         await asyncio.sleep(self.seconds)
         write(self.diary, f"end {self.name} {ctx.attempt} {os.getpid()}")
+
+
+class Followed(Chore):
+    """The same, and it has a `finish`."""
+
+    async def finish(self, result: None, ctx: Context) -> None:
+        write(self.diary, f"finish {self.name} {ctx.attempt} {os.getpid()}")
+
+
+class Gathering(Task):
+    """Ends when so many of its kind are at work."""
+
+    diary: str
+    name: str
+    number: int
+    here: ClassVar[set[str]] = set()
+
+    async def handle(self, ctx: Context) -> None:
+        self.here.add(self.name)
+        while len(self.here) < self.number:
+            await asyncio.sleep(0.01)
+        write(self.diary, f"end {self.name} {ctx.attempt} {os.getpid()}")
+
+
+class Nap(Task):
+    """Takes a while in a thread."""
+
+    diary: str
+    seconds: float
+
+    def handle(self, ctx: Context) -> None:
+        write(self.diary, f"start nap {ctx.attempt} {os.getpid()}")
+        time.sleep(self.seconds)
+        write(self.diary, f"end nap {ctx.attempt} {os.getpid()}")
 
 
 class Stamp(Task):
@@ -101,7 +136,10 @@ class After(Listener[Round]):
         write(event.diary, f"end after {ctx.attempt} {os.getpid()}")
 
 
-PLUGIN = Plugin(tasks=[Noop, Tick, Chore, Stamp, Block, Poison], listeners=[Before, Deadly, After])
+PLUGIN = Plugin(
+    tasks=[Noop, Tick, Chore, Followed, Gathering, Nap, Stamp, Block, Poison],
+    listeners=[Before, Deadly, After],
+)
 
 
 @cache

@@ -12,7 +12,7 @@ from skep.engine import current
 from skep.engine.base import Engine
 from skep.engine.embedded import Embedded
 from skep.worker.catalog import Catalog
-from tests.process.chores import PLUGIN, Diary, Poison, Round
+from tests.process.chores import PLUGIN, Diary, Gathering, Nap, Poison, Round
 from tests.process.store_child import StoreChild
 from tests.process.worker_child import WorkerChild
 from tests.support import wait_until, wait_until_async
@@ -179,6 +179,24 @@ def test_a_task_that_kills_its_workers_is_given_up_and_the_others_are_run(
         (dead,) = await engine.scan("default", "dead")
         assert (dead.reason, dead.losses) == ("worker_lost", 3)
         assert diary.starts()["poison"] == 3
+
+    deliver(store, test)
+
+
+def test_case_09_a_hundred_sleepers_are_at_work_at_once_on_one_worker_beside_a_thread(
+    store: StoreChild, diary: Diary
+) -> None:
+    async def test(engine: Engine) -> None:
+        with WorkerChild(store.path, concurrency=101):
+            await Nap(diary=diary.path, seconds=5).deliver()
+            await asyncio.to_thread(wait_until, diary.starts)
+            # Each goes on when the last of them has begun
+            total = [f"{n}" for n in range(100)]
+            await Gathering.deliver_many(
+                [Gathering(diary=diary.path, name=name, number=len(total)) for name in total]
+            )
+            await asyncio.to_thread(wait_until, lambda: set(diary.ends()) >= set(total), 20)
+            assert "nap" not in diary.ends()
 
     deliver(store, test)
 

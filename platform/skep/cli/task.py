@@ -9,14 +9,20 @@ from rich.console import Console
 from rich.markup import escape
 
 from skep.base.errors import UsageError
+from skep.cli.asking import ask
 from skep.cli.deliveries import ask_store, document, moment, rows_of, show
 from skep.cli.options import platform_options
-from skep.engine.base import Engine, Envelope, Result, Row, RowState
-from skep.engine.ids import due_after, new_id
+from skep.engine.base import Engine, Result, Row, RowState
+from skep.wire.control import CommandFailed
 
 _STATES = get_args(RowState)
 _COLUMNS = ("id", "name", "queue", "state", "attempt", "losses", "put_at", "due", "holder")
 _UNKNOWN = 1
+_TERMS = ("delay", "tries", "priority", "queue", "key")
+# A question to the supervisor may have 64 KiB, with all that is around the payload.
+_LONGEST = 60_000
+# Longer than the supervisor waits for the worker.
+_PATIENCE = 20.0
 
 
 @click.group("task")
@@ -61,35 +67,39 @@ def show_one(delivery: str, as_json: bool, **flags: Any) -> None:
 
 @command.command("send")
 @platform_options("data_dir")
-@click.option("--queue", default="default", show_default=True, help="Where it waits.")
-@click.option("--delay", default=0.0, show_default=True, help="Seconds it waits at least.")
-@click.option("--priority", default=0, show_default=True, help="Higher ones are started first.")
+@click.option("--delay", type=float, help="Seconds it waits at least.")
+@click.option("--tries", type=int, help="How often it may be tried.")
+@click.option("--priority", type=int, help="Higher ones are started first.")
+@click.option("--queue", help="Where it waits.")
+@click.option("--key", help="Its unique key.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.argument("name", metavar="TASK")
-@click.argument("payload", default="{}", metavar="[JSON]")
-def send(
-    name: str,
-    payload: str,
-    queue: str,
-    delay: float,
-    priority: int,
-    as_json: bool,
-    **flags: Any,
-) -> None:
-    """Deliver a task by its name (orders.SendReceipt) with its fields as a JSON object.
+@click.argument("values", nargs=-1, metavar="[JSON | VALUE...]")
+def send(name: str, values: tuple[str, ...], as_json: bool, **flags: Any) -> None:
+    """Deliver a task by its name, with its fields as one JSON object or one by one:
 
-    The worker that takes it checks the fields: if they do not fit, it is a dead letter.
+    \b
+    platform task send orders.SendReceipt '{"order_id": 7}'
+    platform task send orders.SendReceipt 7
+
+    It is checked as in code: what does not fit is exit code 2, and nothing is delivered. Without
+    options it waits on the terms that its class declares. Prints the id.
     """
-    envelope = Envelope(
-        id=new_id(),
-        name=name,
-        body=_payload(payload),
-        queue=queue,
-        due=due_after(delay),
-        priority=priority,
-    )
-    ask_store(flags, lambda engine: engine.put([envelope]))
-    click.echo(json.dumps({"id": envelope.id}) if as_json else envelope.id)
+    if len(json.dumps(values)) > _LONGEST:
+        raise UsageError(f"The payload is longer than {_LONGEST} bytes: deliver it from code.")
+    terms = {term: flags[term] for term in _TERMS if flags[term] is not None}
+    try:
+        receipt = ask(flags, "task.send", _PATIENCE, task=name, values=values, terms=terms)
+    except CommandFailed as error:
+        if error.code == "usage":
+            raise UsageError(str(error)) from error
+        raise
+    if as_json:
+        click.echo(json.dumps(receipt))
+        return
+    click.echo(receipt["id"])
+    if receipt["duplicate"]:
+        click.echo("It was there already: another delivery has its unique key.", err=True)
 
 
 @command.command("retry")
@@ -145,16 +155,6 @@ def _ended(result: Result) -> dict[str, Any]:
     if result.ending == "done":
         ended["result"] = json.loads(result.body or b"null")
     return ended
-
-
-def _payload(text: str) -> bytes:
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise UsageError(f"The payload {text!r} is no JSON: {error}.") from error
-    if not isinstance(found, dict):
-        raise UsageError(f"The payload {text!r} is no JSON object of the task's fields.")
-    return json.dumps(found).encode()
 
 
 def _print(facts: dict[str, Any]) -> None:

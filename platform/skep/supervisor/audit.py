@@ -17,6 +17,8 @@ from skep.base.peer import Peer
 
 # What is older is in the file before this one, and what is older than that is gone.
 _LARGEST = 1024 * 1024
+# The payloads of tasks: they may hold anything.
+_WITHHELD = frozenset({"values"})
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +43,9 @@ class Audit:
             "uid": peer.uid,
             "pid": peer.pid,
             "command": command,
-            "arguments": {k: MASK if is_secret(k) else v for k, v in arguments.items()},
+            "arguments": {
+                k: MASK if is_secret(k) or k in _WITHHELD else v for k, v in arguments.items()
+            },
             "outcome": outcome,
         }
         try:

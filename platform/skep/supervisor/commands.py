@@ -47,7 +47,7 @@ class Commands:
 
     async def ready(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Return whether every required slot accepts, and which do not."""
-        missing = self._supervisor.not_ready()
+        missing = self._supervisor.condition.not_ready()
         return {"ready": not missing, "missing": missing}
 
     def subscribe(self, telemetry: Telemetry) -> None:

@@ -110,6 +110,14 @@ class Crew:
         self._charge(child)
         return True
 
+    def accepting(self) -> list[Child]:
+        """Return the children that take work."""
+        return [
+            child
+            for name, child in self.children.items()
+            if name in self.slots and self.slots[name].state is State.READY
+        ]
+
     def expire(self, now: float) -> None:
         """Tell LATE to every slot whose deadline has passed. What its child has said before is
         heard first: it may be we who are late."""

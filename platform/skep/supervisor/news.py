@@ -71,12 +71,7 @@ class News:
         generation = self._current()
         if generation is None:
             return None
-        crew = generation.crew
-        ready = [
-            child
-            for name, child in crew.children.items()
-            if name in crew.slots and crew.slots[name].state is State.READY
-        ]
+        ready = generation.crew.accepting()
         # Where the listeners run anyway, if there are any.
         return min(ready, key=lambda child: not child.slot.startswith("task."), default=None)
 

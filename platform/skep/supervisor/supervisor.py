@@ -30,6 +30,7 @@ from skep.supervisor.condition import Condition
 from skep.supervisor.configuration import Configurations
 from skep.supervisor.control import Command, Control
 from skep.supervisor.crew import Crew
+from skep.supervisor.delivering import Delivering
 from skep.supervisor.effects import Effect
 from skep.supervisor.fallback import Fallback
 from skep.supervisor.gate import Gate, Request
@@ -118,14 +119,15 @@ class Supervisor:
         self.memory = Memory(self.children, self._telemetry)
         self._gauges = Gauges(self._ledger)
         self._news = News(lambda: self._succession.current)
-        told = (Journal(self._ledger), self._commands, self.operations, self._service, self._news)
-        for listener in told:
+        self._delivering = Delivering(lambda: self._succession.current)
+        told = (self._commands, self.operations, self._service, self._news, self._delivering)
+        for listener in (Journal(self._ledger), *told):
             listener.subscribe(self._telemetry)
         self._make_crews()
         self._alarm = Alarm(self._earliest, self._ring)
         self.strength = Strength(self._succession, self._alarm.set)
         self.logs = Logs(self.children, self._platform.crew, self._options.log_file)
-        self._condition = Condition(self._succession, self._platform.crew, self.strength)
+        self.condition = Condition(self._succession, self._platform.crew, self.strength)
         hooks = HookCalls(lambda: self._succession.current, self.children)
         hooks.subscribe(self._telemetry)
         self._end_of_all = Stop(
@@ -137,7 +139,8 @@ class Supervisor:
         )
         replacing = Replacement(self._succession, self.operations, self._telemetry)
         table: dict[str, Command] = {}
-        for commands in (self._commands, self.strength, replacing, restart, looking):
+        offering = (self._commands, self.strength, replacing, restart, looking, self._delivering)
+        for commands in offering:
             table |= commands.table()
         self._control = Control(table, Audit(self._run_dir.audit_file), self.operations)
         Signals(self).handle()
@@ -150,7 +153,7 @@ class Supervisor:
 
     def ask(self, request: Request) -> None:
         """Let a request for a rollout in."""
-        if self._condition.stopping:
+        if self.condition.stopping:
             self._commands.stopping()
             return
         self._gate = gates.ask(self._gate, request, self._loop.time())
@@ -158,15 +161,15 @@ class Supervisor:
 
     def stop(self, code: int = 0, operation: Operation | None = None) -> None:
         """Stop gracefully; a second call stops at once, unless it turns a restart into a stop."""
-        if self._condition.stopping and self._code != RESTART:
+        if self.condition.stopping and self._code != RESTART:
             self._end_of_all.at_once()
             return
         caller = str(current_caller() or "signal")
         self._operation = operation or self.operations.begin("stop", caller)
         self._telemetry.point("platform.stopping", restart=code == RESTART)
         self._code = code
-        if not self._condition.stopping:
-            self._condition.stopping = True
+        if not self.condition.stopping:
+            self.condition.stopping = True
             self._commands.stopping()
             self._stop_task = self._loop.create_task(self._stop())
 
@@ -177,8 +180,8 @@ class Supervisor:
     def status(self) -> dict[str, Any]:
         """Return the status document."""
         return status.document(
-            state=self._condition.state,
-            reasons=self._condition.reasons(),
+            state=self.condition.state,
+            reasons=self.condition.reasons(),
             pid=os.getpid(),
             run_id=self.run_id,
             started=self._started,
@@ -195,17 +198,13 @@ class Supervisor:
         """Return what a staged snapshot would change, and how. Raises PlatformError."""
         return self._succession.plan(snapshot)
 
-    def not_ready(self) -> list[str]:
-        """Return the slots that should accept and do not; all is well when there is none."""
-        return self._condition.not_ready()
-
     async def scrape(self) -> Any:
         """Ask every child for its latest metrics and return the families of the ledger."""
         current = self._succession.current
         wanted = [self._platform.crew, *([current.crew] if current else [])]
         leaving = [g.crew for g in self._succession.generations.all if g is not current]
         self._gauges.process()
-        self._gauges.state(self._condition.state, bool(self._outcomes.restart_required))
+        self._gauges.state(self.condition.state, bool(self._outcomes.restart_required))
         self._gauges.readiness(wanted)
         self._gauges.config(current.configuration if current else None, self._config)
         self._ledger.set("config_written_in_place", float(self.configurations.in_place))
@@ -287,7 +286,7 @@ class Supervisor:
 
     async def _close(self) -> None:
         signals.hold()  # the loop takes its handlers along, and the default action is another code
-        self._condition.stopping = True
+        self.condition.stopping = True
         await self._control.stop()
         if self._code != RESTART:
             self._listeners.close()
@@ -314,12 +313,13 @@ class Supervisor:
             case Traced():
                 self.memory.traced(child, message)
             case Reported(state):
-                self._config = self._condition.config = state
+                self._config = self.condition.config = state
             case Unconfigured(reason):
                 self._unconfigured(reason)
             case Asked():
                 self._asked(message)
         self._news.told(message)
+        self._delivering.told(message)
         self._alarm.set_soon()
 
     def _asked(self, asked: Asked) -> None:
@@ -328,20 +328,20 @@ class Supervisor:
         self.ask(replace(request, live=self._succession.might_be_live(request)))
 
     def _unconfigured(self, reason: str) -> None:
-        if self._succession.current is None and not self._condition.stopping:
+        if self._succession.current is None and not self.condition.stopping:
             self._telemetry.point("config.absent", reason=reason)
             self.stop(EXIT_UNCONFIGURED)
 
     def _failed(self, child: Child) -> None:
         """A platform slot cannot do its work. Before there is a first generation that ends it all;
         later it is started again and again while the generation serves."""
-        if self._succession.current is None and not self._condition.stopping:
+        if self._succession.current is None and not self.condition.stopping:
             problem = child.problem
             self._telemetry.point("config.absent", reason=f"{child.name}: {problem}")
             self.stop(EXIT_UNCONFIGURED if child.slot == "configserver.0" else EXIT_UNEXPECTED)
 
     def _give_up(self, why: str) -> None:
-        if not self._condition.stopping:
+        if not self.condition.stopping:
             self._telemetry.point("platform.hopeless", why=why)
             self.stop(EXIT_UNRECOVERABLE)
 
@@ -349,7 +349,7 @@ class Supervisor:
         self.children.ended(child)
         self._ledger.forget(child.name)
         self._scrape.gone(child)
-        self._telemetry.point("worker.ended", child=child, stopping=self._condition.stopping)
+        self._telemetry.point("worker.ended", child=child, stopping=self.condition.stopping)
         self._alarm.set_soon()
 
     def _go(self, crew: Crew, child: Child) -> None:
@@ -385,7 +385,7 @@ class Supervisor:
     def _may_begin(self) -> bool:
         pending = self._gate.pending
         has_config = self._succession.current is not None or bool(pending and pending.snapshot)
-        is_open = not self._condition.stopping and not self.strength.drained
+        is_open = not self.condition.stopping and not self.strength.drained
         return has_config and is_open and not self._succession.busy
 
     def _ring(self) -> None:

@@ -28,6 +28,8 @@ from skep.wire.messages import (
     Beat,
     Change,
     Changed,
+    Deliver,
+    Delivered,
     Drain,
     Failed,
     Flush,
@@ -87,6 +89,10 @@ async def _see_nothing(trace: Trace) -> Traced:
     return Traced(trace.number, [], [])
 
 
+async def _deliver_nothing(order: Deliver) -> Delivered:
+    return Delivered(order.number, refusal="There are no tasks here.", code="usage")
+
+
 async def _ignore(happened: Happened) -> None:
     return
 
@@ -102,7 +108,7 @@ class Dialogue:
     asks and returns an objection or nothing. `on_beat` is told each second how late the loop was;
     `unready` says why the plugins do not want to be asked just now, or nothing. `on_alone` is told
     when whoever was in this slot before is gone. `happened` returns when the news is kept. `trace`
-    watches the memory.
+    watches the memory. `deliver` delivers for somebody outside.
     """
 
     def __init__(
@@ -115,7 +121,9 @@ class Dialogue:
         on_alone: Callable[[], None] = lambda: None,
         happened: Callable[[Happened], Awaitable[None]] = _ignore,
         trace: Callable[[Trace], Awaitable[Traced]] = _see_nothing,
+        deliver: Callable[[Deliver], Awaitable[Delivered]] = _deliver_nothing,
     ) -> None:
+        self._deliver = deliver
         self._trace = trace
         self._happened = happened
         self._unready = unready
@@ -227,22 +235,23 @@ class Dialogue:
                 self.send(Flushed(number))
             case Change():
                 self._aside(self._take(message))
-            case Trace():
-                self._aside(self._watch_memory(message))
-            case Happened():
-                self._aside(self._note(message))
+            case Trace() | Happened() | Deliver():
+                self._aside(self._answer(message))
 
     def _aside(self, answer: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(answer)
         self._answering.add(task)
         task.add_done_callback(self._answering.discard)
 
-    async def _note(self, happened: Happened) -> None:
-        await self._happened(happened)
-        self.send(Noted(happened.number))
-
-    async def _watch_memory(self, trace: Trace) -> None:
-        self.send(await self._trace(trace))
+    async def _answer(self, question: Trace | Happened | Deliver) -> None:
+        match question:
+            case Trace():
+                self.send(await self._trace(question))
+            case Happened(number):
+                await self._happened(question)
+                self.send(Noted(number))
+            case Deliver():
+                self.send(await self._deliver(question))
 
     async def _take(self, change: Change) -> None:
         objection = await self._change(change)

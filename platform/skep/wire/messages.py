@@ -2,10 +2,10 @@
 
     supervisor ─► any child     Boot Go Drain Flush Change Alone Trace
     supervisor ─► zygote        Become Fork
-    supervisor ─► a worker      Happened
+    supervisor ─► a worker      Happened Deliver
     any child  ─► supervisor    Hello Prepared Accepting Failed HandedOver
                                 Beat Frame Flushed Changed Retire Noted
-                                Traced
+                                Traced Delivered
     zygote     ─► supervisor    Planned Refused Exited
     agent      ─► supervisor    Asked Reported Unconfigured
 
@@ -135,6 +135,29 @@ class Noted:
     """The event of the Happened with this number is in the engine, or nobody listens to it."""
 
     number: int
+
+
+@dataclass(frozen=True)
+class Deliver:
+    """Deliver a task for somebody outside, then answer Delivered with the same number. `values` are
+    one JSON object of its fields, or the fields one by one; `terms` those of `Task.deliver`."""
+
+    number: int
+    task: str
+    values: list[str]
+    terms: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """It is delivered, and this is its receipt; or it is not, for the reason in `refusal`, which
+    `code` classes for scripts."""
+
+    number: int
+    id: str = ""
+    duplicate: bool = False
+    refusal: str = ""
+    code: str = ""
 
 
 @dataclass(frozen=True)
@@ -271,6 +294,8 @@ Message = (
     | Fork
     | Happened
     | Noted
+    | Deliver
+    | Delivered
     | Hello
     | Prepared
     | Accepting

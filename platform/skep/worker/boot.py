@@ -31,6 +31,7 @@ from skep.wire.framing import Framing
 from skep.wire.messages import Boot, Failed, Hello
 from skep.worker import memory
 from skep.worker.changes import Changing
+from skep.worker.delivering import Deliverer
 from skep.worker.environ import install
 from skep.worker.hooks import be_one, call
 from skep.worker.kind import Kind, Workplace
@@ -145,6 +146,7 @@ async def _live(boot: Boot, found: Generation, sock: socket.socket, framing: Fra
         on_alone=lambda: workplace.when_alone(),
         happened=Teller(boot.run_id).tell,
         trace=memory.trace,
+        deliver=Deliverer(found.catalog).deliver,
     )
     wear.retire = workplace.retire = dialogue.retire
     return await dialogue.run(sock, framing, options.drain_timeout)

@@ -12,6 +12,7 @@ from typing import Any
 
 from skep.base.telemetry import Telemetry
 from skep.supervisor.child import Child
+from skep.supervisor.crew import Crew
 from skep.supervisor.news import News
 from skep.supervisor.slots import State
 from skep.wire.channel import BlockingChannel
@@ -23,9 +24,10 @@ class Office:
     """News over real channels to workers that only listen."""
 
     telemetry: Telemetry = field(default_factory=Telemetry)
-    crew: Any = field(default_factory=lambda: SimpleNamespace(slots={}, children={}))
 
     def __post_init__(self) -> None:
+        nothing: Any = lambda *_: None  # noqa: E731
+        self.crew: Any = Crew(3, nothing, nothing, nothing, self.telemetry)
         self.open = ExitStack()
         self.news = News(lambda: SimpleNamespace(crew=self.crew))  # type: ignore[arg-type, return-value]
         self.news.subscribe(self.telemetry)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from plugins.orders import OrderPaid, SendReceipt, plugin
+from skep.base.errors import StoreFull
 from skep.testing import ManualLab, RealLab
 
 
@@ -63,6 +64,21 @@ def test_a_payment_is_not_taken_while_the_queue_is_full(manual_lab: Any) -> None
             assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
             assert "is full" in answer.json()["error"]
             assert await happened(lab, 2) == []
+
+    asyncio.run(test())
+
+
+def test_a_payment_is_not_taken_while_the_disk_is_full(
+    manual_lab: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(envelopes: object) -> None:
+        raise StoreFull
+
+    async def test() -> None:
+        async with manual_lab(plugin) as lab:
+            monkeypatch.setattr(lab.engine, "put", full)
+            assert (await lab.client.post("/orders/1/pay")).status_code == 507
+            assert await happened(lab, 1) == []
 
     asyncio.run(test())
 

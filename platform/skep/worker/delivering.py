@@ -1,0 +1,100 @@
+"""Deliver for somebody outside, who knows a task by its name and its payload as text."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from skep.api.task import Task
+from skep.base.errors import EngineError, UsageError
+from skep.wire.messages import Deliver, Delivered
+from skep.worker.catalog import Catalog
+
+log = logging.getLogger(__name__)
+
+
+class Deliverer:
+    """Makes the tasks of a catalog out of text, and delivers them."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    async def deliver(self, order: Deliver) -> Delivered:
+        """Deliver; what does not fit is refused as it would be in code, and nothing is kept."""
+        try:
+            task = self._made(order.task, order.values)
+            receipt = await task.deliver(**order.terms)
+        except (UsageError, TypeError, ValueError) as error:
+            return Delivered(order.number, refusal=str(error), code="usage")
+        except EngineError as error:
+            return Delivered(order.number, refusal=str(error), code="error")
+        except Exception as error:  # a validator of the plugin's may raise anything
+            log.exception("%s could not be made", order.task)
+            return Delivered(order.number, refusal=f"{order.task}: {error!r}.", code="error")
+        return Delivered(order.number, receipt.id, receipt.duplicate)
+
+    def _made(self, name: str, values: Sequence[str]) -> Task:
+        """Return the task with these values: one JSON object of its fields, or the fields one by
+        one in their order. Raises UsageError."""
+        cls = self._catalog.tasks.get(name)
+        if cls is None:
+            known = ", ".join(sorted(self._catalog.tasks)) or "none"
+            raise UsageError(f"No plugin has a task {name}. The tasks are: {known}.")
+        if len(values) == 1 and values[0].lstrip().startswith("{"):
+            return _checked(cls, _parsed_object(values[0]))
+        return _of_values(cls, values)
+
+
+def _parsed_object(text: str) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"The payload {text[:200]!r} is no JSON: {error}.") from error
+    return found
+
+
+def _of_values(cls: type[Task], values: Sequence[str]) -> Task:
+    names = list(cls.model_fields)
+    if len(values) > len(names):
+        fields = f"its fields: {', '.join(names)}" if names else "no fields"
+        raise UsageError(
+            f"{cls.registered_name()} cannot be made of {len(values)} values; it has {fields}."
+        )
+    given = dict(zip(names, values, strict=False))
+    parsed = {name: _parsed(text) for name, text in given.items()}
+    try:
+        return cls.model_validate_json(json.dumps(parsed))
+    except ValidationError as error:
+        # `7` and `true` may be meant as texts.
+        wanted = {
+            str(one["loc"][0]) for one in error.errors() if one["loc"] and "string" in one["type"]
+        }
+    texts = {name: text for name, text in given.items() if name in wanted}
+    return _checked(cls, {**parsed, **texts})
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _checked(cls: type[Task], fields: Mapping[str, Any]) -> Task:
+    """Make the task, as strictly as in code, but for what JSON has no type for."""
+    try:
+        return cls.model_validate_json(json.dumps(fields))
+    except ValidationError as error:
+        reasons = "; ".join(_reason(cls, one) for one in error.errors())
+        raise UsageError(f"{cls.registered_name()} cannot be made of this: {reasons}.") from error
+
+
+def _reason(cls: type[Task], error: Any) -> str:
+    place = ".".join(map(str, error["loc"]))
+    if error["type"] == "missing":
+        return f"`{place}` is missing"
+    if error["type"] == "extra_forbidden":
+        return f"`{place}` is none of its fields ({', '.join(cls.model_fields) or 'it has none'})"
+    return f"`{place}`: {error['msg']}" if place else str(error["msg"])
