@@ -288,6 +288,26 @@ def test_what_is_no_http_is_400_and_the_worker_goes_on(run: Run, garbage: bytes)
     run(test)
 
 
+def test_an_upgrade_that_we_do_not_know_is_as_if_it_had_not_been_offered(run: Run) -> None:
+    async def test(site: Website) -> None:
+        connection = await site.connect()
+        offer = ("connection: upgrade, http2-settings", "upgrade: h2c", "http2-settings: AAMAAABk")
+        # Java's client offers it with its first request, whatever that is
+        post = request("/size", *offer, method="POST", body=b"abc")
+        await connection.send(post + request("/headers", *offer) + post[:-2])
+        assert (await connection.answer()).body == b"3"
+        seen = (await connection.answer()).body
+        assert b"http2-settings" in seen
+        await connection.send(post[-2:])
+        assert (await connection.answer()).body == b"3"
+        chunked = request("/size", *offer, "transfer-encoding: chunked", method="POST")
+        await connection.send(chunked + b"2\r\nab\r\n0\r\n\r\n")
+        assert (await connection.answer()).body == b"2"
+        assert (await connection.ask("/")).status == 200
+
+    run(test)
+
+
 @pytest.mark.parametrize(("parser", "status"), [("httptools", 200), ("h11", 400)])
 def test_h11_is_the_stricter_one(parser: str, status: int) -> None:
     async def test(site: Website) -> None:

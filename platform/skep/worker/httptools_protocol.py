@@ -18,6 +18,7 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
         self._head = 0  # parsed bytes of the head at hand
         self._raw = 0  # bytes that came in chunks which ended within this head
         self._began = False  # the head began in the chunk at hand
+        self._declined = False  # the head at hand offers a protocol that we do not speak
         self._is_large = False  # the chunk at hand may hold a head that is too large
 
     def data_received(self, data: bytes) -> None:
@@ -31,19 +32,45 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
         # What came in one small chunk need not be counted header by header.
         self._is_large = self._raw > 0 or len(data) > self._limits.head
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            if self._should_upgrade():
-                self.handle_websocket_upgrade()
-            return
+            if self._feed(memoryview(data)):
+                return
         except httptools.HttpParserError:
             self._refuse(self._refusal or Refusal(400, "malformed"))
             return
         if self._phase is Phase.HEAD:
             self._hold_head(len(data), starts)
 
+    def _feed(self, data: memoryview) -> bool:
+        """Parse it; say whether the connection is a WebSocket's from now on.
+
+        At the head of a request that offers another protocol the parser stops, body or not. What we
+        do not speak is not taken up: the same request is parsed without the offer.
+        """
+        while True:
+            try:
+                self.parser.feed_data(data)
+                return False
+            except httptools.HttpParserUpgrade as stop:
+                if not self._declined:
+                    if self._should_upgrade():
+                        self.handle_websocket_upgrade()
+                    return True
+                data = data[stop.args[0] :]
+                self._begin_again()
+
+    def _begin_again(self) -> None:
+        parts = [
+            b"%b %b HTTP/%b\r\n"
+            % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        ]
+        parts += [b"%b: %b\r\n" % header for header in self.headers if header[0] != b"upgrade"]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        self.parser.feed_data(b"".join([*parts, b"\r\n"]))
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._declined = False
         self._head = self._raw = 0
         self._began = True
         if self._phase is not Phase.HEAD:  # pipelined: it came in one chunk with what was before
@@ -72,6 +99,9 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
             raise self._refusal
         if len(self.headers) > self._limits.headers:
             self._turn_down(431, "headers")
+        if self.parser.should_upgrade() and self._get_upgrade() not in (None, b"websocket"):
+            self._declined = True
+            return
         self._phase = Phase.BODY
         before = self.cycle
         super().on_headers_complete()
@@ -86,6 +116,8 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self._declined:
+            return
         super().on_message_complete()
         answered = self.cycle is None or self.cycle.response_complete
         self._enter(Phase.IDLE if answered else Phase.ANSWER)
