@@ -4,7 +4,8 @@ Most middleware looks at HTTP only, Starlette's BaseHTTPMiddleware among it, and
 pass unseen. So the handshake goes through the stack as the request it is. If the stack lets it
 through, the application gets the WebSocket, with what the middleware has put into the scope
 (`user`, `session`, `state`) and with the headers it has added to the answer; otherwise the client
-gets the answer of the middleware, and no 101.
+gets the answer of the middleware, and no 101. Then the WebSocket itself goes through the stack as
+well: what looks at WebSockets alone would be passed by otherwise, a lock that nobody knows is open.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ _PASSED = 204
 class Screened:
     """An application behind a stack of HTTP middleware.
 
-    `stack` calls whatever the scope has under `inner` as its innermost application; it is run once
-    a handshake, and is over before the WebSocket is open.
+    `stack` calls whatever the scope has under `inner` as its innermost application. For the GET it
+    is over before the WebSocket is open.
     """
 
     def __init__(self, stack: ASGIApp, inner: str, app: ASGIApp) -> None:
@@ -60,7 +61,8 @@ class Screened:
                 message = {**message, "headers": headers}
             await send(message)
 
-        await self._app(scope, receive, accept)
+        scope[self._inner] = self._app
+        await self._stack(scope, receive, accept)
 
 
 def _as_request(scope: Scope) -> dict[str, Any]:

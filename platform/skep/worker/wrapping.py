@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.middleware import Middleware
-from starlette.routing import BaseRoute, WebSocketRoute
+from starlette.routing import BaseRoute
 
 from skep.worker.handshake import Screened
 
@@ -25,7 +25,8 @@ class Wrapping:
         if middleware:
             self._stack = _innermost
             for cls, args, kwargs in reversed(middleware):
-                self._stack = cls(self._stack, *args, **kwargs)
+                made = cls(self._stack, *args, **kwargs)
+                self._stack = _RequestsOnly(made, self._stack) if _is_starlettes(cls) else made
 
     def around(self, route: R) -> R:
         """Return the route with the middleware around it; the plugin's own is left as it is."""
@@ -33,15 +34,37 @@ class Wrapping:
         if stack is None or not hasattr(route, "app"):
             return route
         inner: ASGIApp = route.app
+        screened = Screened(stack, _INNER, inner)
 
         async def enter(scope: "Scope", receive: "Receive", send: "Send") -> None:
-            scope[_INNER] = inner
-            await stack(scope, receive, send)
+            if scope["type"] == "websocket":
+                await screened(scope, receive, send)
+            else:
+                scope[_INNER] = inner
+                await stack(scope, receive, send)
 
         wrapped: Any = copy.copy(route)
-        is_websocket = isinstance(route, WebSocketRoute)
-        wrapped.app = Screened(stack, _INNER, inner) if is_websocket else enter
+        wrapped.app = enter
         return wrapped  # type: ignore[no-any-return]
+
+
+class _RequestsOnly:
+    """A middleware that has decided on a WebSocket when it has decided on its handshake."""
+
+    def __init__(self, middleware: "ASGIApp", app: "ASGIApp") -> None:
+        self._middleware = middleware
+        self._app = app
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        app = self._app if scope["type"] == "websocket" else self._middleware
+        await app(scope, receive, send)
+
+
+def _is_starlettes(cls: Any) -> bool:
+    """Whether it is Starlette's own or made of it: that does nothing for a WebSocket that it does
+    not do for its handshake, and done twice it would cost twice, or forget what it was told."""
+    bases = getattr(cls, "__mro__", ())
+    return any(base.__module__.startswith("starlette.middleware.") for base in bases)
 
 
 async def _innermost(scope: "Scope", receive: "Receive", send: "Send") -> None:
