@@ -2,20 +2,20 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from skep.api.plugin import Plugin
-from skep.base.rundir import RunDir, bind_unix
 from skep.base.telemetry import Telemetry
 from skep.config.options import Options
 from skep.engine import current
 from skep.engine.base import Engine, QueueStats, Row
 from skep.engine.embedded import Embedded
-from skep.store.server import serve
+from skep.testing.real import at_work, store
 from skep.worker.catalog import Catalog
 from skep.worker.kind import Workplace
 from skep.worker.kinds.tasks import TaskKind
@@ -41,6 +41,10 @@ class Workshop:
     kind: TaskKind
     points: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     retirements: list[str] = field(default_factory=list)
+
+    def note(self, name: str, fields: Mapping[str, Any]) -> None:
+        """Remember a point of telemetry."""
+        self.points.append((name, dict(fields)))
 
     async def done(self) -> None:
         """Wait until nothing is left to do: all has ended, or lies in the dead letters."""
@@ -72,21 +76,6 @@ def _at_rest(stats: QueueStats) -> bool:
 
 
 @asynccontextmanager
-async def store(directory: Path) -> AsyncIterator[Path]:
-    """A store in this loop; the path of its socket."""
-    rundir = RunDir(directory)
-    rundir.create()
-    stop = asyncio.Event()
-    with bind_unix(rundir.store_socket) as listener:
-        serving = asyncio.create_task(serve(listener, rundir.queue_file, run_id="run-1", stop=stop))
-        try:
-            yield rundir.store_socket
-        finally:
-            stop.set()
-            await serving
-
-
-@asynccontextmanager
 async def workshop(directory: Path, plugin: Plugin, **options: Any) -> AsyncIterator[Workshop]:
     """A worker that has accepted, with the engine of this process bound."""
     telemetry, catalog = Telemetry(), Catalog.collect({"shop": plugin})
@@ -94,29 +83,16 @@ async def workshop(directory: Path, plugin: Plugin, **options: Any) -> AsyncIter
         engine = Embedded(socket, "task.0@7:1")
         await engine.open()
         retirements: list[str] = []
-        options_ = Options(**options)
-        kind = TaskKind(
-            Workplace(
-                "task.0",
-                7,
-                catalog,
-                engine,
-                telemetry,
-                options_,
-                retire=lambda _, detail: retirements.append(detail),
-            )
-        )
-        shop = Workshop(engine, kind, retirements=retirements)
-        for name in POINTS:
-            telemetry.subscribe(name, lambda fields, name=name: shop.points.append((name, fields)))  # type: ignore[misc]
+        workplace = Workplace("task.0", 7, catalog, engine, telemetry, Options(**options))
+        workplace.retire = lambda _, detail: retirements.append(detail)
         current.bind(engine, telemetry, catalog.listener_names())
         try:
-            await kind.prepare()
-            await kind.accept({}, {})
-            yield shop
-            await kind.drain(asyncio.get_running_loop().time() + 5)
+            async with at_work(workplace) as kind:
+                shop = Workshop(engine, kind, retirements=retirements)
+                for name in POINTS:
+                    telemetry.subscribe(name, partial(shop.note, name))
+                yield shop
         finally:
-            await kind.stop()
             await engine.close()
             current.unbind()
 

@@ -4,16 +4,13 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import pytest
 
 from skep.engine.base import Engine, Lease, Settlement
 from skep.engine.ids import now_ms
 from tests.contract.drivers import (
-    DRIVERS,
     Driver,
     an_envelope,
     duplicates,
@@ -26,12 +23,6 @@ from tests.contract.drivers import (
 from tests.support import wait_until, wait_until_async
 
 pytestmark = pytest.mark.process
-
-
-@pytest.fixture(params=DRIVERS, ids=lambda cls: cls.__name__)
-def driver(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Driver]:
-    with request.param.running(tmp_path) as driver:
-        yield driver
 
 
 # -- put and lease ---------------------------------------------------------------------------------

@@ -1,8 +1,6 @@
 """The contract of an engine: unique keys, lanes, limits, results, cancelling, holds and edits."""
 
 import asyncio
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -10,7 +8,6 @@ from skep.base.errors import EngineError, QueueFull
 from skep.engine.base import LARGEST_PROGRESS, Engine, Limits, Settlement
 from skep.engine.ids import now_ms
 from tests.contract.drivers import (
-    DRIVERS,
     Driver,
     an_envelope,
     duplicates,
@@ -22,12 +19,6 @@ from tests.contract.drivers import (
 from tests.support import wait_until
 
 pytestmark = pytest.mark.process
-
-
-@pytest.fixture(params=DRIVERS, ids=lambda cls: cls.__name__)
-def driver(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Driver]:
-    with request.param.running(tmp_path) as driver:
-        yield driver
 
 
 async def done(engine: Engine) -> str:

@@ -1,29 +1,14 @@
 """What the steps of tasks and the workers of single queues need of every engine."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from skep.engine.base import Engine, Envelope, Settlement
 from skep.engine.ids import new_id, now_ms
-from tests.contract.drivers import DRIVERS, Driver, opened
+from tests.contract.drivers import Driver, with_engine
 
-
-@pytest.fixture(params=DRIVERS)
-def driver(request: Any, tmp_path: Path) -> Iterator[Driver]:
-    with request.param.running(tmp_path) as driver:
-        yield driver
-
-
-def with_engine(driver: Driver, test: Callable[[Engine], Awaitable[None]]) -> None:
-    async def run() -> None:
-        async with opened(driver) as engine:
-            await test(engine)
-
-    asyncio.run(run())
+pytestmark = pytest.mark.process
 
 
 def test_what_follows_under_the_same_id_goes_on_with_key_and_result(driver: Driver) -> None:

@@ -46,9 +46,6 @@ class Lab:
             "event.published", lambda told: self._fired.append(told["payload"])
         )
 
-    def _publish(self, told: Mapping[str, Any]) -> None:
-        self._fired.append(told["payload"])
-
     # -- questions -------------------------------------------------------------------------------
 
     def delivered(self, task: type[T] | FunctionTask[...], **fields: Any) -> list[T]:

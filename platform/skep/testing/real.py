@@ -33,22 +33,18 @@ async def real(plugins: Plugins, directory: Path, **options: object) -> AsyncIte
 
     `options` are the platform's own, like `task_concurrency`.
     """
-    async with _store(RunDir(directory)) as socket:
+    async with store(directory) as socket:
         lab = RealLab(plugins, Embedded(socket, "task.0@1:lab"))
         made = Options.from_json(options)
-        kind = TaskKind(Workplace("task.0", 1, lab.catalog, lab.engine, lab.telemetry, made))
-        async with lab.opened():
-            await kind.prepare()
-            await kind.accept({}, {})
-            try:
-                yield lab
-                await kind.drain(asyncio.get_running_loop().time() + made.drain_timeout)
-            finally:
-                await kind.stop()
+        workplace = Workplace("task.0", 1, lab.catalog, lab.engine, lab.telemetry, made)
+        async with lab.opened(), at_work(workplace):
+            yield lab
 
 
 @asynccontextmanager
-async def _store(run_dir: RunDir) -> AsyncIterator[Path]:
+async def store(directory: Path) -> AsyncIterator[Path]:
+    """A store in this loop; the path of its socket."""
+    run_dir = RunDir(directory)
     run_dir.create()
     stop = asyncio.Event()
     with bind_unix(run_dir.store_socket) as listener:
@@ -59,6 +55,20 @@ async def _store(run_dir: RunDir) -> AsyncIterator[Path]:
             stop.set()
             await serving
             run_dir.store_socket.unlink(missing_ok=True)
+
+
+@asynccontextmanager
+async def at_work(workplace: Workplace) -> AsyncIterator[TaskKind]:
+    """A task worker in this loop, on an engine that is open; it drains at the end of the block."""
+    kind = TaskKind(workplace)
+    await kind.prepare()
+    await kind.accept({}, {})
+    try:
+        yield kind
+        deadline = asyncio.get_running_loop().time() + workplace.options.drain_timeout
+        await kind.drain(deadline)
+    finally:
+        await kind.stop()
 
 
 def _is_busy(stats: QueueStats) -> bool:

@@ -11,7 +11,7 @@ from skep.base.errors import EngineError, StoreUnavailable
 from skep.engine.base import Envelope, Settlement
 from skep.engine.embedded import Embedded
 from skep.engine.ids import new_id
-from tests.workshop import store
+from skep.testing.real import store
 
 MEGABYTE = 1024 * 1024
 

@@ -13,7 +13,7 @@ from skep.engine.embedded import Embedded
 from skep.engine.ids import new_id
 from skep.store import file
 from skep.store.server import serve
-from tests.workshop import store
+from skep.testing.real import store
 
 
 def an_envelope(body: bytes = b"{}") -> Envelope:
