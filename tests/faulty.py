@@ -202,7 +202,10 @@ class FaultyServer:
         self._started.set()
         await self._stopped.wait()
         server.close()
-        # A connection may be on its way in: accepted, but not yet served by a task that has begun.
+        # A connection may be on its way in: accepted, but not yet in the hands of a task that has
+        # begun. Two turns later it has a transport that can be aborted.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
         while others := asyncio.all_tasks() - {asyncio.current_task()}:
             for task in others:
                 task.cancel()

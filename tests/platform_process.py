@@ -18,6 +18,22 @@ ROOT = Path(__file__).parent.parent
 COMMAND = [sys.executable, "-P", "-m", "skep"]
 
 
+# Every worker writes down its environment, as a program that it starts gets it.
+_ENVIRON = """
+import os, subprocess
+from contextlib import asynccontextmanager
+from pathlib import Path
+from skep import Plugin
+
+@asynccontextmanager
+async def lifespan():
+    Path(f"environ.{os.getpid()}").write_bytes(subprocess.check_output(["env", "-0"]))
+    yield
+
+plugin = Plugin(lifespan=lifespan)
+"""
+
+
 class Platform:
     """One platform; nothing runs until `start`."""
 
@@ -123,6 +139,16 @@ class Platform:
             for row in self.status().get("slots", [])
             if row["pid"] and row["slot"].startswith(slot)
         }
+
+    def tell_environments(self) -> None:
+        """Have a plugin for `environ`, from the next generation on."""
+        (self.plugins / "environ.py").write_text(_ENVIRON)
+
+    def environ(self, pid: int) -> dict[str, str]:
+        """Return the environment of a worker as it was when it began to serve. What it was started
+        with, in /proc, is another thing."""
+        text = (self.directory / f"environ.{pid}").read_text()
+        return dict(line.split("=", 1) for line in text.split("\0") if line)
 
     def nursery(self) -> int:
         """Return the process id of the nursery; it fails when there is none."""

@@ -19,6 +19,7 @@ FREE_PORTS = {f"PLATFORM_{name}": "0" for name in ("PORT", "ADMIN_PORT", "CONFIG
 def test_case_01_the_first_release_is_in_env_and_in_every_worker_before_anything_is_served(
     sampled: Platform,
 ) -> None:
+    sampled.tell_environments()
     sampled.start()
     assert sampled.get()["greeting"] == "Hello from the hive"
     assert httpx.get(f"{sampled.admin}/readyz").json() == {"ready": True, "missing": []}
@@ -31,9 +32,9 @@ def test_case_01_the_first_release_is_in_env_and_in_every_worker_before_anything
     workers = [pid for name, pid in sampled.pids().items() if not name.endswith("@0")]
     assert len(workers) == 4
     for pid in workers:
-        environ = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-        assert b"GREETING=Hello from the hive" in environ
-        assert b"ORDERS_RECEIPT_DELAY=0.2" in environ
+        environ = sampled.environ(pid)
+        assert environ["GREETING"] == "Hello from the hive"
+        assert environ["ORDERS_RECEIPT_DELAY"] == "0.2"
 
 
 def test_an_order_goes_through_event_listener_task_and_finish(sampled: Platform) -> None:

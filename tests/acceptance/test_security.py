@@ -154,25 +154,12 @@ def test_case_43_secrets_are_nowhere_to_be_read(sampled: Platform) -> None:
     assert stat.S_IMODE(sampled.data_dir.stat().st_mode) == 0o700
 
 
-ENVIRON = """
-import os
-from skep import Plugin
-from starlette.responses import JSONResponse
-from starlette.routing import Route
-
-async def show(request):
-    return JSONResponse(dict(os.environ))
-
-plugin = Plugin(routes=[Route("/environ", show)])
-"""
-
-
 @pytest.mark.parametrize("how", ["password", "access key"])
 def test_case_43_the_credentials_of_the_config_service_are_the_agent_s_alone(
     platform: Platform, how: str
 ) -> None:
     shutil.copytree(ROOT / "plugins" / "hello", platform.plugins / "hello")
-    (platform.plugins / "environ.py").write_text(ENVIRON)
+    platform.tell_environments()
     with TinyApollo() as server:
         server.publish(GREETING="hi", DB_PASSWORD=SECRET)
         platform.environment |= {
@@ -204,7 +191,7 @@ def test_case_43_the_credentials_of_the_config_service_are_the_agent_s_alone(
         told += [Path(f"/proc/{pid}/cmdline").read_text() for pid in pids.values()]
         assert [text for text in told if "hon3y" in text] == []
         # Plugins have their own secrets and no others, and nobody else sees these
-        own = httpx.get(f"{platform.url}/environ").json()
+        own = platform.environ(pids["web.0@2"])
         assert own["DB_PASSWORD"] == SECRET
         assert "hon3y" not in json.dumps(own)
         born_with = {n: Path(f"/proc/{pid}/environ").read_text() for n, pid in pids.items()}

@@ -1,5 +1,6 @@
 """What systemd is told and what it may hand over; the tests are the service manager."""
 
+import json
 import os
 import socket
 import subprocess
@@ -87,6 +88,7 @@ def test_case_01_readiness_is_told_when_all_accept_and_not_before(
     where.mkdir()
     with running_config_server(where, samples=sampled.samples, app_id="sample") as server:
         # Given a platform of which the workers are not prepared yet
+        sampled.tell_environments()
         sampled.start("--config-server", server.url, "--app-id", "sample", ready=False)
         wait_until(lambda: sampled.status().get("coming") == "preparing")
         wait_until(lambda: len(manager.heard("WATCHDOG")) >= 3)
@@ -110,7 +112,7 @@ def test_case_01_readiness_is_told_when_all_accept_and_not_before(
             assert int(reloading["MONOTONIC_USEC"]) > 0
             (ready,) = wait_until(lambda n=since: manager.heard("READY", n))  # type: ignore[misc]
             assert outcome in ready["STATUS"]
-        assert b"NOTIFY_SOCKET" not in _environments(sampled)
+        assert "NOTIFY_SOCKET" not in _environments(sampled)
         assert manager.heard("STOPPING") == []
         assert sampled.cli("stop").returncode == 0
         since = manager.told.index(wait_until(lambda: manager.heard("STOPPING"))[0])
@@ -118,6 +120,7 @@ def test_case_01_readiness_is_told_when_all_accept_and_not_before(
 
 
 def test_listening_sockets_are_taken_over_with_what_waits_in_them(sampled: Platform) -> None:
+    sampled.tell_environments()
     with (
         socket.create_server(("127.0.0.1", 0)) as http,
         socket.create_server(("127.0.0.1", 0)) as admin,
@@ -130,7 +133,7 @@ def test_listening_sockets_are_taken_over_with_what_waits_in_them(sampled: Platf
         ports = [listener.getsockname()[1] for listener in (http, admin)]
         assert [sampled.url, sampled.admin] == [f"http://127.0.0.1:{port}" for port in ports]
         assert early.makefile().readline().startswith("HTTP/1.1 200")
-        assert b"LISTEN_FDS" not in _environments(sampled)
+        assert "LISTEN_FDS" not in _environments(sampled)
         # And after a restart it still does
         assert sampled.cli("restart").returncode == 0
         assert sampled.get()["greeting"] == "Hello from the hive"
@@ -159,9 +162,10 @@ def _start_with(platform: Platform, names: str, *sockets: socket.socket) -> None
         )
 
 
-def _environments(platform: Platform) -> bytes:
-    """What the workers find in their environment."""
+def _environments(platform: Platform) -> str:
+    """What the workers find in their environment, and all what they were started with."""
     rows: list[dict[str, Any]] = platform.status()["slots"]
     pids = [row["pid"] for row in rows if row["pid"] and row["pid"] != os.getpid()]
-    assert pids
-    return b"".join(Path(f"/proc/{pid}/environ").read_bytes() for pid in pids)
+    own = [platform.environ(pid) for pid in platform.pids("web.").values()]
+    assert own
+    return json.dumps(own) + "".join(Path(f"/proc/{pid}/environ").read_text() for pid in pids)
