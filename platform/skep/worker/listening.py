@@ -44,7 +44,9 @@ class Listening:
     `apps` are these, by the name of their listener.
     """
 
-    def __init__(self, plugins: Mapping[str, Plugin], instruments: Instruments) -> None:
+    def __init__(
+        self, plugins: Mapping[str, Plugin], instruments: Instruments, backlog: int
+    ) -> None:
         self.apps: dict[str, ASGIApp] = {}
         self._servers: dict[str, Server] = {}
         for _, name, declared in named(plugins):
@@ -52,7 +54,7 @@ class Listening:
                 self.apps[name] = _application(declared)
                 continue
             counts = SocketMetrics(instruments, name)
-            self._servers[name] = _server(name, declared, counts)
+            self._servers[name] = _server(name, declared, counts, backlog)
 
     async def start(self, listeners: Mapping[str, socket.socket]) -> None:
         """Take what comes in on those that are ours."""
@@ -74,9 +76,11 @@ class Listening:
         return [row for server in self._servers.values() for row in server.rows()]
 
 
-def _server(name: str, declared: TcpListener | UdpListener, counts: SocketMetrics) -> Server:
+def _server(
+    name: str, declared: TcpListener | UdpListener, counts: SocketMetrics, backlog: int
+) -> Server:
     if isinstance(declared, TcpListener):
-        return TcpServer(name, declared, counts)
+        return TcpServer(name, declared, counts, backlog)
     return UdpServer(name, declared, counts)
 
 

@@ -10,7 +10,6 @@ import time
 from typing import TYPE_CHECKING, Any, cast
 
 from skep.api.framing import FrameTooLarge
-from skep.base.sockets import BACKLOG
 
 if TYPE_CHECKING:
     import socket
@@ -32,11 +31,14 @@ log = logging.getLogger(__name__)
 class TcpServer:
     """Serves one listener in one worker."""
 
-    def __init__(self, name: str, declared: TcpListener, counts: SocketMetrics) -> None:
+    def __init__(
+        self, name: str, declared: TcpListener, counts: SocketMetrics, backlog: int
+    ) -> None:
         self.name = name
         self.declared = declared
         self.counts = counts
         self.draining = False
+        self._backlog = backlog
         self.connections: dict[TcpConnection, asyncio.Task[None]] = {}
         self._server: asyncio.Server | None = None
         counts.watch(lambda: len(self.connections))
@@ -44,7 +46,7 @@ class TcpServer:
     async def start(self, listener: socket.socket) -> None:
         """Accept from an inherited socket."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._made, sock=listener, backlog=BACKLOG)
+        self._server = await loop.create_server(self._made, sock=listener, backlog=self._backlog)
 
     def retire(self) -> None:
         """Tell the handlers; new connections go to the new workers as soon as ours is closed."""

@@ -22,7 +22,6 @@ from starlette.types import ASGIApp
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from skep.base.rundir import RunDir
-from skep.base.sockets import BACKLOG
 from skep.metrics.instruments import Instruments
 from skep.metrics.web import HttpMetrics
 from skep.metrics.websocket import WebSocketMetrics
@@ -86,7 +85,9 @@ class WebKind:
         self._tls = server_context(work.options.tls_cert, work.options.tls_key)
         self._hub = Hub(WebSocketMetrics(work.instruments))
         self._metrics = HttpMetrics(work.instruments, self._connections)
-        self._listening = Listening(dict(work.catalog.plugins), work.instruments)
+        self._listening = Listening(
+            dict(work.catalog.plugins), work.instruments, work.options.backlog
+        )
         self._switchboard = Switchboard(
             RunDir(work.options.data_dir).mesh_dir,
             f"{work.slot}@{work.generation}",
@@ -200,7 +201,7 @@ class WebKind:
             proxy_headers=False,
             server_header=False,
             headers=[("server", options.server_header)] if options.server_header else [],
-            backlog=BACKLOG,
+            backlog=options.backlog,
             timeout_graceful_shutdown=1,
             reset_contextvars=True,  # what a request sets is not there in the next one's context
         )
@@ -215,10 +216,10 @@ class WebKind:
         tls: ssl.SSLContext | None,
     ) -> None:
         """Serve an application on a listener."""
-        loop = asyncio.get_running_loop()
+        loop, options = asyncio.get_running_loop(), self._workplace.options
         made = self._protocols(name, self._config(name, app))
         self._server.servers.append(
-            await loop.create_server(made, sock=listener, backlog=BACKLOG, ssl=tls)
+            await loop.create_server(made, sock=listener, backlog=options.backlog, ssl=tls)
         )
 
     def _protocols(self, name: str, config: uvicorn.Config) -> Callable[[], asyncio.Protocol]:
