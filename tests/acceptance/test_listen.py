@@ -1,23 +1,34 @@
 """The plugins' routes on several listeners at once: unix socket, IPv6, TLS."""
 
-import shutil
-import ssl
-import subprocess
 from pathlib import Path
 
 import httpx
 
+from tests.certificate import believing, certificate, shown
 from tests.platform_process import Platform
 from tests.support import wait_until
 
+PLUGIN = """
+from skep import HttpListener, Plugin, TcpHandler, TcpListener
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 
-def certificate(folder: Path, name: str) -> bytes:
-    """Make a certificate for localhost; return it in DER."""
-    assert shutil.which("openssl"), "openssl is missing: apt-get install openssl"
-    made = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
-    files = ["-subj", f"/CN={name}", "-keyout", "key.pem", "-out", "cert.pem"]
-    subprocess.run([*made.split(), *files], cwd=folder, check=True, capture_output=True)
-    return ssl.PEM_cert_to_DER_cert((folder / "cert.pem").read_text())
+async def scheme(request):
+    return PlainTextResponse(request.url.scheme)
+
+class Lines(TcpHandler):
+    async def on_receive(self, connection, frame):
+        await connection.send(frame)
+
+plugin = Plugin(
+    sockets=[
+        TcpListener(Lines, name="lines", tls=True),
+        HttpListener(
+            [Route("/", scheme)], name="own", tls_cert="own/cert.pem", tls_key="own/key.pem"
+        ),
+    ],
+)
+"""
 
 
 def test_a_unix_socket_and_ipv6_beside_each_other(sampled: Platform, tmp_path: Path) -> None:
@@ -41,22 +52,27 @@ def test_a_unix_socket_and_ipv6_beside_each_other(sampled: Platform, tmp_path: P
 def test_a_new_certificate_takes_a_reload_and_one_that_is_none_is_refused(
     sampled: Platform, tmp_path: Path
 ) -> None:
+    (sampled.plugins / "secure.py").write_text(PLUGIN)
+    (tmp_path / "own").mkdir()
+    own = certificate(tmp_path / "own", "own")
     first = certificate(tmp_path, "first")
     files = ["--tls-cert", str(tmp_path / "cert.pem"), "--tls-key", str(tmp_path / "key.pem")]
     sampled.start(*files)
     assert sampled.url.startswith("https://127.0.0.1:")
-    host, port = "127.0.0.1", int(sampled.url.rpartition(":")[2])
-
-    def shown() -> bytes:
-        return ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate((host, port)))
-
-    assert shown() == first
-    assert httpx.get(sampled.url, verify=False).json()["generation"] == 1
+    listeners = sampled.status()["listeners"]
+    port, lines, other = (
+        int(listeners[name].rpartition(":")[2]) for name in ("http", "secure.lines", "secure.own")
+    )
+    assert listeners["secure.lines"].startswith("tls://127.0.0.1:")
+    assert (shown(port), shown(lines), shown(other)) == (first, first, own)
+    assert httpx.get(sampled.url, verify=believing(tmp_path)).json()["generation"] == 1
+    there = httpx.get(listeners["secure.own"], verify=believing(tmp_path / "own"))
+    assert there.text == "https"
     second = certificate(tmp_path, "second")
     assert sampled.cli("reload").returncode == 0
-    wait_until(lambda: shown() == second)
+    wait_until(lambda: (shown(port), shown(lines)) == (second, second))
     (tmp_path / "cert.pem").write_text("no certificate")
     done = sampled.cli("reload")
     assert done.returncode == 1
     assert "cert.pem" in done.stderr
-    assert shown() == second
+    assert shown(port) == second

@@ -138,7 +138,10 @@ def test_lifecycle_case_13_a_rollout_closes_all_with_1012_spread_and_none_withou
 
     async def test() -> None:
         loop = asyncio.get_running_loop()
-        clients = [(await guest(sampled, f"g{i}"))[0] for i in range(200)]
+        clients: list[ClientConnection] = []
+        for start in range(0, 1000, 50):
+            some = (guest(sampled, f"g{i}") for i in range(start, start + 50))
+            clients += [client for client, _ in await asyncio.gather(*some)]
         ends: list[tuple[float, int | None]] = []
 
         async def watch(client: ClientConnection) -> None:
@@ -153,13 +156,13 @@ def test_lifecycle_case_13_a_rollout_closes_all_with_1012_spread_and_none_withou
         assert worker.endswith("@2")
         await asyncio.wait(watching, timeout=20)
         assert {code for _, code in ends} == {1012}
-        assert len(ends) == 200
+        assert len(ends) == 1000
         times = [at for at, _ in ends]
         assert max(times) - min(times) >= 1.0
         await client.close()
 
     asyncio.run(test())
-    closed = 'platform_websocket_closes_total{code="1012"} 200'
+    closed = 'platform_websocket_closes_total{code="1012"} 1000'
     wait_until(lambda: closed in sampled.metrics())
 
 

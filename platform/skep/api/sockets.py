@@ -28,6 +28,10 @@ class TcpListener:
     `framing` cuts what comes in into frames. A connection that says nothing for `first_byte`
     seconds, or goes without a whole frame for `idle` seconds later on (None: for ever), is closed.
     `connections` is how many one worker has at a time; those beyond are closed at once.
+
+    With `tls=True` it is served over TLS with the certificate of the platform (--tls-cert), with
+    `tls_cert` with one of its own: a file (PEM) with the chain and, if it is not in that file, one
+    with the key, `tls_key`.
     """
 
     handler: type[TcpHandler]
@@ -39,12 +43,16 @@ class TcpListener:
     idle: float | None = 300.0
     connections: int = 1000
     name: str = ""
+    tls: bool = False
+    tls_cert: str = ""
+    tls_key: str = ""
 
     scheme: ClassVar[Literal["tcp"]] = "tcp"
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
         _check(self.port, self.unix)
+        _check_tls(self)
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,8 @@ class UdpListener:
 
     scheme: ClassVar[Literal["udp"]] = "udp"
     unix: ClassVar[str] = ""
+    tls: ClassVar[bool] = False
+    tls_cert: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
@@ -71,19 +81,26 @@ class UdpListener:
 
 @dataclass(frozen=True)
 class HttpListener:
-    """An HTTP port of its own, or a unix socket, for an ASGI application or for routes."""
+    """An HTTP port of its own, or a unix socket, for an ASGI application or for routes.
+
+    `tls`, `tls_cert` and `tls_key` are those of `TcpListener`.
+    """
 
     app: ASGIApp | Sequence[BaseRoute]
     port: int = 0
     host: str = "127.0.0.1"
     unix: str = ""
     name: str = ""
+    tls: bool = False
+    tls_cert: str = ""
+    tls_key: str = ""
 
     scheme: ClassVar[Literal["http"]] = "http"
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
         _check(self.port, self.unix)
+        _check_tls(self)
 
 
 SocketListener = TcpListener | UdpListener | HttpListener
@@ -94,3 +111,8 @@ def _check(port: int, unix: str) -> None:
         raise PlatformError(f"A listener has port = {port!r}; it takes a number from 0 to 65535.")
     if unix and port:
         raise PlatformError(f"A listener has both port = {port} and unix = {unix!r}; give one.")
+
+
+def _check_tls(listener: TcpListener | HttpListener) -> None:
+    if listener.tls_key and not listener.tls_cert:
+        raise PlatformError(f"A listener has tls_key = {listener.tls_key!r} without a tls_cert.")

@@ -11,7 +11,7 @@ from typing import Literal
 
 from skep.base.errors import UsageError
 
-Scheme = Literal["http", "https", "tcp", "udp"]
+Scheme = Literal["http", "https", "tcp", "tls", "udp"]
 _ANY = frozenset({"", "0.0.0.0", "::"})
 _FORM = re.compile(r"(?:\[(?P<six>[^\[\]]+)\]|(?P<host>[^:\[\]]*)):(?P<port>\d{1,5})")
 # What a `Go` can carry in descriptors, the platform's own among them.

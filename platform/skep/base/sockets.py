@@ -8,7 +8,8 @@ import struct
 import sys
 from contextlib import suppress
 
-# Every `listen` on a shared socket sets its queue anew, so all who share it pass the same length.
+# Every `listen` on a shared socket sets its queue anew: it is as long as the workers say that came
+# last, and until there are any as long as this.
 BACKLOG = 2048
 
 # Of Linux, asm-generic/socket.h.

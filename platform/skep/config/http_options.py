@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from skep.base.sockets import BACKLOG
 from skep.config.row import row as _row
 
 
@@ -31,6 +32,14 @@ class HttpOptions:
         metavar="NETWORK",
     )
     access_log: bool = _row(False, "Log every request.", "rollout")
+    backlog: int = _row(
+        BACKLOG,
+        "How many connections may wait at a listener to be accepted; the kernel's own bound is "
+        "net.core.somaxconn.",
+        "rollout",
+        flag=False,
+        low=1,
+    )
     server_header: str = _row(
         "", "The header `Server` of every answer; empty for none.", "rollout", flag=False
     )

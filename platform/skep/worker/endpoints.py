@@ -5,12 +5,13 @@ from collections.abc import Iterator, Mapping
 
 from skep.api.plugin import Plugin
 from skep.api.sockets import SocketListener
-from skep.base.endpoint import MOST_ENDPOINTS, Endpoint, clashes
+from skep.base.endpoint import MOST_ENDPOINTS, Endpoint, Scheme, clashes
 from skep.config.endpoints import own
 from skep.config.options import Options
 from skep.wire.plan import Problem
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_ENCRYPTED: Mapping[str, Scheme] = {"http": "https", "tcp": "tls"}
 
 
 def named(plugins: Mapping[str, Plugin]) -> Iterator[tuple[str, str, SocketListener]]:
@@ -27,6 +28,11 @@ def named(plugins: Mapping[str, Plugin]) -> Iterator[tuple[str, str, SocketListe
             yield plugin, f"{plugin}.{name}{suffix}", listener
 
 
+def is_encrypted(listener: SocketListener) -> bool:
+    """Whether TLS is spoken there."""
+    return listener.tls or bool(listener.tls_cert)
+
+
 def endpoints(plugins: Mapping[str, Plugin]) -> list[Endpoint]:
     """Return where the plugins want to listen."""
     return [
@@ -35,7 +41,7 @@ def endpoints(plugins: Mapping[str, Plugin]) -> list[Endpoint]:
             host=listener.host,
             port=listener.port,
             path=listener.unix,
-            scheme=listener.scheme,
+            scheme=_ENCRYPTED[listener.scheme] if is_encrypted(listener) else listener.scheme,
             owner=f"plugin {plugin}",
             remedy=f"the {type(listener).__name__} of plugin {plugin}",
         )
@@ -59,7 +65,18 @@ def problems(plugins: Mapping[str, Plugin], options: Options) -> list[Problem]:
         elif names.count(name) > 1:
             text = f"Two listeners are called {short}: name one of them otherwise."
             found.append(Problem("listen", text, plugin))
+    found.extend(_without_certificate(plugins, options))
     if len(wanted) > MOST_ENDPOINTS:
         text = f"{len(wanted)} listeners are wanted; there may be {MOST_ENDPOINTS}."
         found.append(Problem("listen", text))
     return found
+
+
+def _without_certificate(plugins: Mapping[str, Plugin], options: Options) -> Iterator[Problem]:
+    for plugin, name, listener in named(plugins):
+        if listener.tls and not listener.tls_cert and not options.tls_cert:
+            text = (
+                f"{name} is to be served over TLS, and there is no certificate: give the platform "
+                "one with --tls-cert, or the listener its own with tls_cert."
+            )
+            yield Problem("listen", text, plugin)

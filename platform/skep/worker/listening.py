@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,12 +14,14 @@ from skep.api.sockets import HttpListener, TcpListener, UdpListener
 from skep.metrics.websocket import SocketMetrics
 from skep.worker.endpoints import named
 from skep.worker.tcp import TcpServer
+from skep.worker.tls import listener_context
 from skep.worker.udp import UdpServer
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from skep.api.plugin import Plugin
+    from skep.config.options import Options
     from skep.metrics.instruments import Instruments
 
 
@@ -41,18 +44,21 @@ class Server(Protocol):
 class Listening:
     """TCP and UDP of all plugins, and the applications that have an HTTP port of their own.
 
-    `apps` are these, by the name of their listener.
+    `apps` are these, by the name of their listener, with the TLS that is spoken there.
     """
 
-    def __init__(self, plugins: Mapping[str, Plugin], instruments: Instruments) -> None:
-        self.apps: dict[str, ASGIApp] = {}
+    def __init__(
+        self, plugins: Mapping[str, Plugin], instruments: Instruments, options: Options
+    ) -> None:
+        self.apps: dict[str, tuple[ASGIApp, ssl.SSLContext | None]] = {}
         self._servers: dict[str, Server] = {}
         for _, name, declared in named(plugins):
             if isinstance(declared, HttpListener):
-                self.apps[name] = _application(declared)
+                tls = listener_context(name, declared, options)
+                self.apps[name] = _application(declared), tls
                 continue
             counts = SocketMetrics(instruments, name)
-            self._servers[name] = _server(name, declared, counts)
+            self._servers[name] = _server(name, declared, counts, options)
 
     async def start(self, listeners: Mapping[str, socket.socket]) -> None:
         """Take what comes in on those that are ours."""
@@ -74,9 +80,12 @@ class Listening:
         return [row for server in self._servers.values() for row in server.rows()]
 
 
-def _server(name: str, declared: TcpListener | UdpListener, counts: SocketMetrics) -> Server:
+def _server(
+    name: str, declared: TcpListener | UdpListener, counts: SocketMetrics, options: Options
+) -> Server:
     if isinstance(declared, TcpListener):
-        return TcpServer(name, declared, counts)
+        tls = listener_context(name, declared, options)
+        return TcpServer(name, declared, counts, options.backlog, tls)
     return UdpServer(name, declared, counts)
 
 

@@ -10,10 +10,10 @@ import time
 from typing import TYPE_CHECKING, Any, cast
 
 from skep.api.framing import FrameTooLarge
-from skep.base.sockets import BACKLOG
 
 if TYPE_CHECKING:
     import socket
+    import ssl
 
     from skep.api.sockets import TcpListener
     from skep.metrics.websocket import SocketMetrics
@@ -23,6 +23,8 @@ _UNLISTEN = 0.02
 _LINGER = 1.0
 # How long one that has said its last word may take to read what was sent.
 _FLUSH = 10.0
+# How long a client may take for the handshake of TLS.
+_HANDSHAKE = 10.0
 # How much of a drain is kept for saying goodbye, and how long a handler may take for it at the end.
 _GOODBYE = 1.5
 
@@ -32,11 +34,20 @@ log = logging.getLogger(__name__)
 class TcpServer:
     """Serves one listener in one worker."""
 
-    def __init__(self, name: str, declared: TcpListener, counts: SocketMetrics) -> None:
+    def __init__(
+        self,
+        name: str,
+        declared: TcpListener,
+        counts: SocketMetrics,
+        backlog: int,
+        tls: ssl.SSLContext | None,
+    ) -> None:
         self.name = name
         self.declared = declared
         self.counts = counts
         self.draining = False
+        self._backlog = backlog
+        self._tls = tls
         self.connections: dict[TcpConnection, asyncio.Task[None]] = {}
         self._server: asyncio.Server | None = None
         counts.watch(lambda: len(self.connections))
@@ -44,7 +55,13 @@ class TcpServer:
     async def start(self, listener: socket.socket) -> None:
         """Accept from an inherited socket."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._made, sock=listener, backlog=BACKLOG)
+        self._server = await loop.create_server(
+            self._made,
+            sock=listener,
+            backlog=self._backlog,
+            ssl=self._tls,
+            ssl_handshake_timeout=_HANDSHAKE if self._tls else None,
+        )
 
     def retire(self) -> None:
         """Tell the handlers; new connections go to the new workers as soon as ours is closed."""
@@ -281,16 +298,23 @@ class TcpConnection:
             self._goodbye.cancel()
         self.protocol.deaf = True
         transport = self.writer.transport
+        if not transport.can_write_eof():  # TLS, which says goodbye by itself when it is closed
+            self._flush(transport)
+            return
         with contextlib.suppress(OSError, RuntimeError):
-            if transport.can_write_eof() and not transport.is_closing():
+            if not transport.is_closing():
                 transport.write_eof()
                 self.protocol.resume()
         done, _ = await asyncio.wait({self.protocol.finished}, timeout=_LINGER)
         if done:
-            transport.close()
-            asyncio.get_running_loop().call_later(_FLUSH, transport.abort)
+            self._flush(transport)
         else:
             transport.abort()
+
+    def _flush(self, transport: asyncio.WriteTransport) -> None:
+        """Close when what was sent is read, which may take its time."""
+        transport.close()
+        asyncio.get_running_loop().call_later(_FLUSH, transport.abort)
 
     async def _tell_drain(self) -> None:
         try:

@@ -1,7 +1,9 @@
 """TCP and UDP listeners of one worker, and ports that have an application of their own."""
 
 import asyncio
+import os
 import socket
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -340,6 +342,20 @@ def test_a_port_of_its_own_has_its_own_routes_and_websockets(tmp_path: Path) -> 
             assert await websocket.recv() == "hi"
 
     run_with_worker(tmp_path, Plugin(sockets=[own]), test)
+
+
+def test_buffers_and_backlog_are_those_of_the_settings(tmp_path: Path) -> None:
+    def waiting_room(worker: WebWorker, name: str) -> int:
+        """Return how many may wait at a listener (tcp_info, whose field `sacked` says so there)."""
+        (descriptor,) = worker.listeners.descriptors([name], 7)
+        with socket.socket(fileno=os.dup(descriptor)) as listener:
+            told = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+        return int(struct.unpack_from("I", told, 28)[0])
+
+    async def test(worker: WebWorker) -> None:
+        assert waiting_room(worker, "http") == waiting_room(worker, "shop.tcp") == 77
+
+    run_with_worker(tmp_path, tcp(), test, backlog=77)
 
 
 def test_a_declaration_that_cannot_be_is_refused_where_it_is_written() -> None:

@@ -22,7 +22,6 @@ from starlette.types import ASGIApp
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from skep.base.rundir import RunDir
-from skep.base.sockets import BACKLOG
 from skep.metrics.instruments import Instruments
 from skep.metrics.web import HttpMetrics
 from skep.metrics.websocket import WebSocketMetrics
@@ -38,7 +37,7 @@ from skep.worker.limits import Limits
 from skep.worker.listening import Listening
 from skep.worker.protocol import Guard, HttpProtocol
 from skep.worker.switchboard import Switchboard
-from skep.worker.tls import server_context
+from skep.worker.tls import platform_context
 from skep.worker.websocket import Limits as WebSocketLimits
 from skep.worker.websocket import WebSocketProtocol
 
@@ -83,10 +82,10 @@ class WebKind:
         work = self._workplace
         assert work.instruments is not None
         self._instruments = work.instruments
-        self._tls = server_context(work.options.tls_cert, work.options.tls_key)
+        self._tls = platform_context(work.options)
         self._hub = Hub(WebSocketMetrics(work.instruments))
         self._metrics = HttpMetrics(work.instruments, self._connections)
-        self._listening = Listening(dict(work.catalog.plugins), work.instruments)
+        self._listening = Listening(dict(work.catalog.plugins), work.instruments, work.options)
         self._switchboard = Switchboard(
             RunDir(work.options.data_dir).mesh_dir,
             f"{work.slot}@{work.generation}",
@@ -115,7 +114,8 @@ class WebKind:
             if "." not in name:
                 await self._attach(name, listener, self._edge, self._tls)
             elif name in apps:
-                await self._attach(name, listener, self._outermost(apps[name]), None)
+                app, tls = apps[name]
+                await self._attach(name, listener, self._outermost(app), tls)
         await self._listening.start(listeners)
         connections = self._server.server_state.connections
         self._watching = asyncio.create_task(self._guard.watch(connections))
@@ -200,7 +200,7 @@ class WebKind:
             proxy_headers=False,
             server_header=False,
             headers=[("server", options.server_header)] if options.server_header else [],
-            backlog=BACKLOG,
+            backlog=options.backlog,
             timeout_graceful_shutdown=1,
             reset_contextvars=True,  # what a request sets is not there in the next one's context
         )
@@ -215,10 +215,16 @@ class WebKind:
         tls: ssl.SSLContext | None,
     ) -> None:
         """Serve an application on a listener."""
-        loop = asyncio.get_running_loop()
+        loop, options = asyncio.get_running_loop(), self._workplace.options
         made = self._protocols(name, self._config(name, app))
         self._server.servers.append(
-            await loop.create_server(made, sock=listener, backlog=BACKLOG, ssl=tls)
+            await loop.create_server(
+                made,
+                sock=listener,
+                backlog=options.backlog,
+                ssl=tls,
+                ssl_handshake_timeout=options.header_timeout if tls else None,
+            )
         )
 
     def _protocols(self, name: str, config: uvicorn.Config) -> Callable[[], asyncio.Protocol]:

@@ -1,0 +1,27 @@
+"""Certificates for tests, made by openssl."""
+
+import shutil
+import ssl
+import subprocess
+from pathlib import Path
+
+
+def certificate(folder: Path, name: str) -> bytes:
+    """Make `cert.pem` and `key.pem` of a name in a folder; return the certificate in DER."""
+    assert shutil.which("openssl"), "openssl is missing: apt-get install openssl"
+    made = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
+    files = ["-subj", f"/CN={name}", "-keyout", "key.pem", "-out", "cert.pem"]
+    subprocess.run([*made.split(), *files], cwd=folder, check=True, capture_output=True)
+    return ssl.PEM_cert_to_DER_cert((folder / "cert.pem").read_text())
+
+
+def shown(port: int) -> bytes:
+    """Return the certificate that is shown at a port of this machine, in DER."""
+    return ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate(("127.0.0.1", port), timeout=10))
+
+
+def believing(folder: Path) -> ssl.SSLContext:
+    """Return a client's context that believes `cert.pem` and nothing else."""
+    context = ssl.create_default_context(cafile=folder / "cert.pem")
+    context.check_hostname = False  # the certificate has a name, not an address
+    return context

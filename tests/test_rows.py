@@ -1,0 +1,65 @@
+"""Every row of the list of features of HTTP, WebSockets, TCP and UDP has a test of its own.
+
+The tests named here ask a whole platform through its command line and real sockets, or a web worker
+on real sockets where nothing but that worker has a part in it. A row is named as in the list.
+"""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROWS = {
+    "listen_ip and port, unix socket, IPv6": "a_unix_socket_and_ipv6_beside_each_other",
+    "TLS": "a_new_certificate_takes_a_reload_and_one_that_is_none_is_refused",
+    "TLS on other ports": "an_http_listener_with_the_certificate_of_the_platform",
+    "server header": "server_header_is_what_is_set_and_none_by_default",
+    "handle_static": "handle_static_with_etag_range_and_no_traversal",
+    "dispatch modes": "dispatch_modes_nobody_waits_for_a_worker_that_is_blocked",
+    "worker_num": "worker_num_one_worker_answers_a_hundred_that_wait_for_each_other",
+    "package_max_length": "413_comes_before_the_body_and_who_goes_on_sending_is_cut_off",
+    "uploads": "uploads_spill_to_disk",
+    "buffers, backlog": "buffers_and_backlog_are_those_of_the_settings",
+    "heartbeat of WebSockets": (
+        "who_does_not_answer_pings_is_cut_off_and_who_is_silent_too_long_is_closed"
+    ),
+    "heartbeat of TCP": "each_end_has_its_reason",
+    "http_compression": "http_compression_is_there_when_it_is_on",
+    "max_connection": "connections_beyond_the_limit_are_asked_to_come_again",
+    "WebSocket handler": "the_page_of_the_sample_chats_in_a_browser_over_a_rollout",
+    "WS auth at handshake": (
+        "ws_auth_at_handshake_is_what_the_middleware_decides_wherever_the_websocket_is"
+    ),
+    "push from anywhere, from CLI, cron and task; rooms and broadcast": (
+        "a_push_reaches_every_worker_from_a_request_a_task_a_cron_and_the_cli"
+    ),
+    "dead connections pruned": "what_a_killed_worker_has_left_is_swept_and_its_own_taken_away",
+    "TCP socket, extra HTTP port, port object and connections": (
+        "every_listener_is_served_listed_and_stays_the_same_over_a_rollout"
+    ),
+    "UDP socket": "lifecycle_case_39_no_packet_is_lost_over_rollouts",
+    "extra WS port": "a_port_of_its_own_has_its_own_routes_and_websockets",
+    "port bind failure": "a_port_in_use_at_the_start_is_exit_code_5_with_its_owner",
+    "list-properties": "the_verb_says_file_and_line",
+    "memory-leak route, leak detector": "memory_leak_route_is_named_by_the_watch_and_by_mem",
+    "cleaners": "cleaners_run_after_every_request_also_after_an_exception",
+    "register_providers": "register_providers_what_a_hook_makes_is_made_for_each_request",
+    "destroy_controllers": "destroy_controllers_an_endpoint_s_self_is_of_one_request",
+    "DB reset": "db_reset_an_open_transaction_is_rolled_back_before_the_next_request",
+    "received_request, generated_response": "received_request_and_generated_response",
+    "trusted proxies": "forwarded_headers_of_strangers_are_removed",
+    "streaming, SSE": "streaming_sse_events_come_as_they_occur_and_end_with_the_drain",
+    "terminate after response": "terminate_after_response_does_not_keep_the_client_waiting",
+}
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def tests() -> set[str]:
+    texts = [path.read_text() for path in HERE.glob("*/**/test_*.py")]
+    return {name for text in texts for name in re.findall(r"^def test_(\w+)\(", text, re.M)}
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_every_row_has_a_test(row: str, tests: set[str]) -> None:
+    assert ROWS[row] in tests
