@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from skep import (
     Backoff,
+    ConfigChanged,
     Context,
     Event,
     GenerationCommitted,
@@ -248,6 +249,12 @@ async def committed(event: GenerationCommitted, ctx: Context) -> None:
     write("committed", str(event.generation), cause=event.cause)
 
 
+@on(ConfigChanged)
+async def changed(event: ConfigChanged, ctx: Context) -> None:
+    """Write down that another configuration is in force."""
+    write("changed", " ".join(event.changed), live=event.live, of=event.generation)
+
+
 @on(WorkerExited)
 async def exited(event: WorkerExited, ctx: Context) -> None:
     """Write down that a worker has ended."""
@@ -337,6 +344,6 @@ plugin = Plugin(
         Route("/bench/result", result, methods=["POST"]),
     ],
     tasks=list(TASKS.values()),
-    listeners=[First, Second, Third, committed, exited],
+    listeners=[First, Second, Third, committed, changed, exited],
     crons=[at_the_start],
 )

@@ -166,6 +166,10 @@ def test_the_platform_tells_plugins_what_happens_to_it(bench: Workbench) -> None
     (exited,) = bench.wait("exited", "web.1")
     assert (exited["signal"], exited["of"]) == ("SIGKILL", pid)
     bench.platform.wait_ready()
+    # And of a configuration that nobody has to be replaced for
+    bench.platform.publish("COLOUR=amber")
+    (changed,) = bench.wait("changed", "COLOUR")
+    assert (changed["live"], changed["of"]) == (True, 1)
 
 
 def test_case_10_a_thread_that_does_not_stop_costs_its_worker_and_nobody_else(
@@ -181,7 +185,9 @@ def test_case_10_a_thread_that_does_not_stop_costs_its_worker_and_nobody_else(
     wait_until(lambda: sum(n.startswith("c10 ") for n in bench.names("end")) >= 20)
     assert len(bench.diary("start", "c10 spin")) == 1
     assert [n for n in bench.names("start") if n == "c10 0"] == ["c10 0"]
-    assert 'task="bench.spin"' in bench.platform.metrics()
+    metrics = bench.platform.metrics()
+    assert 'task="bench.spin"' in metrics
+    assert 'platform_worker_starts_total{pool="task",reason="task_timeout"} 1\n' in metrics
 
 
 def test_case_05_what_is_given_up_is_listed_with_its_traceback_and_can_be_run_again(

@@ -82,6 +82,13 @@ class InMemoryDriver(EmbeddedDriver):
     durability = "memory"
 
 
+class NormalDriver(EmbeddedDriver):
+    """A store that leaves the moment of writing to the kernel: it outlives a kill, not a power
+    cut."""
+
+    durability = "normal"
+
+
 class InlineDriver:
     """No server at all: the memory of this process."""
 
@@ -114,7 +121,7 @@ class _Ghost:
 
 
 DRIVERS = [EmbeddedDriver, InMemoryDriver, InlineDriver]
-SERVERS = [EmbeddedDriver]
+SERVERS = [EmbeddedDriver, NormalDriver]
 
 
 @asynccontextmanager

@@ -33,7 +33,10 @@ Values = tuple[str, ...] | None
 OPEN: Values = ()
 FEW: Values = None
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE", "OTHER")
-_STARTS = ("boot", "reload", "crash", "max_requests", "max_memory", "max_age", "scale", "hung")
+_STARTS = (
+    "boot", "reload", "crash", "max_requests", "max_memory", "max_age", "task_timeout", "scale",
+    "hung",
+)  # fmt: skip
 _EXITS = ("clean", "signal", "oom", "exitcode", "timeout_kill", "hang", "boot_failure")
 _RELOADS = ("config", "code", "signal", "api", "cli", "max_memory")
 _PULL_ERRORS = (

@@ -3,12 +3,11 @@
 import asyncio
 import itertools
 import logging
-import os
 import socket
-import struct
 from pathlib import Path
 
 from skep.base.filelock import held
+from skep.base.peer import peer_of
 from skep.base.telemetry import Telemetry
 from skep.store.connection import Connection
 from skep.store.deliveries import NOBODY
@@ -84,21 +83,9 @@ async def _accept(listener: socket.socket, writer: Writer) -> None:
             log.error("A client could not be let in: %s", error)
             await asyncio.sleep(_ACCEPT_PAUSE)
             continue
-        if _same_user(client):
+        if peer_of(client).trusted:
             connection = Connection(writer, number)
             await loop.connect_accepted_socket(lambda c=connection: c, client)  # type: ignore[misc]
         else:
             log.error("A process of another user tried to reach the store and was refused.")
             client.close()
-
-
-def _same_user(client: socket.socket) -> bool:
-    """Say whether the other end is run by our own user, or by root.
-
-    Linux only; elsewhere the mode of the socket's file alone must do.
-    """
-    if not hasattr(socket, "SO_PEERCRED"):
-        return True
-    credentials = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    _, uid, _ = struct.unpack("3i", credentials)
-    return uid in (os.geteuid(), 0)

@@ -13,7 +13,6 @@ The points, and their fields:
     generation.bereft  generation          both zygotes are gone and the code is another
     rollout.phase      request, generation, phase
     rollout.reported   report, request
-    config.changed     changed, release_keys, generation, live     see `news.py`
     live.objected      objection           a change has to be a rollout after all
     probation.failed   generation, reason  the one before is put back
     config.absent      reason              nothing to start from

@@ -14,6 +14,7 @@ from typing import Any
 from skep.base.telemetry import Telemetry
 from skep.supervisor.child import Child
 from skep.supervisor.ending import signal_name
+from skep.supervisor.gate import Request
 from skep.supervisor.generation import Generation
 from skep.supervisor.report import Report
 from skep.supervisor.slots import State
@@ -39,7 +40,6 @@ class News:
         """Make news of what the supervisor tells of itself."""
         telemetry.subscribe("worker.ended", self._worker_ended)
         telemetry.subscribe("rollout.reported", self._reported)
-        telemetry.subscribe("config.changed", lambda fields: self.happened("ConfigChanged", fields))
         telemetry.subscribe("slot.changed", self._slot_changed)
 
     def happened(self, event: str, fields: Mapping[str, Any]) -> None:
@@ -85,6 +85,15 @@ class News:
 
     def _reported(self, fields: Mapping[str, Any]) -> None:
         report: Report = fields["report"]
+        request: Request = fields["request"]
+        if report.outcome in (*_COMMITTED, "live") and request.changes:
+            news: dict[str, Any] = {
+                "changed": [effect.key for effect in request.changes],
+                "release_keys": dict(report.release_keys),
+                "generation": report.generation,
+                "live": report.outcome == "live",
+            }
+            self.happened("ConfigChanged", news)
         if report.outcome in _COMMITTED:
             cause = "rollback" if report.outcome == "rolled back" else report.cause
             news = {"generation": report.generation, "cause": cause}

@@ -18,7 +18,7 @@ from skep.wire.plan import Plan
 # A worker that was ready for so long is more than a flicker.
 _HELD = 5.0
 # Any other word that a worker retires with is counted as its age.
-_WHYS = frozenset({"max_requests", "max_memory", "max_age"})
+_WHYS = frozenset({"max_requests", "max_memory", "max_age", "task_timeout"})
 
 
 class Upkeep:

@@ -2,6 +2,9 @@
 
 import asyncio
 import itertools
+import os
+import sys
+from asyncio.subprocess import PIPE
 from pathlib import Path
 
 import pytest
@@ -70,6 +73,32 @@ def test_a_client_that_speaks_no_request_is_cut_off_and_nobody_else(
             await engine.close()
 
     asyncio.run(test())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_another_user_is_refused_even_where_the_files_let_him_in(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test() -> None:
+        async with store(tmp_path) as path:
+            path.parent.chmod(0o711)
+            path.chmod(0o666)
+            code = (
+                "import os, socket, sys\n"
+                "folder = os.open(sys.argv[1], os.O_PATH)\n"
+                "os.setuid(65534)\n"
+                "client = socket.socket(socket.AF_UNIX)\n"
+                "client.connect(f'/proc/self/fd/{folder}/{sys.argv[2]}')\n"
+                "print(client.recv(1))\n"
+            )
+            stranger = await asyncio.create_subprocess_exec(
+                sys.executable, "-c", code, str(path.parent), path.name, stdout=PIPE, stderr=PIPE
+            )
+            said, complained = await asyncio.wait_for(stranger.communicate(), 10)
+            assert said == b"b''\n", complained
+
+    asyncio.run(test())
+    assert "process of another user tried to reach the store" in caplog.text
 
 
 async def _read_to_reset(reader: asyncio.StreamReader) -> None:

@@ -8,12 +8,15 @@ from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 from skep.base.telemetry import Telemetry
 from skep.supervisor.child import Child
 from skep.supervisor.crew import Crew
+from skep.supervisor.effects import Effect
+from skep.supervisor.gate import Request
 from skep.supervisor.news import News
+from skep.supervisor.report import Outcome, Report
 from skep.supervisor.slots import State
 from skep.wire.channel import BlockingChannel
 from skep.wire.messages import Happened, Noted
@@ -114,5 +117,28 @@ def test_only_deaths_that_nobody_asked_for_are_news() -> None:
             "exit_code": 3,
             "signal": "",
         }
+
+    in_an_office(test)
+
+
+def test_another_configuration_in_force_is_news_and_one_that_was_refused_is_not() -> None:
+    async def test(office: Office) -> None:
+        _, channel = office.worker("task.0")
+        request = Request("config", changes=(Effect("COLOUR", "red", "amber", "remote", "live"),))
+        for outcome, generation in (("refused", 3), ("live", 3), ("committed", 4)):
+            report = Report(
+                cast(Outcome, outcome), generation, "config", "", 0.0, release_keys=(("app", "k2"),)
+            )
+            office.telemetry.point("rollout.reported", report=report, request=request)
+        told = [await heard(channel) for _ in range(3)]
+        expected = {"changed": ["COLOUR"], "release_keys": {"app": "k2"}}
+        assert [(piece.event, piece.fields) for piece in told] == [
+            ("ConfigChanged", {**expected, "generation": 3, "live": True}),
+            ("ConfigChanged", {**expected, "generation": 4, "live": False}),
+            ("GenerationCommitted", {"generation": 4, "cause": "config"}),
+        ]
+        # And without a change of values there is but the generation
+        office.telemetry.point("rollout.reported", report=report, request=Request("code"))
+        assert (await heard(channel)).event == "GenerationCommitted"
 
     in_an_office(test)
