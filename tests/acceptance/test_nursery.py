@@ -63,6 +63,10 @@ def test_every_generation_is_forked_there_and_fresh_where_it_has_to_be(platform:
     assert second["zygote"] != first["zygote"]
     assert parent(second["zygote"]) == nursery
     assert reloaded(platform, "")["greeting"] is None
+    platform.publish("GREETING=again", "OTHER=1")
+    wait_until(lambda: said(platform)["greeting"] == "again")
+    platform.publish("--delete", "GREETING")
+    wait_until(lambda: said(platform)["greeting"] is None)
     # What the interpreter itself reads needs another interpreter
     third = reloaded(platform, "PYTHONOPTIMIZE=1\n")
     assert third["optimize"] == 1

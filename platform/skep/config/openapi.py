@@ -82,6 +82,14 @@ class OpenApi:
         url = f"{self._namespace(app_id, cluster, namespace)}/{_key_path(key)}"
         self._call("PUT", f"{url}?createIfNotExists=true", item)
 
+    def delete_item(
+        self, app_id: str, cluster: str, namespace: str, key: str, operator: str
+    ) -> None:
+        """Delete one item; clients see it when it is published. Raises ConfigError when there is
+        none."""
+        url = f"{self._namespace(app_id, cluster, namespace)}/{_key_path(key)}"
+        self._call("DELETE", f"{url}?operator={quote(operator, safe='')}")
+
     def publish(
         self, app_id: str, cluster: str, namespace: str, title: str, operator: str
     ) -> PublishedRelease:

@@ -39,9 +39,13 @@ def test_what_is_set_and_published_is_in_force(server: RunningConfigServer) -> N
 
 
 @pytest.mark.parametrize("key", ["a/b", "a\\b", "a%2Fb", "a;b", "..", ".", "ключ ?#", "a+b", "???"])
-def test_any_key_arrives_as_it_is(server: RunningConfigServer, key: str) -> None:
+def test_any_key_arrives_as_it_is_and_can_be_deleted(server: RunningConfigServer, key: str) -> None:
     server.open_api.set_item(*AT, key, "v", "ann")
     assert server.open_api.publish(*AT, "t", "ann").configurations == {key: "v"}
+    server.open_api.delete_item(*AT, key, "ann")
+    assert server.open_api.publish(*AT, "t", "ann").configurations == {}
+    with pytest.raises(ConfigError, match="404"):
+        server.open_api.delete_item(*AT, key, "ann")
 
 
 def test_a_refusal_names_the_place_and_the_reason(server: RunningConfigServer) -> None:

@@ -17,23 +17,30 @@ _OPERATOR = "platform-cli"
 @click.command("publish")
 @platform_options("data_dir")
 @click.option("--namespace", default="application", show_default=True, help="Where to publish.")
-@click.argument("assignments", nargs=-1, required=True, metavar="KEY=VALUE...")
-def command(assignments: tuple[str, ...], namespace: str, **flags: Any) -> None:
-    """Set keys and publish a release on the embedded config server of the running platform.
+@click.option("--delete", "deleted", multiple=True, metavar="KEY", help="A key to delete.")
+@click.argument("assignments", nargs=-1, metavar="[KEY=VALUE...]")
+def command(
+    assignments: tuple[str, ...], deleted: tuple[str, ...], namespace: str, **flags: Any
+) -> None:
+    """Set or delete keys and publish a release on the embedded config server of the running
+    platform.
 
     The platform applies it by itself; `platform status` shows whether it was accepted.
     """
     pairs = [_split(assignment) for assignment in assignments]
+    if not (pairs or deleted):
+        raise UsageError("Say what to publish: KEY=VALUE, or --delete KEY.")
     run_dir = run_dir_of(flags)
     config = control.call(run_dir.control_socket, "status", timeout=10.0)["config"]
     with OpenApi(config["url"], _token(run_dir)) as server:
         where = (config["app_id"], config["cluster"], namespace)
         for key, value in pairs:
             server.set_item(*where, key, value, _OPERATOR)
+        for key in deleted:
+            server.delete_item(*where, key, _OPERATOR)
         release = server.publish(*where, "platform config publish", _OPERATOR)
-    click.echo(
-        f"Published {', '.join(key for key, _ in pairs)} in {namespace}: release {release.id}."
-    )
+    told = [key for key, _ in pairs] + [f"{key} (deleted)" for key in deleted]
+    click.echo(f"Published {', '.join(told)} in {namespace}: release {release.id}.")
 
 
 def _split(assignment: str) -> tuple[str, str]:
