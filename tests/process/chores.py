@@ -102,6 +102,34 @@ class Block(Task):
         write(self.diary, f"end block {ctx.attempt} {os.getpid()}")
 
 
+class Forks(Task):
+    """Forks, and the child comes out of the handler as well; the parent waits until it is gone."""
+
+    diary: str
+    name: str
+    how: str
+
+    async def handle(self, ctx: Context) -> None:
+        write(self.diary, f"start {self.name} {ctx.attempt} {os.getpid()}")
+        if child := os.fork():
+            await asyncio.to_thread(os.waitpid, child, 0)
+            write(self.diary, f"end {self.name} {ctx.attempt} {os.getpid()}")
+        elif self.how == "await":
+            await asyncio.sleep(0.01)
+        elif self.how == "raise":
+            raise ValueError
+
+
+class ForksInThread(Forks):
+    """The same in a thread."""
+
+    def handle(self, ctx: Context) -> None:  # type: ignore[override]
+        write(self.diary, f"start {self.name} {ctx.attempt} {os.getpid()}")
+        if child := os.fork():
+            os.waitpid(child, 0)
+            write(self.diary, f"end {self.name} {ctx.attempt} {os.getpid()}")
+
+
 class Poison(Task):
     """Kills the worker that runs it."""
 
@@ -137,7 +165,7 @@ class After(Listener[Round]):
 
 
 PLUGIN = Plugin(
-    tasks=[Noop, Tick, Chore, Followed, Gathering, Nap, Stamp, Block, Poison],
+    tasks=[Noop, Tick, Chore, Followed, Gathering, Nap, Stamp, Block, Poison, Forks, ForksInThread],
     listeners=[Before, Deadly, After],
 )
 

@@ -12,7 +12,7 @@ from skep.engine import current
 from skep.engine.base import Engine
 from skep.engine.embedded import Embedded
 from skep.worker.catalog import Catalog
-from tests.process.chores import PLUGIN, Diary, Gathering, Nap, Poison, Round
+from tests.process.chores import PLUGIN, Diary, Forks, ForksInThread, Gathering, Nap, Poison, Round
 from tests.process.store_child import StoreChild
 from tests.process.worker_child import WorkerChild
 from tests.support import wait_until, wait_until_async
@@ -209,6 +209,26 @@ def test_case_08_a_round_goes_on_at_the_listener_whose_worker_died(
             await Round(diary=diary.path).fire()
             await asyncio.to_thread(wait_until, diary.ends)
         assert (diary.starts(), diary.ends()) == ({"before": 1, "deadly": 2}, {"after": 1})
+
+    deliver(store, test)
+
+
+@pytest.mark.parametrize("how", ["return", "await", "raise", "thread"])
+def test_a_process_that_a_handler_forked_does_not_come_back_as_a_second_worker(
+    store: StoreChild, diary: Diary, how: str
+) -> None:
+    async def test(engine: Engine) -> None:
+        with a_worker(store) as worker:
+            for n in range(3):
+                task = ForksInThread if how == "thread" else Forks
+                await task(diary=diary.path, name=f"{n}", how=how).deliver()
+            await asyncio.to_thread(wait_until, lambda: len(diary.ends()) == 3)
+            # Then the worker goes on as before, and nothing was done twice
+            await asyncio.gather(*(diary.chore(f"after {n}").deliver() for n in range(50)))
+            await asyncio.to_thread(wait_until, lambda: diary.ends()["after"] == 50)
+            assert {pid for *_, pid in diary.entries("end")} == {str(worker.pid)}
+            assert set(diary.starts().values()) == {1, 50}
+            assert await engine.stats() == {}
 
     deliver(store, test)
 

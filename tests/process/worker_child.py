@@ -13,6 +13,7 @@ from skep.base.telemetry import Telemetry
 from skep.config.options import Options
 from skep.engine import current
 from skep.engine.embedded import Embedded
+from skep.worker import stray
 from skep.worker.catalog import Catalog
 from skep.worker.kind import Kind, Workplace
 from skep.worker.kinds.tasks import TaskKind
@@ -72,6 +73,7 @@ class WorkerChild:
 
 
 async def main(socket: Path, slot: str, concurrency: int, grace: float) -> None:
+    stray.guard(asyncio.get_running_loop())
     telemetry = Telemetry()
     catalog = Catalog.collect({"chores": PLUGIN})
     engine = Embedded(socket, f"{slot}@1:{os.getpid()}")

@@ -29,7 +29,7 @@ from skep.wire.channel import BlockingChannel
 from skep.wire.dialogue import EXIT_NOT_PREPARED, Dialogue
 from skep.wire.framing import Framing
 from skep.wire.messages import Boot, Failed, Hello
-from skep.worker import memory
+from skep.worker import memory, stray
 from skep.worker.changes import Changing
 from skep.worker.delivering import Deliverer
 from skep.worker.environ import install
@@ -111,6 +111,7 @@ def _live_alone(boot: Boot, found: Any, channel: BlockingChannel) -> int:
 
 async def _live(boot: Boot, found: Generation, sock: socket.socket, framing: Framing) -> int:
     options = Options.from_json(boot.options)
+    stray.guard(asyncio.get_running_loop())
     adopt_process()
     registry = CollectorRegistry()
     telemetry, instruments = Telemetry(), Instruments(registry, boot.kind)

@@ -132,7 +132,7 @@ def judge_unknown(lease: Lease, error: str, now: int) -> Settlement:
 
 def judge_undecodable(lease: Lease, error: str) -> Settlement:
     """Return how a lease is settled whose payload does not fit."""
-    return Settlement(lease, "dead", reason="undecodable", error=error)
+    return Settlement(lease, "dead", reason="undecodable", error=_written(error))
 
 
 def _bury(lease: Lease, step: Step, reason: str, error: str) -> Settlement:
@@ -141,7 +141,13 @@ def _bury(lease: Lease, step: Step, reason: str, error: str) -> Settlement:
 
 
 def _as_text(error: BaseException) -> str:
-    """Return the traceback, without its middle if it is very long."""
-    text = "".join(traceback.format_exception(error))
+    """Return the traceback as it is kept."""
+    return _written("".join(traceback.format_exception(error)))
+
+
+def _written(text: str) -> str:
+    """Return what is kept of a text: without its middle if it is very long, and with what no bytes
+    can be made of (half a surrogate pair) spelt out."""
     half = _LONGEST_ERROR // 2
-    return text if len(text) <= _LONGEST_ERROR else f"{text[:half]}\n…\n{text[-half:]}"
+    short = text if len(text) <= _LONGEST_ERROR else f"{text[:half]}\n…\n{text[-half:]}"
+    return short.encode(errors="backslashreplace").decode()

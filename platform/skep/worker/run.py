@@ -36,6 +36,7 @@ from skep.worker.kind import Workplace
 from skep.worker.progress import Progress
 from skep.worker.settle import Settler
 from skep.worker.steps import Step, Undecodable, Unknown, decode, lost_tries, origin
+from skep.worker.stray import end_if_forked
 
 log = logging.getLogger(__name__)
 
@@ -164,19 +165,21 @@ class Runner:
             else:
                 value = await self._begin(step.handler, ctx)
             return Returned(step.on_return(value), step.result(value))
-        except GeneratorExit:  # the interpreter is going down
-            raise
         except BaseException as error:  # noqa: BLE001 - SystemExit too; it is judged and logged
             return self._raised(error, me, ctx)
         finally:
+            end_if_forked()
             del self._handling[delivery]
 
     def _raised(self, error: BaseException, me: asyncio.Task[Any], ctx: Context) -> Ending:
         """Tell apart what the handler raised itself, and that it was stopped."""
-        if isinstance(error, asyncio.CancelledError) and me.cancelling():
+        stopped = isinstance(error, asyncio.CancelledError) and me.cancelling() > 0
+        while me.cancelling():
             me.uncancel()
-            return CutOff() if self._cutting_off else Cancelled()
-        return Raised(error)
+        if stopped and self._cutting_off:
+            return CutOff()
+        # A handler may cancel itself: that is no reason to begin it again, and again.
+        return Cancelled() if stopped and ctx.cancellation.requested else Raised(error)
 
     def _begin(self, handler: Callable[[Context], Any], ctx: Context) -> Awaitable[Any]:
         """Return the handler at work, in the loop or in a thread."""
@@ -274,6 +277,8 @@ def _plain(handler: Callable[[Context], Any], ctx: Context) -> Any:
         return handler(ctx)
     except StopIteration as error:  # a future would choke on it; see PEP 479
         raise RuntimeError("The handler raised StopIteration.") from error
+    finally:
+        end_if_forked()
 
 
 def _log(step: Step, ending: Ending, attempt: int) -> None:

@@ -94,11 +94,27 @@ class Raises(Task):
 
     KINDS: ClassVar[dict[str, type[BaseException]]] = {
         kind.__name__: kind
-        for kind in (SystemExit, KeyboardInterrupt, MemoryError, asyncio.CancelledError)
-    }
+        for kind in (
+            SystemExit, KeyboardInterrupt, GeneratorExit, MemoryError, asyncio.CancelledError,
+        )
+    }  # fmt: skip
 
     async def handle(self, ctx: Context) -> None:
         raise self.KINDS[self.what]
+
+
+class Unspeakable(Task):
+    """Fails with a text that no bytes can be made of."""
+
+    async def handle(self, ctx: Context) -> None:
+        raise ValueError("half a pair: \ud83d")
+
+
+class CancelsItself(Task):
+    async def handle(self, ctx: Context) -> None:
+        LOG.append("begun")
+        asyncio.current_task().cancel()  # type: ignore[union-attr]
+        await asyncio.sleep(10)
 
 
 class StopsIteration(Task):
@@ -206,7 +222,7 @@ PLUGIN = Plugin(
     tasks=[
         Slow, Stuck, Obedient, Exits, double,
         Note, InThread, Sum, FinishFails, Fails, Raises, StopsIteration, Asks, Unwanted,
-        Unkeepable, Busy,
+        Unkeepable, Busy, Unspeakable, CancelsItself,
     ]
 )  # fmt: skip
 
@@ -297,6 +313,32 @@ def test_whatever_a_handler_raises_is_its_failure_and_not_the_worker_s(
         (dead,) = await shop.dead()
         assert what in dead.error
         assert [text for text, _ in LOG] == ["the worker lives"]
+
+    run_workshop(tmp_path, PLUGIN, test)
+
+
+def test_an_error_that_cannot_be_written_down_as_it_is_is_written_down(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    # pytest's own report could not be written down either
+    caplog.set_level(logging.CRITICAL, "skep.worker.run")
+
+    async def test(shop: Workshop) -> None:
+        await Unspeakable().deliver()
+        await shop.done()
+        (dead,) = await shop.dead()
+        assert dead.error.endswith("ValueError: half a pair: \\ud83d\n")
+
+    run_workshop(tmp_path, PLUGIN, test)
+
+
+def test_a_coroutine_that_cancels_itself_has_failed_and_is_not_begun_again(tmp_path: Path) -> None:
+    async def test(shop: Workshop) -> None:
+        await CancelsItself().deliver()
+        await shop.done()
+        (dead,) = await shop.dead()
+        assert "CancelledError" in dead.error
+        assert LOG == ["begun"]
 
     run_workshop(tmp_path, PLUGIN, test)
 
