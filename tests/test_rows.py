@@ -13,6 +13,9 @@ ROWS = {
     "listen_ip and port, unix socket, IPv6": "a_unix_socket_and_ipv6_beside_each_other",
     "TLS": "a_new_certificate_takes_a_reload_and_one_that_is_none_is_refused",
     "TLS on other ports": "an_http_listener_with_the_certificate_of_the_platform",
+    "TLS, a certificate that is renewed": (
+        "a_certificate_that_is_renewed_is_shown_without_anybody_having_to_say_so"
+    ),
     "server header": "server_header_is_what_is_set_and_none_by_default",
     "handle_static": "handle_static_with_etag_range_and_no_traversal",
     "dispatch modes": "dispatch_modes_nobody_waits_for_a_worker_that_is_blocked",

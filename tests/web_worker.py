@@ -22,6 +22,7 @@ from skep.worker.catalog import Catalog
 from skep.worker.endpoints import endpoints
 from skep.worker.kind import Workplace
 from skep.worker.kinds.web import WebKind
+from skep.worker.tls import Tls
 
 
 @dataclass
@@ -59,7 +60,8 @@ async def web_worker(
     chosen = Options(**{"data_dir": str(directory), "port": 0, **options})
     registry, catalog = CollectorRegistry(), Catalog.collect({"shop": plugin})
     instruments, no_engine = Instruments(registry, "web"), None
-    place = Workplace(slot, 7, catalog, no_engine, Telemetry(), chosen, instruments)  # type: ignore[arg-type]
+    tls = Tls.load(catalog.plugins, chosen)
+    place = Workplace(slot, 7, catalog, no_engine, Telemetry(), chosen, instruments, tls)  # type: ignore[arg-type]
     worker = WebWorker(WebKind(place), Listeners(), registry)
     await worker.listeners.open([*served(chosen), *endpoints({"shop": plugin})], 7)
     names = worker.listeners.names(7)

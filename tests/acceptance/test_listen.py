@@ -76,3 +76,43 @@ def test_a_new_certificate_takes_a_reload_and_one_that_is_none_is_refused(
     assert done.returncode == 1
     assert "cert.pem" in done.stderr
     assert shown(port) == second
+
+
+def test_a_certificate_that_is_renewed_is_shown_without_anybody_having_to_say_so(
+    sampled: Platform, tmp_path: Path
+) -> None:
+    def issue(name: str) -> bytes:
+        """Renew as certbot does: new files, and a link that leads to them from one moment on."""
+        (tmp_path / name).mkdir()
+        made = certificate(tmp_path / name, name)
+        (tmp_path / "next").symlink_to(name)
+        (tmp_path / "next").replace(tmp_path / "live")
+        return made
+
+    def outcome() -> tuple[str, str]:
+        last = sampled.status()["last_rollout"]
+        return last["cause"], last["outcome"]
+
+    first, live = issue("first"), tmp_path / "live"
+    sampled.start("--tls-cert", str(live / "cert.pem"), "--tls-key", str(live / "key.pem"))
+    port = int(sampled.url.rpartition(":")[2])
+    assert shown(port) == first
+    # When the certificate is renewed, it is shown; a worker that is replaced shows the same
+    second = issue("second")
+    wait_until(lambda: shown(port) == second, deadline=20)
+    wait_until(lambda: outcome() == ("certificate", "committed"))
+    # When it is broken, that is told once, and the old one stays, in new workers too
+    (live / "cert.pem").write_text("no certificate")
+    wait_until(lambda: outcome() == ("certificate", "refused"), deadline=20)
+    (problem,) = sampled.status()["last_rollout"]["problems"]
+    assert "cert.pem" in str(problem)
+    old = sampled.pids("web.")
+    for pid in old.values():
+        sampled.kill(pid)
+    wait_until(lambda: len(set(sampled.pids("web.").values()) - set(old.values())) == 2)
+    assert {shown(port) for _ in range(5)} == {second}
+    # And when it is mended, that is seen too
+    third = issue("third")
+    wait_until(lambda: shown(port) == third, deadline=20)
+    failed = 'platform_reloads_total{outcome="failed",reason="certificate"} 1'
+    assert failed in sampled.metrics()

@@ -26,7 +26,7 @@ class ConfigChanged(Event, name="platform.ConfigChanged"):
 
 class GenerationCommitted(Event, name="platform.GenerationCommitted"):
     """A generation is in service. `cause` is what it was rolled out for: start, config, code,
-    signal, reload or rollback."""
+    certificate, signal, reload or rollback."""
 
     generation: int
     cause: str

@@ -1,4 +1,4 @@
-"""Name one state of the plugins' code by a digest of its files."""
+"""Name one state of files by digests: of the plugins' code by one for all of it."""
 
 import hashlib
 import os
@@ -46,3 +46,15 @@ def digest(folders: Iterable[Path]) -> str:
             total.update(len(name).to_bytes(4, "big") + name)
             total.update(len(content).to_bytes(8, "big") + content)
     return total.hexdigest()
+
+
+def contents(paths: Iterable[str]) -> dict[str, str]:
+    """Return the digest of each of these files; empty for one that cannot be read."""
+    return {path: _content(path) for path in paths}
+
+
+def _content(path: str) -> str:
+    try:
+        return hashlib.blake2b(Path(path).read_bytes(), digest_size=12).hexdigest()
+    except OSError:
+        return ""

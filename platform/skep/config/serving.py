@@ -23,13 +23,13 @@ class Serving:
     uds: str = _row("", "The same as --listen unix:PATH.", "rollout", metavar="PATH")
     tls_cert: str = _row(
         "",
-        "Certificate chain (PEM); plugins are served over TLS then. A new one is read by a reload.",
+        "Certificate chain (PEM); plugins are served over TLS then. A renewed one is taken up.",
         "rollout",
         metavar="FILE",
     )
     tls_key: str = _row(
         "",
-        "Private key (PEM) of --tls-cert; without it the key is looked for beside the certificate.",
+        "Private key (PEM) of --tls-cert; without it the key is in that file as well.",
         "rollout",
         metavar="FILE",
     )

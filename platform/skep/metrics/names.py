@@ -38,7 +38,7 @@ _STARTS = (
     "hung",
 )  # fmt: skip
 _EXITS = ("clean", "signal", "oom", "exitcode", "timeout_kill", "hang", "boot_failure")
-_RELOADS = ("config", "code", "signal", "api", "cli", "max_memory")
+_RELOADS = ("config", "code", "certificate", "signal", "api", "cli", "max_memory")
 _PULL_ERRORS = (
     "connect",
     "timeout",

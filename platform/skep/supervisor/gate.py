@@ -12,7 +12,7 @@ from skep.supervisor.effects import Effect
 from skep.wire.messages import Asked
 from skep.wire.plan import Problem
 
-Cause = Literal["start", "config", "code", "cli", "signal", "rollback"]
+Cause = Literal["start", "config", "code", "certificate", "cli", "signal", "rollback"]
 
 # Long enough for a publisher who touches two namespaces, and for an editor that saves many files. A
 # change that the workers take as they are costs little, so it need not wait as long.

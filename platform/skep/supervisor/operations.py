@@ -135,6 +135,7 @@ _REQUESTERS = {
     "start": "platform",
     "config": "agent",
     "code": "agent",
+    "certificate": "supervisor",
     "cli": "control socket",
     "signal": "signal",
     "rollback": "supervisor",

@@ -22,6 +22,7 @@ from skep.supervisor import status
 from skep.supervisor.alarm import Alarm
 from skep.supervisor.audit import Audit
 from skep.supervisor.caller import current_caller
+from skep.supervisor.certificates import Certificates
 from skep.supervisor.child import Child
 from skep.supervisor.children import Children
 from skep.supervisor.chronicle import Chronicle
@@ -120,8 +121,9 @@ class Supervisor:
         self._gauges = Gauges(self._ledger)
         self._news = News(lambda: self._succession.current)
         self._delivering = Delivering(lambda: self._succession.current)
+        certificates = Certificates(lambda: self._succession.current, self.ask)
         told = (self._commands, self.operations, self._service, self._news, self._delivering)
-        for listener in (Journal(self._ledger), *told):
+        for listener in (Journal(self._ledger), certificates, *told):
             listener.subscribe(self._telemetry)
         self._make_crews()
         self._alarm = Alarm(self._earliest, self._ring)

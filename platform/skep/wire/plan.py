@@ -36,7 +36,8 @@ class Plan:
     setting. `live` and `fixed` are the keys of the environment that Settings classes read, those
     that may change without a rollout and the others. `hooks` are the hooks that any plugin has.
     `code` is the digest of the code that was loaded. `endpoints` are the listeners that plugins
-    declare. `unforkable` is empty, or the reason why workers of this generation have to load for
+    declare, `certificates` the files of those that speak TLS, with the digests of what was
+    read. `unforkable` is empty, or the reason why workers of this generation have to load for
     themselves.
     """
 
@@ -48,6 +49,7 @@ class Plan:
     crons: tuple[str, ...] = ()
     hooks: tuple[str, ...] = ()
     endpoints: tuple[Endpoint, ...] = ()
+    certificates: dict[str, str] = field(default_factory=dict)
     live: tuple[str, ...] = ()
     fixed: tuple[str, ...] = ()
     code: str = ""

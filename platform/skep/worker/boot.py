@@ -126,6 +126,7 @@ async def _live(boot: Boot, found: Generation, sock: socket.socket, framing: Fra
         telemetry=telemetry,
         instruments=instruments,
         options=options,
+        tls=found.tls,
         served=wear.served,
     )
     readiness = Readiness(found.catalog.plugins if boot.kind == "web" else {})

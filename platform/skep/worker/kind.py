@@ -10,6 +10,7 @@ from skep.base.telemetry import Telemetry
 from skep.config.options import Options
 from skep.engine.ids import now_ms
 from skep.wire.dialogue import Life
+from skep.worker.tls import Tls
 
 if TYPE_CHECKING:
     from skep.engine.base import Engine
@@ -38,6 +39,7 @@ class Workplace:
     telemetry: Telemetry
     options: Options = field(default_factory=Options)
     instruments: Instruments | None = None
+    tls: Tls = field(default_factory=Tls)
     served: Callable[[], None] = _nobody
     retire: Callable[[str, str], None] = _nobody
     when_alone: Callable[[], None] = _nobody

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from starlette.applications import Starlette
 
-from skep.api.sockets import HttpListener, TcpListener, UdpListener
+from skep.api.sockets import HttpListener, TcpListener
 from skep.metrics.websocket import SocketMetrics
 from skep.worker.endpoints import named
 from skep.worker.tcp import TcpServer
-from skep.worker.tls import listener_context
 from skep.worker.udp import UdpServer
 
 if TYPE_CHECKING:
@@ -44,21 +43,29 @@ class Server(Protocol):
 class Listening:
     """TCP and UDP of all plugins, and the applications that have an HTTP port of their own.
 
-    `apps` are these, by the name of their listener, with the TLS that is spoken there.
+    `apps` are these, by the name of their listener. `tls` are the contexts of the listeners where
+    TLS is spoken.
     """
 
     def __init__(
-        self, plugins: Mapping[str, Plugin], instruments: Instruments, options: Options
+        self,
+        plugins: Mapping[str, Plugin],
+        instruments: Instruments,
+        options: Options,
+        tls: Mapping[str, ssl.SSLContext],
     ) -> None:
-        self.apps: dict[str, tuple[ASGIApp, ssl.SSLContext | None]] = {}
+        self.apps: dict[str, ASGIApp] = {}
         self._servers: dict[str, Server] = {}
         for _, name, declared in named(plugins):
             if isinstance(declared, HttpListener):
-                tls = listener_context(name, declared, options)
-                self.apps[name] = _application(declared), tls
+                self.apps[name] = _application(declared)
                 continue
             counts = SocketMetrics(instruments, name)
-            self._servers[name] = _server(name, declared, counts, options)
+            if isinstance(declared, TcpListener):
+                served = TcpServer(name, declared, counts, options.backlog, tls.get(name))
+                self._servers[name] = served
+            else:
+                self._servers[name] = UdpServer(name, declared, counts)
 
     async def start(self, listeners: Mapping[str, socket.socket]) -> None:
         """Take what comes in on those that are ours."""
@@ -78,15 +85,6 @@ class Listening:
     def rows(self) -> list[dict[str, Any]]:
         """Return what is to be told of all connections."""
         return [row for server in self._servers.values() for row in server.rows()]
-
-
-def _server(
-    name: str, declared: TcpListener | UdpListener, counts: SocketMetrics, options: Options
-) -> Server:
-    if isinstance(declared, TcpListener):
-        tls = listener_context(name, declared, options)
-        return TcpServer(name, declared, counts, options.backlog, tls)
-    return UdpServer(name, declared, counts)
 
 
 def _application(declared: HttpListener) -> ASGIApp:

@@ -1,54 +1,90 @@
-"""The TLS contexts of a worker.
+"""The TLS of a generation: certificates are read once, where the plugins are loaded.
 
-Their files are read when they are made: a new certificate takes effect with the next generation,
-and one that cannot be used refuses it.
+So all workers of a generation show the same certificate, whatever the disk holds by the time one
+of them is replaced, and a client may resume at any of them a session that another has begun. A new
+certificate takes a new generation, and one that cannot be used refuses it.
 """
 
 from __future__ import annotations
 
+import os
 import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from skep.base.errors import PlatformError
+from skep.api.sockets import HttpListener, TcpListener
+from skep.base import fingerprint
+from skep.base.errors import PluginError, UsageError
+from skep.worker.endpoints import named
 
 if TYPE_CHECKING:
-    from skep.api.sockets import HttpListener, TcpListener
+    from skep.api.plugin import Plugin
     from skep.config.options import Options
 
 _HTTP = ("http/1.1",)
 
 
-def platform_context(options: Options) -> ssl.SSLContext | None:
-    """Return the context of the platform's own listeners, or None without a certificate.
+@dataclass(frozen=True)
+class Tls:
+    """The contexts of the `platform`'s own listeners and of those of plugins, by name, where TLS is
+    spoken; `files` is what they were made of, with the digests of that."""
 
-    Raises PlatformError naming the file.
-    """
-    if not options.tls_cert:
-        return None
-    return _context(options.tls_cert, options.tls_key, "--tls-cert and --tls-key", _HTTP)
+    platform: ssl.SSLContext | None = None
+    listeners: Mapping[str, ssl.SSLContext] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, plugins: Mapping[str, Plugin], options: Options) -> Tls:
+        """Read all certificates.
+
+        Raises UsageError or PluginError naming the file that cannot be used.
+        """
+        declared = [
+            (plugin, name, listener)
+            for plugin, name, listener in named(plugins)
+            if isinstance(listener, TcpListener | HttpListener)
+        ]
+        files = [options.tls_cert, options.tls_key]
+        files += [file for _, _, one in declared for file in (one.tls_cert, one.tls_key)]
+        # Before they are used: one that changes meanwhile is a newer state.
+        digests = fingerprint.contents(os.path.abspath(file) for file in files if file)
+        platform = _of_platform(options, _HTTP) if options.tls_cert else None
+        contexts = {
+            name: _of_listener(plugin, name, listener, options)
+            for plugin, name, listener in declared
+            if listener.tls or listener.tls_cert
+        }
+        return cls(platform, contexts, digests)
 
 
-def listener_context(
-    name: str, declared: TcpListener | HttpListener, options: Options
-) -> ssl.SSLContext | None:
-    """Return the context of a listener that a plugin has declared, or None if it speaks no TLS.
-
-    Raises PlatformError naming the file.
-    """
-    protocols = _HTTP if declared.scheme == "http" else ()
-    if declared.tls_cert:
-        remedy = f"tls_cert and tls_key of {name}"
-        return _context(declared.tls_cert, declared.tls_key, remedy, protocols)
-    if declared.tls:
-        return _context(options.tls_cert, options.tls_key, "--tls-cert and --tls-key", protocols)
-    return None
+def _of_platform(options: Options, protocols: tuple[str, ...]) -> ssl.SSLContext:
+    try:
+        return _context(options.tls_cert, options.tls_key, protocols)
+    except _Unusable as error:
+        raise UsageError(f"{error}: see --tls-cert and --tls-key.") from error
 
 
-def _context(certificate: str, key: str, remedy: str, protocols: tuple[str, ...]) -> ssl.SSLContext:
+def _of_listener(
+    plugin: str, name: str, listener: TcpListener | HttpListener, options: Options
+) -> ssl.SSLContext:
+    protocols = _HTTP if isinstance(listener, HttpListener) else ()
+    if not listener.tls_cert:
+        return _of_platform(options, protocols)
+    try:
+        return _context(listener.tls_cert, listener.tls_key, protocols)
+    except _Unusable as error:
+        raise PluginError(plugin, f"{error}: see tls_cert and tls_key of {name}.") from error
+
+
+class _Unusable(Exception):
+    """These files make no context."""
+
+
+def _context(certificate: str, key: str, protocols: tuple[str, ...]) -> ssl.SSLContext:
     def no_password() -> str:
         # Without this OpenSSL would ask on the terminal and wait.
-        text = f"The key of {key or certificate} is protected by a passphrase; give one without."
-        raise PlatformError(text)
+        raise _Unusable(f"The key in {key or certificate} is protected by a passphrase")
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     if protocols:
@@ -58,5 +94,5 @@ def _context(certificate: str, key: str, remedy: str, protocols: tuple[str, ...]
     except (OSError, ssl.SSLError) as error:
         why = error.strerror or error.args[-1]
         files = f"{certificate} and {key}" if key else certificate
-        raise PlatformError(f"TLS cannot be served with {files} ({why}): see {remedy}.") from error
+        raise _Unusable(f"TLS cannot be served with {files} ({why})") from error
     return context

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skep.base import fingerprint
-from skep.base.errors import PluginError
+from skep.base.errors import PluginError, UsageError
 from skep.base.title import set_title
 from skep.config.options import Options
 from skep.config.settings import Settings
@@ -26,6 +26,7 @@ from skep.worker.checks import check_settings
 from skep.worker.environ import install
 from skep.worker.forker import Forker
 from skep.worker.loader import Loader
+from skep.worker.tls import Tls
 
 
 @dataclass
@@ -35,6 +36,7 @@ class Generation:
     catalog: Catalog
     plan: Plan
     changes: Changes
+    tls: Tls
 
 
 def load(boot: Boot) -> Generation | list[Problem]:
@@ -56,8 +58,9 @@ def load(boot: Boot) -> Generation | list[Problem]:
         return problems
     try:
         catalog = Catalog.collect(loaded.plugins)
-    except PluginError as error:
-        return [Problem("load", str(error), error.plugin)]
+        tls = Tls.load(catalog.plugins, options)
+    except (PluginError, UsageError) as error:
+        return [Problem("load", str(error), getattr(error, "plugin", ""))]
     classes = [cls for plugin in loaded.plugins.values() for cls in plugin.settings]
     live, fixed = _keys(classes)
     unforkable = "PLATFORM_START_METHOD is spawn" if options.start_method == "spawn" else ""
@@ -70,13 +73,14 @@ def load(boot: Boot) -> Generation | list[Problem]:
         crons=tuple(catalog.crons),
         hooks=tuple(sorted({h for p in catalog.plugins.values() for h in p.hooks.declared()})),
         endpoints=tuple(endpoints.endpoints(loaded.plugins)),
+        certificates=dict(tls.files),
         live=tuple(sorted(live)),
         fixed=tuple(sorted(fixed)),
         code=code,
         unforkable=unforkable or loaded.unforkable,
         seconds=round(time.perf_counter() - started, 3),
     )
-    return Generation(catalog, plan, Changes(classes, environ))
+    return Generation(catalog, plan, Changes(classes, environ), tls)
 
 
 class Zygote(Forker):

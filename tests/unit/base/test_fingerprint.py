@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from skep.base.fingerprint import digest
+from skep.base.fingerprint import contents, digest
 
 
 def code(folder: Path, **files: str) -> Path:
@@ -51,3 +51,12 @@ def test_what_editors_and_the_interpreter_leave_does_not_count(tmp_path: Path) -
 
 def test_a_folder_that_is_not_there_is_an_empty_one(tmp_path: Path) -> None:
     assert digest([tmp_path / "nowhere"]) == digest([])
+
+
+def test_of_single_files_the_content_counts_and_none_is_empty(tmp_path: Path) -> None:
+    one, other, absent = (str(tmp_path / name) for name in ("one", "other", "absent"))
+    for path in (one, other):
+        Path(path).write_text("same")
+    found = contents([one, other, absent])
+    assert found[one] == found[other] != ""
+    assert found[absent] == ""

@@ -37,7 +37,6 @@ from skep.worker.limits import Limits
 from skep.worker.listening import Listening
 from skep.worker.protocol import Guard, HttpProtocol
 from skep.worker.switchboard import Switchboard
-from skep.worker.tls import platform_context
 from skep.worker.websocket import Limits as WebSocketLimits
 from skep.worker.websocket import WebSocketProtocol
 
@@ -66,7 +65,6 @@ class WebKind:
         self._around = contextlib.AsyncExitStack()
         self._edge: Edge
         self._edges: list[Edge] = []
-        self._tls: ssl.SSLContext | None = None
         self._access_log: AccessLog | None = None
         self._guard: Guard
         self._instruments: Instruments
@@ -82,10 +80,11 @@ class WebKind:
         work = self._workplace
         assert work.instruments is not None
         self._instruments = work.instruments
-        self._tls = platform_context(work.options)
         self._hub = Hub(WebSocketMetrics(work.instruments))
         self._metrics = HttpMetrics(work.instruments, self._connections)
-        self._listening = Listening(dict(work.catalog.plugins), work.instruments, work.options)
+        self._listening = Listening(
+            work.catalog.plugins, work.instruments, work.options, work.tls.listeners
+        )
         self._switchboard = Switchboard(
             RunDir(work.options.data_dir).mesh_dir,
             f"{work.slot}@{work.generation}",
@@ -109,13 +108,13 @@ class WebKind:
     ) -> asyncio.Task[None]:
         """Attach the protocols to the inherited listeners."""
         await self._switchboard.start()
-        apps = self._listening.apps
+        apps, tls = self._listening.apps, self._workplace.tls
         for name, listener in listeners.items():
             if "." not in name:
-                await self._attach(name, listener, self._edge, self._tls)
+                await self._attach(name, listener, self._edge, tls.platform)
             elif name in apps:
-                app, tls = apps[name]
-                await self._attach(name, listener, self._outermost(app), tls)
+                edge = self._outermost(apps[name])
+                await self._attach(name, listener, edge, tls.listeners.get(name))
         await self._listening.start(listeners)
         connections = self._server.server_state.connections
         self._watching = asyncio.create_task(self._guard.watch(connections))
