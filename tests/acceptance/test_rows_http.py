@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from websockets.asyncio.client import connect as connect_websocket
 
 from tests.platform_process import ROOT, Platform, running
 from tests.support import wait_until
@@ -25,7 +26,7 @@ from starlette.endpoints import HTTPEndpoint
 from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
-from skep import Plugin, Worker
+from skep import Plugin, Worker, push_sync
 
 LANGUAGE = {"now": "en"}  # shared: the cleaner resets it
 
@@ -80,6 +81,14 @@ async def language(request):
     return PlainTextResponse(before)
 
 
+def whisper(request):
+    return JSONResponse(push_sync("psst", user=request.path_params["user"]))
+
+
+async def whisper_wrongly(request):
+    return JSONResponse(push_sync("psst", user="ann"))
+
+
 class Controller(HTTPEndpoint):
     async def get(self, request):
         before = getattr(self, "seen", None)
@@ -106,6 +115,7 @@ plugin = Plugin(
         Route("/large", large), Route("/gated/{gate}", gated),
         Route("/sse", sse), Route("/afterwards", afterwards, methods=["POST"]),
         Route("/language", language), Route("/controller", Controller),
+        Route("/whisper/{user}", whisper), Route("/wrongly", whisper_wrongly),
     ],
     request_received=[provide], response_generated=[sign], cleaners=[reset],
 )
@@ -264,6 +274,23 @@ def test_tcp_socket_two_messages_in_one_segment_are_two_and_conns_shows_it(site:
         assert [lines.readline().split()[1] for _ in range(2)] == [b"one", b"two"]
         shown = site.cli("conns", "echo.lines").stdout
         assert f"127.0.0.1:{sock.getsockname()[1]}" in shown
+
+
+def test_push_from_anywhere_a_thread_too(site: Platform) -> None:
+    async def test() -> None:
+        url = site.url.replace("http", "ws")
+        async with connect_websocket(f"{url}/echo/chat?name=ann") as ann:
+            await ann.recv()
+            async with httpx.AsyncClient(base_url=site.url) as client:
+                for _ in range(5):  # to either worker
+                    assert (await client.get("/whisper/ann")).json() == 1
+                    while await ann.recv() != "psst":
+                        pass
+                assert (await client.get("/whisper/nobody")).json() == 0
+                assert (await client.get("/wrongly")).status_code == 500
+
+    asyncio.run(asyncio.wait_for(test(), 30))
+    assert "in a coroutine, await deliver(), fire() or push()" in site.output()
 
 
 def _address(platform: Platform, listener: str) -> tuple[str, int]:
