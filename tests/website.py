@@ -95,6 +95,7 @@ class Website:
     """What a test can ask and look at."""
 
     port: int
+    listener: socket.socket
     kind: WebKind
     registry: CollectorRegistry
     _open: list[Connection] = field(default_factory=list)
@@ -118,6 +119,7 @@ class Website:
 
     def close(self) -> None:
         """Close what the test has opened."""
+        self.listener.close()
         for connection in self._open:
             connection.writer.close()
 
@@ -143,7 +145,7 @@ async def _accepting(plugins: dict[str, Plugin], options: Options) -> AsyncItera
     kind = WebKind(workplace)
     await kind.prepare()
     listener = socket.create_server(("127.0.0.1", 0))
-    site = Website(listener.getsockname()[1], kind, registry)
+    site = Website(listener.getsockname()[1], listener.dup(), kind, registry)
     await kind.accept({"http": listener}, {})
     try:
         yield site

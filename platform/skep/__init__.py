@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from skep.api.platform_events import ConfigChanged, GenerationCommitted, WorkerExited
     from skep.api.plugin import Plugin
     from skep.api.policy import Discard, Retry
-    from skep.api.push import broadcast, connections, disconnect, presence, push
+    from skep.api.push import broadcast, connections, disconnect, presence, push, push_sync
     from skep.api.receipt import Receipt, TaskCancelled, TaskFailed, gather
     from skep.api.sockets import HttpListener, TcpListener, UdpListener
     from skep.api.streams import TcpConnection, TcpHandler
@@ -68,6 +68,7 @@ _WHERE = {
     "Connection": "skep.api.websocket",
     "connection_of": "skep.api.websocket",
     "push": "skep.api.push",
+    "push_sync": "skep.api.push",
     "broadcast": "skep.api.push",
     "disconnect": "skep.api.push",
     "presence": "skep.api.push",
@@ -137,6 +138,7 @@ __all__ = [
     "on",
     "presence",
     "push",
+    "push_sync",
     "task",
 ]
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from skep.api.websocket import frame
 from skep.base.errors import PlatformError
 from skep.base.rundir import RunDir
+from skep.engine import current
 from skep.wire.mesh import Command, Mesh
 
 if TYPE_CHECKING:
@@ -34,6 +35,19 @@ async def push(
     """
     target = _target(user=user, room=room, connection=connection)
     return (await _ask("push", **target, **_payload(data))).count
+
+
+def push_sync(
+    data: Any, *, user: str | None = None, room: str | None = None, connection: str | None = None
+) -> int:
+    """The same from a thread, as handlers that are plain functions run in, or from a script.
+
+    Raises EngineError in a coroutine of a worker, where `push` is to be awaited.
+    """
+    pushing = push(data, user=user, room=room, connection=connection)
+    if current.is_bound():
+        return current.binding().wait_for(pushing)
+    return asyncio.run(pushing)
 
 
 async def broadcast(data: Any) -> int:

@@ -44,8 +44,8 @@ class Binding:
         if asyncio._get_running_loop() is self.loop:
             coroutine.close()
             raise EngineError(
-                "deliver_sync() and fire_sync() are for threads: "
-                "in a coroutine, await deliver() or fire()."
+                "deliver_sync(), fire_sync() and push_sync() are for threads: "
+                "in a coroutine, await deliver(), fire() or push()."
             )
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
 
@@ -79,6 +79,11 @@ def unbind() -> None:
 def clock() -> Callable[[], float]:
     """Return the clock of this process's engine, or that of the machine."""
     return clock_ms if _binding is None else _binding.clock
+
+
+def is_bound() -> bool:
+    """Say whether this process has an engine."""
+    return _binding is not None
 
 
 def binding() -> Binding:

@@ -10,12 +10,15 @@ well: what looks at WebSockets alone would be passed by otherwise, a lock that n
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+Headers = list[tuple[bytes, bytes]]
 
 # Of the answer to the GET, what would be wrong in a 101.
 _OF_ANSWERS = frozenset({b"content-length", b"content-type", b"connection", b"transfer-encoding"})
@@ -48,20 +51,25 @@ class Screened:
 
         request[self._inner] = reached
         answer = _Answer()
-        await self._stack(request, _nothing_more, answer.take)
+        await self._stack(request, _empty_body(), answer.take)
         if not passed or answer.status != _PASSED:
             await answer.deny(send)
             return
         known = scope.keys() | _OF_REQUESTS | {self._inner}
-        scope.update({key: value for key, value in request.items() if key not in known})
+        learned = {key: value for key, value in request.items() if key not in known}
+
+        async def innermost(within: Scope, receive: Receive, send: Send) -> None:
+            within.update(learned)  # a session as it was left, and not as it was in the cookie
+            await self._app(within, receive, send)
 
         async def accept(message: Message) -> None:
             if message["type"] == "websocket.accept":
-                headers = [*message.get("headers", ()), *answer.kept()]
-                message = {**message, "headers": headers}
+                headers = list(message.get("headers", ()))
+                message = {**message, "headers": [*headers, *answer.lacking(headers)]}
             await send(message)
 
-        scope[self._inner] = self._app
+        scope.update(learned)
+        scope[self._inner] = innermost
         await self._stack(scope, receive, accept)
 
 
@@ -70,8 +78,18 @@ def _as_request(scope: Scope) -> dict[str, Any]:
     return {**scope, "type": "http", "method": "GET", "scheme": scheme}
 
 
-async def _nothing_more() -> Message:
-    return {"type": "http.request", "body": b"", "more_body": False}
+def _empty_body() -> Receive:
+    """Return what a GET receives; whoever asks again waits, as for a client that stays."""
+    said = False
+
+    async def receive() -> Message:
+        nonlocal said
+        if said:
+            await asyncio.get_running_loop().create_future()
+        said = True
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    return receive
 
 
 class _Answer:
@@ -79,7 +97,7 @@ class _Answer:
 
     def __init__(self) -> None:
         self.status = 500
-        self._headers: list[tuple[bytes, bytes]] = []
+        self._headers: Headers = []
         self._body = bytearray()
 
     async def take(self, message: Message) -> None:
@@ -89,9 +107,12 @@ class _Answer:
         elif message["type"] == "http.response.body":
             self._body += message.get("body", b"")
 
-    def kept(self) -> list[tuple[bytes, bytes]]:
-        """Return the headers that the 101 gets too."""
-        return [header for header in self._headers if header[0].lower() not in _OF_ANSWERS]
+    def lacking(self, headers: Headers) -> Headers:
+        """Return what a 101 with these headers gets too: nothing is said twice, but there may be
+        several cookies."""
+        has = {name.lower() for name, _ in headers} - {b"set-cookie"} | _OF_ANSWERS
+        lacking = [header for header in self._headers if header[0].lower() not in has]
+        return [header for header in lacking if header not in headers]
 
     async def deny(self, send: Send) -> None:
         start = {"status": self.status, "headers": self._headers}

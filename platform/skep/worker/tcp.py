@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any, cast
 
 from skep.api.framing import FrameTooLarge
+from skep.worker.arrivals import Arrivals
 
 if TYPE_CHECKING:
     import socket
@@ -50,6 +51,7 @@ class TcpServer:
         self._tls = tls
         self.connections: dict[TcpConnection, asyncio.Task[None]] = {}
         self._server: asyncio.Server | None = None
+        self._arrivals = Arrivals(_HANDSHAKE)
         counts.watch(lambda: len(self.connections))
 
     async def start(self, listener: socket.socket) -> None:
@@ -73,6 +75,7 @@ class TcpServer:
         """Serve the connections there are; shortly before the deadline, end them."""
         loop = asyncio.get_running_loop()
         await self._unlisten()
+        await self._arrivals.settle(deadline - _GOODBYE)
         await self._wait(deadline - _GOODBYE)
         for connection in list(self.connections):
             connection.end("drained")
@@ -95,6 +98,8 @@ class TcpServer:
         task = asyncio.get_running_loop().create_task(connection.serve())
         self.connections[connection] = task
         task.add_done_callback(lambda _: self.connections.pop(connection, None))
+        if self.draining:
+            connection.say_goodbye()
 
     async def _unlisten(self) -> None:
         """Close our copy of the listener. What asyncio's own loop has accepted becomes a connection
@@ -109,7 +114,10 @@ class TcpServer:
         self._server.close()
 
     def _made(self) -> asyncio.Protocol:
-        return TcpConnection(self).protocol
+        protocol = TcpConnection(self).protocol
+        if self._tls is not None:
+            self._arrivals.expect(protocol)
+        return protocol
 
     async def _wait(self, deadline: float) -> None:
         left = deadline - asyncio.get_running_loop().time()
@@ -120,7 +128,7 @@ class TcpServer:
 class _Protocol(asyncio.StreamReaderProtocol):
     """asyncio's streams, and what they do not tell."""
 
-    _own: asyncio.Transport
+    transport: asyncio.Transport | None = None
 
     def __init__(self, connection: TcpConnection, reader: asyncio.StreamReader) -> None:
         super().__init__(reader)
@@ -131,9 +139,9 @@ class _Protocol(asyncio.StreamReaderProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self._own = cast(asyncio.Transport, transport)
+        self.transport = cast(asyncio.Transport, transport)
         loop = asyncio.get_running_loop()
-        self._connection.writer = asyncio.StreamWriter(self._own, self, self._reader, loop)
+        self._connection.writer = asyncio.StreamWriter(self.transport, self, self._reader, loop)
         self._connection.begin()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -156,7 +164,8 @@ class _Protocol(asyncio.StreamReaderProtocol):
 
     def resume(self) -> None:
         """Read on, to throw it away."""
-        self._own.resume_reading()
+        assert self.transport is not None
+        self.transport.resume_reading()
 
     def pause_writing(self) -> None:
         super().pause_writing()

@@ -1,7 +1,8 @@
 """What HTTP middleware decides binds the handshake of a WebSocket."""
 
 import asyncio
-from collections.abc import Callable
+import json
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,9 @@ from starlette.authentication import AuthCredentials, AuthenticationBackend, Bas
 from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 from starlette.requests import HTTPConnection, Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import WebSocketRoute
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
@@ -97,3 +98,68 @@ def test_middleware_that_fails_is_a_500(tmp_path: Path) -> None:
                 await connect(worker.url("/"))
 
     run(tmp_path, behind(Broken), test)
+
+
+class Sessions:
+    """As Starlette's: it looks at both kinds, and reads the cookie each time."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["session"] = {"visits": 0}
+
+        async def answer(message: Message) -> None:
+            if message["type"] in ("http.response.start", "websocket.accept"):
+                told = [(b"x-session", b"1"), (b"set-cookie", b"s=1")]
+                message = {**message, "headers": [*message.get("headers", ()), *told]}
+            await send(message)
+
+        await self.app(scope, receive, answer)
+
+
+class Visits(BaseHTTPMiddleware):
+    async def dispatch(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
+        request.scope["session"]["visits"] += 1
+        return await call_next(request)
+
+
+def test_a_session_that_was_changed_is_kept_and_no_header_is_said_twice(tmp_path: Path) -> None:
+    async def visits(scope: Scope, receive: Receive, send: Send) -> None:
+        websocket = WebSocket(scope, receive, send)
+        await websocket.accept(headers=[(b"set-cookie", b"mine=1")])
+        await websocket.send_json(websocket.scope["session"])
+
+    async def test(worker: WebWorker) -> None:
+        async with connect(worker.url("/")) as client:
+            assert client.response is not None
+            assert json.loads(await client.recv()) == {"visits": 1}
+            assert client.response.headers.get_all("x-session") == ["1"]
+            cookies = client.response.headers.get_all("set-cookie")
+            assert sorted(cookies) == ["mine=1", "s=1"]
+
+    app = Screened(Sessions(Visits(innermost)), "inner", visits)
+    run(tmp_path, Plugin(routes=[WebSocketRoute("/", app)]), test)
+
+
+def test_a_refusal_that_waits_for_the_client_to_leave_keeps_nobody_waiting(tmp_path: Path) -> None:
+    """A stream listens for the disconnect; a client that is still there says nothing more."""
+
+    def streaming(app: ASGIApp) -> ASGIApp:
+        async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+            async def chunks() -> AsyncIterator[str]:
+                yield "not "
+                yield "now"
+
+            old = {**scope, "asgi": {"version": "3.0", "spec_version": "2.3"}}
+            await StreamingResponse(chunks(), 403)(old, receive, send)
+
+        return refuse
+
+    async def test(worker: WebWorker) -> None:
+        async with asyncio.timeout(10):
+            with pytest.raises(InvalidStatus) as refused:
+                await connect(worker.url("/"))
+        assert bytes(refused.value.response.body) == b"not now"
+
+    run(tmp_path, behind(streaming), test)

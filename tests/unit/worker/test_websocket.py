@@ -17,7 +17,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from skep.api.plugin import Plugin
-from skep.api.push import broadcast, connections, disconnect, presence, push
+from skep.api.push import broadcast, connections, disconnect, presence, push, push_sync
 from skep.api.websocket import Connection, WebSocketHandler, connection_of
 from skep.base.errors import PlatformError
 from tests.raw_websocket import CLOSE, PING, TEXT, RawWebSocket, close_of
@@ -172,6 +172,16 @@ def test_push_reaches_a_user_a_room_or_one_connection_and_says_how_many(tmp_path
             assert await broadcast("all") == 3
             assert [await c.recv() for c in (ann, also, b)] == ["all"] * 3
         assert await presence() == []
+
+    run_with_worker(tmp_path, PLUGIN, test)
+
+
+def test_a_script_without_an_event_loop_pushes_too(tmp_path: Path) -> None:
+    async def test(worker: WebWorker) -> None:
+        async with guest(worker, "ann") as ann:
+            await say(ann, "here")
+            assert await asyncio.to_thread(push_sync, "hello", user="ann") == 1
+            assert await ann.recv() == "hello"
 
     run_with_worker(tmp_path, PLUGIN, test)
 

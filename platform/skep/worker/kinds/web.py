@@ -27,6 +27,7 @@ from skep.metrics.web import HttpMetrics
 from skep.metrics.websocket import WebSocketMetrics
 from skep.worker.access_log import AccessLog
 from skep.worker.app import Application
+from skep.worker.arrivals import Arrivals
 from skep.worker.edge import Edge
 from skep.worker.h11_protocol import H11Protocol
 from skep.worker.httptools_protocol import HttptoolsProtocol
@@ -66,6 +67,7 @@ class WebKind:
         self._edge: Edge
         self._edges: list[Edge] = []
         self._access_log: AccessLog | None = None
+        self._arrivals = Arrivals(workplace.options.header_timeout)
         self._guard: Guard
         self._instruments: Instruments
         self._server: _Server
@@ -215,7 +217,7 @@ class WebKind:
     ) -> None:
         """Serve an application on a listener."""
         loop, options = asyncio.get_running_loop(), self._workplace.options
-        made = self._protocols(name, self._config(name, app))
+        made = self._protocols(name, self._config(name, app), encrypted=tls is not None)
         self._server.servers.append(
             await loop.create_server(
                 made,
@@ -226,7 +228,9 @@ class WebKind:
             )
         )
 
-    def _protocols(self, name: str, config: uvicorn.Config) -> Callable[[], asyncio.Protocol]:
+    def _protocols(
+        self, name: str, config: uvicorn.Config, *, encrypted: bool
+    ) -> Callable[[], asyncio.Protocol]:
         server, chosen = self._server, _PROTOCOLS[self._workplace.options.http]
 
         def protocol() -> asyncio.Protocol:
@@ -234,12 +238,15 @@ class WebKind:
                 config, server.server_state, server.lifespan.state, guard=self._guard
             )
             made.listener = name
+            if encrypted:
+                self._arrivals.expect(made)
             return made  # type: ignore[no-any-return]
 
         return protocol
 
     async def _drain_http(self, deadline: float) -> None:
         loop, state = asyncio.get_running_loop(), self._server.server_state
+        await self._arrivals.settle(deadline)
         while (state.connections or state.tasks) and loop.time() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(_LOOK)
         if state.tasks:
