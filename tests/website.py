@@ -21,6 +21,7 @@ from skep.metrics.instruments import Instruments
 from skep.worker.catalog import Catalog
 from skep.worker.kind import Workplace
 from skep.worker.kinds.web import WebKind
+from skep.worker.tls import Tls
 
 # HTTP asks nothing of it.
 NO_ENGINE = cast(Engine, None)
@@ -137,9 +138,8 @@ async def website(plugins: dict[str, Plugin], **options: Any) -> AsyncIterator[W
 async def _accepting(plugins: dict[str, Plugin], options: Options) -> AsyncIterator[Website]:
     telemetry, registry = Telemetry(), CollectorRegistry()
     catalog = Catalog.collect(plugins)
-    workplace = Workplace(
-        "web.0", 1, catalog, NO_ENGINE, telemetry, options, Instruments(registry, "web")
-    )
+    instruments, tls = Instruments(registry, "web"), Tls.load(plugins, options)
+    workplace = Workplace("web.0", 1, catalog, NO_ENGINE, telemetry, options, instruments, tls)
     before = Worker._current
     Worker.become("web.0", 1)
     kind = WebKind(workplace)
