@@ -17,6 +17,7 @@ from skep.engine import current
 from skep.engine.base import Engine, Envelope, Outcome, Row
 from skep.engine.headers import LISTENER
 from skep.engine.ids import clock_ms
+from skep.testing.site import Site
 from skep.worker.app import Application
 from skep.worker.catalog import Catalog
 
@@ -100,7 +101,7 @@ class Lab:
         worker, Worker._current = Worker._current, None
         Worker.become("task.0", 1)
         application = Application(self.catalog.plugins, Options())
-        transport = httpx.ASGITransport(application.app)
+        transport = httpx.ASGITransport(Site(application.app))
         try:
             async with AsyncExitStack() as around:
                 self.client = await around.enter_async_context(

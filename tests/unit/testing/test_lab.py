@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
 
 from skep.api.context import Context
 from skep.api.event import Event
@@ -14,8 +17,10 @@ from skep.api.plugin import Plugin
 from skep.api.receipt import gather
 from skep.api.task import Task
 from skep.api.worker import Worker
+from skep.base import correlation
 from skep.base.backoff import Backoff
 from skep.base.errors import EngineError, PlatformError
+from skep.config.options import Options
 from skep.testing import ManualLab, inline, manual, real
 
 LOG: list[Any] = []
@@ -177,3 +182,30 @@ def test_two_labs_after_one_another_share_a_real_store(tmp_path: Path) -> None:
 
     asyncio.run(first())
     asyncio.run(second())
+
+
+def test_requests_are_served_as_by_a_web_worker() -> None:
+    async def name(request: Request) -> JSONResponse:
+        await double.deliver(n=1)
+        return JSONResponse(request.state.request_id)
+
+    async def size(request: Request) -> JSONResponse:
+        return JSONResponse(len(await request.body()))
+
+    async def fails(request: Request) -> JSONResponse:
+        raise LookupError("as told")
+
+    routes = [Route("/", name), Route("/fails", fails), Route("/size", size, methods=["POST"])]
+
+    async def test() -> None:
+        async with manual(Plugin(routes=routes, tasks=[double])) as lab:
+            answer = await lab.client.get("/", headers={"x-request-id": "given"})
+            assert (answer.json(), answer.headers["x-request-id"]) == ("given", "given")
+            assert correlation.headers() == {}, "they are the request's, and not the test's"
+            most = Options().max_body_size
+            assert (await lab.client.post("/size", content=bytes(most))).json() == most
+            assert (await lab.client.post("/size", content=bytes(most + 1))).status_code == 413
+            with pytest.raises(LookupError, match="as told"):
+                await lab.client.get("/fails")
+
+    asyncio.run(test())

@@ -1,0 +1,52 @@
+"""The plugins' routes as a web worker serves them, without a socket."""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry
+
+from skep.config.options import Options
+from skep.metrics.instruments import Instruments
+from skep.metrics.web import HttpMetrics
+from skep.worker.edge import Edge
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_ERROR = "skep.testing.error"
+
+
+class Site:
+    """An application behind the edge: requests have a name, and bodies a limit.
+
+    What no handler caught is not only answered with 500 but raised, so that a test shows it.
+    """
+
+    def __init__(self, app: "ASGIApp") -> None:
+        self._app = app
+        metrics = HttpMetrics(Instruments(CollectorRegistry(), "web"), lambda: 0)
+        self._edge = Edge(self._remember, metrics, _not_counted, Options().max_body_size)
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """Serve a request, in a context of its own as on a platform."""
+        statuses = []
+
+        async def answer(message: "Message") -> None:
+            if message["type"] == "http.response.start":
+                statuses.append(message["status"])
+            await send(message)
+
+        await asyncio.create_task(self._edge(scope, receive, answer))
+        if _ERROR in scope and statuses == [500]:
+            raise scope[_ERROR]
+
+    async def _remember(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        try:
+            await self._app(scope, receive, send)
+        except Exception as error:  # the refusal of a body is one too, but no 500
+            scope[_ERROR] = error
+            raise
+
+
+def _not_counted() -> None:
+    """Nothing of a lab is replaced after so many requests."""
