@@ -33,7 +33,7 @@ class Terms(TypedDict, total=False):
     key: str
 
 
-class Payload(BaseModel, frozen=True, strict=True, extra="forbid"):
+class Payload(BaseModel, frozen=True, strict=True, extra="forbid", ser_json_inf_nan="constants"):
     """The base of Task and Event. Its fields are checked when it is made: a value of another type,
     even one that could be converted, raises pydantic's ValidationError there and then."""
 
@@ -93,6 +93,9 @@ class Payload(BaseModel, frozen=True, strict=True, extra="forbid"):
             headers[TRIES] = str(tries)
         if not is_priority(priority := self.priority if priority is None else priority):
             raise ValueError(f"priority is {priority!r}: it must be a whole number.")
+        for name, text in (("queue", queue), ("key", key)):
+            if text is not None and not _is_text(text):
+                raise ValueError(f"{name} is {text!r}: it must be a text.")
         envelope = Envelope(
             id=new_id(),
             name=self._name,
@@ -121,6 +124,14 @@ class Payload(BaseModel, frozen=True, strict=True, extra="forbid"):
                 "most: keep the data elsewhere, and deliver where it is."
             )
         return body
+
+
+def _is_text(value: object) -> bool:
+    """Say whether this is a text that can be written down: half a surrogate pair cannot."""
+    try:
+        return isinstance(value, str) and value.encode() is not None
+    except UnicodeEncodeError:
+        return False
 
 
 def is_priority(value: object) -> bool:

@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any
 
 from skep.base.backoff import Backoff
-from skep.engine.ids import check_delay
+from skep.engine.ids import LONGEST_DELAY, check_delay
 
 Errors = tuple[type[BaseException], ...]
 
@@ -85,13 +85,24 @@ def policy_problem(cls: Any) -> str:
     for name in ("tries", "lost_tries"):
         if not is_count(value := getattr(cls, name)):
             return f"has {name} = {value!r}, which must be a whole number from 1 on"
-    if not isinstance(cls.backoff, Backoff):
-        return f"has backoff = {cls.backoff!r}, which must be a Backoff"
+    if problem := _backoff_problem(cls.backoff):
+        return f"has backoff = {cls.backoff!r}, {problem}"
     if cls.timeout is not None and not is_duration(cls.timeout):
         return f"has timeout = {cls.timeout!r}, which must be seconds above 0, or None for no limit"
     for name in ("retry_on", "drop_on"):
         if not _are_errors(value := getattr(cls, name)):
             return f"has {name} = {value!r}, which must be a tuple of classes of exceptions"
+    return ""
+
+
+def _backoff_problem(backoff: object) -> str:
+    if not isinstance(backoff, Backoff):
+        return "which must be a Backoff"
+    values = (backoff.first, backoff.factor, backoff.cap, backoff.jitter)
+    if not all(isinstance(value, int | float) and value >= 0 for value in values):
+        return "which must have numbers from 0 on"
+    if backoff.cap > LONGEST_DELAY:
+        return "of which no wait may be above a hundred years"
     return ""
 
 

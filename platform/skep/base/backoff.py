@@ -21,8 +21,10 @@ class Backoff:
 
     def delay(self, n: int, draw: Callable[[], float] = random.random) -> float:
         """Return the n-th wait; `draw` gives numbers in [0, 1)."""
-        # The exponent is bounded because 2.0 ** 1024 overflows, and a server may be down for days.
-        full = min(self.cap, self.first * self.factor ** min(max(n, 1) - 1, 64))
+        try:
+            full = min(self.cap, self.first * self.factor ** (max(n, 1) - 1))
+        except OverflowError:  # what failed may have been failing for days
+            full = self.cap
         if self.jitter >= 1.0:
             return full * draw()
         return full * (1 - self.jitter + 2 * self.jitter * draw())

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 _RANDOM_BITS = 74
 _VARIANT = 0b10 << 62
-_LONGEST_DELAY = 100 * 365 * 86400
+LONGEST_DELAY = 100 * 365 * 86400
 
 
 def now_ms() -> int:
@@ -27,8 +27,8 @@ def new_id() -> str:
 
 def check_delay(seconds: float) -> None:
     """Raise ValueError when this is no delay: negative, not a number, or over a hundred years."""
-    if not 0 <= seconds <= _LONGEST_DELAY:
-        raise ValueError(f"The delay is {seconds} s: it must be between 0 and a hundred years.")
+    if not isinstance(seconds, int | float) or not 0 <= seconds <= LONGEST_DELAY:
+        raise ValueError(f"The delay is {seconds!r} s: it must be between 0 and a hundred years.")
 
 
 def clock_ms() -> float:

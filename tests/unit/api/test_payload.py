@@ -113,3 +113,16 @@ def test_a_listener_finds_its_event_in_the_brackets() -> None:
     assert OnPaid.event is Inherited.event is Paid
     assert OnPaid.registered_name() == "shop.OnPaid"
     assert Inherited.registered_name() == "test_payload.Inherited"
+
+
+def test_what_is_no_number_and_what_is_too_large_for_one_travel_as_they_are() -> None:
+    class Measured(Task):
+        value: float
+        more: dict[str, Any]
+
+    sent = Measured(value=math.inf, more={"values": [-math.inf]})
+    assert Measured.read(sent.envelope().body) == sent
+    sent = Measured(value=math.nan, more={"values": [math.nan]})
+    read = Measured.read(sent.envelope().body)
+    assert math.isnan(read.value)
+    assert math.isnan(read.more["values"][0])

@@ -24,3 +24,7 @@ def test_a_fifth_of_jitter_varies_by_a_fifth_to_either_side() -> None:
 
 def test_days_of_failures_do_not_overflow() -> None:
     assert Backoff(jitter=0.0).delay(1_000_000) == 30.0
+
+
+def test_a_factor_that_overflows_is_capped() -> None:
+    assert Backoff(factor=1e10, jitter=0.0).delay(60) == 30.0

@@ -7,6 +7,7 @@ import pytest
 from skep.api.event import Event, Listener
 from skep.api.plugin import Plugin
 from skep.api.task import Task
+from skep.base.backoff import Backoff
 from skep.base.errors import PluginError
 from skep.worker.catalog import Catalog
 
@@ -112,6 +113,9 @@ def _without_event() -> Plugin:
         (_with_tries(0), "has tries = 0"),
         (_with_tries("3"), "has tries = '3'"),
         (_with_backoff(), "has backoff = 5"),
+        (_with(backoff=Backoff(first=-1)), "which must have numbers from 0 on"),
+        (_with(backoff=Backoff(factor=float("nan"))), "which must have numbers from 0 on"),
+        (_with(backoff=Backoff(first=1e12, cap=1e12)), "of which no wait may be above a hundred"),
         (_with_queue(), "has queue = None"),
         (_with(timeout=0), "has timeout = 0"),
         (_with(lost_tries=0), "has lost_tries = 0"),

@@ -540,7 +540,18 @@ def test_what_was_said_at_the_delivery_stands_above_the_class(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "terms", [{"tries": 0}, {"tries": True}, {"priority": "high"}, {"delay": -1}]
+    "terms",
+    [
+        {"tries": 0},
+        {"tries": True},
+        {"priority": "high"},
+        {"delay": -1},
+        {"delay": "soon"},
+        {"queue": 5},
+        {"queue": "half a pair: \ud83d"},
+        {"key": 5},
+        {"key": "half a pair: \ud83d"},
+    ],
 )
 def test_terms_that_are_none_are_refused(tmp_path: Path, terms: Any) -> None:
     async def test(shop: Workshop) -> None:
