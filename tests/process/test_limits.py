@@ -205,6 +205,36 @@ def test_413_comes_before_the_body_and_who_goes_on_sending_is_cut_off(run: Run) 
     run(test, max_body_size=100 * KB)
 
 
+def test_who_is_one_byte_over_the_limit_can_go_on_with_its_connection(run: Run) -> None:
+    async def test(site: Website) -> None:
+        connection = await site.connect()
+        body = b"z" * (100 * KB + 1)
+        # However often: LEAVE_BYTES is for each of them
+        for _ in range(15):
+            assert (await connection.ask("/size", method="POST", body=body)).status == 413
+        assert (await connection.ask("/")).status == 200
+
+    run(test, max_body_size=100 * KB)
+
+
+def test_the_last_answer_of_a_connection_reaches_who_is_still_sending(run: Run) -> None:
+    async def test(site: Website) -> None:
+        connection = await site.connect()
+        assert (await connection.ask("/")).status == 200
+        site.kind.retire()
+        await connection.send(request("/deaf", f"content-length: {400 * KB}", method="POST"))
+        answered = {"method": "POST", "route": "/deaf", "status": "200"}
+        await wait_until_async(lambda: site.value("http_requests_total", **answered))
+        for _ in range(8):
+            await connection.send(b"z" * 50 * KB)
+            await asyncio.sleep(0)
+        answer = await connection.answer()
+        assert (answer.body, answer.headers["connection"]) == (b"not interested", "close")
+        assert await connection.ended() == b""
+
+    run(test)
+
+
 def test_whoever_asks_before_sending_a_body_is_told_413_and_never_to_continue(run: Run) -> None:
     async def test(site: Website) -> None:
         connection = await site.connect()

@@ -104,7 +104,7 @@ class H11Protocol(HttpProtocol, UvicornProtocol):
             self._refuse(refusal)
             return
         if self.cycle is not before:
-            self.cycle.transport = Joined(self.transport, self.loop)
+            self.cycle.transport = Joined(self.transport, self.loop, self.hang_up)
         if self._phase is Phase.IDLE and self.conn.trailing_data[0]:
             self._enter(Phase.HEAD)  # pipelined: it came in one chunk with what was before
 

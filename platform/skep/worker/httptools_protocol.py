@@ -106,7 +106,7 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
         before = self.cycle
         super().on_headers_complete()
         if self.cycle is not before:  # it is the same when a WebSocket is asked for
-            self.cycle.transport = Joined(self.transport, self.loop)
+            self.cycle.transport = Joined(self.transport, self.loop, self.hang_up)
 
     def on_body(self, body: bytes) -> None:
         self._since = self.loop.time()

@@ -2,6 +2,7 @@
 costs a request more than all that is done for it here."""
 
 import asyncio
+from collections.abc import Callable
 
 # Copying more than this costs more than a second call.
 _SMALL = 64 * 1024
@@ -9,13 +10,20 @@ _SMALL = 64 * 1024
 
 class Joined:
     """Stands for the transport in one request. The first write waits for the second one, or for
-    the next turn of the event loop: a stream's head is not kept from the client."""
+    the next turn of the event loop: a stream's head is not kept from the client. `hang_up()` is
+    called to close the connection, when all is written."""
 
-    __slots__ = ("_first", "_loop", "_transport", "_waited")
+    __slots__ = ("_first", "_hang_up", "_loop", "_transport", "_waited")
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        loop: asyncio.AbstractEventLoop,
+        hang_up: Callable[[], None],
+    ) -> None:
         self._transport = transport
         self._loop = loop
+        self._hang_up = hang_up
         self._first = b""
         self._waited = False
 
@@ -41,7 +49,7 @@ class Joined:
     def close(self) -> None:
         """Close the connection when all is written."""
         self.flush()
-        self._transport.close()
+        self._hang_up()
 
     def is_closing(self) -> bool:
         """Whether the connection is closed or about to be."""

@@ -94,7 +94,7 @@ class HttpProtocol(asyncio.Protocol):
         self._special = _SPECIAL
         self._phase = Phase.SILENT
         self._since = self.loop.time()
-        self._spilled = 0  # bytes of a body nobody wants any more
+        self._spilled = 0  # bytes of the body at hand, which nobody wants any more
         self._left = 0  # bytes that came after a refusal
         self._unsent = 0
         self._unsent_since = 0.0
@@ -116,10 +116,19 @@ class HttpProtocol(asyncio.Protocol):
         """The answer is out: count it, go on reading, and say whether the connection lives. In the
         place of uvicorn's `on_response_complete`, which sets a timer for the next request."""
         self.server_state.total_requests += 1
+        self._spilled = 0
         if self.transport.is_closing():
             return False
         self.flow.resume_reading()
         return True
+
+    def hang_up(self) -> None:
+        """The last answer is out. Whoever is still sending would be reset by a close, perhaps
+        before it has read the answer: so listen for a moment."""
+        if self._phase is Phase.BODY:
+            self._part()
+        else:
+            self.transport.close()
 
     def look(self, now: float) -> None:
         """End the connection if the client has not done in time what it has to do next."""
@@ -158,7 +167,7 @@ class HttpProtocol(asyncio.Protocol):
     def _spill(self, size: int) -> None:
         """Throw away the body of a request that is answered; there is an end to that too."""
         self._spilled += size
-        if self._spilled > self._limits.body:
+        if self._spilled > self._limits.body + LEAVE_BYTES:
             self._guard.refused("body")
             self.transport.close()
 
