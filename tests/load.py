@@ -44,6 +44,7 @@ class Failure:
 class Load:
     """Keeps `clients` of each way busy in a thread of its own, between `with` and its end.
 
+    `url` may be that of a unix socket, `unix:/run/app.sock`.
     `path` is asked for with GET, or POST if `method` says so.
     """
 
@@ -115,6 +116,7 @@ class _Connection:
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 80
+        self._path = parts.path if parts.scheme == "unix" else ""
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
         self.used = False
@@ -127,7 +129,11 @@ class _Connection:
     async def ask(self, method: str, path: str) -> tuple[int, Any, bool]:
         async with asyncio.timeout(30):
             if self._writer is None or self._reader is None:
-                self._reader, self._writer = await asyncio.open_connection(self._host, self._port)
+                self._reader, self._writer = await (
+                    asyncio.open_unix_connection(self._path)
+                    if self._path
+                    else asyncio.open_connection(self._host, self._port)
+                )
             length = "content-length: 0\r\n" if method == "POST" else ""
             self._writer.write(f"{method} {path} HTTP/1.1\r\nhost: load\r\n{length}\r\n".encode())
             await self._writer.drain()

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from tests.load import Load
+from tests.load import Load, Way
 from tests.platform_process import Platform
 from tests.support import wait_until
 
@@ -22,18 +22,23 @@ plugin = Plugin(routes=[Route("/version", version)])
 
 def test_nobody_is_refused_while_the_supervisor_starts_anew(sampled: Platform) -> None:
     (sampled.plugins / "versioned.py").write_text(VERSIONED)
-    sampled.start("-x", "1.0")
-    before = sampled.status()
+    path = sampled.directory / "app.sock"
+    sampled.start("-x", "1.0", "--listen", "127.0.0.1:0", "--uds", str(path))
+    before, inode = sampled.status(), path.stat().st_ino
     assert sampled.get("/version")["version"] == "1.0"
-    with Load(sampled.url, "/version", ways=("fresh", "kept", "thinking")) as load:
-        wait_until(lambda: len(load.answers) > 50)
+    ways: tuple[Way, ...] = ("fresh", "kept", "thinking")
+    with Load(sampled.url, "/version", ways=ways) as load, Load(f"unix:{path}", "/version") as near:
+        wait_until(lambda: len(load.answers) > 50 and len(near.answers) > 50)
         done = sampled.cli("restart", "-x", "2.0", "--json")
         assert done.returncode == 0, done.stderr
-        count = len(load.answers)
-        wait_until(lambda: len(load.answers) > count + 50)
+        counts = len(load.answers), len(near.answers)
+        wait_until(lambda: len(load.answers) > counts[0] + 50)
+        wait_until(lambda: len(near.answers) > counts[1] + 50)
     # Then every request had an answer, and another supervisor has the same process and sockets
-    assert load.failures == []
-    assert {answer.status for answer in load.answers} == {200}
+    assert load.failures == near.failures == []
+    assert {answer.status for answer in load.answers + near.answers} == {200}
+    assert near.answers[-1].body["version"] == "2.0"
+    assert path.stat().st_ino == inode
     after = sampled.status()
     assert json.loads(done.stdout)["run_id"] == after["run_id"] != before["run_id"]
     assert (after["pid"], after["listeners"]) == (before["pid"], before["listeners"])
@@ -46,6 +51,8 @@ def test_nobody_is_refused_while_the_supervisor_starts_anew(sampled: Platform) -
     # Nothing of the one before is left
     assert {name.partition("@")[2] for name in sampled.pids("web")} == {"1"}
     assert len(sampled.zygotes()) == 2
+    sampled.stop()
+    assert not path.exists()
 
 
 def test_what_would_not_start_is_not_restarted(sampled: Platform) -> None:

@@ -24,7 +24,8 @@ _ASIDE = 64
 
 @dataclass(frozen=True)
 class Inherited:
-    """A bound socket and the address it was asked for; None when a service manager chose it."""
+    """A bound socket and the address it was asked for: host and port, or `unix:PATH` and 0; None
+    when a service manager chose it."""
 
     sock: socket.socket
     asked: tuple[str, int] | None = None

@@ -68,7 +68,7 @@ class Listeners:
 
     def legacy(self) -> dict[str, Inherited]:
         """Return what the next one is to inherit: all that the newest generation and the platform
-        have bound to an address. A unix socket is bound anew."""
+        have bound to an address."""
         wanted = [self._wanted[number] for number in (PLATFORM, max(self._wanted))]
         return {
             name: Inherited(self._sockets[endpoint.key], self._asked[endpoint.key])
@@ -99,7 +99,7 @@ class Listeners:
         It can be had for TCP only, and not for the sockets of a service manager: it listens on.
         """
         keys = {key for key in self._unwanted(generations) if self._asked.get(key)}
-        self._shut = {key for key in keys if self._sockets[key].type == socket.SOCK_STREAM}
+        self._shut = {key for key in keys if _is_tcp(self._sockets[key])}
         for key in self._shut:
             turn_away(self._sockets[key])
         return bool(self._shut)
@@ -152,18 +152,24 @@ class Listeners:
         if inherited is None:
             return False
         same = inherited.sock.type == _kind(endpoint)
-        if not same or not inherited.fits(endpoint.host, endpoint.port):
+        if not same or not inherited.fits(*_asked(endpoint)) or not _is_there(endpoint):
             inherited.sock.close()
             return False
         if inherited.sock.type == socket.SOCK_STREAM:
             inherited.sock.listen(BACKLOG)
         self._sockets[endpoint.key], self._asked[endpoint.key] = inherited.sock, inherited.asked
+        if inherited.asked is not None:
+            self._own_path(endpoint)
         return True
 
     def _keep(self, endpoint: Endpoint, bound: socket.socket) -> None:
         self._sockets[endpoint.key] = bound
-        if not endpoint.path:
-            self._asked[endpoint.key] = (endpoint.host, endpoint.port)
+        self._asked[endpoint.key] = _asked(endpoint)
+        self._own_path(endpoint)
+
+    def _own_path(self, endpoint: Endpoint) -> None:
+        if endpoint.path:
+            self._paths[endpoint.key] = endpoint.path, os.stat(endpoint.path).st_ino
 
     async def _bind(self, endpoint: Endpoint, patient: bool) -> None:
         loop = asyncio.get_running_loop()
@@ -176,8 +182,6 @@ class Listeners:
                 if error.errno != errno.EADDRINUSE or loop.time() >= deadline:
                     raise ListenError(self._explain(endpoint, error)) from error
             await asyncio.sleep(0.02)
-        if endpoint.path:
-            self._paths[endpoint.key] = endpoint.path, os.stat(endpoint.path).st_ino
 
     def _explain(self, endpoint: Endpoint, error: OSError) -> str:
         holders = [e for wanted in self._wanted.values() for e in wanted.values()]
@@ -202,7 +206,7 @@ class Listeners:
 def claim(endpoint: Endpoint) -> Inherited:
     """Bind an address ahead of time, while that is still allowed. Raises ListenError."""
     try:
-        return Inherited(_bound(endpoint), (endpoint.host, endpoint.port))
+        return Inherited(_bound(endpoint), _asked(endpoint))
     except OSError as error:
         raise ListenError(_explain(endpoint, error)) from error
 
@@ -230,6 +234,20 @@ def _bound(endpoint: Endpoint) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+def _asked(endpoint: Endpoint) -> tuple[str, int]:
+    """Return where it is to be, as it is handed down to the next supervisor."""
+    return (endpoint.address, 0) if endpoint.path else (endpoint.host, endpoint.port)
+
+
+def _is_there(endpoint: Endpoint) -> bool:
+    """Whether clients find the socket: somebody may have removed the path of one that listens."""
+    return not endpoint.path or os.path.exists(endpoint.path)
+
+
+def _is_tcp(sock: socket.socket) -> bool:
+    return sock.family != socket.AF_UNIX and sock.type == socket.SOCK_STREAM
 
 
 def _kind(endpoint: Endpoint) -> socket.SocketKind:

@@ -303,7 +303,7 @@ def test_a_cleared_counter_starts_from_zero_when_its_worker_speaks_again(ledger:
 
 
 def test_what_can_be_foreseen_is_shown_at_zero(ledger: Ledger) -> None:
-    assert len(shown(ledger, "platform_reloads_total")) == 30
+    assert len(shown(ledger, "platform_reloads_total")) == 35
     assert shown(ledger, "platform_worker_exits_total") == {}
     ledger.expect(pool="web")
     assert set(shown(ledger, "platform_worker_exits_total").values()) == {0}
