@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
 from skep.base.errors import EngineError, QueueFull
 from skep.engine.base import LARGEST_PROGRESS, Engine, Limits, Settlement
@@ -428,7 +429,10 @@ def test_a_dead_letter_is_run_again_as_if_new(driver: Driver) -> None:
         await engine.settle([Settlement(await lease_one(engine), "dead", reason="failed")])
         assert await engine.edit([sent.id, "nothing"], "requeue") == 1
         lease = await lease_one(engine)
-        assert (lease.envelope, lease.attempt, lease.losses) == (sent, 1, 0)
+        assert (lease.attempt, lease.losses) == (1, 0)
+        # It says why it was dead, and is otherwise what it was
+        assert lease.envelope.headers == {"a": "b", "died": "failed"}
+        assert replace(lease.envelope, headers=sent.headers) == sent
         assert (await engine.stats())["default"].dead == 0
         assert await engine.result(sent.id) is None
 

@@ -285,7 +285,8 @@ class Engine(Protocol):
     async def edit(self, ids: Sequence[str], op: Edit) -> int:
         """Change deliveries by hand; return how many were.
 
-        `requeue` runs dead letters again as if new, except those whose unique key another holds;
+        `requeue` runs dead letters again as if new, with the reason of their death in the header
+        `died`, except those whose unique key another holds;
         `promote` makes what is scheduled ready now; `delete` forgets dead letters and what waits,
         but nothing that is leased.
         """

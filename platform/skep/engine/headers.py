@@ -1,5 +1,9 @@
 """The headers of an envelope: what the machinery writes beside the payload."""
 
+from msgspec.structs import replace
+
+from skep.engine.base import Envelope
+
 # Which listener of the event has its turn; an envelope with this header is an event's.
 LISTENER = "listener"
 # `finish` or `failed`; without it the envelope asks for the task's `handle`.
@@ -15,3 +19,10 @@ UNKNOWN = "unknown"
 TRIES = "tries"
 # A listener that runs beside the others of its event: none follows it.
 ALONE = "alone"
+# Why it was a dead letter, if it was one and was requeued.
+DIED = "died"
+
+
+def risen(envelope: Envelope, reason: str) -> Envelope:
+    """Return a dead letter as it is put again."""
+    return replace(envelope, headers={**envelope.headers, DIED: reason})

@@ -27,6 +27,7 @@ from skep.engine.base import (
     RowState,
     Settlement,
 )
+from skep.engine.headers import risen
 from skep.engine.ids import now_ms
 from skep.engine.selection import selected
 from skep.engine.valve import NO_LIMITS, Valve
@@ -349,7 +350,8 @@ class Memory:
         return True
 
     def _requeue(self, delivery: str) -> bool:
-        if self._put(self.dead[delivery].envelope).duplicate:
+        dead = self.dead[delivery]
+        if self._put(risen(dead.envelope, dead.reason)).duplicate:
             return False
         self.results.pop(delivery, None)
         del self.dead[delivery]

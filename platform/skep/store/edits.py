@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 
 from skep.engine.base import Cancellation, Edit
+from skep.engine.headers import risen
 from skep.store import file
 from skep.store.deliveries import DEAD, LEASED, SCHEDULED, Deliveries
 from skep.store.results import Results
 from skep.store.rules import read_rules
 from skep.store.turn import Turn
 
-_DEAD = f"SELECT {file.COLUMNS}, rules FROM dead WHERE id = ?"
+_DEAD = f"SELECT {file.COLUMNS}, rules, reason FROM dead WHERE id = ?"
 _EXHUME = "DELETE FROM dead WHERE id = ? RETURNING queue"
 _HASTEN = "UPDATE delivery SET due = ? WHERE seq = ?"
 
@@ -47,8 +48,9 @@ class Edits:
         row = self._turn.read(_DEAD, (delivery,)).fetchone()
         if row is None:
             return False
-        columns, rules = row[:-1], read_rules(row[-1])
-        (outcome,) = self._moves.put([file.make_envelope(columns, rules)], now)
+        *columns, rules, reason = row
+        dead = file.make_envelope(columns, read_rules(rules))
+        (outcome,) = self._moves.put([risen(dead, reason)], now)
         if outcome.duplicate:
             return False
         self._results.forget(delivery)

@@ -275,8 +275,9 @@ def _plain(handler: Callable[[Context], Any], ctx: Context) -> Any:
     """Call a handler in its thread."""
     try:
         return handler(ctx)
-    except StopIteration as error:  # a future would choke on it; see PEP 479
-        raise RuntimeError("The handler raised StopIteration.") from error
+    except (StopIteration, GeneratorExit) as error:
+        # Thrown into a coroutine, by the future of this thread, they mean something else: PEP 479.
+        raise RuntimeError(f"The handler raised {type(error).__name__}.") from error
     finally:
         end_if_forked()
 

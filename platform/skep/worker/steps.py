@@ -20,12 +20,14 @@ from skep.api.event import Event
 from skep.api.policy import LOST_TRIES, Policy, policy_of
 from skep.base.correlation import REQUEST_ID, TRACEPARENT
 from skep.engine.base import Envelope, Lease
-from skep.engine.headers import ALONE, ERROR, LISTENER, ORIGIN, RESULT, STEP, TRIES
+from skep.engine.headers import ALONE, DIED, ERROR, LISTENER, ORIGIN, RESULT, STEP, TRIES
 from skep.engine.ids import new_id
 from skep.worker.catalog import Catalog
 
 Envelopes = tuple[Envelope, ...]
 
+# Why a listener is a dead letter that has had its turn.
+_TRIED = ("failed", "timeout", "worker_lost")
 # What goes on with everything that follows.
 _CARRIED = (REQUEST_ID, TRACEPARENT)
 # As large as a payload may be, for the same reason.
@@ -135,8 +137,10 @@ def _listening(envelope: Envelope, attempt: int, catalog: Catalog) -> Step:
     if listener is None:
         raise Unknown(f"No plugin of this generation has a listener {wanted} of {envelope.name}.")
     event = catalog.events[envelope.name].read(envelope.body)
-    # After its first try a listener is alone: the round has gone on without it.
-    is_alone = attempt > 1 or ALONE in envelope.headers
+    # After its first try a listener is alone: the round has gone on without it. So it is with one
+    # that was a dead letter, unless nobody knew it or could read the event.
+    has_run = attempt > 1 or envelope.headers.get(DIED) in _TRIED
+    is_alone = has_run or ALONE in envelope.headers
     following = () if is_alone else catalog.following(envelope.name, wanted)
     after = (_next_listener(envelope, following[0]),) if following else ()
     return Step(

@@ -12,6 +12,10 @@ from skep.api.function import on
 from skep.api.plugin import Plugin
 from skep.api.policy import Discard
 from skep.base.backoff import Backoff
+from skep.engine.base import Envelope
+from skep.engine.headers import LISTENER, UNKNOWN
+from skep.engine.ids import new_id
+from skep.worker.catalog import Catalog
 from tests.workshop import Workshop, run_workshop
 
 LOG: list[Any] = []
@@ -146,6 +150,37 @@ def test_one_that_always_fails_is_a_dead_letter_and_the_next_have_run(tmp_path: 
         assert shop.counted("task.dead", "task") == {"test_events.Second": 1}
 
     run_workshop(tmp_path, PLUGIN, test)
+
+
+def test_a_dead_letter_of_one_is_run_again_alone_for_the_round_has_gone_on(tmp_path: Path) -> None:
+    async def test(shop: Workshop) -> None:
+        await Paid(order=7, trouble="always").fire()
+        await shop.done()
+        (dead,) = await shop.dead()
+        LOG.clear()
+        assert await shop.engine.edit([dead.envelope.id], "requeue") == 1
+        await shop.done()
+        assert who() == ["second"] * 3
+
+    run_workshop(tmp_path, PLUGIN, test)
+
+
+def test_a_dead_letter_of_one_nobody_knew_is_where_the_round_goes_on(tmp_path: Path) -> None:
+    async def test(shop: Workshop) -> None:
+        # Given a worker without these listeners, that has given up the second
+        headers = {LISTENER: "test_events.Second", UNKNOWN: "3"}
+        body = Paid(order=7).envelope().body
+        await shop.engine.put([Envelope(new_id(), "test_events.Paid", body, headers=headers)])
+        await shop.done()
+        (dead,) = await shop.dead()
+        assert dead.reason == "unknown_task"
+        knowing = Catalog.collect({"shop": PLUGIN})
+        shop.kind._runner._workplace.catalog = knowing
+        await shop.engine.edit([dead.envelope.id], "requeue")
+        await shop.done()
+        assert who() == ["second", "third"]
+
+    run_workshop(tmp_path, Plugin(), test)
 
 
 def test_one_that_discards_lets_the_next_go_on(tmp_path: Path) -> None:

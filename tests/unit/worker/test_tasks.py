@@ -118,7 +118,11 @@ class CancelsItself(Task):
 
 
 class StopsIteration(Task):
+    how: str = "StopIteration"
+
     def handle(self, ctx: Context) -> None:
+        if self.how == "GeneratorExit":
+            raise GeneratorExit
         next(iter(()))
 
 
@@ -343,12 +347,13 @@ def test_a_coroutine_that_cancels_itself_has_failed_and_is_not_begun_again(tmp_p
     run_workshop(tmp_path, PLUGIN, test)
 
 
-def test_a_thread_s_stop_iteration_is_a_failure(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["StopIteration", "GeneratorExit"])
+def test_what_no_thread_can_raise_into_a_coroutine_is_a_failure(tmp_path: Path, how: str) -> None:
     async def test(shop: Workshop) -> None:
-        await StopsIteration().deliver()
+        await StopsIteration(how=how).deliver()
         await shop.done()
         (dead,) = await shop.dead()
-        assert "raised StopIteration" in dead.error
+        assert f"raised {how}" in dead.error
 
     run_workshop(tmp_path, PLUGIN, test)
 
