@@ -36,31 +36,10 @@ def command(as_json: bool, **flags: Any) -> None:
     screen().print(table)
 
 
-_KINDS = (
-    "supervisor",
-    "configserver",
-    "store",
-    "agent",
-    "nursery",
-    "zygote",
-    "web",
-    "task",
-    "cron",
-)
+_KINDS = "supervisor configserver store agent nursery zygote web task cron".split()
 
 
 def _order(row: dict[str, Any]) -> tuple[int, int, str, int]:
-    kinds = (
-        "supervisor",
-        "configserver",
-        "store",
-        "agent",
-        "nursery",
-        "zygote",
-        "web",
-        "task",
-        "cron",
-    )
-    place = kinds.index(row["kind"]) if row["kind"] in kinds else len(kinds)
+    place = _KINDS.index(row["kind"]) if row["kind"] in _KINDS else len(_KINDS)
     index = row["slot"].rpartition(".")[2]
     return row["generation"], place, row["slot"], int(index) if index.isdigit() else 0
