@@ -36,7 +36,8 @@ def command(as_json: bool, **flags: Any) -> None:
     screen().print(table)
 
 
-_KINDS = "supervisor configserver store agent nursery zygote web task cron".split()
+_PLATFORM = ("supervisor", "configserver", "store", "agent", "nursery")
+_KINDS = (*_PLATFORM, "zygote", "web", "task", "cron")
 
 
 def _order(row: dict[str, Any]) -> tuple[int, int, str, int]:
