@@ -56,7 +56,9 @@ ROWS = {
     "register_providers": "destroy_controllers_and_register_providers_of_each_request",
     "destroy_controllers": "destroy_controllers_and_register_providers_of_each_request",
     "DB reset": "db_reset_an_open_transaction_is_rolled_back_before_the_next_request",
-    "received_request, generated_response": "received_request_and_generated_response_for_every_answer",
+    "received_request, generated_response": (
+        "received_request_and_generated_response_for_every_answer"
+    ),
     "trusted proxies": "trusted_proxies_a_spoofed_address_is_ignored",
     "streaming, SSE": "streaming_sse_events_come_as_they_occur",
     "terminate after response": "terminate_after_response_the_client_does_not_wait_for_the_work",
