@@ -1,5 +1,8 @@
 """The plugins' routes on several listeners at once: unix socket, IPv6, TLS."""
 
+import json
+import socket
+import ssl
 from pathlib import Path
 
 import httpx
@@ -78,6 +81,23 @@ def test_a_new_certificate_takes_a_reload_and_one_that_is_none_is_refused(
     assert shown(port) == second
 
 
+def visit(
+    port: int, believer: ssl.SSLContext, session: ssl.SSLSession | None = None
+) -> tuple[str, ssl.SSLSession]:
+    """Ask over TLS, in a session if one is given; return which worker has answered, and a session
+    to go on with."""
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=10) as sock,
+        believer.wrap_socket(sock, server_hostname="localhost", session=session) as client,
+    ):
+        client.sendall(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        answer = b"".join(iter(lambda: client.recv(65536), b""))
+        assert client.session_reused == (session is not None)
+        assert client.session is not None
+        worker: str = json.loads(answer.partition(b"\r\n\r\n")[2])["worker"]
+        return worker, client.session
+
+
 def test_a_certificate_that_is_renewed_is_shown_without_anybody_having_to_say_so(
     sampled: Platform, tmp_path: Path
 ) -> None:
@@ -97,6 +117,15 @@ def test_a_certificate_that_is_renewed_is_shown_without_anybody_having_to_say_so
     sampled.start("--tls-cert", str(live / "cert.pem"), "--tls-key", str(live / "key.pem"))
     port = int(sampled.url.rpartition(":")[2])
     assert shown(port) == first
+    # A session that one worker has begun is resumed by any of them
+    believer, visited = believing(live), set[str]()
+    _, session = visit(port, believer)
+
+    def resume() -> bool:
+        visited.add(visit(port, believer, session)[0])
+        return len(visited) == 2
+
+    wait_until(resume)
     # When the certificate is renewed, it is shown; a worker that is replaced shows the same
     second = issue("second")
     wait_until(lambda: shown(port) == second, deadline=20)

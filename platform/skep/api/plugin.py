@@ -29,7 +29,7 @@ class Plugin:
 
     `routes` are Starlette routes, served by every web worker in one router with those of the other
     plugins. `mounts` are whole ASGI applications by path prefix; their lifespans run in every web
-    worker. `middleware` is Starlette's, around the routes and mounts of this plugin.
+    worker. `middleware` is Starlette's, around all that this plugin serves over HTTP.
 
     `request_received(request)` is called before every HTTP request and WebSocket handshake of the
     platform is routed, `response_generated(request, head)` before an answer is sent, whose status

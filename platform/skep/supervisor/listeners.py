@@ -242,8 +242,10 @@ def _asked(endpoint: Endpoint) -> tuple[str, int]:
 
 
 def _is_there(endpoint: Endpoint) -> bool:
-    """Whether clients find the socket: somebody may have removed the path of one that listens."""
-    return not endpoint.path or os.path.exists(endpoint.path)
+    """Whether clients find the socket: somebody may have removed it, or put a file there."""
+    with suppress(OSError):
+        return not endpoint.path or stat.S_ISSOCK(os.stat(endpoint.path).st_mode)
+    return False
 
 
 def _is_tcp(sock: socket.socket) -> bool:

@@ -1,4 +1,5 @@
-"""One application out of the routes and mounts of all plugins."""
+"""One application out of the routes and mounts of all plugins, and one for each port that has its
+own."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -11,8 +12,10 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import BaseRoute, Mount, Route
 
 from skep.api.plugin import Plugin
+from skep.api.sockets import HttpListener
 from skep.config.options import Options
 from skep.wire.plan import Problem
+from skep.worker.endpoints import named
 from skep.worker.mounted import Mounted
 from skep.worker.request_hooks import Cleaning, Hooking
 from skep.worker.static import Static, folder_problem
@@ -27,19 +30,26 @@ _ANY = "ANY"
 
 
 class Application:
-    """What the web workers serve: `app`, and the applications `mounted` in it, whose lifespans
-    somebody has to run."""
+    """What the web workers serve: `app`, and `ports` by the name of the listener that has an
+    application of its own. Somebody has to run the lifespans of those `mounted` in them."""
 
     def __init__(self, plugins: Mapping[str, Plugin], options: Options) -> None:
         self.mounted: list[Mounted] = []
+        self.ports: dict[str, ASGIApp] = {}
         routes: list[BaseRoute] = []
         mounts: list[Mount] = []
-        for plugin in plugins.values():
-            wrapping = Wrapping(plugin.middleware)
+        wrappings = {name: Wrapping(plugin.middleware) for name, plugin in plugins.items()}
+        for name, plugin in plugins.items():
+            wrapping = wrappings[name]
             routes.extend(map(wrapping.around, plugin.routes))
             for path, app in plugin.mounts.items():
-                self.mounted.append(Mounted(path, app))
+                self.mounted.append(Mounted(f"mounted at {path}", app))
                 mounts.append(wrapping.around(Mount(path, app=self.mounted[-1])))
+        for plugin_name, name, declared in named(plugins):
+            if isinstance(declared, HttpListener):
+                self.mounted.append(Mounted(f"of {name}", _own(declared)))
+                app = wrappings[plugin_name].wrap(_compressing(self.mounted[-1], options))
+                self.ports[name] = _wrapped(app, plugins)
         # The longest first, so that /api/v2 is not taken by /api.
         mounts.sort(key=lambda mount: len(mount.path), reverse=True)
         self.app = _wrapped(_routing([*routes, *mounts], options), plugins)
@@ -53,6 +63,14 @@ class _Starlette(Starlette):
         for cls, args, kwargs in reversed(self.user_middleware):
             app = cls(app, *args, **kwargs)
         return app
+
+
+def _own(declared: HttpListener) -> "ASGIApp":
+    return declared.app if callable(declared.app) else _Starlette(routes=declared.app)
+
+
+def _compressing(app: "ASGIApp", options: Options) -> "ASGIApp":
+    return GZipMiddleware(app, _SMALLEST, _LEVEL) if options.compression else app
 
 
 def _routing(routes: Sequence[BaseRoute], options: Options) -> Starlette:

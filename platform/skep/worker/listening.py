@@ -8,17 +8,13 @@ import ssl
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from starlette.applications import Starlette
-
-from skep.api.sockets import HttpListener, TcpListener
+from skep.api.sockets import TcpListener, UdpListener
 from skep.metrics.websocket import SocketMetrics
 from skep.worker.endpoints import named
 from skep.worker.tcp import TcpServer
 from skep.worker.udp import UdpServer
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp
-
     from skep.api.plugin import Plugin
     from skep.config.options import Options
     from skep.metrics.instruments import Instruments
@@ -41,11 +37,7 @@ class Server(Protocol):
 
 
 class Listening:
-    """TCP and UDP of all plugins, and the applications that have an HTTP port of their own.
-
-    `apps` are these, by the name of their listener. `tls` are the contexts of the listeners where
-    TLS is spoken.
-    """
+    """TCP and UDP of all plugins; `tls` are the contexts of the listeners where TLS is spoken."""
 
     def __init__(
         self,
@@ -54,17 +46,14 @@ class Listening:
         options: Options,
         tls: Mapping[str, ssl.SSLContext],
     ) -> None:
-        self.apps: dict[str, ASGIApp] = {}
         self._servers: dict[str, Server] = {}
         for _, name, declared in named(plugins):
-            if isinstance(declared, HttpListener):
-                self.apps[name] = _application(declared)
-                continue
-            counts = SocketMetrics(instruments, name)
             if isinstance(declared, TcpListener):
+                counts = SocketMetrics(instruments, name)
                 served = TcpServer(name, declared, counts, options.backlog, tls.get(name))
                 self._servers[name] = served
-            else:
+            elif isinstance(declared, UdpListener):
+                counts = SocketMetrics(instruments, name)
                 self._servers[name] = UdpServer(name, declared, counts)
 
     async def start(self, listeners: Mapping[str, socket.socket]) -> None:
@@ -85,7 +74,3 @@ class Listening:
     def rows(self) -> list[dict[str, Any]]:
         """Return what is to be told of all connections."""
         return [row for server in self._servers.values() for row in server.rows()]
-
-
-def _application(declared: HttpListener) -> ASGIApp:
-    return declared.app if callable(declared.app) else Starlette(routes=declared.app)

@@ -1,4 +1,4 @@
-"""An ASGI application mounted by a plugin, with the lifespan it may have (ASGI, lifespan 2.0)."""
+"""An ASGI application of a plugin, with the lifespan it may have (ASGI, lifespan 2.0)."""
 
 import asyncio
 import contextlib
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 class Mounted:
-    """Serves the application at `path`; what its lifespan puts into the state is in the state of
-    every request."""
+    """Serves an application; what its lifespan puts into the state is in the state of every
+    request. `where` says which it is, as it reads in a sentence: `mounted at /api`."""
 
-    def __init__(self, path: str, app: "ASGIApp") -> None:
-        self.path = path
+    def __init__(self, where: str, app: "ASGIApp") -> None:
+        self._where = where
         self._app = app
         self._state: dict[str, Any] = {}
 
@@ -38,7 +38,7 @@ class Mounted:
         lifespans is taken as it is, which it shows by raising an exception before it answers.
         """
         life = _Lifespan(self._app, self._state)
-        await life.startup(self.path)
+        await life.startup(self._where)
         try:
             yield
         finally:
@@ -57,13 +57,13 @@ class _Lifespan:
         self._heard: asyncio.Queue[Message] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
 
-    async def startup(self, path: str) -> None:
+    async def startup(self, where: str) -> None:
         self._task = asyncio.ensure_future(self._run())
         answer = await self._ask("lifespan.startup")
         if answer["type"] == "lifespan.startup.failed":
             await asyncio.wait({self._task})
             reason = answer.get("message", "") or "it did not say why"
-            raise PlatformError(f"The application mounted at {path} cannot start: {reason}")
+            raise PlatformError(f"The application {where} cannot start: {reason}")
 
     async def shutdown(self) -> None:
         assert self._task is not None

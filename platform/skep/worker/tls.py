@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from skep.config.options import Options
 
 _HTTP = ("http/1.1",)
+# What OpenSSL calls by names of its own.
+_WHY = {
+    "PEM lib": "there is no PEM with a certificate and its key in it",
+    "KEY_VALUES_MISMATCH": "the key is that of another certificate",
+}
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,8 @@ def _context(certificate: str, key: str, protocols: tuple[str, ...]) -> ssl.SSLC
     try:
         context.load_cert_chain(certificate, key or None, password=no_password)
     except (OSError, ssl.SSLError) as error:
-        why = error.strerror or error.args[-1]
+        told = str(error.strerror or error.args[-1])
+        why = next((plain for said, plain in _WHY.items() if said in told), told)
         files = f"{certificate} and {key}" if key else certificate
         raise _Unusable(f"TLS cannot be served with {files} ({why})") from error
     return context

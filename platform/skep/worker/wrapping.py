@@ -1,4 +1,4 @@
-"""The middleware of one plugin, around its routes and nobody else's."""
+"""The middleware of one plugin, around what it serves and nobody else."""
 
 import copy
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ _INNER = "skep.wrapped_app"
 
 
 class Wrapping:
-    """One stack of middleware for all routes of a plugin, so that what a middleware remembers is
+    """One stack of middleware for all that a plugin serves, so that what a middleware remembers is
     known to it on every route."""
 
     def __init__(self, middleware: Sequence[Middleware]) -> None:
@@ -30,10 +30,17 @@ class Wrapping:
 
     def around(self, route: R) -> R:
         """Return the route with the middleware around it; the plugin's own is left as it is."""
-        stack = self._stack
-        if stack is None or not hasattr(route, "app"):
+        if self._stack is None or not hasattr(route, "app"):
             return route
-        inner: ASGIApp = route.app
+        wrapped: Any = copy.copy(route)
+        wrapped.app = self.wrap(route.app)
+        return wrapped  # type: ignore[no-any-return]
+
+    def wrap(self, inner: "ASGIApp") -> "ASGIApp":
+        """Return the application with the middleware around it."""
+        stack = self._stack
+        if stack is None:
+            return inner
         screened = Screened(stack, _INNER, inner)
 
         async def enter(scope: "Scope", receive: "Receive", send: "Send") -> None:
@@ -43,9 +50,7 @@ class Wrapping:
                 scope[_INNER] = inner
                 await stack(scope, receive, send)
 
-        wrapped: Any = copy.copy(route)
-        wrapped.app = enter
-        return wrapped  # type: ignore[no-any-return]
+        return enter
 
 
 class _RequestsOnly:

@@ -22,6 +22,7 @@ found = take(environment)
 if not found.listeners:
     lock = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
     made = {"http": ("127.0.0.1", 0), "v6": ("::1", 5200), "tcp.echo": None}
+    made["near"] = ("unix:/run/a b:c@d.sock", 0)
     found = {n: Inherited(socket.create_server(("127.0.0.1", 0)), a) for n, a in made.items()}
     ports = {n: i.sock.getsockname()[1] for n, i in found.items()}
     environment |= {"PORTS": json.dumps(ports), "LOCK": str(os.fstat(lock).st_ino)}
@@ -46,7 +47,9 @@ def test_what_a_process_hands_down_its_next_life_takes(tmp_path: Path) -> None:
     )
     same, lock, left, asked, inheritable = json.loads(done.stdout or done.stderr)
     assert (same, lock, left, inheritable) == (True, True, [], False)
-    assert asked == {"http": ["127.0.0.1", 0], "v6": ["::1", 5200], "tcp.echo": None}
+    near = ["unix:/run/a b:c@d.sock", 0]
+    others = {"http": ["127.0.0.1", 0], "v6": ["::1", 5200], "tcp.echo": None}
+    assert asked == {**others, "near": near}
 
 
 def test_what_was_meant_for_another_process_is_left_alone() -> None:

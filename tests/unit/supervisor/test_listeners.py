@@ -155,6 +155,33 @@ def test_a_stale_unix_socket_gives_way_and_a_live_one_does_not(tmp_path: Path) -
     asyncio.run(main())
 
 
+def test_a_unix_socket_is_inherited_as_long_as_clients_find_it(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    wanted = Endpoint("http", path=str(path), owner="the platform", remedy="--listen")
+
+    async def main() -> None:
+        first = Listeners()
+        await first.open([wanted], 1)
+        inode = path.stat().st_ino
+        # The next one takes it as it is, and takes it away in the end
+        second = Listeners(first.legacy())
+        await second.open([wanted], 1)
+        assert path.stat().st_ino == inode
+        # Where it is gone it is bound anew, and what is in its place is somebody's
+        path.unlink()
+        third = Listeners(second.legacy())
+        await third.open([wanted], 1)
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+        path.unlink()
+        path.write_text("somebody's file")
+        with pytest.raises(ListenError, match="in use"):
+            await Listeners(third.legacy()).open([wanted], 1)
+        assert path.read_text() == "somebody's file"
+
+    asyncio.run(main())
+
+
 PRIVILEGED = """
 import asyncio, encodings.idna, os
 from skep.base.endpoint import Endpoint

@@ -8,8 +8,14 @@ from typing import Any
 
 import pytest
 from starlette.authentication import AuthCredentials, AuthenticationBackend, BaseUser, SimpleUser
+from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.middleware.httpsredirect import HTTPSRedirectMiddleware
+from starlette.middleware.sessions import SessionMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import WebSocketRoute
@@ -20,6 +26,7 @@ from websockets.exceptions import InvalidStatus
 
 from skep.api.plugin import Plugin
 from skep.worker.handshake import Screened
+from tests.raw_websocket import TEXT, RawWebSocket
 from tests.web_worker import WebWorker, run_with_worker
 
 
@@ -163,3 +170,35 @@ def test_a_refusal_that_waits_for_the_client_to_leave_keeps_nobody_waiting(tmp_p
         assert bytes(refused.value.response.body) == b"not now"
 
     run(tmp_path, behind(streaming), test)
+
+
+@pytest.mark.parametrize(
+    ("middleware", "headers", "status"),
+    [
+        (Middleware(CORSMiddleware, allow_origins=["https://here"]), {"origin": "https://x"}, 101),
+        (Middleware(GZipMiddleware), {"accept-encoding": "gzip"}, 101),
+        (Middleware(SessionMiddleware, secret_key="s"), {}, 101),
+        (Middleware(TrustedHostMiddleware, allowed_hosts=["test"]), {}, 101),
+        (Middleware(TrustedHostMiddleware, allowed_hosts=["example.org"]), {}, 400),
+        (Middleware(HTTPSRedirectMiddleware), {}, 307),
+        (Middleware(AuthenticationMiddleware, backend=Passport()), {}, 101),
+    ],
+)
+def test_starlette_s_own_middleware_does_with_a_websocket_what_it_does_with_a_request(
+    middleware: Middleware, headers: dict[str, str], status: int, tmp_path: Path
+) -> None:
+    async def echo(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await websocket.send_text(await websocket.receive_text())
+        await websocket.close()
+
+    async def test(worker: WebWorker) -> None:
+        streams = await asyncio.open_connection("127.0.0.1", worker.port())
+        client = RawWebSocket(*streams)
+        assert await client.handshake("/", *(f"{k}: {v}" for k, v in headers.items())) == status
+        if status == 101:
+            await client.send(client.frame(TEXT, b"hello"))
+            assert await client.read() == (TEXT, b"hello")
+        client.writer.close()
+
+    run(tmp_path, Plugin(routes=[WebSocketRoute("/", echo)], middleware=[middleware]), test)

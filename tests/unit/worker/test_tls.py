@@ -19,9 +19,10 @@ from skep.api.plugin import Plugin
 from skep.api.sockets import HttpListener, TcpListener
 from skep.api.streams import TcpConnection, TcpHandler
 from skep.api.websocket import Connection, WebSocketHandler
-from skep.base.errors import PlatformError
+from skep.base.errors import PlatformError, UsageError
 from skep.config.options import Options
 from skep.worker.endpoints import endpoints, problems
+from skep.worker.tls import Tls
 from tests.certificate import believing, certificate
 from tests.web_worker import WebWorker, web_worker
 
@@ -143,6 +144,23 @@ def test_a_certificate_that_is_none_refuses_the_worker_and_names_the_listener(
 
     with pytest.raises(PlatformError, match=r"cert\.pem .* see tls_cert and tls_key of shop\.tcp"):
         run(tcp(**own(tmp_path)), test)
+
+
+def test_a_certificate_that_cannot_be_used_is_told_in_plain_words(tmp_path: Path) -> None:
+    def refusal(**files: str) -> str:
+        with pytest.raises(UsageError) as refused:
+            Tls.load({}, Options(**{name: str(tmp_path / file) for name, file in files.items()}))  # type: ignore[arg-type]
+        return str(refused.value)
+
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        certificate(tmp_path / name, name)
+    (tmp_path / "none.pem").write_text("no certificate")
+    both = refusal(tls_cert="a/cert.pem", tls_key="b/key.pem")
+    assert "the key is that of another certificate" in both
+    assert "there is no PEM" in refusal(tls_cert="none.pem")
+    assert "there is no PEM" in refusal(tls_cert="a/cert.pem")
+    assert "No such file" in refusal(tls_cert="nowhere.pem")
 
 
 def test_tls_needs_a_certificate_from_somewhere() -> None:

@@ -65,6 +65,7 @@ class WebKind:
         self._workplace = workplace
         self._around = contextlib.AsyncExitStack()
         self._edge: Edge
+        self._ports: Mapping[str, Edge] = {}
         self._edges: list[Edge] = []
         self._access_log: AccessLog | None = None
         self._arrivals = Arrivals(workplace.options.header_timeout)
@@ -96,7 +97,9 @@ class WebKind:
         if work.options.access_log:
             self._access_log = AccessLog()
             await self._around.enter_async_context(self._access_log.running())
-        self._edge = self._outermost(await self._application())
+        application = await self._application()
+        self._edge = self._outermost(application.app)
+        self._ports = {name: self._outermost(app) for name, app in application.ports.items()}
         self._guard = self._new_guard()
         self._server = _Server(self._config("http", self._edge))
         self._serving = asyncio.create_task(self._server.serve(sockets=[]))
@@ -110,13 +113,12 @@ class WebKind:
     ) -> asyncio.Task[None]:
         """Attach the protocols to the inherited listeners."""
         await self._switchboard.start()
-        apps, tls = self._listening.apps, self._workplace.tls
+        tls = self._workplace.tls
         for name, listener in listeners.items():
             if "." not in name:
                 await self._attach(name, listener, self._edge, tls.platform)
-            elif name in apps:
-                edge = self._outermost(apps[name])
-                await self._attach(name, listener, edge, tls.listeners.get(name))
+            elif name in self._ports:
+                await self._attach(name, listener, self._ports[name], tls.listeners.get(name))
         await self._listening.start(listeners)
         connections = self._server.server_state.connections
         self._watching = asyncio.create_task(self._guard.watch(connections))
@@ -152,17 +154,18 @@ class WebKind:
         await self._serving
         await self._around.aclose()
 
-    async def _application(self) -> ASGIApp:
-        """Return the application of all plugins, with what is mounted in it alive."""
+    async def _application(self) -> Application:
+        """Return the applications of all plugins, with what is mounted in them alive."""
         options = self._workplace.options
         application = Application(self._workplace.catalog.plugins, options)
         for mounted in application.mounted:
             await self._around.enter_async_context(mounted.lifespan())
-        watched = options.watch or options.leak_check
-        return LeakWatch(application.app) if watched else application.app
+        return application
 
     def _outermost(self, app: ASGIApp) -> Edge:
         work = self._workplace
+        if work.options.watch or work.options.leak_check:
+            app = LeakWatch(app)
         largest = work.options.max_body_size
         edge = Edge(app, self._metrics, work.served, largest, self._access_log)
         self._edges.append(edge)
