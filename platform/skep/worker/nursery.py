@@ -17,8 +17,9 @@ from skep.wire.messages import Become, Boot, Hello
 from skep.worker.environ import Environ, install
 from skep.worker.forker import Forker
 
-# What the interpreter, the dynamic linker and the allocator read before any code of ours runs.
-_READ_EARLY = ("PYTHON", "LD_", "MALLOC_", "GLIBC_")
+# What the interpreter, the dynamic linker and the libraries in C read before any code of ours runs:
+# the time zone and the locale too.
+_READ_EARLY = ("PYTHON", "LD_", "MALLOC_", "GLIBC_", "TZ", "LANG", "LC_", "OPENSSL_")
 Sources = dict[str, tuple[int, int]]
 
 
