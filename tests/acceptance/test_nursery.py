@@ -73,7 +73,8 @@ def test_every_generation_is_forked_there_and_fresh_where_it_has_to_be(platform:
     assert third["optimize"] == 1
     assert parent(third["zygote"]) == nursery
     assert reloaded(platform, "")["optimize"] == 0
-    assert reloaded(platform, "TZ=ABC-9\n")["zone"] == "ABC"
+    platform.publish("TZ=ABC-9")
+    wait_until(lambda: said(platform)["zone"] == "ABC")
     # And so does a library that has been installed anew
     (library / "sitecustomize.py").write_text("VALUE = 22\n")
     assert platform.cli("reload").returncode == 0
