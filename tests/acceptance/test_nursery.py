@@ -11,7 +11,7 @@ from tests.platform_process import Platform
 from tests.support import wait_until
 
 PLUGIN = """
-import os, sys
+import os, sys, time
 import sitecustomize
 from skep import Plugin
 from starlette.responses import JSONResponse
@@ -22,6 +22,7 @@ async def show(request):
         "site": sitecustomize.VALUE,
         "greeting": os.environ.get("GREETING"),
         "optimize": sys.flags.optimize,
+        "zone": time.strftime("%Z"),
         "zygote": os.getppid(),
     })
 
@@ -72,6 +73,8 @@ def test_every_generation_is_forked_there_and_fresh_where_it_has_to_be(platform:
     assert third["optimize"] == 1
     assert parent(third["zygote"]) == nursery
     assert reloaded(platform, "")["optimize"] == 0
+    platform.publish("TZ=ABC-9")
+    wait_until(lambda: said(platform)["zone"] == "ABC")
     # And so does a library that has been installed anew
     (library / "sitecustomize.py").write_text("VALUE = 22\n")
     assert platform.cli("reload").returncode == 0

@@ -43,6 +43,18 @@ plugin = Plugin(
 )
 """
 
+# A timer whose handler blocks it is slow to say that it schedules nothing more.
+BLOCKED = """
+import time
+from skep import Plugin, cron
+
+@cron(every="100ms")
+async def block(tick):
+    time.sleep(0.6)
+
+plugin = Plugin(crons=[block])
+"""
+
 
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -91,11 +103,14 @@ def test_every_listener_is_served_listed_and_stays_the_same_over_a_rollout(
         assert b"@2 four\n" in sock.recv(100)
 
 
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
 def test_lifecycle_case_17_a_port_that_is_new_serves_and_one_that_is_gone_is_drained_and_refused(
-    platform: Platform,
+    platform: Platform, loop: str
 ) -> None:
+    platform.environment["PLATFORM_LOOP"] = loop
     old, new = free_port(), free_port()
     write(platform, old)
+    (platform.plugins / "blocked.py").write_text(BLOCKED)
     platform.start()
     with Load(platform.url, clients=2) as load, Knocker(old, b"hi\n") as knocker:
         wait_until(lambda: knocker.answered > 20)

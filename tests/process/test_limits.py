@@ -49,6 +49,10 @@ async def deaf(request: Request) -> PlainTextResponse:
     return PlainTextResponse("not interested")
 
 
+async def heavy(request: Request) -> Response:
+    return Response(b"x" * 20 * KB * KB)
+
+
 async def hop(request: Request) -> Response:
     return Response(headers={"keep-alive": "timeout=5", "upgrade": "h2c", "te": "x", "x-own": "1"})
 
@@ -63,6 +67,7 @@ PLUGIN = Plugin(
         Route("/torrent", torrent),
         Route("/slowly", slowly),
         Route("/deaf", deaf, methods=["POST"]),
+        Route("/heavy", heavy, methods=["POST"]),
         Route("/hop", hop),
     ]
 )
@@ -231,6 +236,40 @@ def test_the_last_answer_of_a_connection_reaches_who_is_still_sending(run: Run) 
         answer = await connection.answer()
         assert (answer.body, answer.headers["connection"]) == (b"not interested", "close")
         assert await connection.ended() == b""
+
+    run(test)
+
+
+def test_it_reaches_them_also_when_they_take_their_time_to_read_it(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("skep.worker.limits.LEAVE_SECONDS", 0.2)
+
+    async def test(site: Website) -> None:
+        connection = await site.connect()
+        assert (await connection.ask("/")).status == 200
+        site.kind.retire()
+        await connection.send(request("/heavy", f"content-length: {400 * KB}", method="POST"))
+        answered = {"method": "POST", "route": "/heavy", "status": "200"}
+        await wait_until_async(lambda: site.value("http_requests_total", **answered))
+        until = asyncio.get_running_loop().time() + 1.3
+        await wait_until_async(lambda: asyncio.get_running_loop().time() > until)
+        assert len((await connection.answer()).body) == 20 * KB * KB
+
+    run(test)
+
+
+def test_no_request_is_begun_behind_the_last_answer_of_a_connection(run: Run) -> None:
+    async def test(site: Website) -> None:
+        connection = await site.connect()
+        behind = request("/deaf", f"content-length: {400 * KB}", method="POST")
+        await connection.send(request("/slowly?n=1") + behind + b"z")
+        await wait_until_async(lambda: site.kind._server.server_state.tasks)
+        site.kind.retire()
+        assert (await connection.answer()).headers["connection"] == "close"
+        assert await connection.ended() == b""
+        begun = {"method": "POST", "route": "/deaf", "status": "200"}
+        assert site.value("http_requests_total", **begun) == 0
 
     run(test)
 

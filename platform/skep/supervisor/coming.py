@@ -7,10 +7,12 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 from skep.base.errors import PlatformError
 from skep.supervisor import rollout as pure
 from skep.supervisor.configuration import Configuration
+from skep.supervisor.crew import Crew
 from skep.supervisor.generation import Generation
 from skep.supervisor.rollout import Act, Order, Phase
 from skep.wire.plan import Problem
@@ -21,12 +23,14 @@ class Means:
     """What a rollout is carried out with.
 
     `bind` makes sure that the listeners of a generation are bound; `commit` puts a configuration
-    in force, blocking, and is called in a thread. Both raise PlatformError. `phased` is called at
-    every change of phase, `finished` or `refused` at the end, once.
+    in force, blocking, and is called in a thread. Both raise PlatformError. `part` calls back when
+    nobody is left who came to where only the old generation listens. `phased` is called at every
+    change of phase, `finished` or `refused` at the end, once.
     """
 
     bind: Callable[[Generation], Awaitable[None]]
     commit: Callable[[Configuration], None]
+    part: Callable[[Generation, Callable[[], None]], None]
     phased: Callable[["Coming"], None]
     finished: Callable[["Coming"], None]
     refused: Callable[["Coming"], None]
@@ -103,14 +107,17 @@ class Coming:
         if order.act is Act.CUT:
             old.crew.kill(order.slots)
         else:
-            kept = set(self.rollout.singletons)
-            old.crew.retire([slot for slot in old.crew.slots if slot not in kept])
+            self._means.part(old, partial(self._retire, old.crew))
+
+    def _retire(self, old: Crew) -> None:
+        kept = set(self.rollout.singletons)
+        old.retire([slot for slot in old.slots if slot not in kept])
 
     def _hand_over(self, slots: tuple[str, ...]) -> None:
         for slot in slots:
-            if self.old is not None and slot in self.old.crew.children:
-                self.old.crew.retire([slot])
-            else:
+            if self.old is not None:
+                self.old.crew.retire([slot])  # also one that is empty, and would be filled again
+            if self.old is None or slot not in self.old.crew.children:
                 self.feed(pure.HandedOver(slot))
 
     async def _fork(self, slots: tuple[str, ...]) -> None:

@@ -99,10 +99,11 @@ class Listeners:
         It can be had for TCP only, and not for the sockets of a service manager: it listens on.
         """
         keys = {key for key in self._unwanted(generations) if self._asked.get(key)}
-        self._shut = {key for key in keys if _is_tcp(self._sockets[key])}
-        for key in self._shut:
+        shut = {key for key in keys if _is_tcp(self._sockets[key])}
+        for key in shut - self._shut:
             turn_away(self._sockets[key])
-        return bool(self._shut)
+        self._shut |= shut
+        return bool(shut)
 
     @property
     def waited_at(self) -> bool:

@@ -32,9 +32,9 @@ class Ports:
         self._listeners = listeners
         self._succession = succession
         self._patient = patient
-        self._leaving: Generation | None = None
+        self._leaving: list[int] = []
         self._ended = False
-        self._parting: asyncio.Task[None] | None = None
+        self._parting: set[asyncio.Task[None]] = set()
 
     async def bind(self, generation: Generation) -> None:
         """Bind what a generation wants and is not bound yet; the admin port stays as it is.
@@ -63,8 +63,7 @@ class Ports:
 
     def close_unused(self) -> None:
         """Close what no generation wants that accepts or may accept again."""
-        leaving = [self._leaving.number] if self._leaving else []
-        self._listeners.release([*self._living(), *leaving])
+        self._listeners.release([*self._living(), *self._leaving])
 
     def part(self, former: Generation, then: Callable[[], None]) -> None:
         """Go on with `then` when all have been accepted who came to where only the `former`
@@ -74,19 +73,21 @@ class Ports:
             return
 
         async def part() -> None:
-            self._leaving = former
             await self._empty()
-            self._leaving = None
+            self._leaving.remove(former.number)
             then()
             self.close_unused()
 
-        self._parting = asyncio.create_task(part())
+        self._leaving.append(former.number)  # more than once, if there is more to wait for
+        parting = asyncio.create_task(part())
+        self._parting.add(parting)
+        parting.add_done_callback(self._parting.discard)
 
     async def close(self) -> None:
         """Let nobody in any more; return when all have been accepted who had come."""
-        self._ended = True
         if self._listeners.shut(()):
             await self._empty()
+        self._ended = True
 
     async def _empty(self) -> None:
         await asyncio.sleep(_HANDSHAKE)

@@ -63,7 +63,12 @@ class Succession:
         self._around = around
         self._telemetry = telemetry
         self._means = Means(
-            around.bind, configurations.commit, self._phased, self._finished, self._refused
+            around.bind,
+            configurations.commit,
+            around.part,
+            self._phased,
+            self._finished,
+            self._refused,
         )
         self._live = LiveChanges(
             configurations.commit, Endings(self._took, self._objected, self._unchangeable)

@@ -37,7 +37,7 @@ class Changes:
         """
         for key in values:
             if key.upper() not in self._declared and self._environ.was_read(key):
-                return f"{key} has been read by code of a plugin."
+                return f"{key} has been read already, by code of a plugin or a library."
         try:
             reread(self._classes, current_epoch().changed(values))
         except ValidationError as error:

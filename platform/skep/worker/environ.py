@@ -9,6 +9,10 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+# What the interpreter, the dynamic linker and the libraries in C read unseen, before any code of
+# ours runs: the time zone and the locale too.
+_READ_EARLY = ("PYTHON", "LD_", "MALLOC_", "GLIBC_", "TZ", "LANG", "LC_", "OPENSSL_")
+
 
 class Environ(os._Environ[str]):
     """The environment, over the same storage as the one it replaces."""
@@ -34,7 +38,7 @@ class Environ(os._Environ[str]):
 
     def was_read(self, key: str) -> bool:
         """Say whether anybody may know the value of this key."""
-        return self._read_all or key.upper() in self._read
+        return self._read_all or key.upper() in self._read or key.startswith(_READ_EARLY)
 
     def snapshot(self) -> dict[str, str]:
         """Return everything, without that counting as having been read."""

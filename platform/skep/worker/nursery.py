@@ -17,8 +17,6 @@ from skep.wire.messages import Become, Boot, Hello
 from skep.worker.environ import Environ, install
 from skep.worker.forker import Forker
 
-# What the interpreter, the dynamic linker and the allocator read before any code of ours runs.
-_READ_EARLY = ("PYTHON", "LD_", "MALLOC_", "GLIBC_")
 Sources = dict[str, tuple[int, int]]
 
 
@@ -36,7 +34,7 @@ def leave(channel: BlockingChannel, boot: Boot) -> BlockingChannel:
     assert isinstance(order, Become)
     environ = install()
     values = _changes(environ, order.environment)
-    fit = not any(_was_read(environ, key) for key in values) and sources == _sources(sources)
+    fit = not any(environ.was_read(key) for key in values) and sources == _sources(sources)
     # Only now comes more on this channel: it is there for whoever this process is then.
     channel.send(Hello(os.getpid()))
     set_title("zygote", boot.options["app_id"])
@@ -65,10 +63,6 @@ def _changes(environ: Environ, wanted: Mapping[str, str]) -> dict[str, str | Non
     there = environ.snapshot()
     values: dict[str, str | None] = dict.fromkeys(there.keys() - wanted.keys())
     return values | {key: value for key, value in wanted.items() if there.get(key) != value}
-
-
-def _was_read(environ: Environ, key: str) -> bool:
-    return key.startswith(_READ_EARLY) or environ.was_read(key)
 
 
 def _start_anew(channel: BlockingChannel, environment: Mapping[str, str]) -> None:

@@ -117,7 +117,7 @@ class HttpProtocol(asyncio.Protocol):
         place of uvicorn's `on_response_complete`, which sets a timer for the next request."""
         self.server_state.total_requests += 1
         self._spilled = 0
-        if self.transport.is_closing():
+        if self._phase is Phase.LEAVING or self.transport.is_closing():
             return False
         self.flow.resume_reading()
         return True
@@ -137,6 +137,8 @@ class HttpProtocol(asyncio.Protocol):
             phase = Phase.IDLE  # for what is left of the body nobody waits any more
         elif phase is Phase.BODY and self.flow.read_paused:
             self._since = now  # it is the application that does not take what there is
+        elif phase is Phase.LEAVING and self.transport.get_write_buffer_size():
+            self._since = now  # it has something to read yet; how long it may take is `_stuck`'s
         if self._stuck(now):
             self._guard.refused("slow_reader")
             self.transport.abort()

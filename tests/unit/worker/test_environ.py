@@ -42,6 +42,13 @@ def test_whoever_takes_all_has_read_all() -> None:
     """)
 
 
+def test_what_libc_and_the_interpreter_have_looked_at_has_been_read() -> None:
+    run("""
+    assert environ.was_read("TZ") and environ.was_read("LC_ALL")
+    assert environ.was_read("PYTHONHASHSEED")
+    """)
+
+
 def test_looking_at_it_ourselves_does_not_count() -> None:
     run("""
     assert environ.snapshot()["A"] == "1"
