@@ -132,6 +132,13 @@ class Platform:
         """Return the text of /metrics."""
         return httpx.get(f"{self.admin}/metrics").raise_for_status().text
 
+    def counters(self) -> dict[str, float]:
+        """Return every counter in /metrics, by its name and labels."""
+        rows = [line.rpartition(" ") for line in self.metrics().splitlines()]
+        return {
+            name: float(value) for name, _, value in rows if "_total" in name and name[0] != "#"
+        }
+
     def pids(self, slot: str = "") -> dict[str, int]:
         """Return the process ids of the slots that have a process, by `slot@generation`."""
         return {

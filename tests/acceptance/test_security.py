@@ -12,7 +12,6 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -209,7 +208,7 @@ def test_case_45_counters_never_go_back_over_reloads(sampled: Platform) -> None:
             sampled.get()
         if number:
             assert sampled.cli("reload").returncode == 0
-        now = _counters(sampled.metrics())
+        now = sampled.counters()
         assert [name for name, value in before.items() if now.get(name, 0) < value] == []
         before = now
     requests = [v for name, v in before.items() if name.startswith("platform_http_requests_total")]
@@ -299,12 +298,3 @@ def _serve_as_nobody(platform: Platform) -> None:
 
 def _text(path: Path) -> str:
     return path.read_bytes().decode("utf-8", "replace")
-
-
-def _counters(text: str) -> dict[str, float]:
-    found: dict[str, Any] = {}
-    for line in text.splitlines():
-        name, _, value = line.rpartition(" ")
-        if "_total" in name and not line.startswith("#"):
-            found[name] = float(value)
-    return found

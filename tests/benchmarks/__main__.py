@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterable
 
 from tests.benchmarks import (
+    endurance,
     kill_points,
     memory,
     metrics,
@@ -25,6 +26,7 @@ MEASUREMENTS: dict[str, Callable[[], Iterable[Figure]]] = {
     "reloads": reloads.measure,
     "memory": memory.measure,
     "tasks": tasks.measure,
+    "endurance": endurance.measure,
     "soak": soak.measure,
     "peers": contest.measure,
     "websockets": websockets.measure,
