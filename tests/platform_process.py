@@ -175,6 +175,12 @@ class Platform:
         """kill -9 one of its processes."""
         os.kill(pid, signal.SIGKILL)
 
+    def kill_tree(self) -> None:
+        """kill -9 all of them; some end because others do."""
+        for pid in self.tree():
+            with contextlib.suppress(ProcessLookupError):
+                self.kill(pid)
+
     def output(self) -> str:
         """Return all that the platform has printed."""
         return self.log.read_text()
@@ -194,10 +200,7 @@ class Platform:
         try:
             self.process.wait(15)
         except subprocess.TimeoutExpired:
-            for pid in self.tree():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            self.process.kill()
+            self.kill_tree()
             self.process.wait()
             raise
         finally:

@@ -36,8 +36,7 @@ def on_its_own(sampled: Platform) -> Any:
     """A platform that can be started with -d; whatever happens it is not left behind."""
     sampled.environment["PLATFORM_LOG_FORMAT"] = "json"
     yield sampled
-    for pid in sampled.tree():
-        os.kill(pid, signal.SIGKILL)
+    sampled.kill_tree()
 
 
 def entries(path: Path) -> list[dict[str, Any]]:

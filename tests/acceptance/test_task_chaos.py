@@ -1,8 +1,6 @@
 """What becomes of tasks when those who run, keep or supervise them are killed or replaced."""
 
 import itertools
-import os
-import signal
 import threading
 import time
 from collections import Counter
@@ -41,8 +39,7 @@ def ended(bench: Workbench, prefix: str) -> Counter[str]:
 
 def kill_everything(bench: Workbench) -> None:
     """kill -9 the supervisor and every child."""
-    for pid in bench.platform.tree():
-        os.kill(pid, signal.SIGKILL)
+    bench.platform.kill_tree()
     assert bench.platform.process is not None
     bench.platform.process.wait()
     bench.platform.process = None
