@@ -172,9 +172,12 @@ class Zygote:
 
     def _succeed(self, late: Child) -> None:
         """Put somebody in the place of a zygote that has ended."""
-        # An understudy that is not born yet will never be: its parent is the one that died.
-        heir = self.understudy if self.understudy is not None and self.understudy.pid else None
-        self.current, self.understudy = heir, None
+        heir, self.understudy = self.understudy, None
+        if heir is not None and not heir.pid:
+            # It may never be born: its parent is the one that died. If it is, it ends at once.
+            heir.kill()
+            heir = None
+        self.current = heir
         if self._stopped:
             return
         if heir is not None:

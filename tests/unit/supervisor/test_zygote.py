@@ -1,0 +1,75 @@
+"""Whoever takes the place of a zygote, nobody is left over. The test plays the zygotes."""
+
+import asyncio
+import socket
+import subprocess
+from typing import Any, cast
+
+import pytest
+
+from skep.supervisor.child import Child
+from skep.supervisor.nursery import Nursery
+from skep.supervisor.zygote import Zygote
+from skep.wire.channel import BlockingChannel, pair
+from skep.wire.messages import Become, Boot, Fork, Hello, Message, Planned
+from skep.wire.plan import Plan
+
+
+class Bearing:
+    """Stands for a nursery; `theirs` are the ends of the zygotes' channels."""
+
+    def __init__(self) -> None:
+        self.theirs: list[socket.socket] = []
+
+    def bear(self) -> socket.socket:
+        ours, theirs = pair()
+        self.theirs.append(theirs)
+        return ours
+
+    def give_up(self) -> None:
+        """Nobody waits so long here."""
+
+
+def boot(slot: str) -> Boot:
+    return Boot(slot, "zygote", 1, "run", {})
+
+
+async def told(channel: BlockingChannel) -> tuple[Message, list[int]]:
+    return await asyncio.to_thread(channel.receive)
+
+
+def test_an_understudy_that_has_not_said_hello_when_its_parent_dies_is_not_left_over() -> None:
+    async def main() -> None:
+        nursery, born, lost = Bearing(), list[Child](), list[str]()
+        nobody: Any = lambda *_: None  # noqa: E731
+        zygote = Zygote(
+            *(1, {}, cast(Nursery, nursery)),
+            *(nobody, nobody, nobody),
+            lambda: lost.append("lost"),
+            *(born.append, nobody, nobody),
+        )
+        with subprocess.Popen(["sleep", "60"]) as process:
+            zygote.start(boot)
+            channel = BlockingChannel(nursery.theirs[0])
+            nursery.theirs[0].settimeout(5)
+            assert isinstance((await told(channel))[0], Become)
+            channel.send(Hello(process.pid))
+            assert isinstance((await told(channel))[0], Boot)
+            channel.send(Planned(Plan()))
+            order, descriptors = await told(channel)
+            assert isinstance(order, Fork)
+            with socket.socket(fileno=descriptors[0]) as end:
+                understudy = BlockingChannel(end)
+                end.settimeout(5)
+                assert isinstance((await told(understudy))[0], Boot)
+                process.kill()
+                channel.close()
+                # It had been forked, but nobody has heard of it yet: its successor is another
+                with pytest.raises(EOFError):
+                    await told(understudy)
+        assert [child.pid for child in born] == [process.pid]
+        zygote.stop()
+        for theirs in nursery.theirs:
+            theirs.close()
+
+    asyncio.run(main())
