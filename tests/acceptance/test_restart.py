@@ -1,7 +1,11 @@
 """`platform restart` and `platform check`: the supervisor starts anew and nobody is refused."""
 
 import json
+import signal
+import threading
 from pathlib import Path
+
+import httpx
 
 from tests.load import Load, Way
 from tests.platform_process import Platform
@@ -53,6 +57,50 @@ def test_nobody_is_refused_while_the_supervisor_starts_anew(sampled: Platform) -
     assert len(sampled.zygotes()) == 2
     sampled.stop()
     assert not path.exists()
+
+
+SLOW = """
+import asyncio
+from pathlib import Path
+from skep import Plugin
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+async def slow(request):
+    while not Path("go").exists():
+        await asyncio.sleep(0.02)
+    return PlainTextResponse("at last")
+
+plugin = Plugin(routes=[Route("/slow", slow)])
+"""
+
+
+def test_a_restart_that_becomes_a_stop_is_told_as_both(platform: Platform) -> None:
+    (platform.plugins / "slow.py").write_text(SLOW)
+    platform.environment["PLATFORM_DRAIN_TIMEOUT"] = "30"
+    platform.start()
+    answers: list[str] = []
+    asking = threading.Thread(
+        target=lambda: answers.append(httpx.get(f"{platform.url}/slow", timeout=60).text)
+    )
+    asking.start()
+    wait_until(lambda: 'state="active"} 1' in platform.metrics())
+    # When it is told to stop while the one that restarts waits for its last request
+    restarting = threading.Thread(target=platform.cli, args=("restart",))
+    restarting.start()
+    wait_until(lambda: platform.status().get("state") == "stopping", 20)
+    assert platform.process is not None
+    platform.process.send_signal(signal.SIGTERM)
+    (platform.directory / "go").touch()
+    assert platform.wait_end() == 0
+    asking.join()
+    restarting.join()
+    # Then it has ended, nothing was lost, and its history says what has become of the restart
+    assert answers == ["at last"]
+    assert platform.tree() == []
+    lines = (platform.data_dir / "operations.jsonl").read_text().splitlines()
+    told = [(entry["what"], entry["outcome"]) for entry in map(json.loads, lines)]
+    assert told == [("start", "committed"), ("restart", "superseded"), ("stop", "stopped")]
 
 
 def test_what_would_not_start_is_not_restarted(sampled: Platform) -> None:

@@ -274,6 +274,22 @@ def test_no_request_is_begun_behind_the_last_answer_of_a_connection(run: Run) ->
     run(test)
 
 
+def test_also_who_sends_as_much_as_a_body_may_have(run: Run) -> None:
+    async def test(site: Website) -> None:
+        connection = await site.connect()
+        assert (await connection.ask("/")).status == 200
+        site.kind.retire()
+        size = 8 * KB * KB
+        await connection.send(request("/deaf", f"content-length: {size}", method="POST"))
+        answered = {"method": "POST", "route": "/deaf", "status": "200"}
+        await wait_until_async(lambda: site.value("http_requests_total", **answered))
+        for _ in range(size // (64 * KB)):
+            await connection.send(b"z" * 64 * KB)
+        assert (await connection.answer()).body == b"not interested"
+
+    run(test)
+
+
 def test_whoever_asks_before_sending_a_body_is_told_413_and_never_to_continue(run: Run) -> None:
     async def test(site: Website) -> None:
         connection = await site.connect()

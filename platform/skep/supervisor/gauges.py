@@ -8,6 +8,7 @@ from typing import Any
 from skep.supervisor.configuration import Configuration
 from skep.supervisor.crew import Crew
 from skep.supervisor.ledger import Ledger
+from skep.supervisor.outcomes import Outcomes
 from skep.supervisor.procfs import read_boot_time, read_process
 from skep.supervisor.slots import State
 
@@ -34,12 +35,13 @@ class Gauges:
         self._ledger.set("process_start_time_seconds", use.started)
         self._ledger.set("process_open_fds", use.fds)
 
-    def state(self, state: str, restart_required: bool) -> None:
+    def state(self, state: str, outcomes: Outcomes) -> None:
         """Set what `platform status` calls the state; degraded is a way of running."""
         present = {"degraded": "running", "drained": "draining"}.get(state, state)
         for name in _STATES:
             self._ledger.set("supervisor_state", float(name == present), state=name)
-        self._ledger.set("supervisor_restart_required", float(restart_required))
+        self._ledger.set("supervisor_restart_required", float(bool(outcomes.restart_required)))
+        self._ledger.set("config_quarantined", float(outcomes.refused is not None))
 
     def readiness(self, crews: Iterable[Crew]) -> None:
         """Set the share of each kind's slots whose worker accepts."""
@@ -52,8 +54,12 @@ class Gauges:
         for pool, count in wanted.items():
             self._ledger.set("supervisor_up_workers_ratio", ready[pool] / count, pool=pool)
 
-    def config(self, configuration: Configuration | None, reported: Mapping[str, Any]) -> None:
-        """Set what is known of the configuration in force, and where it came from."""
+    def config(
+        self, configuration: Configuration | None, reported: Mapping[str, Any], in_place: bool
+    ) -> None:
+        """Set what is known of the configuration in force, where it came from, and whether `.env`
+        was written in place."""
+        self._ledger.set("config_written_in_place", float(in_place))
         source = reported.get("source", "none") if configuration else "none"
         for name in _SOURCES:
             self._ledger.set("config_source", float(name == source), source=name)

@@ -8,7 +8,7 @@ from typing import Any
 from skep.base.errors import PlatformError
 from skep.base.telemetry import Telemetry
 from skep.supervisor.child import Child
-from skep.wire.messages import Trace, Traced
+from skep.wire.messages import Message, Trace, Traced
 
 LONGEST = 3600.0
 _WORKERS = ("web", "task", "cron", "process")
@@ -56,8 +56,10 @@ class Memory:
             del self._rounds[number]
         return sorted(asked.answers, key=lambda answer: str(answer["worker"]))
 
-    def traced(self, child: Child, answer: Traced) -> None:
-        """A worker has answered."""
+    def told(self, child: Child, answer: Message) -> None:
+        """A worker has said something: perhaps it is its answer."""
+        if not isinstance(answer, Traced):
+            return
         asked = self._rounds.get(answer.number)
         if asked is not None and child in asked.missing:
             asked.answers.append(

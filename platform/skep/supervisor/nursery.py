@@ -10,6 +10,8 @@ from skep.supervisor.spawn import spawn
 from skep.wire.channel import pair
 from skep.wire.messages import Boot, Exited, Fork, Message
 
+# One that has lived so long (seconds) has not failed.
+_HELD = 60.0
 _AGAIN = Backoff(first=0.5, factor=4.0, cap=60.0, jitter=0.2)
 
 
@@ -78,11 +80,11 @@ class Nursery:
 
     def _told(self, child: Child, message: Message, _: list[int]) -> None:
         if isinstance(message, Exited):
-            self._failures = 0
             self._on_exited(message.pid, message.status)
 
     def _ended(self, child: Child) -> None:
         self._child = None
+        self._failures = 0 if child.age > _HELD else self._failures
         self._on_end(child)
         self._start_later()
 

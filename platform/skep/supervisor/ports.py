@@ -8,6 +8,7 @@ accepting and everybody closes.
 import asyncio
 from collections.abc import Callable
 
+from skep.base.errors import ListenError
 from skep.config.endpoints import admin, served
 from skep.supervisor.child import Child
 from skep.supervisor.generation import Generation
@@ -33,7 +34,7 @@ class Ports:
         self._succession = succession
         self._patient = patient
         self._leaving: list[int] = []
-        self._ended = False
+        self._closing = self._ended = False
         self._parting: set[asyncio.Task[None]] = set()
 
     async def bind(self, generation: Generation) -> None:
@@ -41,6 +42,8 @@ class Ports:
 
         Raises ListenError.
         """
+        if self._closing:
+            raise ListenError("The platform is stopping.")
         options, plan = generation.configuration.options, generation.plan
         if "admin" not in self._listeners.names(PLATFORM):
             await self._listeners.open([admin(options)], patient=self._patient)
@@ -85,6 +88,7 @@ class Ports:
 
     async def close(self) -> None:
         """Let nobody in any more; return when all have been accepted who had come."""
+        self._closing = True
         if self._listeners.shut(()):
             await self._empty()
         self._ended = True

@@ -12,7 +12,7 @@ from skep.supervisor.crew import Crew
 from skep.supervisor.ledger import Ledger
 from skep.supervisor.procfs import read_boot_time, read_process, read_system
 from skep.supervisor.slots import State
-from skep.wire.messages import Beat, Flush, Flushed
+from skep.wire.messages import Beat, Flush, Flushed, Frame, Message
 
 # A child whose loop is blocked does not keep Prometheus waiting: its last frame stands for it.
 _PATIENCE = 0.15
@@ -38,16 +38,17 @@ class Scrape:
         self._heard: dict[Child, float] = {}
         self._beats: dict[Child, float] = {}
 
-    def heard(self, child: Child) -> None:
-        """A frame of this child has come."""
-        self._heard[child] = time.time()
-
-    def told(self, child: Child, message: Beat | Flushed) -> None:
-        """This child's event loop turns, or it has sent all it had."""
-        if isinstance(message, Flushed):
-            self._drop(message.number, child)
-        else:
-            self._beats[child] = time.time()
+    def told(self, child: Child, message: Message) -> None:
+        """A child has said something: that its event loop turns, some of its metrics, or that this
+        was all it had."""
+        match message:
+            case Beat():
+                self._beats[child] = time.time()
+            case Frame(frame):
+                self._ledger.absorb(child.name, frame)
+                self._heard[child] = time.time()
+            case Flushed(number):
+                self._drop(number, child)
 
     def gone(self, child: Child) -> None:
         """A child has ended: nobody waits for it, and its process id may be another's soon."""

@@ -60,18 +60,7 @@ from skep.supervisor.stop import Stop
 from skep.supervisor.strength import Strength
 from skep.supervisor.succession import Succession
 from skep.supervisor.surroundings import Surroundings
-from skep.wire.messages import (
-    Asked,
-    Beat,
-    Flushed,
-    Frame,
-    Go,
-    Hello,
-    Message,
-    Reported,
-    Traced,
-    Unconfigured,
-)
+from skep.wire.messages import Asked, Go, Hello, Message, Reported, Unconfigured
 
 # What `platform start` exits with when the first generation does not come up, by stage.
 _EXIT_CODES = {"config": 4, "check": 4, "commit": 4, "listen": 5}
@@ -104,6 +93,7 @@ class Supervisor:
         self._config: dict[str, Any] = {"source": "none"}
         self._outcomes = Outcomes()
         self._code = 0
+        self._operation: Operation
         self._was_killed = run_dir.pid() is not None
 
     async def run(self) -> int:
@@ -166,6 +156,8 @@ class Supervisor:
         if self.condition.stopping and self._code != RESTART:
             self._end_of_all.at_once()
             return
+        if self.condition.stopping:
+            self.operations.end(self._operation, "superseded")
         caller = str(current_caller() or "signal")
         self._operation = operation or self.operations.begin("stop", caller)
         self._telemetry.point("platform.stopping", restart=code == RESTART)
@@ -204,13 +196,12 @@ class Supervisor:
         """Ask every child for its latest metrics and return the families of the ledger."""
         current = self._succession.current
         wanted = [self._platform.crew, *([current.crew] if current else [])]
-        leaving = [g.crew for g in self._succession.generations.all if g is not current]
         self._gauges.process()
-        self._gauges.state(self.condition.state, bool(self._outcomes.restart_required))
+        self._gauges.state(self.condition.state, self._outcomes)
         self._gauges.readiness(wanted)
-        self._gauges.config(current.configuration if current else None, self._config)
-        self._ledger.set("config_written_in_place", float(self.configurations.in_place))
-        self._ledger.set("config_quarantined", float(self._outcomes.refused is not None))
+        in_place = self.configurations.in_place
+        self._gauges.config(current.configuration if current else None, self._config, in_place)
+        leaving = [g.crew for g in self._succession.generations.all if g is not current]
         return await self._scrape.families(list(self.children), wanted, leaving)
 
     # The beginning and the end.
@@ -304,16 +295,11 @@ class Supervisor:
 
     def _told(self, child: Child, message: Message, descriptors: list[int]) -> None:
         self._ports.heard(message)
+        self._scrape.told(child, message)
+        self.memory.told(child, message)
         match message:
             case Hello():
                 self.children.born(child)
-            case Beat() | Flushed():
-                self._scrape.told(child, message)
-            case Frame(frame):
-                self._ledger.absorb(child.name, frame)
-                self._scrape.heard(child)
-            case Traced():
-                self.memory.traced(child, message)
             case Reported(state):
                 self._config = self.condition.config = state
             case Unconfigured(reason):

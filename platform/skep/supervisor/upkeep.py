@@ -96,7 +96,9 @@ class Upkeep:
 
     def call_off(self, crew: Crew, slots: Iterable[str]) -> None:
         """Let the workers in these slots stay, if they have no successor that is ready."""
-        self._recycling, orders = pure.call_off(self._of(crew), slots)
+        if crew is not self._crew:
+            return  # they are on their way out, with their generation
+        self._recycling, orders = pure.call_off(self._recycling, slots)
         crew.retire(orders.retire)
 
     def is_successor(self, child: Child) -> bool:

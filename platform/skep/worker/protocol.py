@@ -95,7 +95,7 @@ class HttpProtocol(asyncio.Protocol):
         self._phase = Phase.SILENT
         self._since = self.loop.time()
         self._spilled = 0  # bytes of the body at hand, which nobody wants any more
-        self._left = 0  # bytes that came after a refusal
+        self._allowed = LEAVE_BYTES  # bytes that may still come when all is said
         self._unsent = 0
         self._unsent_since = 0.0
         self._refusal: Refusal | None = None
@@ -126,6 +126,7 @@ class HttpProtocol(asyncio.Protocol):
         """The last answer is out. Whoever is still sending would be reset by a close, perhaps
         before it has read the answer: so listen for a moment."""
         if self._phase is Phase.BODY:
+            self._allowed += self._limits.body
             self._part()
         else:
             self.transport.close()
@@ -195,18 +196,20 @@ class HttpProtocol(asyncio.Protocol):
         self._phase, self._since = phase, self.loop.time()
 
     def _part(self) -> None:
-        """Send nothing more, and wait a moment for the client to have read what was sent."""
+        """Send nothing more, and wait a moment for the client to have read what was sent. TLS has
+        no half of a connection to close, but the answer tells the client that it is over."""
         self._enter(Phase.LEAVING)
         self.flow.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        else:
-            self.transport.close()
 
     def _leave(self, received: int) -> None:
-        self._left += received
-        if self._left > LEAVE_BYTES:
+        """Throw away what still comes. A body that may be sent may take its time."""
+        self._allowed -= received
+        if self._allowed < 0:
             self.transport.abort()
+        elif self._allowed > LEAVE_BYTES:
+            self._since = self.loop.time()
 
 
 def _answer(status: int) -> bytes:

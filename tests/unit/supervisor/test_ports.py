@@ -7,7 +7,10 @@ from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
 from skep.base.endpoint import Endpoint
+from skep.base.errors import ListenError
 from skep.supervisor.generation import Generation
 from skep.supervisor.listeners import Listeners
 from skep.supervisor.ports import Ports
@@ -88,6 +91,19 @@ def test_a_stop_waits_for_all_who_have_come_whatever_a_worker_says_meanwhile() -
         house.ports.heard(HandedOver({}))
         done, _ = await asyncio.wait({closing}, timeout=0.3)
         assert not done, "somebody waits to be accepted"
+        house.accept(1)
+        house.accept(2)
+        await closing
+
+    run(test)
+
+
+def test_once_a_stop_has_begun_nothing_is_bound_again() -> None:
+    async def test(house: House) -> None:
+        closing = asyncio.create_task(house.ports.close())
+        await asyncio.sleep(0)
+        with pytest.raises(ListenError, match="stopping"):
+            await house.ports.bind(house.generations[2])
         house.accept(1)
         house.accept(2)
         await closing
