@@ -17,6 +17,7 @@ import socket, sys, threading
 from skep.base import stacks
 socket.send_fds(socket.socket(fileno=int(sys.argv[1])), [b"x"], [stacks.arm()])
 def spinning():
+    print("ready", flush=True)
     while True: pass
 begun = threading.Event()
 def waiting_for_ever():
@@ -24,7 +25,6 @@ def waiting_for_ever():
     threading.Event().wait()
 threading.Thread(target=waiting_for_ever, daemon=True).start()
 begun.wait()
-print("ready", flush=True)
 spinning()
 """
 Stuck = tuple[Stacks, "subprocess.Popen[bytes]"]
