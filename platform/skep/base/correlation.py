@@ -38,8 +38,7 @@ def request_id() -> str:
 def new_request(given: str = "", traceparent: str = "") -> dict[str, str]:
     """Return the headers of a request that has come with these, if they are fit to be repeated."""
     if not (given and _ID.fullmatch(given)):
-        # It is a name and no secret: the system's random numbers cost a call each.
-        given = f"{random.getrandbits(128):032x}"
+        given = _new_id()
     found = {REQUEST_ID: given}
     if traceparent and _TRACEPARENT.fullmatch(traceparent):
         found[TRACEPARENT] = traceparent
@@ -51,6 +50,10 @@ def begin(given: str = "", traceparent: str = "") -> str:
 
     Call it in an asyncio task of its own, that of the request.
     """
+    if not (given or traceparent):  # most requests, and it is done for each
+        fields = {REQUEST_ID: _new_id()}
+        log.begin(fields)
+        return fields[REQUEST_ID]
     carried = new_request(given, traceparent)
     fields = {REQUEST_ID: carried[REQUEST_ID]}
     if TRACEPARENT in carried:
@@ -58,6 +61,11 @@ def begin(given: str = "", traceparent: str = "") -> str:
         fields["trace_id"] = traceparent.split("-")[1]
     log.begin(fields)
     return carried[REQUEST_ID]
+
+
+def _new_id() -> str:
+    # It is a name and no secret: the system's random numbers cost a call each.
+    return random.getrandbits(128).to_bytes(16, "big").hex()
 
 
 @contextmanager

@@ -36,7 +36,10 @@ class Site:
                 statuses.append(message["status"])
             await send(message)
 
-        await asyncio.create_task(self._edge(scope, receive, answer))
+        async def serve() -> None:
+            await self._edge(scope, receive, answer)
+
+        await asyncio.create_task(serve())
         if _ERROR in scope and statuses == [500]:
             raise scope[_ERROR]
 

@@ -4,7 +4,7 @@ Requests become exchanges, which name, measure and bound them. While the worker 
 connection is the last: each response carries `Connection: close`. WebSockets are closed by the hub.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from skep.worker.access_log import AccessLog
@@ -30,12 +30,12 @@ class Edge:
         self._app = app
         self._common = Common(app, metrics, served, max_body, access_log)
 
-    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+    def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> Awaitable[None]:
         """Serve one request or one WebSocket connection."""
+        # No coroutine of its own, which every request would pay for.
         if scope["type"] == "http":
-            await Exchange(self._common, scope, receive, send).run()
-        else:
-            await self._app(scope, receive, send)
+            return Exchange(self._common, scope, receive, send).run()
+        return self._app(scope, receive, send)
 
     def drain(self) -> None:
         """Make every answer from now on the last of its connection."""

@@ -28,35 +28,42 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
             return
         starts = phase is Phase.IDLE or phase is Phase.SILENT
         if starts:
-            self._enter(Phase.HEAD)
+            self._phase, self._since = Phase.HEAD, self.loop.time()
         # What came in one small chunk need not be counted header by header.
         self._is_large = self._raw > 0 or len(data) > self._limits.head
         try:
-            if self._feed(memoryview(data)):
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as stop:
+            if not self._decline(data[stop.args[0] :]):
                 return
         except httptools.HttpParserError:
-            self._refuse(self._refusal or Refusal(400, "malformed"))
+            self._malformed()
             return
         if self._phase is Phase.HEAD:
             self._hold_head(len(data), starts)
 
-    def _feed(self, data: memoryview) -> bool:
-        """Parse it; say whether the connection is a WebSocket's from now on.
+    def _decline(self, rest: bytes) -> bool:
+        """Take up no protocol that we do not speak; say whether it is still HTTP.
 
-        At the head of a request that offers another protocol the parser stops, body or not. What we
-        do not speak is not taken up: the same request is parsed without the offer.
+        At the head of a request that offers another one the parser stops, body or not. So the same
+        request is parsed without the offer, and the `rest` after it.
         """
-        while True:
+        while self._declined:
             try:
-                self.parser.feed_data(data)
-                return False
-            except httptools.HttpParserUpgrade as stop:
-                if not self._declined:
-                    if self._should_upgrade():
-                        self.handle_websocket_upgrade()
-                    return True
-                data = data[stop.args[0] :]
                 self._begin_again()
+                self.parser.feed_data(rest)
+                return True
+            except httptools.HttpParserUpgrade as stop:
+                rest = rest[stop.args[0] :]
+            except httptools.HttpParserError:
+                self._malformed()
+                return False
+        if self._should_upgrade():
+            self.handle_websocket_upgrade()
+        return False
+
+    def _malformed(self) -> None:
+        self._refuse(self._refusal or Refusal(400, "malformed"))
 
     def _begin_again(self) -> None:
         parts = [
@@ -120,7 +127,8 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
             return
         super().on_message_complete()
         answered = self.cycle is None or self.cycle.response_complete
-        self._enter(Phase.IDLE if answered else Phase.ANSWER)
+        self._phase = Phase.IDLE if answered else Phase.ANSWER
+        self._since = self.loop.time()
 
     def on_response_complete(self) -> None:
         if not self.answered():
@@ -129,7 +137,7 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
             cycle, app = self.pipeline.pop()
             self._start_asgi_task(cycle, app)
         elif self._phase is Phase.ANSWER:
-            self._enter(Phase.IDLE)
+            self._phase, self._since = Phase.IDLE, self.loop.time()
 
     def _hold_head(self, received: int, starts: bool) -> None:
         """Bound what came of a head that has no end yet. Of a chunk in which something else ended

@@ -1,5 +1,9 @@
 """The head of an answer and its body in one write: uvicorn makes two, and a call into the kernel
-costs a request more than all that is done for it here."""
+costs a request more than all that is done for it here.
+
+The turn of the loop that is asked for is mostly for nothing; but without it uvloop was slower, not
+faster (1.21 times a bare uvicorn's CPU per request, against 1.12).
+"""
 
 import asyncio
 from collections.abc import Callable

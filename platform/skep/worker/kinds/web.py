@@ -191,6 +191,7 @@ class WebKind:
         protocol: Any = partial(WebSocketProtocol, hub=self._hub, limits=limits, listener=name)
         config = uvicorn.Config(
             self._proxied(app) if options.trusted_proxies else app,
+            interface="asgi3",
             http=_PROTOCOLS[options.http],
             ws=protocol,
             ws_max_size=options.websocket_message_limit,
