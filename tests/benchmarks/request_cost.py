@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import os
 import socket
 import subprocess
@@ -33,6 +34,7 @@ PLUGIN = "\nfrom skep import Plugin\n\nplugin = Plugin(routes=routes)\n"
 # A round is cut into slices, first of one and then of the other, so that both have their share of
 # what else the machine does.
 ROUNDS, SLICES, REQUESTS, CLIENTS = 31, 8, 400, 16
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 REQUEST = b"GET /hello/bee HTTP/1.1\r\nhost: bench\r\n\r\n"
 
 
@@ -60,13 +62,20 @@ def measure() -> list[Figure]:
 
 def costs(*sides: tuple[int, str]) -> list[float]:
     """Return the microseconds of CPU that each of these processes spends on one request."""
-    spent = [0.0] * len(sides)
-    for _ in range(SLICES):
-        for number, (pid, url) in enumerate(sides):
-            before = cpu(pid)
-            asyncio.run(ask(url, REQUESTS))
-            spent[number] += cpu(pid) - before
-    return [seconds / (SLICES * REQUESTS) * 1e6 for seconds in spent]
+
+    async def measure() -> list[float]:
+        spent = [0.0] * len(sides)
+        clients = [await connections(url) for _, url in sides]
+        for _ in range(SLICES):
+            for number, (pid, _) in enumerate(sides):
+                before = cpu(pid)
+                await ask(clients[number], REQUESTS)
+                spent[number] += cpu(pid) - before
+        for _, writer in itertools.chain(*clients):
+            writer.close()
+        return [seconds / (SLICES * REQUESTS) * 1e6 for seconds in spent]
+
+    return asyncio.run(measure())
 
 
 def whole(platform: Platform, worker: int) -> float:
@@ -85,20 +94,23 @@ def cpu(pid: int) -> float:
     return total
 
 
-async def ask(url: str, requests: int) -> None:
-    """Make so many requests over kept-alive connections."""
+async def connections(url: str) -> list[Connection]:
+    """Open a connection for each client."""
     parts = urlsplit(url)
+    return [await asyncio.open_connection(parts.hostname, parts.port) for _ in range(CLIENTS)]
 
-    async def client() -> None:
-        reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+
+async def ask(clients: list[Connection], requests: int) -> None:
+    """Make so many requests over kept-alive connections."""
+
+    async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for _ in range(requests // CLIENTS):
             writer.write(REQUEST)
             head = await reader.readuntil(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 200")
             await reader.readexactly(len(b'{"hello":"bee"}'))
-        writer.close()
 
-    await asyncio.gather(*(client() for _ in range(CLIENTS)))
+    await asyncio.gather(*itertools.starmap(client, clients))
 
 
 @contextlib.contextmanager
