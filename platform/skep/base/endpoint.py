@@ -24,8 +24,8 @@ class Endpoint:
 
     `name` is how the platform calls it (`http`, `echo.lines`). With a `path` it is a unix socket,
     else it is `host` and `port`, where port 0 takes a free one. `scheme` is what is spoken there,
-    as in an address for people. `owner` says who wants it, as it
-    reads in a sentence; `remedy` is what one does to move it elsewhere.
+    as in an address for people. `owner` says who wants it, as it reads in a sentence; `remedy` is
+    what one does to move it elsewhere.
     """
 
     name: str

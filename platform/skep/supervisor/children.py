@@ -1,8 +1,8 @@
 """Every process that is a child of ours, by its id, and the waiting for those that end."""
 
-import os
 from collections.abc import Callable, Iterator
 
+from skep.base.reaping import ended_children
 from skep.supervisor.child import Child
 from skep.supervisor.orphans import Orphans
 from skep.supervisor.procfs import read_oom_kills
@@ -39,13 +39,7 @@ class Children:
 
     def reap(self) -> None:
         """Wait for every child that has ended, also those that were orphaned to us."""
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
+        for pid, status in ended_children():
             self.reaped(pid, status)
 
     def reaped(self, pid: int, status: int) -> None:

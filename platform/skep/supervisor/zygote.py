@@ -84,7 +84,7 @@ class Zygote:
             return
         self.current = Child("zygote", self.number, ours, self._told, self._ended)
         self.current.send(Become(dict(self.environment)))
-        self._loop.call_later(_BIRTH, self._be_born, self.current)
+        self._loop.call_later(_BIRTH, self._despair, self.current)
 
     def fork(
         self,
@@ -125,7 +125,8 @@ class Zygote:
         self._on_born(child)
         child.send(self._boot("zygote"))
 
-    def _be_born(self, child: Child) -> None:
+    def _despair(self, child: Child) -> None:
+        """The nursery has had long enough to fork this one."""
         if child is self.current and not child.pid:
             self._nursery.give_up()
 

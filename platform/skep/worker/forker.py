@@ -14,6 +14,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from skep.base.reaping import ended_children
 from skep.base.signals import HELD
 from skep.wire.channel import CHANNEL_FD, BlockingChannel
 from skep.wire.messages import Exited, Fork, Message
@@ -99,13 +100,7 @@ class Forker:
         return None
 
     def _reap(self) -> None:
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
+        for pid, status in ended_children():
             self._channel.send(Exited(pid, status))
 
 
