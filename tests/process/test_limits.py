@@ -303,6 +303,23 @@ def test_whoever_asks_before_sending_a_body_is_told_413_and_never_to_continue(ru
     run(test, max_body_size=100)
 
 
+def test_whoever_asks_before_sending_a_body_may_send_it_and_only_the_answer_has_the_name(
+    run: Run,
+) -> None:
+    async def test(site: Website) -> None:
+        connection = await site.connect()
+        headers = ("expect: 100-continue", "content-length: 3", "x-request-id: r1")
+        await connection.send(request("/size", *headers, method="POST"))
+        interim = await connection.answer()
+        assert (interim.status, interim.headers, interim.body) == (100, {}, b"")
+        await connection.send(b"abc")
+        answer = await connection.answer()
+        assert (answer.status, answer.body) == (200, b"3")
+        assert answer.headers["x-request-id"] == "r1"
+
+    run(test)
+
+
 def test_a_body_that_stalls_is_408_but_a_slow_one_is_not(run: Run) -> None:
     async def test(site: Website) -> None:
         stalled, slow = await site.connect(), await site.connect()

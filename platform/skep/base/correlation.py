@@ -51,9 +51,9 @@ def begin(given: str = "", traceparent: str = "") -> str:
     Call it in an asyncio task of its own, that of the request.
     """
     if not (given or traceparent):  # most requests, and it is done for each
-        fields = {REQUEST_ID: _new_id()}
-        log.begin(fields)
-        return fields[REQUEST_ID]
+        name = _new_id()
+        log.begin({REQUEST_ID: name})
+        return name
     carried = new_request(given, traceparent)
     fields = {REQUEST_ID: carried[REQUEST_ID]}
     if TRACEPARENT in carried:

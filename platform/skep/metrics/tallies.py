@@ -15,16 +15,12 @@ from skep.metrics.names import Metric
 
 
 class Tally:
-    """A counter of one set of labels."""
+    """A counter of one set of labels: to count is to add to `count`."""
 
     __slots__ = ("count",)
 
     def __init__(self) -> None:
         self.count = 0
-
-    def inc(self) -> None:
-        """It happened once more."""
-        self.count += 1
 
 
 class Distribution:

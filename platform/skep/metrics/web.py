@@ -4,10 +4,11 @@ from collections.abc import Callable
 
 from skep.metrics.instruments import Children, Instruments
 from skep.metrics.names import MAX_SERIES, METHODS
+from skep.metrics.tallies import Distribution, Tally
 
 UNMATCHED = "__unmatched__"
 
-Answer = tuple[Callable[[], None], Callable[[float], None]]
+Answer = tuple[Tally, Distribution]
 
 
 class HttpMetrics:
@@ -41,9 +42,9 @@ class HttpMetrics:
     def end(self, method: str, route: str, status: int, seconds: float) -> None:
         """Its answer is out, or given up."""
         self._in_progress -= 1
-        count, observe = self._answers[method, route, status]
-        count()
-        observe(seconds)
+        tally, distribution = self._answers[method, route, status]
+        tally.count += 1
+        distribution.observe(seconds)
 
     def exception(self, route: str) -> None:
         """No handler caught an exception."""
@@ -62,10 +63,7 @@ class _Answers(dict[tuple[str, str, int], Answer]):
         method, route, status = key
         known = method in METHODS
         labels = (method if known else "OTHER", route)
-        answer = (
-            self._requests[(*labels, str(status))].inc,
-            self._durations[labels].observe,
-        )
+        answer = (self._requests[(*labels, str(status))], self._durations[labels])
         # Methods are the client's word: remembering every invention would be a leak.
         if known and len(self) < MAX_SERIES:
             self[key] = answer

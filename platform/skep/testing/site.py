@@ -9,6 +9,7 @@ from skep.config.options import Options
 from skep.metrics.instruments import Instruments
 from skep.metrics.web import HttpMetrics
 from skep.worker.edge import Edge
+from skep.worker.joined import ID_IN_SCOPE
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -17,7 +18,8 @@ _ERROR = "skep.testing.error"
 
 
 class Site:
-    """An application behind the edge: requests have a name, and bodies a limit.
+    """An application behind the edge: requests have a name, and bodies a limit. What the protocol
+    of a web worker adds to an answer is added here.
 
     What no handler caught is not only answered with 500 but raised, so that a test shows it.
     """
@@ -34,6 +36,8 @@ class Site:
         async def answer(message: "Message") -> None:
             if message["type"] == "http.response.start":
                 statuses.append(message["status"])
+                name = (b"x-request-id", scope[ID_IN_SCOPE].encode())
+                message = {**message, "headers": [*message.get("headers", ()), name]}
             await send(message)
 
         async def serve() -> None:

@@ -14,6 +14,7 @@ from skep.base import correlation
 from skep.config.epoch import pin
 from skep.metrics.web import UNMATCHED
 from skep.worker.access_log import Access, AccessLog
+from skep.worker.joined import ID_IN_SCOPE
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -71,7 +72,7 @@ class Exchange:
         """Serve the request. What no handler caught is counted, logged and answered with 500."""
         common, scope = self._common, self._scope
         has_body = self._read_headers()
-        scope.setdefault("state", {})["request_id"] = self._id
+        scope.setdefault("state", {})["request_id"] = scope[ID_IN_SCOPE] = self._id
         pin()
         common.metrics.begin()
         try:
@@ -131,18 +132,26 @@ class Exchange:
         if message["type"] == "http.response.start":
             self._stage = _ANSWERING
             self._status = CLIENT_GONE if self._gone else message["status"]
-            message = {**message, "headers": self._headers(message)}
+            message = self._fit(message)
         elif not message.get("more_body"):
             self._end()
         return self._send(message)
 
-    def _headers(self, message: "Message") -> list[tuple[bytes, bytes]]:
-        headers = [h for h in message.get("headers", ()) if h[0] not in _REPLACED]
-        headers.append((HEADER, self._id.encode()))
-        if self._common.draining or self._last:
-            headers = [h for h in headers if h[0] != b"connection"]
-            headers.append(_CLOSE)
-        return headers
+    def _fit(self, message: "Message") -> "Message":
+        """Return the head without what the application may not say, and with what it must."""
+        headers = message.get("headers", ())
+        is_last = self._common.draining or self._last
+        if not is_last and type(headers) is list:  # what can be read only once has to be copied
+            for name, _ in headers:
+                if name in _REPLACED:
+                    break
+            else:
+                return message
+        kept = [h for h in headers if h[0] not in _REPLACED]
+        if is_last:
+            kept = [h for h in kept if h[0] != b"connection"]
+            kept.append(_CLOSE)
+        return {**message, "headers": kept}
 
     def _end(self) -> None:
         self._stage = _ANSWERED

@@ -10,7 +10,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol as UvicornProtocol
 
 from skep.worker.joined import Joined
-from skep.worker.limits import Phase
+from skep.worker.limits import ANSWER, BODY, HEAD, IDLE, LEAVING, SILENT
 from skep.worker.protocol import Guard, HttpProtocol, Refusal
 
 _VERSIONS = (b"1.0", b"1.1")
@@ -51,11 +51,11 @@ class H11Protocol(HttpProtocol, UvicornProtocol):
         self._blank = False  # of the head at hand there are only empty lines yet (RFC 9112, 2.2)
 
     def data_received(self, data: bytes) -> None:
-        if self._phase is Phase.LEAVING:
+        if self._phase is LEAVING:
             self._leave(len(data))
             return
-        if self._phase is Phase.IDLE or self._phase is Phase.SILENT:
-            self._enter(Phase.HEAD)
+        if self._phase is IDLE or self._phase is SILENT:
+            self._enter(HEAD)
             self._blank = True
         if self._blank:
             data = data.lstrip(b"\r\n")
@@ -74,7 +74,7 @@ class H11Protocol(HttpProtocol, UvicornProtocol):
             raise Refusal(400, "malformed")
         if size > self._limits.head or len(headers) > self._limits.headers:
             raise Refusal(431, "headers")
-        self._phase = Phase.BODY
+        self._phase = BODY
 
     def on_body(self, size: int) -> None:
         """So much of a body has come."""
@@ -84,13 +84,13 @@ class H11Protocol(HttpProtocol, UvicornProtocol):
 
     def on_end(self) -> None:
         """A request is whole."""
-        self._enter(Phase.IDLE if self.cycle.response_complete else Phase.ANSWER)
+        self._enter(IDLE if self.cycle.response_complete else ANSWER)
 
     def on_response_complete(self) -> None:
         if not self.answered():
             return
-        if self._phase is Phase.ANSWER:
-            self._enter(Phase.IDLE)
+        if self._phase is ANSWER:
+            self._enter(IDLE)
         if self.conn.our_state is h11.DONE and self.conn.their_state is h11.DONE:
             self.conn.start_next_cycle()
             self._proceed()
@@ -104,9 +104,9 @@ class H11Protocol(HttpProtocol, UvicornProtocol):
             self._refuse(refusal)
             return
         if self.cycle is not before:
-            self.cycle.transport = Joined(self.transport, self.loop, self.hang_up)
-        if self._phase is Phase.IDLE and self.conn.trailing_data[0]:
-            self._enter(Phase.HEAD)  # pipelined: it came in one chunk with what was before
+            self.cycle.transport = Joined(self.transport, self.loop, self.hang_up, self.cycle.scope)
+        if self._phase is IDLE and self.conn.trailing_data[0]:
+            self._enter(HEAD)  # pipelined: it came in one chunk with what was before
 
     def _should_upgrade(self) -> bool:
         # All headers are there now, and nobody has seen them yet.

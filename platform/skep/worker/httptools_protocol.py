@@ -6,8 +6,13 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from skep.worker.joined import Joined
-from skep.worker.limits import Phase
+from skep.worker.limits import ANSWER, BODY, HEAD, IDLE, LEAVING, SILENT
 from skep.worker.protocol import Guard, HttpProtocol, Refusal
+
+# Called for each request: looked up once.
+_on_message_begin = HttpToolsProtocol.on_message_begin
+_on_headers_complete = HttpToolsProtocol.on_headers_complete
+_on_message_complete = HttpToolsProtocol.on_message_complete
 
 
 class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
@@ -23,12 +28,12 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         phase = self._phase
-        if phase is Phase.LEAVING:
+        if phase is LEAVING:
             self._leave(len(data))
             return
-        starts = phase is Phase.IDLE or phase is Phase.SILENT
+        starts = phase is IDLE or phase is SILENT
         if starts:
-            self._phase, self._since = Phase.HEAD, self.loop.time()
+            self._phase, self._since = HEAD, self.loop.time()
         # What came in one small chunk need not be counted header by header.
         self._is_large = self._raw > 0 or len(data) > self._limits.head
         try:
@@ -39,7 +44,7 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
         except httptools.HttpParserError:
             self._malformed()
             return
-        if self._phase is Phase.HEAD:
+        if self._phase is HEAD:
             self._hold_head(len(data), starts)
 
     def _decline(self, rest: bytes) -> bool:
@@ -76,12 +81,12 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
         self.parser.feed_data(b"".join([*parts, b"\r\n"]))
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
+        _on_message_begin(self)
         self._declined = False
         self._head = self._raw = 0
         self._began = True
-        if self._phase is not Phase.HEAD:  # pipelined: it came in one chunk with what was before
-            self._enter(Phase.HEAD)
+        if self._phase is not HEAD:  # pipelined: it came in one chunk with what was before
+            self._enter(HEAD)
 
     def on_url(self, url: bytes) -> None:
         self.url += url
@@ -109,11 +114,11 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
         if self.parser.should_upgrade() and self._get_upgrade() not in (None, b"websocket"):
             self._declined = True
             return
-        self._phase = Phase.BODY
+        self._phase = BODY
         before = self.cycle
-        super().on_headers_complete()
+        _on_headers_complete(self)
         if self.cycle is not before:  # it is the same when a WebSocket is asked for
-            self.cycle.transport = Joined(self.transport, self.loop, self.hang_up)
+            self.cycle.transport = Joined(self.transport, self.loop, self.hang_up, self.scope)
 
     def on_body(self, body: bytes) -> None:
         self._since = self.loop.time()
@@ -125,9 +130,9 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
     def on_message_complete(self) -> None:
         if self._declined:
             return
-        super().on_message_complete()
+        _on_message_complete(self)
         answered = self.cycle is None or self.cycle.response_complete
-        self._phase = Phase.IDLE if answered else Phase.ANSWER
+        self._phase = IDLE if answered else ANSWER
         self._since = self.loop.time()
 
     def on_response_complete(self) -> None:
@@ -136,8 +141,8 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
         if self.pipeline:
             cycle, app = self.pipeline.pop()
             self._start_asgi_task(cycle, app)
-        elif self._phase is Phase.ANSWER:
-            self._phase, self._since = Phase.IDLE, self.loop.time()
+        elif self._phase is ANSWER:
+            self._phase, self._since = IDLE, self.loop.time()
 
     def _hold_head(self, received: int, starts: bool) -> None:
         """Bound what came of a head that has no end yet. Of a chunk in which something else ended

@@ -1,15 +1,20 @@
 """The head of an answer and its body in one write: uvicorn makes two, and a call into the kernel
-costs a request more than all that is done for it here.
+costs a request more than all that is done for it here. The head ends with the request's id.
 
 The turn of the loop that is asked for is mostly for nothing; but without it uvloop was slower, not
 faster (1.21 times a bare uvicorn's CPU per request, against 1.12).
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
+# Where the edge says which id the client is told: as one of the application's headers, which are
+# searched for what is forbidden there, it cost a request 2 % of its CPU.
+ID_IN_SCOPE = "skep.request_id"
 # Copying more than this costs more than a second call.
 _SMALL = 64 * 1024
+_INTERIM = b"HTTP/1.1 1"
 
 
 class Joined:
@@ -17,25 +22,31 @@ class Joined:
     the next turn of the event loop: a stream's head is not kept from the client. `hang_up()` is
     called to close the connection, when all is written."""
 
-    __slots__ = ("_first", "_hang_up", "_loop", "_transport", "_waited")
+    __slots__ = ("_first", "_hang_up", "_loop", "_scope", "_transport", "_waited")
 
     def __init__(
         self,
         transport: asyncio.Transport,
         loop: asyncio.AbstractEventLoop,
         hang_up: Callable[[], None],
+        scope: Mapping[str, Any],
     ) -> None:
         self._transport = transport
         self._loop = loop
         self._hang_up = hang_up
+        self._scope = scope
         self._first = b""
         self._waited = False
 
     def write(self, data: bytes) -> None:
         """Write, the first time as soon as there is more."""
         if not self._waited:
+            if data.startswith(_INTERIM):  # the head of the answer is still to come
+                self._transport.write(data)
+                return
             self._waited = True
-            self._first = data
+            name = self._scope[ID_IN_SCOPE].encode()
+            self._first = b"%bx-request-id: %b\r\n\r\n" % (data[:-2], name)
             self._loop.call_soon(self.flush)
         elif self._first and len(data) <= _SMALL:
             first, self._first = self._first, b""

@@ -31,6 +31,10 @@ class Phase(Enum):
     LEAVING = "the client to go"
 
 
+# An attribute of a class costs thirty times what a global does, and a request asks ten times.
+SILENT, HEAD, BODY, ANSWER, IDLE, LEAVING = Phase
+
+
 @dataclass(frozen=True)
 class Limits:
     """Sizes are in bytes, times in seconds. `connections` counts those of one worker."""

@@ -12,7 +12,7 @@ import http
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from skep.worker.limits import LEAVE_BYTES, Limits, Phase
+from skep.worker.limits import BODY, IDLE, LEAVE_BYTES, LEAVING, SILENT, Limits, Phase
 
 _LOOK = 0.5
 # So many connections beyond the limit are told to come again; more are cut without a word.
@@ -92,7 +92,7 @@ class HttpProtocol(asyncio.Protocol):
         self._guard = guard
         self._limits = guard.limits
         self._special = _SPECIAL
-        self._phase = Phase.SILENT
+        self._phase = SILENT
         self._since = self.loop.time()
         self._spilled = 0  # bytes of the body at hand, which nobody wants any more
         self._allowed = LEAVE_BYTES  # bytes that may still come when all is said
@@ -117,7 +117,7 @@ class HttpProtocol(asyncio.Protocol):
         place of uvicorn's `on_response_complete`, which sets a timer for the next request."""
         self.server_state.total_requests += 1
         self._spilled = 0
-        if self._phase is Phase.LEAVING or self.transport.is_closing():
+        if self._phase is LEAVING or self.transport.is_closing():
             return False
         self.flow.resume_reading()
         return True
@@ -125,7 +125,7 @@ class HttpProtocol(asyncio.Protocol):
     def hang_up(self) -> None:
         """The last answer is out. Whoever is still sending would be reset by a close, perhaps
         before it has read the answer: so listen for a moment."""
-        if self._phase is Phase.BODY:
+        if self._phase is BODY:
             self._allowed += self._limits.body
             self._part()
         else:
@@ -134,11 +134,11 @@ class HttpProtocol(asyncio.Protocol):
     def look(self, now: float) -> None:
         """End the connection if the client has not done in time what it has to do next."""
         phase = self._phase
-        if phase is Phase.BODY and self.cycle.response_complete:
-            phase = Phase.IDLE  # for what is left of the body nobody waits any more
-        elif phase is Phase.BODY and self.flow.read_paused:
+        if phase is BODY and self.cycle.response_complete:
+            phase = IDLE  # for what is left of the body nobody waits any more
+        elif phase is BODY and self.flow.read_paused:
             self._since = now  # it is the application that does not take what there is
-        elif phase is Phase.LEAVING and self.transport.get_write_buffer_size():
+        elif phase is LEAVING and self.transport.get_write_buffer_size():
             self._since = now  # it has something to read yet; how long it may take is `_stuck`'s
         if self._stuck(now):
             self._guard.refused("slow_reader")
@@ -179,7 +179,7 @@ class HttpProtocol(asyncio.Protocol):
         self._refusal = refusal
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
-            if self._phase is not Phase.BODY:
+            if self._phase is not BODY:
                 # Pipelined behind good requests: these are answered, then it is over.
                 cycle.keep_alive = False
                 self.flow.pause_reading()
@@ -198,7 +198,7 @@ class HttpProtocol(asyncio.Protocol):
     def _part(self) -> None:
         """Send nothing more, and wait a moment for the client to have read what was sent. TLS has
         no half of a connection to close, but the answer tells the client that it is over."""
-        self._enter(Phase.LEAVING)
+        self._enter(LEAVING)
         self.flow.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
