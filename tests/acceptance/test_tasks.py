@@ -66,6 +66,7 @@ def test_case_04_what_waits_for_its_next_attempt_says_so_and_can_be_brought_forw
         lambda: (it := bench.verb("task", "show", delivery))["state"] == "scheduled" and it
     )
     assert (shown["attempt"], shown["losses"]) == (2, 0)
+    assert "ValueError: boom" in shown["error"]
     assert 3500 < shown["due"] - shown["put_at"] < 3700
     assert bench.platform.cli("task", "retry", delivery).stdout == "1 of 1 will run.\n"
     bench.wait("finish", "c4 patient")

@@ -272,6 +272,25 @@ def test_progress_is_seen_until_the_lease_ends(driver: Driver) -> None:
     with_engine(driver, test)
 
 
+def test_the_last_error_is_seen_as_long_as_a_delivery_is_tried(driver: Driver) -> None:
+    async def test(engine: Engine) -> None:
+        sent = an_envelope()
+        await engine.put([sent])
+        for error, seen in (("first", "first"), ("second", "second"), ("", "second")):
+            await engine.settle([Settlement(await lease_one(engine), "retry", error=error)])
+            row = await engine.find(sent.id)
+            assert row is not None
+            assert (row.state, row.error) == ("ready", seen)
+        await engine.settle([Settlement(await lease_one(engine), "release")])
+        (row,) = await engine.scan("default", "ready")
+        assert (row.error, row.attempt) == ("second", 4)
+        await lease_one(engine)
+        (row,) = await engine.scan("default", "leased")
+        assert row.error == "second"
+
+    with_engine(driver, test)
+
+
 # -- cancelling ------------------------------------------------------------------------------------
 
 

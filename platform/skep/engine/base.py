@@ -99,10 +99,10 @@ class Lease(Struct, frozen=True, array_like=True):
 class Settlement(Struct, frozen=True):
     """The end of a lease.
 
-    `done` forgets the envelope; `retry` keeps it until `at`, one attempt older; `dead` moves it to
-    the dead letters with `reason` (a word) and `error` (a text); `release` gives it back,
-    uncounted, to be ready again at `at`. What was cancelled meanwhile is not kept by `retry` and
-    `release`, but gone. `then` is put in the same atomic step, after the envelope is gone: so what
+    `done` forgets the envelope; `retry` keeps it until `at`, one attempt older, with the `error` (a
+    text) if there is one; `dead` moves it to the dead letters with `reason` (a word) and `error`;
+    `release` gives it back, uncounted, to be ready again at `at`. What was cancelled meanwhile is
+    not kept by `retry` and `release`, but gone. `then` is put in the same atomic step, after the envelope is gone: so what
     follows a `done` may bear the same id. `result` is kept with a `done` if the envelope asks for
     that.
     """

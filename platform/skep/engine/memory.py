@@ -256,6 +256,7 @@ class Memory:
                 self._end(item, "cancelled")
             case "retry" | "release":
                 item.attempt += settlement.verdict == "retry"
+                item.error = settlement.error or item.error
                 item.put_off(settlement.at)
                 self._free(item)
         self._put_all(settlement.then)

@@ -49,7 +49,8 @@ SELECT seq, queue, rules FROM delivery WHERE state = 4 AND lane = ?
 ORDER BY priority DESC, seq LIMIT 1"""
 _UNBLOCK = "UPDATE delivery SET state = 0 WHERE seq = ?"
 _WAIT = """
-UPDATE delivery SET state = ?, due = max(due, ?), attempt = attempt + ?, holder = '', progress = ''
+UPDATE delivery SET state = ?, due = max(due, ?), attempt = attempt + ?, holder = '', progress = '',
+       error = iif(? = '', error, ?)
 WHERE seq = ?"""
 _GIVE_BACK = """
 UPDATE delivery SET state = 0, losses = losses + ?, holder = '', progress = '' WHERE seq = ?"""
@@ -281,7 +282,8 @@ class Deliveries:
 
     def _wait(self, seq: int, held: Held, mark: Mark, now: int) -> None:
         state = SCHEDULED if mark.at > now else READY
-        self._turn.change(_WAIT, (state, mark.at, mark.verdict == "retry", seq))
+        retried = mark.verdict == "retry"
+        self._turn.change(_WAIT, (state, mark.at, retried, mark.error, mark.error, seq))
         self._move(held.queue, LEASED, state)
         if state == SCHEDULED:
             self.expect(mark.at)

@@ -96,8 +96,10 @@ CREATE TABLE hold (
     until INTEGER NOT NULL
 ) WITHOUT ROWID;
 """
+# The error of the last try, as long as it is not the last one for good.
+_VERSION_3 = "ALTER TABLE delivery ADD COLUMN error TEXT NOT NULL DEFAULT '';"
 # From each format to the next; a new file goes through all of them.
-_STEPS = (_VERSION_1, _VERSION_2)
+_STEPS = (_VERSION_1, _VERSION_2, _VERSION_3)
 VERSION = len(_STEPS)
 
 # WAL lets operators read while the store writes; why NORMAL is enough, the flusher says. A

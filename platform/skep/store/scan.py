@@ -9,7 +9,7 @@ from skep.store.database import Database
 from skep.store.rules import read_rules
 
 _COLUMNS = f"seq, {file.COLUMNS}, rules, attempt, losses, put_at"
-_WAITING = f"SELECT {_COLUMNS}, holder, '', '', progress, cancelled, state FROM delivery"
+_WAITING = f"SELECT {_COLUMNS}, holder, '', error, progress, cancelled, state FROM delivery"
 _DEAD = f"SELECT {_COLUMNS}, '', reason, error, '', 0, 3 FROM dead"
 _PAGE = "seq > ? ORDER BY seq LIMIT ?"
 _STATES: tuple[RowState, ...] = ("ready", "scheduled", "leased", "dead", "blocked")

@@ -98,7 +98,9 @@ def judge(
         case Raised(error) if step.policy.is_retried(error, lease.attempt):
             asked = error.delay if isinstance(error, Retry) else None
             delay = step.policy.backoff.delay(lease.attempt, draw) if asked is None else asked
-            return Settlement(lease, "retry", now + round(delay * 1000), then=step.meanwhile)
+            text = "" if isinstance(error, Retry) else _as_text(error)
+            at = now + round(delay * 1000)
+            return Settlement(lease, "retry", at, error=text, then=step.meanwhile)
         case Raised(error):
             reason = "timeout" if isinstance(error, HandlerTimeout) else "failed"
             return _bury(lease, step, reason, _as_text(error))

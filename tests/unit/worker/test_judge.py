@@ -59,6 +59,7 @@ def test_what_failed_is_tried_again_after_the_backoff(attempt: int, delay: int) 
     settlement = judge(a_lease(attempt), a_step(meanwhile=NEXT), raised(), NOW, lambda: 0.5)
     assert (settlement.verdict, settlement.at) == ("retry", NOW + delay)
     assert settlement.then == NEXT
+    assert settlement.error.endswith("ValueError: boom\n")
 
 
 def test_what_failed_for_the_last_time_is_dead_with_its_traceback() -> None:
@@ -71,7 +72,7 @@ def test_what_failed_for_the_last_time_is_dead_with_its_traceback() -> None:
 
 def test_a_retry_asked_for_comes_when_it_was_asked_for() -> None:
     settlement = judge(a_lease(), a_step(), Raised(Retry(delay=7.5)), NOW)
-    assert (settlement.verdict, settlement.at) == ("retry", NOW + 7500)
+    assert (settlement.verdict, settlement.at, settlement.error) == ("retry", NOW + 7500, "")
 
 
 def test_a_retry_without_a_delay_comes_after_the_backoff() -> None:
