@@ -84,6 +84,26 @@ def test_each_message_gets_its_own_descriptors() -> None:
     run(test)
 
 
+def test_no_program_that_is_started_inherits_what_was_received() -> None:
+    async def test(ours: End, theirs: End) -> None:
+        read, write = os.pipe()
+        ours.channel.send(Fork("web.0"), [read])
+        await wait_until_async(lambda: theirs.heard)
+        blocking_ours, blocking_theirs = pair()
+        blocking_theirs.set_inheritable(True)  # as it is for who was just started
+        channel = BlockingChannel(blocking_theirs)
+        with blocking_ours:
+            socket.send_fds(blocking_ours, [encode(Fork("web.0"))], [read])
+            _, (descriptor,) = channel.receive()
+        received = [channel.fileno(), descriptor, *theirs.descriptors]
+        assert not any(os.get_inheritable(number) for number in received)
+        channel.close()
+        for number in (read, write, descriptor, *theirs.descriptors):
+            os.close(number)
+
+    run(test)
+
+
 def test_descriptors_of_a_message_that_waits_survive_the_close_of_the_originals() -> None:
     async def test(ours: End, theirs: End) -> None:
         ours.channel.send(Frame({"set": ["x" * 4_000_000]}))  # fills the kernel's buffer
