@@ -3,13 +3,14 @@
 import json
 import os
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.platform_process import Platform
+from tests.platform_process import COMMAND, Platform
 from tests.support import wait_until
 
 TALKATIVE = """
@@ -101,3 +102,28 @@ def test_a_start_that_cannot_be_ends_with_its_exit_code_and_its_reason(
     usage = on_its_own.cli("start", "-d", "--port", "70000")
     assert usage.returncode == 2
     assert "PLATFORM_PORT" in usage.stderr
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_start_without_standard_streams_serves_and_nothing_else_is_taken_for_one(
+    on_its_own: Platform, closed: str
+) -> None:
+    platform = on_its_own
+    command = ["sh", "-c", f'exec "$@" {closed}', "sh", *COMMAND, "start", *PORTS]
+    with platform.log.open("ab") as log:
+        platform.process = subprocess.Popen(
+            command,
+            cwd=platform.directory,
+            env=platform.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+    platform.wait_ready()
+    known = {"/dev/null", str(platform.log)}
+    for pid in platform.tree():
+        assert {os.readlink(f"/proc/{pid}/fd/{number}") for number in range(3)} <= known
+    assert platform.cli("reload").returncode == 0
+    assert platform.cli("stop").returncode == 0
+    assert platform.wait_end() == 0
+    assert "Assertion" not in platform.output()

@@ -2,7 +2,7 @@
 
 import sys
 
-from skep.base import signals
+from skep.base import signals, streams
 
 if sys.argv[1:2] == ["start"]:
     # Before anything that takes time: a signal must not end what is about to become a supervisor.
@@ -59,6 +59,7 @@ click.version_option(package_name="skep", prog_name="platform")(platform)
 
 def main() -> None:
     """Run the command line; errors are one line on standard error and an exit code of their own."""
+    streams.open_missing()
     try:
         platform.main(prog_name="platform", standalone_mode=False)
     except click.ClickException as error:

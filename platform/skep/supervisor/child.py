@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 
 from skep.base.linux import open_pidfd, send_signal
 from skep.base.stacks import Stacks
-from skep.wire.channel import Channel
-from skep.wire.messages import Drain, Hello, Message, Prepared
+from skep.wire.channel import Channel, pair
+from skep.wire.messages import Drain, Fork, Hello, Message, Prepared
 from skep.wire.plan import Problem
 
 # How long after the end of a process its exit status may come (from its zygote, through a message).
@@ -84,6 +84,20 @@ class Child:
     def send(self, message: Message, descriptors: Sequence[int] = ()) -> None:
         """Send it a message; to a dead child it is dropped."""
         self._channel.send(message, descriptors)
+
+    def order(self, slot: str) -> socket.socket | None:
+        """Order a fork of it; return our end of its channel, None if there is no descriptor."""
+        try:
+            ours, theirs = pair()
+        except OSError:
+            return None
+        with theirs:
+            try:
+                self.send(Fork(slot), [theirs.fileno()])
+            except OSError:
+                ours.close()
+                return None
+        return ours
 
     def signal(self, sig: signal.Signals) -> None:
         """Send it a signal, if it lives."""

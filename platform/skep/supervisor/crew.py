@@ -5,6 +5,7 @@ import signal
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
+from skep.base.backoff import Backoff
 from skep.base.telemetry import Telemetry
 from skep.supervisor import budget as budgets
 from skep.supervisor.budget import Budget
@@ -12,12 +13,15 @@ from skep.supervisor.child import Child
 from skep.supervisor.ending import ended
 from skep.supervisor.slots import Fact, Limits, Order, Slot, State, hold, step
 
+# Between attempts to start what cannot be started just now, or was never born.
+_AGAIN = Backoff(first=0.01, factor=2.0, cap=1.0, jitter=0.2)
+
 
 class Launch(Protocol):
     """How a slot gets a child."""
 
     def __call__(self, crew: "Crew", slot: str) -> Child | None:
-        """Order the child; None if that is not possible just now."""
+        """Order the child; None, or OSError, if that is not possible just now."""
 
 
 class Crew:
@@ -40,6 +44,7 @@ class Crew:
         self.children: dict[str, Child] = {}
         self.budgets: dict[str, Budget] = {}
         self._why: dict[str, str] = {}
+        self._attempts: dict[str, int] = {}
         self._launch = launch
         self._go = go
         self._on_state = on_state
@@ -77,6 +82,7 @@ class Crew:
             self._obey(name, order)
         if slot.state is State.GONE:
             del self.slots[name]
+            self._attempts.pop(name, None)
         if slot.state is not before.state:
             self._on_state(self, name, slot.state)
 
@@ -104,8 +110,9 @@ class Crew:
         if slot is not None and slot.state is State.STARTING and child.pid == 0:
             # It was never born: its zygote died between the order and the fork. That is no crash
             # of the worker, so it is ordered again from the zygote's successor.
-            self._loop.call_later(0.01, self._start, child.slot)
+            self._start_later(child.slot)
             return False
+        self._attempts.pop(child.slot, None)
         self.feed(child.slot, Fact.EXITED)
         self._charge(child)
         return True
@@ -120,7 +127,7 @@ class Crew:
 
     def expire(self, now: float) -> None:
         """Tell LATE to every slot whose deadline has passed. What its child has said before is
-        heard first: it may be we who are late."""
+        heard first: it may be we who are late. Where there is no child nobody can be ended."""
         for name, slot in list(self.slots.items()):
             if slot.deadline is None or slot.deadline > now:
                 continue
@@ -128,7 +135,8 @@ class Crew:
                 child.listen()
             slot = self.slots.get(name, slot)
             if slot.deadline is not None and slot.deadline <= now:
-                self.feed(name, Fact.LATE)
+                nobody = slot.filled and name not in self.children
+                self.feed(name, Fact.EXITED if nobody else Fact.LATE)
 
     @property
     def deadline(self) -> float | None:
@@ -217,11 +225,20 @@ class Crew:
         slot = self.slots.get(name)
         if slot is None or slot.state is not State.STARTING or name in self.children:
             return
-        child = self._launch(self, name)
+        try:
+            child = self._launch(self, name)
+        except OSError as error:  # out of processes, descriptors or memory
+            child = None
+            if name not in self._attempts:
+                self._telemetry.point("worker.unstarted", crew=self, slot=name, error=error)
         if child is None:
-            self._loop.call_later(0.05, self._start, name)
+            self._start_later(name)
             return
         self.children[name] = child
         self._telemetry.point(
             "worker.started", child=child, again=bool(slot.exits), why=self._why.get(name, "")
         )
+
+    def _start_later(self, name: str) -> None:
+        attempts = self._attempts[name] = self._attempts.get(name, 0) + 1
+        self._loop.call_later(_AGAIN.delay(attempts), self._start, name)

@@ -3,6 +3,7 @@
 The points, and their fields:
 
     worker.started     child, again        an order to start it was given
+    worker.unstarted   crew, slot, error   the machine gives no process for it
     worker.ended       child, stopping     it is gone
     worker.stuck       child, order        it is late, and is ended by force
     worker.retires     child, retire       it wants to be replaced
@@ -64,6 +65,7 @@ class Journal:
         """Listen to every point of the supervisor."""
         for name, heard in (
             ("worker.started", self._started),
+            ("worker.unstarted", self._unstarted),
             ("worker.ended", self._ended),
             ("worker.stuck", self._stuck),
             ("worker.retires", self._retires),
@@ -97,6 +99,10 @@ class Journal:
         why = "crash" if fields["again"] else why
         self._ledger.add("worker_starts_total", pool=pool, reason=why)
         self._starting[child.name] = time.monotonic()
+
+    def _unstarted(self, fields: dict[str, Any]) -> None:
+        why = fields["error"].strerror
+        log.error("%s cannot be started (%s); it is tried again", fields["slot"], why)
 
     def _ended(self, fields: dict[str, Any]) -> None:
         child: Child = fields["child"]

@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping
 from skep.base.backoff import Backoff
 from skep.supervisor.child import Child
 from skep.supervisor.spawn import spawn
-from skep.wire.channel import pair
-from skep.wire.messages import Boot, Exited, Fork, Message
+from skep.wire.messages import Boot, Exited, Message
 
 # One that has lived so long (seconds) has not failed.
 _HELD = 60.0
@@ -45,12 +44,9 @@ class Nursery:
         """Start it; it is started again whenever it ends."""
         if self._stopped:
             return
-        ours, theirs = pair()
         try:
-            with theirs:
-                pid = spawn("skep.worker", "nursery", theirs, self._environment)
+            pid, ours = spawn("skep.worker", "nursery", self._environment)
         except OSError:
-            ours.close()
             self._start_later()
             return
         self._child = Child("nursery", 0, ours, self._told, self._ended, pid)
@@ -58,13 +54,9 @@ class Nursery:
         self._child.send(self._boot())
 
     def bear(self) -> socket.socket | None:
-        """Order a child; return our end of its channel, which is closed if it is never born."""
-        if self._child is None:
-            return None
-        ours, theirs = pair()
-        with theirs:
-            self._child.send(Fork("zygote"), [theirs.fileno()])
-        return ours
+        """Order a child; return our end of its channel, which is closed if it is never born. None
+        if there is no nursery, or no descriptor."""
+        return self._child.order("zygote") if self._child else None
 
     def give_up(self) -> None:
         """It does not do what it is told: have another."""

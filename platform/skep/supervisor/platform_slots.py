@@ -11,7 +11,6 @@ from skep.supervisor.crew import Crew
 from skep.supervisor.nursery import Nursery
 from skep.supervisor.slots import Fact, Limits, State
 from skep.supervisor.spawn import spawn
-from skep.wire.channel import pair
 from skep.wire.messages import Accepting, Beat, Boot, Failed, Message, Prepared
 
 _MODULES = {"configserver": "skep.configserver", "store": "skep.store", "agent": "skep.agent"}
@@ -83,9 +82,7 @@ class PlatformSlots:
         environment = self._environment
         if kind != "agent":
             environment = environment_of_workers(environment)
-        ours, theirs = pair()
-        with theirs:
-            pid = spawn(_MODULES[kind], slot, theirs, environment)
+        pid, ours = spawn(_MODULES[kind], slot, environment)
         child = Child(slot, 0, ours, self.told, self.ended, pid)
         self._born(child)
         child.send(self._boot(slot, kind))

@@ -12,7 +12,7 @@ from skep.config.withheld import options_of_workers
 from skep.supervisor.configuration import Configuration
 from skep.supervisor.ending import describe
 from skep.supervisor.spawn import spawn
-from skep.wire.channel import BlockingChannel, pair
+from skep.wire.channel import BlockingChannel
 from skep.wire.messages import Boot, Planned, Refused
 from skep.wire.plan import Plan, Problem
 
@@ -23,10 +23,8 @@ def attempt(configuration: Configuration) -> Plan | tuple[Problem, ...]:
     Blocks until it is known, for as long as a start may take. No event loop may be waiting for
     children in this process.
     """
-    ours, theirs = pair()
-    with ours, theirs:
-        pid = spawn("skep.worker", "zygote@0", theirs, configuration.environment)
-        theirs.close()
+    pid, ours = spawn("skep.worker", "zygote@0", configuration.environment)
+    with ours:
         try:
             return _answer(ours, configuration)
         except TimeoutError:

@@ -15,8 +15,7 @@ from skep.supervisor.child import Child
 from skep.supervisor.ending import describe
 from skep.supervisor.nursery import Nursery
 from skep.supervisor.spawn import spawn
-from skep.wire.channel import pair
-from skep.wire.messages import Become, Boot, Changed, Exited, Fork, Hello, Message, Planned, Refused
+from skep.wire.messages import Become, Boot, Changed, Exited, Hello, Message, Planned, Refused
 from skep.wire.plan import Plan, Problem
 
 _PAUSE = 0.1
@@ -92,12 +91,12 @@ class Zygote:
         on_message: Callable[[Child, Message, list[int]], None],
         on_end: Callable[[Child], None],
     ) -> Child | None:
-        """Order the worker that `boot` describes; None while no zygote has loaded the code."""
+        """Order the worker that `boot` describes; None while no zygote has loaded the code, or
+        there is no descriptor."""
         if self.current is None or not self._loaded:
             return None
-        ours, theirs = pair()
-        with theirs:
-            self.current.send(Fork(boot.slot), [theirs.fileno()])
+        if (ours := self.current.order(boot.slot)) is None:
+            return None
         child = Child(boot.slot, boot.generation, ours, on_message, on_end)
         child.send(boot)
         return child
@@ -111,12 +110,9 @@ class Zygote:
 
     def _start_alone(self) -> None:
         """Start an interpreter for it."""
-        ours, theirs = pair()
         try:
-            with theirs:
-                pid = spawn("skep.worker", f"zygote@{self.number}", theirs, self.environment)
+            pid, ours = spawn("skep.worker", f"zygote@{self.number}", self.environment)
         except OSError as error:
-            ours.close()
             text = f"The zygote cannot be started: {error.strerror} (errno {error.errno})."
             self._on_refused((Problem("load", text),))
             return

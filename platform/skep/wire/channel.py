@@ -6,12 +6,12 @@ file means that the other side is gone, whatever the reason.
 
 import asyncio
 import os
-import select
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from skep.base.sockets import is_waited_at
 from skep.wire.framing import Framing
 from skep.wire.messages import Message, ProtocolError, encode
 
@@ -72,7 +72,7 @@ class Channel:
 
     def drain(self) -> None:
         """Take in all that has been received by now; the other side may be gone already."""
-        while not self.closed and select.select([self._sock], [], [], 0)[0]:
+        while not self.closed and is_waited_at(self._sock):
             self._readable()
 
     def close(self) -> None:
@@ -89,7 +89,7 @@ class Channel:
 
     def _readable(self) -> None:
         try:
-            data, descriptors, _, _ = socket.recv_fds(self._sock, _RECEIVE, _MOST_DESCRIPTORS)
+            data, descriptors = _received(self._sock)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
@@ -147,6 +147,7 @@ class BlockingChannel:
         self._sock = sock
         self._framing = Framing()
         sock.setblocking(True)
+        sock.set_inheritable(False)
 
     def fileno(self) -> int:
         """Return the descriptor to wait on before `read`."""
@@ -187,12 +188,21 @@ class BlockingChannel:
 
     def _pull(self) -> None:
         try:
-            data, descriptors, _, _ = socket.recv_fds(self._sock, _RECEIVE, _MOST_DESCRIPTORS)
+            data, descriptors = _received(self._sock)
         except ConnectionResetError:
             data, descriptors = b"", []
         if not data:
             raise EOFError
         self._framing.feed(data, descriptors)
+
+
+def _received(sock: socket.socket) -> tuple[bytes, list[int]]:
+    """Receive once. What comes is not for programs that this process starts: one that outlives it
+    would keep a listener open on which nobody accepts."""
+    data, descriptors, _, _ = socket.recv_fds(sock, _RECEIVE, _MOST_DESCRIPTORS)
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)  # `recv_fds` passes no MSG_CMSG_CLOEXEC on
+    return data, descriptors
 
 
 def _close_all(descriptors: list[int]) -> None:

@@ -6,6 +6,7 @@ pages that all share.
 """
 
 import gc
+import logging
 import os
 import selectors
 import signal
@@ -18,6 +19,8 @@ from skep.base.reaping import ended_children
 from skep.base.signals import HELD
 from skep.wire.channel import CHANNEL_FD, BlockingChannel
 from skep.wire.messages import Exited, Fork, Message
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class Forker:
 
     def __init__(self, channel: BlockingChannel) -> None:
         self._channel = channel
+        self._failing = False
 
     def take(self, order: Message) -> None:
         """Do what is ordered, if it is no fork."""
@@ -89,15 +93,29 @@ class Forker:
     def _fork(self, forks: list[tuple[str, socket.socket]]) -> Birth | None:
         """Give birth; in the child, let go of the channels of its siblings."""
         for slot, channel in forks:
-            if (environment := self.alone()) is not None:
-                _spawn(slot, channel, environment)
-            elif os.fork() == 0:
-                for _, other in forks:
-                    if other is not channel:
-                        other.close()
-                return Birth(channel)
+            try:
+                if self._is_child(slot, channel):
+                    for _, other in forks:
+                        if other is not channel:
+                            other.close()
+                    return Birth(channel)
+                self._failing = False
+            except OSError as error:  # out of processes or memory: who has ordered it will again
+                self._complain(error)
             channel.close()
         return None
+
+    def _is_child(self, slot: str, channel: socket.socket) -> bool:
+        """Have another process; say whether this is it."""
+        if (environment := self.alone()) is None:
+            return os.fork() == 0
+        _spawn(slot, channel, environment)
+        return False
+
+    def _complain(self, error: OSError) -> None:
+        if not self._failing:
+            log.error("no process can be forked (%s); it is tried again", error.strerror)
+        self._failing = True
 
     def _reap(self) -> None:
         for pid, status in ended_children():

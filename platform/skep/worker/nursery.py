@@ -9,7 +9,8 @@ an import has looked at, it becomes a fresh one in the same process.
 import os
 import random
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from glob import escape, glob
 
 from skep.base.title import set_title
 from skep.wire.channel import CHANNEL_FD, BlockingChannel
@@ -44,11 +45,13 @@ def leave(channel: BlockingChannel, boot: Boot) -> BlockingChannel:
     return channel
 
 
-def _sources(files: Mapping[str, object] | None = None) -> Sources:
-    """Return time and size of the files of all modules, or of these files."""
+def _sources(files: Iterable[str] = ()) -> Sources:
+    """Return time and size of the files of all modules, or of these files, and of those that say
+    where else modules lie: an interpreter has read these too."""
     modules = list(sys.modules.values())
+    files = set(files or filter(None, (getattr(module, "__file__", "") for module in modules)))
     found = {}
-    for file in files or filter(None, (getattr(module, "__file__", "") for module in modules)):
+    for file in files.union(*(glob(f"{folder}/*.pth") for folder in map(escape, sys.path))):
         try:
             stat = os.stat(file)
         except OSError:

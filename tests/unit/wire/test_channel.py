@@ -1,7 +1,9 @@
 """A socketpair that carries messages and descriptors, in order and whole."""
 
 import asyncio
+import fcntl
 import os
+import resource
 import socket
 from collections.abc import Callable
 
@@ -84,6 +86,26 @@ def test_each_message_gets_its_own_descriptors() -> None:
     run(test)
 
 
+def test_no_program_that_is_started_inherits_what_was_received() -> None:
+    async def test(ours: End, theirs: End) -> None:
+        read, write = os.pipe()
+        ours.channel.send(Fork("web.0"), [read])
+        await wait_until_async(lambda: theirs.heard)
+        blocking_ours, blocking_theirs = pair()
+        blocking_theirs.set_inheritable(True)  # as it is for who was just started
+        channel = BlockingChannel(blocking_theirs)
+        with blocking_ours:
+            socket.send_fds(blocking_ours, [encode(Fork("web.0"))], [read])
+            _, (descriptor,) = channel.receive()
+        received = [channel.fileno(), descriptor, *theirs.descriptors]
+        assert not any(os.get_inheritable(number) for number in received)
+        channel.close()
+        for number in (read, write, descriptor, *theirs.descriptors):
+            os.close(number)
+
+    run(test)
+
+
 def test_descriptors_of_a_message_that_waits_survive_the_close_of_the_originals() -> None:
     async def test(ours: End, theirs: End) -> None:
         ours.channel.send(Frame({"set": ["x" * 4_000_000]}))  # fills the kernel's buffer
@@ -97,6 +119,26 @@ def test_descriptors_of_a_message_that_waits_survive_the_close_of_the_originals(
         os.close(theirs.descriptors[0])
 
     run(test)
+
+
+def test_the_last_words_of_a_channel_are_heard_however_many_files_are_open() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+
+    async def test() -> None:
+        near, theirs = pair()
+        number = fcntl.fcntl(near, fcntl.F_DUPFD_CLOEXEC, 2000)  # beyond what select(2) can take
+        near.close()
+        ours = End(socket.socket(fileno=number))
+        with theirs:
+            theirs.sendall(encode(Beat(1.0)))
+        ours.channel.drain()
+        assert (ours.heard, ours.closed) == ([Beat(1.0)], 1)
+
+    try:
+        asyncio.run(test())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_the_end_is_told_once_after_all_that_was_said_before() -> None:
