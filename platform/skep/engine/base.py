@@ -102,9 +102,9 @@ class Settlement(Struct, frozen=True):
     `done` forgets the envelope; `retry` keeps it until `at`, one attempt older, with the `error` (a
     text) if there is one; `dead` moves it to the dead letters with `reason` (a word) and `error`;
     `release` gives it back, uncounted, to be ready again at `at`. What was cancelled meanwhile is
-    not kept by `retry` and `release`, but gone. `then` is put in the same atomic step, after the envelope is gone: so what
-    follows a `done` may bear the same id. `result` is kept with a `done` if the envelope asks for
-    that.
+    not kept by `retry` and `release`, but gone. `then` is put in the same atomic step, after the
+    envelope is gone: so what follows a `done` may bear the same id. `result` is kept with a `done`
+    if the envelope asks for that.
     """
 
     lease: Lease
