@@ -32,7 +32,7 @@ class CodeWatch:
     def __init__(
         self, folders: Sequence[Path], ask: Callable[[Asked], None], telemetry: Telemetry
     ) -> None:
-        self._folders = [folder.resolve() for folder in folders]
+        self._folders = [folder.absolute() for folder in folders]
         self._ask = ask
         self._telemetry = telemetry
         self._known = ""
@@ -58,7 +58,7 @@ class CodeWatch:
 
     async def _watch(self) -> None:
         """Watch until a folder has vanished or come, and look at everything once more then."""
-        existing = [folder for folder in self._folders if folder.is_dir()]
+        existing = self._existing()
         parents = {folder.parent for folder in self._folders if not folder.is_dir()}
         watched = [*existing, *(parent for parent in parents if parent.is_dir())]
         changes = awatch(
@@ -71,9 +71,13 @@ class CodeWatch:
             recursive=bool(existing) and not parents,
         )
         async for batch in changes:
-            self._look(_summary(batch, self._folders))
-            if existing != [folder for folder in self._folders if folder.is_dir()]:
+            self._look(_summary(batch, existing))
+            if existing != self._existing():
                 return
+
+    def _existing(self) -> list[Path]:
+        """Return where the folders lie that are there: what a link leads to may be another now."""
+        return [folder.resolve() for folder in self._folders if folder.is_dir()]
 
     def _counts(self, change: Change, path: str) -> bool:
         file = Path(path)

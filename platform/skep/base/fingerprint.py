@@ -17,12 +17,27 @@ def counts(name: str) -> bool:
 
 
 def files(folder: Path) -> Iterator[Path]:
-    """Yield every file below a plugin folder that is part of its code, in a fixed order."""
-    for directory, names, entries in os.walk(folder):
-        names[:] = sorted(n for n in names if n not in IGNORED_DIRECTORIES and counts(n))
+    """Yield every file below a plugin folder that is part of its code, in a fixed order.
+
+    A link to a package is a package, as it is for who imports it; other links to directories may
+    lead to anything, and are not followed.
+    """
+    seen = set()
+    for directory, names, entries in os.walk(folder, followlinks=True):
+        place = os.path.realpath(directory)
+        names[:] = sorted(n for n in names if _is_walked(directory, n)) if place not in seen else []
+        seen.add(place)
         for entry in sorted(entries):
-            if counts(entry):
-                yield Path(directory, entry)
+            path = Path(directory, entry)
+            if counts(entry) and path.is_file():  # whoever opens a FIFO waits
+                yield path
+
+
+def _is_walked(directory: str, name: str) -> bool:
+    if name in IGNORED_DIRECTORIES or not counts(name):
+        return False
+    path = os.path.join(directory, name)
+    return not os.path.islink(path) or os.path.isfile(os.path.join(path, "__init__.py"))
 
 
 def digest(folders: Iterable[Path]) -> str:

@@ -28,21 +28,29 @@ class Ballast:
         self._file = database.with_name(f"{database.name}.ballast")
         self.scarce = False
 
-    def give_up(self) -> None:
-        """The disk was found full."""
+    def give_up(self, why: str = "is full") -> None:
+        """The disk was found full, or not to be there."""
         if not self.scarce:
             log.critical(
-                "The disk of %s is full: deliveries are refused until there is room again. What is "
+                "The disk of %s %s: deliveries are refused until there is room again. What is "
                 "kept already goes on.",
                 self._file.parent,
+                why,
             )
         self.scarce = True
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             self._file.unlink()
 
     def check(self) -> bool:
         """Look how much room there is; return whether that changed what is accepted."""
         before = self.scarce
+        try:
+            self._look()
+        except OSError as error:  # what was accepted now would be nowhere
+            self.give_up(f"cannot be used ({error.strerror})")
+        return self.scarce != before
+
+    def _look(self) -> None:
         if self._whole():
             if self.used_up():
                 self.give_up()
@@ -52,7 +60,6 @@ class Ballast:
             self.scarce = False
         else:
             self.give_up()
-        return self.scarce != before
 
     def used_up(self) -> bool:
         """Say whether there is hardly anything left on the disk."""

@@ -122,7 +122,8 @@ def connect(path: Path, damaged: Callable[[], None] = lambda: None) -> sqlite3.C
     A file that is damaged or no database at all is moved aside, loudly, and a new one is begun: a
     store that will not start would stop the whole platform, and the old file can still be read.
     `damaged` is called then.
-    Raises EngineError when the file was written by a newer platform.
+    Raises EngineError when the file was written by a newer platform, or when the system does not
+    let it be opened.
     """
     if path == IN_MEMORY:
         return _connect(path)
@@ -131,7 +132,10 @@ def connect(path: Path, damaged: Callable[[], None] = lambda: None) -> sqlite3.C
         return _connect(path)
     except sqlite3.DatabaseError as error:
         if isinstance(error, sqlite3.OperationalError):  # the disk or the system, not the file
-            raise
+            raise EngineError(
+                f"The queue in {path} cannot be opened ({error}): see whether its disk has "
+                "room, and whether we may write there."
+            ) from error
         aside = _move_aside(path)
         log.critical(
             "The queue in %s is damaged (%s) and was moved to %s; what waited in it is not lost, "

@@ -313,6 +313,7 @@ class Writer:
         self._looking = self._loop.call_later(self._pulses.every, self._look_for_silent)
 
     def _keep_house(self) -> None:
+        # First of all: whatever goes wrong now, room that there is later has to be noticed.
+        self._housekeeping = self._loop.call_later(_KEEP_HOUSE_EVERY, self._keep_house)
         self._room.keep_house()
         self._telemetry.point("store.measured", scarce=int(self._room.scarce))
-        self._housekeeping = self._loop.call_later(_KEEP_HOUSE_EVERY, self._keep_house)

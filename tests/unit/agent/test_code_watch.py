@@ -94,6 +94,29 @@ def test_a_folder_that_comes_later_or_goes_and_comes_back_is_watched(tmp_path: P
     watching([folder], test)
 
 
+def test_what_links_lead_to_is_watched_wherever_they_lead(tmp_path: Path) -> None:
+    folder, package = tmp_path / "plugins", tmp_path / "package"
+    releases = [tmp_path / "1", tmp_path / "2"]
+    for number, release in enumerate((*releases, package)):
+        release.mkdir()
+        (release / "__init__.py").write_text(f"x = {number}\n")
+    folder.symlink_to(releases[0])
+    for release in releases:
+        (release / "linked").symlink_to(package)
+
+    async def test(asked: list[Asked]) -> None:
+        (package / "__init__.py").write_text("x = 5\n")
+        await told(asked, folder)
+        (tmp_path / "new").symlink_to(releases[1])
+        os.replace(tmp_path / "new", folder)
+        (package / "__init__.py").write_text("x = 6\n")
+        await told(asked, releases[1])
+        (releases[1] / "__init__.py").write_text("x = 7\n")
+        await told(asked, releases[1])
+
+    watching([folder], test)
+
+
 def test_a_file_name_that_is_no_utf_8_does_not_end_the_watch(tmp_path: Path) -> None:
     file = tmp_path / "shop.py"
     file.write_text("x = 1\n")

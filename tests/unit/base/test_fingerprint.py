@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from skep.base.fingerprint import contents, digest
+from skep.base.fingerprint import contents, digest, files
 
 
 def code(folder: Path, **files: str) -> Path:
@@ -46,6 +46,34 @@ def test_what_editors_and_the_interpreter_leave_does_not_count(tmp_path: Path) -
     for name in junk:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("junk")
+    assert digest([folder]) == before
+
+
+def test_a_link_to_a_package_is_followed_and_no_other_and_none_round_and_round(
+    tmp_path: Path,
+) -> None:
+    folder = code(tmp_path / "p", a="1")
+    package = code(tmp_path / "package", deep__b="1")
+    (package / "__init__.py").write_text("1")
+    code(tmp_path / "data", huge="1")
+    (folder / "package").symlink_to(package)
+    (folder / "data").symlink_to(tmp_path / "data")
+    (package / "again").symlink_to(package)
+    (package / "all").symlink_to(folder)
+    names = [str(path.relative_to(folder)) for path in files(folder)]
+    assert sorted(names) == [
+        "a",
+        "package/__init__.py",
+        "package/again/__init__.py",
+        "package/deep/b",
+    ]
+
+
+def test_nobody_waits_for_what_is_no_file(tmp_path: Path) -> None:
+    folder = code(tmp_path / "p", a="1")
+    before = digest([folder])
+    os.mkfifo(folder / "fifo.py")
+    (folder / "nowhere.py").symlink_to(tmp_path / "nowhere")
     assert digest([folder]) == before
 
 

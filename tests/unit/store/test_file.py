@@ -116,6 +116,17 @@ def test_a_file_of_the_first_format_is_brought_up_with_all_it_holds(path: Path) 
         assert again.execute("SELECT count(*) FROM delivery").fetchone() == (5,)
 
 
+def test_a_file_that_the_system_does_not_give_is_left_alone_and_named(path: Path) -> None:
+    a_full_file(path)
+    whole = path.read_bytes()
+    path.with_name(f"{path.name}-wal").mkdir()
+    with pytest.raises(
+        EngineError, match=r"queue.db cannot be opened \(.+\): see whether its disk"
+    ):
+        connect(path)
+    assert path.read_bytes() == whole
+
+
 def test_a_damaged_file_is_told_of(path: Path) -> None:
     path.write_bytes(b"this is no database" * 500)
     told: list[str] = []
