@@ -157,10 +157,10 @@ def _serving(
 
     # A daemon, so that a server that does not stop fails its test and not the whole run.
     Thread(target=run, daemon=True).start()
-    stop = begun.result(timeout=5)
+    stop = begun.result(timeout=30)
     try:
         yield f"http://{host}:{port}"
     finally:
         stop()
         # Shorter than a hold: held polls must not keep the server from stopping.
-        ended.result(timeout=10)
+        ended.result(timeout=30)

@@ -311,7 +311,7 @@ class TinyApollo(FaultyServer):
             self._news.notify_all()
 
     def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(5)
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(30)
 
     async def _config(self, request: Request, writer: asyncio.StreamWriter) -> None:
         namespace = request.path.split("/")[-1]

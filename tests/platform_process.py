@@ -16,6 +16,8 @@ from tests.support import wait_until
 
 ROOT = Path(__file__).parent.parent
 COMMAND = [sys.executable, "-P", "-m", "skep"]
+# How long an answer may take, in seconds, on a machine that has much else to do.
+PATIENCE = 30.0
 
 
 # Every worker writes down its environment, as a program that it starts gets it.
@@ -32,6 +34,13 @@ async def lifespan():
 
 plugin = Plugin(lifespan=lifespan)
 """
+
+
+def read_proc(pid: int, name: str) -> str:
+    """Return what is in a file of /proc about a process, nothing if that has ended."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/{name}").read_text()
+    return ""
 
 
 class Platform:
@@ -126,11 +135,11 @@ class Platform:
 
     def get(self, path: str = "/") -> Any:
         """GET a path from a fresh connection; return the JSON."""
-        return httpx.get(f"{self.url}{path}").raise_for_status().json()
+        return httpx.get(f"{self.url}{path}", timeout=PATIENCE).raise_for_status().json()
 
     def metrics(self) -> str:
         """Return the text of /metrics."""
-        return httpx.get(f"{self.admin}/metrics").raise_for_status().text
+        return httpx.get(f"{self.admin}/metrics", timeout=PATIENCE).raise_for_status().text
 
     def counters(self) -> dict[str, float]:
         """Return every counter in /metrics, by its name and labels."""
@@ -164,12 +173,11 @@ class Platform:
 
     def zygotes(self) -> list[int]:
         """Return the process ids of the zygotes and understudies, the eldest first."""
-        found = []
-        for pid in self.tree():
-            with contextlib.suppress(OSError):
-                if "zygote" in Path(f"/proc/{pid}/cmdline").read_text():
-                    found.append(pid)
-        return sorted(found)
+        return sorted(pid for pid in self.tree() if "zygote" in read_proc(pid, "cmdline"))
+
+    def command_lines(self) -> list[str]:
+        """Return the command line of each of its processes; of one that has just ended, nothing."""
+        return [read_proc(pid, "cmdline").replace("\0", " ") for pid in self.tree()]
 
     def kill(self, pid: int) -> None:
         """kill -9 one of its processes."""
@@ -198,7 +206,7 @@ class Platform:
             return
         self.process.send_signal(signal.SIGTERM)
         try:
-            self.process.wait(15)
+            self.process.wait(60)
         except subprocess.TimeoutExpired:
             self.kill_tree()
             self.process.wait()

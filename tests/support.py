@@ -1,9 +1,13 @@
 """What tests of all rooms share: waiting. The only place in tests that sleeps."""
 
 import asyncio
+import random
+import socket
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, overload
+
+from skep.engine.base import Engine
 
 T = TypeVar("T")
 
@@ -42,3 +46,24 @@ async def wait_until_async(
             return value
         assert time.monotonic() < end, f"not within {deadline} s; the last value was {value!r}"
         await asyncio.sleep(interval)
+
+
+def free_port() -> int:
+    """Return a port that is free, and that the kernel gives to nobody who asks for any: what is to
+    be bound later, or again, would otherwise be somebody else's by then."""
+    below_ephemeral = range(20_000, 32_000)
+    while True:
+        port = random.choice(below_ephemeral)
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return port
+
+
+async def wait_settled(engine: Engine, deadline: float = 10.0) -> None:
+    """Wait until nothing is left in any queue. That a handler has come to its end is seen sooner
+    than that its worker has told the store."""
+
+    async def settled() -> bool:
+        return not await engine.stats()
+
+    await wait_until_async(settled, deadline)

@@ -62,14 +62,15 @@ class Work(Task):
 
 
 class Block(Task):
-    """Takes a while in a thread."""
+    """Takes as long in a thread as there is no such file."""
 
     name: str
-    seconds: float
+    gate: str
 
     def handle(self, ctx: Context) -> None:
         write("start", self.name)
-        time.sleep(self.seconds)
+        while not Path(self.gate).exists():
+            time.sleep(0.01)
         write("end", self.name)
 
 

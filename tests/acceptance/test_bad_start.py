@@ -1,7 +1,6 @@
 """A start that cannot be says why in one line, with an exit code of its own, and leaves nothing."""
 
 import socket
-import time
 from pathlib import Path
 
 import pytest
@@ -9,12 +8,7 @@ import pytest
 from tests.configserver import running_config_server
 from tests.faulty import TinyApollo
 from tests.platform_process import Platform
-from tests.support import wait_until
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+from tests.support import free_port, wait_until
 
 
 def test_case_02_an_unreachable_config_server_without_a_cache_is_exit_4_and_opens_no_port(
@@ -26,10 +20,14 @@ def test_case_02_an_unreachable_config_server_without_a_cache_is_exit_4_and_open
     arguments = ("--config-server", url, "--app-id", "sample", "--port", str(port))
     sampled.start(*arguments, ready=False)
     assert sampled.process is not None
-    while sampled.process.poll() is None:
+    process = sampled.process
+
+    def ended() -> bool:
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", port)) != 0
-        time.sleep(0.02)
+        return process.poll() is not None
+
+    wait_until(ended, deadline=30, interval=0.02)
     assert sampled.wait_end() == 4
     errors = [line for line in sampled.output().splitlines() if "error" in line]
     assert len(errors) == 1
@@ -43,7 +41,7 @@ def test_case_02_an_unreachable_config_server_without_a_cache_is_exit_4_and_open
 def test_case_03_with_a_cache_it_starts_without_the_server_and_says_that_it_is_degraded(
     sampled: Platform,
 ) -> None:
-    with TinyApollo() as server:
+    with TinyApollo(port=free_port()) as server:
         server.publish(GREETING="hi", ORDERS_RECEIPT_DELAY="1")
         arguments = ("--config-server", server.url, "--app-id", "sample")
         sampled.start(*arguments)

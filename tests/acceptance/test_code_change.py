@@ -56,7 +56,7 @@ def test_case_25_a_syntax_error_leaves_the_old_code_serving_and_names_file_and_l
         wait_until(lambda: sampled.status()["generation"] >= 2)
         wait_until(lambda: load.answers[-1].body.get("said"))
     assert load.failures == []
-    assert sampled.status()["refused"] is None
+    wait_until(lambda: sampled.status()["refused"] is None)
 
 
 def test_undoing_a_broken_save_needs_no_rollout(sampled: Platform) -> None:
@@ -110,6 +110,7 @@ def test_touching_a_file_or_saving_the_same_text_rolls_out_nothing(sampled: Plat
     # What is saved for real afterwards is the first rollout
     edit(hello(sampled), '"greeting":', '"said":')
     wait_until(lambda: sampled.get().get("said"))
+    wait_until(lambda: sampled.status()["generation"] >= 2)
     assert sampled.status()["generation"] == 2
 
 

@@ -1,6 +1,5 @@
 """A config service that signs, stands in for another, comes late, or is not there at all."""
 
-import socket
 from pathlib import Path
 
 from dotenv import dotenv_values
@@ -8,14 +7,9 @@ from dotenv import dotenv_values
 from tests.contract.test_signing import Gate
 from tests.faulty import TinyApollo, answer
 from tests.platform_process import Platform
-from tests.support import wait_until
+from tests.support import free_port, wait_until
 
 SECRET = "n0t-to-be-shown"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def test_with_the_options_of_laravels_it_follows_a_signed_service_and_starts_offline_later(
@@ -69,7 +63,7 @@ def test_who_needs_no_config_starts_without_and_takes_it_when_the_service_comes(
     with TinyApollo(port=port) as server:
         server.publish(GREETING="at last")
         wait_until(lambda: sampled.get()["greeting"] == "at last", deadline=60.0)
-        assert sampled.status()["config"]["source"] == "remote"
+        wait_until(lambda: sampled.status()["config"]["source"] == "remote")
     assert dotenv_values(sampled.env_file)["HAND"] == "written"
 
 

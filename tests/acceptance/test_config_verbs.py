@@ -4,7 +4,6 @@ import json
 import stat
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from dotenv import dotenv_values
@@ -174,7 +173,7 @@ def test_case_20_secrets_are_nowhere_but_where_they_belong(
     told += [follower.output(), follower.metrics()]
     audit = (follower.data_dir / "config" / "audit.jsonl").read_text()
     told.append(audit)
-    told += [Path(f"/proc/{pid}/cmdline").read_text() for pid in follower.tree()]
+    told += follower.command_lines()
     everything = "\n".join(told)
     secrets = [*SECRETS.values(), "hunter-", "honey-pot", "st4rt-secret"]
     assert [secret for secret in secrets if secret in everything] == []

@@ -65,7 +65,7 @@ def test_case_46_every_line_is_one_of_ours_and_usr1_opens_the_file_anew(
     for entry in entries(log):
         assert entry.keys() >= {"ts", "level", "role", "slot", "pid", "generation", "message"}
         assert entry["message"] != "forged"
-    printed = next(e for e in entries(log) if e["logger"] == "print")
+    (printed,) = wait_until(lambda: [e for e in entries(log) if e["logger"] == "print"])
     assert (printed["message"], printed["role"]) == ("printed /talk", "web")
     # When the file is moved away, all go on in the new one
     old = log.with_suffix(".1")
@@ -73,9 +73,14 @@ def test_case_46_every_line_is_one_of_ours_and_usr1_opens_the_file_anew(
     os.kill(status["pid"], signal.SIGUSR1)
     wait_until(lambda: log.exists())
 
+    def printed_anew() -> bool:
+        httpx.get(url)
+        return any(e["logger"] == "print" and e["generation"] == 1 for e in entries(log))
+
+    # A worker goes on to the new file when it comes to the signal
+    wait_until(printed_anew)
     size = old.stat().st_size
     httpx.get(url)
-    wait_until(lambda: any(e["logger"] == "print" and e["generation"] == 1 for e in entries(log)))
     os.kill(status["pid"], signal.SIGHUP)
     wait_until(lambda: any(e["role"] == "supervisor" for e in entries(log)))
     assert old.stat().st_size == size

@@ -77,9 +77,8 @@ def test_the_hooks_are_told_of_starts_reloads_ends_and_the_stop(witness: Platfor
     wait_until(lambda: "a hook that fails" in witness.output())
     # In the worker itself
     pids = witness.pids()
-    assert {r["by"] for r in told(witness, "worker_start")} == {
-        pids[name] for name in ("web.0@1", "web.1@1", "task.0@1")
-    }
+    workers = {pids[name] for name in ("web.0@1", "web.1@1", "task.0@1")}
+    wait_until(lambda: {r["by"] for r in told(witness, "worker_start")} == workers)
     # A worker that is killed; from its hook a task can be delivered
     os.kill(pids["web.0@1"], signal.SIGKILL)
     error = wait_until(lambda: told(witness, "worker_error"))[0]

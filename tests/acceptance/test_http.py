@@ -108,7 +108,7 @@ class Reader(threading.Thread):
 
 def test_what_goes_on_across_a_rollout_ends_well_or_at_the_deadline(platform: Platform) -> None:
     (platform.plugins / "site.py").write_text(PLUGIN)
-    platform.environment["PLATFORM_DRAIN_TIMEOUT"] = "3"
+    platform.environment["PLATFORM_DRAIN_TIMEOUT"] = "6"
     platform.start()
     # Given connections without a byte, an upload half-way, and streams short, long and endless
     silent = connect(platform)
@@ -119,8 +119,8 @@ def test_what_goes_on_across_a_rollout_ends_well_or_at_the_deadline(platform: Pl
     wait_until(lambda: 'requests_in_progress{pool="web"} 4' in platform.metrics())
     old = platform.pids("web.")
     # When a new generation takes over
+    before = time.monotonic()
     assert platform.cli("reload").returncode == 0
-    drained = time.monotonic()
     assert platform.get() == {"generation": 2}
     # Then the upload ends where it began, and who had connected before is served
     silent.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
@@ -137,10 +137,9 @@ def test_what_goes_on_across_a_rollout_ends_well_or_at_the_deadline(platform: Pl
     assert b"data: bye" in endless.answer
     assert not long.complete
     assert endless.ended < long.ended
-    assert long.ended - drained > 1.5
+    assert long.ended - before > 6
     wait_until(lambda: not set(old) & set(platform.pids("web.")))
-    cut = [line for line in platform.metrics().splitlines() if "http_cut_total" in line]
-    assert "platform_http_cut_total 1" in cut
+    wait_until(lambda: "platform_http_cut_total 1" in platform.metrics().splitlines())
 
 
 @pytest.fixture
@@ -231,7 +230,7 @@ def test_memory_leak_route_is_named_by_the_watch_and_by_mem(besieged: Platform) 
     most = worker["growth"][0]
     assert (Path(most["file"]).name, most["line"]) == ("site.py", line)
     assert most["bytes"] > 10_000
-    assert "plugins.site.SEEN was changed by GET /leak" in platform.output()
+    wait_until(lambda: "plugins.site.SEEN was changed by GET /leak" in platform.output())
     text = platform.cli("mem", "--seconds", "0.1").stdout
     assert "web.0@1 (pid " in text
     refused = platform.cli("mem", "--seconds", "-1")

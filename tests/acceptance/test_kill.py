@@ -3,13 +3,13 @@
 import os
 import signal
 import socket
-from pathlib import Path
+import time
 
 import httpx
 import pytest
 
 from tests.load import Load
-from tests.platform_process import Platform
+from tests.platform_process import Platform, read_proc
 from tests.support import wait_until
 
 CHORES = """
@@ -42,7 +42,8 @@ async def deliver(request: Request):
     return JSONResponse({"pid": os.getpid()})
 
 async def slow(request: Request):
-    await asyncio.sleep(1)
+    while not Path("go").exists():
+        await asyncio.sleep(0.01)
     return JSONResponse({"pid": os.getpid()})
 
 plugin = Plugin(
@@ -95,13 +96,13 @@ def _ready(platform: Platform) -> bool:
 def test_case_26_a_killed_web_worker_takes_only_its_own_requests_along(chores: Platform) -> None:
     with Load(chores.url, clients=4) as load:
         wait_until(lambda: len({a.body["pid"] for a in load.answers}) == 2)
-        killed = kill_and_await(chores, "web.0@1")
-        count = len(load.answers)
+        begun = time.monotonic()
+        kill_and_await(chores, "web.0@1")
+        replaced, count = time.monotonic(), len(load.answers)
         wait_until(lambda: len(load.answers) > count + 200)
-    # No more than what its clients had under way, and on its connections only
+    # No more than what its clients had under way, and when it was killed only
     assert len(load.failures) <= 12
-    last = max(a.had for a in load.answers if a.body["pid"] == killed)
-    assert all(f.at - last < 1.0 for f in load.failures)
+    assert all(begun < failure.at < replaced for failure in load.failures)
 
 
 @pytest.mark.parametrize("victim", ["task.0@1", "store.0@0", "agent.0@0", "cron.0@1"])
@@ -163,7 +164,7 @@ def test_case_31_after_a_kill_of_the_supervisor_nothing_is_left_and_a_start_take
     tree = set(chores.tree())
     port = chores.url.rpartition(":")[2]
     chores.start("--port", port)
-    wait_until(lambda: not tree & set(chores.tree()), deadline=10)
+    wait_until(lambda: not tree & set(chores.tree()), deadline=30)
     assert chores.url.endswith(port)
     wait_until(lambda: ends(chores) >= set(range(20)), deadline=20)
     wait_until(lambda: len(lines(chores, "begin 1000")) == 2, deadline=20)
@@ -187,12 +188,9 @@ def test_a_worker_whose_loop_is_blocked_does_not_outlive_the_supervisor(
         assert sampled.process is not None
         sampled.process.kill()
         sampled.process.wait()
-        wait_until(lambda: not sampled.tree(), deadline=10)
+        wait_until(lambda: not sampled.tree(), deadline=30)
 
 
 def _blocked(platform: Platform) -> bool:
     """Whether a web worker sleeps outside of its event loop."""
-    for pid in platform.pids("web.").values():
-        if "nanosleep" in Path(f"/proc/{pid}/wchan").read_text():
-            return True
-    return False
+    return any("nanosleep" in read_proc(pid, "wchan") for pid in platform.pids("web.").values())

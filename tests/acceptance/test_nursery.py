@@ -93,7 +93,7 @@ def test_a_platform_without_one_has_another_and_reloads_all_the_same(sampled: Pl
     # One that is stuck is given up
     os.kill(second, signal.SIGSTOP)
     assert sampled.cli("reload").returncode == 0
-    assert not Path(f"/proc/{second}").exists()
+    wait_until(lambda: not Path(f"/proc/{second}").exists())
     wait_until(lambda: '"nursery"' in sampled.cli("ps", "--json").stdout)
     assert sampled.cli("reload").returncode == 0
     assert sampled.cli("stop").returncode == 0

@@ -54,7 +54,7 @@ def test_nobody_is_refused_while_the_supervisor_starts_anew(sampled: Platform) -
     ]
     # Nothing of the one before is left
     assert {name.partition("@")[2] for name in sampled.pids("web")} == {"1"}
-    assert len(sampled.zygotes()) == 2
+    wait_until(lambda: len(sampled.zygotes()) == 2)
     sampled.stop()
     assert not path.exists()
 

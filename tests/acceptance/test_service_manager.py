@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.configserver import running_config_server
-from tests.platform_process import COMMAND, Platform
+from tests.platform_process import COMMAND, Platform, read_proc
 from tests.support import wait_until
 
 SLOW = """
@@ -168,4 +168,4 @@ def _environments(platform: Platform) -> str:
     pids = [row["pid"] for row in rows if row["pid"] and row["pid"] != os.getpid()]
     own = [platform.environ(pid) for pid in platform.pids("web.").values()]
     assert own
-    return json.dumps(own) + "".join(Path(f"/proc/{pid}/environ").read_text() for pid in pids)
+    return json.dumps(own) + "".join(read_proc(pid, "environ") for pid in pids)

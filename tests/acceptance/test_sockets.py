@@ -12,7 +12,7 @@ import pytest
 from tests.knocker import Knocker
 from tests.load import Load
 from tests.platform_process import Platform
-from tests.support import wait_until
+from tests.support import free_port, wait_until
 
 LINES = """
 from skep import HttpListener, Plugin, TcpHandler, TcpListener, UdpHandler, UdpListener, Worker
@@ -54,12 +54,6 @@ async def block(tick):
 
 plugin = Plugin(crons=[block])
 """
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def write(platform: Platform, port: int, name: str = "lines") -> None:

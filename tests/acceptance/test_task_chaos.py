@@ -83,7 +83,7 @@ def test_case_21_a_task_whose_worker_is_killed_begins_again_and_ends_once(
     assert (again["attempt"], len(bench.diary("end", "c21"))) == (1, 1)
     assert again["pid"] != start["pid"]
     # And those on the other worker go on as if nothing had happened
-    wait_until(lambda: set(ended(bench, "c21 ")) == set(siblings))
+    wait_until(lambda: set(ended(bench, "c21 ")) == set(siblings), 30)
     for name in siblings:
         first, *more = bench.diary("start", name)
         assert len(more) == (first["pid"] == start["pid"])
@@ -112,11 +112,11 @@ def test_case_23_after_everything_was_killed_every_task_ends(bench: Workbench) -
     wait_until(lambda: len(begun(bench, "c23 ")) >= 10)
     # When the supervisor and every child are killed, while some run and most wait
     kill_everything(bench)
-    running = len(begun(bench, "c23 ")) - ended(bench, "c23 ").total()
     bench.platform.start()
     wait_until(lambda: len(ended(bench, "c23 ")) == number, 60)
-    # Then none is missing, and none was begun again but those that ran
-    assert len(begun(bench, "c23 ")) - number <= running
+    # Then none is missing, and none was begun again but those that ran, or had ended and could not
+    # tell the store any more
+    assert len(begun(bench, "c23 ")) - number <= AT_A_TIME
 
 
 def test_case_24_every_confirmed_task_runs_when_the_store_is_killed_under_load(

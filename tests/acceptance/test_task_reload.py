@@ -5,6 +5,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -70,7 +71,12 @@ def test_case_38_task_workers_are_replaced_alone_and_nothing_of_the_work_is_lost
     begun = platform.cli("reload", "--task-only", "--no-wait")
     assert (begun.returncode, "history" in begun.stdout) == (0, True)
     wait_until(lambda: not set(platform.pids("task.").values()) & taking)
-    entries = [entry for entry in bench.verb("history") if entry["what"] == "reload"]
+
+    def reloads() -> list[Any]:
+        return [entry for entry in bench.verb("history") if entry["what"] == "reload"]
+
+    wait_until(lambda: len(reloads()) == 2)
+    entries = reloads()
     assert [(e["outcome"], e["reason"]) for e in entries] == [
         ("replaced", "platform reload --task-only")
     ] * 2

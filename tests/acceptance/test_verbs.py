@@ -16,11 +16,13 @@ from tests.support import wait_until
 BUSY = """
 import logging
 import time
+from pathlib import Path
 from skep import Plugin
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 def stuck_in_the_plugin():
+    Path("stuck").touch()
     time.sleep(60)
 
 async def hang(request):
@@ -40,19 +42,36 @@ def asked(platform: Platform, *arguments: str) -> Any:
     return json.loads(done.stdout)
 
 
+def title(pid: int) -> str:
+    shown = subprocess.run(
+        ["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=True
+    )
+    return shown.stdout
+
+
+def hang(platform: Platform) -> None:
+    """Have a worker stuck in a request that nobody waits for."""
+    with pytest.raises(httpx.TimeoutException):
+        httpx.get(f"{platform.url}/hang", timeout=0.3)
+    wait_until((platform.directory / "stuck").exists)
+
+
 def test_case_41_what_is_asked_is_answered_for_people_and_for_programs(sampled: Platform) -> None:
     (sampled.plugins / "busy.py").write_text(BUSY)
     sampled.start()
     fits(asked(sampled, "status"), STATUS)
-    # ps: every process once, under the name it has in ps(1)
-    processes = asked(sampled, "ps")
-    fits(processes, [PROCESS])
-    assert {row["pid"] for row in processes} == {*sampled.tree()}
-    for row in processes:
-        title = subprocess.run(
-            ["ps", "-o", "args=", "-p", str(row["pid"])], capture_output=True, text=True
-        ).stdout
-        assert title.startswith(f"platform: {row['name']} sample")
+
+    # ps: every process once, under the name it has in ps(1); one stands by when all has been begun
+    def processes() -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = asked(sampled, "ps")
+        alike = {row["pid"] for row in rows} == {*sampled.tree()}
+        return rows if alike and "standing by" in {row["state"] for row in rows} else []
+
+    rows = wait_until(processes)
+    fits(rows, [PROCESS])
+    for row in rows:
+        name = f"platform: {row['name']} sample"
+        wait_until(lambda row=row, name=name: title(row["pid"]).startswith(name))  # type: ignore[misc]
     # info
     info = asked(sampled, "info")
     assert info["components"].keys() >= {"skep", "uvicorn", "starlette"}
@@ -99,8 +118,7 @@ def test_a_worker_that_hangs_shows_where_and_the_log_level_changes_at_once(
     wait_until(lambda: "a fine point" in (sampled.get("/note") or sampled.output()))
     assert sampled.cli("log-level", "loud").returncode == 2
     # A worker that is stuck shows its stack and is none the worse for it
-    with pytest.raises(httpx.TimeoutException):
-        httpx.get(f"{sampled.url}/hang", timeout=0.3)
+    hang(sampled)
     dumped = sampled.cli("dump", "web.0")
     assert "in stuck_in_the_plugin" in dumped.stdout
     assert f"(pid {pids['web.0@1']})" in dumped.stdout
@@ -114,11 +132,10 @@ def test_a_worker_that_hangs_shows_where_and_the_log_level_changes_at_once(
 
 def test_case_35_a_stop_that_takes_too_long_is_exit_5_and_goes_on(sampled: Platform) -> None:
     (sampled.plugins / "busy.py").write_text(BUSY)
-    sampled.environment["PLATFORM_WEB_WORKERS"] = "1"
+    sampled.environment |= {"PLATFORM_WEB_WORKERS": "1", "PLATFORM_DRAIN_TIMEOUT": "60"}
     sampled.start()
     assert sampled.process is not None
-    with pytest.raises(httpx.TimeoutException):
-        httpx.get(f"{sampled.url}/hang", timeout=0.3)
+    hang(sampled)
     late = sampled.cli("stop", "--timeout", "0.5")
     assert late.returncode == 5
     assert f"pid {sampled.process.pid} has not ended within 0.5 s" in late.stderr

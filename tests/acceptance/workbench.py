@@ -26,12 +26,12 @@ class Workbench:
 
     def __init__(self, platform: Platform) -> None:
         self.platform = platform
+        # Making a client takes longer than asking; each question has a connection of its own.
+        self._client = httpx.Client(timeout=30, limits=httpx.Limits(max_keepalive_connections=0))
 
     def post(self, path: str, body: Mapping[str, Any], **headers: str) -> Any:
         """Ask a route of the plugin; return the JSON of its answer."""
-        answer = httpx.post(
-            f"{self.platform.url}/bench/{path}", json=body, headers=headers, timeout=30
-        )
+        answer = self._client.post(f"{self.platform.url}/bench/{path}", json=body, headers=headers)
         return answer.raise_for_status().json()
 
     def deliver(self, task: str, *fields: Mapping[str, Any], **terms: Any) -> list[str]:

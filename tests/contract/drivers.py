@@ -155,7 +155,7 @@ def duplicates(outcomes: list[Outcome]) -> list[bool]:
 
 
 async def lease_one(engine: Engine, queues: tuple[str, ...] = ()) -> Lease:
-    (lease,) = await asyncio.wait_for(engine.lease(queues, 1), 5)
+    (lease,) = await asyncio.wait_for(engine.lease(queues, 1), 20)
     return lease
 
 

@@ -108,7 +108,7 @@ def test_who_waits_gets_what_is_put_later(driver: Driver) -> None:
 
 def test_what_is_delayed_is_never_early_and_holds_up_nothing(driver: Driver) -> None:
     async def test(engine: Engine) -> None:
-        due = now_ms() + 300
+        due = now_ms() + 1000
         later, now = an_envelope(due=due), an_envelope()
         await engine.put([later, now])
         assert (await lease_one(engine)).envelope == now

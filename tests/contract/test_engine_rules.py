@@ -239,7 +239,7 @@ def test_who_waits_for_a_result_is_told_when_it_comes(driver: Driver) -> None:
         lease = await lease_one(engine)
         assert await engine.result(sent.id, wait=0.05) is None
         await engine.settle([Settlement(lease, "dead", reason="failed", error="Traceback")])
-        for result in await asyncio.wait_for(asyncio.gather(*waiting), 5):
+        for result in await asyncio.wait_for(asyncio.gather(*waiting), 20):
             assert result is not None
             assert (result.id, result.ending, result.error) == (sent.id, "dead", "Traceback")
 
@@ -248,7 +248,7 @@ def test_who_waits_for_a_result_is_told_when_it_comes(driver: Driver) -> None:
 
 def test_nobody_waits_for_what_there_is_not(driver: Driver) -> None:
     async def test(engine: Engine) -> None:
-        assert await asyncio.wait_for(engine.result("nothing", wait=60), 5) is None
+        assert await asyncio.wait_for(engine.result("nothing", wait=60), 20) is None
 
     with_engine(driver, test)
 
@@ -322,7 +322,7 @@ def test_the_holder_of_what_is_cancelled_is_told_and_it_does_not_come_back(
             await holder.put([sent])
             lease = await lease_one(holder)
             assert await other.cancel([sent.id]) == ["flagged"]
-            assert await asyncio.wait_for(holder.cancelled(), 5) == [sent.id]
+            assert await asyncio.wait_for(holder.cancelled(), 20) == [sent.id]
             row = await other.find(sent.id)
             assert row is not None
             assert row.cancelled
@@ -495,7 +495,7 @@ def test_what_is_scheduled_can_be_made_ready_now(driver: Driver) -> None:
         await engine.pause(["default"], paused=False)
         leases = await engine.lease((), 2)
         while len(leases) < 2:
-            leases += await asyncio.wait_for(engine.lease((), 2), 5)
+            leases += await asyncio.wait_for(engine.lease((), 2), 20)
         assert {lease.envelope.id for lease in leases} == {later.id, ready.id}
 
     with_engine(driver, test)

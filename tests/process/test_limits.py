@@ -90,7 +90,7 @@ def test_a_silent_client_and_one_that_never_ends_its_head_have_to_go(run: Run) -
         assert site.refused("header_timeout") == 3
         assert (await site.ask("/")).status == 200
 
-    run(test, header_timeout=0.3)
+    run(test, header_timeout=1.0)
 
 
 def test_a_kept_connection_is_closed_when_it_is_not_used_again(run: Run) -> None:
@@ -101,7 +101,7 @@ def test_a_kept_connection_is_closed_when_it_is_not_used_again(run: Run) -> None
         assert await connection.ended() == b""
         assert sum(site.refused(reason) for reason in ("header_timeout", "stalled")) == 0
 
-    run(test, keep_alive=0.3)
+    run(test, keep_alive=1.0)
 
 
 @pytest.mark.parametrize(
@@ -328,7 +328,7 @@ def test_a_body_that_stalls_is_408_but_a_slow_one_is_not(run: Run) -> None:
             await connection.send(request("/size", "content-length: 8", method="POST") + b"a")
         loop = asyncio.get_running_loop()
         for number in range(1, 8):
-            due = began + number * 0.3
+            due = began + number * 0.5
             await wait_until_async(lambda due=due: loop.time() > due)  # type: ignore[misc]
             await slow.send(b"b")
         assert (await slow.answer()).body == b"8"
@@ -338,7 +338,7 @@ def test_a_body_that_stalls_is_408_but_a_slow_one_is_not(run: Run) -> None:
             lambda: site.value("http_requests_total", method="POST", route="/size", status="499")
         )
 
-    run(test, progress_timeout=0.8)
+    run(test, progress_timeout=2.0)
 
 
 def test_a_client_that_takes_nothing_of_its_answer_is_cut_off(run: Run) -> None:

@@ -18,7 +18,7 @@ from skep.engine.ids import new_id
 from tests.process.chores import Block, Diary, Followed, Tick
 from tests.process.store_child import ROOT, StoreChild
 from tests.process.worker_child import WorkerChild
-from tests.support import wait_until, wait_until_async
+from tests.support import wait_settled, wait_until, wait_until_async
 
 pytestmark = pytest.mark.process
 
@@ -66,7 +66,7 @@ def test_case_27_a_stopped_worker_loses_its_task_and_its_late_word_does_not_coun
     async def test(engine: Engine) -> None:
         # Given a worker in the middle of a task, stopped until its lease is over and another has
         # done all of it: how much longer makes no difference to anybody
-        await Followed(diary=diary.path, name="long", seconds=0.5).deliver()
+        await Followed(diary=diary.path, name="long", seconds=LEASE).deliver()
         with WorkerChild(store.path) as zombie:
             await asyncio.to_thread(wait_until, diary.starts)
             os.kill(zombie.pid, signal.SIGSTOP)
@@ -78,9 +78,9 @@ def test_case_27_a_stopped_worker_loses_its_task_and_its_late_word_does_not_coun
                 # And when the stopped one goes on, it ends too, but that changes nothing
                 os.kill(zombie.pid, signal.SIGCONT)
                 await asyncio.to_thread(wait_until, lambda: diary.ends()["long"] == 2)
-                assert await engine.stats() == {}
+                await wait_settled(engine)
                 # And it works as before
-                await asyncio.gather(*(diary.chore(f"{n}", 0.2).deliver() for n in range(32)))
+                await asyncio.gather(*(diary.chore(f"{n}", 1.0).deliver() for n in range(32)))
                 await asyncio.to_thread(wait_until, lambda: len(diary.ends()) == 33)
                 pids = {pid for _, _, pid in diary.entries("end")}
                 assert str(zombie.pid) in pids
@@ -146,7 +146,7 @@ def test_case_24_the_store_is_killed_between_any_two_answers_and_keeps_what_it_c
         stop.set()
         await asyncio.gather(*producers)
         await wait_until_async(lambda: confirmed <= ended, 20)
-        await wait_until_async(lambda: _is_empty(engine))
+        await wait_settled(engine)
         for consumer in consumers:
             consumer.cancel()
         await asyncio.gather(*consumers, return_exceptions=True)
@@ -197,7 +197,7 @@ def test_case_16_twenty_thousand_tasks_run_once_and_leave_no_trace(
         for _ in range(40):
             await Tick.deliver_many([Tick(path=str(done)) for _ in range(500)])
         with WorkerChild(store.path), WorkerChild(store.path, "task.1"):
-            await wait_until_async(lambda: _is_empty(engine), 60)
+            await wait_settled(engine, 60)
         assert done.stat().st_size == 20_000
         assert _resident(store.pid) < 150 * MEGABYTE
         # The file gives its room back when there is nothing to do
@@ -206,10 +206,6 @@ def test_case_16_twenty_thousand_tasks_run_once_and_leave_no_trace(
         assert sum(f.stat().st_size for f in files if f.suffix != ".ballast") < 64 * MEGABYTE
 
     with_client(store, test)
-
-
-async def _is_empty(engine: Engine) -> bool:
-    return not await engine.stats()
 
 
 def _resident(pid: int) -> int:

@@ -100,7 +100,7 @@ def test_leases_that_arrive_with_the_cancellation_go_back(
         assert waiting.cancelled()
         # Then they are there for the next
         monkeypatch.undo()
-        (lease,) = await asyncio.wait_for(engine.lease((), 1), 5)
+        (lease,) = await asyncio.wait_for(engine.lease((), 1), 20)
         assert (lease.attempt, lease.losses) == (1, 0)
 
     with_engine(tmp_path, test)

@@ -29,7 +29,7 @@ def end(how: Callable[[Child], None], *command: str) -> Child:
         process.returncode = 0
         child.reaped(status)
         theirs.close()
-        await asyncio.wait_for(done.wait(), 5)
+        await asyncio.wait_for(done.wait(), 20)
         return child
 
     return asyncio.run(live())
@@ -64,7 +64,7 @@ def test_what_it_wrote_about_its_stacks_is_read_when_it_is_gone() -> None:
         _, status = os.waitpid(pid, 0)
         child.listen()
         child.reaped(status)
-        await asyncio.wait_for(done.wait(), 5)
+        await asyncio.wait_for(done.wait(), 20)
         return f"{ended(child)}: {child.stacks}"
 
     told = asyncio.run(live())

@@ -51,7 +51,7 @@ def test_an_understudy_that_has_not_said_hello_when_its_parent_dies_is_not_left_
         with subprocess.Popen(["sleep", "60"]) as process:
             zygote.start(boot)
             channel = BlockingChannel(nursery.theirs[0])
-            nursery.theirs[0].settimeout(5)
+            nursery.theirs[0].settimeout(20)
             assert isinstance((await told(channel))[0], Become)
             channel.send(Hello(process.pid))
             assert isinstance((await told(channel))[0], Boot)
@@ -60,7 +60,7 @@ def test_an_understudy_that_has_not_said_hello_when_its_parent_dies_is_not_left_
             assert isinstance(order, Fork)
             with socket.socket(fileno=descriptors[0]) as end:
                 understudy = BlockingChannel(end)
-                end.settimeout(5)
+                end.settimeout(20)
                 assert isinstance((await told(understudy))[0], Boot)
                 process.kill()
                 channel.close()

@@ -77,10 +77,10 @@ async def _begun(*names: str) -> None:
 def test_a_result_can_be_waited_for(tmp_path: Path) -> None:
     async def test(shop: Workshop) -> None:
         receipt = await Double(n=21).deliver()
-        assert await receipt.result(timeout=5) == 42
+        assert await receipt.result(timeout=20) == 42
         assert await receipt.result() == 42
         assert await asyncio.to_thread(receipt.result_sync, 5) == 42
-        assert await gather(*(Double(n=n) for n in range(20)), timeout=10) == list(range(0, 40, 2))
+        assert await gather(*(Double(n=n) for n in range(20)), timeout=20) == list(range(0, 40, 2))
         await shop.done()
 
     run(tmp_path, test)
