@@ -20,6 +20,7 @@ KILL_EVERY, RELOAD_EVERY = 3.0, 20.0
 _BATCH = 10
 _FAILING, _DELAYED = 0.05, 0.20
 _LONGEST_DELAY = 3.0
+_PATIENCE = 300.0
 
 
 @dataclass
@@ -46,8 +47,9 @@ class Soaked:
         return self.ends.total() - len(self.ends)
 
 
-def soak(bench: Workbench, seconds: float, rate: float, seed: int = 35) -> Soaked:
-    """Deliver `rate` tasks a second for so many seconds, then wait until all have ended."""
+def soak(bench: Workbench, seconds: float, rate: float, seed: int = 35, kills: int = 0) -> Soaked:
+    """Deliver `rate` tasks a second for so many seconds, and until there were so many kills, then
+    wait until all have ended."""
     result, chance = Soaked(), random.Random(seed)
     before = _descriptors(bench)
     stop = threading.Event()
@@ -60,7 +62,7 @@ def soak(bench: Workbench, seconds: float, rate: float, seed: int = 35) -> Soake
     for trouble in troubles:
         trouble.start()
     try:
-        _deliver(bench, result, random.Random(seed + 1), seconds, rate)
+        _deliver(bench, result, random.Random(seed + 1), seconds, rate, kills)
     finally:
         stop.set()
         for trouble in troubles:
@@ -76,10 +78,16 @@ def soak(bench: Workbench, seconds: float, rate: float, seed: int = 35) -> Soake
 
 
 def _deliver(
-    bench: Workbench, result: Soaked, chance: random.Random, seconds: float, rate: float
+    bench: Workbench,
+    result: Soaked,
+    chance: random.Random,
+    seconds: float,
+    rate: float,
+    kills: int,
 ) -> None:
     begun, batch = time.monotonic(), 0
-    while (now := time.monotonic()) < begun + seconds:
+    while (now := time.monotonic()) < begun + seconds or result.kills.total() < kills:
+        assert now < begun + seconds + _PATIENCE, f"no more than {result.kills} were killed"
         due = begun + batch * _BATCH / rate
         if now < due:
             threading.Event().wait(due - now)

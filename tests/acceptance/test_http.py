@@ -108,7 +108,7 @@ class Reader(threading.Thread):
 
 def test_what_goes_on_across_a_rollout_ends_well_or_at_the_deadline(platform: Platform) -> None:
     (platform.plugins / "site.py").write_text(PLUGIN)
-    platform.environment["PLATFORM_DRAIN_TIMEOUT"] = "6"
+    platform.environment["PLATFORM_DRAIN_TIMEOUT"] = "10"
     platform.start()
     # Given connections without a byte, an upload half-way, and streams short, long and endless
     silent = connect(platform)
@@ -137,7 +137,7 @@ def test_what_goes_on_across_a_rollout_ends_well_or_at_the_deadline(platform: Pl
     assert b"data: bye" in endless.answer
     assert not long.complete
     assert endless.ended < long.ended
-    assert long.ended - before > 6
+    assert long.ended - before > 10
     wait_until(lambda: not set(old) & set(platform.pids("web.")))
     wait_until(lambda: "platform_http_cut_total 1" in platform.metrics().splitlines())
 

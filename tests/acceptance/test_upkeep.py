@@ -2,10 +2,9 @@
 
 import json
 import os
+import re
 import signal
-import statistics
 import time
-from collections import Counter
 
 import httpx
 import pytest
@@ -91,10 +90,11 @@ def test_case_29_workers_that_have_served_enough_are_replaced_without_a_failed_r
     assert min(counts) >= 2
     wait_until(lambda: len(leaky.pids("web.")) == 2)
     assert starts(leaky, "web", "max_requests") >= 20
-    # They served little more than they were to; how long one has to wait for its successor, and
-    # serves on, is the machine's affair
-    by_pid = Counter(a.body["pid"] for a in load.answers)
-    assert statistics.median(by_pid.values()) < 300
+    # They said so as soon as they had served what they were to, ±10 %; how long one has to wait for
+    # its successor, and serves on, is the machine's affair
+    served = re.findall(r"web\.\d@1 retires \(max_requests: (\d+) served\)", leaky.output())
+    assert len(served) >= 20
+    assert all(180 <= int(count) <= 221 for count in served)
     # Task workers count as well
     before = leaky.pids("task.")
     for _ in range(6):
@@ -103,16 +103,21 @@ def test_case_29_workers_that_have_served_enough_are_replaced_without_a_failed_r
     wait_until(lambda: not set(before.values()) & set(leaky.pids("task.").values()))
 
 
-def test_case_30_a_leak_is_bounded_and_so_is_the_age(leaky: Platform) -> None:
-    leaky.environment |= {"PLATFORM_MAX_RSS": "120", "PLATFORM_MAX_AGE": "8"}
+@pytest.mark.parametrize(
+    ("limit", "value", "reason"),
+    [("PLATFORM_MAX_RSS", "120", "max_memory"), ("PLATFORM_MAX_AGE", "4", "max_age")],
+)
+def test_case_30_a_leak_is_bounded_and_so_is_the_age(
+    leaky: Platform, limit: str, value: str, reason: str
+) -> None:
+    leaky.environment[limit] = value
     leaky.start()
     old = leaky.pids("web.")
     with Load(leaky.url, "/leak", clients=1, pause=0.05) as load:
-        wait_until(lambda: starts(leaky, "web", "max_memory") >= 2, deadline=60)
-        wait_until(lambda: starts(leaky, "web", "max_age") >= 1, deadline=60)
-        wait_until(lambda: not set(old.values()) & set(leaky.pids("web.").values()))
+        wait_until(lambda: starts(leaky, "web", reason) >= 2, deadline=60)
+        wait_until(lambda: not set(old.values()) & set(leaky.pids("web.").values()), deadline=30)
     assert load.failures == []
-    assert " retires (max_memory: " in leaky.output()
+    assert f" retires ({reason}: " in leaky.output()
 
 
 def test_case_41_scaling_by_signal_command_and_configuration_survives_a_reload(
