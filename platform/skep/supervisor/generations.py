@@ -4,7 +4,7 @@ from skep.supervisor.child import Child
 from skep.supervisor.coming import Coming
 from skep.supervisor.crew import Crew
 from skep.supervisor.generation import Generation
-from skep.supervisor.rollout import SINGLETONS
+from skep.supervisor.rollout import SINGLETONS, Fact
 from skep.wire.messages import Alone
 
 
@@ -58,6 +58,16 @@ class Generations:
             if generation.crew.children.get(child.slot) is child:
                 return generation
         return None
+
+    def tell(self, generation: Generation, fact: Fact) -> None:
+        """Tell the rollout a fact about the generation that is coming; of others it knows none."""
+        if self.coming is not None and self.coming.generation is generation:
+            self.coming.feed(fact)
+
+    def handed_over(self, generation: Generation, slot: str, state: dict[str, object]) -> None:
+        """The worker in a slot takes nothing more; tell the rollout if it replaces that one."""
+        if self.coming is not None and self.coming.old is generation:
+            self.coming.handed_over(slot, state)
 
     def tell_alone(self, slot: str) -> None:
         """Tell the worker of a singleton if it is the only one in its slot from now on."""

@@ -2,7 +2,7 @@
 
 A request is answered in one of three ways: nothing has changed; the workers can take the change as
 they are (`live.py`); or there has to be a new generation (`coming.py`), over which a watch is kept
-for a while (`watch.py`).
+for a while (`watch.py`). What the workers say meanwhile is heard in `hearing.py`.
 """
 
 from dataclasses import replace
@@ -17,13 +17,13 @@ from skep.supervisor.config_check import ConfigChecks
 from skep.supervisor.configuration import Configuration, Configurations
 from skep.supervisor.crew import Crew
 from skep.supervisor.effects import Effect
-from skep.supervisor.ending import describe, named
 from skep.supervisor.gate import Request, merge
 from skep.supervisor.generation import Generation
 from skep.supervisor.generations import Generations
+from skep.supervisor.hearing import Hearing
 from skep.supervisor.live import Endings, LiveChange, LiveChanges
 from skep.supervisor.report import Outcome, about
-from skep.supervisor.slots import Fact, State
+from skep.supervisor.slots import State
 from skep.supervisor.surroundings import Surroundings
 from skep.supervisor.upkeep import Upkeep
 from skep.supervisor.watch import Watch
@@ -37,16 +37,6 @@ from skep.supervisor.way import (
     unusable,
 )
 from skep.supervisor.zygote import Answers, Zygote
-from skep.wire.messages import (
-    Accepting,
-    Beat,
-    Changed,
-    Failed,
-    HandedOver,
-    Message,
-    Prepared,
-    Retire,
-)
 from skep.wire.plan import Plan, Problem
 
 
@@ -76,6 +66,7 @@ class Succession:
         self.checks = ConfigChecks(configurations.stage, self.begin, self._failed_check)
         self.upkeep = Upkeep(lambda: self.generations.current, around.hopeless, telemetry)
         self._watch = Watch(around.held, self._failed_probation)
+        self._hearing = Hearing(self.generations, around, self._live, self.upkeep, self._watch)
 
     @property
     def current(self) -> Generation | None:
@@ -180,59 +171,6 @@ class Succession:
             return self.coming.handovers.pop(child.slot, {})
         return {}
 
-    # What the children say.
-
-    def _told(self, child: Child, message: Message, descriptors: list[int]) -> None:
-        self._around.told(child, message, descriptors)
-        generation = self.generations.of(child)
-        if generation is None:
-            return
-        match message:
-            case Prepared() | Accepting():
-                self._came_up(generation, child, message)
-            case Failed(problem):
-                child.problem = problem
-            case HandedOver(state):
-                self._handed_over(generation, child, state)
-            case Retire():
-                self.upkeep.asked(child, message)
-            case Changed():
-                self._live.answered(child, message)
-            case Beat():
-                child.unready = message.unready
-                generation.crew.feed(child.slot, Fact.BEAT)
-        self._watch.look()
-
-    def _came_up(self, generation: Generation, child: Child, message: Prepared | Accepting) -> None:
-        if isinstance(message, Prepared):
-            generation.crew.feed(child.slot, Fact.PREPARED)
-            self._tell(generation, pure.Prepared(child.slot))
-        else:
-            generation.crew.feed(child.slot, Fact.ACCEPTING)
-            self._tell(generation, pure.Accepting(child.slot))
-
-    def _ended(self, child: Child) -> None:
-        self._around.census.ended(child)
-        self._live.gone(child)
-        generation = self.generations.of(child)
-        if generation is not None and generation.crew.ended(child):
-            problem = child.problem or Problem("prepare", f"{child.name} {describe(child.status)}.")
-            self._tell(generation, pure.Lost(child.slot, named(child, problem)))
-            self._handed_over(generation, child, {})
-            self.generations.tell_alone(child.slot)
-            self._watch.ended(generation, child)
-            self._watch.look()
-            self._sweep()
-
-    def _handed_over(self, generation: Generation, child: Child, state: dict[str, object]) -> None:
-        if self.coming is not None and self.coming.old is generation:
-            self.coming.handed_over(child.slot, state)
-
-    def _tell(self, generation: Generation, fact: pure.Fact) -> None:
-        """Tell the rollout a fact about the generation that is coming; of others it knows none."""
-        if self.coming is not None and self.coming.generation is generation:
-            self.coming.feed(fact)
-
     # A change that needs no new worker.
 
     def _objected(self, change: LiveChange, objection: str) -> None:
@@ -297,7 +235,9 @@ class Succession:
     def _launch(self, crew: Crew, slot: str) -> Child | None:
         if (generation := self.generations.with_crew(crew)) is None:
             return None
-        return generation.zygote.fork(generation.boot(slot), self._told, self._ended)
+        return generation.zygote.fork(
+            generation.boot(slot), self._hearing.told, self._hearing.ended
+        )
 
     def _changed(self, crew: Crew, slot: str, state: State) -> None:
         self._telemetry.point("slot.changed", crew=crew, slot=slot, state=state)
@@ -308,7 +248,7 @@ class Succession:
         if self.current is not None:
             options = generation.configuration.options
             self.upkeep.configured(self.current.configuration.options, options)
-        self._tell(generation, pure.Planned(self.upkeep.wanted(generation, plan)))
+        self.generations.tell(generation, pure.Planned(self.upkeep.wanted(generation, plan)))
 
     def _denied(self, generation: Generation, problems: tuple[Problem, ...]) -> None:
         if self.coming is not None and self.coming.generation is generation:
@@ -365,7 +305,7 @@ class Succession:
             "rollback", problem.message, problems=(problem,), forced=True, changes=changes
         )
         generation = self._bear(request, former.configuration, former.zygote)
-        self._tell(generation, pure.Planned(self.upkeep.wanted(generation, former.plan)))
+        self.generations.tell(generation, pure.Planned(self.upkeep.wanted(generation, former.plan)))
 
     def _refused(self, coming: Coming) -> None:
         configuration, request = coming.generation.configuration, coming.generation.request
