@@ -140,12 +140,12 @@ def test_case_24_the_store_is_killed_between_any_two_answers_and_keeps_what_it_c
         producers = [asyncio.create_task(produce()) for _ in range(4)]
         consumers = [asyncio.create_task(consume(n)) for n in range(2)]
         for kill in range(1, 6):
-            await wait_until_async(lambda kill=kill: len(confirmed) >= 300 * kill, 20)  # type: ignore[misc]
+            await wait_until_async(lambda kill=kill: len(confirmed) >= 300 * kill)  # type: ignore[misc]
             store.kill()
             store.start()
         stop.set()
         await asyncio.gather(*producers)
-        await wait_until_async(lambda: confirmed <= ended, 20)
+        await wait_until_async(lambda: confirmed <= ended)
         await wait_settled(engine)
         for consumer in consumers:
             consumer.cancel()

@@ -114,7 +114,7 @@ def test_no_task_is_missing_nor_run_twice_when_the_store_is_killed_under_load(
 
         async def so_many_more(number: int) -> None:
             goal = len(delivered) + number
-            await wait_until_async(_async(lambda: len(delivered) >= goal), 10)
+            await wait_until_async(_async(lambda: len(delivered) >= goal))
 
         # Given clients that deliver as fast as they can, and workers that run it
         with a_worker(store), a_worker(store, "task.1"):
