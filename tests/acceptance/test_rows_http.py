@@ -246,7 +246,7 @@ def test_worker_num_a_hundred_wait_at_once_on_two_workers(site: Platform) -> Non
     async def test() -> list[int]:
         async with httpx.AsyncClient(base_url=site.url, timeout=30) as client:
             asking = [asyncio.create_task(client.get("/gated/hundred")) for _ in range(100)]
-            await asyncio.to_thread(wait_until, all_in_progress, 20)
+            await asyncio.to_thread(wait_until, all_in_progress)
             open_gate(site, "hundred")
             return [answer.status_code for answer in await asyncio.gather(*asking)]
 
