@@ -4,7 +4,6 @@ import ctypes
 import os
 import struct
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 _ATTRIB, _CREATE = 0x4, 0x100
@@ -25,9 +24,7 @@ class Watched:
         assert _libc.inotify_add_watch(self._queue, path, _ATTRIB | _CREATE) > 0
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         os.close(self._queue)
 
     def events(self) -> list[tuple[str, str]]:

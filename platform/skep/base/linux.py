@@ -8,7 +8,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-_PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
@@ -34,11 +33,6 @@ _STATFS_SIZE = 512
 def become_subreaper() -> None:
     """Become the parent of descendants whose own parent dies, so that none escapes (prctl(2))."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-
-
-def die_with_parent(sig: signal.Signals = signal.SIGKILL) -> None:
-    """Ask the kernel to send `sig` to this process when the thread that started it ends."""
-    _prctl(_PR_SET_PDEATHSIG, sig)
 
 
 def forbid_new_privileges() -> None:

@@ -4,7 +4,6 @@ import os
 import select
 import time
 from contextlib import suppress
-from types import TracebackType
 
 from skep.base.linux import open_pidfd
 
@@ -19,12 +18,7 @@ class Process:
     def __enter__(self) -> "Process":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         if self._pidfd is not None:
             os.close(self._pidfd)
 

@@ -74,7 +74,7 @@ def command(daemonize: bool, ignore: bool, x_version: str | None, **flags: Any) 
     if daemonize and DETACHED not in environment:
         os.close(held)
         launch(options, run_dir)
-    flags["log_file"] = _open_log(options, run_dir, who)
+    flags["log_file"] = _open_log(options, who)
     log.configure(
         "supervisor",
         level=options.log_level,
@@ -92,7 +92,7 @@ def command(daemonize: bool, ignore: bool, x_version: str | None, **flags: Any) 
     sys.exit(code)
 
 
-def _open_log(options: Options, run_dir: RunDir, who: Identity | None) -> str:
+def _open_log(options: Options, who: Identity | None) -> str:
     """Let everything go to the log file, if there is one; return its name."""
     if not options.log_file:
         return ""

@@ -5,6 +5,7 @@ import socket
 from collections.abc import Callable, Mapping
 
 from skep.base.backoff import Backoff
+from skep.supervisor.census import Census
 from skep.supervisor.child import Child
 from skep.supervisor.spawn import spawn
 from skep.wire.messages import Boot, Exited, Message
@@ -18,23 +19,15 @@ class Nursery:
     """An interpreter that has imported the platform and no plugin; while there is none, zygotes
     have to be started without it.
 
-    `environment` is what it starts with. `boot` makes what it is told first. `on_born` and `on_end`
-    are told of its process, `on_exited(pid, status)` of those it has waited for.
+    `environment` is what it starts with. `boot` makes what it is told first.
     """
 
     def __init__(
-        self,
-        environment: Mapping[str, str],
-        boot: Callable[[], Boot],
-        on_born: Callable[[Child], None],
-        on_end: Callable[[Child], None],
-        on_exited: Callable[[int, int], None],
+        self, environment: Mapping[str, str], boot: Callable[[], Boot], census: Census
     ) -> None:
         self._environment = environment
         self._boot = boot
-        self._on_born = on_born
-        self._on_end = on_end
-        self._on_exited = on_exited
+        self._census = census
         self._child: Child | None = None
         self._stopped = False
         self._failures = 0
@@ -50,7 +43,7 @@ class Nursery:
             self._start_later()
             return
         self._child = Child("nursery", 0, ours, self._told, self._ended, pid)
-        self._on_born(self._child)
+        self._census.born(self._child)
         self._child.send(self._boot())
 
     def bear(self) -> socket.socket | None:
@@ -72,12 +65,12 @@ class Nursery:
 
     def _told(self, child: Child, message: Message, _: list[int]) -> None:
         if isinstance(message, Exited):
-            self._on_exited(message.pid, message.status)
+            self._census.reaped(message.pid, message.status)
 
     def _ended(self, child: Child) -> None:
         self._child = None
         self._failures = 0 if child.age > _HELD else self._failures
-        self._on_end(child)
+        self._census.ended(child)
         self._start_later()
 
     def _start_later(self) -> None:

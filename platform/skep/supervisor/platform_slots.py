@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from skep.base.telemetry import Telemetry
 from skep.config.options import Options
 from skep.config.withheld import environment_of_workers, options_of_workers
+from skep.supervisor.census import Census
 from skep.supervisor.child import Child
 from skep.supervisor.crew import Crew
 from skep.supervisor.nursery import Nursery
@@ -26,10 +27,8 @@ class PlatformSlots:
         run_id: str,
         environment: Mapping[str, str],
         options: Callable[[], Options],
-        born: Callable[[Child], None],
+        census: Census,
         told: Callable[[Child, Message, list[int]], None],
-        ended: Callable[[Child], None],
-        reaped: Callable[[int, int], None],
         go: Callable[[Crew, Child], None],
         failed: Callable[[Child], None],
         telemetry: Telemetry,
@@ -38,17 +37,14 @@ class PlatformSlots:
         self._run_id = run_id
         self._environment = environment
         self._options = options
-        self._born = born
+        self._census = census
         self._told = told
-        self._ended = ended
         self._failed = failed
         self._telemetry = telemetry
         self.nursery = Nursery(
             environment_of_workers(environment),
             lambda: self._boot("nursery", "nursery"),
-            born,
-            ended,
-            reaped,
+            census,
         )
 
     def fill(self, slot: str, *, released: bool) -> None:
@@ -73,7 +69,7 @@ class PlatformSlots:
 
     def ended(self, child: Child) -> None:
         """One of them is gone."""
-        self._ended(child)
+        self._census.ended(child)
         if self.crew.children.get(child.slot) is child:
             self.crew.ended(child)
 
@@ -84,7 +80,7 @@ class PlatformSlots:
             environment = environment_of_workers(environment)
         pid, ours = spawn(_MODULES[kind], slot, environment)
         child = Child(slot, 0, ours, self.told, self.ended, pid)
-        self._born(child)
+        self._census.born(child)
         child.send(self._boot(slot, kind))
         return child
 

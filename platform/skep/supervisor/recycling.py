@@ -14,12 +14,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import count
 
+from skep.supervisor.rollout import SINGLETONS
 from skep.supervisor.slots import Slot, State
 
 # So much of a kind is replaced at a time, and one in any case.
 SHARE = 0.25
-# Of these there may be only one at a time; they are replaced by rollouts alone.
-_ALONE = frozenset({"cron", "process"})
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class Orders:
 def asked(recycling: Recycling, slot: str) -> Recycling:
     """A worker wants to be replaced."""
     known = slot in recycling.waiting or slot in recycling.successors
-    if known or slot.partition(".")[0] in _ALONE:
+    if known or slot.partition(".")[0] in SINGLETONS:  # these are replaced by rollouts alone
         return recycling
     return replace(recycling, waiting=(*recycling.waiting, slot))
 

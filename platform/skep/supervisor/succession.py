@@ -36,7 +36,7 @@ from skep.supervisor.way import (
     fingerprint,
     unusable,
 )
-from skep.supervisor.zygote import Zygote
+from skep.supervisor.zygote import Answers, Zygote
 from skep.wire.messages import (
     Accepting,
     Beat,
@@ -213,7 +213,7 @@ class Succession:
             self._tell(generation, pure.Accepting(child.slot))
 
     def _ended(self, child: Child) -> None:
-        self._around.ended(child)
+        self._around.census.ended(child)
         self._live.gone(child)
         generation = self.generations.of(child)
         if generation is not None and generation.crew.ended(child):
@@ -274,13 +274,13 @@ class Succession:
             self._number,
             configuration.environment,
             self._around.nursery,
-            on_plan=lambda plan: self._planned(generation, plan),
-            on_refused=lambda problems: self._denied(generation, problems),
-            on_exited=self._around.reaped,
-            on_lost=lambda: self._bereft(generation),
-            on_born=self._around.born,
-            on_end=self._around.ended,
-            on_changed=self._live.answered,
+            self._around.census,
+            Answers(
+                planned=lambda plan: self._planned(generation, plan),
+                refused=lambda problems: self._denied(generation, problems),
+                changed=self._live.answered,
+                lost=lambda: self._bereft(generation),
+            ),
         )
         generation = self._bear(request, configuration, zygote)
         zygote.start(generation.boot)

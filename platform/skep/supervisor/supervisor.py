@@ -22,6 +22,7 @@ from skep.supervisor import status
 from skep.supervisor.alarm import Alarm
 from skep.supervisor.audit import Audit
 from skep.supervisor.caller import current_caller
+from skep.supervisor.census import Census
 from skep.supervisor.certificates import Certificates
 from skep.supervisor.child import Child
 from skep.supervisor.children import Children
@@ -217,14 +218,13 @@ class Supervisor:
             self._run_dir.path,
             archive,
         )
+        census = Census(self.children.born, self.children.reaped, self._ended)
         self._platform = PlatformSlots(
             self.run_id,
             self._base,
             lambda: self._options,
-            self.children.born,
+            census,
             self._told,
-            self._ended,
-            self.children.reaped,
             self._go,
             self._failed,
             self._telemetry,
@@ -232,10 +232,8 @@ class Supervisor:
         around = Surroundings(
             run_id=self.run_id,
             nursery=self._platform.nursery,
-            born=self.children.born,
-            reaped=self.children.reaped,
+            census=census,
             told=self._told,
-            ended=self._ended,
             bind=self._bind,
             go=self._go,
             part=lambda former, then: self._ports.part(former, then),

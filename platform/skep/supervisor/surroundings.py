@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from skep.supervisor.census import Census
 from skep.supervisor.child import Child
 from skep.supervisor.crew import Crew
 from skep.supervisor.gate import Request
@@ -16,21 +17,19 @@ from skep.wire.messages import Message
 class Surroundings:
     """Callbacks into the supervisor.
 
-    `born` is called for a child whose process id is known, `reaped` when a zygote has waited for a
-    process; `told` and `ended` for every child of a generation, before the succession looks at it.
-    `bind` makes sure that the listeners of a generation are bound. `go` tells a prepared child
-    to listen. `part` calls back when nobody is left who came to where only the former generation
-    listens. `reported` takes the outcome of each request. `held` is called when a generation has
-    passed its probation, `unheld` with its request and the reason when one has not and there is
-    none before it. `hopeless` is called when the generation in service cannot be kept up any more.
+    `told` is called for every child of a generation, before the succession looks at it, and so is
+    the `census`. `bind` makes sure that the listeners of a generation are bound. `go` tells a
+    prepared child to listen. `part` calls back when nobody is left who came to where only the
+    former generation listens. `reported` takes the outcome of each request. `held` is called when a
+    generation has passed its probation, `unheld` with its request and the reason when one has not
+    and there is none before it. `hopeless` is called when the generation in service cannot be kept
+    up any more.
     """
 
     run_id: str
     nursery: Nursery
-    born: Callable[[Child], None]
-    reaped: Callable[[int, int], None]
+    census: Census
     told: Callable[[Child, Message, list[int]], None]
-    ended: Callable[[Child], None]
     bind: Callable[[Generation], Awaitable[None]]
     go: Callable[[Crew, Child], None]
     part: Callable[[Generation, Callable[[], None]], None]

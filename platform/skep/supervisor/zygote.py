@@ -9,8 +9,10 @@ dies the understudy is the zygote at once, whatever the disk holds by then.
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from skep.base.backoff import Backoff
+from skep.supervisor.census import Census
 from skep.supervisor.child import Child
 from skep.supervisor.ending import describe
 from skep.supervisor.nursery import Nursery
@@ -25,27 +27,30 @@ _BIRTH = 10.0
 _AGAIN = Backoff(first=0.05, factor=4.0, cap=30.0, jitter=0.2)
 
 
-class Zygote:
-    """Orders workers from whichever zygote lives.
+@dataclass(frozen=True)
+class Answers:
+    """Who gets what a zygote answers.
 
-    `on_plan(plan)` and `on_refused(problems)` answer `start`. `on_exited(pid, status)` passes on
-    what a zygote says of the workers it has waited for. `on_lost()` is called when none is left and
-    none can be had. `on_born` and `on_end` are told of every zygote's process, `on_changed` gets
-    its answers to changes. `environment` is what a fresh one starts with.
+    `planned` and `refused` answer `start`, `changed` a change of the configuration. `lost` is
+    called when none is left and none can be had.
     """
+
+    planned: Callable[[Plan], None]
+    refused: Callable[[tuple[Problem, ...]], None]
+    changed: Callable[[Child, Changed], None]
+    lost: Callable[[], None]
+
+
+class Zygote:
+    """Orders workers from whichever zygote lives; `environment` is what a fresh one starts with."""
 
     def __init__(
         self,
         number: int,
         environment: Mapping[str, str],
         nursery: Nursery,
-        on_plan: Callable[[Plan], None],
-        on_refused: Callable[[tuple[Problem, ...]], None],
-        on_exited: Callable[[int, int], None],
-        on_lost: Callable[[], None],
-        on_born: Callable[[Child], None],
-        on_end: Callable[[Child], None],
-        on_changed: Callable[[Child, Changed], None],
+        census: Census,
+        answers: Answers,
     ) -> None:
         self.number = number
         self.current: Child | None = None
@@ -54,13 +59,8 @@ class Zygote:
         self.environment = environment
         self._nursery = nursery
         self._boot: Callable[[str], Boot]
-        self._on_plan = on_plan
-        self._on_refused = on_refused
-        self._on_exited = on_exited
-        self._on_lost = on_lost
-        self._on_born = on_born
-        self._on_end = on_end
-        self._on_changed = on_changed
+        self._census = census
+        self._answers = answers
         self._stopped = False
         self._loaded = False
         self._failures = 0
@@ -114,11 +114,11 @@ class Zygote:
             pid, ours = spawn("skep.worker", f"zygote@{self.number}", self.environment)
         except OSError as error:
             text = f"The zygote cannot be started: {error.strerror} (errno {error.errno})."
-            self._on_refused((Problem("load", text),))
+            self._answers.refused((Problem("load", text),))
             return
         child = Child("zygote", self.number, ours, self._told, self._ended, pid)
         self.current = child
-        self._on_born(child)
+        self._census.born(child)
         child.send(self._boot("zygote"))
 
     def _despair(self, child: Child) -> None:
@@ -128,30 +128,30 @@ class Zygote:
 
     def _told(self, child: Child, message: Message, _: list[int]) -> None:
         if isinstance(message, Hello):
-            self._on_born(child)
+            self._census.born(child)
             if child is self.current and not self._loaded:
                 child.send(self._boot("zygote"))
         elif isinstance(message, Planned):
             self._planned(message.plan)
         elif isinstance(message, Refused):
             self._stopped = child.dismissed = True
-            self._on_refused(tuple(message.problems))
+            self._answers.refused(tuple(message.problems))
         elif isinstance(message, Changed):
-            self._on_changed(child, message)
+            self._answers.changed(child, message)
         elif isinstance(message, Exited):
-            self._on_exited(message.pid, message.status)
+            self._census.reaped(message.pid, message.status)
 
     def _planned(self, plan: Plan) -> None:
         if self.plan is not None and plan.code != self.plan.code:
             # A successor from the disk would be another state of the code under the same number.
             self.stop()
-            self._on_lost()
+            self._answers.lost()
             return
         first, self.plan, self._failures = self.plan is None, plan, 0
         self._loaded = True
         self._stand_by()
         if first:
-            self._on_plan(plan)
+            self._answers.planned(plan)
 
     def _stand_by(self) -> None:
         missing = self.understudy is None and not self._stopped
@@ -159,7 +159,7 @@ class Zygote:
             self.understudy = self.fork(self._boot("zygote"), self._told, self._ended)
 
     def _ended(self, child: Child) -> None:
-        self._on_end(child)
+        self._census.ended(child)
         if child is self.understudy:
             # Not at once: that it is gone may mean that the zygote is, and nobody knows it yet.
             self.understudy = None
@@ -182,7 +182,9 @@ class Zygote:
         elif not late.pid:
             self._start_alone()
         elif self.plan is None:
-            self._on_refused((Problem("load", f"The zygote ended while it loaded{_how(late)}."),))
+            self._answers.refused(
+                (Problem("load", f"The zygote ended while it loaded{_how(late)}."),)
+            )
         else:
             self._failures += 1
             self._loop.call_later(_AGAIN.delay(self._failures), self.start, self._boot)

@@ -55,4 +55,3 @@ class Plan:
     code: str = ""
     unforkable: str = ""
     seconds: float = 0.0
-    warnings: tuple[str, ...] = field(default=())

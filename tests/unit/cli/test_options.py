@@ -52,3 +52,7 @@ def test_foreign_options_and_secrets_are_not_in_the_help() -> None:
     assert "--config-server" in text
     assert "apollo-" not in text
     assert "--config-secret " not in text
+
+
+def test_the_help_names_the_unit_of_a_time() -> None:
+    assert "--stop-delay SECONDS" in run("--help")[1]

@@ -7,9 +7,10 @@ from typing import Any, cast
 
 import pytest
 
+from skep.supervisor.census import Census
 from skep.supervisor.child import Child
 from skep.supervisor.nursery import Nursery
-from skep.supervisor.zygote import Zygote
+from skep.supervisor.zygote import Answers, Zygote
 from skep.wire.channel import BlockingChannel, pair
 from skep.wire.messages import Become, Boot, Fork, Hello, Message, Planned
 from skep.wire.plan import Plan
@@ -40,13 +41,12 @@ async def told(channel: BlockingChannel) -> tuple[Message, list[int]]:
 
 def test_an_understudy_that_has_not_said_hello_when_its_parent_dies_is_not_left_over() -> None:
     async def main() -> None:
-        nursery, born, lost = Bearing(), list[Child](), list[str]()
+        nursery, born = Bearing(), list[Child]()
         nobody: Any = lambda *_: None  # noqa: E731
         zygote = Zygote(
             *(1, {}, cast(Nursery, nursery)),
-            *(nobody, nobody, nobody),
-            lambda: lost.append("lost"),
-            *(born.append, nobody, nobody),
+            Census(born.append, nobody, nobody),
+            Answers(nobody, nobody, nobody, nobody),
         )
         with subprocess.Popen(["sleep", "60"]) as process:
             zygote.start(boot)
