@@ -12,12 +12,10 @@ from typing import Any
 
 import httpx
 
-from tests.support import wait_until
+from tests.support import PATIENCE, wait_until
 
 ROOT = Path(__file__).parent.parent
 COMMAND = [sys.executable, "-P", "-m", "skep"]
-# How long an answer may take, in seconds, on a machine that has much else to do.
-PATIENCE = 30.0
 
 
 # Every worker writes down its environment, as a program that it starts gets it.
@@ -114,7 +112,7 @@ class Platform:
         done = self.cli("status", "--json")
         return json.loads(done.stdout) if done.stdout else {}
 
-    def wait_ready(self, deadline: float = 20.0) -> None:
+    def wait_ready(self, deadline: float = 2 * PATIENCE) -> None:
         """Wait until every required slot accepts, by what the admin port says."""
 
         def ready() -> bool:
@@ -193,7 +191,7 @@ class Platform:
         """Return all that the platform has printed."""
         return self.log.read_text()
 
-    def wait_end(self, deadline: float = 20.0) -> int:
+    def wait_end(self, deadline: float = 2 * PATIENCE) -> int:
         """Wait until `platform start` has ended; return its exit code."""
         assert self.process is not None
         code = self.process.wait(deadline)
@@ -206,7 +204,7 @@ class Platform:
             return
         self.process.send_signal(signal.SIGTERM)
         try:
-            self.process.wait(60)
+            self.process.wait(2 * PATIENCE)
         except subprocess.TimeoutExpired:
             self.kill_tree()
             self.process.wait()

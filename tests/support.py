@@ -10,9 +10,12 @@ from typing import Any, TypeVar, overload
 from skep.engine.base import Engine
 
 T = TypeVar("T")
+# How many seconds a test waits for what has to come: not how long it may take, but when to give up.
+# A machine that does ten other things is slow.
+PATIENCE = 25.0
 
 
-def wait_until(condition: Callable[[], T], deadline: float = 10.0, interval: float = 0.01) -> T:
+def wait_until(condition: Callable[[], T], deadline: float = PATIENCE, interval: float = 0.01) -> T:
     """Return the first true value of `condition`; fail when there is none within `deadline` s."""
     end = time.monotonic() + deadline
     while not (value := condition()):
@@ -34,7 +37,7 @@ async def wait_until_async(
 
 
 async def wait_until_async(
-    condition: Callable[[], Any], deadline: float = 10.0, interval: float = 0.01
+    condition: Callable[[], Any], deadline: float = PATIENCE, interval: float = 0.01
 ) -> Any:
     """The same in an event loop; the condition may be a coroutine function."""
     end = time.monotonic() + deadline
@@ -59,7 +62,7 @@ def free_port() -> int:
                 return port
 
 
-async def wait_settled(engine: Engine, deadline: float = 10.0) -> None:
+async def wait_settled(engine: Engine, deadline: float = PATIENCE) -> None:
     """Wait until nothing is left in any queue. That a handler has come to its end is seen sooner
     than that its worker has told the store."""
 

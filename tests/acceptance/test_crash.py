@@ -92,7 +92,7 @@ def test_case_28_a_blocked_loop_is_told_by_its_stacks_and_replaced_and_a_busy_on
     host, port = wild.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as client:
         client.sendall(b"GET /sleep HTTP/1.1\r\nhost: x\r\n\r\n")
-        wait_until(lambda: wild.pids("web.") != pids, deadline=20)
+        wait_until(lambda: wild.pids("web.") != pids)
         gone = set(pids.values()) - set(wild.pids("web.").values())
         assert len(gone) == 1
         wait_until(lambda: len(wild.pids("web.")) == 2)
@@ -207,7 +207,7 @@ def test_case_06_signals_while_it_starts_end_it_well_or_not_at_all(
                 _hang_up(pid)
         return "serving on" in wild.output() or final is not None
 
-    wait_until(pester, deadline=20)
+    wait_until(pester)
     if final is None:
         wild.wait_ready()
     else:

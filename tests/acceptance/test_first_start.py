@@ -37,6 +37,22 @@ def test_case_01_the_first_release_is_in_env_and_in_every_worker_before_anything
         assert environ["ORDERS_RECEIPT_DELAY"] == "0.2"
 
 
+def test_whoever_publishes_while_it_starts_is_told_to_try_again(sampled: Platform) -> None:
+    sampled.start(ready=False)
+    errors: list[str] = []
+
+    def published() -> bool:
+        done = sampled.cli("config", "publish", "GREETING=early")
+        errors.append(done.stderr)
+        return done.returncode == 0
+
+    wait_until(published, deadline=30)
+    # Nothing but sentences, one line each
+    assert all(error.startswith("platform: ") and error.count("\n") == 1 for error in errors[:-1])
+    sampled.wait_ready()
+    wait_until(lambda: sampled.get()["greeting"] == "early")
+
+
 def test_an_order_goes_through_event_listener_task_and_finish(sampled: Platform) -> None:
     sampled.start()
     assert httpx.post(f"{sampled.url}/orders/7/pay").status_code == 202

@@ -122,7 +122,7 @@ def test_no_request_fails_and_every_delivered_task_ends_when_another_process_is_
         wait_until(lambda: len(load.answers) > count + 50)
     assert load.failures == []
     assert {a.status for a in load.answers} == {200}
-    wait_until(lambda: ends(chores) >= {1000, *range(20)}, deadline=20)
+    wait_until(lambda: ends(chores) >= {1000, *range(20)})
     # Every one that was confirmed has run, and no other process has noticed
     wait_until(lambda: len(lines(chores, "end 1\n".strip())) >= len(load.answers), deadline=30)
     if victim != "task.0@1":
@@ -141,7 +141,7 @@ def test_a_killed_zygote_is_replaced_and_its_workers_live(chores: Platform) -> N
         # Then both at once: a fresh one is started from the disk, which holds the same code
         for pid in chores.zygotes():
             os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: len(set(chores.zygotes()) - set(zygotes)) == 2, deadline=20)
+        wait_until(lambda: len(set(chores.zygotes()) - set(zygotes)) == 2)
         fresh = chores.zygotes()
         assert chores.pids() == pids
         assert load.failures == []
@@ -166,8 +166,8 @@ def test_case_31_after_a_kill_of_the_supervisor_nothing_is_left_and_a_start_take
     chores.start("--port", port)
     wait_until(lambda: not tree & set(chores.tree()), deadline=30)
     assert chores.url.endswith(port)
-    wait_until(lambda: ends(chores) >= set(range(20)), deadline=20)
-    wait_until(lambda: len(lines(chores, "begin 1000")) == 2, deadline=20)
+    wait_until(lambda: ends(chores) >= set(range(20)))
+    wait_until(lambda: len(lines(chores, "begin 1000")) == 2)
     # What could finish after the death of the supervisor was settled, and did not run again
     assert all(len(lines(chores, f"begin {number} ")) == 1 for number in range(20))
 

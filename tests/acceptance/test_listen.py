@@ -128,11 +128,11 @@ def test_a_certificate_that_is_renewed_is_shown_without_anybody_having_to_say_so
     wait_until(resume)
     # When the certificate is renewed, it is shown; a worker that is replaced shows the same
     second = issue("second")
-    wait_until(lambda: shown(port) == second, deadline=20)
+    wait_until(lambda: shown(port) == second)
     wait_until(lambda: outcome() == ("certificate", "committed"))
     # When it is broken, that is told once, and the old one stays, in new workers too
     (live / "cert.pem").write_text("no certificate")
-    wait_until(lambda: outcome() == ("certificate", "refused"), deadline=20)
+    wait_until(lambda: outcome() == ("certificate", "refused"))
     (problem,) = sampled.status()["last_rollout"]["problems"]
     assert "cert.pem" in str(problem)
     old = sampled.pids("web.")
@@ -142,6 +142,6 @@ def test_a_certificate_that_is_renewed_is_shown_without_anybody_having_to_say_so
     assert {shown(port) for _ in range(5)} == {second}
     # And when it is mended, that is seen too
     third = issue("third")
-    wait_until(lambda: shown(port) == third, deadline=20)
+    wait_until(lambda: shown(port) == third)
     failed = 'platform_reloads_total{outcome="failed",reason="certificate"} 1'
     assert failed in sampled.metrics()

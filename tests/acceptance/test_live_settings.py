@@ -124,7 +124,7 @@ def test_a_worker_that_is_born_after_a_live_change_has_it(dial: Platform) -> Non
     # Also when it is born of an understudy, or of a fresh zygote
     for pid in dial.zygotes():
         dial.kill(pid)
-    wait_until(lambda: len(dial.zygotes()) == 2, deadline=20)
+    wait_until(lambda: len(dial.zygotes()) == 2)
     before = dial.pids()["web.1@1"]
     dial.kill(before)
     wait_until(lambda: dial.pids().get("web.1@1") not in (None, before))

@@ -79,6 +79,12 @@ def test_every_generation_is_forked_there_and_fresh_where_it_has_to_be(platform:
     (library / "sitecustomize.py").write_text("VALUE = 22\n")
     assert platform.cli("reload").returncode == 0
     assert said(platform)["site"] == 22
+    # More than any interpreter can be started with is refused, and named
+    too_much = "".join(f"K{n}={'x' * 120_000}\n" for n in range(70))
+    (platform.directory / ".env.local").write_text(too_much + "PYTHONOPTIMIZE=1\n")
+    done = platform.cli("reload")
+    assert done.returncode == 1
+    assert "The zygote cannot be started: Argument list too long" in done.stderr
 
 
 def test_a_platform_without_one_has_another_and_reloads_all_the_same(sampled: Platform) -> None:

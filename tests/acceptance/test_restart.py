@@ -88,7 +88,7 @@ def test_a_restart_that_becomes_a_stop_is_told_as_both(platform: Platform) -> No
     # When it is told to stop while the one that restarts waits for its last request
     restarting = threading.Thread(target=platform.cli, args=("restart",))
     restarting.start()
-    wait_until(lambda: platform.status().get("state") == "stopping", 20)
+    wait_until(lambda: platform.status().get("state") == "stopping")
     assert platform.process is not None
     platform.process.send_signal(signal.SIGTERM)
     (platform.directory / "go").touch()

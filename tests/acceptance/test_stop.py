@@ -84,6 +84,22 @@ def test_a_signal_stops_as_well(sampled: Platform, name: str) -> None:
     assert sampled.tree() == []
 
 
+def test_nobody_takes_a_place_any_more_in_a_platform_that_stops(chores: Platform) -> None:
+    deliver(chores, 1, seconds=4)
+    wait_until(lambda: lines(chores, "begin 1"))
+    assert chores.process is not None
+    chores.process.send_signal(signal.SIGTERM)
+    wait_until(lambda: not chores.pids("web"))
+    # Who came now would be given requests, and would be killed with them
+    for wish in (["scale", "web=4"], ["undrain"], ["reload", "--task-only"]):
+        done = chores.cli(*wish)
+        assert (done.returncode, done.stderr) == (1, "platform: The platform is stopping.\n")
+    chores.process.send_signal(signal.SIGTTIN)
+    assert not chores.pids("web")
+    assert chores.wait_end() == 0
+    assert ends(chores) == {1}
+
+
 def test_case_35_a_second_interrupt_does_not_wait_for_what_is_in_flight(chores: Platform) -> None:
     deliver(chores, 1, seconds=60)
     wait_until(lambda: lines(chores, "begin 1"))
@@ -102,7 +118,7 @@ def test_what_was_delivered_and_not_begun_is_done_after_the_next_start(chores: P
     chores.wait_end()
     done = ends(chores)
     chores.start()
-    wait_until(lambda: ends(chores) == set(range(40)), deadline=20)
+    wait_until(lambda: ends(chores) == set(range(40)))
     # What had ended before did not run again
     assert len(lines(chores, "end")) == 40
     assert len(done) <= 40

@@ -96,7 +96,7 @@ def test_case_22_a_task_that_kills_its_workers_is_given_up_and_its_neighbours_en
     (delivery,) = bench.deliver("Poison", {"name": "c22 poison"})
     bench.deliver("Work", *({"name": f"c22 {n}", "seconds": 0.1} for n in range(100)))
     wait_until(lambda: len(ended(bench, "c22 ")) == 100, 30)
-    letter = wait_until(lambda: _letter(bench, delivery), 20)
+    letter = wait_until(lambda: _letter(bench, delivery))
     assert (letter["reason"], letter["losses"]) == ("worker_lost", 3)
     assert len(bench.diary("start", "c22 poison")) == 3
     bench.platform.wait_ready()

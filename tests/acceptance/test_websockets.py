@@ -177,7 +177,7 @@ def test_the_page_of_the_sample_chats_in_a_browser_over_a_rollout(sampled: Platf
         )
         wait_until(lambda: "ann: hello" in page.text("log"))
         assert sampled.cli("reload").returncode == 0
-        wait_until(lambda: page.text("state").endswith("@2"), deadline=20)
+        wait_until(lambda: page.text("state").endswith("@2"))
         said = json.dumps({"from": "cli", "text": "still here"})
         assert sampled.cli("ws", "push", "user:ann", said).stdout == "Sent to 1 connection.\n"
         wait_until(lambda: "cli: still here" in page.text("log"))

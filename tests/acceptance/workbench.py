@@ -14,7 +14,7 @@ from skep.base.rundir import RunDir
 from skep.engine.base import Engine, Row
 from skep.engine.embedded import Embedded
 from tests.platform_process import ROOT, Platform
-from tests.support import wait_until
+from tests.support import PATIENCE, wait_until
 
 T = TypeVar("T")
 
@@ -54,7 +54,7 @@ class Workbench:
         """Return the names of the entries of one kind."""
         return [entry["name"] for entry in self.diary(what)]
 
-    def wait(self, what: str, name: str, count: int = 1, deadline: float = 15.0) -> Any:
+    def wait(self, what: str, name: str, count: int = 1, deadline: float = PATIENCE) -> Any:
         """Wait until something was written down so many times; return the entries."""
         wait_until(lambda: len(self.diary(what, name)) >= count, deadline, interval=0.02)
         return self.diary(what, name)

@@ -47,7 +47,7 @@ async def main(disk: Path, filled_by: str) -> None:
             kept -= {lease.envelope.id for lease in leases}
         # When there is room again, then what is new is accepted by itself
         (disk / "others").unlink(missing_ok=True)
-        await wait_until_async(lambda: accepts(engine), 20)
+        await wait_until_async(lambda: accepts(engine))
         await engine.close()
 
 

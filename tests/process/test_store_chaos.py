@@ -72,7 +72,7 @@ def test_case_27_a_stopped_worker_loses_its_task_and_its_late_word_does_not_coun
             os.kill(zombie.pid, signal.SIGSTOP)
             with WorkerChild(store.path, "task.1"):
                 # Then another runs the task, and it is a loss
-                await asyncio.to_thread(wait_until, diary.ends, 20)
+                await asyncio.to_thread(wait_until, diary.ends)
                 assert diary.starts() == {"long": 2}
                 await asyncio.to_thread(wait_until, lambda: diary.entries("finish"))
                 # And when the stopped one goes on, it ends too, but that changes nothing
@@ -101,7 +101,7 @@ def test_case_28_a_worker_whose_loop_is_blocked_keeps_its_task(
             await asyncio.to_thread(wait_until, diary.starts)
             with WorkerChild(store.path, "task.1"):
                 # Then nobody else begins it
-                await asyncio.to_thread(wait_until, diary.ends, 20)
+                await asyncio.to_thread(wait_until, diary.ends)
                 assert diary.starts() == {"block": 1}
 
     with_client(store, test)
@@ -140,12 +140,12 @@ def test_case_24_the_store_is_killed_between_any_two_answers_and_keeps_what_it_c
         producers = [asyncio.create_task(produce()) for _ in range(4)]
         consumers = [asyncio.create_task(consume(n)) for n in range(2)]
         for kill in range(1, 6):
-            await wait_until_async(lambda kill=kill: len(confirmed) >= 300 * kill, 20)  # type: ignore[misc]
+            await wait_until_async(lambda kill=kill: len(confirmed) >= 300 * kill)  # type: ignore[misc]
             store.kill()
             store.start()
         stop.set()
         await asyncio.gather(*producers)
-        await wait_until_async(lambda: confirmed <= ended, 20)
+        await wait_until_async(lambda: confirmed <= ended)
         await wait_settled(engine)
         for consumer in consumers:
             consumer.cancel()
@@ -172,9 +172,9 @@ def test_case_24_an_idle_store_that_was_killed_serves_those_who_wait(store: Stor
         store.start()
         # Then all of them get what they wait for, and what was settled before still is
         await engine.put([an_envelope()])
-        assert len(await asyncio.wait_for(waiting, 10)) == 1
+        assert len(await asyncio.wait_for(waiting, 20)) == 1
         assert await engine.settle([Settlement(held, "done", result=b"7")]) == [True]
-        result = await asyncio.wait_for(asking, 10)
+        result = await asyncio.wait_for(asking, 20)
         assert result is not None
         assert result.body == b"7"
         assert (await engine.stats())["paused"].paused

@@ -91,7 +91,7 @@ def test_no_task_is_missing_when_workers_are_killed_under_load(
                 await asyncio.to_thread(wait_until, lambda n=so_far: len(diary.ends()) >= n)
                 worker.kill()
                 worker.start()
-            await asyncio.to_thread(wait_until, lambda: len(diary.ends()) == len(names), 20)
+            await asyncio.to_thread(wait_until, lambda: len(diary.ends()) == len(names))
         # Then all have ended, and only those that were running were begun again
         assert set(diary.ends()) == set(names)
         assert sum(diary.starts().values()) - len(names) <= 3 * CONCURRENCY
@@ -114,7 +114,7 @@ def test_no_task_is_missing_nor_run_twice_when_the_store_is_killed_under_load(
 
         async def so_many_more(number: int) -> None:
             goal = len(delivered) + number
-            await wait_until_async(_async(lambda: len(delivered) >= goal), 10)
+            await wait_until_async(_async(lambda: len(delivered) >= goal))
 
         # Given clients that deliver as fast as they can, and workers that run it
         with a_worker(store), a_worker(store, "task.1"):
@@ -127,7 +127,7 @@ def test_no_task_is_missing_nor_run_twice_when_the_store_is_killed_under_load(
             await so_many_more(300)
             stop.set()
             await asyncio.gather(*clients)
-            await asyncio.to_thread(wait_until, lambda: len(diary.ends()) >= len(delivered), 20)
+            await asyncio.to_thread(wait_until, lambda: len(diary.ends()) >= len(delivered))
         # Then everything confirmed has run
         assert set(diary.ends()) == set(delivered)
         # And nothing twice but what was running when the store was killed
@@ -150,7 +150,7 @@ def test_every_task_ends_after_everything_was_killed(store: StoreChild, diary: D
 
     async def second_run(engine: Engine) -> None:
         with a_worker(store), a_worker(store, "task.1"):
-            await asyncio.to_thread(wait_until, lambda: len(diary.ends()) == len(names), 20)
+            await asyncio.to_thread(wait_until, lambda: len(diary.ends()) == len(names))
 
     deliver(store, first_run)
     # And the platform is started again
@@ -195,7 +195,7 @@ def test_case_09_a_hundred_sleepers_are_at_work_at_once_on_one_worker_beside_a_t
             await Gathering.deliver_many(
                 [Gathering(diary=diary.path, name=name, number=len(total)) for name in total]
             )
-            await asyncio.to_thread(wait_until, lambda: set(diary.ends()) >= set(total), 20)
+            await asyncio.to_thread(wait_until, lambda: set(diary.ends()) >= set(total))
             assert "nap" not in diary.ends()
 
     deliver(store, test)

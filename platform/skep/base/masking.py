@@ -10,11 +10,13 @@ _SECRET_NAME = (
     r"|(?:private|api|access|auth)[._-]?key)"
 )
 _SECRET_KEY = re.compile(rf"(?i){_SECRET_NAME}")
+# Texts may be long, and whoever logs or shows them has no time: so no search begins at more places
+# than it has to, nor looks farther from each.
 _ASSIGNMENT = re.compile(
-    rf"(?i)(?P<key>\b[\w.-]*{_SECRET_NAME}[\w.-]*[\"']?\s*[=:]\s*)"
+    rf"(?i)(?P<key>{_SECRET_NAME}[\w.-]{{0,100}}[\"']?\s*[=:]\s*)"
     r"(?P<value>\"[^\"]*\"|'[^']*'|(?:bearer\s+|basic\s+)?[^\s,;&\"']+)"
 )
-_USERINFO = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)[^\s/@]+@")
+_USERINFO = re.compile(r"(?<=[a-zA-Z0-9+.-]://)[^\s/@]+@")
 # A secret as short as this would be found everywhere, and blanking it would garble every line.
 _SHORTEST = 6
 
@@ -26,7 +28,7 @@ def is_secret(key: str) -> bool:
 
 def mask_url(url: str) -> str:
     """Return the URL without its user and password."""
-    return _USERINFO.sub(r"\g<scheme>", url)
+    return _USERINFO.sub("", url) if "://" in url else url
 
 
 def mask_value(key: str, value: str) -> str:
@@ -50,5 +52,6 @@ class Masker:
         """Return the text with every secret it can find replaced by `******`."""
         if self._known is not None:
             text = self._known.sub(MASK, text)
-        text = _USERINFO.sub(rf"\g<scheme>{MASK}@", text)
+        if "://" in text:
+            text = _USERINFO.sub(f"{MASK}@", text)
         return _ASSIGNMENT.sub(rf"\g<key>{MASK}", text)

@@ -14,7 +14,7 @@ from skep.supervisor.ending import ended
 from skep.supervisor.slots import Fact, Limits, Order, Slot, State, hold, step
 
 # Between attempts to start what cannot be started just now, or was never born.
-_AGAIN = Backoff(first=0.01, factor=2.0, cap=1.0, jitter=0.2)
+_AGAIN = Backoff(first=0.01, factor=2.0, cap=0.2, jitter=0.2)
 
 
 class Launch(Protocol):

@@ -107,6 +107,8 @@ class Replacement:
         generation = self._succession.current
         if generation is None:
             raise Refusal("No generation is in service yet.", "starting")
+        if self._succession.upkeep.ended:
+            raise Refusal("The platform is stopping.", "stopping")
         if self._succession.upkeep.drained:
             raise Refusal("The platform is drained; say `platform undrain` first.", "drained")
         if self._round is not None:

@@ -84,6 +84,8 @@ class Strength:
     def _serving(self) -> "Generation":
         if (generation := self._succession.current) is None:
             raise Refusal("No generation is in service yet.", "starting")
+        if self._upkeep.ended:
+            raise Refusal("The platform is stopping.", "stopping")
         return generation
 
     def _count(self, kind: str) -> int:

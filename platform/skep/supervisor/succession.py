@@ -159,6 +159,7 @@ class Succession:
         """Let every worker drain and end for good; a generation that is coming is given up."""
         self._watch.end()
         self.checks.end()
+        self.upkeep.end()
         if self.coming is not None and self.coming.replaceable:
             self._abandon(self.coming)
         for generation in self.generations.all:

@@ -43,6 +43,7 @@ class Upkeep:
         self._recycling = Recycling()
         self._crew: Crew | None = None
         self.drained = False
+        self.ended = False
 
     def counts(self, options: Options, plan: Plan) -> dict[str, int]:
         """Return how many workers of each pool there are to be."""
@@ -69,7 +70,7 @@ class Upkeep:
     def rescale(self, why: str) -> None:
         """Make the number of workers what it is to be."""
         generation = self._current()
-        if generation is None or generation.plan is None or self.drained:
+        if generation is None or generation.plan is None or self.drained or self.ended:
             return
         self._recycling, orders = pure.rescale(
             self._of(generation.crew), generation.crew.slots, self._counts_of(generation)
@@ -108,7 +109,7 @@ class Upkeep:
     def look(self, crew: Crew) -> None:
         """See what can be done now that a slot of a crew has changed."""
         generation = self._current()
-        if generation is None or generation.crew is not crew or self.drained:
+        if generation is None or generation.crew is not crew or self.drained or self.ended:
             return
         self._recycling, orders = pure.advance(self._of(crew), crew.slots)
         whys = {
@@ -129,6 +130,11 @@ class Upkeep:
         """Fill the places again."""
         self.drained = False
         self.rescale("scale")
+
+    def end(self) -> None:
+        """Fill no place any more, whoever wants it: the platform stops, and would not wait for who
+        came now."""
+        self.ended = True
 
     @property
     def deadline(self) -> float | None:

@@ -5,6 +5,7 @@ folders are never on `sys.path`, so a plugin may be called anything, `queue` or 
 """
 
 import importlib
+import logging
 import os
 import sys
 import threading
@@ -28,6 +29,8 @@ from skep.wire.plan import Problem
 
 PACKAGE = "plugins"
 ENTRY_POINTS = "skep.plugins"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -71,7 +74,7 @@ class Loader:
     def _try(self, name: str, file: str, load: Callable[[], object]) -> None:
         before = _Census.take()
         try:
-            thing = load()
+            thing = _loaded_once(load)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it is, it is reported
             self._loaded.problems.append(self._explain(name, file, error))
             return
@@ -94,6 +97,18 @@ class Loader:
             if any(Path(frame.filename).is_relative_to(folder) for folder in self._folders):
                 file, line = frame.filename, frame.lineno or 0
         return Problem("load", f"{type(error).__name__}: {error}", plugin, file, line, trace)
+
+
+def _loaded_once(load: Callable[[], object]) -> object:
+    """Load in this process. One that the plugin forks meanwhile and that comes out of it would be a
+    second zygote on the same channel."""
+    process = os.getpid()
+    try:
+        return load()
+    finally:
+        if os.getpid() != process:
+            log.error("A plugin has forked while it was imported, and the child came out of it.")
+            os._exit(os.EX_SOFTWARE)
 
 
 def _plugins_in(folder: Path) -> list[tuple[str, Path]]:

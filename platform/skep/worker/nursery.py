@@ -14,7 +14,8 @@ from glob import escape, glob
 
 from skep.base.title import set_title
 from skep.wire.channel import CHANNEL_FD, BlockingChannel
-from skep.wire.messages import Become, Boot, Hello
+from skep.wire.messages import Become, Boot, Hello, Refused
+from skep.wire.plan import Problem
 from skep.worker.environ import Environ, install
 from skep.worker.forker import Forker
 
@@ -70,4 +71,10 @@ def _changes(environ: Environ, wanted: Mapping[str, str]) -> dict[str, str | Non
 
 def _start_anew(channel: BlockingChannel, environment: Mapping[str, str]) -> None:
     os.dup2(channel.fileno(), CHANNEL_FD, inheritable=True)
-    os.execve(sys.executable, [sys.executable, "-P", "-m", "skep.worker", "zygote"], environment)
+    command = [sys.executable, "-P", "-m", "skep.worker", "zygote"]
+    try:
+        os.execve(sys.executable, command, environment)
+    except OSError as error:  # E2BIG: the environment is larger than the kernel takes
+        text = f"The zygote cannot be started: {error.strerror} (errno {error.errno})."
+        channel.send(Refused([Problem("load", text)]))
+        os._exit(0)

@@ -56,6 +56,19 @@ def test_a_package_imports_its_own_modules_by_their_full_name(tmp_path: Path) ->
     assert load(tmp_path)["plugins"] == ["shop"]
 
 
+def test_what_a_plugin_forks_while_it_is_imported_does_not_go_on_in_its_place(
+    tmp_path: Path,
+) -> None:
+    fork = "import os\nif (child := os.fork()):\n    os.waitpid(child, 0)\n"
+    write(tmp_path / "good.py", fork + GOOD)
+    write(tmp_path / "bad.py", fork + "else:\n    raise ValueError\n" + GOOD)
+    command = [sys.executable, "-P", "-c", LOAD, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    (line,) = done.stdout.splitlines()
+    assert json.loads(line)["plugins"] == ["bad", "good"]
+    assert done.stderr.count("has forked") == 2
+
+
 def test_one_that_fails_is_a_problem_with_its_place_and_the_others_load(tmp_path: Path) -> None:
     write(tmp_path / "good.py", GOOD)
     broken = write(tmp_path / "broken.py", "def f():\n    return 1 / 0\n\nf()\n")

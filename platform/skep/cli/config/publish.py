@@ -32,6 +32,11 @@ def command(
         raise UsageError("Say what to publish: KEY=VALUE, or --delete KEY.")
     run_dir = run_dir_of(flags)
     config = control.call(run_dir.control_socket, "status", timeout=10.0)["config"]
+    if "url" not in config:
+        raise control.CommandFailed(
+            "The platform has only just begun and follows no configuration yet: try again.",
+            "starting",
+        )
     with OpenApi(config["url"], _token(run_dir)) as server:
         where = (config["app_id"], config["cluster"], namespace)
         for key, value in pairs:
