@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from skep.api.context import Context
-    from skep.api.cron import CronJob, cron
+    from skep.api.cron import CronJob, Tick, cron
     from skep.api.event import Event, Listener
     from skep.api.framing import Chunks, Delimited, LengthPrefixed, Lines
     from skep.api.function import on, task
@@ -58,6 +58,7 @@ _WHERE = {
     "StoreUnavailable": "skep.base.errors",
     # Work by the clock.
     "CronJob": "skep.api.cron",
+    "Tick": "skep.api.cron",
     "cron": "skep.api.cron",
     # What the platform tells.
     "ConfigChanged": "skep.api.platform_events",
@@ -123,6 +124,7 @@ __all__ = [
     "TcpConnection",
     "TcpHandler",
     "TcpListener",
+    "Tick",
     "UdpHandler",
     "UdpListener",
     "WebSocketHandler",

@@ -7,8 +7,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from skep import Plugin, cron
-from skep.api.cron import Tick
+from skep import Plugin, Tick, cron
 
 
 def _count_file() -> Path:

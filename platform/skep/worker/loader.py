@@ -29,6 +29,8 @@ from skep.wire.plan import Problem
 
 PACKAGE = "plugins"
 ENTRY_POINTS = "skep.plugins"
+# Where plugins are looked for if nobody says where: it need not be there.
+_DEFAULT = Path("plugins")
 
 log = logging.getLogger(__name__)
 
@@ -47,11 +49,15 @@ class Loader:
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self._folders = [folder.resolve() for folder in folders]
+        self._missing = [f for f in folders if f != _DEFAULT and not f.is_dir()]
         self._loaded = Loaded()
 
     def load(self) -> Loaded:
         """Import every plugin; one that fails is a problem and does not keep others from it."""
         _install_parent(self._folders)
+        for folder in self._missing:
+            text = f"The plugin folder {folder} does not exist."
+            self._loaded.problems.append(Problem("load", text))
         for name, path in sorted(self._found()):
             self._load(name, path)
         for point in entry_points(group=ENTRY_POINTS):

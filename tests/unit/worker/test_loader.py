@@ -7,6 +7,8 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 LOAD = """
 import json, sys
 from pathlib import Path
@@ -109,8 +111,16 @@ def test_two_of_one_name_are_a_problem_that_names_both(tmp_path: Path) -> None:
     assert str(two) in problem["message"]
 
 
-def test_a_folder_that_does_not_exist_is_empty(tmp_path: Path) -> None:
-    assert load(tmp_path / "nowhere")["plugins"] == []
+def test_a_folder_that_was_named_has_to_be_there(tmp_path: Path) -> None:
+    (problem,) = load(tmp_path / "nowhere")["problems"]
+    assert problem["message"] == f"The plugin folder {tmp_path}/nowhere does not exist."
+
+
+def test_the_folder_that_nobody_names_may_be_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load(Path("plugins"))["problems"] == []
 
 
 def test_threads_and_sockets_opened_at_import_forbid_the_fork_and_are_named(
