@@ -15,6 +15,8 @@ from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 Way = Literal["fresh", "kept", "thinking"]
+# How long a client waits for an answer, in seconds: nobody waits for one here who is not to get it.
+_PATIENCE = 120.0
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ class _Connection:
         return self._reader is not None and self._reader.at_eof()
 
     async def ask(self, method: str, path: str) -> tuple[int, Any, bool]:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(_PATIENCE):
             if self._writer is None or self._reader is None:
                 self._reader, self._writer = await (
                     asyncio.open_unix_connection(self._path)

@@ -108,7 +108,11 @@ class Reader(threading.Thread):
 
 def test_what_goes_on_across_a_rollout_ends_well_or_at_the_deadline(platform: Platform) -> None:
     (platform.plugins / "site.py").write_text(PLUGIN)
-    platform.environment["PLATFORM_DRAIN_TIMEOUT"] = "10"
+    platform.environment |= {
+        "PLATFORM_DRAIN_TIMEOUT": "10",
+        "PLATFORM_HEADER_TIMEOUT": "120",
+        "PLATFORM_PROGRESS_TIMEOUT": "120",
+    }
     platform.start()
     # Given connections without a byte, an upload half-way, and streams short, long and endless
     silent = connect(platform)

@@ -177,7 +177,12 @@ def test_case_07_a_series_of_reloads_fails_no_request_and_leaves_nothing_behind(
 def test_case_08_and_14_one_worker_is_enough_to_lose_nothing_of_what_is_under_way(
     calm: Platform,
 ) -> None:
-    calm.environment |= {"PLATFORM_WEB_WORKERS": "1", "PLATFORM_DRAIN_TIMEOUT": "30"}
+    calm.environment |= {
+        "PLATFORM_WEB_WORKERS": "1",
+        "PLATFORM_DRAIN_TIMEOUT": "30",
+        "PLATFORM_HEADER_TIMEOUT": "120",
+        "PLATFORM_PROGRESS_TIMEOUT": "120",
+    }
     calm.start()
     host, port = calm.url.removeprefix("http://").split(":")
     got: dict[str, httpx.Response] = {}
@@ -194,7 +199,7 @@ def test_case_08_and_14_one_worker_is_enough_to_lose_nothing_of_what_is_under_wa
         for number in range(100):
             if number == 20:
                 half.set()
-                reloaded.wait(30)
+                reloaded.wait(60)
             yield b"y" * 100_000
 
     half, reloaded = threading.Event(), threading.Event()
