@@ -3,10 +3,13 @@
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx
 import pytest
 
+from skep.base.rundir import RunDir
+from skep.wire.control import CommandFailed, call
 from tests.acceptance.test_kill import CHORES, deliver, ends, lines
 from tests.knocker import Knocker
 from tests.platform_process import Platform
@@ -91,9 +94,15 @@ def test_nobody_takes_a_place_any_more_in_a_platform_that_stops(chores: Platform
     chores.process.send_signal(signal.SIGTERM)
     wait_until(lambda: not chores.pids("web"))
     # Who came now would be given requests, and would be killed with them
-    for wish in (["scale", "web=4"], ["undrain"], ["reload", "--task-only"]):
-        done = chores.cli(*wish)
-        assert (done.returncode, done.stderr) == (1, "platform: The platform is stopping.\n")
+    socket = RunDir(chores.data_dir).control_socket
+    wishes: dict[str, dict[str, Any]] = {
+        "scale": {"kind": "web", "count": 4},
+        "undrain": {},
+        "reload_tasks": {},
+    }
+    for wish, fields in wishes.items():
+        with pytest.raises(CommandFailed, match="The platform is stopping"):
+            call(socket, wish, timeout=5.0, **fields)
     chores.process.send_signal(signal.SIGTTIN)
     assert not chores.pids("web")
     assert chores.wait_end() == 0
