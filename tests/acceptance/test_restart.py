@@ -3,10 +3,13 @@
 import json
 import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 
+from skep.base.errors import NotRunning
+from skep.wire import control
 from tests.load import Load, Way
 from tests.platform_process import Platform
 from tests.support import wait_until
@@ -22,6 +25,29 @@ async def version(request):
 
 plugin = Plugin(routes=[Route("/version", version)])
 """
+
+
+def test_a_platform_that_restarts_is_running_whoever_asks(sampled: Platform) -> None:
+    sampled.start()
+    socket, told = sampled.data_dir / "control.sock", list[str]()
+    over = threading.Event()
+
+    def ask() -> None:
+        while not over.is_set():
+            try:
+                control.call(socket, "ready", timeout=30)
+            except NotRunning as error:  # asked before, and cut off by the restart
+                told.append(str(error))
+
+    with ThreadPoolExecutor(4) as askers:
+        asking = [askers.submit(ask) for _ in range(4)]
+        done = sampled.cli("restart")
+        over.set()
+    assert done.returncode == 0, done.stderr
+    assert [one.exception() for one in asking] == [None] * 4
+    assert [text for text in told if "ended before it answered" not in text] == []
+    sampled.stop()
+    assert "No platform is running" in sampled.cli("status").stderr
 
 
 def test_nobody_is_refused_while_the_supervisor_starts_anew(sampled: Platform) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import fcntl
 import os
+import struct
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,6 +12,9 @@ from pathlib import Path
 from skep.base.errors import AlreadyRunning
 
 _LOOK = 0.02
+# struct flock: type, whence, start, length (0: all of it), process id. The locks are those of open
+# files (OFD, see fcntl(2)): a `flock` cannot be asked for without taking it.
+_FLOCK = struct.Struct("hhqqi4x")
 
 
 @asynccontextmanager
@@ -36,7 +40,22 @@ async def held(lock: Path, complaint: str, patience: float = 5.0) -> AsyncIterat
 def take(descriptor: int) -> bool:
     """Take the lock on an open file; say whether it was free."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_WRLCK, 0, 0, 0, 0))
     except BlockingIOError:
         return False
     return True
+
+
+def is_held(lock: Path) -> bool:
+    """Say whether somebody holds the lock on the file `lock`, without taking it. False where it may
+    not be read."""
+    try:
+        descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        asked = _FLOCK.pack(fcntl.F_RDLCK, 0, 0, 0, 0)
+        found = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, asked)
+    finally:
+        os.close(descriptor)
+    return bool(_FLOCK.unpack(found)[0] != fcntl.F_UNLCK)

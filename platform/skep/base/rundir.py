@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from skep.base.errors import AlreadyRunning, UsageError
-from skep.base.filelock import take
+from skep.base.filelock import is_held, take
 from skep.base.linux import network_file_system
 
 # sockaddr_un.sun_path holds 108 bytes on Linux, the closing NUL among them.
@@ -70,6 +70,10 @@ class RunDir:
             f"A platform is already running on {self.path} (pid {holder}): "
             "stop it with `platform stop`, or give another --data-dir."
         )
+
+    def is_held(self) -> bool:
+        """Say whether a platform has the directory, though nobody may answer there yet."""
+        return is_held(self.lock_file)
 
     def leave(self) -> None:
         """Remove what tells others where the one is who is here."""

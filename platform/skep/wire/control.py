@@ -8,13 +8,17 @@ the way how it goes: `{"news": {…}}`, any number of lines before the answer.
 import asyncio
 import json
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from skep.base.errors import NotAllowed, NotRunning, PlatformError, TimedOut, UsageError
-from skep.base.rundir import unix_address
+from skep.base.rundir import RunDir, unix_address
 
+# How long (seconds) a platform that starts, or restarts, may take before it can be asked.
+_PATIENCE = 10.0
+_LOOK = 0.02
 LONGEST_ANSWER = 64 * 1024 * 1024
 
 
@@ -36,14 +40,15 @@ def call(
     """Ask the supervisor behind the control socket at `path` and return its result.
 
     `timeout` is in seconds, None to wait as long as the supervisor lives. `news` is called with
-    what it tells on the way. Raises NotRunning when nobody is there, NotAllowed when the caller may
-    not ask, TimedOut when there is no answer in time or what was asked takes too long, UsageError
-    when it cannot be meant, CommandFailed when the answer is no.
+    what it tells on the way. A platform that starts or restarts is waited for. Raises NotRunning
+    when nobody is there, NotAllowed when the caller may not ask, TimedOut when there is no answer
+    in time or what was asked takes too long, UsageError when it cannot be meant, CommandFailed when
+    the answer is no.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.settimeout(timeout)
         try:
-            sock.connect(unix_address(path))
+            _connect(sock, path)
             sock.sendall(_question(command, arguments, news is not None))
             with sock.makefile("rb") as answers:
                 for line in iter(lambda: answers.readline(LONGEST_ANSWER), b""):
@@ -57,6 +62,20 @@ def call(
         except OSError as error:
             raise _not_reached(path, error) from error
     raise _ended(path)
+
+
+def _connect(sock: socket.socket, path: Path) -> None:
+    """Connect, as soon as the one who has the directory listens."""
+    end, address = time.monotonic() + _PATIENCE, unix_address(path)
+    while True:
+        try:
+            sock.connect(address)
+        except (FileNotFoundError, ConnectionRefusedError):
+            if not RunDir(path.parent).is_held() or time.monotonic() > end:
+                raise
+            time.sleep(_LOOK)
+        else:
+            return
 
 
 async def ask(path: Path, command: str, **arguments: Any) -> Any:
@@ -103,4 +122,6 @@ def _ended(path: Path) -> NotRunning:
 def _not_reached(path: Path, error: OSError) -> PlatformError:
     if isinstance(error, PermissionError):
         return NotAllowed(f"{path} may be opened by root and by the user who runs the platform.")
+    if RunDir(path.parent).is_held():
+        return NotRunning(f"The platform on {path.parent} cannot be asked yet: it is starting.")
     return NotRunning(f"No platform is running on {path.parent}: start it with `platform start`.")

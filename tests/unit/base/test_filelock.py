@@ -1,6 +1,7 @@
 """One process at a time."""
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -73,3 +74,17 @@ def test_the_data_directory_is_for_its_owner_alone(tmp_path: Path) -> None:
     run_dir.create()
     for directory in (run_dir.path, run_dir.config_dir, run_dir.configserver_dir):
         assert directory.stat().st_mode & 0o777 == 0o700
+
+
+def test_whether_a_lock_is_held_is_asked_without_taking_it(tmp_path: Path) -> None:
+    run_dir = RunDir(tmp_path / "data")
+    assert not run_dir.is_held(), "there is none"
+    run_dir.create()
+    descriptor = run_dir.lock()
+    try:
+        for _ in range(2):
+            assert run_dir.is_held()
+    finally:
+        os.close(descriptor)
+    assert not run_dir.is_held()
+    os.close(run_dir.lock())
