@@ -133,8 +133,8 @@ class Coming:
         commit, configuration = self._means.commit, self.generation.configuration
         try:
             await self._loop.run_in_executor(None, commit, configuration)
-        except PlatformError as error:
-            self.feed(pure.Denied((Problem("commit", str(error)),)))
+        except Exception as error:  # noqa: BLE001 - this phase has no deadline that would end it
+            self.feed(pure.Denied((Problem("commit", str(error) or repr(error)),)))
         else:
             self.committed, self.written_at = True, time.time()
             self.feed(pure.Committed())
