@@ -113,6 +113,9 @@ class Zygote:
         try:
             pid, ours = spawn("skep.worker", f"zygote@{self.number}", self.environment)
         except OSError as error:
+            if self.plan is not None:  # it serves: out of processes or descriptors for a while
+                self._start_later()
+                return
             text = f"The zygote cannot be started: {error.strerror} (errno {error.errno})."
             self._answers.refused((Problem("load", text),))
             return
@@ -186,8 +189,11 @@ class Zygote:
                 (Problem("load", f"The zygote ended while it loaded{_how(late)}."),)
             )
         else:
-            self._failures += 1
-            self._loop.call_later(_AGAIN.delay(self._failures), self.start, self._boot)
+            self._start_later()
+
+    def _start_later(self) -> None:
+        self._failures += 1
+        self._loop.call_later(_AGAIN.delay(self._failures), self.start, self._boot)
 
 
 def _how(child: Child) -> str:

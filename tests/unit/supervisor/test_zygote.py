@@ -1,6 +1,7 @@
 """Whoever takes the place of a zygote, nobody is left over. The test plays the zygotes."""
 
 import asyncio
+import errno
 import socket
 import subprocess
 from typing import Any, cast
@@ -14,6 +15,7 @@ from skep.supervisor.zygote import Answers, Zygote
 from skep.wire.channel import BlockingChannel, pair
 from skep.wire.messages import Become, Boot, Fork, Hello, Message, Planned
 from skep.wire.plan import Plan
+from tests.support import wait_until_async
 
 
 class Bearing:
@@ -72,4 +74,43 @@ def test_an_understudy_that_has_not_said_hello_when_its_parent_dies_is_not_left_
         for theirs in nursery.theirs:
             theirs.close()
 
+    asyncio.run(main())
+
+
+def test_one_that_cannot_be_started_for_a_moment_is_started_later_if_its_generation_serves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    attempts, refusals = list[str](), list[Any]()
+
+    def spawn(module: str, name: str, environment: object) -> tuple[int, socket.socket]:
+        attempts.append(name)
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    async def main() -> None:
+        nursery = Bearing()
+        nobody: Any = lambda *_: None  # noqa: E731
+        zygote = Zygote(
+            *(1, {}, cast(Nursery, nursery)),
+            Census(nobody, nobody, nobody),
+            Answers(nobody, refusals.append, nobody, nobody),
+        )
+        with subprocess.Popen(["sleep", "60"]) as process:
+            zygote.start(boot)
+            channel = BlockingChannel(nursery.theirs[0])
+            nursery.theirs[0].settimeout(20)
+            await told(channel)
+            channel.send(Hello(process.pid))
+            await told(channel)
+            channel.send(Planned(Plan(unforkable="no understudy")))
+            await wait_until_async(lambda: zygote.plan is not None)
+            process.kill()
+            channel.close()
+        await wait_until_async(lambda: len(nursery.theirs) == 2)
+        nursery.theirs[1].close()  # nor can the nursery fork
+        await wait_until_async(lambda: len(nursery.theirs) == 3)
+        assert (attempts, refusals) == (["zygote@1"], [])
+        zygote.stop()
+        nursery.theirs[2].close()
+
+    monkeypatch.setattr("skep.supervisor.zygote.spawn", spawn)
     asyncio.run(main())
