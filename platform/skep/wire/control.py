@@ -79,7 +79,8 @@ def _connect(sock: socket.socket, path: Path) -> None:
 
 
 async def ask(path: Path, command: str, **arguments: Any) -> Any:
-    """The same as `call`, for an event loop; bound its time with `asyncio.timeout`."""
+    """The same as `call`, for an event loop and without waiting for a platform that starts; bound
+    its time with `asyncio.timeout`."""
     try:
         reader, writer = await asyncio.open_unix_connection(
             unix_address(path), limit=LONGEST_ANSWER
