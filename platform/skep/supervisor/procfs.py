@@ -143,9 +143,14 @@ def read_system(proc: Path = PROC, cgroup: Path = CGROUP) -> SystemUse | None:
 
 
 def read_children(pid: int, proc: Path = PROC) -> list[tuple[int, int]]:
-    """Return the children of a process, each with the session it is in; none without /proc."""
+    """Return the children of a process, each with the session it is in; none without /proc, or
+    without a descriptor to read it."""
     found = []
-    for task in (proc / str(pid) / "task").glob("*/children"):
+    try:
+        tasks = list((proc / str(pid) / "task").glob("*/children"))
+    except OSError:
+        return []
+    for task in tasks:
         for child in _read(task).split():
             if stat := _read(proc / child / "stat"):
                 found.append((int(child), parse_session(stat)))

@@ -25,6 +25,8 @@ _PAUSE = 0.1
 _BIRTH = 10.0
 # When both are gone, a fresh one is started almost at once; if that ends too, later and later.
 _AGAIN = Backoff(first=0.05, factor=4.0, cap=30.0, jitter=0.2)
+# Between attempts while the machine has no process or descriptor to spare: workers wait for it.
+_SHORTAGE = 0.2
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ class Zygote:
             pid, ours = spawn("skep.worker", f"zygote@{self.number}", self.environment)
         except OSError as error:
             if self.plan is not None:  # it serves: out of processes or descriptors for a while
-                self._start_later()
+                self._loop.call_later(_SHORTAGE, self.start, self._boot)
                 return
             text = f"The zygote cannot be started: {error.strerror} (errno {error.errno})."
             self._answers.refused((Problem("load", text),))
@@ -189,10 +191,7 @@ class Zygote:
                 (Problem("load", f"The zygote ended while it loaded{_how(late)}."),)
             )
         else:
-            self._start_later()
-
-    def _start_later(self) -> None:
-        self._failures += 1
+            self._failures += 1
         self._loop.call_later(_AGAIN.delay(self._failures), self.start, self._boot)
 
 

@@ -1,4 +1,5 @@
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -146,3 +147,15 @@ def test_kills_for_want_of_memory_are_counted_in_our_own_cgroup(tmp_path: Path) 
     (cgroup / "app" / "memory.events").write_text("low 0\nhigh 0\nmax 9\noom 2\noom_kill 3\n")
     assert read_oom_kills(proc, cgroup) == 3
     assert read_oom_kills(tmp_path / "nowhere", cgroup) == 0
+
+
+def test_without_a_descriptor_there_are_no_children_to_be_seen() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.open(os.devnull, os.O_RDONLY)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        found = read_children(os.getpid())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert found == []
