@@ -192,7 +192,7 @@ class Zygote:
             )
         else:
             self._failures += 1
-        self._loop.call_later(_AGAIN.delay(self._failures), self.start, self._boot)
+            self._loop.call_later(_AGAIN.delay(self._failures), self.start, self._boot)
 
 
 def _how(child: Child) -> str:
