@@ -114,3 +114,41 @@ def test_one_that_cannot_be_started_for_a_moment_is_started_later_if_its_generat
 
     monkeypatch.setattr("skep.supervisor.zygote.spawn", spawn)
     asyncio.run(main())
+
+
+def test_where_there_is_an_heir_nobody_else_is_started() -> None:
+    async def main() -> None:
+        nursery = Bearing()
+        nobody: Any = lambda *_: None  # noqa: E731
+        zygote = Zygote(
+            *(1, {}, cast(Nursery, nursery)),
+            Census(nobody, nobody, nobody),
+            Answers(nobody, nobody, nobody, nobody),
+        )
+        first, second = (subprocess.Popen(["sleep", "60"]) for _ in range(2))
+        with first, second:
+            zygote.start(boot)
+            channel = BlockingChannel(nursery.theirs[0])
+            nursery.theirs[0].settimeout(20)
+            await told(channel)
+            channel.send(Hello(first.pid))
+            await told(channel)
+            channel.send(Planned(Plan()))
+            order, descriptors = await told(channel)
+            assert isinstance(order, Fork)
+            with socket.socket(fileno=descriptors[0]) as end:
+                heir = BlockingChannel(end)
+                end.settimeout(20)
+                await told(heir)
+                heir.send(Hello(second.pid))
+                await wait_until_async(lambda: zygote.understudy and zygote.understudy.pid)
+                first.kill()
+                channel.close()
+                for _ in range(2):  # its understudy ends, and it is asked for another
+                    order, descriptors = await told(heir)
+                    assert isinstance(order, Fork)
+                    socket.socket(fileno=descriptors[0]).close()
+                assert len(nursery.theirs) == 1
+                zygote.stop()
+
+    asyncio.run(main())
