@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,18 +78,23 @@ class Platform:
     def start(self, *arguments: str, ready: bool = True) -> "Platform":
         """Run `platform start` on free ports; wait until it is ready unless told otherwise."""
         ports = ["--port", "0", "--admin-port", "0"]
+        self.run([*COMMAND, "start", *ports, *arguments])
+        if ready:
+            self.wait_ready()
+        return self
+
+    def run(self, command: Sequence[str], descriptors: Sequence[int] = ()) -> None:
+        """Run a command that is to become the platform, and hand it these descriptors."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*COMMAND, "start", *ports, *arguments],
+                command,
                 cwd=self.directory,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                pass_fds=descriptors,
             )
-        if ready:
-            self.wait_ready()
-        return self
 
     def cli(self, *arguments: str, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
         """Run a verb and return what it printed."""

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -114,16 +113,7 @@ def test_a_start_without_standard_streams_serves_and_nothing_else_is_taken_for_o
     on_its_own: Platform, closed: str
 ) -> None:
     platform = on_its_own
-    command = ["sh", "-c", f'exec "$@" {closed}', "sh", *COMMAND, "start", *PORTS]
-    with platform.log.open("ab") as log:
-        platform.process = subprocess.Popen(
-            command,
-            cwd=platform.directory,
-            env=platform.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )
+    platform.run(["sh", "-c", f'exec "$@" {closed}', "sh", *COMMAND, "start", *PORTS])
     platform.wait_ready()
     known = {"/dev/null", str(platform.log)}
     for pid in platform.tree():

@@ -3,7 +3,6 @@
 import json
 import os
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -150,16 +149,7 @@ def test_what_is_no_listening_socket_is_exit_5(sampled: Platform) -> None:
 def _start_with(platform: Platform, names: str, *sockets: socket.socket) -> None:
     descriptors = [sock.fileno() for sock in sockets]
     command = [sys.executable, "-c", HAND_OVER, names, *map(str, descriptors), *COMMAND, "start"]
-    with platform.log.open("ab") as log:
-        platform.process = subprocess.Popen(
-            command,
-            cwd=platform.directory,
-            env=platform.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            pass_fds=descriptors,
-        )
+    platform.run(command, descriptors)
 
 
 def _environments(platform: Platform) -> str:
