@@ -70,6 +70,7 @@ class History:
 
         def write() -> None:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            atomic.sweep(self._folder)
             self._archive.store(self.path(number), snapshot)
             for old in self.numbers()[:-KEPT]:
                 self.path(old).unlink(missing_ok=True)

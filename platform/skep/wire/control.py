@@ -123,6 +123,8 @@ def _ended(path: Path) -> NotRunning:
 def _not_reached(path: Path, error: OSError) -> PlatformError:
     if isinstance(error, PermissionError):
         return NotAllowed(f"{path} may be opened by root and by the user who runs the platform.")
+    if isinstance(error, ConnectionResetError | BrokenPipeError):  # it had been reached
+        return _ended(path)
     if RunDir(path.parent).is_held():
         return NotRunning(f"The platform on {path.parent} cannot be asked yet: it is starting.")
     return NotRunning(f"No platform is running on {path.parent}: start it with `platform start`.")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from skep.base.errors import ConfigError
+from skep.config import atomic
 from skep.config.archive import Archive
 from skep.config.history import KEPT, History, State
 from skep.config.snapshot import Release, Snapshot
@@ -35,6 +36,15 @@ def test_only_the_newest_are_kept_and_no_number_is_given_twice(tmp_path: Path) -
     for path in (tmp_path / "history").iterdir():
         path.unlink()
     assert history(tmp_path).add(snapshot("new")) == numbers[-1] + 1
+
+
+def test_what_a_killed_process_left_half_written_is_swept_away(tmp_path: Path) -> None:
+    kept = history(tmp_path)
+    kept.add(snapshot("one"))
+    half = atomic.prepare(kept.path(2), b"half")
+    kept.add(snapshot("two"))
+    assert not half.exists()
+    assert kept.numbers() == [1, 2]
 
 
 def test_zero_is_the_one_before_that_in_force(tmp_path: Path) -> None:
