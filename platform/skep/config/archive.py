@@ -88,6 +88,7 @@ class Archive:
         """
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            atomic.sweep(self.directory, self._applied.name)
             atomic.write(self._applied, self._encoded(snapshot))
             self._cache.keep(snapshot.releases)
         except OSError as error:

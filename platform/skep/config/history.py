@@ -62,7 +62,12 @@ class History:
 
     def set_state(self, state: State) -> None:
         """Write the state down."""
-        self._try(lambda: atomic.write(self._state_file, json.dumps(asdict(state)).encode()))
+
+        def write() -> None:
+            atomic.sweep(self._state_file.parent, self._state_file.name)
+            atomic.write(self._state_file, json.dumps(asdict(state)).encode())
+
+        self._try(write)
 
     def add(self, snapshot: Snapshot) -> int:
         """Keep a snapshot that has been applied; return its number."""

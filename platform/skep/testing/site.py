@@ -9,7 +9,7 @@ from skep.config.options import Options
 from skep.metrics.instruments import Instruments
 from skep.metrics.web import HttpMetrics
 from skep.worker.edge import Edge
-from skep.worker.joined import ID_IN_SCOPE
+from skep.worker.joined import HEADER, ID_IN_SCOPE
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -36,7 +36,7 @@ class Site:
         async def answer(message: "Message") -> None:
             if message["type"] == "http.response.start":
                 statuses.append(message["status"])
-                name = (b"x-request-id", scope[ID_IN_SCOPE].encode())
+                name = (HEADER, scope[ID_IN_SCOPE].encode())
                 message = {**message, "headers": [*message.get("headers", ()), name]}
             await send(message)
 

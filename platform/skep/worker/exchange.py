@@ -14,7 +14,7 @@ from skep.base import correlation
 from skep.config.epoch import pin
 from skep.metrics.web import UNMATCHED
 from skep.worker.access_log import Access, AccessLog
-from skep.worker.joined import ID_IN_SCOPE
+from skep.worker.joined import HEADER, ID_IN_SCOPE
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -25,7 +25,6 @@ log = logging.getLogger(__name__)
 
 # What is counted when the client went away while its body was still awaited.
 CLIENT_GONE = 499
-HEADER = b"x-request-id"
 _TRACE = b"traceparent"
 _TELLING = frozenset((HEADER, _TRACE, b"content-length", b"transfer-encoding", b"expect"))
 # What the application may say of the connection is `close`; the request's name is the edge's.

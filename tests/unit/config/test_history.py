@@ -41,9 +41,12 @@ def test_only_the_newest_are_kept_and_no_number_is_given_twice(tmp_path: Path) -
 def test_what_a_killed_process_left_half_written_is_swept_away(tmp_path: Path) -> None:
     kept = history(tmp_path)
     kept.add(snapshot("one"))
-    half = atomic.prepare(kept.path(2), b"half")
+    targets = (kept.path(2), tmp_path / "state.json", tmp_path / "applied.json")
+    halves = [atomic.prepare(target, b"half") for target in targets]
     kept.add(snapshot("two"))
-    assert not half.exists()
+    kept.set_state(State(applied=2))
+    Archive(tmp_path, "orders", "default", ("a",)).commit(snapshot("two"))
+    assert [half for half in halves if half.exists()] == []
     assert kept.numbers() == [1, 2]
 
 
