@@ -11,7 +11,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from skep import Plugin, TcpConnection, TcpHandler, TcpListener
-from skep.base.sockets import is_waited_at
+from skep.base.sockets import is_readable
 from tests.certificate import believing, certificate
 from tests.support import wait_until_async
 from tests.web_worker import WebWorker, run_with_worker
@@ -40,7 +40,7 @@ def test_who_had_connected_before_the_drain_may_end_its_handshake_and_is_answere
 ) -> None:
     async def test(site: Website) -> None:
         silent = [await site.connect() for _ in range(count)]
-        await wait_until_async(lambda: not is_waited_at(site.listener))
+        await wait_until_async(lambda: not is_readable(site.listener))
         site.kind.retire()
         draining = asyncio.create_task(site.kind.drain(asyncio.get_running_loop().time() + 9))
         done, _ = await asyncio.wait({draining}, timeout=0.5)
@@ -57,7 +57,7 @@ def test_who_had_connected_before_the_drain_may_end_its_handshake_and_is_answere
 def test_who_never_begins_its_handshake_keeps_no_worker_from_ending(tmp_path: Path) -> None:
     async def test(site: Website) -> None:
         silent = await site.connect()
-        await wait_until_async(lambda: not is_waited_at(site.listener))
+        await wait_until_async(lambda: not is_readable(site.listener))
         site.kind.retire()
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -86,7 +86,7 @@ def test_so_is_who_had_connected_to_a_listener_of_a_plugin(tmp_path: Path) -> No
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         (accepting,) = worker.listeners.descriptors(["shop.tcp"], 7)
         with socket.socket(fileno=os.dup(accepting)) as shared:
-            await wait_until_async(lambda: not is_waited_at(shared))
+            await wait_until_async(lambda: not is_readable(shared))
         ending = asyncio.create_task(worker.end(seconds=8))
         done, _ = await asyncio.wait({ending}, timeout=0.5)
         assert not done, "the worker would have ended"

@@ -51,7 +51,7 @@ def let_in(listener: socket.socket) -> None:
             listener.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
 
 
-def is_waited_at(sock: socket.socket) -> bool:
+def is_readable(sock: socket.socket) -> bool:
     """Say whether a connection waits to be accepted, or something, or the end, to be received."""
     poll = select.poll()  # not `select.select`, which takes no descriptor above 1023
     poll.register(sock, select.POLLIN)

@@ -18,7 +18,7 @@ from contextlib import suppress
 
 from skep.base.endpoint import Endpoint
 from skep.base.errors import ListenError
-from skep.base.sockets import BACKLOG, is_waited_at, let_in, turn_away
+from skep.base.sockets import BACKLOG, is_readable, let_in, turn_away
 from skep.supervisor.inheritance import Inherited
 
 # A platform that was killed leaves workers which stop listening within this time (seconds).
@@ -108,7 +108,7 @@ class Listeners:
     @property
     def waited_at(self) -> bool:
         """Whether anybody who came before `shut` has not been accepted yet."""
-        return any(is_waited_at(self._sockets[key]) for key in self._shut)
+        return any(is_readable(self._sockets[key]) for key in self._shut)
 
     def release(self, generations: Iterable[int]) -> None:
         """Close what none of these generations wants, nor the platform."""

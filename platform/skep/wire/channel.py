@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from skep.base.sockets import is_waited_at
+from skep.base.sockets import is_readable
 from skep.wire.framing import Framing
 from skep.wire.messages import Message, ProtocolError, encode
 
@@ -72,7 +72,7 @@ class Channel:
 
     def drain(self) -> None:
         """Take in all that has been received by now; the other side may be gone already."""
-        while not self.closed and is_waited_at(self._sock):
+        while not self.closed and is_readable(self._sock):
             self._readable()
 
     def close(self) -> None:
