@@ -37,6 +37,15 @@ def boot(slot: str) -> Boot:
     return Boot(slot, "zygote", 1, "run", {})
 
 
+def nobody(*_: object) -> None:
+    """Is told, and does nothing."""
+
+
+def a_zygote(nursery: Bearing, born: Any = nobody, refused: Any = nobody) -> Zygote:
+    census, answers = Census(born, nobody, nobody), Answers(nobody, refused, nobody, nobody)
+    return Zygote(1, {}, cast(Nursery, nursery), census, answers)
+
+
 async def told(channel: BlockingChannel) -> tuple[Message, list[int]]:
     return await asyncio.to_thread(channel.receive)
 
@@ -44,12 +53,7 @@ async def told(channel: BlockingChannel) -> tuple[Message, list[int]]:
 def test_an_understudy_that_has_not_said_hello_when_its_parent_dies_is_not_left_over() -> None:
     async def main() -> None:
         nursery, born = Bearing(), list[Child]()
-        nobody: Any = lambda *_: None  # noqa: E731
-        zygote = Zygote(
-            *(1, {}, cast(Nursery, nursery)),
-            Census(born.append, nobody, nobody),
-            Answers(nobody, nobody, nobody, nobody),
-        )
+        zygote = a_zygote(nursery, born=born.append)
         with subprocess.Popen(["sleep", "60"]) as process:
             zygote.start(boot)
             channel = BlockingChannel(nursery.theirs[0])
@@ -88,12 +92,7 @@ def test_one_that_cannot_be_started_for_a_moment_is_started_later_if_its_generat
 
     async def main() -> None:
         nursery = Bearing()
-        nobody: Any = lambda *_: None  # noqa: E731
-        zygote = Zygote(
-            *(1, {}, cast(Nursery, nursery)),
-            Census(nobody, nobody, nobody),
-            Answers(nobody, refusals.append, nobody, nobody),
-        )
+        zygote = a_zygote(nursery, refused=refusals.append)
         with subprocess.Popen(["sleep", "60"]) as process:
             zygote.start(boot)
             channel = BlockingChannel(nursery.theirs[0])
@@ -119,12 +118,7 @@ def test_one_that_cannot_be_started_for_a_moment_is_started_later_if_its_generat
 def test_where_there_is_an_heir_nobody_else_is_started() -> None:
     async def main() -> None:
         nursery = Bearing()
-        nobody: Any = lambda *_: None  # noqa: E731
-        zygote = Zygote(
-            *(1, {}, cast(Nursery, nursery)),
-            Census(nobody, nobody, nobody),
-            Answers(nobody, nobody, nobody, nobody),
-        )
+        zygote = a_zygote(nursery)
         first, second = (subprocess.Popen(["sleep", "60"]) for _ in range(2))
         with first, second:
             zygote.start(boot)
