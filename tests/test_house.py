@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "platform"
 FILES = sorted(p for folder in ("platform", "plugins") for p in (ROOT / folder).rglob("*.py"))
-LONGEST_FILE, LONGEST_FUNCTION = 400, 50
+LONGEST_FILE, LONGEST_FUNCTION = 600, 50
 
 
 def test_no_python_file_lies_directly_in_the_source_root() -> None:
