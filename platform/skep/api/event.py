@@ -82,7 +82,7 @@ class Listener(Generic[E_co]):
         """Take the event from the brackets, and the name from the class statement if it has one."""
         super().__init_subclass__(**kwargs)
         cls._name = name or registered_name(cls)
-        for base in getattr(cls, "__orig_bases__", ()):
+        for base in vars(cls).get("__orig_bases__", ()):
             origin = get_origin(base)
             if isinstance(origin, type) and issubclass(origin, Listener):
                 (argument,) = get_args(base)

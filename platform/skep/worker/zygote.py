@@ -5,6 +5,7 @@ It never runs a handler.
 
 import sys
 import time
+import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,18 @@ class Generation:
 
 
 def load(boot: Boot) -> Generation | list[Problem]:
-    """Load the plugins and check all that can be checked without serving."""
+    """Load the plugins and check all that can be checked without serving.
+
+    Whatever fails is a problem with a sentence, and not the end of the zygote without one.
+    """
+    try:
+        return _load(boot)
+    except Exception as error:  # noqa: BLE001 - declarations are objects of authors and of libraries
+        text = f"What the plugins declare cannot be served: {type(error).__name__}: {error}"
+        return [Problem("load", text, trace=traceback.format_exc())]
+
+
+def _load(boot: Boot) -> Generation | list[Problem]:
     started = time.perf_counter()
     environ = install()
     begin_epoch(environ)
