@@ -20,6 +20,7 @@ from skep.engine.ids import clock_ms
 from skep.testing.site import Site
 from skep.worker.app import Application
 from skep.worker.catalog import Catalog
+from skep.worker.lifespans import Lifespans
 
 T = TypeVar("T", bound=Task)
 E = TypeVar("E", bound=Event)
@@ -100,16 +101,15 @@ class Lab:
         current.bind(recorder, self.telemetry, self.catalog.listener_names(), clock)
         worker, Worker._current = Worker._current, None
         Worker.become("task.0", 1)
-        application = Application(self.catalog.plugins, Options())
-        transport = httpx.ASGITransport(Site(application.app))
+        lifespans = Lifespans()
+        application = Application(self.catalog.plugins, Options(), lifespans.app.state)
+        transport = httpx.ASGITransport(Site(application.app, lifespans.state))
         try:
             async with AsyncExitStack() as around:
                 self.client = await around.enter_async_context(
                     httpx.AsyncClient(transport=transport, base_url="http://lab")
                 )
-                for plugin in self.catalog.plugins.values():
-                    if plugin.lifespan is not None:
-                        await around.enter_async_context(plugin.lifespan())
+                await lifespans.enter(self.catalog.plugins, around)
                 for mounted in application.mounted:
                     await around.enter_async_context(mounted.lifespan())
                 yield
