@@ -33,6 +33,7 @@ from skep.api.hooks import Hooks
 from skep.api.packets import UdpHandler
 from skep.api.payload import Payload, is_priority
 from skep.api.policy import is_count, is_duration, policy_problem
+from skep.api.roundtrip import payload_problem
 from skep.api.sockets import HttpListener, TcpListener, UdpListener
 from skep.api.streams import TcpHandler
 from skep.api.task import Task, keys_problem
@@ -138,6 +139,7 @@ def task_problem(value: Any) -> str:
         or policy_problem(cls)
         or _queue_problem(cls)
         or keys_problem(cls)
+        or payload_problem(cls)
         or _misspelt(cls, Task, set(cls.model_fields))
     )
 
@@ -155,7 +157,9 @@ def event_problem(cls: type[Event]) -> str:
     """Look at the terms and the payload of an event."""
     if not isinstance(cls.fanout, bool):
         return f"has fanout = {cls.fanout!r}, which must be True or False"
-    return _queue_problem(cls) or _misspelt(cls, Event, set(cls.model_fields))
+    return (
+        _queue_problem(cls) or payload_problem(cls) or _misspelt(cls, Event, set(cls.model_fields))
+    )
 
 
 def _queue_problem(cls: type[Payload]) -> str:
@@ -319,13 +323,21 @@ def hooks_problem(hooks: Hooks) -> str:
 
 
 def missing_type_hint(error: BaseException) -> str:
-    """Return what the author of `retries = 3` in a task may have meant. pydantic refuses the class:
-    it takes the name for a field without a type."""
+    """Return a sentence about the `retries = 3` of a task, or an empty text for any other error.
+
+    pydantic refuses the class, because it takes the name for a field without a type, but does not
+    know what was meant.
+    """
     if getattr(error, "code", "") != "model-field-missing-annotation":
         return ""
-    name = str(error).partition("`")[2].partition(" =")[0]
-    near = difflib.get_close_matches(name, sorted(_known(Task)), 1, 0.8)
-    return f"Tasks and events have no attribute `{name}`: did you mean `{near[0]}`?" if near else ""
+    given = str(error).partition("`")[2].partition("`")[0]
+    near = difflib.get_close_matches(given.partition(" =")[0], sorted(_known(Task)), 1, 0.8)
+    if not near:
+        return ""
+    return (
+        f"`{given}` in the body of a class is neither an attribute that tasks and events have nor "
+        f"a field, which would need a type. Did you mean `{near[0]}`?"
+    )
 
 
 # -- what all have in common -----------------------------------------------------------------------

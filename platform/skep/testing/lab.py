@@ -12,6 +12,7 @@ from skep.api.plugin import Plugin
 from skep.api.task import Task
 from skep.api.worker import Worker
 from skep.base.telemetry import Telemetry
+from skep.config.epoch import declare
 from skep.config.options import Options
 from skep.engine import current
 from skep.engine.base import Engine, Envelope, Outcome, Row
@@ -98,7 +99,9 @@ class Lab:
         lifespans are entered."""
         await self.engine.open()
         recorder = cast(Engine, _Recorder(self.engine, self._put, after_put))
-        current.bind(recorder, self.telemetry, self.catalog.listener_names(), clock)
+        names, declared = self.catalog.listener_names(), self.catalog.declared()
+        current.bind(recorder, self.telemetry, names, clock, declared, compares=True)
+        settings = declare(s for plugin in self.catalog.plugins.values() for s in plugin.settings)
         worker, Worker._current = Worker._current, None
         Worker.become("task.0", 1)
         lifespans = Lifespans()
@@ -116,6 +119,7 @@ class Lab:
                 await self._complain()
         finally:
             Worker._current = worker
+            declare(settings)
             current.unbind()
             await self.engine.close()
 

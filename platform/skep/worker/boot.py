@@ -169,7 +169,12 @@ class _WithPlugins:
         """Open the engine, enter the lifespans in the order of the plugins, prepare the kind."""
         work = self._workplace
         await work.engine.open()
-        current.bind(work.engine, work.telemetry, work.catalog.listener_names())
+        current.bind(
+            work.engine,
+            work.telemetry,
+            work.catalog.listener_names(),
+            declared=work.catalog.declared(),
+        )
         self._around.push_async_callback(self._workplace.engine.close)
         await work.lifespans.enter(work.catalog.plugins, self._around)
         await self._kind.prepare()

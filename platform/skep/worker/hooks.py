@@ -51,7 +51,8 @@ async def _call_with_engine(boot: Boot, catalog: Catalog) -> None:
     options = Options.from_json(boot.options)
     engine = Embedded(RunDir(options.data_dir).store_socket, f"{boot.run_id}/hook/{os.getpid()}")
     await engine.open()
-    current.bind(engine, Telemetry(), catalog.listener_names())
+    names, declared = catalog.listener_names(), catalog.declared()
+    current.bind(engine, Telemetry(), names, declared=declared)
     try:
         await call(catalog.plugins, boot.facts["hook"], **boot.facts["info"])
     finally:

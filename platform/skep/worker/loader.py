@@ -114,9 +114,9 @@ class Loader:
             file, line = error.file or file, error.line or line
             texts = error.faults if isinstance(error, DeclarationError) else (str(error),)
             return [Problem("load", text, plugin, file, line) for text in texts]
-        text = f"{type(error).__name__}: {error}"
         if hint := missing_type_hint(error):
-            text = f"{text}\n{hint}"
+            return [Problem("load", hint, plugin, file, line)]
+        text = f"{type(error).__name__}: {error}"
         return [Problem("load", text, plugin, file, line, trace)]
 
 

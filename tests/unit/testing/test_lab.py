@@ -79,7 +79,9 @@ async def hear(event: Heard, ctx: Context) -> None:
 
 
 PLUGIN = Plugin(
-    tasks=[Fails, double, double_in_a_thread, waits_for_others, again], listeners=[hear]
+    tasks=[Fails, double, double_in_a_thread, waits_for_others, again],
+    events=[Unheard],
+    listeners=[hear],
 )
 
 
