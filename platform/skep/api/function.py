@@ -212,7 +212,9 @@ def _handler(function: Callable[..., Any]) -> Callable[..., Any]:
     def handle_plain(self: Task, ctx: Context) -> Any:
         return function(ctx, **_fields(self))
 
-    return handle_async if iscoroutinefunction(function) else handle_plain
+    handler: Any = handle_async if iscoroutinefunction(function) else handle_plain
+    handler.written = function  # whose annotations count
+    return handler  # type: ignore[no-any-return]
 
 
 def _fields(made: Task) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from skep.api.hooks import Hooks
 from skep.api.packets import UdpHandler
 from skep.api.payload import Payload, is_priority
 from skep.api.policy import is_count, is_duration, policy_problem
+from skep.api.results import result_problem
 from skep.api.roundtrip import payload_problem
 from skep.api.sockets import HttpListener, TcpListener, UdpListener
 from skep.api.streams import TcpHandler
@@ -140,6 +141,7 @@ def task_problem(value: Any) -> str:
         or _queue_problem(cls)
         or keys_problem(cls)
         or payload_problem(cls)
+        or result_problem(cls)
         or _misspelt(cls, Task, set(cls.model_fields))
     )
 

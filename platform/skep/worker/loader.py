@@ -24,10 +24,13 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from types import CodeType, ModuleType
 
+from prometheus_client import REGISTRY
+
 from skep.api.declaration import faults
 from skep.api.plugin import Plugin
 from skep.api.requirements import missing_type_hint
 from skep.base.errors import DeclarationError, PluginError
+from skep.metrics.names import BY_EXPOSED
 from skep.wire.plan import Problem
 
 PACKAGE = "plugins"
@@ -81,7 +84,7 @@ class Loader:
         self._try(name, str(path), lambda: importlib.import_module(f"{PACKAGE}.{name}"))
 
     def _try(self, name: str, file: str, load: Callable[[], object]) -> None:
-        before = _Census.take()
+        before, measured = _Census.take(), _our_metrics()
         try:
             thing = _loaded_once(load)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it is, it is reported
@@ -95,6 +98,10 @@ class Loader:
         # Again: a module may add to its lists, or to its tasks, after it has made its Plugin.
         if found := faults(plugin):
             self._loaded.problems.extend(Problem("load", text, name, file) for text in found)
+            return
+        if taken := _our_metrics() - measured:
+            text = f"It makes metrics with names of the platform's: {', '.join(sorted(taken))}."
+            self._loaded.problems.append(Problem("load", text, name, file))
             return
         self._loaded.plugins[name] = plugin
         if growth := before.growth(_Census.take()):
@@ -130,6 +137,13 @@ def _loaded_once(load: Callable[[], object]) -> object:
         if os.getpid() != process:
             log.error("A plugin has forked while it was imported, and the child came out of it.")
             os._exit(os.EX_SOFTWARE)
+
+
+def _our_metrics() -> set[str]:
+    """Return the names of the platform's metrics that plugins have registered: of two families of
+    one name the platform's alone is exposed."""
+    names = getattr(REGISTRY, "_names_to_collectors", {})
+    return {name for name in names if name in BY_EXPOSED}
 
 
 def _plugins_in(folder: Path) -> list[tuple[str, Path]]:

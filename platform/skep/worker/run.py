@@ -36,7 +36,7 @@ from skep.worker.judge import (
 from skep.worker.kind import Workplace
 from skep.worker.progress import Progress
 from skep.worker.settle import Settler
-from skep.worker.steps import Step, Undecodable, Unknown, decode, lost_tries, origin
+from skep.worker.steps import InvalidResult, Step, Undecodable, Unknown, decode, lost_tries, origin
 from skep.worker.stray import end_if_forked
 
 log = logging.getLogger(__name__)
@@ -292,6 +292,8 @@ def _plain(handler: Callable[[Context], Any], ctx: Context) -> Any:
 def _log(step: Step, ending: Ending, attempt: int) -> None:
     """Say what the author should know; a success is not news."""
     match ending:
+        case Raised(InvalidResult() as error):
+            log.error("%s was given up after it had run: %s", step.name, error)
         case Raised(error) if step.policy.is_dropped(error):
             why = error.reason if isinstance(error, Discard) else repr(error)
             log.info("%s was discarded: %s", step.name, why)

@@ -2,9 +2,10 @@
 
 import contextlib
 import functools
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
-from typing import Any, ClassVar, TypeVar
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Literal, TypedDict, TypeVar
 
 import pytest
 from starlette.endpoints import HTTPEndpoint
@@ -530,6 +531,50 @@ def test_what_a_field_does_not_take_is_refused(declared: dict[str, Any], sentenc
     (field,) = declared
     assert fault.startswith(field)
     assert sentence in fault
+
+
+class Row(TypedDict):
+    n: int
+
+
+def _keeping(annotation: Any, **terms: Any) -> Any:
+    async def handle(self: Task, ctx: Any) -> Any: ...
+
+    handle.__annotations__["return"] = annotation
+    return type("Keeping", (Send,), {"handle": handle, "keep_result": 60.0, **terms})
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [None, Any, object, int, str | None, list[dict[str, float]], dict[int, Any], tuple[int, ...],
+     Row, Literal["a"], Sequence[int], Mapping[str, int], "NameOfNothing", bool],
+)  # fmt: skip
+def test_results_that_json_knows_are_taken(annotation: Any) -> None:
+    Plugin(tasks=[_keeping(annotation)])
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [bytes, datetime, set[int], Send, int | datetime, list[datetime], dict[str, bytes],
+     dict[bytes, int], Annotated[bytes, 1], AsyncIterator[int]],
+)  # fmt: skip
+def test_a_result_that_json_does_not_know_is_refused_by_its_annotation(annotation: Any) -> None:
+    """A12: it would be a dead letter each time, after the work is done."""
+    with pytest.raises(DeclarationError, match="but its handle returns"):
+        Plugin(tasks=[_keeping(annotation)])
+    finishing = _keeping(annotation, keep_result=0.0, finish=WithHandlerOf.handle)
+    with pytest.raises(DeclarationError, match="has finish, but its handle returns"):
+        Plugin(tasks=[finishing])
+    Plugin(tasks=[_keeping(annotation, keep_result=0.0)])
+
+
+def test_the_result_of_a_function_is_looked_at_too() -> None:
+    @task(keep_result=60)
+    def draw(ctx: Any) -> bytes:
+        return b""
+
+    with pytest.raises(DeclarationError, match="has keep_result, but its handle returns bytes"):
+        Plugin(tasks=[draw])
 
 
 def test_all_faults_are_named_at_once_with_the_plugin_and_without_values_of_settings() -> None:

@@ -381,11 +381,14 @@ def test_a_handler_can_discard_its_task(tmp_path: Path) -> None:
     run_workshop(tmp_path, PLUGIN, test)
 
 
-def test_a_result_that_cannot_be_kept_for_finish_is_a_failure(tmp_path: Path) -> None:
+def test_a_result_that_cannot_be_kept_is_a_dead_letter_at_once(tmp_path: Path) -> None:
+    """A12: the task is not run again, for it would return the same."""
+
     async def test(shop: Workshop) -> None:
-        await Unkeepable().deliver()
+        await Unkeepable().deliver(tries=3)
         await shop.done()
         (dead,) = await shop.dead()
+        assert (dead.reason, dead.attempt) == ("invalid_result", 1)
         assert "handle() of test_tasks.Unkeepable returned cannot be kept" in dead.error
         assert LOG == []
 
