@@ -19,6 +19,7 @@ import pytest
 
 from tests.faulty import TinyApollo
 from tests.inotify import Watched
+from tests.packages import require
 from tests.platform_process import ROOT, Platform, read_proc
 from tests.support import wait_until
 
@@ -248,7 +249,17 @@ def _where_others_can_run_us(place: Path) -> list[str]:
     interpreter = Path(sys.executable).resolve()
     closed = next(p for p in reversed(interpreter.parents) if not p.stat().st_mode & stat.S_IXOTH)
     needed = closed / interpreter.relative_to(closed).parts[0]
-    return ["unshare", "-m", "sh", "-c", OPENED, "sh", str(closed), str(needed), str(place)]
+    return [
+        require("unshare"),
+        "-m",
+        "sh",
+        "-c",
+        OPENED,
+        "sh",
+        str(closed),
+        str(needed),
+        str(place),
+    ]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has privileges to give up")
