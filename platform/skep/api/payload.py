@@ -143,8 +143,9 @@ class Payload(
 
     def _body(self) -> bytes:
         try:
-            # A value that is not one of its field's type was smuggled in, past the check.
-            body = self.model_dump_json(by_alias=False, warnings="error").encode()
+            # A value that is not one of its field's type came in past the check. (What
+            # model_dump_json does beside this takes twice as long.)
+            body = self.__pydantic_serializer__.to_json(self, by_alias=False, warnings="error")
         except PydanticSerializationError as error:
             raise EngineError(
                 f"The payload of {self._name} cannot travel as JSON: {error}."
