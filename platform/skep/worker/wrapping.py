@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
+from skep.base.errors import PlatformError
 from skep.worker.handshake import Screened
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class Wrapping:
         if middleware:
             self._stack = self._innermost
             for cls, args, kwargs in reversed(middleware):
-                made = cls(self._stack, *args, **kwargs)
+                made = _made(cls, self._stack, args, kwargs)
                 self._stack = _RequestsOnly(made, self._stack) if _is_starlettes(cls) else made
 
     def __bool__(self) -> bool:
@@ -70,6 +71,15 @@ class _RequestsOnly:
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         app = self._app if scope["type"] == "websocket" else self._middleware
         await app(scope, receive, send)
+
+
+def _made(cls: Any, app: "ASGIApp", args: Any, kwargs: Any) -> "ASGIApp":
+    try:
+        made: ASGIApp = cls(app, *args, **kwargs)
+    except Exception as error:
+        name = f"{getattr(cls, '__module__', '')}.{getattr(cls, '__qualname__', cls)}"
+        raise PlatformError(f"The middleware {name} cannot be made: {error!r}.") from error
+    return made
 
 
 def _is_starlettes(cls: Any) -> bool:

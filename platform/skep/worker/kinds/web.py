@@ -261,6 +261,8 @@ class WebKind:
             self._instruments.child("http_cut_total").inc(len(state.tasks))
 
     def _connections(self) -> int:
+        if not hasattr(self, "_server"):  # it may never be made: a plugin's middleware may fail
+            return 0
         return len(self._server.server_state.connections)
 
     def _rows(self) -> list[dict[str, Any]]:
