@@ -267,7 +267,7 @@ def _checked(name: str, module: str, file: str, line: int, given: Mapping[str, A
     """Return the terms that the options mean, or say whose option cannot be meant."""
     try:
         return _terms(**given)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise PluginError(
             plugin_of(module), f"The cron {name} cannot run: {error}", file, line
         ) from error
@@ -292,6 +292,14 @@ def _terms(
     for option, value, choices in (("overlap", overlap, Overlap), ("misfire", misfire, Misfire)):
         if value not in get_args(choices):
             raise ValueError(f'{option} is "{value}", not one of {", ".join(get_args(choices))}.')
+    if not isinstance(immediate, bool):
+        raise ValueError(f"immediate is {immediate!r}, not True or False.")
+    for option, text in (("cron", cron), ("tz", tz)):
+        if text is not None and not isinstance(text, str):
+            raise ValueError(f"{option} is {text!r}, not a text.")
+    fires = callable(getattr(trigger, "get_next_fire_time", None))
+    if trigger is not None and (isinstance(trigger, type) or not fires):
+        raise ValueError(f"trigger is {trigger!r}, not an object with get_next_fire_time().")
     interval = None if every is None else _interval(every)
     default_grace = 60.0 if interval is None else max(1.0, interval)
     return Terms(

@@ -32,6 +32,7 @@ from skep.api.function import FunctionTask
 from skep.api.hooks import Hooks
 from skep.api.packets import UdpHandler
 from skep.api.payload import Payload, is_priority
+from skep.api.plugin import Plugin
 from skep.api.policy import is_count, is_duration, policy_problem
 from skep.api.results import result_problem
 from skep.api.roundtrip import payload_problem
@@ -137,6 +138,7 @@ def task_problem(value: Any) -> str:
         method_problem(cls, "handle", ("ctx",))
         or _follower_problem(cls, "finish", "result")
         or _follower_problem(cls, "failed", "error")
+        or _name_problem(cls)
         or policy_problem(cls)
         or _queue_problem(cls)
         or keys_problem(cls)
@@ -164,6 +166,11 @@ def event_problem(cls: type[Event]) -> str:
     )
 
 
+def _name_problem(cls: Any) -> str:
+    name = cls.registered_name()
+    return "" if isinstance(name, str) else f"has the name {name!r}, which must be a text"
+
+
 def _queue_problem(cls: type[Payload]) -> str:
     if not (isinstance(cls.queue, str) and cls.queue):
         return f"has queue = {cls.queue!r}, which must be the name of a queue"
@@ -181,6 +188,7 @@ def listener_problem(cls: type[Listener[Any]]) -> str:
     """Look at the handler, the event and the terms of a listener."""
     return (
         method_problem(cls, "handle", ("event", "ctx"))
+        or _name_problem(cls)
         or policy_problem(cls)
         or _listening_problem(cls)
         or construction_problem(cls)
@@ -229,10 +237,9 @@ def is_socket(value: object) -> bool:
 
 def socket_problem(listener: Any) -> str:
     """Look at the handler and the bounds of a listener."""
-    if not isinstance(listener.host, str):
-        return f"has host = {listener.host!r}, which must be a text"
-    if not isinstance(listener.name, str):
-        return f"has name = {listener.name!r}, which must be a text"
+    for name in ("host", "unix", "name", "tls_cert", "tls_key"):
+        if not isinstance(value := getattr(listener, name, ""), str):
+            return f"has {name} = {value!r}, which must be a text"
     match listener:
         case TcpListener():
             return _handler_problem(listener.handler, TcpHandler) or _tcp_problem(listener)
@@ -324,15 +331,21 @@ def hooks_problem(hooks: Hooks) -> str:
     return ""
 
 
-def missing_type_hint(error: BaseException) -> str:
-    """Return a sentence about the `retries = 3` of a task, or an empty text for any other error.
+def explanation(error: BaseException) -> str:
+    """Return a better sentence for two errors of Python and pydantic that declarations raise, and an
+    empty text for all others."""
+    if getattr(error, "code", "") == "model-field-missing-annotation":
+        return _untyped_attribute(str(error))
+    if isinstance(error, TypeError) and str(error).startswith(
+        "Plugin.__init__() got an unexpected"
+    ):
+        return _unknown_field(str(error).split("'")[1])
+    return ""
 
-    pydantic refuses the class, because it takes the name for a field without a type, but does not
-    know what was meant.
-    """
-    if getattr(error, "code", "") != "model-field-missing-annotation":
-        return ""
-    given = str(error).partition("`")[2].partition("`")[0]
+
+def _untyped_attribute(text: str) -> str:
+    # pydantic refuses the `retries = 3` of a task: it takes the name for a field without a type.
+    given = text.partition("`")[2].partition("`")[0]
     near = difflib.get_close_matches(given.partition(" =")[0], sorted(_known(Task)), 1, 0.8)
     if not near:
         return ""
@@ -340,6 +353,13 @@ def missing_type_hint(error: BaseException) -> str:
         f"`{given}` in the body of a class is neither an attribute that tasks and events have nor "
         f"a field, which would need a type. Did you mean `{near[0]}`?"
     )
+
+
+def _unknown_field(name: str) -> str:
+    names = [field.name for field in fields(Plugin)]
+    near = difflib.get_close_matches(name, names, 1, 0.6)
+    hint = f" Did you mean `{near[0]}`?" if near else ""
+    return f"Plugin has no field `{name}`; its fields are {', '.join(names)}.{hint}"
 
 
 # -- what all have in common -----------------------------------------------------------------------

@@ -26,9 +26,9 @@ from types import CodeType, ModuleType
 
 from prometheus_client import REGISTRY
 
-from skep.api.declaration import faults
+from skep.api.declaration import faults, shown
 from skep.api.plugin import Plugin
-from skep.api.requirements import missing_type_hint
+from skep.api.requirements import explanation
 from skep.base.errors import DeclarationError, PluginError
 from skep.metrics.names import BY_EXPOSED
 from skep.wire.plan import Problem
@@ -93,6 +93,8 @@ class Loader:
         plugin = getattr(thing, "plugin", None) if isinstance(thing, ModuleType) else thing
         if not isinstance(plugin, Plugin):
             text = "It has no `plugin = Plugin(...)`; every plugin declares itself with one."
+            if plugin is not None:
+                text = f"Its `plugin` is {shown(plugin)}; it must be a Plugin(...)."
             self._loaded.problems.append(Problem("load", text, name, file))
             return
         # Again: a module may add to its lists, or to its tasks, after it has made its Plugin.
@@ -121,8 +123,8 @@ class Loader:
             file, line = error.file or file, error.line or line
             texts = error.faults if isinstance(error, DeclarationError) else (str(error),)
             return [Problem("load", text, plugin, file, line) for text in texts]
-        if hint := missing_type_hint(error):
-            return [Problem("load", hint, plugin, file, line)]
+        if text := explanation(error):
+            return [Problem("load", text, plugin, file, line)]
         text = f"{type(error).__name__}: {error}"
         return [Problem("load", text, plugin, file, line, trace)]
 

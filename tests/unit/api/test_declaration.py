@@ -5,6 +5,7 @@ import functools
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypedDict, TypeVar
 
 import pytest
@@ -191,6 +192,10 @@ class Idle(Task): ...
 
 class Queueless(Send):
     queue = None  # type: ignore[assignment]
+
+
+class NumberedTask(Send, name=5):
+    pass
 
 
 class Fanning(Event):
@@ -447,6 +452,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     (_task(concurrency=0), "has concurrency = 0"),
     (_task(keep_result=-1), "has keep_result = -1"),
     (_task(retries=3), "has retries = 3, which nothing reads: did you mean `tries`"),
+    ({"tasks": [NumberedTask]}, "has the name 5, which must be a text"),
     ({"events": [Fanning]}, "has fanout = 1, which must be True or False"),
     ({"listeners": [OnAnything]}, "does not say which event it listens to"),
     ({"listeners": [OnTask]}, "which is not a subclass of Event"),
@@ -495,6 +501,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"sockets": [TCP(Echo, connections=0)]}, "has connections = 0"),
     ({"sockets": [TCP(Echo, host=None)]}, "has host = None"),
     ({"sockets": [TCP(Echo, name=5)]}, "has name = 5"),
+    ({"sockets": [TCP(Echo, unix=Path("x"))]}, "has unix = PosixPath('x'), which must be a text"),
     ({"sockets": [UDP(Echo)]}, "must be a subclass of UdpH"),
     ({"sockets": [UDP(Packets, concurrency=0)]}, "has concurrency = 0"),
     ({"sockets": [HTTP(5)]}, "has app = 5, which must be an AS"),

@@ -153,6 +153,15 @@ def test_what_a_module_adds_after_it_has_made_its_plugin_is_checked_too(tmp_path
     assert problem["message"].startswith("routes[0] is 5")
 
 
+def test_an_unknown_field_and_what_is_no_plugin_are_named(tmp_path: Path) -> None:
+    write(tmp_path / "shop.py", "from skep import Plugin\nplugin = Plugin(task=[])\n")
+    write(tmp_path / "stand.py", "from skep import Plugin\nplugin = Plugin\n")
+    shop, stand = load(tmp_path)["problems"]
+    assert shop["message"].startswith("Plugin has no field `task`; its fields are routes, mounts")
+    assert shop["message"].endswith("Did you mean `tasks`?")
+    assert "Its `plugin` is the class skep.api.plugin.Plugin" in stand["message"]
+
+
 def test_an_attribute_of_a_task_that_is_nearly_one_is_named(tmp_path: Path) -> None:
     text = "from skep import Plugin, Task\nclass Send(Task):\n    retries = 3\nplugin = Plugin()\n"
     write(tmp_path / "shop.py", text)
