@@ -332,8 +332,10 @@ def hooks_problem(hooks: Hooks) -> str:
 
 
 def explanation(error: BaseException) -> str:
-    """Return a better sentence for two errors of Python and pydantic that declarations raise, and an
-    empty text for all others."""
+    """Return a better sentence for an error of Python or pydantic about a declaration.
+
+    The text is empty for any other error.
+    """
     if getattr(error, "code", "") == "model-field-missing-annotation":
         return _untyped_attribute(str(error))
     if isinstance(error, TypeError) and str(error).startswith(
