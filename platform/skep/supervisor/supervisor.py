@@ -52,7 +52,7 @@ from skep.supervisor.outcomes import Outcomes
 from skep.supervisor.platform_slots import PlatformSlots
 from skep.supervisor.ports import Ports
 from skep.supervisor.replacement import Replacement
-from skep.supervisor.report import Report
+from skep.supervisor.report import Report, about
 from skep.supervisor.restart import RESTART, Restart
 from skep.supervisor.scrape import Scrape
 from skep.supervisor.sdnotify import ServiceManager
@@ -300,8 +300,10 @@ class Supervisor:
                 self.children.born(child)
             case Reported(state):
                 self._config = self.condition.config = state
-            case Unconfigured(reason):
-                self._unconfigured(reason)
+                self._outcomes.refusals.follow(state)
+                self._report_refusals()
+            case Unconfigured(reason, code):
+                self._unconfigured(reason, code)
             case Asked():
                 self._asked(message)
         self._news.told(message)
@@ -313,10 +315,10 @@ class Supervisor:
         request = self.chronicle.admit(request)
         self.ask(replace(request, live=self._succession.might_be_live(request)))
 
-    def _unconfigured(self, reason: str) -> None:
+    def _unconfigured(self, reason: str, code: int) -> None:
         if self._succession.current is None and not self.condition.stopping:
             self._telemetry.point("config.absent", reason=reason)
-            self.stop(EXIT_UNCONFIGURED)
+            self.stop(code)
 
     def _failed(self, child: Child) -> None:
         """A platform slot cannot do its work. Before there is a first generation that ends it all;
@@ -360,6 +362,20 @@ class Supervisor:
         elif report.outcome == "refused" and not self._fallback.refusal(request, report):
             stage = report.problems[0].stage if report.problems else "load"
             self.stop(_EXIT_CODES.get(stage, EXIT_NOT_BOOTED))
+        self._report_refusals()
+
+    def _report_refusals(self) -> None:
+        """Report the releases that the agent has refused, as soon as no rollout is going on: until
+        then every report is about that."""
+        if self._succession.coming is not None:
+            return
+        current = self._succession.current
+        for refusal in self._outcomes.refusals.take():
+            request = refusal.request
+            report = about(request, "refused", current, request.problems, 0.0, 0.0)
+            self._outcomes.refuse(report)
+            self._telemetry.point("rollout.reported", report=report, request=request)
+            self.chronicle.reported(request, report, current.configuration if current else None)
 
     # Timers.
 
