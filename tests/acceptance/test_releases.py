@@ -185,5 +185,5 @@ def test_b2_one_namespace_that_is_missing_or_broken_does_not_freeze_the_others(
     server.publish("shop.yaml", content="shop: shut")
     wait_until(lambda: dotenv_values(follower.env_file)["EXTRA"] == "new")
     wait_until(lambda: asked(follower)["state"] == "running")
-    assert {one["not_newer"] for one in releases().values()} == {""}
+    wait_until(lambda: {one["not_newer"] for one in releases().values()} == {""})
     assert releases()["extra"]["since"] > first["since"]
