@@ -83,9 +83,9 @@ def test_case_19_pull_without_a_platform_shows_checks_and_writes(
     exported = json.loads(shown(follower, "env", "export", "-e", "staging", "--format", "json"))
     assert exported["NUMBER"] == "3"
     assert "PLATFORM_ENV" in shown(follower, "config", "pull", "--once", "-e", "local", code=2)
-    # A server that is down is exit 4, and a platform of its own has no server to ask
+    # A server that is down is exit 9, and a platform of its own has no server to ask
     follower.environment["PLATFORM_CONFIG_SERVER"] = "http://127.0.0.1:1"
-    assert "cannot be reached" in shown(follower, "config", "pull", "--dry-run", code=4)
+    assert "cannot be reached" in shown(follower, "config", "pull", "--dry-run", code=9)
     del follower.environment["PLATFORM_CONFIG_SERVER"]
     assert "--config-server" in shown(follower, "config", "diff", code=2)
 

@@ -30,8 +30,6 @@ from skep.config.trouble import (
 from skep.config.trust import trust
 from skep.config.unfolding import ACCEPTED, Folded, Unfolding
 
-# More than this is not a configuration. It also bounds what a compressed answer may unfold to.
-_LARGEST_ANSWER = 32 * 1024 * 1024
 _KEPT_CONNECTIONS = 8
 _REDIRECTS, _HOPS = (301, 302, 303, 307, 308), 3
 # A clock that is further off than this is worth a word.
@@ -300,8 +298,6 @@ class Origin:
             async for chunk in response.aiter_raw():
                 for piece in unfolding.pieces(chunk):
                     body += piece
-                    if len(body) > _LARGEST_ANSWER:
-                        raise self.not_apollo("a request", f"it is over {_LARGEST_ANSWER} bytes")
                     await asyncio.sleep(0)  # others wait for no more than one piece
             unfolding.end()
         except Folded as error:

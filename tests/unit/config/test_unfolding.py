@@ -45,6 +45,15 @@ def test_no_piece_is_large_however_far_a_chunk_unfolds() -> None:
     assert max(len(next(pieces)) for _ in range(20)) <= 256 * 1024
 
 
+@pytest.mark.parametrize("coding", ["", "gzip"])
+def test_the_whole_is_bounded_however_it_comes(coding: str) -> None:
+    body = gzip.compress(TEXT) if coding else TEXT
+    unfolding = Unfolding(coding, largest=len(TEXT))
+    assert b"".join(unfolding.pieces(body)) == TEXT
+    with pytest.raises(Folded, match="over 9999 bytes"):
+        list(Unfolding(coding, largest=9999).pieces(body))
+
+
 @pytest.mark.parametrize(
     "body", [gzip.compress(TEXT)[:-9], b"", b"plain text"], ids=["cut", "empty", "plain"]
 )
