@@ -301,6 +301,13 @@ def test_b2_a_first_namespace_that_is_not_there_proves_that_the_server_is_well(
     assert isinstance(found["b"], Release)
 
 
+def test_b2_when_there_is_no_release_at_all_what_may_pass_is_why(server: FaultyServer) -> None:
+    server.script("/configs/orders/blue/a", answer(404))
+    server.script("/configs/orders/blue/b", answer(503))
+    with pytest.raises(Broken):
+        use(server, lambda apollo: apollo.pull(), "a", "b")
+
+
 def test_b2_a_first_namespace_that_always_fails_is_not_asked_for_first_for_ever(
     server: FaultyServer,
 ) -> None:

@@ -35,7 +35,7 @@ from skep.config.apollo import Apollo
 from skep.config.pulled import Assembly, Held, Pulled
 from skep.config.reserve import Reserve, Source
 from skep.config.snapshot import Release, Snapshot
-from skep.config.trouble import ApolloError, Missing, Throttled, TooSlow, Unusable
+from skep.config.trouble import ApolloError, Forbidden, Missing, Throttled, TooSlow, Unusable
 
 Reason = Literal["start", "notification", "refresh"]
 
@@ -336,12 +336,11 @@ class ConfigSync:
     def _assembled(self, pulled: Pulled) -> Assembly:
         """Judge what was pulled, and report which namespaces are held."""
         assembly = pulled.assemble(self._kept)
-        troubles = {held.namespace: _following(held) for held in assembly.held}
-        self._change(
-            last_pull_at=pulled.fetched_at,
-            url=self._apollo.url,
-            following=tuple(troubles.get(n) or Following(n) for n in self._apollo.namespaces),
+        held = {one.namespace: one for one in assembly.held}
+        following = tuple(
+            _following(known, held.get(known.namespace)) for known in self._state.following
         )
+        self._change(last_pull_at=pulled.fetched_at, url=self._apollo.url, following=following)
         self._passing = assembly.passing
         if self._passing is not None:
             self._owed.set()
@@ -364,8 +363,8 @@ class ConfigSync:
         """Report why a pull gave nothing: no namespace can be newer than it is."""
         about = str(error)
         if isinstance(error, ApolloError):
-            names = self._apollo.namespaces
-            self._change(following=tuple(Following(n, about, error.reason) for n in names))
+            following = tuple(_troubled(one, error) for one in self._state.following)
+            self._change(following=following)
             if error.status:  # its text names the namespace that was asked for first, each in turn
                 about = f"{error.reason} {error.status}"
         self._complain(error, about)
@@ -450,8 +449,22 @@ class ConfigSync:
             self._report(state)
 
 
-def _following(held: Held) -> Following:
-    return Following(held.namespace, str(held.error), held.error.reason, held.release_key)
+def _following(known: Following, held: Held | None) -> Following:
+    """Return how a namespace is followed after a pull, from how it was before."""
+    if held is None:
+        return Following(known.namespace)
+    if isinstance(held.error, ApolloError):
+        return _troubled(known, held.error)
+    return Following(known.namespace, str(held.error), held.error.reason, held.release_key)
+
+
+def _troubled(known: Following, error: ApolloError) -> Following:
+    """Return how a namespace is followed that the server did not give. What was refused stays
+    refused until the server has said something else."""
+    passing = not error.definite or isinstance(error, Forbidden)
+    if known.refused and passing:
+        return known
+    return Following(known.namespace, str(error), error.reason)
 
 
 def _same(one: Snapshot, other: Snapshot) -> bool:

@@ -115,11 +115,11 @@ class Apollo:
         return Pulled(found, fetched_at=self._clock())
 
     def _take(self, found: Mapping[str, Release | ApolloError]) -> None:
-        """Remember the releases; raise the first error when there are none."""
+        """Remember the releases. When there are none, raise an error: one that may pass, if any."""
         releases = [one for one in found.values() if isinstance(one, Release)]
         errors = [one for one in found.values() if isinstance(one, ApolloError)]
         if not releases:
-            raise errors[0]
+            raise min(errors, key=lambda error: error.definite)
         self._proved = all(error.definite for error in errors)
         self._notifications.pulled(r.namespace for r in releases if self._is_new(r))
         self._known |= {release.namespace: release for release in releases}

@@ -358,6 +358,35 @@ def test_b2_what_was_pulled_last_is_kept_while_the_server_hiccups_and_what_is_in
     asyncio.run(main())
 
 
+def test_b1_what_is_refused_stays_refused_while_the_server_is_away(
+    server: TinyApollo, tmp_path: Path
+) -> None:
+    server.publish("a", a="1")
+    server.publish("b", b="1")
+
+    async def main() -> None:
+        waits = refreshed_every(0.02)
+        async with following(server, tmp_path, "a", "b", waits=waits) as it:
+            await it.until(lambda: it.states and it.state.connected)
+            server.publish("b", key="B2", PATH="/evil")
+            await it.until(lambda: it.state.following[1].refused == "B2")
+            # When that namespace fails, and then all do
+            server.script("/configs/orders/default/b", answer(503))
+            await it.until(lambda: it.state.reason == "http_5xx")
+            server.script("/configs/", answer(503))
+            await it.until(lambda: it.state.following[0].reason == "http_5xx")
+            # Then nobody hears that it is not refused any more
+            refused = [state.following[1].refused for state in it.states]
+            assert set(refused[refused.index("B2") :]) == {"B2"}
+            # Until it is deleted
+            server.script("/configs/orders/default/b", answer(404))
+            server.well("/configs/")
+            await it.until(lambda: it.state.following[1].reason == "missing")
+            assert it.state.following[1].refused == ""
+
+    asyncio.run(main())
+
+
 def test_b2_who_requires_the_service_starts_with_nothing_that_it_does_not_give(
     server: TinyApollo, tmp_path: Path
 ) -> None:
