@@ -18,7 +18,7 @@ from skep.config.history import History
 from skep.config.options import Options
 from skep.config.pulled import Assembly, Pulled
 from skep.config.reserve import Policy, Reserve
-from skep.config.trouble import TooSlow
+from skep.config.trouble import ApolloError, TooSlow
 from skep.supervisor.configuration import Configurations, starting_options
 from skep.wire import control
 
@@ -83,6 +83,13 @@ class Site:
             policy = "cache"  # what runs has started already
         reserve = Reserve(self.archive, self.env_file, cast("Policy", policy))
         return asyncio.run(_pull(self.options)).assemble(lambda name, error: reserve.kept(name))
+
+    def release_key(self, namespace: str) -> str:
+        """Return the key of the release of a namespace that is published. Raises ConfigError."""
+        found = asyncio.run(_pull(replace(self.options, namespace=(namespace,)))).found[namespace]
+        if isinstance(found, ApolloError):
+            raise found
+        return found.release_key
 
     def ask(self, command: str, **arguments: Any) -> Any:
         """Ask the running platform. Raises NotRunning when there is none."""

@@ -27,6 +27,7 @@ class Chronicle:
         self._state = self._history.state()
         self._pinning, self._pinned_before = "", 0
         self._left = ""
+        self._refused: dict[str, tuple[str, str]] = {}
         self.withheld = ""
 
     @property
@@ -86,6 +87,7 @@ class Chronicle:
                 self._keep(serving.snapshot, report.at)
             else:
                 self._set(self._dated(self._state, serving.release_keys, report.at))
+        self._remember_refusal(request, report)
         about_config = bool(request.snapshot or request.changes or request.cause == "config")
         if about_config and (applied or report.outcome == "refused"):
             self._history.record(
@@ -102,9 +104,29 @@ class Chronicle:
                 [(effect.key, effect.old, effect.new) for effect in request.changes],
             )
 
+    @property
+    def refused(self) -> Mapping[str, tuple[str, str]]:
+        """The release keys of the newest candidate and why it was refused, if it was."""
+        return self._refused
+
+    @property
+    def withheld_keys(self) -> dict[str, str]:
+        """The release keys of the newest candidate that came while another was pinned."""
+        snapshot = self._archive.load(Path(self.withheld)) if self.withheld else None
+        return snapshot.release_keys() if snapshot else {}
+
     def audit(self) -> list[dict[str, Any]]:
         """Return what became of the changes that were tried last, the oldest first."""
         return self._history.audit()
+
+    def _remember_refusal(self, request: Request, report: Report) -> None:
+        if not request.snapshot:
+            return
+        refused = report.outcome == "refused"
+        snapshot = self._archive.load(Path(request.snapshot)) if refused else None
+        keys = snapshot.release_keys() if snapshot else {}
+        why = str(report.problems[0]) if report.problems else "no reason was given"
+        self._refused = {name: (key, why) for name, key in keys.items()}
 
     def _keep(self, snapshot: Snapshot, now: float) -> None:
         """Number what is in force now, unless it was in force before."""

@@ -45,6 +45,11 @@ class Refusals:
         """What is wrong with the releases that are refused now."""
         return tuple(refusal.problem for refusal in self._standing.values())
 
+    @property
+    def by_namespace(self) -> dict[str, tuple[str, str]]:
+        """The key of each release that is refused now, and why."""
+        return {name: (one.release_key, one.message) for name, one in self._standing.items()}
+
     def follow(self, config: Mapping[str, Any]) -> None:
         """Take what the agent has reported."""
         found = {
