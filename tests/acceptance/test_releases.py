@@ -77,7 +77,7 @@ def refused_everywhere(platform: Platform, text: str, rule: str) -> None:
     assert platform.output().count(f"refused: {operation['problems'][0]}") == 1
 
 
-def test_b1_whoever_refuses_a_release_it_is_refused_everywhere_in_the_same_way(
+def test_b1_every_part_of_the_platform_refuses_a_release_in_the_same_way(
     follower: Platform, server: TinyApollo
 ) -> None:
     """B1: a release the agent refuses left no trace in history, audit, metric and exit code. Here

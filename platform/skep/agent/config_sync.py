@@ -459,8 +459,8 @@ def _following(known: Following, held: Held | None) -> Following:
 
 
 def _troubled(known: Following, error: ApolloError) -> Following:
-    """Return how a namespace is followed that the server did not give. What was refused stays
-    refused until the server has said something else."""
+    """Return how a namespace is followed that the server did not give. A refused release stays
+    refused until the server answers otherwise."""
     passing = not error.definite or isinstance(error, Forbidden)
     if known.refused and passing:
         return known

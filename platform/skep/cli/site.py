@@ -119,7 +119,7 @@ def _as_it_runs(options: Options, config: Mapping[str, Any]) -> Options:
 
 
 def print_held(assembly: Assembly) -> None:
-    """Say on standard error which namespaces are not as they are published, and why."""
+    """Print to standard error which namespaces differ from what is published, and why."""
     for held in assembly.held:
         click.echo(held.sentence, err=True)
 

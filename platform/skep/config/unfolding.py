@@ -1,7 +1,7 @@
 """The content coding of an HTTP answer, undone in small pieces.
 
 A few kilobytes may unfold to gigabytes, and codings on top of each other to any size. So there is
-at most one coding, the whole is bounded, and whoever collects the pieces may pause after each.
+at most one coding, the whole is bounded, and the caller may pause after each piece.
 """
 
 import zlib

@@ -1,7 +1,7 @@
 """Waits until it is known what becomes of a release that has just been published.
 
-`platform config publish` asks for it. The agent hears of the release by itself, so nothing is done
-here but to look at each outcome.
+`platform config publish` asks for it. The agent pulls the release by itself; here each outcome is
+only compared with what is waited for.
 """
 
 import asyncio
@@ -70,7 +70,7 @@ class Settling:
         return {"config.settled": self.wait}
 
     def look(self, *, stopping: bool = False) -> None:
-        """Something has changed: whoever waits looks again."""
+        """Let the waiting commands look again, because something has changed."""
         self._stopping = stopping
         self._changed.set()
         self._changed = asyncio.Event()

@@ -1,4 +1,4 @@
-"""What becomes of a release that has just been published, for whoever waits for it."""
+"""Waiting for what becomes of a release that has just been published."""
 
 import asyncio
 
