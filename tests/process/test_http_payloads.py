@@ -1,4 +1,4 @@
-"""Every row of `http_payloads.py`, through both parsers: one worker each, all rows on its socket."""
+"""Every row of `http_payloads.py`, through both parsers; one worker answers all of them."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -9,8 +9,18 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from skep import Plugin
-from tests.process.http_payloads import H11_IS_LENIENT, KEY, OPTIONS, ROWS, TALKS, VERSION, Row
-from tests.process.http_payloads import Seen, Talk, shake
+from tests.process.http_payloads import (
+    H11_IS_LENIENT,
+    KEY,
+    OPTIONS,
+    ROWS,
+    TALKS,
+    VERSION,
+    Row,
+    Seen,
+    Talk,
+    shake,
+)
 from tests.raw_websocket import CLOSE, PONG, RawWebSocket
 from tests.website import Connection, Website, request, run_website
 
