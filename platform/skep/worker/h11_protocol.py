@@ -175,7 +175,8 @@ class H11Protocol(HttpProtocol, UvicornProtocol):
             return
         if self.conn.our_state is h11.DONE and self.conn.their_state is h11.DONE:
             self.conn.start_next_cycle()
-        self._next()
+        if self._rest:
+            self._next()
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         """Raises Refusal."""

@@ -102,13 +102,14 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
         parts += [b"%b: %b\r\n" % header for header in self.headers if header[0] != b"upgrade"]
         self.parser = httptools.HttpRequestParser(self)
         _configure(self.parser)
+        self._declined = False
         self.parser.feed_data(b"".join([*parts, b"\r\n"]))
 
     def on_message_begin(self) -> None:
         _on_message_begin(self)
-        self._declined = self._upgrades = self._grew = False
-        self._head = self._trailers = self._hosts = self._left = 0
-        self._codings = b""
+        self._head = self._hosts = 0
+        if self._codings:  # only then there was anything of these
+            self._codings, self._trailers, self._grew = b"", 0, False
 
     def on_url(self, url: bytes) -> None:
         self.url += url
@@ -125,15 +126,16 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
             self._head += len(name) + len(value) + 4
             if self._head > self._limits.head or len(self.headers) >= self._limits.headers:
                 self._turn_down(Refusal(431, "headers"))
-        if name not in self._special or self._reads(name, value):
+        if name == b"host" and is_host(value):
+            self._hosts += 1
+            self.headers.append((name, value))
+        elif name not in self._special or self._reads(name, value):
             self.headers.append((name, value))
 
     def _reads(self, name: bytes, value: bytes) -> bool:
         """Note what the worker has to know; say whether the application gets it too."""
         if name == b"host":
-            self._hosts += 1
-            if not is_host(value):
-                self._turn_down(Refusal(400))
+            self._turn_down(Refusal(400))
         elif name == b"content-length":
             self._left = int(value)
         elif name == b"transfer-encoding":
@@ -154,35 +156,33 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
             self._turn_down(Refusal(431, "headers"))
 
     def on_headers_complete(self) -> None:
-        version = self.parser.get_http_version()
-        try:
-            if self._refusal is not None:
-                raise self._refusal
-            if len(self.headers) > self._limits.headers:
-                raise Refusal(431, "headers")
-            if self._is_unusual(version):
+        version, url = self.parser.get_http_version(), self.url
+        if self._refusal is not None:
+            raise self._refusal
+        if len(self.headers) > self._limits.headers:
+            self._turn_down(Refusal(431, "headers"))
+        is_usual = (
+            version == "1.1"
+            and self._hosts == 1
+            and not self._codings
+            and url[0] == _SLASH
+            and b"#" not in url
+            and not self.parser.should_upgrade()
+        )
+        if not is_usual:
+            try:
                 version = self._look_closer(version)
-        except Refusal as refusal:
-            self._turn_down(refusal)
-        if self._upgrades or self._declined:
-            return
+            except Refusal as refusal:
+                self._turn_down(refusal)
+            if self._upgrades or self._declined:
+                return
         self._phase = BODY
         _on_headers_complete(self)
-        if version == "1.0":
-            self.cycle.__class__ = _UntilTheEnd
-        self.scope["http_version"] = version
+        if not is_usual:
+            self.scope["http_version"] = version
+            if version == "1.0":
+                self.cycle.__class__ = _UntilTheEnd
         self.cycle.transport = Joined(self.transport, self.loop, self.hang_up, self.scope)
-
-    def _is_unusual(self, version: str) -> bool:
-        url = self.url
-        return (
-            version != "1.1"
-            or self._hosts != 1
-            or url[0] != _SLASH
-            or b"#" in url
-            or self._codings != b""
-            or self.parser.should_upgrade()
-        )
 
     def _look_closer(self, version: str) -> str:
         """Check a head that is not of the most usual kind; return the version it is treated as.
@@ -222,7 +222,7 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
         self._since = self.loop.time()
 
     def on_response_complete(self) -> None:
-        if self.answered():
+        if self.answered() and self._rest:
             self._next()
 
     def _turn_down(self, refusal: Refusal) -> None:

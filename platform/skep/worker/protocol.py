@@ -90,7 +90,7 @@ class Flow(FlowControl):
 
     def resume_reading(self) -> None:
         """Read again."""
-        if not self.holding:
+        if self.read_paused and not self.holding:
             super().resume_reading()
 
 
@@ -154,7 +154,7 @@ class HttpProtocol(asyncio.Protocol):
             self._put_off(data)
             return
         if phase is IDLE or phase is SILENT:
-            self._begin_head()
+            self._phase, self._since, self._raw = HEAD, self.loop.time(), 0
             if data.find(END) == len(data) - 4 and data[0] > 13:
                 self._feed(data)  # one head, as most often
                 return
@@ -170,9 +170,6 @@ class HttpProtocol(asyncio.Protocol):
         self._since = self.loop.time()
         return True
 
-    def _begin_head(self) -> None:
-        self._phase, self._since, self._raw = HEAD, self.loop.time(), 0
-
     def _feed(self, piece: bytes) -> None:
         """Give the parser a piece of one message."""
         raise NotImplementedError
@@ -185,7 +182,8 @@ class HttpProtocol(asyncio.Protocol):
                 self._put_off(data[at:])
                 return
             if self._phase is IDLE:
-                self._begin_head()
+                self._enter(HEAD)
+                self._raw = 0
             if self._phase is HEAD and self._raw == 0:
                 self._seam = b""
                 at += len(_BLANK.match(data, at)[0])  # type: ignore[index]
@@ -223,13 +221,10 @@ class HttpProtocol(asyncio.Protocol):
 
     def _next(self) -> None:
         """An answer is out: take the request that waits for it."""
-        if self._phase is ANSWER:
-            self._enter(IDLE)
-        if self._rest:
-            data, self._rest = self._rest, b""
-            self._proceed(data)
-            if not self._rest:
-                self._read_on()
+        data, self._rest = self._rest, b""
+        self._proceed(data)
+        if not self._rest:
+            self._read_on()
 
     def _read_on(self) -> None:
         self.flow.holding = False
@@ -255,6 +250,8 @@ class HttpProtocol(asyncio.Protocol):
         self._spilled = 0
         if self._phase is LEAVING or self.transport.is_closing():
             return False
+        if self._phase is ANSWER:
+            self._phase, self._since = IDLE, self.loop.time()
         self.flow.resume_reading()
         return True
 
