@@ -17,7 +17,7 @@ import pytest
 from tests.packages import require
 from tests.platform_process import ROOT, Platform
 
-NOBODY = 65534
+NOBODY, THIRD = 65534, 65533
 PORTS = ("--port", "0", "--admin-port", "0")
 AS_NOBODY = ("--user", str(NOBODY))
 
@@ -159,6 +159,9 @@ def test_nothing_that_the_user_can_write_decides_what_root_opens(platform: Platf
         local.write_text("PLATFORM_USER=root\n")
         as_root_itself = platform.cli(*start)
         local.unlink()
+        # Nor does a group alone make it another user
+        group = platform.cli(*start, "--group", str(NOBODY))
+        assert (group.returncode, "Root would use .env" in group.stderr) == (8, True), group.stderr
         os.chmod(platform.plugins, 0o777)
         loaded = platform.cli(*start, *AS_NOBODY)
         os.chmod(platform.plugins, 0o755)
@@ -170,6 +173,12 @@ def test_nothing_that_the_user_can_write_decides_what_root_opens(platform: Platf
             "The plugin folder plugins can be changed by others than root and nobody"
             in loaded.stderr
         )
+        # Nor what a third user has in a folder that only root and this user can change
+        _belongs_to_third(platform.plugins / "third")
+        third = platform.cli(*start, *AS_NOBODY)
+        (platform.plugins / "third").unlink()
+        assert third.returncode == 8, third.stderr
+        assert f"through plugins/third (owner {THIRD}, mode 644)" in third.stderr
         assert (_state(secret, closed), list(closed.iterdir())) == (before, [])
     # And where nothing is amiss, the verb returns when the platform serves
     serving = platform.cli(*start, *AS_NOBODY)
@@ -182,6 +191,11 @@ def test_nothing_that_the_user_can_write_decides_what_root_opens(platform: Platf
 def _state(*paths: Path) -> list[tuple[int, int, int]]:
     found = [path.stat() for path in paths]
     return [(status.st_uid, status.st_mode, status.st_mtime_ns) for status in found]
+
+
+def _belongs_to_third(path: Path) -> None:
+    path.touch(0o644)
+    os.chown(path, THIRD, THIRD)
 
 
 def _belongs_to_nobody(directory: Path) -> None:

@@ -3,10 +3,11 @@
 import os
 import pwd
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 
 ROOT = 0
+_ACCESS_LIST = "system.posix_acl_access"
 
 
 def changeable(path: Path, uids: Collection[int], gids: Collection[int] = (ROOT,)) -> Path | None:
@@ -14,20 +15,35 @@ def changeable(path: Path, uids: Collection[int], gids: Collection[int] = (ROOT,
 
     That is the file or directory itself or a directory above it, of the name as given and of where
     its links lead. None means that only `uids`, and members of the groups `gids`, can. In a
-    directory with the sticky bit, as /tmp, others cannot replace what they do not own. What does
-    not exist yet counts as its directory. Access control lists are not looked at.
+    directory with the sticky bit, as /tmp, others cannot replace what they do not own, but they can
+    make what does not exist yet. A device is what it is, whoever may write to it.
     """
     target = path.absolute()
-    for place in _places(target):
-        try:
-            found = place.lstat()
-        except FileNotFoundError:
-            continue
-        if stat.S_ISLNK(found.st_mode):
-            continue  # who can replace it is a matter of its directory
-        sticky = place != target and bool(found.st_mode & stat.S_ISVTX)
-        if found.st_uid not in uids or (_opened(found, gids) and not sticky):
+    for end in (target, Path(os.path.realpath(target))):
+        place = _changeable(end, uids, gids)
+        if place is not None:
             return place
+    return None
+
+
+def changeable_within(
+    folder: Path, uids: Collection[int], gids: Collection[int] = (ROOT,)
+) -> Path | None:
+    """Return what `changeable` does, for a folder or for anything in it.
+
+    A link in the folder itself is followed to what is below its target; of a link further down only
+    the target counts.
+    """
+    place = changeable(folder, uids, gids)
+    if place is not None or not folder.is_dir():
+        return place
+    inside = list(folder.iterdir())
+    for top in (folder, *(path for path in inside if path.is_symlink() and path.is_dir())):
+        for directory, folders, files in os.walk(top):
+            for name in (*folders, *files):
+                place = _changed(Path(directory, name), uids, gids)
+                if place is not None:
+                    return place
     return None
 
 
@@ -41,14 +57,47 @@ def described(path: Path) -> str:
     return f"owner {name}, mode {stat.S_IMODE(found.st_mode):o}"
 
 
-def _places(path: Path) -> Iterator[Path]:
-    """Yield the path and all directories above it, from the root down; links as well as targets."""
-    real = Path(os.path.realpath(path))
-    for end in (path, real):
-        yield from (*reversed(end.parents), end)
+def _changeable(end: Path, uids: Collection[int], gids: Collection[int]) -> Path | None:
+    """Look from the root down; of links, who can replace them is a matter of their directory."""
+    for place in (*reversed(end.parents), end):
+        try:
+            found = place.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            # The sticky bit of the last directory does not keep others from making the file.
+            above = place.parent
+            free = not above.is_symlink() and _opened(above, above.lstat(), gids)
+            return above if free else None
+        if stat.S_ISLNK(found.st_mode) or stat.S_ISCHR(found.st_mode):
+            continue
+        sticky = place != end and bool(found.st_mode & stat.S_ISVTX)
+        if found.st_uid not in uids or (_opened(place, found, gids) and not sticky):
+            return place
+    return None
 
 
-def _opened(found: os.stat_result, gids: Collection[int]) -> bool:
-    """Return whether the mode lets others write: everyone, or a group that is not in `gids`."""
-    by_group = bool(found.st_mode & stat.S_IWGRP) and found.st_gid not in gids
-    return by_group or bool(found.st_mode & stat.S_IWOTH)
+def _changed(path: Path, uids: Collection[int], gids: Collection[int]) -> Path | None:
+    """Return what `changeable` does for a path in a directory that others cannot change."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return None
+    if stat.S_ISLNK(found.st_mode):
+        return changeable(path, uids, gids)
+    return path if found.st_uid not in uids or _opened(path, found, gids) else None
+
+
+def _opened(path: Path, found: os.stat_result, gids: Collection[int]) -> bool:
+    """Return whether the mode lets others write: everyone, or a group that is not in `gids`.
+
+    Where there is an access control list, the bits of the group are those of all it names.
+    """
+    if found.st_mode & stat.S_IWGRP and (found.st_gid not in gids or _has_list(path)):
+        return True
+    return bool(found.st_mode & stat.S_IWOTH)
+
+
+def _has_list(path: Path) -> bool:
+    try:
+        return bool(os.getxattr(path, _ACCESS_LIST, follow_symlinks=False))
+    except OSError:
+        return False

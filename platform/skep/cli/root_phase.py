@@ -56,7 +56,7 @@ class RootPhase:
         who = privileges.identity(own.user, own.group)
         with privileges.acting_as(who):
             options = starting_options(base, flags)
-        if who is None:
+        if not own.user:
             used: list[Path | str] = [*files, options.data_dir, *options.plugins]
             refuse_paths_of_others(used + [options.log_file] * bool(options.log_file))
         return cls(options, own, who)
@@ -101,7 +101,7 @@ class RootPhase:
     def check_plugins(self) -> None:
         """Raise PrivilegeError if others than root and the user can change the plugins."""
         for folder in self.options.plugins if self._gives_up_root else ():
-            self._check(Path(folder), f"The plugin folder {folder}", "--plugins")
+            self._check(Path(folder), f"The plugin folder {folder}", "--plugins", whole=True)
 
     @property
     def _gives_up_root(self) -> bool:
@@ -113,10 +113,11 @@ class RootPhase:
             return False
         return ownership.changeable(path, _ROOT) is None
 
-    def _check(self, path: Path, what: str, option: str) -> None:
+    def _check(self, path: Path, what: str, option: str, *, whole: bool = False) -> None:
         assert self.who is not None
         allowed = {ownership.ROOT, self.who.uid}, {ownership.ROOT, self.who.gid}
-        place = ownership.changeable(path, *allowed)
+        look = ownership.changeable_within if whole else ownership.changeable
+        place = look(path, *allowed)
         if place is not None:
             raise PrivilegeError(
                 f"{what} can be changed by others than root and {self.who.name}, through {place} "
@@ -133,11 +134,12 @@ def _without_files(base: Mapping[str, str], flags: Mapping[str, Any]) -> Options
 
 
 def refuse_paths_of_others(used: Iterable[Path | str]) -> None:
-    """Raise PrivilegeError if this process is root and others can change one of the paths."""
+    """Raise PrivilegeError if this process is root and others can change one of the paths, or what
+    is in it."""
     if os.geteuid() != ownership.ROOT:
         return
     for path in used:
-        place = ownership.changeable(Path(path), _ROOT)
+        place = ownership.changeable_within(Path(path), _ROOT)
         if place is not None:
             raise PrivilegeError(
                 f"Root would use {path}, which others can change through {place} "

@@ -1,11 +1,12 @@
 """Who can change a path, through it or through what leads to it."""
 
 import os
+import struct
 from pathlib import Path
 
 import pytest
 
-from skep.base.ownership import changeable, described
+from skep.base.ownership import changeable, changeable_within, described
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
 NOBODY, OTHER = 65534, 12345
@@ -59,6 +60,48 @@ def test_others_cannot_replace_files_in_a_directory_with_the_sticky_bit(place: P
     place.chmod(0o1777)
     assert changeable(place / "file", {0}) is None
     assert changeable(place, {0}) == place
+
+
+def test_others_can_make_what_is_not_there_in_a_directory_with_the_sticky_bit(place: Path) -> None:
+    """D1: root made the data directory in /tmp, or followed the link that another user was faster
+    to put there."""
+    place.chmod(0o1777)
+    assert changeable(place / "new", {0}) == place
+    assert changeable(place / "new" / "below", {0}) == place
+
+
+def test_an_access_control_list_lets_others_write(place: Path) -> None:
+    """D1: where there is a list, the bits of the group are those of all users that it names."""
+    entries = [(0x01, 7, -1), (0x02, 7, OTHER), (0x04, 5, -1), (0x10, 7, -1), (0x20, 5, -1)]
+    packed = b"".join(struct.pack("<HHi", *entry) for entry in entries)
+    try:
+        os.setxattr(place, "system.posix_acl_access", struct.pack("<I", 2) + packed)
+    except OSError as error:
+        pytest.skip(f"no access control lists here: {error}")
+    assert changeable(place / "file", {0}) == place
+
+
+def test_a_device_stays_what_it_is_whoever_writes_to_it() -> None:
+    assert changeable(Path("/dev/null"), {0}) is None
+
+
+def test_what_is_in_a_folder_counts(place: Path, tmp_path: Path) -> None:
+    """D1: root loaded a plugin that belonged to another user, from a folder of root's."""
+    assert changeable_within(place, {0}) is None
+    plugin, elsewhere = place / "plugin", tmp_path / "elsewhere"
+    plugin.mkdir()
+    elsewhere.mkdir()
+    (plugin / "code.py").touch()
+    (elsewhere / "code.py").touch()
+    (place / "linked").symlink_to(elsewhere)
+    for path in (plugin / "code.py", elsewhere / "code.py"):
+        os.chown(path, OTHER, 0)
+        found = changeable_within(place, {0})
+        assert found is not None
+        assert found.samefile(path)
+        assert changeable_within(place, {0, OTHER}) is None
+        os.chown(path, 0, 0)
+    assert changeable_within(place, {0}) is None
 
 
 def test_owner_and_mode_are_described(place: Path) -> None:
