@@ -50,7 +50,7 @@ def is_held(lock: Path) -> bool:
     """Say whether somebody holds the lock on the file `lock`, without taking it. False where it may
     not be read."""
     try:
-        descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(lock, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return False
     try:

@@ -82,9 +82,14 @@ class RunDir:
 
     def pid(self) -> int | None:
         """Return the process id that the last supervisor wrote down, or None."""
-        with suppress(OSError, ValueError):
-            return int(self.pid_file.read_text())
+        with suppress(OSError, ValueError), open(self.pid_file, opener=_without_waiting) as file:
+            return int(file.read())
         return None
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file that may be a FIFO, where opening it would wait for a writer."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def unix_address(path: Path) -> str:

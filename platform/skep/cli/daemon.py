@@ -64,7 +64,8 @@ def launch(root_phase: RootPhase, run_dir: RunDir) -> NoReturn:
 
 def _longest_start(options: Options) -> float:
     """Return how many seconds a start may take: its parts have deadlines of their own."""
-    return options.config_timeout + 2 * options.boot_timeout + _SLACK
+    configuration = options.config_timeout + options.config_check_timeout
+    return configuration + 2 * options.boot_timeout + _SLACK
 
 
 @contextmanager
@@ -81,8 +82,8 @@ def _stopped_with_us(process: "subprocess.Popen[bytes]") -> Iterator[None]:
     """Stop the process if the block does not come to its end, by a signal or a deadline."""
     interrupting = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, signal.default_int_handler) for number in interrupting}
-    signals.let_go()
     try:
+        signals.let_go()  # what has come since the verb began is raised here
         yield
     except BaseException:
         process.terminate()

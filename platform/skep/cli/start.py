@@ -71,7 +71,9 @@ def command(daemonize: bool, ignore: bool, x_version: str | None, **flags: Any) 
     except AlreadyRunning:
         if not ignore:
             raise
-        click.echo(f"A platform is running on {run_dir.path} already (pid {run_dir.pid()}).")
+        with privileges.acting_as(phase.who):
+            pid = run_dir.pid()
+        click.echo(f"A platform is running on {run_dir.path} already (pid {pid}).")
         return
     if daemonize and DETACHED not in environment:
         os.close(held)

@@ -240,11 +240,12 @@ class _File:
     @classmethod
     def at(cls, path: Path) -> "_File | None":
         try:
-            status = path.stat()
-            # Before opening it: a FIFO would block whoever opens it.
-            if not stat.S_ISREG(status.st_mode):
-                raise ConfigError(f"{path} is not a regular file.")
-            data = path.read_bytes()
+            # Opening a FIFO would wait for a writer.
+            with open(path, "rb", opener=_without_waiting) as file:
+                status = os.fstat(file.fileno())
+                if not stat.S_ISREG(status.st_mode):
+                    raise ConfigError(f"{path} is not a regular file.")
+                data = file.read()
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -268,6 +269,10 @@ class _File:
         """Take away what others may do with the file; its time stays."""
         if stat.S_IMODE(self.status.st_mode) != self.mode:
             self.path.chmod(self.mode)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _assignment(key: str, value: str) -> str:

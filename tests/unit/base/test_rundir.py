@@ -1,6 +1,9 @@
 """Sockets in the data directory."""
 
+import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,3 +41,22 @@ def test_a_data_directory_on_a_network_is_refused(
     monkeypatch.setattr(rundir, "network_file_system", lambda path: "NFS")
     with pytest.raises(UsageError, match=r"network file system \(NFS\).*--data-dir"):
         RunDir(tmp_path / "data").create()
+
+
+def test_fifos_in_the_directory_make_nobody_wait(tmp_path: Path) -> None:
+    """D1: the user of the platform put them there, and a verb of root's waited for ever."""
+    names = ("supervisor.pid", "supervisor.lock", ".env")
+    for name in names:
+        os.mkfifo(tmp_path / name)
+    code = (
+        "import sys; from pathlib import Path; from skep.base.rundir import RunDir; "
+        "from skep.config import dotenv; here = RunDir(sys.argv[1]); "
+        "print(here.pid(), here.is_held()); "
+        "dotenv._File.at(here.path / '.env')"
+    )
+    # In a process of its own, which can be given up
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=20
+    )
+    assert done.stdout == "None False\n"
+    assert f"{tmp_path / '.env'} is not a regular file." in done.stderr

@@ -54,3 +54,26 @@ def test_a_start_that_is_given_up_is_stopped(tmp_path: Path) -> None:
     ):
         raise TimedOut("The start took too long.")
     assert process.returncode is not None
+
+
+def test_a_start_is_stopped_by_a_signal_that_came_before_the_wait(tmp_path: Path) -> None:
+    """B6: a Ctrl-C while `start -d` read the options left the start behind."""
+    # In a process of its own: the signals of the one that runs the tests stay as they are
+    code = """if True:
+        import os, signal, subprocess, sys
+        from skep.base import signals
+        from skep.cli import daemon
+        signals.hold()
+        process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        os.kill(os.getpid(), signal.SIGINT)
+        try:
+            with daemon._stopped_with_us(process):
+                print("not raised")
+        except KeyboardInterrupt:
+            print("raised", process.returncode is not None)
+        process.kill()
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == "raised True\n", done.stdout + done.stderr
