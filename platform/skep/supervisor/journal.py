@@ -140,8 +140,8 @@ class Journal:
 
     def _spent(self, fields: dict[str, Any]) -> None:
         log.error(
-            "the %s workers crash again and again, the last one %s: they are started more and more "
-            "seldom",
+            "%s workers keep crashing as soon as they are started (last: %s); restarting with "
+            "growing delays",
             fields["kind"],
             fields["budget"].last,
         )

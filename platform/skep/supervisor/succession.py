@@ -281,7 +281,7 @@ class Succession:
         back = coming.generation.request.cause == "rollback"
         if not back:  # what has just been rolled back stays refused
             self._refusals.clear()
-            self._watch.begin(coming.generation, former)
+            self._watch.begin(coming.generation, former, coming.old_unready)
         request = coming.generation.request
         outcome: Outcome = "rolled back" if back else "committed"
         self._report(request, outcome, coming, problems=request.problems)
@@ -317,10 +317,15 @@ class Succession:
         self._report(request, "refused", coming, problems=coming.rollout.problems)
 
     def _abandon(self, coming: Coming) -> None:
-        """Do away with the generation that is coming."""
+        """Do away with the generation that is coming; its workers end what they have accepted."""
+        generation = coming.generation
         self.generations.coming = None
-        self.generations.retiring.append(coming.generation)
-        coming.generation.crew.kill()
+        self.generations.retiring.append(generation)
+        idle = generation.crew.idle()
+        accepted = len(idle) < len(generation.crew.slots)
+        generation.crew.kill(idle)
+        if accepted:
+            self._around.part(generation, generation.crew.retire)
         self._sweep()
 
     def _sweep(self) -> None:

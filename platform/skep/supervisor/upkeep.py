@@ -153,7 +153,8 @@ class Upkeep:
         self._look_again = now + _HELD
         held = (s.since for s in generation.crew.slots.values() if s.kind == "web" and s.since)
         if all(now - since < _HELD for since in held):
-            self._hopeless(budgets.sentence("web", _web_budget(generation), now))
+            slots = generation.crew.slots
+            self._hopeless(budgets.sentence("web", _web_budget(generation), slots, now))
 
     def _counts_of(self, generation: Generation) -> Mapping[str, int]:
         return self.counts(generation.configuration.options, generation.plan or Plan())
