@@ -27,6 +27,12 @@ class Nothing(Task):
     async def handle(self, ctx):
         pass
 
+class Narrow(Task):
+    queue = "narrow"
+
+    async def handle(self, ctx):
+        pass
+
 def die_when_committed(mood):
     # Prepared is out: block the loop, so that no word of the supervisor is heard before the end
     Path(f"waits.{Worker.current().slot}").touch()
@@ -64,6 +70,14 @@ async def die(request):
         os._exit(9)
     return JSONResponse({})
 
+async def deliver(request):
+    await Nothing().deliver()
+    return JSONResponse({})
+
+async def deliver_later(request):
+    await Narrow().deliver(delay=3600)
+    return JSONResponse({})
+
 async def slow(request):
     Path("slow.begun").touch()
     while not Path("slow.ends").exists():
@@ -76,8 +90,12 @@ async def slow_in_the_new(request):
     return await slow(request)
 
 plugin = Plugin(
-    routes=[Route("/", show), Route("/die", die), Route("/slow", slow_in_the_new)],
-    tasks=[Nothing], settings=[MoodSettings], lifespan=life,
+    routes=[
+        Route("/", show), Route("/die", die), Route("/slow", slow_in_the_new),
+        Route("/deliver", deliver, methods=["POST"]),
+        Route("/later", deliver_later, methods=["POST"]),
+    ],
+    tasks=[Nothing, Narrow], settings=[MoodSettings], lifespan=life,
 )
 """
 
@@ -173,3 +191,25 @@ def _kills(platform: Platform) -> bool:
     except httpx.TransportError:
         return True
     return False
+
+
+def test_d9_a_store_that_is_killed_again_and_again_is_back_each_time_before_a_caller_gives_up(
+    fragile: Platform,
+) -> None:
+    """D9: platform slots that were up are restarted within a second; a queue that is full is
+    answered with 503 and a time to try again."""
+    fragile.environment["PLATFORM_QUEUES"] = "narrow waiting=1"
+    fragile.start()
+    with Load(fragile.url, "/deliver", "POST", clients=1, ways=("fresh",)) as load:
+        for _ in range(7):
+            store = fragile.pids("store.")["store.0@0"]
+            fragile.kill(store)
+            wait_until(lambda: fragile.pids("store.").get("store.0@0", store) != store)  # noqa: B023
+            count = len(load.answers)
+            wait_until(lambda: len(load.answers) > count + 5)  # noqa: B023
+    assert load.failures == []
+    assert {answer.status for answer in load.answers} == {200}
+    assert httpx.post(f"{fragile.url}/later").status_code == 200
+    refused = httpx.post(f"{fragile.url}/later")
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+    assert "The queue narrow is full" in fragile.output()
