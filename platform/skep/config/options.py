@@ -121,6 +121,13 @@ class Options(Serving, HttpOptions):
     plugins: tuple[str, ...] = _row(
         ("plugins",), "A folder with plugins; repeat it for several.", "restart", metavar="DIR"
     )
+    kinds: tuple[str, ...] = _row(
+        ("web", "task", "cron", "process"),
+        "Which kinds of workers this machine runs; repeat it, or separate them by commas.",
+        "rollout",
+        metavar="KIND",
+        words=("web", "task", "cron", "process"),
+    )
     web_workers: int = _row(0, "How many web workers; 0 means one a processor.", "live", high=1024)
     task_workers: int = _row(
         0, "How many task workers; 0 means one for two processors.", "live", high=1024

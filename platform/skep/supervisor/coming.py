@@ -132,6 +132,7 @@ class Coming:
         else:
             if not self.rollout.over:
                 self.generation.crew.fill(slots, self.generation.limits)
+                self.feed(pure.Ordered())
 
     async def _commit(self) -> None:
         commit, configuration = self._means.commit, self.generation.configuration

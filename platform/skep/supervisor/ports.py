@@ -47,7 +47,8 @@ class Ports:
         options, plan = generation.configuration.options, generation.plan
         if "admin" not in self._listeners.names(PLATFORM):
             await self._listeners.open([admin(options)], patient=self._patient)
-        wanted = [*served(options), *(plan.endpoints if plan else ())]
+        own = plan.endpoints if plan and "web" in options.kinds else ()
+        wanted = [*served(options), *own]
         await self._listeners.open(wanted, generation.number, patient=self._patient)
 
     def of(self, child: Child) -> tuple[list[str], list[int]]:

@@ -50,6 +50,11 @@ class Planned:
 
 
 @dataclass(frozen=True)
+class Ordered:
+    """The listeners are bound, and the workers are on their way."""
+
+
+@dataclass(frozen=True)
 class Denied:
     """The generation cannot come up."""
 
@@ -95,7 +100,7 @@ class Late:
     """The deadline has passed."""
 
 
-Fact = Planned | Denied | Prepared | Lost | Committed | Accepting | HandedOver | Late
+Fact = Planned | Ordered | Denied | Prepared | Lost | Committed | Accepting | HandedOver | Late
 
 
 class Act(Enum):
@@ -161,9 +166,11 @@ def step(rollout: Rollout, fact: Fact, now: float) -> tuple[Rollout, tuple[Order
     match rollout.phase, fact:
         case Phase.PLANNING, Planned(slots):
             rollout = replace(_to(rollout, Phase.PREPARING, now + rollout.boot), slots=slots)
-            return _prepared(rollout, (Order(Act.FORK, slots),))
+            return rollout, (Order(Act.FORK, slots),)
+        case Phase.PREPARING, Ordered():
+            return _prepared(rollout)  # there may be no worker to wait for
         case Phase.PREPARING, Prepared(slot):
-            return _prepared(_count(rollout, slot), ())
+            return _prepared(_count(rollout, slot))
         case Phase.COMMITTING, Committed():
             rollout = _to(rollout, Phase.GOING, now + rollout.go)
             return _accepting(rollout, (Order(Act.RELEASE, rollout.overlapping),), now)
@@ -195,11 +202,11 @@ def _count(rollout: Rollout, slot: str) -> Rollout:
     return replace(rollout, done=rollout.done | {slot})
 
 
-def _prepared(rollout: Rollout, orders: tuple[Order, ...]) -> tuple[Rollout, tuple[Order, ...]]:
+def _prepared(rollout: Rollout) -> tuple[Rollout, tuple[Order, ...]]:
     if not rollout.done >= set(rollout.slots):
-        return rollout, orders
+        return rollout, ()
     # No deadline: whether the disk takes the file is known when it is known.
-    return _to(rollout, Phase.COMMITTING, None), (*orders, Order(Act.COMMIT))
+    return _to(rollout, Phase.COMMITTING, None), (Order(Act.COMMIT),)
 
 
 def _accepting(

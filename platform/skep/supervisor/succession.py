@@ -245,7 +245,12 @@ class Succession:
         self.upkeep.look(crew)
 
     def _planned(self, generation: Generation, plan: Plan) -> None:
-        self._telemetry.point("generation.planned", generation=generation.number, plan=plan)
+        self._telemetry.point(
+            "generation.planned",
+            generation=generation.number,
+            plan=plan,
+            left_out=generation.left_out,
+        )
         if self.current is not None:
             options = generation.configuration.options
             self.upkeep.configured(self.current.configuration.options, options)

@@ -48,7 +48,8 @@ class Upkeep:
     def counts(self, options: Options, plan: Plan) -> dict[str, int]:
         """Return how many workers of each pool there are to be."""
         counts = {**_configured(options), "cron": 1, **self._by_hand}
-        return {p: count for p, count in counts.items() if p.partition(".")[0] in plan.kinds}
+        kinds = set(plan.kinds).intersection(options.kinds)
+        return {p: count for p, count in counts.items() if p.partition(".")[0] in kinds}
 
     def wanted(self, generation: Generation, plan: Plan) -> tuple[str, ...]:
         """Return the slots of a generation that begins."""

@@ -16,6 +16,7 @@ from skep.supervisor.rollout import (
     Late,
     Lost,
     Order,
+    Ordered,
     Phase,
     Planned,
     Prepared,
@@ -147,7 +148,7 @@ def test_a_worker_that_is_lost_again_and_again_refuses_if_no_other_of_its_kind_a
 
 
 def test_a_generation_without_workers_or_with_a_timer_only_waits_for_nothing() -> None:
-    rollout, orders = told(Planned(()), Committed())
+    rollout, orders = told(Planned(()), Ordered(), Committed())
     assert rollout.phase is Phase.FINISHED
     assert acts(orders)[:2] == [Act.FORK, Act.COMMIT]
     rollout, orders = told(Planned(("cron.0",)), Prepared("cron.0"), Committed())
