@@ -187,12 +187,20 @@ class Crew:
         return found
 
     def troubles(self) -> list[str]:
-        """Say which kinds crash again and again, and how."""
+        """Say which kinds crash again and again, and how, and what workers that serve lack."""
         now = self._loop.time()
         for kind, budget in self.budgets.items():
             self.budgets[kind] = budgets.calmed(budget, now)
         sentences = (budgets.sentence(k, b, self.slots, now) for k, b in self.budgets.items())
-        return [sentence for sentence in sentences if sentence]
+        return [*(sentence for sentence in sentences if sentence), *self._lacks()]
+
+    def _lacks(self) -> list[str]:
+        """Say what workers that serve lack, once for all that lack the same."""
+        names: dict[str, list[str]] = {}
+        for name, child in self.children.items():
+            if child.trouble:
+                names.setdefault(child.trouble, []).append(name)
+        return [f"{', '.join(slots)}: {trouble}" for trouble, slots in names.items()]
 
     def _obey(self, name: str, order: Order) -> None:
         child = self.children.get(name)

@@ -58,7 +58,7 @@ class Hearing:
             case Changed():
                 self._live.answered(child, message)
             case Beat():
-                child.unready = message.unready
+                child.unready, child.trouble = message.unready, message.trouble
                 generation.crew.feed(child.slot, Fact.BEAT)
         self._watch.look()
 

@@ -196,10 +196,12 @@ class HandedOver:
 @dataclass(frozen=True)
 class Beat:
     """The child's event loop turns; `lag` is how late it came, in seconds. `unready` is why a
-    plugin does not want to be asked just now, empty if it does."""
+    plugin does not want to be asked just now, empty if it does; `trouble` is what does not work
+    although the child serves."""
 
     lag: float
     unready: str = ""
+    trouble: str = ""
 
 
 @dataclass(frozen=True)

@@ -145,6 +145,7 @@ async def _live(boot: Boot, found: Generation, sock: socket.socket, framing: Fra
         change=Changing(found.changes),
         on_beat=on_beat,
         unready=lambda: readiness.unready,
+        trouble=lambda: workplace.trouble(),
         on_alone=lambda: workplace.when_alone(),
         happened=Teller(boot.run_id).tell,
         trace=memory.trace,
