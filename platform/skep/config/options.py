@@ -172,6 +172,29 @@ class Options(Serving, HttpOptions):
         low=0.1,
     )
     watch: bool = _row(False, "Roll out a new generation when a plugin's code changes.", "restart")
+    watch_paths: tuple[str, ...] = _row(
+        (),
+        "A folder to watch beside the plugin folders and the Python files of the project.",
+        "restart",
+        metavar="DIR",
+        flag=False,
+    )
+    watch_exclude: tuple[str, ...] = _row(
+        (),
+        "What is not watched: a name, a path relative to a watched folder, or an absolute one; * "
+        "and ? stand for any text.",
+        "restart",
+        metavar="PATTERN",
+        flag=False,
+    )
+    watch_types: tuple[str, ...] = _row(
+        (),
+        "The types of files to watch, like py,html; without it every file of a plugin folder, and "
+        "the Python files of the project.",
+        "restart",
+        metavar="TYPE",
+        flag=False,
+    )
     config_samples: str = _row(
         "config-samples",
         "Folder from which the embedded config server is filled once, as APP/CLUSTER/NAMESPACE.*",

@@ -131,7 +131,7 @@ def _plugins_in(folder: Path) -> list[tuple[str, Path]]:
     return found
 
 
-class _UncachedLoader(SourceFileLoader):
+class UncachedLoader(SourceFileLoader):
     """Compiles the source every time. A cached file is told from a stale one by size and by the
     second it was written in, and two saves within a second are what developers do."""
 
@@ -151,7 +151,7 @@ class _PluginFinder:
             return None
         loaders = (
             (ExtensionFileLoader, EXTENSION_SUFFIXES),
-            (_UncachedLoader, SOURCE_SUFFIXES),
+            (UncachedLoader, SOURCE_SUFFIXES),
         )
         for folder in path or ():
             spec = FileFinder(folder, *loaders).find_spec(fullname)

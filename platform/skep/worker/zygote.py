@@ -9,11 +9,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from skep.base import fingerprint
+from skep.base import fingerprint, own_writes
 from skep.base.errors import PluginError, UsageError
+from skep.base.rundir import RunDir
 from skep.base.title import set_title
 from skep.config.options import Options
 from skep.config.settings import Settings
+from skep.config.sources import project, sources
 from skep.wire.channel import BlockingChannel
 from skep.wire.messages import Boot, Change, Changed, Message, Planned, Refused
 from skep.wire.plan import Plan, Problem
@@ -26,6 +28,7 @@ from skep.worker.checks import check_settings
 from skep.worker.environ import install
 from skep.worker.forker import Forker
 from skep.worker.loader import Loader
+from skep.worker.project import make_importable
 from skep.worker.tls import Tls
 
 
@@ -45,9 +48,9 @@ def load(boot: Boot) -> Generation | list[Problem]:
     environ = install()
     begin_epoch(environ)
     options = Options.from_json(boot.options)
-    folders = [Path(folder) for folder in options.plugins]
-    code = fingerprint.digest(folders)  # before: a file that changes meanwhile is a newer state
-    loaded = Loader(folders).load()
+    states, noted = _look(boot, options)  # before: what changes meanwhile is a newer state
+    loaded = Loader([Path(folder) for folder in options.plugins]).load()
+    code = fingerprint.digest(states, without=own_writes.read(noted))
     problems = [
         *loaded.problems,
         *app_problems(loaded.plugins, options),
@@ -81,6 +84,18 @@ def load(boot: Boot) -> Generation | list[Problem]:
         seconds=round(time.perf_counter() - started, 3),
     )
     return Generation(catalog, plan, Changes(classes, environ), tls)
+
+
+def _look(boot: Boot, options: Options) -> tuple[fingerprint.States, Path]:
+    """Look at the code that is about to be loaded, make what of it is the project's importable, and
+    if it is watched have noted what this process writes there; return where that is noted."""
+    code = sources(options)
+    noted = RunDir(options.data_dir).own_writes(boot.run_id)
+    if folder := project(options):
+        make_importable(folder, fresh=options.watch)
+    if options.watch and boot.run_id:
+        own_writes.note([*code.folders, *([code.project] if code.project else [])], noted)
+    return code.states(), noted
 
 
 class Zygote(Forker):
