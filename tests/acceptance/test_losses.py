@@ -33,8 +33,11 @@ class Narrow(Task):
     async def handle(self, ctx):
         pass
 
-def die_when_committed(mood):
-    # Prepared is out: block the loop, so that no word of the supervisor is heard before the end
+async def die_when_committed(mood):
+    # Once it has said that it is prepared: block the loop, so that it does not go before its end
+    while any(task.get_coro().__name__ == "_contained" for task in asyncio.all_tasks()):
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.05)
     Path(f"waits.{Worker.current().slot}").touch()
     while f"MOOD_NOW={mood}" not in Path(".env").read_text():
         time.sleep(0.001)
@@ -46,14 +49,16 @@ async def life():
     born = time.monotonic()
     mood, slot, loop = MoodSettings.current().now, Worker.current().slot, asyncio.get_running_loop()
     if mood == "dies-once" and slot == "web.0" and not Path("waits.web.0").exists():
-        loop.call_later(0.3, die_when_committed, mood)
+        dying = loop.create_task(die_when_committed(mood))
     elif mood == "dies-once":
         while not Path("waits.web.0").exists():
             await asyncio.sleep(0.01)
     elif mood == "task-dies" and slot == "task.0":
         if Path("waits.task.0").exists():
+            while not Path("slow.begun").exists():
+                await asyncio.sleep(0.01)
             os._exit(9)
-        loop.call_later(0.3, die_when_committed, mood)
+        dying = loop.create_task(die_when_committed(mood))
     elif mood == "task-dies":
         while not Path("waits.task.0").exists():
             await asyncio.sleep(0.01)
@@ -126,8 +131,8 @@ def test_d4_a_worker_that_dies_between_prepared_and_go_is_replaced_and_none_is_k
     slow: list[Any] = []
     asking = threading.Thread(target=lambda: slow.append(_ask_the_new(fragile)))
     with Load(fragile.url) as load:
-        fragile.publish("MOOD_NOW=task-dies")
         asking.start()
+        fragile.publish("MOOD_NOW=task-dies")
         wait_until(lambda: (fragile.directory / "slow.begun").exists())
         refused = wait_until(lambda: fragile.status()["refused"])
         count = len(load.answers)
