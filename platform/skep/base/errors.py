@@ -12,6 +12,7 @@ PlatformError                 somebody can act on it; its text is a whole senten
 ├── PluginError               a plugin will not load, clashes or is invalid
 ├── EngineError               a delivery cannot be accepted or settled
 │   ├── QueueFull
+│   ├── RequestRefused
 │   ├── StoreFull
 │   └── StoreUnavailable
 ├── RolloutRefused            the new generation did not come up; the old one serves
@@ -103,6 +104,11 @@ class EngineError(PlatformError):
 
 class QueueFull(EngineError):
     """The queue holds as many deliveries as it may; deliver again later."""
+
+
+class RequestRefused(EngineError):
+    """The store cannot carry out this one request; nothing of it happened, and it is not sent
+    again."""
 
 
 class StoreFull(EngineError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from skep.api.cron import CronJob, named
 from skep.api.event import Event, Listener
 from skep.api.function import FunctionTask
-from skep.api.payload import Payload, is_priority
+from skep.api.payload import A_PRIORITY, Payload, is_priority, is_text
 from skep.api.policy import policy_problem
 from skep.api.task import Task, keys_problem
 from skep.base.errors import PluginError
@@ -131,15 +132,15 @@ def _handling_problem(cls: type[Task] | type[Listener[Any]]) -> str:
 
 
 def _queue_problem(cls: type[Payload]) -> str:
-    if not (isinstance(cls.queue, str) and cls.queue):
+    if not (is_text(cls.queue) and cls.queue):
         return f"has queue = {cls.queue!r}, which must be the name of a queue"
     if not is_priority(cls.priority):
-        return f"has priority = {cls.priority!r}, which must be a whole number"
+        return f"has priority = {cls.priority!r}, which must be {A_PRIORITY}"
     return ""
 
 
 def _event_problem(cls: type[Listener[Any]]) -> str:
-    if not isinstance(cls.order, int | float):
+    if not isinstance(cls.order, int | float) or math.isnan(cls.order):
         return f"has order = {cls.order!r}, which must be a number"
     if hasattr(cls, "event"):
         return ""
