@@ -31,27 +31,31 @@ def measure() -> Iterator[Figure]:
         tempfile.TemporaryDirectory(dir=DISK) as directory,
         StoreChild(Path(directory)) as store,
     ):
-        times = uvloop.run(_deliver_beside_wrong_calls(store))
+        alone, times = uvloop.run(_deliver_beside_wrong_calls(store))
+    # What the disk and the other work of the machine cost just now.
+    yield Figure("deliver() alone, p99", percentile(alone, 0.99), "ms", None, spread(alone))
     yield Figure(
         "deliver() beside a wrong call, p99", percentile(times, 0.99), "ms", BAR, spread(times)
     )
 
 
-async def _deliver_beside_wrong_calls(store: StoreChild) -> list[float]:
+async def _deliver_beside_wrong_calls(store: StoreChild) -> tuple[list[float], list[float]]:
+    """Return the milliseconds of deliveries alone and of those beside a wrong call, in turns."""
     client = Embedded(store.path, "web.0@1:1")
     await client.open()
     await client.stats()
     current.bind(client, Telemetry(), {Happened.registered_name(): ("a", "b")})
-    times = []
+    alone, times = [], []
     for call in CALLS.values():
         for value in EDGES:
+            alone.append(await _timed_delivery())
             beside = asyncio.create_task(_timed_delivery())
             with suppress(*DOCUMENTED):
                 await call(value, value)
             times.append(await beside)
     current.unbind()
     await client.close()
-    return times
+    return alone, times
 
 
 async def _timed_delivery() -> float:
