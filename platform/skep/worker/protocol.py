@@ -12,6 +12,7 @@ import http
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from skep.worker.closing import Closing
 from skep.worker.limits import BODY, IDLE, LEAVE_BYTES, LEAVING, SILENT, Limits, Phase
 
 _LOOK = 0.5
@@ -63,6 +64,7 @@ class Guard:
         self.limits = limits
         self.proxies = proxies
         self.refused = refused
+        self._closing = Closing()
 
     async def watch(self, connections: set[Any]) -> None:
         """Look at the connections for ever."""
@@ -71,7 +73,10 @@ class Guard:
             await asyncio.sleep(_LOOK)
             now = loop.time()
             for connection in list(connections):
-                if isinstance(connection, HttpProtocol):
+                if connection.transport.is_closing():
+                    if self._closing.look(connection, now, self.limits.progress_time):
+                        self.refused("slow_reader")
+                elif isinstance(connection, HttpProtocol):
                     connection.look(now)
 
 

@@ -28,6 +28,7 @@ from skep.metrics.websocket import WebSocketMetrics
 from skep.worker.access_log import AccessLog
 from skep.worker.app import Application
 from skep.worker.arrivals import Arrivals
+from skep.worker.closing import shutdown_timeout
 from skep.worker.edge import Edge
 from skep.worker.h11_protocol import H11Protocol
 from skep.worker.httptools_protocol import HttptoolsProtocol
@@ -229,6 +230,7 @@ class WebKind:
                 backlog=options.backlog,
                 ssl=tls,
                 ssl_handshake_timeout=options.header_timeout if tls else None,
+                ssl_shutdown_timeout=shutdown_timeout(loop) if tls else None,
             )
         )
 
