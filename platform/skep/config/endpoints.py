@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,12 @@ def served(options: Options) -> list[Endpoint]:
     simple = Endpoint("http", options.host, options.port, owner=_OWNER, remedy="--port")
     found = found or [simple]
     return [replace(each, scheme="https") for each in found] if options.tls_cert else found
+
+
+def shared(options: Options, found: Iterable[Endpoint]) -> list[Endpoint]:
+    """Return these listeners with the mode and the group that unix sockets get."""
+    mode = int(options.uds_mode, 8)
+    return [replace(each, mode=mode, group=options.uds_group) for each in found]
 
 
 def admin(options: Options) -> Endpoint:

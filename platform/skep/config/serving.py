@@ -21,6 +21,19 @@ class Serving:
         metavar="ADDRESS",
     )
     uds: str = _row("", "The same as --listen unix:PATH.", "rollout", metavar="PATH")
+    uds_mode: str = _row(
+        "660",
+        "Permissions of the unix sockets on which plugins are served, in octal; the proxy in front "
+        "needs to write.",
+        "restart",
+        metavar="MODE",
+    )
+    uds_group: str = _row(
+        "",
+        "Group of these unix sockets, for the proxy in front; the platform's user has to be in it.",
+        "restart",
+        metavar="NAME",
+    )
     tls_cert: str = _row(
         "",
         "Certificate chain (PEM); plugins are served over TLS then. A renewed one is taken up.",

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 
 from skep.base.errors import ListenError
-from skep.config.endpoints import admin, served
+from skep.config.endpoints import admin, served, shared
 from skep.supervisor.child import Child
 from skep.supervisor.generation import Generation
 from skep.supervisor.listeners import PLATFORM, Listeners
@@ -47,7 +47,7 @@ class Ports:
         options, plan = generation.configuration.options, generation.plan
         if "admin" not in self._listeners.names(PLATFORM):
             await self._listeners.open([admin(options)], patient=self._patient)
-        wanted = [*served(options), *(plan.endpoints if plan else ())]
+        wanted = shared(options, [*served(options), *(plan.endpoints if plan else ())])
         await self._listeners.open(wanted, generation.number, patient=self._patient)
 
     def of(self, child: Child) -> tuple[list[str], list[int]]:

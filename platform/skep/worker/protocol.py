@@ -10,9 +10,10 @@ against new versions.
 import asyncio
 import http
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from skep.worker.closing import Closing
+from skep.worker.forwarded import Proxies
 from skep.worker.limits import BODY, IDLE, LEAVE_BYTES, LEAVING, SILENT, Limits, Phase
 
 _LOOK = 0.5
@@ -45,13 +46,6 @@ class Refusal(Exception):
         super().__init__(reason)
         self.status = status
         self.reason = reason
-
-
-class Proxies(Protocol):
-    """Which peers are proxies whose word about the client counts."""
-
-    def __contains__(self, host: str | None, /) -> bool:
-        """Whether the peer with this address is one; None for a peer on a unix socket."""
 
 
 class Guard:
@@ -107,8 +101,7 @@ class HttpProtocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        client = self.client[0] if self.client else None
-        if client not in self._guard.proxies:
+        if not self._guard.proxies.trusts(transport):
             self._special = _SPECIAL_OF_STRANGERS
         crowd = len(self.connections) - self._limits.connections
         if crowd > _ANSWERED_CROWD:

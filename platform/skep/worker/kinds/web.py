@@ -19,7 +19,6 @@ from typing import Any
 import uvicorn
 import uvicorn.lifespan.off  # uvicorn would load it by name, in every worker after the fork
 from starlette.types import ASGIApp
-from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from skep.base.rundir import RunDir
 from skep.metrics.instruments import Instruments
@@ -30,6 +29,7 @@ from skep.worker.app import Application
 from skep.worker.arrivals import Arrivals
 from skep.worker.closing import shutdown_timeout
 from skep.worker.edge import Edge
+from skep.worker.forwarded import Forwarded, Proxies
 from skep.worker.h11_protocol import H11Protocol
 from skep.worker.httptools_protocol import HttptoolsProtocol
 from skep.worker.hub import Hub
@@ -172,15 +172,11 @@ class WebKind:
         self._edges.append(edge)
         return edge
 
-    def _proxied(self, edge: Edge) -> Any:
-        # uvicorn's own types of ASGI differ from Starlette's in name only.
-        return ProxyHeadersMiddleware(edge, list(self._workplace.options.trusted_proxies))  # type: ignore[arg-type]
-
     def _new_guard(self) -> Guard:
         refusals = self._instruments.children("http_refusals_total")
         return Guard(
             Limits.of(self._workplace.options),
-            self._proxied(self._edge).trusted_hosts,
+            Proxies(self._workplace.options.trusted_proxies),
             lambda reason: refusals[(reason,)].inc(),
         )
 
@@ -191,7 +187,7 @@ class WebKind:
         limits = WebSocketLimits(options.websocket_idle_timeout, options.websocket_send_limit)
         protocol: Any = partial(WebSocketProtocol, hub=self._hub, limits=limits, listener=name)
         config = uvicorn.Config(
-            self._proxied(app) if options.trusted_proxies else app,
+            Forwarded(app, self._guard.proxies) if options.trusted_proxies else app,
             interface="asgi3",
             http=_PROTOCOLS[options.http],
             ws=protocol,
@@ -204,6 +200,7 @@ class WebKind:
             log_config=None,
             access_log=False,
             proxy_headers=False,
+            root_path="" if "." in name else options.root_path,  # plugins' own ports have no prefix
             server_header=False,
             headers=[("server", options.server_header)] if options.server_header else [],
             backlog=options.backlog,
