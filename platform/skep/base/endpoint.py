@@ -68,6 +68,14 @@ class Endpoint:
         return len(hosts) == 1 or (bool(hosts & _ANY) and len(families) == 1)
 
 
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address; any name but localhost counts as no."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def parse(text: str, name: str, option: str) -> Endpoint:
     """Return the endpoint that an option gives. Raises UsageError naming the option."""
     if text.startswith("unix:") and len(text) > len("unix:"):

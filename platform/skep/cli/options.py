@@ -42,7 +42,7 @@ def _option(row: Row) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     text = f"{row.text}{shown}"
     if row.type is bool:
         return click.option(*flags, row.name, is_flag=True, default=None, help=text, cls=_Option)
-    kind: Any = str if repeated else click.Choice(row.words) if row.words else row.type
+    kind: Any = click.Choice(row.words) if row.words else str if repeated else row.type
     metavar = row.metavar or ("SECONDS" if row.type is float else None)
     return click.option(
         *flags, row.name, type=kind, multiple=repeated, help=text, metavar=metavar, cls=_Option

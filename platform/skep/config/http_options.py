@@ -31,7 +31,6 @@ class HttpOptions:
         "removed.",
         "rollout",
         metavar="NETWORK",
-        words=("unix", "*"),
     )
     root_path: str = _row(
         "",

@@ -48,9 +48,43 @@ class Serving:
     )
     admin_port: int = _row(
         5201,
-        "Port of /metrics, /healthz and /readyz, on 127.0.0.1; 0 takes a free one.",
+        "Port of /metrics, /healthz and /readyz; 0 takes a free one.",
         "restart",
         high=65535,
+    )
+    admin_host: str = _row(
+        "127.0.0.1",
+        "Address of the admin port; one that other machines can reach requires --admin-token-file "
+        "or --admin-tls-cert.",
+        "restart",
+        metavar="ADDRESS",
+    )
+    admin_token_file: str = _row(
+        "",
+        "File with the token that /metrics then requires (`Authorization: Bearer TOKEN`). Without "
+        "it the probes say yes or no, and no reason.",
+        "restart",
+        metavar="FILE",
+    )
+    admin_tls_cert: str = _row(
+        "",
+        "Certificate chain (PEM) of the admin port, which is served over TLS then. A renewed one "
+        "is taken up.",
+        "restart",
+        metavar="FILE",
+    )
+    admin_tls_key: str = _row(
+        "",
+        "Private key (PEM) of --admin-tls-cert; without it the key is in that file as well.",
+        "restart",
+        metavar="FILE",
+    )
+    allowed_hosts: tuple[str, ...] = _row(
+        (),
+        "A name by which the admin port and the embedded config server may be asked, beside "
+        "localhost and the address on which a request comes in; repeat it for several.",
+        "restart",
+        metavar="HOST",
     )
     config_server_port: int = _row(
         5202,

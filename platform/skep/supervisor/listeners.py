@@ -27,6 +27,8 @@ _PREDECESSOR = 3.0
 # Packets wait in the kernel while workers change; what the kernel takes less is its own limit.
 _DATAGRAM_BUFFER = 8 * 1024 * 1024
 _SO_RCVBUFFORCE = 33
+# What moves a listener to another address, beside what moves it to another port.
+_HOSTS = {"--port": "--host", "--admin-port": "--admin-host"}
 # The platform slots have no generation.
 PLATFORM = 0
 
@@ -359,9 +361,9 @@ def _explain(endpoint: Endpoint, error: OSError) -> str:
         case errno.EACCES:
             return f"{what} needs privileges: choose one above 1023 with {remedy}."
         case errno.EADDRNOTAVAIL:
-            host = "--host" if remedy == "--port" else remedy
+            host = _HOSTS.get(remedy, remedy)
             return f"{endpoint.host} is no address of this machine: choose another with {host}."
         case _:
             why = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
-            see = "--host and --port" if remedy == "--port" else remedy
+            see = f"{_HOSTS[remedy]} and {remedy}" if remedy in _HOSTS else remedy
             return f"{what} cannot be listened on ({why}): see {see}."
