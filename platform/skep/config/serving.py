@@ -27,12 +27,14 @@ class Serving:
         "needs to write.",
         "restart",
         metavar="MODE",
+        machine_only=True,
     )
     uds_group: str = _row(
         "",
         "Group of these unix sockets, for the proxy in front; the platform's user has to be in it.",
         "restart",
         metavar="NAME",
+        machine_only=True,
     )
     tls_cert: str = _row(
         "",
@@ -58,6 +60,7 @@ class Serving:
         "or --admin-tls-cert.",
         "restart",
         metavar="ADDRESS",
+        machine_only=True,
     )
     admin_token_file: str = _row(
         "",
@@ -65,6 +68,7 @@ class Serving:
         "it the probes say yes or no, and no reason.",
         "restart",
         metavar="FILE",
+        machine_only=True,
     )
     admin_tls_cert: str = _row(
         "",
@@ -72,12 +76,14 @@ class Serving:
         "is taken up.",
         "restart",
         metavar="FILE",
+        machine_only=True,
     )
     admin_tls_key: str = _row(
         "",
         "Private key (PEM) of --admin-tls-cert; without it the key is in that file as well.",
         "restart",
         metavar="FILE",
+        machine_only=True,
     )
     allowed_hosts: tuple[str, ...] = _row(
         (),
@@ -85,6 +91,7 @@ class Serving:
         "localhost and the address on which a request comes in; repeat it for several.",
         "restart",
         metavar="HOST",
+        machine_only=True,
     )
     config_server_port: int = _row(
         5202,
