@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import uvicorn
 from starlette.applications import Starlette
 
+from skep.base import accepting
 from skep.base.hosts import HostCheck
 
 # How long a stop waits for clients that neither finish their request nor read their answer.
@@ -27,6 +28,7 @@ async def serve(
     listener is closed. Signals are left to the caller, and so is the choice of the loop; uvicorn
     takes httptools if that is installed.
     """
+    accepting.watch(asyncio.get_running_loop())
     config = uvicorn.Config(
         HostCheck(app, names),
         ws="none",

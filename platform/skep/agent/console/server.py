@@ -11,7 +11,7 @@ from typing import Any
 import uvicorn
 from starlette.applications import Starlette
 
-from skep.base import fingerprint, tls
+from skep.base import accepting, fingerprint, tls
 from skep.base.hosts import HostCheck
 from skep.base.sockets import BACKLOG
 from skep.config.options import Options
@@ -36,6 +36,7 @@ async def serve(
 
     Raises UnusableCertificate.
     """
+    accepting.watch(asyncio.get_running_loop())
     files = options.admin_tls_cert, options.admin_tls_key
     context = tls.server_context(*files) if files[0] else None
     config = uvicorn.Config(
