@@ -23,6 +23,10 @@ _FORMS = {
         "names like metrics.internal, without a port",
     ),
     "MODE": (re.compile(r"0?[0-7]{3}"), "three octal digits like 660, at most 777"),
+    "ORIGIN": (
+        re.compile(r"\*|null|https?://[A-Za-z0-9_.:\[\]-]+"),
+        "origins like https://shop.example, or *",
+    ),
     "PREFIX": (
         re.compile(rf"(?:{PREFIX.pattern})?"),
         "a path like /shop, without a slash at its end",

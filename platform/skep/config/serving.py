@@ -99,6 +99,14 @@ class Serving:
         "restart",
         high=65535,
     )
+    websocket_origins: tuple[str, ...] = _row(
+        (),
+        "Sites whose pages may open WebSockets beside our own, like https://shop.example; * for "
+        "all. Clients that are not browsers say no origin, and are let in.",
+        "rollout",
+        flag=False,
+        metavar="ORIGIN",
+    )
     websocket_ping: float = _row(
         20.0,
         "How often a WebSocket is pinged, and how long its answer may take; 0: never.",

@@ -181,6 +181,12 @@ def test_listeners_that_cannot_be_are_refused(environment: dict[str, str], says:
         ("UDS_MODE", "rw-rw----", "three octal digits like 660"),
         ("UDS_MODE", "4660", "three octal digits like 660"),
         ("UDS_MODE", "68", "three octal digits like 660"),
+        ("WEBSOCKET_ORIGINS", "shop.example", "origins like https://shop.example, or *"),
+        (
+            "WEBSOCKET_ORIGINS",
+            "https://a,https://b/path",
+            "origins like https://shop.example, or *",
+        ),
     ],
 )
 def test_what_cannot_be_is_named_with_what_is_accepted(key: str, value: str, accepted: str) -> None:

@@ -20,6 +20,7 @@ import uvicorn
 import uvicorn.lifespan.off  # uvicorn would load it by name, in every worker after the fork
 from starlette.types import ASGIApp
 
+from skep.base import accepting
 from skep.base.rundir import RunDir
 from skep.metrics.instruments import Instruments
 from skep.metrics.web import HttpMetrics
@@ -37,6 +38,7 @@ from skep.worker.kind import Workplace
 from skep.worker.leaks import LeakWatch
 from skep.worker.limits import Limits
 from skep.worker.listening import Listening
+from skep.worker.origins import OriginCheck
 from skep.worker.protocol import Guard, HttpProtocol
 from skep.worker.switchboard import Switchboard
 from skep.worker.websocket import Limits as WebSocketLimits
@@ -113,6 +115,7 @@ class WebKind:
         self, listeners: Mapping[str, socket.socket], handover: Mapping[str, Any]
     ) -> asyncio.Task[None]:
         """Attach the protocols to the inherited listeners."""
+        accepting.watch(asyncio.get_running_loop())
         await self._switchboard.start()
         tls = self._workplace.tls
         for name, listener in listeners.items():
@@ -168,7 +171,8 @@ class WebKind:
         if work.options.watch or work.options.leak_check:
             app = LeakWatch(app)
         largest = work.options.max_body_size
-        edge = Edge(app, self._metrics, work.served, largest, self._access_log)
+        checked = OriginCheck(app, work.options.websocket_origins)
+        edge = Edge(app, self._metrics, work.served, largest, self._access_log, checked)
         self._edges.append(edge)
         return edge
 
