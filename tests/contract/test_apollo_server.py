@@ -24,7 +24,8 @@ from tests.support import wait_until
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningConfigServer]:
     """A server that holds polls longer than any test lasts."""
-    with running_config_server(tmp_path_factory.mktemp("server")) as running:
+    directory = tmp_path_factory.mktemp("server")
+    with running_config_server(directory, names=["config.example"]) as running:
         yield running
 
 
