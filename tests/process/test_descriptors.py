@@ -34,6 +34,9 @@ def test_without_descriptors_the_log_has_a_line_a_second(tmp_path: Path) -> None
         for client in crowd:
             client.close()
         assert httpx.get(f"http://127.0.0.1:{port}/health").json() == {"status": "UP"}
-    finally:
         serving.terminate()
+        assert serving.wait(20) == 0
+        assert "Traceback" not in platform.output()
+    finally:
+        serving.kill()
         serving.wait(20)
