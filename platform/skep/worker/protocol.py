@@ -12,10 +12,12 @@ import http
 import re
 import socket
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from uvicorn.protocols.http.flow_control import FlowControl
 
+from skep.worker.closing import Closing
+from skep.worker.forwarded import Proxies
 from skep.worker.limits import (
     ANSWER,
     BODY,
@@ -53,13 +55,6 @@ FORWARDED = frozenset(
 _OF_STRANGERS = HOP_BY_HOP | FORWARDED
 
 
-class Proxies(Protocol):
-    """Which peers are proxies whose word about the client counts."""
-
-    def __contains__(self, host: str | None, /) -> bool:
-        """Whether the peer with this address is one; None for a peer on a unix socket."""
-
-
 class Guard:
     """Watches over the connections of one worker.
 
@@ -70,6 +65,7 @@ class Guard:
         self.limits = limits
         self.proxies = proxies
         self.refused = refused
+        self._closing = Closing()
 
     async def watch(self, connections: set[Any]) -> None:
         """Look at the connections for ever."""
@@ -78,7 +74,10 @@ class Guard:
             await asyncio.sleep(_LOOK)
             now = loop.time()
             for connection in list(connections):
-                if isinstance(connection, HttpProtocol):
+                if connection.transport.is_closing():
+                    if self._closing.look(connection, now, self.limits.progress_time):
+                        self.refused("slow_reader")
+                elif isinstance(connection, HttpProtocol):
                     connection.look(now)
 
 
@@ -137,8 +136,7 @@ class HttpProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self.flow = Flow(self.transport)
-        client = self.client[0] if self.client else None
-        if client not in self._guard.proxies:
+        if not self._guard.proxies.trusts(transport):
             self._dropped = _OF_STRANGERS
         crowd = len(self.connections) - self._limits.connections
         if crowd > _ANSWERED_CROWD:

@@ -80,8 +80,8 @@ class Connection:
 
     @property
     def client(self) -> str:
-        """The address of the other side."""
-        client = self.protocol.client
+        """The address of the client, by what a trusted proxy reports."""
+        client = self.protocol.scope["client"]
         return f"{client[0]}:{client[1]}" if client else ""
 
     def bind(self, user: str) -> None:
