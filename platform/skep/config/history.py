@@ -105,7 +105,7 @@ class History:
 
     def load(self, number: int) -> Snapshot | None:
         """Return a snapshot, None if it is not there or cannot be trusted."""
-        return self._archive.load(self.path(number))
+        return self._archive.usable(self.path(number))
 
     def record(self, entry: dict[str, Any], changes: Iterable[Difference]) -> None:
         """Add a line to the audit log, with the values of the changes masked."""

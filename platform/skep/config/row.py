@@ -26,7 +26,8 @@ class Row:
 
     `flag` is False for those that have a key only, `short` another spelling of it. `aliases` are
     what other clients of Apollo call the key, `flag_alias` what LaravelS calls the flag. A value is
-    one of `words` if there are any, and from `low` to `high` if it is a number.
+    one of `words` if there are any, and from `low` to `high` if it is a number. The config service
+    cannot set a key that is `machine_only`.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Row:
     words: tuple[str, ...] = ()
     low: float = 0
     high: float = float("inf")
+    machine_only: bool = False
 
     @property
     def key(self) -> str:

@@ -16,6 +16,7 @@ from skep.config.options import Options, resolve
 from skep.config.provenance import Place, places
 from skep.config.shrinkage import check_shrinkage
 from skep.config.snapshot import Snapshot
+from skep.config.spelling import fold
 from skep.config.withheld import environment_of_workers
 
 # prometheus_client would write files instead of counting if it found this.
@@ -95,7 +96,8 @@ class Configurations:
             ".env": len(layers.hand_written),
             ".env.local": len(layers.local),
         }
-        layer_of = {key: layers.explain(key)[0][0] for key in environment}
+        winners = layers.winners()
+        layer_of = {key: winners[fold(key)] for key in environment}
         given, digest = environment_of_workers(environment), _digest(environment)
         return Configuration(snapshot, given, options, digest, counts, layer_of)
 
@@ -156,7 +158,7 @@ def starting_options(base: Mapping[str, str], flags: Mapping[str, Any]) -> Optio
         "env": flags.get("env") or base.get("PLATFORM_ENV") or "",
     }
     env_file = resolve(where, {}).env_path
-    layers = Layers.read(env_file, base)
+    layers = Layers.read(env_file, base).without_machine_only()
     # The file cannot say where it lies.
     return replace(resolve(flags, layers.resolve(), base), **where)
 

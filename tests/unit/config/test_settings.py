@@ -8,6 +8,7 @@ import pytest
 from pydantic import AliasChoices, BaseModel, Field, SecretStr, ValidationError
 
 from skep.config.epoch import Epoch, current_epoch, enter, pin, reread
+from skep.config.layers import Layers
 from skep.config.settings import Live, Settings
 
 
@@ -58,6 +59,18 @@ def test_fields_are_read_by_prefix_and_name_whatever_the_case() -> None:
 )
 def test_texts_become_values(key: str, text: str, value: object) -> None:
     assert getattr(read(**{f"MAIL_{key.upper()}": text}), key) == value
+
+
+def test_a_live_change_ends_where_a_process_that_is_born_after_it_begins() -> None:
+    """B3: a key that two layers spell differently is changed and deleted live."""
+    hand = {"MAIL_SENDER": "hand"}
+    for remote in ({"mail_sender": "one"}, {"mail_sender": "two"}, {"Mail_Sender": "x"}, {}):
+        before = Layers({}, {}, {"mail_sender": "old"}, hand).resolve()
+        after = Layers({}, {}, remote, hand).resolve()
+        changes = {k: after.get(k) for k in before.keys() | after.keys()}
+        changed, born = Epoch(before).changed(changes), Epoch(after)
+        assert changed.settings(MailSettings) == born.settings(MailSettings)
+        assert born.settings(MailSettings).sender == next(iter(remote.values()), "hand")
 
 
 def test_an_alias_is_a_key_of_its_own_and_the_first_that_is_set_counts() -> None:

@@ -1,0 +1,89 @@
+"""One rule for the value that wins, and keys of this machine only."""
+
+import json
+from functools import partial
+
+import pytest
+
+from tests.platform_process import Platform
+from tests.support import wait_until
+
+VAULT = """
+import os
+from skep import Live, Plugin, Settings
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+class VaultSettings(Settings, prefix="VAULT_"):
+    host: Live[str] = "default"
+
+async def host(request):
+    return JSONResponse({"host": VaultSettings.current().host, "pid": os.getpid()})
+
+plugin = Plugin(routes=[Route("/host", host)], settings=[VaultSettings])
+"""
+
+
+@pytest.fixture
+def vault(platform: Platform) -> Platform:
+    (platform.plugins / "vault.py").write_text(VAULT)
+    return platform
+
+
+def said(platform: Platform, *arguments: str) -> str:
+    done = platform.cli(*arguments)
+    assert done.returncode in (0, 1), (arguments, done.stdout, done.stderr)
+    return done.stdout + done.stderr
+
+
+def host_everywhere(platform: Platform, host: str) -> bool:
+    """Whether both web workers answer with this host; several connections, to meet them both."""
+    answers = [platform.get("/host") for _ in range(12)]
+    return len({a["pid"] for a in answers}) == 2 and {a["host"] for a in answers} == {host}
+
+
+def places(platform: Platform, key: str) -> list[tuple[str, str, str]]:
+    found = json.loads(said(platform, "config", "explain", key, "--json"))
+    return [(place["key"], place["layer"], place["value"]) for place in found]
+
+
+def tells(platform: Platform, text: str) -> bool:
+    """Whether the status of the configuration has this text in it."""
+    return text in json.dumps(platform.status()["config"])
+
+
+def test_a_key_has_one_winner_and_the_config_service_cannot_set_what_is_of_this_machine(
+    vault: Platform,
+) -> None:
+    """B3: a key that two layers spell differently has the value of the stronger layer in every
+    worker, also after a live change, a deletion and a crash. D11: a published key that chooses what
+    is shown is refused by name."""
+    vault.env_file.write_text("VAULT_HOST=hand\n")
+    vault.publish_sample("vault.host = one\nKEPT = 1\n")
+    vault.start()
+    assert host_everywhere(vault, "one")
+    assert places(vault, "VAULT_HOST") == [
+        ("vault_host", "remote", "one"),
+        ("VAULT_HOST", ".env", "hand"),
+    ]
+    assert "VAULT_HOST" in said(vault, "config", "explain", "vault_host")
+    # A live change: whoever was there and whoever is born later have the same value
+    vault.publish("vault.host=two")
+    wait_until(lambda: host_everywhere(vault, "two"))
+    vault.kill(vault.pids("web.")["web.0@1"])
+    wait_until(lambda: host_everywhere(vault, "two"))
+    # Two spellings in one namespace are refused, and a key of this machine is
+    for assignment, named in (("VAULT_HOST=three", "vault.host"), ("PLATFORM_STATIC=/", "STATIC")):
+        vault.publish(assignment)
+        wait_until(partial(tells, vault, named))
+        vault.cli("config", "publish", "--delete", assignment.partition("=")[0])
+    assert vault.status()["generation"] == 1
+    assert host_everywhere(vault, "two")
+    assert vault.cli("config", "explain", "PLATFORM_STATIC").stdout.count("remote") == 0
+    # A live deletion: the weaker layer's value counts, for old and new workers
+    vault.cli("config", "publish", "--delete", "vault.host")
+    wait_until(lambda: host_everywhere(vault, "hand"))
+    vault.kill(vault.pids("web.")["web.1@1"])
+    wait_until(lambda: host_everywhere(vault, "hand"))
+    assert places(vault, "vault_host") == [("VAULT_HOST", ".env", "hand")]
+    assert vault.status()["generation"] == 1
