@@ -1,4 +1,4 @@
-"""One rule for the value that wins, and keys of this machine only."""
+"""One rule for the value that wins, keys of this machine only, and one for the data directory."""
 
 import json
 from functools import partial
@@ -87,3 +87,40 @@ def test_a_key_has_one_winner_and_the_config_service_cannot_set_what_is_of_this_
     wait_until(lambda: host_everywhere(vault, "hand"))
     assert places(vault, "vault_host") == [("VAULT_HOST", ".env", "hand")]
     assert vault.status()["generation"] == 1
+
+
+def test_every_verb_finds_the_platform_whose_data_directory_stands_in_a_file(
+    vault: Platform,
+) -> None:
+    """B9: PLATFORM_DATA_DIR in .env.local, and in .env.NAME.local for those who say -e NAME."""
+    del vault.environment["PLATFORM_DATA_DIR"]
+    vault.data_dir = vault.directory / "elsewhere"
+    (vault.directory / ".env.staging.local").write_text("PLATFORM_DATA_DIR=elsewhere\n")
+    vault.environment["PLATFORM_ENV"] = "staging"
+    vault.start()
+    (vault.directory / ".env.local").write_text("platform_data_dir=elsewhere\n")
+    assert (vault.data_dir / "control.sock").exists()
+    assert not (vault.directory / ".platform").exists()
+    verbs = (
+        *("status", "ps", "info", "history", "conns", "mem --seconds 0.1", "dump web.0"),
+        *("log-level info", "scale web=2", "task ls", "dead ls", "queue ls", "queue pause x"),
+        *("queue resume x", "ws ls", "drain", "undrain", "reload", "config publish A=1"),
+        *("config status", "config history", "config explain A", "config unpin"),
+    )
+    lost = {}
+    for verb in verbs:
+        done = vault.cli(*verb.split())
+        if done.returncode not in (0, 1) or "No platform" in done.stderr:
+            lost[verb] = done.stderr
+    assert lost == {}
+    # By an option as well as by the environment; and a broken file does not hide the platform's end
+    del vault.environment["PLATFORM_ENV"]
+    assert vault.cli("status", "-e", "staging").returncode == 0
+    assert vault.cli("status").returncode == 0
+    (vault.directory / ".env.local").write_text("A='open\n")
+    done = vault.cli("status")
+    assert done.returncode == 3
+    assert ".env.local" in done.stderr
+    assert ".platform" in done.stderr
+    assert vault.cli("stop", "--data-dir", "elsewhere").returncode == 0
+    assert vault.wait_end() == 0

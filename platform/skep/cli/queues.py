@@ -6,7 +6,7 @@ import click
 from msgspec.structs import asdict
 
 from skep.cli.deliveries import ask_store, show
-from skep.cli.options import platform_options
+from skep.cli.options import for_platform
 
 _COLUMNS = ("queue", "ready", "leased", "scheduled", "blocked", "dead", "oldest", "paused")
 
@@ -17,7 +17,7 @@ def command() -> None:
 
 
 @command.command("ls")
-@platform_options("data_dir")
+@for_platform
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def ls(as_json: bool, **flags: Any) -> None:
     """List the queues that hold anything or are paused."""
@@ -30,7 +30,7 @@ def ls(as_json: bool, **flags: Any) -> None:
 
 
 @command.command("pause")
-@platform_options("data_dir")
+@for_platform
 @click.argument("queues", nargs=-1, required=True, metavar="QUEUE...")
 def pause(queues: tuple[str, ...], **flags: Any) -> None:
     """Start nothing more from these queues, until they are resumed; restarts do not matter.
@@ -42,7 +42,7 @@ def pause(queues: tuple[str, ...], **flags: Any) -> None:
 
 
 @command.command("resume")
-@platform_options("data_dir")
+@for_platform
 @click.argument("queues", nargs=-1, required=True, metavar="QUEUE...")
 def resume(queues: tuple[str, ...], **flags: Any) -> None:
     """Serve these queues again."""

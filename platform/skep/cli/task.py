@@ -11,7 +11,7 @@ from rich.markup import escape
 from skep.base.errors import UsageError
 from skep.cli.asking import ask
 from skep.cli.deliveries import ask_store, document, moment, rows_of, show
-from skep.cli.options import platform_options
+from skep.cli.options import for_platform
 from skep.engine.base import Engine, Result, Row, RowState
 from skep.wire.control import CommandFailed
 
@@ -31,7 +31,7 @@ def command() -> None:
 
 
 @command.command("ls")
-@platform_options("data_dir")
+@for_platform
 @click.option("--queue", default="", help="Of this queue only.")
 @click.option("--state", type=click.Choice(_STATES), multiple=True, help="In this state only.")
 @click.option("--name", default="", help="Of tasks and listeners whose name begins so.")
@@ -47,7 +47,7 @@ def ls(
 
 
 @command.command("show")
-@platform_options("data_dir")
+@for_platform
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.argument("delivery", metavar="ID")
 def show_one(delivery: str, as_json: bool, **flags: Any) -> None:
@@ -66,7 +66,7 @@ def show_one(delivery: str, as_json: bool, **flags: Any) -> None:
 
 
 @command.command("send")
-@platform_options("data_dir")
+@for_platform
 @click.option("--delay", type=float, help="Seconds it waits at least.")
 @click.option("--tries", type=int, help="How often it may be tried.")
 @click.option("--priority", type=int, help="Higher ones are started first.")
@@ -103,7 +103,7 @@ def send(name: str, values: tuple[str, ...], as_json: bool, **flags: Any) -> Non
 
 
 @command.command("retry")
-@platform_options("data_dir")
+@for_platform
 @click.argument("deliveries", nargs=-1, required=True, metavar="ID...")
 def retry(deliveries: tuple[str, ...], **flags: Any) -> None:
     """Run dead letters again as if new, and what is scheduled at once."""
@@ -118,7 +118,7 @@ def retry(deliveries: tuple[str, ...], **flags: Any) -> None:
 
 
 @command.command("cancel")
-@platform_options("data_dir")
+@for_platform
 @click.argument("deliveries", nargs=-1, required=True, metavar="ID...")
 def cancel(deliveries: tuple[str, ...], **flags: Any) -> None:
     """Have deliveries not happen; coroutines that run are cancelled."""
@@ -128,7 +128,7 @@ def cancel(deliveries: tuple[str, ...], **flags: Any) -> None:
 
 
 @command.command("purge")
-@platform_options("data_dir")
+@for_platform
 @click.option("--queue", required=True, help="The queue to empty.")
 @click.option("--name", default="", help="Only tasks whose name begins so.")
 @click.option("--yes", is_flag=True, help="Do not ask.")

@@ -16,7 +16,7 @@ from skep.config.options import Options, resolve
 from skep.config.provenance import Place, places
 from skep.config.shrinkage import check_shrinkage
 from skep.config.snapshot import Snapshot
-from skep.config.spelling import fold
+from skep.config.spelling import fold, folded
 from skep.config.withheld import environment_of_workers
 
 # prometheus_client would write files instead of counting if it found this.
@@ -152,15 +152,24 @@ def starting_options(base: Mapping[str, str], flags: Mapping[str, Any]) -> Optio
 
     What it said last time is the managed block of `.env`. Raises UsageError and ConfigError.
     """
-    file = flags.get("env_file") or base.get("PLATFORM_ENV_FILE") or Options.env_file
-    where: dict[str, Any] = {
-        "env_file": file,
-        "env": flags.get("env") or base.get("PLATFORM_ENV") or "",
-    }
-    env_file = resolve(where, {}).env_path
-    layers = Layers.read(env_file, base).without_machine_only()
+    environment = starting_layers(base, flags).resolve()
     # The file cannot say where it lies.
-    return replace(resolve(flags, layers.resolve(), base), **where)
+    return replace(resolve(flags, environment, base), **_files(base, flags))
+
+
+def starting_layers(base: Mapping[str, str], flags: Mapping[str, Any]) -> Layers:
+    """Return the layers that `starting_options` reads. Raises UsageError and ConfigError."""
+    env_file = resolve(_files(base, flags), {}).env_path
+    return Layers.read(env_file, base).without_machine_only()
+
+
+def _files(base: Mapping[str, str], flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that say which `.env` is meant."""
+    named = folded(base)
+    return {
+        "env_file": flags.get("env_file") or named.get("PLATFORM_ENV_FILE") or Options.env_file,
+        "env": flags.get("env") or named.get("PLATFORM_ENV") or "",
+    }
 
 
 def _digest(environment: Mapping[str, str]) -> str:

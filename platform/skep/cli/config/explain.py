@@ -7,13 +7,13 @@ import click
 from rich.markup import escape
 
 from skep.cli.differences import value
-from skep.cli.options import platform_options
+from skep.cli.options import for_platform
 from skep.cli.screen import print_json, print_table
-from skep.cli.site import FILES, Site
+from skep.cli.site import Site
 
 
 @click.command("explain")
-@platform_options(*FILES)
+@for_platform
 @click.argument("key")
 @click.option("--json", "as_json", is_flag=True, help="Print the places as JSON.")
 def command(key: str, as_json: bool, **flags: Any) -> None:

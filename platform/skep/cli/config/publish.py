@@ -6,7 +6,7 @@ import click
 
 from skep.base.errors import ConfigError, UsageError
 from skep.base.rundir import RunDir
-from skep.cli.options import platform_options
+from skep.cli.options import for_platform
 from skep.cli.running import run_dir_of
 from skep.config.openapi import OpenApi
 from skep.wire import control
@@ -15,7 +15,7 @@ _OPERATOR = "platform-cli"
 
 
 @click.command("publish")
-@platform_options("data_dir")
+@for_platform
 @click.option("--namespace", default="application", show_default=True, help="Where to publish.")
 @click.option("--delete", "deleted", multiple=True, metavar="KEY", help="A key to delete.")
 @click.argument("assignments", nargs=-1, metavar="[KEY=VALUE...]")
