@@ -8,10 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from skep.base import masking
 from skep.base.errors import NotRunning, UsageError
 from skep.cli.options import WHERE
 from skep.cli.running import own_options, run_dir_of
-from skep.config import connection, dotenv
+from skep.config import connection, dotenv, secret_names
 from skep.config.archive import Archive
 from skep.config.history import History
 from skep.config.options import Options
@@ -41,6 +42,8 @@ class Site:
         self.flags = flags
         options = own_options(flags)
         self.run_dir = run_dir_of(flags)
+        masking.declare(options.secret_names)
+        secret_names.declare_kept(self.run_dir.config_dir)
         self.status = self._status()
         self.env_file = options.env_path
         self.options = options

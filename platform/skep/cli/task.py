@@ -74,17 +74,23 @@ def show_one(delivery: str, as_json: bool, **flags: Any) -> None:
 @click.option("--key", help="Its unique key.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.argument("name", metavar="TASK")
-@click.argument("values", nargs=-1, metavar="[JSON | VALUE...]")
+@click.argument("values", nargs=-1, metavar="[JSON | - | VALUE...]")
 def send(name: str, values: tuple[str, ...], as_json: bool, **flags: Any) -> None:
     """Deliver a task by its name, with its fields as one JSON object or one by one:
 
     \b
     platform task send orders.SendReceipt '{"order_id": 7}'
     platform task send orders.SendReceipt 7
+    platform task send orders.SendReceipt - < receipt.json
+
+    With - the object comes from standard input: what stands on a command line can be read by every
+    user of this machine.
 
     It is checked as in code: what does not fit is exit code 2, and nothing is delivered. Without
     options it waits on the terms that its class declares. Prints the id.
     """
+    if values == ("-",):
+        values = (sys.stdin.read(),)
     if len(json.dumps(values)) > _LONGEST:
         raise UsageError(f"The payload is longer than {_LONGEST} bytes: deliver it from code.")
     terms = {term: flags[term] for term in _TERMS if flags[term] is not None}

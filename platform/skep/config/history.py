@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from skep.base.errors import ConfigError
+from skep.base.log import excerpt
 from skep.base.masking import mask_value
 from skep.config import atomic
 from skep.config.archive import Archive
 from skep.config.snapshot import Snapshot
 
 KEPT = 20
+_LONGEST_PROBLEM = 8000
 _LARGEST_AUDIT = 4 * 1024 * 1024
 
 # A key, its old and its new value; None is not set.
@@ -112,6 +114,9 @@ class History:
         line = {
             "ts": round(time.time(), 3),
             **entry,
+            "problems": [
+                excerpt(problem, _LONGEST_PROBLEM) for problem in entry.get("problems", ())
+            ],
             "changes": [
                 {"key": key, "old": _masked(key, old), "new": _masked(key, new)}
                 for key, old, new in changes

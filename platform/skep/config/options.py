@@ -232,6 +232,14 @@ class Options(Serving, HttpOptions):
         metavar="NAME",
         machine_only=True,
     )
+    secret_names: tuple[str, ...] = _row(
+        (),
+        "Keys whose values are masked wherever something is shown, beside those with the name of a "
+        "secret; * stands for any text, as in ACME_*, and commas separate them.",
+        "rollout",
+        flag=False,
+        machine_only=True,
+    )
     rlimit_nofile: int = _row(
         0,
         "How many files and connections a process may have open; 0 is as many as is allowed.",

@@ -2,13 +2,14 @@
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from skep.base import log, masking
 from skep.base.errors import ConfigError
-from skep.config import atomic, dotenv
+from skep.config import atomic, dotenv, secret_names
 from skep.config.archive import Archive
 from skep.config.dotenv import Written
 from skep.config.layers import Layers
@@ -70,6 +71,8 @@ class Configurations:
         self._flags = flags
         self._archive = archive
         self._applied: Snapshot | None = None
+        self._shown_last: Mapping[str, str] = {}
+        secret_names.declare_kept(archive.directory)
 
     def load(self, path: str) -> Configuration:
         """Return the configuration of a staged snapshot.
@@ -91,6 +94,8 @@ class Configurations:
         layers = Layers.read(self.env_file, self._base, snapshot.values() if snapshot else {})
         environment = layers.resolve()
         options = resolve(self._flags, environment, self._base)
+        masking.declare(options.secret_names)
+        self._hide(environment)
         counts = {
             "remote": len(layers.remote),
             ".env": len(layers.hand_written),
@@ -100,6 +105,11 @@ class Configurations:
         layer_of = {key: winners[fold(key)] for key in environment}
         given, digest = environment_of_workers(environment), _digest(environment)
         return Configuration(snapshot, given, options, digest, counts, layer_of)
+
+    def declare_secret(self, names: Sequence[str]) -> None:
+        """Mask the values of these keys from now on, here and in verbs."""
+        secret_names.keep(self._archive.directory, names)
+        self._hide(self._shown_last)
 
     def check_shrinkage(self, configuration: Configuration) -> None:
         """Raise Unusable when the keys in force are gone and nobody has allowed it."""
@@ -114,6 +124,11 @@ class Configurations:
         remote = snapshot.values() if snapshot else None
         layers = Layers.read(self.env_file, self._base, remote)
         return places(key, layers, snapshot, self._flags)
+
+    def _hide(self, environment: Mapping[str, str]) -> None:
+        """Keep the secret values of an environment out of the log and the texts of problems."""
+        self._shown_last = environment
+        log.hide({**self._base, **environment})
 
     def stage(self, configuration: Configuration) -> Path:
         """Write what `.env` would become to a file; return where. Raises ConfigError."""

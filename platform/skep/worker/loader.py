@@ -25,7 +25,8 @@ from pathlib import Path
 from types import CodeType, ModuleType
 
 from skep.api.plugin import Plugin
-from skep.wire.plan import Problem
+from skep.base.log import traceback_text
+from skep.wire.plan import LONGEST_TRACE, Problem
 
 PACKAGE = "plugins"
 ENTRY_POINTS = "skep.plugins"
@@ -94,7 +95,7 @@ class Loader:
             self._loaded.unforkable = f"plugin {name} {growth} while it was imported"
 
     def _explain(self, plugin: str, file: str, error: BaseException) -> Problem:
-        trace = "".join(traceback.format_exception(error))
+        trace = traceback_text(error, LONGEST_TRACE)
         if isinstance(error, SyntaxError) and error.filename:
             text = f"{type(error).__name__}: {error.msg}"
             return Problem("load", text, plugin, error.filename, error.lineno or 0, trace)

@@ -6,10 +6,10 @@ It never runs a handler.
 import sys
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from skep.base import fingerprint
+from skep.base import fingerprint, log, masking
 from skep.base.errors import PluginError, UsageError
 from skep.base.title import set_title
 from skep.config.options import Options
@@ -48,8 +48,12 @@ def load(boot: Boot) -> Generation | list[Problem]:
     folders = [Path(folder) for folder in options.plugins]
     code = fingerprint.digest(folders)  # before: a file that changes meanwhile is a newer state
     loaded = Loader(folders).load()
+    classes = [cls for plugin in loaded.plugins.values() for cls in plugin.settings]
+    secrets = {key for cls in classes for key in cls.secret_keys()}
+    masking.declare(secrets)
+    log.hide(environ.snapshot())
     problems = [
-        *loaded.problems,
+        *map(replace, loaded.problems),  # made again, to be masked by what is known only now
         *app_problems(loaded.plugins, options),
         *endpoints.problems(loaded.plugins, options),
         *check_settings(loaded.plugins),
@@ -61,7 +65,6 @@ def load(boot: Boot) -> Generation | list[Problem]:
         tls = Tls.load(catalog.plugins, options)
     except (PluginError, UsageError) as error:
         return [Problem("load", str(error), getattr(error, "plugin", ""))]
-    classes = [cls for plugin in loaded.plugins.values() for cls in plugin.settings]
     live, fixed = _keys(classes)
     unforkable = "PLATFORM_START_METHOD is spawn" if options.start_method == "spawn" else ""
     plan = Plan(
@@ -76,6 +79,7 @@ def load(boot: Boot) -> Generation | list[Problem]:
         certificates=dict(tls.files),
         live=tuple(sorted(live)),
         fixed=tuple(sorted(fixed)),
+        secrets=tuple(sorted(secrets)),
         code=code,
         unforkable=unforkable or loaded.unforkable,
         seconds=round(time.perf_counter() - started, 3),
@@ -97,7 +101,7 @@ class Zygote(Forker):
         if isinstance(found, Generation):
             channel.send(Planned(found.plan))
             return
-        channel.send(Refused(found))
+        channel.send(Refused(found, masking.declared()))
         sys.exit(0)
 
     def take(self, order: Message) -> None:
