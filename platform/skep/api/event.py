@@ -22,6 +22,8 @@ class Event(Payload):
 
     fanout: ClassVar[bool] = False
 
+    _field: ClassVar[str] = "events"
+
     async def fire(self, **terms: Unpack[Terms]) -> Receipt | None:
         """Have the listeners run, on the given terms (`delay`, `tries`, `priority`, `queue`).
 
@@ -29,6 +31,7 @@ class Event(Payload):
         keeps nothing, when no plugin listens to it. Raises what `Task.deliver` raises.
         """
         binding = current.binding()
+        self.require_declared()
         binding.telemetry.point("event.published", event=self._name, payload=self)
         envelopes = self.envelopes(binding.listeners, **terms)
         if not envelopes:
@@ -82,7 +85,7 @@ class Listener(Generic[E_co]):
         """Take the event from the brackets, and the name from the class statement if it has one."""
         super().__init_subclass__(**kwargs)
         cls._name = name or registered_name(cls)
-        for base in getattr(cls, "__orig_bases__", ()):
+        for base in vars(cls).get("__orig_bases__", ()):
             origin = get_origin(base)
             if isinstance(origin, type) and issubclass(origin, Listener):
                 (argument,) = get_args(base)

@@ -43,12 +43,15 @@ class Task(Payload):
     concurrency: ClassVar[int] = 1
     keep_result: ClassVar[float] = 0.0
 
+    _field: ClassVar[str] = "tasks"
+
     async def deliver(self, **terms: Unpack[Terms]) -> Receipt:
         """Have the task done, on the given terms (`delay`, `tries`, `priority`, `queue`, `key`).
 
         When this returns, the task is on the disk and will be run, whatever is killed.
         Raises QueueFull, StoreFull or StoreUnavailable when it cannot be kept, EngineError outside
-        of the platform's workers, ValueError for terms that are none.
+        of the platform's workers, ValueError for terms that are none, Undeclared when no plugin
+        has the class among its tasks.
         """
         (receipt,) = await self.deliver_many([self], **terms)
         return receipt

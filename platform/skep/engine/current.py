@@ -16,13 +16,19 @@ T = TypeVar("T")
 @dataclass(frozen=True)
 class Binding:
     """An open engine, the loop it was opened in, the names of each event's listeners, and the clock
-    by which delays are reckoned."""
+    by which delays are reckoned.
+
+    `declared` has every task and event of the plugins by its name; None where no plugins are
+    loaded. `compares` says that every payload has to be compared with what it comes back as.
+    """
 
     engine: Engine
     telemetry: Telemetry
     listeners: Mapping[str, Sequence[str]]
     loop: asyncio.AbstractEventLoop
     clock: Callable[[], float] = clock_ms
+    declared: Mapping[str, type] | None = None
+    compares: bool = False
 
     async def put(self, envelopes: Sequence[Envelope]) -> list[Outcome]:
         """Put envelopes, all or none; they are durable when this returns.
@@ -61,13 +67,16 @@ def bind(
     telemetry: Telemetry,
     listeners: Mapping[str, Sequence[str]],
     clock: Callable[[], float] = clock_ms,
+    declared: Mapping[str, type] | None = None,
+    compares: bool = False,
 ) -> None:
     """Make an open engine that of this process; called in the loop that opened it.
 
     `listeners` gives the names of the listeners of every event, in the order in which they run.
     """
     global _binding
-    _binding = Binding(engine, telemetry, listeners, asyncio.get_running_loop(), clock)
+    loop = asyncio.get_running_loop()
+    _binding = Binding(engine, telemetry, listeners, loop, clock, declared, compares)
 
 
 def unbind() -> None:
@@ -79,6 +88,16 @@ def unbind() -> None:
 def clock() -> Callable[[], float]:
     """Return the clock of this process's engine, or that of the machine."""
     return clock_ms if _binding is None else _binding.clock
+
+
+def declared() -> Mapping[str, type] | None:
+    """Return the tasks and events that the plugins of this process declare, if any are loaded."""
+    return None if _binding is None else _binding.declared
+
+
+def compares() -> bool:
+    """Return whether every payload has to be compared with what it comes back as."""
+    return _binding is not None and _binding.compares
 
 
 def is_bound() -> bool:

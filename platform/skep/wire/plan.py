@@ -48,8 +48,8 @@ class Plan:
     secret. `hooks` are the hooks that any plugin has.
     `code` is the digest of the code that was loaded. `endpoints` are the listeners that plugins
     declare, `certificates` the files of those that speak TLS, with the digests of what was
-    read. `unforkable` is empty, or the reason why workers of this generation have to load for
-    themselves.
+    read. `warnings` are sentences about what is probably a mistake. `unforkable` is empty, or the
+    reason why workers of this generation have to load for themselves.
     """
 
     kinds: tuple[str, ...] = ("web",)
@@ -65,5 +65,6 @@ class Plan:
     secrets: tuple[str, ...] = ()
     fixed: tuple[str, ...] = ()
     code: str = ""
+    warnings: tuple[str, ...] = ()
     unforkable: str = ""
     seconds: float = 0.0

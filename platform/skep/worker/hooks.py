@@ -1,7 +1,6 @@
 """Calls the hooks of the plugins: in a worker, or in a process that is there for one call."""
 
 import asyncio
-import inspect
 import logging
 import os
 import signal
@@ -17,6 +16,7 @@ from skep.config.options import Options
 from skep.engine import current
 from skep.engine.embedded import Embedded
 from skep.wire.messages import Boot, Hello, encode
+from skep.worker.calling import completed
 from skep.worker.catalog import Catalog
 
 log = logging.getLogger(__name__)
@@ -33,9 +33,7 @@ async def call(plugins: Mapping[str, Plugin], hook: str, **facts: Any) -> None:
             continue
         try:
             async with asyncio.timeout(_PATIENCE):
-                said = function(info_of(hook, facts))
-                if inspect.isawaitable(said):
-                    await said
+                await completed(function(info_of(hook, facts)))
         except Exception:
             log.exception("the hook %s of plugin %s failed", hook, name)
 
@@ -53,7 +51,8 @@ async def _call_with_engine(boot: Boot, catalog: Catalog) -> None:
     options = Options.from_json(boot.options)
     engine = Embedded(RunDir(options.data_dir).store_socket, f"{boot.run_id}/hook/{os.getpid()}")
     await engine.open()
-    current.bind(engine, Telemetry(), catalog.listener_names())
+    names, declared = catalog.listener_names(), catalog.declared()
+    current.bind(engine, Telemetry(), names, declared=declared)
     try:
         await call(catalog.plugins, boot.facts["hook"], **boot.facts["info"])
     finally:

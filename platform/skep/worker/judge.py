@@ -4,6 +4,7 @@ returned ───────────────► done       then: finis
 raised an error, Retry ─► retry      as long as there are tries, if it is among `retry_on`
                         └► dead      "failed", or "timeout", after the last one; then: failed
 raised Discard, drop_on ► done
+returned what is no JSON► dead       "invalid_result", at once, for its work is done; then: failed
 cut off by a drain ─────► release    it has cost no try
 cancelled ──────────────► release    which the engine makes an end
 holders died too often ─► dead        "worker_lost"; then: failed
@@ -24,7 +25,7 @@ from skep.base import log
 from skep.base.backoff import Backoff
 from skep.engine.base import Envelope, Lease, Settlement
 from skep.engine.headers import UNKNOWN
-from skep.worker.steps import Step
+from skep.worker.steps import InvalidResult, Step
 
 # What an old worker does not know, a newer one may: 1, 5 and 25 s are longer than a rollout takes.
 UNKNOWN_TRIES = 3
@@ -93,6 +94,8 @@ def judge(
             return Settlement(lease, "release")
         case Lost():
             return _bury(lease, step, "worker_lost", f"{lease.losses} workers died over it.")
+        case Raised(InvalidResult() as error):
+            return _bury(lease, step, "invalid_result", str(error))
         case Raised(error) if step.policy.is_dropped(error):
             return Settlement(lease, "done", then=step.meanwhile)
         case Raised(error) if step.policy.is_retried(error, lease.attempt):
@@ -111,6 +114,8 @@ def outcome(ending: Ending, policy: Policy) -> Outcome:
     match ending:
         case Returned():
             return "success"
+        case Raised(InvalidResult()):
+            return "failure"
         case CutOff() | Cancelled():
             return "cancelled"
         case Raised(error) if policy.is_dropped(error):

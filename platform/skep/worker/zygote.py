@@ -3,30 +3,36 @@
 It never runs a handler.
 """
 
+import logging
 import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from skep.base import fingerprint, log, masking
+from skep.base import fingerprint, masking
 from skep.base.errors import PluginError, UsageError
+from skep.base.log import hide, traceback_text
 from skep.base.title import set_title
+from skep.config.epoch import declare
 from skep.config.options import Options
 from skep.config.settings import Settings
 from skep.wire.channel import BlockingChannel
 from skep.wire.messages import Boot, Change, Changed, Message, Planned, Refused
-from skep.wire.plan import Plan, Problem
+from skep.wire.plan import LONGEST_TRACE, Plan, Problem
 from skep.worker import endpoints
 from skep.worker.app import listing
 from skep.worker.app import problems as app_problems
 from skep.worker.catalog import Catalog
 from skep.worker.changes import Changes, begin_epoch
-from skep.worker.checks import check_settings
+from skep.worker.checks import check_settings, check_used_settings
 from skep.worker.environ import install
 from skep.worker.forker import Forker
 from skep.worker.loader import Loader
 from skep.worker.tls import Tls
+from skep.worker.undeclared import undeclared
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -40,7 +46,18 @@ class Generation:
 
 
 def load(boot: Boot) -> Generation | list[Problem]:
-    """Load the plugins and check all that can be checked without serving."""
+    """Load the plugins and check all that can be checked without serving.
+
+    Whatever fails is a problem with a sentence, and not the end of the zygote without one.
+    """
+    try:
+        return _load(boot)
+    except Exception as error:  # noqa: BLE001 - declarations are objects of authors and of libraries
+        text = f"What the plugins declare cannot be served: {type(error).__name__}: {error}"
+        return [Problem("load", text, trace=traceback_text(error, LONGEST_TRACE))]
+
+
+def _load(boot: Boot) -> Generation | list[Problem]:
     started = time.perf_counter()
     environ = install()
     begin_epoch(environ)
@@ -51,11 +68,12 @@ def load(boot: Boot) -> Generation | list[Problem]:
     classes = [cls for plugin in loaded.plugins.values() for cls in plugin.settings]
     secrets = {key for cls in classes for key in cls.secret_keys()}
     masking.declare(secrets)
-    log.hide(environ.snapshot())
+    hide(environ.snapshot())
     problems = [
         *map(replace, loaded.problems),  # made again, to be masked by what is known only now
         *app_problems(loaded.plugins, options),
         *endpoints.problems(loaded.plugins, options),
+        *check_used_settings(loaded.plugins),
         *check_settings(loaded.plugins),
     ]
     if problems:
@@ -65,6 +83,7 @@ def load(boot: Boot) -> Generation | list[Problem]:
         tls = Tls.load(catalog.plugins, options)
     except (PluginError, UsageError) as error:
         return [Problem("load", str(error), getattr(error, "plugin", ""))]
+    declare(classes)
     live, fixed = _keys(classes)
     unforkable = "PLATFORM_START_METHOD is spawn" if options.start_method == "spawn" else ""
     plan = Plan(
@@ -81,9 +100,13 @@ def load(boot: Boot) -> Generation | list[Problem]:
         fixed=tuple(sorted(fixed)),
         secrets=tuple(sorted(secrets)),
         code=code,
+        warnings=tuple(undeclared(catalog)),
         unforkable=unforkable or loaded.unforkable,
         seconds=round(time.perf_counter() - started, 3),
     )
+    if boot.kind == "zygote" and boot.generation > 0:  # `platform check` shows them itself
+        for warning in plan.warnings:
+            log.warning(warning)
     return Generation(catalog, plan, Changes(classes, environ), tls)
 
 

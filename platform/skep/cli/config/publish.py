@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +13,29 @@ from skep.base.masking import is_secret
 from skep.base.rundir import RunDir
 from skep.cli.options import for_platform
 from skep.cli.running import run_dir_of
+from skep.cli.site import Site
 from skep.config.openapi import OpenApi
+from skep.config.secret_names import declare_kept
+from skep.config.snapshot import canonical
 from skep.wire import control
 
 _OPERATOR = "platform-cli"
+# Longer than a rollout takes whose workers only just come up in time.
+_PATIENCE = 120.0
 
 
 @click.command("publish")
 @for_platform
 @click.option("--namespace", default="application", show_default=True, help="Where to publish.")
 @click.option("--delete", "deleted", multiple=True, metavar="KEY", help="A key to delete.")
+@click.option("--wait/--no-wait", default=True, help="Wait for the outcome. [default: wait]")
 @click.argument("assignments", nargs=-1, metavar="[KEY=VALUE | KEY=- | KEY@FILE]...")
 def command(
-    assignments: tuple[str, ...], deleted: tuple[str, ...], namespace: str, **flags: Any
+    assignments: tuple[str, ...],
+    deleted: tuple[str, ...],
+    namespace: str,
+    wait: bool,
+    **flags: Any,
 ) -> None:
     """Set or delete keys and publish a release on the embedded config server of the running
     platform.
@@ -33,18 +43,21 @@ def command(
     KEY=- reads the value from standard input and KEY@FILE from a file, without a last line break:
     what stands on a command line can be read by every user of this machine.
 
-    The platform applies it by itself; `platform status` shows whether it was accepted.
+    The platform applies it by itself, and the verb waits for the outcome. Exit code 1, with the
+    reason: it was refused, and what was in force stays in force.
     """
     if not (assignments or deleted):
         raise UsageError("Give what to publish: KEY=VALUE, KEY=-, KEY@FILE or --delete KEY.")
-    pairs = _pairs(assignments)
     run_dir = run_dir_of(flags)
+    declare_kept(run_dir.config_dir)
+    pairs = _pairs(assignments)
     config = control.call(run_dir.control_socket, "status", timeout=10.0)["config"]
     if "url" not in config:
         raise control.CommandFailed(
             "The platform has only just begun and follows no configuration yet: try again.",
             "starting",
         )
+    namespace = _followed(namespace, config["namespaces"])
     with OpenApi(config["url"], _token(run_dir)) as server:
         where = (config["app_id"], config["cluster"], namespace)
         for key, value in pairs:
@@ -54,6 +67,33 @@ def command(
         release = server.publish(*where, "platform config publish", _OPERATOR)
     told = [key for key, _ in pairs] + [f"{key} (deleted)" for key in deleted]
     click.echo(f"Published {', '.join(told)} in {namespace}: release {release.id}.")
+    if wait:
+        click.echo(_outcome(run_dir, flags, namespace))
+
+
+def _followed(namespace: str, followed: Sequence[str]) -> str:
+    """Return the namespace as the platform spells it."""
+    for name in followed:
+        if canonical(namespace).casefold() == name.casefold():
+            return name
+    raise UsageError(
+        f"The platform does not follow namespace {namespace!r}; it follows {', '.join(followed)}. "
+        "See --namespace of `platform start`."
+    )
+
+
+def _outcome(run_dir: RunDir, flags: Mapping[str, Any], namespace: str) -> str:
+    """Wait until the release that is published now is in force or refused; return a sentence."""
+    # The Open API does not tell release keys; to clients the server does.
+    release_key = Site(flags).release_key(namespace)
+    answer = control.call(
+        run_dir.control_socket,
+        "config.settled",
+        timeout=_PATIENCE,
+        namespace=namespace,
+        release_key=release_key,
+    )
+    return str(answer["sentence"])
 
 
 def _pairs(assignments: tuple[str, ...]) -> list[tuple[str, str]]:
