@@ -26,7 +26,7 @@ from skep.worker.app import problems as app_problems
 from skep.worker.catalog import Catalog
 from skep.worker.changes import Changes, begin_epoch
 from skep.worker.checks import check_settings, check_used_settings
-from skep.worker.environ import install
+from skep.worker.environ import Environ, install
 from skep.worker.forker import Forker
 from skep.worker.loader import Loader
 from skep.worker.tls import Tls
@@ -66,9 +66,7 @@ def _load(boot: Boot) -> Generation | list[Problem]:
     code = fingerprint.digest(folders)  # before: a file that changes meanwhile is a newer state
     loaded = Loader(folders).load()
     classes = [cls for plugin in loaded.plugins.values() for cls in plugin.settings]
-    secrets = {key for cls in classes for key in cls.secret_keys()}
-    masking.declare(secrets)
-    hide(environ.snapshot())
+    secrets = _declare_secrets(classes, environ)
     problems = [
         *map(replace, loaded.problems),  # made again, to be masked by what is known only now
         *app_problems(loaded.plugins, options),
@@ -98,7 +96,7 @@ def _load(boot: Boot) -> Generation | list[Problem]:
         certificates=dict(tls.files),
         live=tuple(sorted(live)),
         fixed=tuple(sorted(fixed)),
-        secrets=tuple(sorted(secrets)),
+        secrets=secrets,
         code=code,
         warnings=tuple(undeclared(catalog)),
         unforkable=unforkable or loaded.unforkable,
@@ -108,6 +106,14 @@ def _load(boot: Boot) -> Generation | list[Problem]:
         for warning in plan.warnings:
             log.warning(warning)
     return Generation(catalog, plan, Changes(classes, environ), tls)
+
+
+def _declare_secrets(classes: Iterable[type[Settings]], environ: Environ) -> tuple[str, ...]:
+    """Have what the classes declare secret masked in this process and its children; return it."""
+    secrets = {key for cls in classes for key in cls.secret_keys()}
+    masking.declare(secrets)
+    hide(environ.snapshot())
+    return tuple(sorted(secrets))
 
 
 class Zygote(Forker):
