@@ -230,6 +230,7 @@ class Succession:
                 planned=lambda plan: self._planned(generation, plan),
                 refused=lambda problems: self._denied(generation, problems),
                 changed=self._live.answered,
+                declared=self._configurations.declare_secret,
                 lost=lambda: self._bereft(generation),
             ),
         )

@@ -15,11 +15,11 @@ import signal
 import socket
 import sys
 import threading
-import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Protocol, TypeVar
 
 from skep.base import signals, stacks
+from skep.base.log import traceback_text
 from skep.wire.channel import Channel
 from skep.wire.framing import Framing
 from skep.wire.messages import (
@@ -46,7 +46,7 @@ from skep.wire.messages import (
     Trace,
     Traced,
 )
-from skep.wire.plan import Problem
+from skep.wire.plan import LONGEST_TRACE, Problem
 
 EXIT_DRAINED, EXIT_NOT_PREPARED, EXIT_ORPHANED = 0, 10, 12
 _BEAT = 1.0
@@ -220,7 +220,7 @@ class Dialogue:
             how = "was cancelled" if step.cancelled() else "ended by itself"
             problem = Problem(stage, f"Its work {how}.")
         else:
-            trace = "".join(traceback.format_exception(error))
+            trace = traceback_text(error, LONGEST_TRACE)
             problem = Problem(stage, f"{type(error).__name__}: {error}", trace=trace)
         self.send(Failed(problem))
         return False

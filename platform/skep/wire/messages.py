@@ -237,9 +237,11 @@ class Planned:
 
 @dataclass(frozen=True)
 class Refused:
-    """The zygote could not load everything; it ends by itself."""
+    """The zygote could not load everything; it ends by itself. `secrets` are the keys that were
+    declared secret by what was loaded."""
 
     problems: list[Problem]
+    secrets: list[str] = dataclasses.field(default_factory=list)
 
 
 @dataclass(frozen=True)

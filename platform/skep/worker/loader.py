@@ -30,8 +30,9 @@ from skep.api.declaration import faults, shown
 from skep.api.plugin import Plugin
 from skep.api.requirements import explanation
 from skep.base.errors import DeclarationError, PluginError
+from skep.base.log import traceback_text
 from skep.metrics.names import BY_EXPOSED
-from skep.wire.plan import Problem
+from skep.wire.plan import LONGEST_TRACE, Problem
 
 PACKAGE = "plugins"
 ENTRY_POINTS = "skep.plugins"
@@ -110,7 +111,7 @@ class Loader:
             self._loaded.unforkable = f"plugin {name} {growth} while it was imported"
 
     def _explain(self, plugin: str, file: str, error: BaseException) -> list[Problem]:
-        trace = "".join(traceback.format_exception(error))
+        trace = traceback_text(error, LONGEST_TRACE)
         if isinstance(error, SyntaxError) and error.filename:
             text = f"{type(error).__name__}: {error.msg}"
             return [Problem("load", text, plugin, error.filename, error.lineno or 0, trace)]
