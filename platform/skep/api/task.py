@@ -47,15 +47,17 @@ class Task(Payload):
         """Have the task done, on the given terms (`delay`, `tries`, `priority`, `queue`, `key`).
 
         When this returns, the task is on the disk and will be run, whatever is killed.
-        Raises QueueFull, StoreFull or StoreUnavailable when it cannot be kept, EngineError outside
-        of the platform's workers, ValueError for terms that are none.
+        Outside of the platform's workers it goes to the platform in PLATFORM_DATA_DIR.
+        Raises QueueFull, StoreFull or StoreUnavailable when it cannot be kept, EngineError where
+        there is no engine, ValueError for terms that are none.
         """
         (receipt,) = await self.deliver_many([self], **terms)
         return receipt
 
     def deliver_sync(self, **terms: Unpack[Terms]) -> Receipt:
-        """Do what `deliver` does, from a thread: a handler that is a plain `def` runs in one."""
-        return current.binding().wait_for(self.deliver(**terms))
+        """Do what `deliver` does, from a thread, as a handler that is a plain `def` runs in one, or
+        from a script."""
+        return current.wait_for(self.deliver(**terms))
 
     @classmethod
     async def deliver_many(cls, tasks: Sequence[Self], **terms: Unpack[Terms]) -> list[Receipt]:
@@ -63,7 +65,7 @@ class Task(Payload):
 
         `Task.deliver_many` takes tasks of different classes. Raises what `deliver` raises.
         """
-        binding = current.binding()
+        binding = await current.reach()
         envelopes = [task.envelope(**terms) for task in tasks]
         outcomes = await binding.put(envelopes)
         receipts = []

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import random
 import socket
 import time
 from collections.abc import Mapping
@@ -29,7 +28,7 @@ from skep.wire.channel import BlockingChannel
 from skep.wire.dialogue import EXIT_NOT_PREPARED, Dialogue
 from skep.wire.framing import Framing
 from skep.wire.messages import Boot, Failed, Hello
-from skep.worker import memory, stray
+from skep.worker import chance, memory, stray
 from skep.worker.changes import Changing
 from skep.worker.delivering import Deliverer
 from skep.worker.environ import install
@@ -72,7 +71,7 @@ def live(boot: Boot, found: Generation, sock: socket.socket, framing: Framing) -
     """Be the worker that `boot` says; return its exit code."""
     with contextlib.suppress(PermissionError):  # a spawned one leads its session already
         os.setsid()
-    random.seed()
+    chance.reseed()
     set_title(f"{boot.slot}@{boot.generation}", boot.options["app_id"])
     if boot.kind == "hook":
         return be_one(boot, found.catalog, sock)
@@ -168,6 +167,7 @@ class _WithPlugins:
     async def prepare(self) -> None:
         """Open the engine, enter the lifespans in the order of the plugins, prepare the kind."""
         work = self._workplace
+        await self._tell("after_fork")
         await work.engine.open()
         current.bind(work.engine, work.telemetry, work.catalog.listener_names())
         self._around.push_async_callback(self._workplace.engine.close)

@@ -55,6 +55,13 @@ async def _call_with_engine(boot: Boot, catalog: Catalog) -> None:
     await engine.open()
     current.bind(engine, Telemetry(), catalog.listener_names())
     try:
+        await call(
+            catalog.plugins,
+            "after_fork",
+            slot=boot.slot,
+            generation=boot.generation,
+            pid=os.getpid(),
+        )
         await call(catalog.plugins, boot.facts["hook"], **boot.facts["info"])
     finally:
         await engine.close()

@@ -3,6 +3,7 @@
 It never runs a handler.
 """
 
+import os
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -25,7 +26,7 @@ from skep.worker.changes import Changes, begin_epoch
 from skep.worker.checks import check_settings
 from skep.worker.environ import install
 from skep.worker.forker import Forker
-from skep.worker.loader import Loader
+from skep.worker.loader import FOLDERS, Loader
 from skep.worker.tls import Tls
 
 
@@ -47,6 +48,7 @@ def load(boot: Boot) -> Generation | list[Problem]:
     options = Options.from_json(boot.options)
     folders = [Path(folder) for folder in options.plugins]
     code = fingerprint.digest(folders)  # before: a file that changes meanwhile is a newer state
+    environ[FOLDERS] = os.pathsep.join(str(folder.resolve()) for folder in folders)
     loaded = Loader(folders).load()
     problems = [
         *loaded.problems,
