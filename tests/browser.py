@@ -1,13 +1,13 @@
 """A real Chromium without a window, driven through chromedriver (W3C WebDriver)."""
 
 import contextlib
-import shutil
 import subprocess
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 
+from tests.packages import require
 from tests.support import wait_until
 
 _ARGUMENTS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
@@ -46,9 +46,10 @@ class Browser:
 @contextlib.contextmanager
 def browser() -> Iterator[Browser]:
     """Start a browser; end it, and the driver, at the end."""
-    driver = shutil.which("chromedriver")
-    assert driver, "chromedriver is missing: apt-get install chromium chromium-driver"
-    process = subprocess.Popen([driver, "--port=0"], stdout=subprocess.PIPE, text=True)
+    require("chromium")
+    process = subprocess.Popen(
+        [require("chromedriver"), "--port=0"], stdout=subprocess.PIPE, text=True
+    )
     try:
         assert process.stdout is not None
         port = wait_until(lambda: _port(process.stdout.readline()))  # type: ignore[union-attr]

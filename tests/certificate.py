@@ -1,17 +1,19 @@
 """Certificates for tests, made by openssl."""
 
-import shutil
 import ssl
 import subprocess
 from pathlib import Path
 
+from tests.packages import require
+
 
 def certificate(folder: Path, name: str) -> bytes:
     """Make `cert.pem` and `key.pem` of a name in a folder; return the certificate in DER."""
-    assert shutil.which("openssl"), "openssl is missing: apt-get install openssl"
-    made = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
+    made = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
     files = ["-subj", f"/CN={name}", "-keyout", "key.pem", "-out", "cert.pem"]
-    subprocess.run([*made.split(), *files], cwd=folder, check=True, capture_output=True)
+    subprocess.run(
+        [require("openssl"), *made.split(), *files], cwd=folder, check=True, capture_output=True
+    )
     return ssl.PEM_cert_to_DER_cert((folder / "cert.pem").read_text())
 
 

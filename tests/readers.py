@@ -12,6 +12,8 @@ from pathlib import Path
 import yaml
 from dotenv import dotenv_values
 
+from tests.packages import require, systemd_library
+
 
 def python_dotenv(path: Path) -> dict[str, str | None]:
     return dotenv_values(path, encoding="utf-8")
@@ -22,7 +24,7 @@ def sourced(shell: str) -> Callable[[Path], dict[str, str | None]]:
 
     def read(path: Path) -> dict[str, str | None]:
         done = subprocess.run(
-            [shell, "-c", f". {path} && exec env -0"],
+            [require(shell), "-c", f". {path} && exec env -0"],
             cwd=path.parent,
             env={"PATH": os.environ["PATH"]},
             capture_output=True,
@@ -87,11 +89,6 @@ def systemd_by_its_rules(path: Path) -> dict[str, str | None]:
         assert text[1] == "\n"
         found[name], text = value, text[2:]
     return found
-
-
-def systemd_library() -> Path | None:
-    """Return where systemd's library lies, None if it is not installed."""
-    return next(iter(sorted(Path("/usr/lib").glob("**/systemd/libsystemd-shared-*.so"))), None)
 
 
 def json_reader(path: Path) -> dict[str, str | None]:

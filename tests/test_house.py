@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.packages import PACKAGES
+
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "platform"
 FILES = sorted(p for folder in ("platform", "plugins") for p in (ROOT / folder).rglob("*.py"))
@@ -50,3 +52,10 @@ def test_files_and_functions_are_short(path: Path) -> None:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             length = (node.end_lineno or 0) - node.lineno + 1
             assert length <= LONGEST_FUNCTION, f"{node.name} has {length} lines"
+
+
+def test_ci_installs_every_package_that_a_test_needs() -> None:
+    """B28: with CI=true a missing package fails its tests, so a new machine must have them all."""
+    script = (ROOT / ".ci" / "run").read_text()
+    command = script.partition("apt-get install")[2].partition(">/dev/null")[0]
+    assert set(PACKAGES.values()) <= set(command.split())

@@ -10,6 +10,7 @@ from dotenv import dotenv_values
 
 from tests.acceptance.test_following import follow
 from tests.faulty import TinyApollo
+from tests.packages import require_mounts
 from tests.platform_process import COMMAND, Platform
 from tests.support import wait_until
 
@@ -213,13 +214,10 @@ def test_a_rollback_holds_until_it_is_let_go_and_a_plan_tells_what_would_come(
     assert "rollback to snapshot 1" in shown(follower, "config", "history")
 
 
-@pytest.mark.skipif(
-    subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode != 0,
-    reason="mounting takes root and a mount namespace of its own",
-)
 def test_case_08_a_mounted_env_is_kept_up_to_date_and_that_it_is_mounted_is_told(
     follower: Platform, server: TinyApollo
 ) -> None:
+    require_mounts()
     # Given a .env that a container's runtime has mounted over ours
     source = follower.directory / "host.env"
     source.write_text("HAND=1\n")

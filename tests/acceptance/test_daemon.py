@@ -108,6 +108,17 @@ def test_a_start_that_cannot_be_ends_with_its_exit_code_and_its_reason(
     assert "PLATFORM_PORT" in usage.stderr
 
 
+def test_a_start_that_a_signal_interrupts_leaves_nothing_behind(on_its_own: Platform) -> None:
+    """B6: INT and TERM were blocked in `start -d`, so a start that took long could not be ended."""
+    (on_its_own.plugins / "slow.py").write_text("import time\ntime.sleep(600)\n")
+    on_its_own.run([*COMMAND, "start", "-d", *PORTS])
+    assert on_its_own.process is not None
+    wait_until(on_its_own.zygotes)
+    on_its_own.process.send_signal(signal.SIGINT)
+    assert on_its_own.wait_end() == 130
+    wait_until(lambda: on_its_own.tree() == [])
+
+
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_a_start_without_standard_streams_serves_and_nothing_else_is_taken_for_one(
     on_its_own: Platform, closed: str

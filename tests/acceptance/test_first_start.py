@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 from dotenv import dotenv_values
 
+from tests.packages import require
 from tests.platform_process import ROOT, Platform
 from tests.support import wait_until
 
@@ -124,7 +125,7 @@ def _happened(platform: Platform, order: int, last: str) -> list[dict[str, str]]
 def _copy_tracked_files(target: Path) -> None:
     """What a clone would have, with the changes of the working tree."""
     listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        [require("git"), "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
         cwd=ROOT,
         capture_output=True,
         check=True,

@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import shutil
 import signal
 import socket
@@ -221,89 +220,6 @@ def test_a_user_who_does_not_exist_is_exit_8_and_is_named(sampled: Platform) -> 
     assert done.returncode == 8
     assert "no-such-bee" in done.stderr
     assert sampled.tree() == []
-
-
-def _others_can_run_us() -> bool:
-    """Whether another user can run this interpreter and read this tree: not below /root."""
-    if os.geteuid() != 0:
-        return False
-    command = [sys.executable, "-P", "-c", "import skep.cli.main"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "platform")}
-    try:
-        return subprocess.run(command, env=environment, user=NOBODY).returncode == 0
-    except OSError:
-        return False
-
-
-# In a mount namespace of its own: what is closed to others is covered, and what is needed of it put
-# back in its place.
-OPENED = """
-mount --bind "$2" "$3" && mount -t tmpfs -o mode=755 none "$1" && mkdir -p "$2" &&
-mount --bind "$3" "$2" && shift 3 && exec "$@"
-"""
-
-
-def _where_others_can_run_us(place: Path) -> list[str]:
-    """Return what has to go before a command so that others can run this interpreter."""
-    interpreter = Path(sys.executable).resolve()
-    closed = next(p for p in reversed(interpreter.parents) if not p.stat().st_mode & stat.S_IXOTH)
-    needed = closed / interpreter.relative_to(closed).parts[0]
-    return ["unshare", "-m", "sh", "-c", OPENED, "sh", str(closed), str(needed), str(place)]
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root has privileges to give up")
-def test_the_privileges_of_root_are_given_up_once_the_ports_are_bound(tmp_path: Path) -> None:
-    if _others_can_run_us():
-        _give_up_privileges()
-        return
-    before = _where_others_can_run_us(tmp_path)
-    again = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k"]
-    done = subprocess.run(
-        [*before, *again, "privileges_of_root"], cwd=ROOT, capture_output=True, text=True
-    )
-    assert (done.returncode, "1 passed" in done.stdout) == (0, True), done.stdout + done.stderr
-
-
-def _give_up_privileges() -> None:
-    # Not in tmp_path: pytest closes what is above it to other users, again and again
-    with tempfile.TemporaryDirectory() as place:
-        os.chown(place, NOBODY, NOBODY)
-        platform = Platform(Path(place))
-        shutil.copytree(ROOT / "plugins", platform.plugins, dirs_exist_ok=True)
-        shutil.copytree(ROOT / "config-samples", platform.samples, dirs_exist_ok=True)
-        platform.data_dir.mkdir(mode=0o700)
-        (platform.data_dir / "of-before").touch()
-        try:
-            _serve_as_nobody(platform)
-        finally:
-            platform.stop()
-
-
-def _low_port() -> int:
-    """Return a free port below 1024, another one for each run: others may test on this machine."""
-    while True:
-        port = random.randrange(600, 1024)
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) != 0:
-                return port
-
-
-def _serve_as_nobody(platform: Platform) -> None:
-    # A port below 1024 is bound, although those who serve on it could not have done that
-    low = _low_port()
-    platform.start("--user", str(NOBODY), "--port", str(low), "--admin-port", "0")
-    assert platform.url == f"http://127.0.0.1:{low}"
-    for pid in platform.tree():
-        status = Path(f"/proc/{pid}/status").read_text()
-        assert f"Uid:\t{NOBODY}\t{NOBODY}\t{NOBODY}" in status
-        assert "NoNewPrivs:\t1" in status
-    owners = {p.stat().st_uid for p in [platform.data_dir, *platform.data_dir.rglob("*")]}
-    assert owners == {NOBODY}
-    # Reloads and restarts go on as that user, on the same port
-    for verb in ("reload", "restart"):
-        done = platform.cli(verb)
-        assert done.returncode == 0, done.stderr + platform.output()
-    assert platform.get()["greeting"] == "Hello from the hive"
 
 
 def _text(path: Path) -> str:

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tests.acceptance.shapes import OPERATION, PROCESS, STATUS, fits
+from tests.packages import require
 from tests.platform_process import COMMAND, Platform
 from tests.support import wait_until
 
@@ -44,7 +45,7 @@ def asked(platform: Platform, *arguments: str) -> Any:
 
 def title(pid: int) -> str:
     shown = subprocess.run(
-        ["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=True
+        [require("ps"), "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=True
     )
     return shown.stdout
 

@@ -52,6 +52,7 @@ from tests.faulty import (
     told,
     trickle,
 )
+from tests.packages import require
 from tests.support import wait_until, wait_until_async
 
 T = TypeVar("T")
@@ -965,7 +966,7 @@ def certified(directory: Path, end: str = "20991231000000Z") -> tuple[Path, ssl.
         f"-out {certificate} -startdate 20200101000000Z -enddate {end}"
     )
     for arguments in (new, sign):
-        subprocess.run(["openssl", *arguments.split()], check=True, capture_output=True)
+        subprocess.run([require("openssl"), *arguments.split()], check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     return certificate, context

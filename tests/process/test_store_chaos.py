@@ -15,6 +15,7 @@ from skep.engine import current
 from skep.engine.base import Engine, Envelope, Settlement
 from skep.engine.embedded import Embedded
 from skep.engine.ids import new_id
+from tests.packages import require_mounts
 from tests.process.chores import Block, Diary, Followed, Tick
 from tests.process.store_child import ROOT, StoreChild
 from tests.process.worker_child import WorkerChild
@@ -213,15 +214,11 @@ def _resident(pid: int) -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def _can_mount() -> bool:
-    return os.geteuid() == 0 and subprocess.run(["unshare", "-m", "true"]).returncode == 0
-
-
-@pytest.mark.skipif(not _can_mount(), reason="needs root and mount namespaces: a real full disk")
 @pytest.mark.parametrize("filled_by", ["others", "the queue"])
 def test_case_26_a_full_disk_refuses_what_is_new_and_lets_the_rest_go_on(
     tmp_path: Path, filled_by: str
 ) -> None:
+    require_mounts()
     arguments = ["-m", "tests.process.full_disk", str(tmp_path / "disk"), filled_by]
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'platform'}"}
     command = ["unshare", "-m", sys.executable, "-P", *arguments]

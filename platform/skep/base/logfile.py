@@ -11,19 +11,24 @@ from pathlib import Path
 
 from skep.base.errors import UsageError
 
+_FLAGS = os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 
-def onto(path: str) -> int:
-    """Let standard output and standard error go to the end of this file; return its descriptor,
-    which is that of standard error.
 
-    Raises UsageError when it cannot be opened.
-    """
+def open_file(path: str) -> int:
+    """Open a log file for appending and reading, with the directories above it; return its
+    descriptor. Raises UsageError when it cannot be opened."""
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        _reopen(path)
+        return os.open(path, os.O_RDWR | _FLAGS, 0o600)
     except OSError as error:
         raise UsageError(f"The log file {path} cannot be opened: {error.strerror}.") from error
-    return 2
+
+
+def onto(descriptor: int) -> None:
+    """Send standard output and standard error to this open file; close the descriptor."""
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
 
 
 def follow(path: str) -> None:
@@ -37,13 +42,6 @@ def reopen(path: str) -> None:
     if not path:
         return
     try:
-        _reopen(path)
+        onto(os.open(path, os.O_WRONLY | _FLAGS, 0o600))
     except OSError as error:
         os.write(2, f"platform: {path} cannot be opened anew: {error.strerror}\n".encode())
-
-
-def _reopen(path: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
-    os.close(descriptor)

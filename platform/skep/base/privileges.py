@@ -4,6 +4,8 @@ import grp
 import os
 import pwd
 import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,19 +57,41 @@ def become(who: Identity) -> None:
         os.setresgid(who.gid, who.gid, who.gid)
         os.setresuid(who.uid, who.uid, who.uid)
     except OSError as error:
-        raise PrivilegeError(
-            f"Only root can become {who.name}: start as root, or leave out --user and --group."
-        ) from error
+        raise PrivilegeError(_only_root(who)) from error
     if not who.is_ours or _can_be_root_again(who):
         raise PrivilegeError(f"The privileges of root could not be given up for {who.name}.")
     stay_readable()
 
 
+@contextmanager
+def acting_as(who: Identity | None) -> Iterator[None]:
+    """Open files with the rights of this user inside the block; root stays root.
+
+    Raises PrivilegeError when this process is neither root nor that user.
+    """
+    if who is None or who.is_ours:
+        yield
+        return
+    groups, gid = os.getgroups(), os.getegid()
+    try:
+        os.setgroups(who.groups)
+        os.setegid(who.gid)
+        os.seteuid(who.uid)
+    except OSError as error:
+        raise PrivilegeError(_only_root(who)) from error
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(gid)
+        os.setgroups(groups)
+
+
 def give(directory: Path, who: Identity) -> None:
     """Make a directory of ours, and what is in it, the property of this user.
 
-    Only what root owns is given away, and no link is followed: whatever another user may have put
-    there stays as it is.
+    Only what root owns is given away, and no link is followed. Call it for a directory that only
+    root can replace (see `ownership.changeable`).
     """
     if os.geteuid() != 0 or directory.stat().st_uid == who.uid:
         return
@@ -96,6 +120,10 @@ def restrict(files: int, core: int, *, new_privileges: bool) -> None:
         ) from error
     if not new_privileges:
         forbid_new_privileges()
+
+
+def _only_root(who: Identity) -> str:
+    return f"Only root can become {who.name}: start as root, or leave out --user and --group."
 
 
 def _user(user: str) -> pwd.struct_passwd:

@@ -6,9 +6,11 @@ from typing import Any
 
 import click
 
+from skep.base import privileges
 from skep.base.errors import PlatformError, PluginError
 from skep.base.rundir import RunDir
 from skep.cli.asking import show_json
+from skep.cli.root_phase import RootPhase
 from skep.cli.screen import waiting
 from skep.cli.starting import environment_for_children, starting
 from skep.config.archive import Archive
@@ -31,11 +33,14 @@ def command(
     start does it, with the configuration that was last in force; nothing is bound, pulled or
     written, and a platform that is running is not disturbed.
 
-    Exit codes: 0 it would start, 2 usage, 3 a plugin or a setting, 4 the configuration.
+    Exit codes: 0 it would start, 2 usage, 3 a plugin or a setting, 4 the configuration, 8 --user,
+    or others can change what root would use.
     """
     try:
         with waiting("loading the plugins"):
-            found = attempt(_configuration(environment_for_children(os.environ, x_version), flags))
+            base = environment_for_children(os.environ, x_version)
+            _become_the_user(base, flags)
+            found = attempt(_configuration(base, flags))
         code = 0 if isinstance(found, Plan) else PluginError.exit_code
     except PlatformError as error:
         found, code = (Problem("config", str(error)),), error.exit_code
@@ -48,6 +53,14 @@ def command(
             click.echo(f"platform: {problem}", err=True)
             click.echo(problem.trace, err=True, nl=False)
     sys.exit(code)
+
+
+def _become_the_user(base: dict[str, str], flags: dict[str, Any]) -> None:
+    """Load the plugins as the user who would: root must not run what others can write."""
+    phase = RootPhase.begin(base, flags)
+    phase.check_plugins()
+    if phase.who is not None:
+        privileges.become(phase.who)
 
 
 def _configuration(base: dict[str, str], flags: dict[str, Any]) -> Configuration:

@@ -14,6 +14,7 @@ from skep.base.rundir import RunDir
 from skep.base.sockets import BACKLOG
 from skep.base.title import set_title
 from skep.cli.options import platform_options
+from skep.cli.root_phase import refuse_paths_of_others
 from skep.cli.running import own_options
 from skep.configserver.opened import Place, opened
 from skep.configserver.server import serve
@@ -43,6 +44,7 @@ def command(host: str, port: int, **flags: Any) -> None:
     log.configure("configserver", level=options.log_level, style=options.log_format)
     set_title("configserver")
     run_dir = RunDir(options.data_dir)
+    refuse_paths_of_others((run_dir.path, options.config_samples))
     run_dir.create()
     place = Place(
         run_dir.configserver_dir,

@@ -3,70 +3,124 @@
 import json
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
 import click
 
+from skep.base import privileges, signals
+from skep.base.errors import TimedOut
+from skep.base.privileges import Identity
 from skep.base.rundir import RunDir
+from skep.cli.root_phase import RootPhase
 from skep.cli.screen import waiting
 from skep.cli.starting import DETACHED
 from skep.config.options import Options
 
 _LOOK = 0.1
 _TAIL = 20
+# What a start may need beside the configuration and two loads of the plugins, in seconds.
+_SLACK = 30.0
+# How long a start that is stopped here may take to end its processes.
+_LAST_WAIT = 15.0
 
 
-def launch(options: Options, run_dir: RunDir) -> NoReturn:
-    """Start this command again as a process of its own and end when it serves, or as it ends.
+def launch(root_phase: RootPhase, run_dir: RunDir) -> NoReturn:
+    """Start this command again as a background process; exit when it serves or has ended.
 
-    The new process tells how it is with sd_notify(3), as it tells systemd.
+    The new process reports its state with sd_notify(3), as it does to systemd, and does that as
+    the user it runs as, who owns the socket and the log file. A start that takes longer than its
+    parts may take is stopped, as is one that a signal interrupts here; the exit codes are then 5
+    and 130.
     """
+    options, who = root_phase.options, root_phase.who
     log_file = Path(options.log_file or run_dir.log_file).absolute()
-    log_file.parent.mkdir(parents=True, exist_ok=True)
-    written = log_file.stat().st_size if log_file.exists() else 0
+    log = root_phase.open_log(str(log_file))
+    written = os.fstat(log).st_size
     with (
-        tempfile.TemporaryDirectory(prefix="platform-") as directory,
+        _directory_of(who) as directory,
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as news,
     ):
         address = os.path.join(directory, "notify")
-        news.bind(address)
-        process = _start(log_file, address)
-        code, told = _until_serving(process, news)
+        with privileges.acting_as(who):
+            news.bind(address)
+        process = _start(log, log_file, address)
+        with _stopped_with_us(process):
+            code, status = _until_serving(process, news, _longest_start(options))
     if code is None:
-        click.echo(f"{told.rstrip('.')} (pid {process.pid}); the log is {log_file}.")
+        click.echo(f"{status.rstrip('.')} (pid {process.pid}); the log is {log_file}.")
         sys.exit(0)
-    click.echo(_why(log_file, written), err=True)
+    click.echo(_why(log, written) or f"It ended at once; see {log_file}.", err=True)
     sys.exit(code)
 
 
-def _start(log_file: Path, address: str) -> "subprocess.Popen[bytes]":
-    descriptor = os.open(log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def _longest_start(options: Options) -> float:
+    """Return how many seconds a start may take: its parts have deadlines of their own."""
+    return options.config_timeout + 2 * options.boot_timeout + _SLACK
+
+
+@contextmanager
+def _directory_of(who: Identity | None) -> Iterator[str]:
+    """Yield a temporary directory that belongs to the user."""
+    with tempfile.TemporaryDirectory(prefix="platform-") as directory:
+        if who is not None:
+            os.chown(directory, who.uid, who.gid)
+        yield directory
+
+
+@contextmanager
+def _stopped_with_us(process: "subprocess.Popen[bytes]") -> Iterator[None]:
+    """Stop the process if the block does not come to its end, by a signal or a deadline."""
+    interrupting = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, signal.default_int_handler) for number in interrupting}
+    signals.let_go()
     try:
-        return subprocess.Popen(
-            [sys.executable, *sys.orig_argv[1:], "--log-file", str(log_file)],
-            env={**os.environ, "NOTIFY_SOCKET": address, DETACHED: "1"},
-            stdin=subprocess.DEVNULL,
-            stdout=descriptor,
-            stderr=descriptor,
-            start_new_session=True,
-        )
+        yield
+    except BaseException:
+        process.terminate()
+        try:
+            process.wait(_LAST_WAIT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        raise
     finally:
-        os.close(descriptor)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _start(log: int, log_file: Path, address: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, *sys.orig_argv[1:], "--log-file", str(log_file)],
+        env={**os.environ, "NOTIFY_SOCKET": address, DETACHED: "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+    )
 
 
 def _until_serving(
-    process: "subprocess.Popen[bytes]", news: socket.socket
+    process: "subprocess.Popen[bytes]", news: socket.socket, seconds: float
 ) -> tuple[int | None, str]:
-    """Wait until the process serves, which is None, or return what it has ended with; and what it
-    has told of itself last."""
-    status = ""
+    """Wait until the process serves, which is None, or return its exit status; and the last status
+    that it has reported. Raises TimedOut after `seconds`."""
+    status, deadline = "", time.monotonic() + seconds
     with waiting("starting") as say:
         while (code := process.poll()) is None:
+            if time.monotonic() > deadline:
+                raise TimedOut(
+                    f"The platform did not serve within {seconds:g} s and was stopped; its last "
+                    f"status: {status or 'none'}"
+                )
             if not select.select([news], [], [], _LOOK)[0]:
                 continue
             told = dict(line.split("=", 1) for line in news.recv(65536).decode().splitlines())
@@ -77,13 +131,13 @@ def _until_serving(
     return code, status
 
 
-def _why(log_file: Path, written: int) -> str:
+def _why(log: int, written: int) -> str:
     """What the log says of a start that failed: its errors, or else its end."""
-    with log_file.open("rb") as file:
+    with open(log, "rb") as file:
         file.seek(written)
         lines = file.read().decode("utf-8", "replace").splitlines()
     reasons = [reason for line in lines if (reason := _reason(line))]
-    return "\n".join(reasons or lines[-_TAIL:]) or f"It ended at once; see {log_file}."
+    return "\n".join(reasons or lines[-_TAIL:])
 
 
 def _reason(line: str) -> str:

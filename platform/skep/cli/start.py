@@ -13,13 +13,12 @@ import click
 from skep.base import log, logfile, privileges
 from skep.base.errors import AlreadyRunning
 from skep.base.masking import Masker
-from skep.base.privileges import Identity
 from skep.base.rundir import RunDir
 from skep.base.title import set_title
 from skep.cli.daemon import launch
+from skep.cli.root_phase import RootPhase
 from skep.cli.starting import DETACHED, environment_for_children, starting
-from skep.config.endpoints import admin, served
-from skep.config.options import Options, rows
+from skep.config.options import rows
 from skep.supervisor import inheritance
 from skep.supervisor.configuration import starting_options
 from skep.supervisor.inheritance import Inheritance, Inherited
@@ -37,7 +36,7 @@ def _keys() -> str:
         f"option: {silent}.\n\n"
         "Exit codes: 0 stopped, 1 unexpected error, 2 usage, 3 the plugins did not come up, 4 no "
         "usable configuration, 5 a port cannot be bound, 6 already running, 7 the web workers do "
-        "not hold, 8 --user or --group cannot be."
+        "not hold, 8 --user or --group cannot be, or others can change what root would use."
     )
 
 
@@ -60,12 +59,14 @@ def command(daemonize: bool, ignore: bool, x_version: str | None, **flags: Any) 
     environment = dict(os.environ)
     handed = inheritance.take(environment)
     base = environment_for_children(environment, x_version)
-    options = starting_options(base, flags)
+    phase = RootPhase.begin(base, flags)
+    options = phase.options
     run_dir = RunDir(options.data_dir)
-    who = privileges.identity(options.user, options.group)
-    run_dir.create()
+    phase.make_data_directory(run_dir)
+    phase.check_plugins()
     try:
-        held = run_dir.lock(handed.lock)
+        with privileges.acting_as(phase.who):
+            held = run_dir.lock(handed.lock)
     except AlreadyRunning:
         if not ignore:
             raise
@@ -73,8 +74,10 @@ def command(daemonize: bool, ignore: bool, x_version: str | None, **flags: Any) 
         return
     if daemonize and DETACHED not in environment:
         os.close(held)
-        launch(options, run_dir)
-    flags["log_file"] = _open_log(options, who)
+        launch(phase, run_dir)
+    flags["log_file"] = str(Path(options.log_file).absolute()) if options.log_file else ""
+    if options.log_file:
+        logfile.onto(phase.open_log(flags["log_file"]))
     log.configure(
         "supervisor",
         level=options.log_level,
@@ -82,7 +85,7 @@ def command(daemonize: bool, ignore: bool, x_version: str | None, **flags: Any) 
         masker=Masker.of_environment(base),
     )
     set_title("supervisor", options.app_id)
-    listeners = _shed(options, run_dir, who, handed.listeners, base)
+    listeners = _shed(phase, handed.listeners, base)
     options = starting_options(base, flags)
     service = ServiceManager(environment)
     supervisor = Supervisor(options, flags, base, run_dir, listeners, service)
@@ -92,33 +95,17 @@ def command(daemonize: bool, ignore: bool, x_version: str | None, **flags: Any) 
     sys.exit(code)
 
 
-def _open_log(options: Options, who: Identity | None) -> str:
-    """Let everything go to the log file, if there is one; return its name."""
-    if not options.log_file:
-        return ""
-    path = str(Path(options.log_file).absolute())
-    descriptor = logfile.onto(path)
-    if who is not None and os.geteuid() == 0:
-        os.fchown(descriptor, who.uid, who.gid)
-    return path
-
-
 def _shed(
-    options: Options,
-    run_dir: RunDir,
-    who: Identity | None,
-    inherited: Mapping[str, Inherited],
-    base: dict[str, str],
+    phase: RootPhase, inherited: Mapping[str, Inherited], base: dict[str, str]
 ) -> dict[str, Inherited]:
-    """Bind what takes root, then give up what root may; return the listeners there are."""
-    listeners = dict(inherited)
-    limits = (options.rlimit_nofile, options.rlimit_core)
-    privileges.restrict(*limits, new_privileges=options.new_privileges)
+    """Bind what requires root, then become the user; return the listeners that are bound."""
+    listeners, who = dict(inherited), phase.who
+    limits = (phase.trusted.rlimit_nofile, phase.trusted.rlimit_core)
+    privileges.restrict(*limits, new_privileges=phase.trusted.new_privileges)
     if who is not None and not who.is_ours:
-        for endpoint in (*served(options), admin(options)):
-            if endpoint.name not in listeners and not endpoint.path:
+        for endpoint in phase.endpoints():
+            if endpoint.name not in listeners:
                 listeners[endpoint.name] = claim(endpoint)
-        privileges.give(run_dir.path, who)
         privileges.become(who)
         base |= {"USER": who.name, "LOGNAME": who.name, "HOME": who.home}
     if os.geteuid() == 0:

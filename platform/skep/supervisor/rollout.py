@@ -148,9 +148,7 @@ def begin(boot: float, go: float, now: float) -> Rollout:
     return Rollout(boot=boot, go=go, deadline=now + boot)
 
 
-def step(  # noqa: C901 - all transitions in one table
-    rollout: Rollout, fact: Fact, now: float
-) -> tuple[Rollout, tuple[Order, ...]]:
+def step(rollout: Rollout, fact: Fact, now: float) -> tuple[Rollout, tuple[Order, ...]]:
     """Take one fact; return the rollout as it then is, and the orders to obey, in order."""
     match rollout.phase, fact:
         case Phase.PLANNING, Planned(slots):

@@ -117,9 +117,7 @@ class Slot:
         return self.state in (State.DRAINING, State.CUT)
 
 
-def step(  # noqa: C901 - all transitions in one table
-    slot: Slot, fact: Fact, now: float
-) -> tuple[Slot, Order | None]:
+def step(slot: Slot, fact: Fact, now: float) -> tuple[Slot, Order | None]:
     """Take one fact; return the slot as it then is, and the order to obey, if any."""
     match slot.state, fact:
         case State.EMPTY, Fact.FILL:

@@ -14,6 +14,7 @@ from skep.base.errors import ConfigError
 from skep.config import atomic, dotenv
 from skep.config.backup import backups
 from skep.config.dotenv import Written
+from tests.packages import require_mounts
 
 
 @pytest.fixture
@@ -240,12 +241,8 @@ print(*(dotenv.write(target, {"A": a}).name for a in ("x" * 5000, "1")))
 """
 
 
-def can_mount() -> bool:
-    return os.geteuid() == 0 and subprocess.run(["unshare", "-m", "true"]).returncode == 0
-
-
-@pytest.mark.skipif(not can_mount(), reason="mounting takes root and a mount namespace of its own")
 def test_case_08_a_file_that_is_a_mount_point_is_written_in_place(tmp_path: Path) -> None:
+    require_mounts()
     # Given a .env that a container's runtime has mounted over ours
     source, target = tmp_path / "host.env", tmp_path / ".env"
     source.write_text("HAND=1\n")

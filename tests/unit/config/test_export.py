@@ -14,6 +14,7 @@ from skep.config import dotenv
 from skep.config.export import FORMATS
 from skep.config.layers import Layers
 from tests import readers
+from tests.packages import require
 
 Reader = Callable[[Path], dict[str, str | None]]
 
@@ -83,7 +84,6 @@ def test_case_23_every_value_arrives_in_its_consumer(
     assert not (tmp_path / "pwned").exists()
 
 
-@pytest.mark.skipif(readers.systemd_library() is None, reason="systemd is not installed")
 @MANY
 @given(values=VALUES)
 def test_case_23_systemd_itself_reads_what_is_written_for_it(
@@ -118,7 +118,7 @@ def test_case_23_a_shell_that_sources_any_export_runs_nothing_of_it(
     representable = {key: value for key, value in values.items() if fits(style, key, value)}
     path = exported(style, representable, tmp_path)
     subprocess.run(
-        [shell, "-c", f". {path}"],
+        [require(shell), "-c", f". {path}"],
         cwd=tmp_path,
         env={"PATH": os.environ["PATH"]},
         stdin=subprocess.DEVNULL,
@@ -135,7 +135,7 @@ def test_case_23_a_name_that_a_shell_evaluates_is_no_way_in(style: str, tmp_path
         if not fits(style, *values.popitem()):
             continue
         path = exported(style, {name: "a[$(touch pwned)]"}, tmp_path)
-        subprocess.run(["bash", "-c", f". {path}; :"], cwd=tmp_path, capture_output=True)
+        subprocess.run([require("bash"), "-c", f". {path}; :"], cwd=tmp_path, capture_output=True)
         assert not (tmp_path / "pwned").exists(), name
 
 

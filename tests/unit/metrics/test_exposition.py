@@ -1,4 +1,3 @@
-import shutil
 import subprocess
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -17,6 +16,7 @@ from skep.metrics.exposition import (
 )
 from skep.metrics.names import CATALOGUE
 from skep.supervisor.ledger import Ledger
+from tests.packages import require
 
 NASTY = 'a "quoted" back\\slash\nand line'
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -138,14 +138,10 @@ def test_the_whole_catalogue_can_be_read_in_both_formats() -> None:
     assert {f["name"] for f in families} == {metric.exposed for metric in CATALOGUE}
 
 
-@pytest.mark.skipif(
-    shutil.which("promtool") is None,
-    reason="promtool is not on PATH (Debian: apt-get install prometheus)",
-)
 def test_promtool_finds_nothing_to_complain_about() -> None:
     text = render_text(full_ledger().families())
     out = subprocess.run(
-        ["promtool", "check", "metrics"], input=text, capture_output=True, text=True
+        [require("promtool"), "check", "metrics"], input=text, capture_output=True, text=True
     )
     assert (out.returncode, out.stdout, out.stderr) == (0, "", "")
 

@@ -1,0 +1,19 @@
+"""What a whole run of the tests says at its end."""
+
+from collections import Counter
+
+import pytest
+
+from tests.packages import MISSING
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """List the packages that were missing, with the command that installs them."""
+    reasons = (str(r.longrepr) for r in terminalreporter.stats.get("skipped", []))
+    found = (reason.partition(MISSING)[2].partition(":")[0] for reason in reasons)
+    missing = Counter(package for package in found if package)
+    if missing:
+        terminalreporter.section("tests skipped because a package is missing", sep="-")
+        for package, tests in sorted(missing.items()):
+            terminalreporter.line(f"{tests:5}  {package}")
+        terminalreporter.line(f"To run them: apt-get install {' '.join(sorted(missing))}")

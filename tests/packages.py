@@ -1,0 +1,62 @@
+"""The system packages that some tests need, and what happens where one is missing.
+
+On a machine of one's own such a test is skipped and names its package; with CI=true it fails.
+"""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+# The program that a test runs, and Debian's package that has it.
+PACKAGES = {
+    "apache2": "apache2",
+    "bash": "bash",
+    "chromedriver": "chromium-driver",
+    "chromium": "chromium",
+    "dash": "dash",
+    "git": "git",
+    "nginx": "nginx-light",
+    "openssl": "openssl",
+    "promtool": "prometheus",
+    "ps": "procps",
+    "systemd": "systemd",
+    "unshare": "util-linux",
+}
+# How a skip for a missing package begins; the summary at the end of a run looks for it.
+MISSING = "missing package "
+# Debian keeps servers and libraries where an ordinary user's PATH does not look.
+_ELSEWHERE = ("/usr/sbin", "/usr/lib/systemd")
+
+
+def require(program: str) -> str:
+    """Return the path of a program. Where it is missing, skip the test; with CI=true, fail it."""
+    path = os.pathsep.join((os.environ.get("PATH", os.defpath), *_ELSEWHERE))
+    found = shutil.which(program, path=path)
+    if found is None:
+        _missing(PACKAGES[program])
+    return str(found)
+
+
+def systemd_library() -> Path:
+    """Return systemd's own library; skip or fail as `require` does where it is not installed."""
+    found = sorted(Path("/usr/lib").glob("**/systemd/libsystemd-shared-*.so"))
+    if not found:
+        _missing(PACKAGES["systemd"])
+    return found[0]
+
+
+def require_mounts() -> None:
+    """Skip the test unless it may mount in a namespace of its own, which takes root."""
+    command = [require("unshare"), "-m", "true"]
+    if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode != 0:
+        pytest.skip("mounting requires root and a mount namespace")
+
+
+def _missing(package: str) -> None:
+    reason = f"{MISSING}{package}: apt-get install {package}"
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
