@@ -12,7 +12,7 @@ import msgspec
 
 from skep.base.errors import EngineError
 from skep.engine.base import Envelope
-from skep.store.rules import NONE, Rules
+from skep.store.rules import Rules
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 Durability = Literal["full", "normal", "memory"]
 IN_MEMORY = Path(":memory:")
 # What an envelope is made of, beside its rules.
-COLUMNS = "id, name, body, queue, headers, due, priority, lane"
+COLUMNS = "id, name, body, queue, headers, due, priority, lane, sender"
 
 # `seq` is the order in which deliveries were put; `state` is 0 for ready, 1 for scheduled, 2 for
 # leased, 4 for blocked; `serial` tells the leases of a row apart. The indexes are partial, so a
@@ -98,8 +98,31 @@ CREATE TABLE hold (
 """
 # The error of the last try, as long as it is not the last one for good.
 _VERSION_3 = "ALTER TABLE delivery ADD COLUMN error TEXT NOT NULL DEFAULT '';"
+# `sender` is what delivered it, `cuts` how often a worker had to go before it ended. Of a lane the
+# first are ready, as many as it has room for beside what is leased; what is in a queue that is
+# paused is ordered by itself. Up to here what was ready first took the room.
+_VERSION_4 = """
+ALTER TABLE delivery ADD COLUMN sender TEXT NOT NULL DEFAULT '';
+ALTER TABLE delivery ADD COLUMN cuts INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE dead ADD COLUMN sender TEXT NOT NULL DEFAULT '';
+ALTER TABLE dead ADD COLUMN cuts INTEGER NOT NULL DEFAULT 0;
+DROP INDEX delivery_blocked;
+CREATE INDEX delivery_lane ON delivery (lane, state, priority DESC, seq) WHERE lane != '';
+UPDATE delivery SET state = 4 WHERE lane != '' AND state = 0;
+UPDATE delivery SET state = 0 WHERE seq IN (
+    WITH busy AS (
+        SELECT lane, count(*) AS leased FROM delivery WHERE lane != '' AND state = 2 GROUP BY lane)
+    SELECT seq FROM (
+        SELECT seq, row_number() OVER (
+                   PARTITION BY lane, iif(queue IN (SELECT name FROM queue WHERE paused), queue, '')
+                   ORDER BY priority DESC, seq) AS rank,
+               coalesce(json_extract(nullif(rules, ''), '$.concurrency'), 1)
+                   - coalesce(leased, 0) AS room
+        FROM delivery LEFT JOIN busy USING (lane) WHERE lane != '' AND state = 4)
+    WHERE rank <= room);
+"""
 # From each format to the next; a new file goes through all of them.
-_STEPS = (_VERSION_1, _VERSION_2, _VERSION_3)
+_STEPS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)
 VERSION = len(_STEPS)
 
 # WAL lets operators read while the store writes; why NORMAL is enough, the flusher says. A
@@ -165,10 +188,8 @@ def read_headers(column: str) -> dict[str, str]:
 
 def make_envelope(columns: Sequence[Any], rules: Rules) -> Envelope:
     """Return an envelope made of its COLUMNS."""
-    id_, name, body, queue, headers, due, priority, lane = columns
+    id_, name, body, queue, headers, due, priority, lane, sender = columns
     found = read_headers(headers)
-    if rules is NONE and not lane:
-        return Envelope(id_, name, body, queue, found, due, priority)
     return Envelope(
         id_,
         name,
@@ -182,6 +203,7 @@ def make_envelope(columns: Sequence[Any], rules: Rules) -> Envelope:
         lane,
         rules.concurrency,
         rules.keep_result,
+        sender,
     )
 
 
