@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from skep.base.errors import EngineError, QueueFull
-from skep.engine.base import LARGEST_PROGRESS, Engine, Envelope, Limits, Settlement
+from skep.engine.base import CUT_OFF, LARGEST_PROGRESS, Engine, Envelope, Limits, Settlement
 from skep.engine.ids import now_ms
 from tests.contract.drivers import (
     Driver,
@@ -206,6 +206,46 @@ def test_a_paused_queue_holds_up_none_of_its_concurrency_keys_elsewhere(driver: 
             lease = await lease_one(engine)
             assert lease.envelope == expected
             assert await nothing_to_lease(engine, 0.05)
+
+    with_engine(driver, test)
+
+
+# -- cut-offs and senders --------------------------------------------------------------------------
+
+
+def test_a_cut_off_is_counted_and_costs_no_attempt(driver: Driver) -> None:
+    """A10: how often it was begun and cut off is known of what waits and of what is dead."""
+
+    async def test(engine: Engine) -> None:
+        sent = an_envelope(sender="run/7/code")
+        await engine.put([sent])
+        for cuts in range(3):
+            lease = await lease_one(engine)
+            assert (lease.cuts, lease.attempt, lease.losses) == (cuts, 1, 0)
+            assert lease.envelope.sender == "run/7/code"
+            await engine.settle([Settlement(lease, "cut")])
+        row = await engine.find(sent.id)
+        assert row is not None
+        assert (row.cuts, row.state) == (3, "ready")
+        await engine.settle([Settlement(await lease_one(engine), "dead", reason=CUT_OFF)])
+        (dead,) = await engine.scan("default", "dead")
+        assert (dead.cuts, dead.envelope, dead.reason) == (4, sent, "cut_off")
+        # Run again by hand, it is for whoever is there, and begins as new
+        await engine.edit([sent.id], "requeue")
+        lease = await lease_one(engine)
+        assert (lease.cuts, lease.envelope.sender) == (0, "")
+
+    with_engine(driver, test)
+
+
+def test_what_was_cancelled_does_not_begin_again_after_a_cut_off(driver: Driver) -> None:
+    async def test(engine: Engine) -> None:
+        sent = an_envelope()
+        await engine.put([sent])
+        lease = await lease_one(engine)
+        assert await engine.cancel([sent.id]) == ["flagged"]
+        await engine.settle([Settlement(lease, "cut")])
+        assert await engine.find(sent.id) is None
 
     with_engine(driver, test)
 

@@ -106,6 +106,8 @@ class Listener(Generic[E_co]):
     retry_on: ClassVar[Errors] = (BaseException,)
     drop_on: ClassVar[Errors] = ()
     lost_tries: ClassVar[int] = LOST_TRIES
+    drain: ClassVar[float | None] = None
+    cut_tries: ClassVar[int | None] = None
 
     _name: ClassVar[str]
 

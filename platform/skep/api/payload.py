@@ -66,10 +66,11 @@ class Payload(BaseModel, frozen=True, strict=True, extra="forbid", ser_json_inf_
         return cls._name
 
     @classmethod
-    def read(cls, body: bytes) -> Self:
+    def read(cls, body: bytes, *, exact: bool = False) -> Self:
         """Make one of what `envelope` wrote, perhaps in another generation: a field that is gone is
-        passed over. Raises pydantic's ValidationError when it does not fit."""
-        return cls.model_validate_json(body, extra="ignore")
+        passed over, unless it is to be read `exact`. Raises pydantic's ValidationError when it does
+        not fit."""
+        return cls.model_validate_json(body, extra="forbid" if exact else "ignore")
 
     def envelope(
         self,
@@ -104,6 +105,7 @@ class Payload(BaseModel, frozen=True, strict=True, extra="forbid", ser_json_inf_
             headers=headers,
             due=due_after(delay, current.clock()),
             priority=priority,
+            sender=current.sender(),
         )
         return self._keyed(envelope, key)
 

@@ -27,8 +27,10 @@ class Task(Payload):
     between; a worker that dies or is replaced costs no try. Errors that are not among `retry_on` go
     to the dead letters at once, those among `drop_on` are dropped like a `Discard`. After `timeout`
     seconds a coroutine is cancelled; a thread cannot be, so its worker is replaced. `lost_tries` is
-    how many workers may die over a delivery. `queue` is where deliveries wait; of one queue those
-    with a higher `priority` are started first.
+    how many workers may die over a delivery. When its worker is replaced or stopped, a step may go
+    on for `drain` seconds, and is then cut off and run again elsewhere, `cut_tries` times in all;
+    None leaves that to the queue and the platform. `queue` is where deliveries wait; of one queue
+    those with a higher `priority` are started first.
     """
 
     tries: ClassVar[int] = 1
@@ -37,6 +39,8 @@ class Task(Payload):
     retry_on: ClassVar[Errors] = (BaseException,)
     drop_on: ClassVar[Errors] = ()
     lost_tries: ClassVar[int] = LOST_TRIES
+    drain: ClassVar[float | None] = None
+    cut_tries: ClassVar[int | None] = None
     unique: ClassVar[str] = ""
     unique_for: ClassVar[float] = 0.0
     concurrency_key: ClassVar[str] = ""

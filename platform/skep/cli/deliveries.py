@@ -18,6 +18,7 @@ from skep.cli.running import run_dir_of
 from skep.engine.base import Engine, Row, RowState
 from skep.engine.embedded import Embedded
 from skep.engine.headers import LISTENER, ORIGIN, STEP
+from skep.engine.senders import described
 
 T = TypeVar("T")
 
@@ -76,10 +77,12 @@ def document(row: Row) -> dict[str, Any]:
         "state": row.state,
         "attempt": row.attempt,
         "losses": row.losses,
+        "cuts": row.cuts,
         "priority": envelope.priority,
         "put_at": row.put_at / 1000,
         "due": envelope.due / 1000 or None,
         "holder": _worker(row.holder),
+        "sender": described(envelope.sender),
         "origin": envelope.headers.get(ORIGIN, envelope.id),
         "key": envelope.key,
         "progress": _parsed(row.progress),

@@ -34,6 +34,8 @@ Moment = Annotated[int, Meta(ge=0, le=2**53)]
 Priority = Annotated[int, Meta(ge=-(2**31), le=2**31)]
 Milliseconds = Annotated[int, Meta(ge=0, le=2**53)]
 Count = Annotated[int, Meta(ge=0, le=2**31)]
+# The reason of a `dead` that is a cut-off too, and counts as one.
+CUT_OFF = "cut_off"
 # What `progress` may set: a note for operators, not data.
 LARGEST_PROGRESS = 4096
 
@@ -53,7 +55,7 @@ class Envelope(Struct, frozen=True, array_like=True):
     cancelled and `unique_for` ms longer. Of all that bear the same `concurrency_key`, in whatever
     queue, no more than `concurrency` are handed out at a time, and those with a higher `priority`
     first; what waits in a paused queue holds up no other. How it ended can be asked for
-    `keep_result` ms. `sender` says what delivered it (`skep.worker.ages`), empty if nothing is
+    `keep_result` ms. `sender` says what delivered it (`skep.engine.senders`), empty if nothing is
     known of that.
     """
 

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from skep.base.errors import QueueFull
 from skep.engine.base import (
+    CUT_OFF,
     Cancellation,
     Edit,
     Ending,
@@ -259,6 +260,7 @@ class Memory:
                 self._end(item, "done", body=settlement.result)
             case "dead":
                 item.reason, item.error = settlement.reason, settlement.error
+                item.cuts += settlement.reason == CUT_OFF
                 self._end(item, "dead", error=settlement.error)
                 self._bury(item)
             case _ if item.cancelled:

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from skep.engine.base import Envelope, Lease, Outcome, Result
+from skep.engine.base import CUT_OFF, Envelope, Lease, Outcome, Result
 from skep.engine.protocol import Mark
 from skep.engine.valve import Valve
 from skep.store import file
@@ -57,7 +57,7 @@ _BURY = """
 INSERT OR REPLACE INTO dead (id, name, queue, priority, due, put_at, headers, body, attempt, losses,
                              lane, sender, rules, cuts, reason, error, died_at)
 SELECT id, name, queue, priority, due, put_at, headers, body, attempt, losses,
-       lane, sender, rules, cuts, ?, ?, ?
+       lane, sender, rules, cuts + ?, ?, ?, ?
 FROM delivery WHERE seq = ?"""
 _FIND = "SELECT seq, id, queue, state, lane, rules FROM delivery WHERE id = ?"
 _FLAG = "UPDATE delivery SET cancelled = 1 WHERE seq = ?"
@@ -267,7 +267,8 @@ class Deliveries:
                 else:
                     self._end(held, Result(held.id, "done", mark.result), now)
             case "dead":
-                self._turn.change(_BURY, (mark.reason, mark.error, now, seq))
+                reason = mark.reason
+                self._turn.change(_BURY, (reason == CUT_OFF, reason, mark.error, now, seq))
                 self._turn.change(_FORGET, (seq,))
                 self._move(held.queue, LEASED, DEAD)
                 self._end(held, Result(held.id, "dead", error=mark.error), now)

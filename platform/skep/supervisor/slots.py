@@ -73,6 +73,7 @@ _AFTER_CRASHES = Backoff(first=0.5, factor=2.0, cap=30.0, jitter=0.2)
 class Limits:
     """How long each thing may take, in seconds.
 
+    A task worker may drain for `task_drain`, if that is longer than `drain`.
     `stop` is what a worker may need after its drain, to shut its plugins down; `kill` is the time
     from the first to the last warning. Exits count until a worker has been ready for `memory`; the
     first one is answered at once, the next ones wait.
@@ -82,6 +83,7 @@ class Limits:
     go: float = 5.0
     silence: float = 30.0
     drain: float = 30.0
+    task_drain: float = 0.0
     stop: float = 10.0
     kill: float = 5.0
     memory: float = 60.0
@@ -105,6 +107,12 @@ class Slot:
     def kind(self) -> str:
         """The kind of worker that fills it: `web` of `web.0`, `process` of `process.ticker.0`."""
         return self.name.partition(".")[0]
+
+    @property
+    def drain(self) -> float:
+        """How long its worker may drain."""
+        limits = self.limits
+        return max(limits.drain, limits.task_drain) if self.kind == "task" else limits.drain
 
     @property
     def filled(self) -> bool:
@@ -152,6 +160,15 @@ def hold(slot: Slot, until: float) -> Slot:
     return replace(slot, deadline=max(slot.deadline, until))
 
 
+def hurry(slot: Slot, now: float) -> tuple[Slot, Order | None]:
+    """The platform stops: a task may go on no longer than anything else."""
+    slot = replace(slot, limits=replace(slot.limits, task_drain=0.0))
+    until = now + slot.limits.drain + slot.limits.stop
+    if slot.state is not State.DRAINING or slot.deadline is None or slot.deadline <= until:
+        return slot, None
+    return replace(slot, deadline=until), Order.DRAIN
+
+
 def _to(slot: Slot, state: State, deadline: float | None) -> Slot:
     return replace(slot, state=state, deadline=deadline)
 
@@ -179,7 +196,7 @@ def _retire(slot: Slot, now: float) -> tuple[Slot, Order | None]:
         return slot, None
     if not slot.filled:
         return _to(slot, State.GONE, None), None
-    until = now + slot.limits.drain + slot.limits.stop
+    until = now + slot.drain + slot.limits.stop
     return _to(slot, State.DRAINING, until), Order.DRAIN
 
 

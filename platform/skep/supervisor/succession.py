@@ -163,6 +163,7 @@ class Succession:
         if self.coming is not None and self.coming.replaceable:
             self._abandon(self.coming)
         for generation in self.generations.all:
+            generation.crew.hurry()
             generation.crew.retire()
         self._sweep()
 

@@ -35,6 +35,7 @@ class Plan:
     `kinds` says which kinds of workers are needed at all; how many of each is the platform's own
     setting. `live` and `fixed` are the keys of the environment that Settings classes read, those
     that may change without a rollout and the others. `hooks` are the hooks that any plugin has.
+    `task_drain` is the longest time (seconds) that a task may go on when its worker has to go.
     `code` is the digest of the code that was loaded. `endpoints` are the listeners that plugins
     declare, `certificates` the files of those that speak TLS, with the digests of what was
     read. `unforkable` is empty, or the reason why workers of this generation have to load for
@@ -52,6 +53,7 @@ class Plan:
     certificates: dict[str, str] = field(default_factory=dict)
     live: tuple[str, ...] = ()
     fixed: tuple[str, ...] = ()
+    task_drain: float = 0.0
     code: str = ""
     unforkable: str = ""
     seconds: float = 0.0

@@ -21,6 +21,7 @@ from skep.base.title import set_title
 from skep.config.options import Options
 from skep.engine import current
 from skep.engine.embedded import Embedded
+from skep.engine.senders import sender_of
 from skep.metrics.frames import Framer, adopt_process
 from skep.metrics.instruments import Instruments
 from skep.metrics.subscriber import subscribe
@@ -74,7 +75,7 @@ def live(boot: Boot, found: Generation, sock: socket.socket, framing: Framing) -
     chance.reseed()
     set_title(f"{boot.slot}@{boot.generation}", boot.options["app_id"])
     if boot.kind == "hook":
-        return be_one(boot, found.catalog, sock)
+        return be_one(boot, found.catalog, found.plan.code, sock)
     Worker.become(boot.slot, boot.generation)
     factory = uvloop.new_event_loop if boot.options["loop"] == "uvloop" else None
     with asyncio.Runner(loop_factory=factory) as runner:
@@ -127,6 +128,7 @@ async def _live(boot: Boot, found: Generation, sock: socket.socket, framing: Fra
         options=options,
         tls=found.tls,
         served=wear.served,
+        sender=sender_of(boot.run_id, boot.generation, found.plan.code),
     )
     readiness = Readiness(found.catalog.plugins if boot.kind == "web" else {})
     life = _WithPlugins(KINDS[boot.kind](workplace), workplace, readiness)
@@ -169,7 +171,8 @@ class _WithPlugins:
         work = self._workplace
         await self._tell("after_fork")
         await work.engine.open()
-        current.bind(work.engine, work.telemetry, work.catalog.listener_names())
+        names = work.catalog.listener_names()
+        current.bind(work.engine, work.telemetry, names, sender=work.sender)
         self._around.push_async_callback(self._workplace.engine.close)
         for plugin in self._workplace.catalog.plugins.values():
             if plugin.lifespan is not None:

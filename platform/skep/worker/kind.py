@@ -29,7 +29,8 @@ class Workplace:
     `engine` is open before `prepare`. Without `instruments` only telemetry tells what happens.
     `served()` counts a request or task. `retire(reason, detail)` asks the supervisor to replace
     this worker; it goes on until it is told to drain. A kind puts in `when_alone` what is to be
-    called when its predecessor in the slot is gone. `clock` is the engine's, in ms.
+    called when its predecessor in the slot is gone. `clock` is the engine's, in ms. `sender` is
+    what its deliveries bear as theirs.
     """
 
     slot: str
@@ -44,6 +45,7 @@ class Workplace:
     retire: Callable[[str, str], None] = _nobody
     when_alone: Callable[[], None] = _nobody
     clock: Callable[[], int] = now_ms
+    sender: str = ""
 
 
 class Kind(Life, Protocol):

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from skep.api.policy import policy_of
 from skep.base import fingerprint
 from skep.base.errors import PluginError, UsageError
 from skep.base.title import set_title
@@ -27,6 +28,7 @@ from skep.worker.checks import check_settings
 from skep.worker.environ import install
 from skep.worker.forker import Forker
 from skep.worker.loader import FOLDERS, Loader
+from skep.worker.queues import Outliving
 from skep.worker.tls import Tls
 
 
@@ -78,6 +80,7 @@ def load(boot: Boot) -> Generation | list[Problem]:
         certificates=dict(tls.files),
         live=tuple(sorted(live)),
         fixed=tuple(sorted(fixed)),
+        task_drain=_task_drain(catalog, options),
         code=code,
         unforkable=unforkable or loaded.unforkable,
         seconds=round(time.perf_counter() - started, 3),
@@ -127,6 +130,12 @@ def _kinds(catalog: Catalog) -> tuple[str, ...]:
     if catalog.crons:
         kinds.append("cron")
     return tuple(kinds)
+
+
+def _task_drain(catalog: Catalog, options: Options) -> float:
+    listeners = (listener for those in catalog.listeners.values() for listener in those)
+    policies = (policy_of(cls) for cls in (*catalog.tasks.values(), *listeners))
+    return Outliving(options).longest(policies)
 
 
 def _keys(classes: Iterable[type[Settings]]) -> tuple[set[str], set[str]]:

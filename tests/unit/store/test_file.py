@@ -117,8 +117,8 @@ def test_a_file_of_the_first_format_is_brought_up_with_all_it_holds(path: Path) 
         assert again.execute("SELECT count(*) FROM delivery").fetchone() == (5,)
 
 
-# What the third format made of three with one concurrency key, of which the first came first, and of
-# one whose room is taken by what another queue has ready, though that is paused.
+# What the third format made of concurrency keys: the low one of `k` is ready because it came first,
+# and `other` is blocked by what a paused queue has ready.
 FORMAT_3 = """
 INSERT INTO delivery
     (seq, id, name, queue, priority, due, put_at, headers, body, state, lane, rules)
