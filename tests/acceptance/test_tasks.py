@@ -275,6 +275,27 @@ def test_case_11_the_more_important_ones_start_first(bench: Workbench) -> None:
     assert order.index("c11 high") < 2
 
 
+def test_of_a_concurrency_key_the_urgent_one_starts_first_and_a_paused_queue_holds_up_none(
+    bench: Workbench,
+) -> None:
+    """A11: what was ready first took the room of its key, in a paused queue for ever."""
+    assert bench.platform.cli("queue", "pause", "ordered").returncode == 0
+    for name, priority in (("low", 1), ("middle", 5), ("urgent", 9)):
+        fields = {"name": f"a11 {name}", "of": "a11"}
+        bench.deliver("Serial", fields, queue="ordered", priority=priority)
+    # One of the same key in another queue runs meanwhile
+    bench.deliver("Serial", {"name": "a11 elsewhere", "of": "a11"})
+    bench.wait("end", "a11 elsewhere")
+    assert bench.diary("start", "a11 urgent") == []
+    assert bench.platform.cli("queue", "resume", "ordered").returncode == 0
+    bench.wait("end", "a11 low")
+    assert [entry["what"] + entry["name"] for entry in bench.diary() if "a11" in entry["name"]] == [
+        what + f"a11 {name}"
+        for name in ("elsewhere", "urgent", "middle", "low")
+        for what in ("start", "end")
+    ]
+
+
 def test_case_12_of_a_unique_key_one_runs_at_a_time(bench: Workbench) -> None:
     def deliver(seconds: float) -> tuple[str, bool]:
         body = {"task": "Once", "fields": [{"name": "c12", "seconds": seconds}]}
