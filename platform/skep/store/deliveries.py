@@ -20,7 +20,7 @@ from skep.engine.protocol import Mark
 from skep.engine.valve import Valve
 from skep.store import file
 from skep.store.keys import Keys
-from skep.store.lanes import Lanes
+from skep.store.lanes import Lanes, Place
 from skep.store.results import Results
 from skep.store.rules import NONE, Rules, read_rules, rules_of, write_rules
 from skep.store.turn import Turn
@@ -63,6 +63,9 @@ _FIND = "SELECT seq, id, queue, state, lane, rules FROM delivery WHERE id = ?"
 _FLAG = "UPDATE delivery SET cancelled = 1 WHERE seq = ?"
 _NOTE = "UPDATE delivery SET progress = ? WHERE seq = ?"
 _KNOWN = "SELECT count(*) FROM delivery WHERE id = ?"
+
+
+_READY_AT_ONCE = Place(is_ready=True)
 
 
 class Held(NamedTuple):
@@ -140,19 +143,19 @@ class Deliveries:
             holder = self._keys.claim(rules.key, new.id, now)
             if holder != new.id:
                 return Outcome(holder, duplicate=True)
-        lane = new.concurrency_key
-        state = SCHEDULED if new.due > now else BLOCKED if lane else READY
+        lane, place = new.concurrency_key, _READY_AT_ONCE
+        if lane and new.due <= now:
+            place = self.lanes.find_place(lane, new.queue, new.priority, rules.concurrency)
+        state = SCHEDULED if new.due > now else READY if place.is_ready else BLOCKED
         headers = file.write_headers(new.headers)
         row = (new.id, new.name, new.queue, new.priority, new.due, now, headers, new.body, state)
-        inserted = self._turn.change(_PUT, (*row, lane, write_rules(rules), new.sender))
-        if not inserted.rowcount:
+        if not self._turn.change(_PUT, (*row, lane, write_rules(rules), new.sender)).rowcount:
             return Outcome(new.id, duplicate=True)
         self.count(new.queue, state, 1)
         if state == SCHEDULED:
             self.expect(new.due)
-        elif state == BLOCKED:
-            rank = (new.priority, inserted.lastrowid or 0)
-            self.lanes.place(lane, new.queue, rank, rules.concurrency)
+        else:
+            self.lanes.make_room(place)
         return Outcome(new.id)
 
     def take(
@@ -191,7 +194,7 @@ class Deliveries:
             self.held[row[0]] = Held(serial, owner, connection, row[1], queue, lane, rules)
             leases.append(_lease(row, serial, rules))
             if lane:
-                self.lanes.taken(lane, rules.concurrency)
+                self.lanes.taken(lane)
         return leases
 
     def promote(self, now: int) -> None:
@@ -203,7 +206,9 @@ class Deliveries:
         ).fetchall():
             self._move(queue, SCHEDULED, BLOCKED if lane else READY)
             if lane:
-                self.lanes.place(lane, queue, (priority, seq), read_rules(rules).concurrency)
+                concurrency = read_rules(rules).concurrency
+                place = self.lanes.find_place(lane, queue, priority, concurrency, seq)
+                self.lanes.take_place(seq, queue, place)
         self.learn_next_due()
 
     # -- the end of a lease ----------------------------------------------------------------------
@@ -338,7 +343,7 @@ class Deliveries:
         if state == LEASED:
             self._leave_lane(who.lane)
         elif who.lane:
-            self.lanes.removed(who.lane)
+            self.lanes.fill(who.lane)
 
     def _end(self, held: Held, result: Result, now: int) -> None:
         """Do what the rules say of the end, and let the next in the lane go."""

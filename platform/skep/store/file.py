@@ -12,7 +12,7 @@ import msgspec
 
 from skep.base.errors import EngineError
 from skep.engine.base import Envelope
-from skep.store.rules import Rules
+from skep.store.rules import NONE, Rules
 
 log = logging.getLogger(__name__)
 
@@ -106,8 +106,7 @@ ALTER TABLE delivery ADD COLUMN sender TEXT NOT NULL DEFAULT '';
 ALTER TABLE delivery ADD COLUMN cuts INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE dead ADD COLUMN sender TEXT NOT NULL DEFAULT '';
 ALTER TABLE dead ADD COLUMN cuts INTEGER NOT NULL DEFAULT 0;
-DROP INDEX delivery_blocked;
-CREATE INDEX delivery_lane ON delivery (lane, state, priority DESC, seq) WHERE lane != '';
+CREATE INDEX delivery_lane ON delivery (lane, priority DESC, seq) WHERE state = 0 AND lane != '';
 UPDATE delivery SET state = 4 WHERE lane != '' AND state = 0;
 UPDATE delivery SET state = 0 WHERE seq IN (
     WITH busy AS (
@@ -190,6 +189,8 @@ def make_envelope(columns: Sequence[Any], rules: Rules) -> Envelope:
     """Return an envelope made of its COLUMNS."""
     id_, name, body, queue, headers, due, priority, lane, sender = columns
     found = read_headers(headers)
+    if rules is NONE and not lane:
+        return Envelope(id_, name, body, queue, found, due, priority, sender=sender)
     return Envelope(
         id_,
         name,

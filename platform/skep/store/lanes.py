@@ -6,9 +6,10 @@ room for; the others are blocked. What waits in a queue that is paused holds up 
 of its lane is ordered as if it were not there.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import NamedTuple
 
 import msgspec
 
@@ -17,24 +18,28 @@ from skep.store.turn import Turn
 
 _READY, _BLOCKED = 0, 4
 
-# Those that are ordered together: all queues but those that are paused, or one that is.
-_OPEN = "queue NOT IN (SELECT value FROM json_each(?2))"
-_PAUSED = "queue = ?2"
-# `lane != ''` stands in each, so that SQLite uses the partial index.
-_COUNT = "SELECT count(*) FROM delivery WHERE lane = ?1 AND lane != '' AND state = 0 AND "
-_LAST_READY = """
-SELECT seq, priority, queue FROM delivery
-WHERE lane = ?1 AND lane != '' AND state = 0 AND {} ORDER BY priority, seq DESC LIMIT 1"""
+# `lane != ''` stands in each, so that SQLite uses the partial index of what is ready.
+_LANE = "FROM delivery WHERE lane = ?1 AND lane != ''"
+# Those that are ordered together: all queues but those that are paused, or one that is. Most often
+# none is, and then looking at the queues would cost a fifth.
+_ALL = ("AND ?2 = ''", "")
+_OPEN = "AND queue NOT IN (SELECT value FROM json_each(?2))"
+_ONE = "AND queue = ?2"
+_NTH_READY = f"""
+SELECT seq, priority, queue {_LANE} AND state = 0 {{}}
+ORDER BY priority DESC, seq LIMIT 1 OFFSET ?3"""
 _FIRST_BLOCKED = f"""
-SELECT seq, queue, rules FROM delivery
-WHERE lane = ?1 AND lane != '' AND state = 4 AND {_OPEN} ORDER BY priority DESC, seq LIMIT 1"""
-_CROWD_OUT = f"""
-UPDATE delivery SET state = 4 WHERE seq IN (
-    SELECT seq FROM delivery WHERE lane = ?1 AND lane != '' AND state = 0 AND {_OPEN}
-    ORDER BY priority, seq DESC LIMIT ?3)
-RETURNING queue"""
+SELECT seq, queue, rules {_LANE} AND state = 4 {{}} ORDER BY priority DESC, seq LIMIT 1"""
+_READY_ONES = f"SELECT seq, queue {_LANE} AND state = 0 {{}}"
 _SET = "UPDATE delivery SET state = ? WHERE seq = ?"
 _LANES = "SELECT DISTINCT lane FROM delivery WHERE queue = ? AND lane != '' AND state IN (0, 4)"
+
+
+class Place(NamedTuple):
+    """Whether a delivery is ready or blocked, and what is ready and has to make room for it."""
+
+    is_ready: bool
+    instead_of: tuple[int, str] | None = None
 
 
 class Lanes:
@@ -48,75 +53,84 @@ class Lanes:
         self._moved = moved
         self.leased: Counter[str] = Counter()
         self._paused: frozenset[str] = frozenset()
-        self._paused_json = "[]"
-
-    def pause(self, queues: Iterable[str]) -> None:
-        """These queues are paused, and no others are."""
-        before, self._paused = self._paused, frozenset(queues)
-        self._paused_json = msgspec.json.encode(sorted(self._paused)).decode()
-        for queue in before ^ self._paused:
-            for (lane,) in self._turn.read(_LANES, (queue,)).fetchall():
-                self._crowd_out(lane, -1)
-                self._fill(lane)
+        self._open = _ALL
 
     def learn(self, leased: Iterable[str], paused: Iterable[str]) -> None:
         """Take over what the file says: the lanes of what is leased, and the paused queues."""
         self.leased = Counter(leased)
-        self._paused = frozenset(paused)
-        self._paused_json = msgspec.json.encode(sorted(self._paused)).decode()
+        self._pause(frozenset(paused))
 
-    def place(self, lane: str, queue: str, rank: tuple[int, int], concurrency: int) -> None:
-        """A delivery has become due, and stands as blocked. Make it ready if there is room, or if
-        it comes before one that is; `rank` is its priority and its `seq`."""
+    def pause(self, queues: Iterable[str]) -> None:
+        """These queues are paused, and no others are."""
+        before = self._paused
+        self._pause(frozenset(queues))
+        for queue in before ^ self._paused:
+            for (lane,) in self._turn.read(_LANES, (queue,)).fetchall():
+                self._arrange(lane)
+
+    def find_place(
+        self, lane: str, queue: str, priority: int, concurrency: int, seq: float = math.inf
+    ) -> Place:
+        """Return where a delivery stands that is due; one without a `seq` is newer than all."""
         room = concurrency - self.leased[lane]
         if room <= 0:
-            return
-        these, values = (_PAUSED, queue) if queue in self._paused else (_OPEN, self._paused_json)
-        (ready,) = self._turn.read(_COUNT + these, (lane, values)).fetchone()
-        priority, seq = rank
-        if ready >= room:
-            found = self._turn.read(_LAST_READY.format(these), (lane, values)).fetchone()
-            last, lower, of = found
-            if (lower, -last) >= (priority, -seq):
-                return
-            self._set(last, of, _READY, _BLOCKED)
-        self._set(seq, queue, _BLOCKED, _READY)
+            return Place(is_ready=False)
+        these, value = (_ONE, queue) if queue in self._paused else self._open
+        last = self._turn.read(_NTH_READY.format(these), (lane, value, room - 1)).fetchone()
+        if last is None:
+            return Place(is_ready=True)
+        if (priority, -seq) > (last[1], -last[0]):
+            return Place(is_ready=True, instead_of=(last[0], last[2]))
+        return Place(is_ready=False)
 
-    def taken(self, lane: str, concurrency: int) -> None:
-        """One was leased: what there is no more room for is blocked."""
+    def take_place(self, seq: int, queue: str, place: Place) -> None:
+        """Let a delivery that stands as blocked have its place."""
+        self.make_room(place)
+        if place.is_ready:
+            self._set(seq, queue, _BLOCKED, _READY)
+
+    def make_room(self, place: Place) -> None:
+        """Block what has to give way to a place."""
+        if place.instead_of is not None:
+            self._set(*place.instead_of, _READY, _BLOCKED)
+
+    def taken(self, lane: str) -> None:
+        """One that was ready was leased."""
         self.leased[lane] += 1
-        ready = self._ready(lane)
-        if ready and (excess := ready - max(concurrency - self.leased[lane], 0)) > 0:
-            self._crowd_out(lane, excess)
 
     def left(self, lane: str) -> None:
         """One is leased no more: the next may go."""
         self.leased[lane] -= 1
         if not self.leased[lane]:
             del self.leased[lane]
-        self._fill(lane)
+        self.fill(lane)
 
-    def removed(self, lane: str) -> None:
-        """One that waited is gone: if it was ready, the next may go."""
-        self._fill(lane)
-
-    def _fill(self, lane: str) -> None:
+    def fill(self, lane: str) -> None:
         """Make ready what there is room for."""
-        while row := self._turn.read(_FIRST_BLOCKED, (lane, self._paused_json)).fetchone():
+        these, value = self._open
+        while row := self._turn.read(_FIRST_BLOCKED.format(these), (lane, value)).fetchone():
             seq, queue, rules = row
-            if self._ready(lane) >= read_rules(rules).concurrency - self.leased[lane]:
+            concurrency = read_rules(rules).concurrency
+            room = concurrency - self.leased[lane]
+            if room <= 0:
+                return
+            if self._turn.read(_NTH_READY.format(these), (lane, value, room - 1)).fetchone():
                 return
             self._set(seq, queue, _BLOCKED, _READY)
+            if concurrency == 1:
+                return
 
-    def _ready(self, lane: str) -> int:
-        row: tuple[Any, ...] = self._turn.read(_COUNT + _OPEN, (lane, self._paused_json)).fetchone()
-        return int(row[0])
+    def _pause(self, queues: frozenset[str]) -> None:
+        self._paused = queues
+        names = msgspec.json.encode(sorted(queues)).decode()
+        self._open = (_OPEN, names) if queues else _ALL
 
-    def _crowd_out(self, lane: str, number: int) -> None:
-        """Block the last of what is ready; -1 for all."""
-        found = self._turn.change(_CROWD_OUT, (lane, self._paused_json, number)).fetchall()
-        for (queue,) in found:
-            self._moved(queue, _READY, _BLOCKED)
+    def _arrange(self, lane: str) -> None:
+        """Find anew which are the first."""
+        these, value = self._open
+        for seq, queue in self._turn.read(_READY_ONES.format(these), (lane, value)).fetchall():
+            self._set(seq, queue, _READY, _BLOCKED)
+        self.fill(lane)
 
     def _set(self, seq: int, queue: str, before: int, after: int) -> None:
         self._turn.change(_SET, (after, seq))
