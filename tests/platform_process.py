@@ -108,8 +108,8 @@ class Platform:
         )
 
     def publish(self, *assignments: str) -> None:
-        """Run `platform config publish`."""
-        done = self.cli("config", "publish", *assignments)
+        """Run `platform config publish`; do not wait for what becomes of it."""
+        done = self.cli("config", "publish", "--no-wait", *assignments)
         assert done.returncode == 0, done.stderr
 
     def status(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from tempfile import TemporaryDirectory
 from typing import Any, cast
@@ -142,7 +142,8 @@ async def _accepting(plugins: dict[str, Plugin], options: Options) -> AsyncItera
     workplace = Workplace("web.0", 1, catalog, NO_ENGINE, telemetry, options, instruments, tls)
     before = Worker._current
     Worker.become("web.0", 1)
-    kind = WebKind(workplace)
+    kind, around = WebKind(workplace), AsyncExitStack()
+    await workplace.lifespans.enter(plugins, around)
     await kind.prepare()
     listener = socket.create_server(("127.0.0.1", 0))
     site = Website(listener.getsockname()[1], listener.dup(), kind, registry)
@@ -154,6 +155,7 @@ async def _accepting(plugins: dict[str, Plugin], options: Options) -> AsyncItera
         kind.retire()
         await kind.drain(asyncio.get_running_loop().time() + 2)
         await kind.stop()
+        await around.aclose()
         Worker._current = before
 
 

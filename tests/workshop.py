@@ -92,7 +92,8 @@ async def workshop(directory: Path, plugin: Plugin, **options: Any) -> AsyncIter
         workplace = Workplace("task.0", 7, catalog, engine, telemetry, Options(**options))
         workplace.retire = lambda _, detail: retirements.append(detail)
         workplace.sender = SENDER
-        current.bind(engine, telemetry, catalog.listener_names(), sender=SENDER)
+        names, declared = catalog.listener_names(), catalog.declared()
+        current.bind(engine, telemetry, names, declared=declared, compares=True, sender=SENDER)
         try:
             async with at_work(workplace) as kind:
                 shop = Workshop(engine, kind, retirements=retirements)

@@ -1,17 +1,20 @@
 """A start that cannot be says why in one line, with an exit code of its own, and leaves nothing."""
 
+import re
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.configserver import running_config_server
 from tests.faulty import TinyApollo
-from tests.platform_process import Platform
+from tests.packages import require
+from tests.platform_process import COMMAND, ROOT, Platform
 from tests.support import free_port, wait_until
 
 
-def test_case_02_an_unreachable_config_server_without_a_cache_is_exit_4_and_opens_no_port(
+def test_case_02_an_unreachable_config_server_without_a_cache_is_exit_9_and_opens_no_port(
     sampled: Platform,
 ) -> None:
     sampled.environment["PLATFORM_CONFIG_TIMEOUT"] = "1.5"
@@ -28,7 +31,7 @@ def test_case_02_an_unreachable_config_server_without_a_cache_is_exit_4_and_open
         return process.poll() is not None
 
     wait_until(ended, deadline=30, interval=0.02)
-    assert sampled.wait_end() == 4
+    assert sampled.wait_end() == 9
     errors = [line for line in sampled.output().splitlines() if "error" in line]
     assert len(errors) == 1
     assert f"127.0.0.1:{dead}" in errors[0]
@@ -36,6 +39,60 @@ def test_case_02_an_unreachable_config_server_without_a_cache_is_exit_4_and_open
     assert "Traceback" not in sampled.output()
     assert sampled.tree() == []
     assert not sampled.env_file.exists()
+
+
+def settings_of_our_unit() -> dict[str, list[str]]:
+    """Return what the unit on our page for systemd sets."""
+    page = (ROOT / "docs" / "howto" / "systemd.md").read_text()
+    found: dict[str, list[str]] = {}
+    for key, value in re.findall(r"^(\w+)=(.*)$", page.split("```")[1], re.MULTILINE):
+        found.setdefault(key, []).append(value)
+    return found
+
+
+def test_b10_the_unit_on_our_page_starts_again_when_the_service_was_away_at_the_first_start(
+    tmp_path: Path,
+) -> None:
+    """B10: exit code 4, which the unit on our page took for a start that would fail again; and its
+    `.env` lay in a folder that a service should not be able to write to."""
+    if subprocess.run([require("unshare"), "-m", "true"], capture_output=True).returncode != 0:
+        pytest.skip("a mount namespace of its own takes root")
+    unit = settings_of_our_unit()
+    # Given the unit's environment, and a folder that nothing can write to
+    folder, state = tmp_path / "srv", tmp_path / "lib"
+    folder.mkdir()
+    state.mkdir()
+    platform = Platform(folder)
+    platform.log, platform.data_dir = tmp_path / "log", state
+    platform.publish_sample("GREETING = hi\n")
+    names = dict(line.split("=", 1) for line in unit["Environment"])
+    platform.environment |= {k: v.replace("/var/lib/shop", str(state)) for k, v in names.items()}
+    platform.environment |= {"PLATFORM_CONFIG_TIMEOUT": "0.5", "PLATFORM_WEB_WORKERS": "1"}
+    port = free_port()
+    start = [*COMMAND, "start", "--port", "0", "--admin-port", "0", "--app-id", "shop"]
+    start += ["--config-server", f"http://127.0.0.1:{port}"]
+    readonly = f"mount --bind {folder} {folder} && mount -o remount,ro,bind {folder} && cd {folder}"
+    command = ["unshare", "-m", "sh", "-c", f'{readonly} && exec "$@"', "sh", *start]
+    # When the service is away at the first start, the unit starts it again
+    platform.run(command)
+    code = platform.wait_end()
+    assert code == 9
+    assert str(code) not in unit["RestartPreventExitStatus"][0].split()
+    assert unit["Restart"] == ["on-failure"]
+    assert unit["StartLimitIntervalSec"] == ["0"]
+    assert unit["ProtectSystem"] == ["strict"]
+    # And it runs as soon as there is a service
+    before = sorted(folder.rglob("*"))
+    with TinyApollo(port=port) as server:
+        server.publish(GREETING="there")
+        platform.run(command)
+        try:
+            platform.wait_ready()
+            assert "GREETING" in (state / ".env").read_text()
+        finally:
+            platform.stop()
+    assert sorted(folder.rglob("*")) == before
+    assert "Traceback" not in platform.output()
 
 
 def test_case_03_with_a_cache_it_starts_without_the_server_and_says_that_it_is_degraded(

@@ -83,9 +83,9 @@ def test_case_19_pull_without_a_platform_shows_checks_and_writes(
     exported = json.loads(shown(follower, "env", "export", "-e", "staging", "--format", "json"))
     assert exported["NUMBER"] == "3"
     assert "PLATFORM_ENV" in shown(follower, "config", "pull", "--once", "-e", "local", code=2)
-    # A server that is down is exit 4, and a platform of its own has no server to ask
+    # A server that is down is exit 9, and a platform of its own has no server to ask
     follower.environment["PLATFORM_CONFIG_SERVER"] = "http://127.0.0.1:1"
-    assert "cannot be reached" in shown(follower, "config", "pull", "--dry-run", code=4)
+    assert "cannot be reached" in shown(follower, "config", "pull", "--dry-run", code=9)
     del follower.environment["PLATFORM_CONFIG_SERVER"]
     assert "--config-server" in shown(follower, "config", "diff", code=2)
 
@@ -212,6 +212,30 @@ def test_a_rollback_holds_until_it_is_let_go_and_a_plan_tells_what_would_come(
     # Without the platform the disk still tells
     assert "not running" in shown(follower, "config", "status", code=3)
     assert "rollback to snapshot 1" in shown(follower, "config", "history")
+
+
+def test_b14_publish_waits_for_the_outcome_and_refuses_a_namespace_that_is_not_followed(
+    sampled: Platform,
+) -> None:
+    """B14: publish ended before the outcome was known, with exit code 0 also when the release was
+    refused, and published in namespaces that the platform does not follow."""
+    sampled.start()
+    assert "Generation 2 has it." in shown(sampled, "config", "publish", "GREETING=waited for")
+    assert sampled.get()["greeting"] == "waited for"
+    # Refused by the agent, and by the zygote
+    assert "LD_PRELOAD" in shown(sampled, "config", "publish", "LD_PRELOAD=/evil", code=1)
+    shown(sampled, "config", "publish", "--delete", "LD_PRELOAD")
+    late = "ORDERS_RECEIPT_DELAY"
+    said = shown(sampled, "config", "publish", f"{late}=never", code=1)
+    assert "The release was refused" in said
+    assert late in said
+    assert sampled.get()["greeting"] == "waited for"
+    # What is withheld is published all the same
+    shown(sampled, "config", "rollback", "1")
+    assert "pinned" in shown(sampled, "config", "publish", f"{late}=0.1")
+    # A name that the platform does not follow
+    said = shown(sampled, "config", "publish", "--namespace", "aplication", "A=1", code=2)
+    assert "'aplication'; it follows application" in said
 
 
 def test_case_08_a_mounted_env_is_kept_up_to_date_and_that_it_is_mounted_is_told(

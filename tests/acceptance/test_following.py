@@ -1,6 +1,7 @@
 """Whatever becomes of a config server or of us, one published version is in force, and the newest
 one in the end. The numbers are those of the acceptance list for configuration."""
 
+import gzip
 import math
 import random
 import time
@@ -11,7 +12,7 @@ from dotenv import dotenv_values
 
 from tests.faulty import Behaviour, TinyApollo, answer, cut, late, reset
 from tests.load import Load
-from tests.platform_process import Platform
+from tests.platform_process import Platform, read_proc
 from tests.support import free_port, wait_until
 
 SHOW = """
@@ -108,6 +109,42 @@ def test_case_10_and_lifecycle_case_18_twenty_publishes_cost_no_more_than_three_
     assert dotenv_values(follower.env_file) == {"NUMBER": "21"}
     # They are published within two seconds; a machine that takes longer has given more of them time
     assert rollouts(follower) <= 1 + 3 * math.ceil(took / 2)
+
+
+def test_c2_c3_d8_a_server_with_odd_answers_is_followed_and_one_with_a_bomb_is_not(
+    follower: Platform, server: TinyApollo
+) -> None:
+    """C2: JSON as text/plain was refused. C3: a poll that told the id we have was ignored.
+    D8: `Content-Encoding: gzip, gzip` unfolded 1.8 kB to 2 GB in a blocked loop."""
+    # C2: it starts although every answer says that it is text
+    plain = {"Content-Type": "text/plain"}
+    good = {"releaseKey": "K1", "configurations": {"NUMBER": "1"}}
+    server.script("/configs/", answer(body=good, headers=plain))
+    follower.start()
+    assert follower.get() == 1
+    assert follower.status()["config"]["last_error"] == ""
+    # C3: a poll that tells of the id we have causes a pull, which finds something
+    wait_until(lambda: server.asked("/notifications")[-1].ids["application"] > 0)
+    number = server.asked("/notifications")[-1].ids["application"]
+    told_again = [{"namespaceName": "application", "notificationId": number}]
+    server.publish_silently(NUMBER="2")
+    server.well("/configs/")
+    server.script("/notifications/v2", answer(body=told_again, headers=plain), server._notify)
+    for task in list(server.connections):
+        server.loop.call_soon_threadsafe(task.cancel)
+    wait_until(lambda: follower.get() == 2)
+    # D8: what is packed twice is not unpacked, and the rest of the agent does not wait
+    agent = follower.pids("agent.0")["agent.0@0"]
+    bomb = gzip.compress(gzip.compress(bytes(256 * 1024 * 1024), compresslevel=1))
+    assert len(bomb) < 10_000
+    server.script("/configs/", answer(body=bomb, headers={"Content-Encoding": "gzip, gzip"}))
+    server.publish(NUMBER="3")
+    wait_until(lambda: "Content-Encoding" in follower.status()["config"]["last_error"])
+    peak = int(read_proc(agent, "status").partition("VmHWM:")[2].split()[0])
+    assert peak < 200 * 1024
+    assert follower.get() == 2
+    server.well("/configs/")
+    wait_until(lambda: follower.get() == 3, deadline=35)
 
 
 def test_case_11_what_is_published_during_a_rollout_takes_its_place(

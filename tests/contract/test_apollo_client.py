@@ -8,7 +8,7 @@ import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 from email.utils import formatdate
 from pathlib import Path
@@ -53,6 +53,7 @@ from tests.faulty import (
     trickle,
 )
 from tests.packages import require
+from tests.pulls import pull
 from tests.support import wait_until, wait_until_async
 
 T = TypeVar("T")
@@ -104,12 +105,8 @@ def use(
     return asyncio.run(main())
 
 
-async def pull(apollo: Apollo) -> Snapshot:
-    return await apollo.pull()
-
-
 async def pull_twice(apollo: Apollo) -> tuple[Snapshot, Snapshot]:
-    return await apollo.pull(), await apollo.pull()
+    return await pull(apollo), await pull(apollo)
 
 
 async def poll(apollo: Apollo) -> dict[str, int]:
@@ -147,7 +144,7 @@ def test_a_second_pull_sends_the_release_keys_and_a_full_one_does_not(
     server.script("/configs/", released("K5+K3", a="1"), answer(304), released("K6", a="2"))
 
     async def act(apollo: Apollo) -> list[str]:
-        pulls = [await apollo.pull(), await apollo.pull(), await apollo.pull(full=True)]
+        pulls = [await pull(apollo), await pull(apollo), await pull(apollo, full=True)]
         return [one.values()["a"] for one in pulls]
 
     assert use(server, act) == ["1", "1", "2"]
@@ -231,10 +228,10 @@ def test_each_pull_is_told_with_its_outcome(server: FaultyServer) -> None:
     telemetry.subscribe("config.pull", points.append)
 
     async def act(apollo: Apollo) -> None:
-        await apollo.pull()
-        await apollo.pull()
+        await pull(apollo)
+        await pull(apollo)
         with pytest.raises(Broken):
-            await apollo.pull()
+            await pull(apollo)
 
     use(server, act, telemetry=telemetry)
     assert [(p["namespace"], p["outcome"], p["reason"]) for p in points] == [
@@ -265,34 +262,66 @@ def namespaces_pull(n: int) -> Callable[[Apollo], Awaitable[Snapshot]]:
         many = [f"n{i}" for i in range(n)]
         other = client(apollo.url, *many)
         try:
-            return await other.pull()
+            return await pull(other)
         finally:
             await other.close()
 
     return act
 
 
-def test_one_namespace_that_fails_fails_the_pull_and_changes_nothing(
-    server: FaultyServer,
-) -> None:
+def test_b2_one_namespace_that_fails_does_not_hold_back_the_others(server: FaultyServer) -> None:
     # Given a snapshot of two namespaces
     server.script("/configs/orders/blue/a", released("A1", a="1"), released("A2", a="2"))
-    server.script("/configs/orders/blue/b", released("B1"), answer(500), released("B1"))
+    server.script("/configs/orders/blue/b", released("B1"), answer(500), released("B2"))
 
     async def act(apollo: Apollo) -> None:
         await apollo.pull()
-        # When one of them fails
-        with pytest.raises(Broken):
-            await apollo.pull()
-        # Then the next pull asks for both as if the failed one had not been
+        # When one of them fails, the other has its new release
+        found = (await apollo.pull()).found
+        assert isinstance(found["a"], Release)
+        assert found["a"].release_key == "A2"
+        assert isinstance(found["b"], Broken)
+        # Then the next pull compares each with what was pulled of it
         await apollo.pull()
 
     use(server, act, "a", "b")
-    assert [r.query.get("releaseKey") for r in server.asked("/configs/orders/blue/a")] == [
-        None,
-        "A1",
-        "A1",
-    ]
+    for name, keys in {"a": [None, "A1", "A2"], "b": [None, "B1", "B1"]}.items():
+        asked = server.asked(f"/configs/orders/blue/{name}")
+        assert [request.query.get("releaseKey") for request in asked] == keys
+
+
+@pytest.mark.parametrize("status", [400, 404])
+def test_b2_a_first_namespace_that_is_not_there_proves_that_the_server_is_well(
+    server: FaultyServer, status: int
+) -> None:
+    server.script("/configs/orders/blue/a", answer(status))
+    server.script("/configs/orders/blue/b", released("B1", b="1"))
+    found = use(server, lambda apollo: apollo.pull(), "a", "b").found
+    assert isinstance(found["a"], ApolloError)
+    assert isinstance(found["b"], Release)
+
+
+def test_b2_when_there_is_no_release_at_all_what_may_pass_is_why(server: FaultyServer) -> None:
+    server.script("/configs/orders/blue/a", answer(404))
+    server.script("/configs/orders/blue/b", answer(503))
+    with pytest.raises(Broken):
+        use(server, lambda apollo: apollo.pull(), "a", "b")
+
+
+def test_b2_a_first_namespace_that_always_fails_is_not_asked_for_first_for_ever(
+    server: FaultyServer,
+) -> None:
+    server.script("/configs/orders/blue/a", answer(403))
+    server.script("/configs/orders/blue/b", released("B1", b="1"))
+
+    async def act(apollo: Apollo) -> Mapping[str, Release | ApolloError]:
+        with pytest.raises(Forbidden):
+            await apollo.pull()
+        return (await apollo.pull()).found
+
+    found = use(server, act, "a", "b")
+    assert isinstance(found["a"], Forbidden)
+    assert isinstance(found["b"], Release)
 
 
 # The network
@@ -357,11 +386,11 @@ def test_f06_the_server_fails(server: FaultyServer, status: int) -> None:
     server.script("/configs/", released("K1", a="1"), answer(status, "<html>oops"), answer(304))
 
     async def act(apollo: Apollo) -> Snapshot:
-        await apollo.pull()
+        await pull(apollo)
         with pytest.raises(Broken, match=f"HTTP {status}") as caught:
-            await apollo.pull()
+            await pull(apollo)
         assert caught.value.reason == "http_5xx"
-        return await apollo.pull()
+        return await pull(apollo)
 
     assert use(server, act).values() == {"a": "1"}
 
@@ -437,7 +466,7 @@ def test_f09_a_damaged_answer_is_a_failure(server: FaultyServer, behaviour: Beha
     "behaviour",
     [
         answer(body="<html>Please log in", headers={"Content-Type": "text/html"}),
-        answer(body=GOOD, headers={"Content-Type": "text/html; charset=utf-8"}),
+        answer(body="true", headers={"Content-Type": "text/html; charset=utf-8"}),
         answer(204),
         answer(302, headers={"Location": "http://u:s3cret@login/"}),
         answer(201, GOOD),
@@ -480,11 +509,11 @@ def test_f12_an_answer_without_configurations_is_not_an_empty_config(
     server.script("/configs/", released("K1", a="1"), answer(body=body), answer(304))
 
     async def act(apollo: Apollo) -> Snapshot:
-        await apollo.pull()
+        await pull(apollo)
         with pytest.raises(EmptyAnswer) as caught:
-            await apollo.pull()
+            await pull(apollo)
         assert caught.value.reason == "empty"
-        return await apollo.pull()
+        return await pull(apollo)
 
     assert use(server, act).values() == {"a": "1"}
 
@@ -528,10 +557,10 @@ def test_f14_a_type_that_stays_unknown_is_a_failure_that_changes_nothing(
     server.script("/configs/", released("K1", a="1"), odd, odd, answer(304))
 
     async def act(apollo: Apollo) -> Snapshot:
-        await apollo.pull()
+        await pull(apollo)
         with pytest.raises(NotApollo, match="QuantumSync"):
-            await apollo.pull()
-        return await apollo.pull()
+            await pull(apollo)
+        return await pull(apollo)
 
     assert use(server, act).values() == {"a": "1"}
 
@@ -551,12 +580,12 @@ def test_f16_an_id_whose_release_never_comes_is_believed_after_a_few_pulls(
     server.script("/notifications/v2", told(application=1), told(application=2))
 
     async def act(apollo: Apollo) -> None:
-        await apollo.pull()
+        await pull(apollo)
         apollo.confirm(await apollo.changes())
         # When it is asked again and again
         for _ in range(4):
             news = await apollo.changes()
-            await apollo.pull()
+            await pull(apollo)
             assert apollo.confirm(news) is False
 
     use(server, act)
@@ -570,10 +599,10 @@ def test_f19_an_id_that_goes_backwards_is_adopted(server: FaultyServer) -> None:
     server.script("/configs/", released("K1"), released("K0"))
 
     async def act(apollo: Apollo) -> None:
-        await apollo.pull()
+        await pull(apollo)
         apollo.confirm(await apollo.changes())
         news = await apollo.changes()
-        await apollo.pull()
+        await pull(apollo)
         assert apollo.confirm(news) is True
         await apollo.changes()
 
@@ -604,7 +633,7 @@ def test_f23_a_rollback_brings_back_the_older_release(server: FaultyServer) -> N
     server.script("/configs/", old, new, old)
 
     async def act(apollo: Apollo) -> list[dict[str, str]]:
-        return [(await apollo.pull()).values() for _ in range(3)]
+        return [(await pull(apollo)).values() for _ in range(3)]
 
     assert use(server, act) == [{"a": "1"}, {"a": "2", "b": "2"}, {"a": "1"}]
 
@@ -690,9 +719,9 @@ def test_f36_what_is_published_between_the_pull_and_the_first_poll_is_told(
     apollo_server.publish(a="1")
 
     async def act(apollo: Apollo) -> tuple[dict[str, int], Snapshot]:
-        await apollo.pull()
+        await pull(apollo)
         apollo_server.publish(a="2")
-        return await apollo.changes(), await apollo.pull()
+        return await apollo.changes(), await pull(apollo)
 
     news, snapshot = use(apollo_server, act)
     assert list(news) == ["application"]
@@ -753,15 +782,41 @@ def test_f44_a_value_no_process_can_have_is_pulled_and_refused_by_name(
     server.script(
         "/configs/", answer(body={"releaseKey": "K", "configurations": {"big.one": value}})
     )
-    snapshot = use(server, pull)
-    with pytest.raises(ConfigError, match=r"'big.one' of namespace application"):
-        snapshot.values()
+    with pytest.raises(Unusable, match=r"'big.one' of namespace application"):
+        use(server, pull)
 
 
 def test_f44_an_answer_that_unfolds_without_end_is_given_up(server: FaultyServer) -> None:
     bomb = gzip.compress(b" " * (40 * 1024 * 1024), compresslevel=1)
     server.script("/configs/", answer(body=bomb, headers={"Content-Encoding": "gzip"}))
     assert "is over" in str(failure(server))
+
+
+@pytest.mark.parametrize("coding", ["gzip, gzip", "br", "gzip, identity"])
+def test_d8_an_answer_with_another_coding_than_one_gzip_is_not_unfolded(
+    server: FaultyServer, coding: str
+) -> None:
+    twice = gzip.compress(gzip.compress(bytes(64 * 1024 * 1024)))
+    server.script("/configs/", answer(body=twice, headers={"Content-Encoding": coding}))
+    assert f"its Content-Encoding is '{coding}'" in str(failure(server))
+    assert server.requests[0].headers["accept-encoding"] == "gzip"
+
+
+@pytest.mark.parametrize("media_type", ["text/plain", "text/html; charset=utf-8", "x/y", ""])
+def test_c2_what_an_answer_is_decides_its_shape_and_not_its_media_type(
+    server: FaultyServer, media_type: str
+) -> None:
+    server.script("/configs/", answer(body=GOOD, headers={"Content-Type": media_type}))
+    body = [{"namespaceName": "application", "notificationId": 7}]
+    server.script("/notifications", answer(body=body, headers={"Content-Type": media_type}))
+    assert use(server, pull).values() == {"a": "1"}
+    assert use(server, poll) == {"application": 7}
+
+
+def test_c2_the_media_type_explains_an_answer_of_the_wrong_shape(server: FaultyServer) -> None:
+    server.script("/", answer(body="<html>Log in", headers={"Content-Type": "text/html"}))
+    for act in (pull, poll):
+        assert "(its Content-Type is 'text/html')" in str(failure(server, act))
 
 
 def test_f48_a_server_may_hold_for_as_short_as_it_likes(server: FaultyServer) -> None:
@@ -793,9 +848,9 @@ def test_a_closed_client_may_be_used_again(server: FaultyServer) -> None:
     server.script("/configs/", released("K1", a="1"), answer(304))
 
     async def act(apollo: Apollo) -> Snapshot:
-        await apollo.pull()
+        await pull(apollo)
         await apollo.close()
-        return await apollo.pull()
+        return await pull(apollo)
 
     assert use(server, act).values() == {"a": "1"}
 
@@ -874,15 +929,15 @@ def test_f22_an_optional_namespace_without_a_release_is_empty_until_it_has_one(
     apollo_server.publish("a", key="A1", x="1")
 
     async def act(apollo: Apollo) -> list[dict[str, str]]:
-        seen = [await apollo.pull(), await apollo.pull(), await apollo.pull(full=True)]
+        seen = [await pull(apollo), await pull(apollo), await pull(apollo, full=True)]
         apollo_server.publish("b", key="B1", y="2")
         news = await apollo.changes()
-        seen.append(await apollo.pull())
+        seen.append(await pull(apollo))
         assert "b" in news
         # Once it had a release, its absence is no longer nothing
         apollo_server.delete("b")
         with pytest.raises(Missing):
-            await apollo.pull()
+            await pull(apollo)
         return [one.values() for one in seen]
 
     seen = use(apollo_server, act, "a", "b", optional=True)
@@ -896,7 +951,7 @@ def test_an_optional_namespace_of_which_a_release_is_remembered_is_missed(
     async def act(apollo: Apollo) -> None:
         apollo.remember([Release("orders", "blue", "application", "K1", {"a": "1"})])
         with pytest.raises(Missing):
-            await apollo.pull()
+            await pull(apollo)
 
     use(apollo_server, act, optional=True)
 
@@ -931,8 +986,8 @@ def test_a_document_that_cannot_be_read_is_refused_and_the_next_is_taken(
     async def act(apollo: Apollo) -> Snapshot:
         for _ in range(2):
             with pytest.raises(Unusable, match=r"line 1 of namespace app\.json"):
-                await apollo.pull()
-        return await apollo.pull()
+                await pull(apollo)
+        return await pull(apollo)
 
     assert use(server, act, "app.json").values() == {"a": "1"}
 

@@ -30,6 +30,7 @@ from tests.faulty import (
     told,
     trickle,
 )
+from tests.pulls import pull
 from tests.support import wait_until_async
 
 T = TypeVar("T")
@@ -78,12 +79,8 @@ def use(
     return asyncio.run(main())
 
 
-async def pull(apollo: Apollo) -> Snapshot:
-    return await apollo.pull()
-
-
 async def pull_twice(apollo: Apollo) -> list[Snapshot]:
-    return [await apollo.pull(), await apollo.pull()]
+    return [await pull(apollo), await pull(apollo)]
 
 
 def of(*urls: FaultyServer | str, **more: Any) -> Servers:
@@ -165,9 +162,9 @@ def test_a_server_that_failed_is_asked_again_after_its_cooldown(
     second.script("/configs/", released("K1", a="1"), answer(500))
 
     async def act(apollo: Apollo) -> list[str]:
-        before = (await apollo.pull()).values()["a"]
+        before = (await pull(apollo)).values()["a"]
         clock.now += 60
-        return [before, (await apollo.pull()).values()["a"]]
+        return [before, (await pull(apollo)).values()["a"]]
 
     assert use(of(*three, clock=clock), act) == ["1", "2"]
 
@@ -185,11 +182,11 @@ def test_the_server_that_notified_is_asked_first_and_told_its_messages(
     second.script("/configs/", released("K2", a="2"))
 
     async def act(apollo: Apollo) -> dict[str, str]:
-        await apollo.pull()
+        await pull(apollo)
         with pytest.raises(Broken):
             await apollo.changes()
         await apollo.changes()
-        return (await apollo.pull()).values()
+        return (await pull(apollo)).values()
 
     assert use(of(*three), act) == {"a": "2"}
     (pulled,) = second.asked("/configs")
@@ -208,10 +205,10 @@ def test_f16_when_the_notifying_node_lags_behind_another_is_asked(
     fresh.script("/configs/", released("K2", a="2"))
 
     async def act(apollo: Apollo) -> list[str]:
-        seen = [(await apollo.pull()).values()["a"]]
+        seen = [(await pull(apollo)).values()["a"]]
         for _ in range(3):
             news = await apollo.changes()
-            seen.append((await apollo.pull()).values()["a"])
+            seen.append((await pull(apollo)).values()["a"])
             apollo.confirm(news)
         return seen
 
@@ -249,10 +246,10 @@ def test_f46_a_server_that_moved_is_found_at_its_new_address(
     monkeypatch.setattr(socket, "getaddrinfo", lookup)
 
     async def act(apollo: Apollo) -> list[str]:
-        seen = [(await apollo.pull()).values()["a"]]
+        seen = [(await pull(apollo)).values()["a"]]
         gone.close()
         addresses.append("127.0.0.2")
-        return [*seen, (await apollo.pull()).values()["a"]]
+        return [*seen, (await pull(apollo)).values()["a"]]
 
     with ExitStack() as gone, ExitStack() as stays:
         old = gone.enter_context(TinyApollo())
@@ -270,7 +267,7 @@ def test_a_request_says_where_and_who_we_are(server: FaultyServer) -> None:
     server.script("/notifications/v2", told())
 
     async def act(apollo: Apollo) -> None:
-        await apollo.pull()
+        await pull(apollo)
         await apollo.changes()
 
     servers = Servers([server.url], terms=Terms(ip="10.1.2.3"))
@@ -293,10 +290,10 @@ def test_f47_the_address_is_that_which_leads_to_the_server_and_is_found_anew_aft
         return next(towards)
 
     async def act(apollo: Apollo) -> None:
-        await apollo.pull()
+        await pull(apollo)
         with pytest.raises(Unreachable):
-            await apollo.pull()
-        await apollo.pull()
+            await pull(apollo)
+        await pull(apollo)
 
     use(of(server), act)
     assert {request.query["ip"] for request in server.requests} == {"127.0.0.1"}
@@ -364,7 +361,7 @@ def test_f32_the_last_list_counts_while_there_is_no_other(
 
     async def act(apollo: Apollo) -> None:
         for _ in range(4):
-            await apollo.pull()
+            await pull(apollo)
             clock.now += 1000
 
     use(found_by(meta, clock=clock), act)
@@ -391,7 +388,7 @@ def test_a_new_list_is_followed_and_the_old_servers_let_go(three: list[FaultySer
     async def act(apollo: Apollo) -> list[str]:
         seen = []
         for _ in range(2):
-            seen.append((await apollo.pull()).values()["a"])
+            seen.append((await pull(apollo)).values()["a"])
             clock.now += 1000
         await wait_until_async(lambda: not one.connections)
         return seen
@@ -410,11 +407,11 @@ def test_when_nobody_is_well_the_meta_server_is_asked_before_its_time(
     two.script("/configs/", released("K2", a="2"))
 
     async def act(apollo: Apollo) -> str:
-        await apollo.pull()
+        await pull(apollo)
         with pytest.raises(Broken):
-            await apollo.pull()
+            await pull(apollo)
         clock.now += 3
-        return (await apollo.pull()).values()["a"]
+        return (await pull(apollo)).values()["a"]
 
     assert use(found_by(meta, clock=clock), act) == "2"
 

@@ -24,6 +24,7 @@ from skep.config.signature import signature
 from skep.config.snapshot import Snapshot
 from skep.config.trouble import Forbidden
 from tests.faulty import Behaviour, FaultyServer, Request, answer, listed, released, told
+from tests.pulls import pull
 
 T = TypeVar("T")
 OLD, NEW = "0ld-s3cret", "n3w-s3cret"
@@ -99,10 +100,6 @@ def use(
     return asyncio.run(main())
 
 
-async def pull(apollo: Apollo) -> Snapshot:
-    return await apollo.pull()
-
-
 def refusal(server: FaultyServer | str, *secrets: str, **more: Any) -> str:
     with pytest.raises(Forbidden) as caught:
         use(server, pull, *secrets, **more)
@@ -119,7 +116,7 @@ def test_pulls_and_polls_are_signed_over_the_bytes_on_the_wire(server: FaultySer
     gate = guard(server, Gate({NEW}))
 
     async def act(apollo: Apollo) -> None:
-        await apollo.pull()
+        await pull(apollo)
         await apollo.changes()
 
     use(server, act, NEW, namespace="a b/ü+c", label="x&y =%20", data_center="São Paulo")
@@ -135,7 +132,7 @@ def test_a_meta_server_leads_to_servers_that_are_signed_to(server: FaultyServer)
         servers = Servers([], [server.url], terms=Terms(key=AccessKey("orders", [NEW])))
         apollo = Apollo(servers, "orders", "blue", ["application"])
         try:
-            return await apollo.pull()
+            return await pull(apollo)
         finally:
             await apollo.close()
 
@@ -164,13 +161,13 @@ def test_f26_secrets_that_were_all_refused_are_tried_one_at_a_time(server: Fault
         counts = []
         for _ in range(4):
             with pytest.raises(Forbidden):
-                await apollo.pull()
+                await pull(apollo)
             counts.append(len(server.requests))
         gate.accepted.add("third")
         for _ in range(2):
             with suppress(Forbidden):
-                await apollo.pull()
-        await apollo.pull()
+                await pull(apollo)
+        await pull(apollo)
         return counts
 
     assert use(server, act, "first", "second", "third") == [3, 4, 5, 6]
@@ -183,13 +180,13 @@ def test_f27_while_a_secret_is_exchanged_either_is_believed(
     gate = guard(server, Gate({OLD}))
 
     async def act(apollo: Apollo) -> None:
-        await apollo.pull()
+        await pull(apollo)
         gate.accepted = {OLD, NEW}
-        await apollo.pull()
+        await pull(apollo)
         gate.accepted = {NEW}
-        await apollo.pull(full=True)
+        await pull(apollo, full=True)
         before = len(gate.refused)
-        await apollo.pull(full=True)
+        await pull(apollo, full=True)
         assert len(gate.refused) == before  # what was believed last is tried first
 
     use(server, act, *secrets)
@@ -204,14 +201,14 @@ def test_f27_a_secret_that_changes_in_its_file_is_used_at_once(
     file.write_text(f"{OLD}\n")
 
     async def act(apollo: Apollo) -> None:
-        await apollo.pull()
+        await pull(apollo)
         gate.accepted = {NEW}
         with pytest.raises(Forbidden):
-            await apollo.pull()
+            await pull(apollo)
         replacement = tmp_path / "other"
         replacement.write_text(f"\n  {NEW}  \n")
         os.replace(replacement, file)
-        await apollo.pull()
+        await pull(apollo)
 
     use(server, act, file=file)
 
@@ -224,10 +221,10 @@ def test_f27_a_file_that_is_gone_for_a_moment_costs_nothing(
     file.write_text(NEW)
 
     async def act(apollo: Apollo) -> None:
-        await apollo.pull()
+        await pull(apollo)
         file.unlink()
         for _ in range(3):
-            await apollo.pull()
+            await pull(apollo)
 
     use(server, act, file=file)
     assert caplog.text.count(f"{file} cannot be read") == 1
@@ -254,8 +251,8 @@ def test_f28_a_clock_that_differs_is_named_and_allowed_for(
     gate = guard(server, Gate({NEW}, ahead=ahead))
 
     async def act(apollo: Apollo) -> None:
-        await apollo.pull()
-        await apollo.pull()
+        await pull(apollo)
+        await pull(apollo)
 
     use(server, act, NEW)
     assert len(gate.refused) == 1
@@ -268,9 +265,9 @@ def test_f28_a_clock_that_is_right_again_is_believed_again(server: FaultyServer)
     gate = guard(server, Gate({NEW}, ahead=600))
 
     async def act(apollo: Apollo) -> None:
-        await apollo.pull()
+        await pull(apollo)
         gate.ahead = 0.0
-        await apollo.pull()
+        await pull(apollo)
 
     use(server, act, NEW)
     assert len(gate.refused) == 2
@@ -290,8 +287,8 @@ def test_f29_a_path_in_front_is_signed_as_the_server_sees_it(
     gate = guard(server, Gate({NEW}, stripped=stripped), "/apollo")
 
     async def act(apollo: Apollo) -> None:
-        await apollo.pull()
-        await apollo.pull()
+        await pull(apollo)
+        await pull(apollo)
 
     use(f"{server.url}/apollo/", act, NEW)
     assert len(gate.refused) == (1 if stripped else 0)

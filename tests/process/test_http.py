@@ -15,9 +15,11 @@ from typing import Any
 import pytest
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
+from starlette.datastructures import MutableHeaders
 from starlette.endpoints import HTTPEndpoint
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
@@ -88,6 +90,166 @@ def test_a_hook_may_refuse_a_request_and_the_handshake_of_a_websocket() -> None:
 
     routes = [HELLO, WebSocketRoute("/chat", chat)]
     run_website(Plugin(routes, request_received=[gatekeeper]), test)
+
+
+async def echo(request: Request) -> JSONResponse:
+    return JSONResponse(
+        {
+            "path": request.url.path,
+            "query": dict(request.query_params),
+            "by": request.headers.get("x-by"),
+            "user": request.scope.get("shop.user"),
+            "body": (await request.body()).decode(),
+        }
+    )
+
+
+async def echo_on_websocket(socket: WebSocket) -> None:
+    await socket.accept(headers=[(b"x-seen", socket.headers["x-by"].encode())])
+    await socket.close()
+
+
+def test_a_received_hook_changes_path_query_headers_and_scope_and_may_read_the_body() -> None:
+    """A15: what a hook changes in the scope is what the handler sees; it was dropped."""
+
+    async def rewrite(request: Request) -> None:
+        scope = request.scope
+        scope["shop.user"] = (await request.body()).decode()[:3] or "nobody"
+        MutableHeaders(scope=scope)["x-by"] = "the hook"
+        if scope["path"].startswith("/old"):
+            scope["path"] = scope["path"].replace("/old", "/new")
+            scope["query_string"] = b"page=2"
+
+    async def test(site: Website) -> None:
+        body = b"bee" * 40_000
+        answer = await site.ask("/old?page=1", method="POST", body=body)
+        assert json.loads(answer.body) == {
+            "path": "/new",
+            "query": {"page": "2"},
+            "by": "the hook",
+            "user": "bee",
+            "body": body.decode(),
+        }
+        upgrade = ("upgrade: websocket", "connection: upgrade", "sec-websocket-version: 13",
+                   "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==")  # fmt: skip
+        connection = await site.connect()
+        await connection.send(request("/old/chat", *upgrade))
+        answer = await connection.answer(head_only=True)
+        assert (answer.status, answer.headers["x-seen"]) == (101, "the hook")
+
+    routes = [Route("/new", echo, methods=["POST"]), WebSocketRoute("/new/chat", echo_on_websocket)]
+    run_website(Plugin(routes, request_received=[rewrite]), test)
+
+
+def test_a_generated_hook_replaces_the_body() -> None:
+    """A15: the body that a hook sets is sent whole, with its length, also of a compressed one."""
+
+    def cover(request: Request, head: ResponseHead) -> None:
+        if head.status == 404:
+            head.status = 200
+            head.body = b"no such page, but a nice one"
+
+    async def stream(request: Request) -> StreamingResponse:
+        async def parts() -> AsyncIterator[bytes]:
+            for _ in range(100):
+                yield b"nowhere " * 100
+
+        return StreamingResponse(parts(), 404)
+
+    async def test(site: Website) -> None:
+        connection = await site.connect()
+        for path in ("/nowhere", "/stream", "/nowhere"):
+            answer = await connection.ask(path, "accept-encoding: gzip")
+            assert (answer.status, answer.body) == (200, b"no such page, but a nice one")
+            assert answer.headers["content-length"] == "28"
+            assert "content-encoding" not in answer.headers
+        assert (await connection.ask("/")).body == b"hello"
+        assert (await connection.ask("/nowhere", method="HEAD")).body == b""
+
+    routes = [HELLO, Route("/stream", stream)]
+    run_website(Plugin(routes, response_generated=[cover]), test, compression=True)
+
+
+class Stamping:
+    """Pure ASGI middleware that counts all it sees, and signs the answers."""
+
+    def __init__(self, app: ASGIApp, seen: list[str]) -> None:
+        self._app = app
+        self._seen = seen
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._seen.append(scope["type"])
+
+        async def sign(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"x-stamp", b"1")]
+            await send(message)
+
+        await self._app(scope, receive, sign)
+
+
+class Words(BaseHTTPMiddleware):
+    """Lets in clients that know the word."""
+
+    async def dispatch(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
+        if request.query_params.get("word") != "honey":
+            return PlainTextResponse("Say the word.", 403)
+        return await call_next(request)
+
+
+def test_global_middleware_is_around_all_that_the_platform_serves() -> None:
+    """A15: routes of other plugins, mounts, unknown paths and handshakes of WebSockets go through
+    the middleware that one plugin declares for the platform."""
+    seen: list[str] = []
+
+    async def test(site: Website) -> None:
+        for path, status in (("/", 200), ("/mounted/", 200), ("/nowhere", 404)):
+            answer = await site.ask(f"{path}?word=honey")
+            assert (answer.status, answer.headers["x-stamp"]) == (status, "1")
+            answer = await site.ask(path)
+            assert (answer.status, answer.headers["x-stamp"]) == (403, "1")
+        upgrade = ("upgrade: websocket", "connection: upgrade", "sec-websocket-version: 13",
+                   "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==", "x-by: me")  # fmt: skip
+        assert (await site.ask("/chat", *upgrade)).status == 403
+        assert (await site.ask("/chat?word=honey", *upgrade)).status == 101
+        assert "websocket" in seen
+
+    own = [Middleware(Stamping, seen=[])]
+    plain = Plugin(
+        [HELLO, WebSocketRoute("/chat", echo_on_websocket)],
+        {"/mounted": Starlette(routes=[HELLO])},
+        middleware=own,
+    )
+    both = Plugin(global_middleware=[Middleware(Stamping, seen=seen), Middleware(Words)])
+    run_website({"a": plain, "b": both}, test)
+
+
+def test_a_lifespan_in_starlettes_shape() -> None:
+    """A3: `lifespan(app)` is called with an application whose state is that of `request.app`; a
+    mapping that it yields is in the state of every request, and one without an argument goes on."""
+    ended: list[str] = []
+
+    @asynccontextmanager
+    async def starlettes(app: Starlette) -> AsyncIterator[dict[str, str]]:
+        app.state.database = "db"
+        yield {"client": "http"}
+        ended.append("starlettes")
+
+    @asynccontextmanager
+    async def own() -> AsyncIterator[None]:
+        yield
+        ended.append("own")
+
+    async def show(request: Request) -> JSONResponse:
+        return JSONResponse([request.app.state.database, request.state.client])
+
+    async def test(site: Website) -> None:
+        for _ in range(2):
+            assert json.loads((await site.ask("/show")).body) == ["db", "http"]
+
+    plugins = {"a": Plugin([Route("/show", show)], lifespan=starlettes), "b": Plugin(lifespan=own)}
+    run_website(plugins, test)
+    assert ended == ["own", "starlettes"]
 
 
 class Counting:

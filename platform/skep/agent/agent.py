@@ -81,7 +81,7 @@ class Agent:
             try:
                 return await self._follow()
             except PlatformError as error:
-                self._send(Unconfigured(str(error)))
+                self._send(Unconfigured(str(error), error.exit_code))
             await asyncio.sleep(_UNCONFIGURED.delay(failures))
 
     async def _follow(self) -> None:

@@ -2,11 +2,14 @@
 
     start ──► pull ──► offer                     no server: offer what the start policy allows and
                  │                               go on trying; nothing is allowed: ConfigError
-    ┌────────────┴─────────────┐
-    follow                     refresh
-    poll ► pull ► confirm ─┐   every 5 minutes, and after a suspend: pull everything anew
-     ▲                     │
-     └─────────────────────┘
+    ┌────────────┴─────────────┬─────────────────────────────────────────────────┐
+    follow                     refresh                                           retry
+    poll ► pull ► confirm ─┐   every 5 minutes, and after a suspend: pull        pull with growing
+     ▲                     │   everything again                                  pauses while some
+     └─────────────────────┘                                                     namespaces fail
+
+Each namespace stands for itself (`skep.config.pulled`): one whose release is missing, cannot be
+fetched or must not be applied is *held*, it keeps the release it has, and the others go on.
 
 A poll says only that something changed. What was polled is confirmed after the pull, so whatever
 fails in between is told again. The full pull finds what no poll told: a lost notification, a
@@ -29,10 +32,10 @@ from skep.base.backoff import Backoff
 from skep.base.errors import ConfigError
 from skep.base.telemetry import Telemetry
 from skep.config.apollo import Apollo
-from skep.config.layers import check_remote
+from skep.config.pulled import Assembly, Held, Pulled
 from skep.config.reserve import Reserve, Source
-from skep.config.snapshot import Snapshot
-from skep.config.trouble import ApolloError, Missing, Throttled, TooSlow, Unusable
+from skep.config.snapshot import Release, Snapshot
+from skep.config.trouble import ApolloError, Forbidden, Missing, Throttled, TooSlow, Unusable
 
 Reason = Literal["start", "notification", "refresh"]
 
@@ -67,12 +70,27 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class Following:
+    """How one namespace is followed.
+
+    `trouble` says why its release is not the newest, empty if it is; `reason` is a word for it.
+    `refused` is the key of the release that must not be applied, empty if that is not the trouble.
+    """
+
+    namespace: str
+    trouble: str = ""
+    reason: str = ""
+    refused: str = ""
+
+
+@dataclass(frozen=True)
 class ConfigState:
     """What there is to know about the config, for `platform status`.
 
     `url` is the server that was asked last. `source` and `release_keys` are those of the snapshot
     offered last. `connected` says whether the last poll was answered. `last_pull_at` is in seconds
     since the epoch, 0 for never. `last_error` and its `reason` are empty when all is well.
+    `following` has an entry for each namespace.
     """
 
     url: str
@@ -85,6 +103,7 @@ class ConfigState:
     last_pull_at: float = 0.0
     last_error: str = ""
     reason: str = ""
+    following: tuple[Following, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -155,7 +174,16 @@ class ConfigSync:
         self._failed_polls = 0
         self._notified_at = 0.0
         self._may_poll_at = 0.0
-        self._state = ConfigState(apollo.url, apollo.app_id, apollo.cluster, apollo.namespaces)
+        # Why some namespaces are held, if that may pass by itself; the event is set while it is.
+        self._passing: ApolloError | None = None
+        self._owed = asyncio.Event()
+        self._state = ConfigState(
+            apollo.url,
+            apollo.app_id,
+            apollo.cluster,
+            apollo.namespaces,
+            following=tuple(map(Following, apollo.namespaces)),
+        )
 
     async def run(self) -> None:
         """Follow the server for ever. Cancel it to end it: every connection is closed then.
@@ -167,6 +195,7 @@ class ConfigSync:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._follow(trouble), name="config follow")
                 group.create_task(self._refresh(), name="config refresh")
+                group.create_task(self._retry(), name="config retry")
         finally:
             self._set_connected(False)
             await self._apollo.close()
@@ -177,11 +206,12 @@ class ConfigSync:
         if stock is not None:
             self._apollo.remember(stock.snapshot.releases)
         try:
-            await self._accept(await self._first_snapshot(patient=stock is None), "start")
+            await self._accept(await self._first_pull(patient=stock is None), "start")
         except ConfigError as error:
             if stock is None:
-                raise ConfigError(f"{error} {self._nothing_else()}") from error
-            self._complain(error)
+                error.args = (f"{error} {self._nothing_else()}", *error.args[1:])
+                raise
+            self._all_held(error)
             log.warning(_INSTEAD[stock.source])
             await self._consider(stock.snapshot, stock.source, "start")
             return error
@@ -192,8 +222,8 @@ class ConfigSync:
             return "Nothing else is started from with --config-policy require."
         return f"There is no config of an earlier run in {self._archive.directory} to start from."
 
-    async def _first_snapshot(self, patient: bool) -> Snapshot:
-        """Pull until it works, the server means no, or the time is up.
+    async def _first_pull(self, patient: bool) -> Assembly:
+        """Pull until there is a release for each namespace, the server means no, or the time is up.
 
         Who is not patient can start without, and is not kept waiting by a server that is down.
         """
@@ -205,12 +235,14 @@ class ConfigSync:
             async with asyncio.timeout(seconds):
                 for failures in count(1):
                     try:
-                        return await self._apollo.pull()
+                        assembly = self._assembled(await self._apollo.pull())
+                        assembly.snapshot()
+                        return assembly
                     except ApolloError as error:
                         if error.definite or not patient:
                             raise
                         last = error
-                        self._complain(error)
+                        self._all_held(error)
                     await self._back_off(last, failures)
         except TimeoutError:
             pass
@@ -251,6 +283,16 @@ class ConfigSync:
                 self._apollo.forget()
                 self._end_poll()
 
+    async def _retry(self) -> None:
+        """Ask again for the namespaces that a passing trouble keeps from us."""
+        while True:
+            await self._owed.wait()
+            for failures in count(1):
+                if self._passing is None:
+                    break
+                await self._back_off(self._passing, failures)
+                await self._catch_up("refresh")
+
     async def _poll(self) -> Mapping[str, int] | None:
         """Return what the server tells, or None if the poll was ended by the refresh."""
         try:
@@ -281,26 +323,67 @@ class ConfigSync:
             try:
                 return await self._pull(reason, full)
             except (Missing, Unusable) as error:
-                return self._complain(error)
+                return self._all_held(error)
             except ConfigError as error:
-                self._complain(error)
+                self._all_held(error)
                 await self._back_off(error, failures)
 
     async def _pull(self, reason: Reason, full: bool = False) -> None:
         # One at a time: a slower answer must not overtake a newer one.
         async with self._pulling:
-            await self._accept(await self._apollo.pull(full), reason)
+            await self._accept(self._assembled(await self._apollo.pull(full)), reason)
 
-    async def _accept(self, snapshot: Snapshot, reason: Reason) -> None:
-        """Take a snapshot from the server; raise Unusable if it must not be applied."""
-        self._change(last_pull_at=snapshot.fetched_at, url=self._apollo.url)
-        await self._consider(snapshot, "remote", reason)
-        if not self._failed_polls:
+    def _assembled(self, pulled: Pulled) -> Assembly:
+        """Judge what was pulled, and report which namespaces are held."""
+        assembly = pulled.assemble(self._kept)
+        held = {one.namespace: one for one in assembly.held}
+        following = tuple(
+            _following(known, held.get(known.namespace)) for known in self._state.following
+        )
+        self._change(last_pull_at=pulled.fetched_at, url=self._apollo.url, following=following)
+        self._passing = assembly.passing
+        if self._passing is not None:
+            self._owed.set()
+        else:
+            self._owed.clear()
+        return assembly
+
+    def _kept(self, namespace: str, error: ConfigError) -> Release | None:
+        """Return the release that a namespace keeps when this is why it has no newer one.
+
+        After a passing trouble that is the last one pulled. Otherwise it is the one in force: the
+        last one pulled may have been refused, and would keep the others from being applied.
+        """
+        pulled = self._offered.release(namespace) if self._offered else None
+        in_force = self._reserve.kept(namespace)
+        passing = isinstance(error, ApolloError) and not error.definite
+        return (pulled or in_force) if passing else (in_force or pulled)
+
+    def _all_held(self, error: ConfigError) -> None:
+        """Report why a pull gave nothing: no namespace can be newer than it is."""
+        about = str(error)
+        if isinstance(error, ApolloError):
+            following = tuple(_troubled(one, error) for one in self._state.following)
+            self._change(following=following)
+            if error.status:  # its text names the namespace that was asked for first, each in turn
+                about = f"{error.reason} {error.status}"
+        self._complain(error, about)
+
+    async def _accept(self, assembly: Assembly, reason: Reason) -> None:
+        """Take what was pulled. Raises the error of a namespace that has no release at all."""
+        snapshot = assembly.snapshot()
+        source: Source = "remote"
+        if len(assembly.held) == len(snapshot.releases):  # then the server has given nothing of it
+            first: Source = "cache" if any(snapshot.release_keys().values()) else "none"
+            source = self._state.source if self._offered else first
+        await self._consider(snapshot, source, reason)
+        for held in assembly.held:
+            self._complain(held.error)
+        if not self._failed_polls and not assembly.held:
             self._be_well()
 
     async def _consider(self, snapshot: Snapshot, source: Source, reason: Reason) -> None:
-        """Check a snapshot; stage and offer it unless its content was the last to be offered."""
-        check_remote(snapshot.values())
+        """Stage and offer a snapshot unless its content was the last to be offered."""
         if self._offered is None or not _same(snapshot, self._offered):
             path = self._archive.stage(snapshot)
             self._archive.prune()
@@ -339,12 +422,13 @@ class ConfigSync:
                 return True
         return False
 
-    def _complain(self, error: ConfigError) -> None:
-        if isinstance(error, Unusable):
-            self._telemetry.point("config.refused", kind=error.reason)
+    def _complain(self, error: ConfigError, about: str = "") -> None:
+        """Report an error, and log it unless the same, or one about the same, was lately."""
         reason = error.reason if isinstance(error, ApolloError | Unusable) else "other"
         self._change(last_error=str(error), reason=reason)
-        if self._complaints.due(str(error), self._clock()):
+        due = self._complaints.due(about or str(error), self._clock())
+        # What becomes of a release is logged by the supervisor.
+        if due and not isinstance(error, Unusable):
             log.warning("%s", error)
 
     def _be_well(self) -> None:
@@ -363,6 +447,24 @@ class ConfigSync:
         if state != self._state:
             self._state = state
             self._report(state)
+
+
+def _following(known: Following, held: Held | None) -> Following:
+    """Return how a namespace is followed after a pull, from how it was before."""
+    if held is None:
+        return Following(known.namespace)
+    if isinstance(held.error, ApolloError):
+        return _troubled(known, held.error)
+    return Following(known.namespace, str(held.error), held.error.reason, held.release_key)
+
+
+def _troubled(known: Following, error: ApolloError) -> Following:
+    """Return how a namespace is followed that the server did not give. A refused release stays
+    refused until the server answers otherwise."""
+    passing = not error.definite or isinstance(error, Forbidden)
+    if known.refused and passing:
+        return known
+    return Following(known.namespace, str(error), error.reason)
 
 
 def _same(one: Snapshot, other: Snapshot) -> bool:

@@ -15,6 +15,7 @@ thread of its own.
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +26,7 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
+from skep.api.naming import plugin_of
 from skep.base.errors import PluginError
 
 Overlap = Literal["skip", "queue", "allow"]
@@ -200,6 +202,14 @@ def cron(
 
     Raises PluginError where the function is decorated if one of them cannot be meant.
     """
+    if inspect.isfunction(text):
+        raise PluginError(
+            plugin_of(text.__module__),
+            f"@cron above {text.__qualname__} needs parentheses and a time, as in "
+            '@cron(every="10s") or @cron("*/5 * * * *").',
+            text.__code__.co_filename,
+            text.__code__.co_firstlineno,
+        )
     values = (every, text, tz, trigger, overlap, misfire, grace, immediate, timeout)
     given = dict(zip(_OPTIONS, values, strict=True))
 
@@ -215,11 +225,11 @@ def cron(
 def named(plugin: str, crons: Sequence[CronJob | type[CronJob]]) -> dict[str, CronJob]:
     """Return what a plugin declares, by full name (`orders.sweep`).
 
-    Raises PluginError if two have the same name, or one says no time.
+    Raises PluginError if two have the same name, one says no time, or one cannot be made.
     """
     found: dict[str, CronJob] = {}
     for declared in crons:
-        job = declared() if isinstance(declared, type) else declared
+        job = _made(plugin, declared)
         name = f"{plugin}.{job.name or type(job).__name__}"
         if not hasattr(job, "terms"):
             raise PluginError(
@@ -229,6 +239,16 @@ def named(plugin: str, crons: Sequence[CronJob | type[CronJob]]) -> dict[str, Cr
             raise PluginError(plugin, f"The plugin {plugin} has two crons with the name {name}.")
         found[name] = job
     return found
+
+
+def _made(plugin: str, declared: CronJob | type[CronJob]) -> CronJob:
+    if not isinstance(declared, type):
+        return declared
+    try:
+        return declared()
+    except Exception as error:
+        called = f"{declared.__module__}.{declared.__qualname__}"
+        raise PluginError(plugin, f"The cron {called} cannot be made: {error!r}.") from error
 
 
 def seconds(duration: Duration) -> float:
@@ -247,9 +267,10 @@ def _checked(name: str, module: str, file: str, line: int, given: Mapping[str, A
     """Return the terms that the options mean, or say whose option cannot be meant."""
     try:
         return _terms(**given)
-    except ValueError as error:
-        plugin = module.removeprefix("plugins.").partition(".")[0]
-        raise PluginError(plugin, f"The cron {name} cannot run: {error}", file, line) from error
+    except (TypeError, ValueError) as error:
+        raise PluginError(
+            plugin_of(module), f"The cron {name} cannot run: {error}", file, line
+        ) from error
 
 
 def _terms(
@@ -271,6 +292,14 @@ def _terms(
     for option, value, choices in (("overlap", overlap, Overlap), ("misfire", misfire, Misfire)):
         if value not in get_args(choices):
             raise ValueError(f'{option} is "{value}", not one of {", ".join(get_args(choices))}.')
+    if not isinstance(immediate, bool):
+        raise ValueError(f"immediate is {immediate!r}, not True or False.")
+    for option, text in (("cron", cron), ("tz", tz)):
+        if text is not None and not isinstance(text, str):
+            raise ValueError(f"{option} is {text!r}, not a text.")
+    fires = callable(getattr(trigger, "get_next_fire_time", None))
+    if trigger is not None and (isinstance(trigger, type) or not fires):
+        raise ValueError(f"trigger is {trigger!r}, not an object with get_next_fire_time().")
     interval = None if every is None else _interval(every)
     default_grace = 60.0 if interval is None else max(1.0, interval)
     return Terms(

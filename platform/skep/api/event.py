@@ -31,6 +31,8 @@ class Event(Payload):
 
     fanout: ClassVar[bool] = False
 
+    _field: ClassVar[str] = "events"
+
     async def fire(self, **terms: Unpack[Terms]) -> Receipt | None:
         """Have the listeners run, on the given terms (`delay`, `tries`, `priority`, `queue`).
 
@@ -41,6 +43,7 @@ class Event(Payload):
         if not current.is_bound():
             return await self._fire_there(current.run_dir(), terms)
         binding = current.binding()
+        self.require_declared()
         binding.telemetry.point("event.published", event=self._name, payload=self)
         envelopes = self.envelopes(binding.listeners, **terms)
         if not envelopes:
@@ -115,7 +118,7 @@ class Listener(Generic[E_co]):
         """Take the event from the brackets, and the name from the class statement if it has one."""
         super().__init_subclass__(**kwargs)
         cls._name = name or registered_name(cls)
-        for base in getattr(cls, "__orig_bases__", ()):
+        for base in vars(cls).get("__orig_bases__", ()):
             origin = get_origin(base)
             if isinstance(origin, type) and issubclass(origin, Listener):
                 (argument,) = get_args(base)

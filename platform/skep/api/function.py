@@ -15,12 +15,23 @@ async def note(event, ctx): ...
 
 import inspect
 from collections.abc import Callable
-from inspect import Parameter, iscoroutinefunction
+from inspect import Parameter, isclass, iscoroutinefunction
 from types import new_class
-from typing import Any, Concatenate, Generic, ParamSpec, TypedDict, TypeVar, Unpack, get_type_hints
+from typing import (
+    Any,
+    Concatenate,
+    Generic,
+    ParamSpec,
+    TypedDict,
+    TypeVar,
+    Unpack,
+    get_type_hints,
+    overload,
+)
 
 from pydantic import create_model
 
+from skep.api.callables import call_problem, generator_problem
 from skep.api.context import Context
 from skep.api.event import Event, Listener
 from skep.api.policy import Errors
@@ -86,34 +97,56 @@ class FunctionTask(Generic[P]):
 
     def finish(self, function: F) -> F:
         """Decorate what is called with `(result, ctx)` after the task has succeeded."""
+        _must_take(function, ("result", "ctx"))
         setattr(self.cls, "finish", staticmethod(function))  # noqa: B010
         return function
 
     def failed(self, function: F) -> F:
         """Decorate what is called with `(error, ctx)` after the task was given up."""
+        _must_take(function, ("error", "ctx"))
         setattr(self.cls, "failed", staticmethod(function))  # noqa: B010
         return function
 
 
+@overload
+def task(function: Callable[Concatenate[Context, P], Any], /) -> FunctionTask[P]: ...
+
+
+@overload
 def task(
     **declared: Unpack[Declared],
-) -> Callable[[Callable[Concatenate[Context, P], Any]], FunctionTask[P]]:
+) -> Callable[[Callable[Concatenate[Context, P], Any]], FunctionTask[P]]: ...
+
+
+def task(
+    function: Callable[..., Any] | None = None, /, **declared: Unpack[Declared]
+) -> FunctionTask[...] | Callable[[Callable[..., Any]], FunctionTask[...]]:
     """Make a task of a function whose first parameter is the context; the others, which need type
-    annotations, are the payload.
+    annotations, are the payload. `@task` alone takes the defaults.
 
     Raises TypeError when the function cannot be one.
     """
-    return lambda function: FunctionTask(function, declared)
+    if function is None:
+        return lambda function: FunctionTask(function, declared)
+    return FunctionTask(function, declared)
 
 
 def on(
     event: type[E], *, order: int = 0, **declared: Unpack[Attempts]
 ) -> Callable[[Callable[[E, Context], Any]], type[Listener[E]]]:
-    """Make a listener of a function of `(event, ctx)`."""
+    """Make a listener of a function of `(event, ctx)`.
+
+    Raises TypeError when the function cannot be one.
+    """
+    if not (isclass(event) and issubclass(event, Event)):
+        called = getattr(event, "__qualname__", repr(event))
+        raise TypeError(f"@on takes the class of an event, as in @on(OrderPaid), and not {called}.")
 
     def decorate(function: Callable[[E, Context], Any]) -> type[Listener[E]]:
+        terms = _terms(declared, Attempts.__optional_keys__)
+        _must_take(function, ("event", "ctx"))
         body = {
-            **_terms(declared, Attempts.__optional_keys__),
+            **terms,
             "__module__": function.__module__,
             "__doc__": function.__doc__,
             "event": event,
@@ -126,8 +159,15 @@ def on(
     return decorate
 
 
+def _must_take(function: Callable[..., Any], arguments: tuple[str, ...]) -> None:
+    if problem := call_problem(function, arguments):
+        raise TypeError(f"{_called(function)} {problem}.")
+
+
 def _payload_of(function: Callable[..., Any]) -> inspect.Signature:
     """Return the signature without the context."""
+    if problem := generator_problem(function):
+        raise TypeError(f"{_called(function)} {problem}.")
     others = [*inspect.signature(function).parameters.values()][1:]
     if not inspect.signature(function).parameters:
         raise TypeError(f"{_called(function)} takes no context: its first parameter must be `ctx`.")
@@ -174,7 +214,9 @@ def _handler(function: Callable[..., Any]) -> Callable[..., Any]:
     def handle_plain(self: Task, ctx: Context) -> Any:
         return function(ctx, **_fields(self))
 
-    return handle_async if iscoroutinefunction(function) else handle_plain
+    handler: Any = handle_async if iscoroutinefunction(function) else handle_plain
+    handler.written = function  # whose annotations count
+    return handler  # type: ignore[no-any-return]
 
 
 def _fields(made: Task) -> dict[str, Any]:
@@ -189,4 +231,5 @@ def _terms(declared: Any, known: frozenset[str]) -> dict[str, Any]:
 
 
 def _called(function: Callable[..., Any]) -> str:
-    return f"{function.__module__}.{function.__qualname__}"
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    return f"{function.__module__}.{name}"

@@ -9,10 +9,15 @@ from starlette.requests import Request
 
 @dataclass
 class ResponseHead:
-    """The head of an answer before it is sent: a hook may change its status and its headers."""
+    """The head of an answer before it is sent: a hook may change its status and its headers.
+
+    A `body` that a hook sets is sent instead of the application's, with its length and without a
+    Content-Encoding.
+    """
 
     status: int
     headers: MutableHeaders
+    body: bytes | None = None
 
 
 RequestHook = Callable[[Request], Awaitable[None] | None]

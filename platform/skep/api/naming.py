@@ -9,9 +9,11 @@ def registered_name(cls: type) -> str:
     The plugin is the first part of the module's path below `plugins`; for a class that lives
     elsewhere, the last part of its module's name.
     """
-    module = cls.__module__
+    return f"{plugin_of(cls.__module__)}.{cls.__name__}"
+
+
+def plugin_of(module: str) -> str:
+    """Return the plugin that a module belongs to, by the same rule."""
     if module.startswith(_PLUGINS):
-        plugin = module.removeprefix(_PLUGINS).partition(".")[0]
-    else:
-        plugin = module.rpartition(".")[2]
-    return f"{plugin}.{cls.__name__}"
+        return module.removeprefix(_PLUGINS).partition(".")[0]
+    return module.rpartition(".")[2]

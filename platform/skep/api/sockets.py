@@ -107,7 +107,7 @@ SocketListener = TcpListener | UdpListener | HttpListener
 
 
 def _check(port: int, unix: str) -> None:
-    if not isinstance(port, int) or not 0 <= port <= 65535:
+    if not isinstance(port, int) or isinstance(port, bool) or not 0 <= port <= 65535:
         raise PlatformError(f"A listener has port = {port!r}; it takes a number from 0 to 65535.")
     if unix and port:
         raise PlatformError(f"A listener has both port = {port} and unix = {unix!r}; give one.")

@@ -47,13 +47,16 @@ class Task(Payload):
     concurrency: ClassVar[int] = 1
     keep_result: ClassVar[float] = 0.0
 
+    _field: ClassVar[str] = "tasks"
+
     async def deliver(self, **terms: Unpack[Terms]) -> Receipt:
         """Have the task done, on the given terms (`delay`, `tries`, `priority`, `queue`, `key`).
 
         When this returns, the task is on the disk and will be run, whatever is killed.
         Outside of the platform's workers it goes to the platform in PLATFORM_DATA_DIR.
         Raises QueueFull, StoreFull or StoreUnavailable when it cannot be kept, EngineError where
-        there is no engine, ValueError for terms that are none.
+        there is no engine, ValueError for terms that are none, Undeclared when no plugin of this
+        worker has the class among its tasks.
         """
         (receipt,) = await self.deliver_many([self], **terms)
         return receipt

@@ -10,6 +10,8 @@ PlatformError                 somebody can act on it; its text is a whole senten
 ├── TimedOut                  the supervisor does not answer, or takes too long
 ├── PrivilegeError            the privileges of root cannot be given up as was asked
 ├── PluginError               a plugin will not load, clashes or is invalid
+│   ├── DeclarationError      a Plugin(…) has fields with values that they do not take
+│   └── Undeclared            a class is used that is in no Plugin(…)
 ├── EngineError               a delivery cannot be accepted or settled
 │   ├── QueueFull
 │   ├── StoreFull
@@ -95,6 +97,18 @@ class PluginError(PlatformError):
         self.file = file
         self.line = line
         self.trace = trace
+
+
+class DeclarationError(PluginError):
+    """A `Plugin(…)` has fields with values that they do not take; `faults` has a sentence each."""
+
+    def __init__(self, plugin: str, faults: tuple[str, ...]) -> None:
+        super().__init__(plugin, "\n".join(faults))
+        self.faults = faults
+
+
+class Undeclared(PluginError):
+    """A class is used that is in no `Plugin(…)`; the text names the field to put it in."""
 
 
 class EngineError(PlatformError):

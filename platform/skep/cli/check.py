@@ -31,7 +31,8 @@ def command(
 
     Takes what `platform start` takes. The plugins are loaded and all settings are checked as a
     start does it, with the configuration that was last in force; nothing is bound, pulled or
-    written, and a platform that is running is not disturbed.
+    written, and a platform that is running is not disturbed. What a module of a plugin defines and
+    no Plugin declares is a warning.
 
     Exit codes: 0 it would start, 2 usage, 3 a plugin or a setting, 4 the configuration, 8 --user,
     or others can change what root would use.
@@ -47,6 +48,8 @@ def command(
     if as_json:
         show_json(_document(found))
     elif isinstance(found, Plan):
+        for warning in found.warnings:
+            click.echo(f"platform: warning: {warning}", err=True)
         click.echo(_sentence(found))
     else:
         for problem in found:
@@ -85,6 +88,7 @@ def _document(found: Plan | tuple[Problem, ...]) -> dict[str, Any]:
         "ok": isinstance(found, Plan),
         "sentence": _sentence(found),
         "plugins": list(found.plugins) if isinstance(found, Plan) else [],
+        "warnings": list(found.warnings) if isinstance(found, Plan) else [],
         "problems": [
             {
                 "message": str(problem),

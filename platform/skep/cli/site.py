@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+import click
 
 from skep.base.errors import NotRunning, UsageError
 from skep.base.rundir import RunDir
@@ -14,8 +16,9 @@ from skep.config import connection, dotenv
 from skep.config.archive import Archive
 from skep.config.history import History
 from skep.config.options import Options
-from skep.config.snapshot import Snapshot
-from skep.config.trouble import TooSlow
+from skep.config.pulled import Assembly, Pulled
+from skep.config.reserve import Policy, Reserve
+from skep.config.trouble import ApolloError, TooSlow
 from skep.supervisor.configuration import Configurations, starting_options
 from skep.wire import control
 
@@ -67,14 +70,26 @@ class Site:
         """Return the values that were put in force last: the managed block of `.env`."""
         return dotenv.managed(dotenv.read(self.env_file), str(self.env_file))
 
-    def pull(self) -> Snapshot:
-        """Return what is published. Raises ConfigError, UsageError if nobody can be asked."""
+    def pull(self) -> Assembly:
+        """Return what is published; a namespace without a usable release keeps what it has. Raises
+        ConfigError, UsageError if there is no server to ask."""
         if not self.options.has_service:
             raise UsageError(
                 "Which config server is to be asked? Name it with --config-server; the platform's "
                 "own runs only while the platform does."
             )
-        return asyncio.run(_pull(self.options))
+        policy = self.options.config_policy
+        if policy == "require" and self.status is not None:
+            policy = "cache"  # what runs has started already
+        reserve = Reserve(self.archive, self.env_file, cast("Policy", policy))
+        return asyncio.run(_pull(self.options)).assemble(lambda name, error: reserve.kept(name))
+
+    def release_key(self, namespace: str) -> str:
+        """Return the key of the release of a namespace that is published. Raises ConfigError."""
+        found = asyncio.run(_pull(replace(self.options, namespace=(namespace,)))).found[namespace]
+        if isinstance(found, ApolloError):
+            raise found
+        return found.release_key
 
     def ask(self, command: str, **arguments: Any) -> Any:
         """Ask the running platform. Raises NotRunning when there is none."""
@@ -103,7 +118,13 @@ def _as_it_runs(options: Options, config: Mapping[str, Any]) -> Options:
     )
 
 
-async def _pull(options: Options) -> Snapshot:
+def print_held(assembly: Assembly) -> None:
+    """Print to standard error which namespaces differ from what is published, and why."""
+    for held in assembly.held:
+        click.echo(held.sentence, err=True)
+
+
+async def _pull(options: Options) -> Pulled:
     apollo = connection.apollo(options)
     try:
         async with asyncio.timeout(options.config_timeout):

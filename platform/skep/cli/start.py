@@ -36,7 +36,8 @@ def _keys() -> str:
         f"option: {silent}.\n\n"
         "Exit codes: 0 stopped, 1 unexpected error, 2 usage, 3 the plugins did not come up, 4 no "
         "usable configuration, 5 a port cannot be bound, 6 already running, 7 the web workers do "
-        "not hold, 8 --user or --group cannot be, or others can change what root would use."
+        "not hold, 8 --user or --group cannot be, or others can change what root would use, 9 the "
+        "config service cannot be reached."
     )
 
 

@@ -8,6 +8,7 @@ import click
 from rich.markup import escape
 
 from skep.cli.asking import ask, asking, show_json
+from skep.cli.releases import releases
 from skep.cli.screen import columns, duration, screen, tint
 
 _LISTENERS = {"http": "serving at", "admin": "admin at", "config": "config at"}
@@ -51,7 +52,7 @@ def _facts(document: dict[str, Any]) -> list[tuple[str, str]]:
         *((_LISTENERS.get(name, name), listeners[name]) for name in sorted(listeners, key=_rank)),
         ("plugins", ", ".join(document["plugins"]) or "none"),
         ("config", _config(config)),
-        *(("release", escape(f"{n} {key}")) for n, key in config["release_keys"].items()),
+        *(("release", text) for text in releases(config)),
     ]
     if config["pinned"]:
         withheld = ", what was published since is withheld" if config["withheld"] else ""

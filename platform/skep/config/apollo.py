@@ -13,11 +13,12 @@ from urllib.parse import quote
 
 from skep.base.errors import UsageError
 from skep.base.telemetry import Telemetry
-from skep.config import answer, documents
+from skep.config import answer
 from skep.config.notifications import Notifications, query, shards
 from skep.config.origin import Answer, Origin
+from skep.config.pulled import Pulled
 from skep.config.servers import Servers
-from skep.config.snapshot import Release, Snapshot, canonical
+from skep.config.snapshot import Release, canonical
 from skep.config.trouble import ApolloError, Broken, Declined, Missing, Unreachable
 
 T = TypeVar("T")
@@ -67,6 +68,8 @@ class Apollo:
         self._notifications = Notifications(self.namespaces)
         self._longest_query = _LONGEST_QUERY
         self._proved = False
+        # Which namespace is asked for first while it is not known that the server is well.
+        self._feeler = 0
         self._hinted = False
 
     @property
@@ -79,31 +82,48 @@ class Apollo:
         """Whether a pull has shown a new release of which no poll has told."""
         return self._notifications.unaccounted
 
-    async def pull(self, full: bool = False) -> Snapshot:
-        """Return the present releases of all namespaces.
+    async def pull(self, full: bool = False) -> Pulled:
+        """Return the present release of each namespace, or why there is none.
 
-        A namespace that did not change is not sent again, unless `full`. Raises ApolloError if any
-        namespace cannot be had; the next pull then compares with what this one compared with.
-        Raises Unusable if one holds a document that cannot be read.
+        A namespace that did not change is not sent again, unless `full`. Raises ApolloError if
+        there is no release of any namespace, and when the server itself is in trouble.
         """
         known = {} if full else self._known
         gate = asyncio.Semaphore(_AT_ONCE)
 
-        async def one(namespace: str) -> Release:
+        async def one(namespace: str) -> Release | ApolloError:
             async with gate:
-                return await self._timed(namespace, known.get(namespace))
+                try:
+                    return await self._timed(namespace, known.get(namespace))
+                except ApolloError as error:
+                    return error
 
-        names, releases = list(self.namespaces), []
+        names = list(self.namespaces)
+        found: dict[str, Release | ApolloError] = {}
         if not self._proved:
             # One request feels the way: a server in trouble is not asked for everything at once.
-            releases.append(await one(names.pop(0)))
+            first = names.pop(self._feeler)
+            found[first] = probe = await one(first)
+            if isinstance(probe, ApolloError) and not isinstance(probe, Missing | Declined):
+                # Perhaps it is this namespace alone: the next pull begins with another.
+                self._feeler = (self._feeler + 1) % len(self.namespaces)
+                raise probe
         self._proved = False
-        releases += await _together([one(name) for name in names])
-        self._proved = True
+        found |= zip(names, await _together([one(name) for name in names]), strict=True)
+        found = {name: found[name] for name in self.namespaces}
+        self._take(found)
+        return Pulled(found, fetched_at=self._clock())
+
+    def _take(self, found: Mapping[str, Release | ApolloError]) -> None:
+        """Remember the releases. When there are none, raise an error: one that may pass, if any."""
+        releases = [one for one in found.values() if isinstance(one, Release)]
+        errors = [one for one in found.values() if isinstance(one, ApolloError)]
+        if not releases:
+            raise min(errors, key=lambda error: error.definite)
+        self._proved = all(error.definite for error in errors)
         self._notifications.pulled(r.namespace for r in releases if self._is_new(r))
-        self._known = {release.namespace: release for release in releases}
+        self._known |= {release.namespace: release for release in releases}
         self.remember(releases)
-        return Snapshot(tuple(map(documents.flattened, releases)), fetched_at=self._clock())
 
     def remember(self, releases: Iterable[Release]) -> None:
         """Take note of releases that there were: these namespaces are not optional any more."""
@@ -191,11 +211,11 @@ class Apollo:
         except answer.NeedsFull as error:
             if known is not None:
                 raise
-            raise origin.not_apollo(what, str(error)) from error
+            raise origin.not_apollo(what, str(error), got) from error
         except answer.Unconfigured as error:
             raise origin.empty(what, str(error)) from error
         except answer.Malformed as error:
-            raise origin.not_apollo(what, str(error)) from error
+            raise origin.not_apollo(what, str(error), got) from error
         return Release(self.app_id, self.cluster, namespace, key, configurations)
 
     def _without_release(self, origin: Origin, namespace: str) -> Release:
@@ -235,7 +255,7 @@ class Apollo:
             try:
                 return answer.notifications(got.body)
             except answer.Malformed as error:
-                raise origin.not_apollo(what, str(error)) from error
+                raise origin.not_apollo(what, str(error), got) from error
 
         try:
             return await self._servers.poll("/notifications/v2", params, read)

@@ -108,18 +108,28 @@ class Archive:
         """Return the last known good snapshot, None if there is none that can be trusted."""
         return self.load(self._applied)
 
+    def kept(self, namespace: str) -> Release | None:
+        """Return the release of a namespace that was applied last, in whatever snapshot."""
+        applied = self.applied()
+        return (applied.release(namespace) if applied else None) or self._cache.find(namespace)
+
+    def empty(self, namespace: str) -> Release:
+        """Return a release without keys that no server has published."""
+        app_id, cluster, _ = self._whose
+        return Release(app_id, cluster, namespace, "", {})
+
     def assembled(self, *, whole: bool = True) -> Snapshot | None:
         """Return a snapshot of what was applied last of each namespace, in whatever snapshot.
 
         `whole` asks for all of them; otherwise those that are not there are empty, without release
         key. None if there is nothing.
         """
-        app_id, cluster, namespaces = self._whose
+        namespaces = self._whose[2]
         found = [self._cache.find(namespace) for namespace in namespaces]
         if not any(found) or (whole and not all(found)):
             return None
         releases = (
-            release or Release(app_id, cluster, namespace, "", {})
+            release or self.empty(namespace)
             for release, namespace in zip(found, namespaces, strict=True)
         )
         return Snapshot(tuple(releases), time.time())

@@ -37,6 +37,10 @@ class Epoch:
             made = self._settings[cls] = cls.read(self.get)
         return made  # type: ignore[return-value]
 
+    def known(self) -> frozenset[type[Settings]]:
+        """Return the classes that have been read."""
+        return frozenset(self._settings)
+
     def changed(self, values: Mapping[str, str | None]) -> Epoch:
         """Return the epoch that follows when these keys have these values; None is gone."""
         environment = {**self._environment, **{k.upper(): v for k, v in values.items()}}
@@ -47,6 +51,8 @@ class Epoch:
 # with. Module state, because `Settings.current()` is called from anywhere in a plugin, and a
 # process has one environment.
 _in_force: Epoch | None = None
+# The Settings that the plugins declare; None while they are being loaded, and without a platform.
+_declared: frozenset[type[Settings]] | None = None
 _pinned: ContextVar[Epoch | None] = ContextVar("skep_pinned_epoch", default=None)
 
 
@@ -55,6 +61,20 @@ def current_epoch() -> Epoch:
     epoch = _pinned.get() or _in_force
     # Outside of a worker, in a plugin's own tests for instance, there is none in force.
     return epoch if epoch is not None else Epoch(os.environ)
+
+
+def declare(
+    classes: Iterable[type[Settings]] | None,
+) -> frozenset[type[Settings]] | None:
+    """Have these settings be the declared ones; return those that were before."""
+    global _declared
+    before, _declared = _declared, None if classes is None else frozenset(classes)
+    return before
+
+
+def is_undeclared(cls: type[Settings]) -> bool:
+    """Return whether plugins are loaded and none of them declares these settings."""
+    return _declared is not None and cls not in _declared
 
 
 def enter(epoch: Epoch) -> None:

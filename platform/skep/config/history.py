@@ -9,9 +9,9 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +35,15 @@ class State:
     """Numbers of snapshots in the history; 0 is none.
 
     `applied` is in force, and `digest` names its content. `good` is the newest that has passed its
-    probation. `pinned` is to stay in force whatever is published.
+    probation. `pinned` is to stay in force whatever is published. `releases` has for each namespace
+    the key of the `release` in force, and `since` when it is, in seconds since the epoch.
     """
 
     applied: int = 0
     digest: str = ""
     good: int = 0
     pinned: int = 0
+    releases: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 class History:

@@ -76,7 +76,8 @@ class HttpOptions:
     )
     progress_timeout: float = _row(
         60.0,
-        "How long a client may send nothing of a body, or take nothing of an answer.",
+        "How long a client may send nothing of a body, or take nothing of an answer; and how long "
+        "a handler may take to answer the handshake of a WebSocket.",
         "rollout",
         flag=False,
         low=0.1,

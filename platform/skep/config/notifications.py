@@ -57,7 +57,9 @@ class Notifications:
         """Return what of the server's answer is news, by our own names of the namespaces.
 
         The server may spell a name otherwise, repeat it, or name what we did not ask for. An id
-        lower than ours is news too: its database was restored, or it is another server.
+        lower than ours is news too: its database was restored, or it is another server. So is an
+        id equal to ours, which may count something else: a server that knows of nothing new holds
+        the poll or answers 304.
         """
         found: dict[str, int] = {}
         for one in told:
@@ -65,9 +67,8 @@ class Notifications:
             if ours is not None:
                 found[ours] = max(one.number, found.get(ours, one.number))
                 self._keep(ours, one.messages)
-        news = {name: number for name, number in found.items() if number != self._ids[name]}
-        self._told.update(news)
-        return news
+        self._told.update(found)
+        return found
 
     def _keep(self, namespace: str, messages: Mapping[str, int]) -> None:
         known = self._messages.setdefault(namespace, {})
@@ -87,8 +88,9 @@ class Notifications:
         for name, number in news.items():
             if self._told.pop(name, None) != number:
                 continue
-            self._doubts[name] += 1
             seen = name in self._unaccounted
+            # An id that we have already leaves nothing to doubt: one pull has looked again.
+            self._doubts[name] += number != self._ids[name]
             if seen or self._ids[name] == UNSEEN or self._doubts[name] >= _DOUBTS:
                 self._ids[name] = number
                 self._doubts[name] = 0

@@ -10,6 +10,7 @@ import httpx
 
 from skep.base.errors import ConfigError
 from skep.base.masking import mask_url
+from skep.config.unfolding import ACCEPTED, Folded, Unfolding
 
 _TIMEOUT = 10.0
 # Any other key travels in Base64: proxies and Apollo's own firewall refuse an escaped `/`, `\`,
@@ -18,6 +19,7 @@ _PLAIN_KEY = re.compile(r"[0-9a-zA-Z_-][0-9a-zA-Z_.-]*")
 # The variables that name a proxy are meant for the way out, never for the way to this machine.
 _OWN_MACHINE = ("all://127.0.0.1", "all://localhost", "all://[::1]")
 _LONGEST_REASON = 300
+_HEADERS = {"Accept-Encoding": ACCEPTED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,12 @@ class OpenApi:
 
     def _call(self, method: str, url: str, body: dict[str, Any] | None = None) -> httpx.Response:
         try:
-            answer = self._client.request(method, url, json=body)
+            with self._client.stream(method, url, json=body, headers=_HEADERS) as response:
+                answer = _read(response)
+        except Folded as error:
+            raise ConfigError(
+                f"What answers at {mask_url(url)} cannot be read: {error}."
+            ) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             reason = mask_url(str(error)) or type(error).__name__
             raise ConfigError(
@@ -121,6 +128,15 @@ class OpenApi:
         # As `auth`, because otherwise credentials in the URL would take the header's place.
         request.headers["Authorization"] = self._token
         return request
+
+
+def _read(response: httpx.Response) -> httpx.Response:
+    """Return an answer with its whole body, unfolded within bounds. Raises Folded."""
+    unfolding = Unfolding(response.headers.get("Content-Encoding", ""))
+    body = b"".join(piece for chunk in response.iter_raw() for piece in unfolding.pieces(chunk))
+    unfolding.end()
+    kept = {k: v for k, v in response.headers.items() if k == "content-type"}
+    return httpx.Response(response.status_code, headers=kept, content=body)
 
 
 def _key_path(key: str) -> str:

@@ -28,9 +28,8 @@ from skep.config.trouble import (
     Unreachable,
 )
 from skep.config.trust import trust
+from skep.config.unfolding import ACCEPTED, Folded, Unfolding
 
-# More than this is no configuration. It also bounds what a compressed answer may unfold to.
-_LARGEST_ANSWER = 32 * 1024 * 1024
 _KEPT_CONNECTIONS = 8
 _REDIRECTS, _HOPS = (301, 302, 303, 307, 308), 3
 # A clock that is further off than this is worth a word.
@@ -184,11 +183,14 @@ class Origin:
             raise self.not_apollo(what, f"it redirects to {mask_url(got.location)!r:.200}")
         if status != 200:
             raise self.not_apollo(what, f"HTTP {status}")
-        if got.media_type not in ("", "application/json"):
-            raise self.not_apollo(what, f"its Content-Type is {got.media_type!r:.100}")
 
-    def not_apollo(self, what: str, detail: str) -> NotApollo:
-        """Return the error for an answer that no Apollo server would give."""
+    def not_apollo(self, what: str, detail: str, got: Answer | None = None) -> NotApollo:
+        """Return the error for an answer that no Apollo server would give.
+
+        What it is decides its shape alone; the media type of `got` helps to explain the rest.
+        """
+        if got and got.media_type not in ("", "application/json"):
+            detail += f" (its Content-Type is {got.media_type!r:.100})"
         return NotApollo(self._sentence(what, detail))
 
     def empty(self, what: str, detail: str) -> EmptyAnswer:
@@ -292,11 +294,15 @@ class Origin:
     async def _body(self, response: httpx.Response) -> bytes:
         body = bytearray()
         try:
-            async for chunk in response.aiter_bytes():
-                body += chunk
-                if len(body) > _LARGEST_ANSWER:
-                    raise self.not_apollo("a request", f"it is over {_LARGEST_ANSWER} bytes")
-        except (httpx.DecodingError, httpx.RemoteProtocolError) as error:
+            unfolding = Unfolding(response.headers.get("Content-Encoding", ""))
+            async for chunk in response.aiter_raw():
+                for piece in unfolding.pieces(chunk):
+                    body += piece
+                    await asyncio.sleep(0)  # others wait for no more than one piece
+            unfolding.end()
+        except Folded as error:
+            raise self.not_apollo("a request", str(error)) from error
+        except httpx.RemoteProtocolError as error:
             raise self.not_apollo("a request", f"it is cut off or garbled ({error})") from error
         return bytes(body)
 
@@ -314,7 +320,11 @@ class Origin:
                 # A proxy named in the environment is what operators expect to be used, except on
                 # the way to this very machine, where it would only be in the way.
                 trust_env=not _is_loopback(self._base.host),
-                headers={"User-Agent": "skep", "Accept": "application/json"},
+                headers={
+                    "User-Agent": "skep",
+                    "Accept": "application/json",
+                    "Accept-Encoding": ACCEPTED,
+                },
             )
         return self._client
 

@@ -14,7 +14,7 @@ from typing import Literal
 
 from skep.config import dotenv
 from skep.config.archive import Archive
-from skep.config.snapshot import Snapshot
+from skep.config.snapshot import Release, Snapshot
 
 Policy = Literal["require", "cache", "optional"]
 Source = Literal["remote", "cache", "file", "none"]
@@ -46,6 +46,14 @@ class Reserve:
         if whole is not None:
             return Stock(whole, "cache")
         return self._whatever() if self.policy == "optional" else None
+
+    def kept(self, namespace: str) -> Release | None:
+        """Return what one namespace keeps while the service gives nothing usable for it, None if
+        the policy allows nothing."""
+        if self.policy == "require":
+            return None
+        kept = self.archive.kept(namespace)
+        return kept or (self.archive.empty(namespace) if self.policy == "optional" else None)
 
     def _whatever(self) -> Stock:
         values = dotenv.managed(dotenv.read(self._env_file), str(self._env_file))

@@ -9,7 +9,8 @@ from typing import Annotated, Any, ClassVar, Self, TypeVar, Union, get_args, get
 from pydantic import AliasChoices, BaseModel, ConfigDict
 from pydantic.fields import FieldInfo
 
-from skep.config.epoch import current_epoch
+from skep.base.errors import Undeclared
+from skep.config.epoch import current_epoch, is_undeclared
 
 T = TypeVar("T")
 
@@ -52,8 +53,11 @@ class Settings(BaseModel):
     def current(cls) -> Self:
         """Return the settings: the same frozen object every time, as long as nothing changes.
 
-        Raises pydantic's ValidationError when the environment does not fit the fields.
+        Raises pydantic's ValidationError when the environment does not fit the fields, and
+        Undeclared for a class that is in no Plugin: it was never checked, and would not change.
         """
+        if is_undeclared(cls):
+            raise Undeclared("", undeclared_text(cls))
         return current_epoch().settings(cls)
 
     @classmethod
@@ -91,6 +95,14 @@ class Settings(BaseModel):
             for name, field in cls.model_fields.items()
             for key in cls.keys_of(name, field)
         }
+
+
+def undeclared_text(cls: type[Settings]) -> str:
+    """Return what to say about settings that are used and not declared."""
+    return (
+        f"{cls.__module__}.{cls.__qualname__} is used and in no Plugin(settings=[…]): "
+        "add it to settings of its plugin, so that it is checked before anything is served."
+    )
 
 
 def _parsed(annotation: Any, text: str) -> Any:

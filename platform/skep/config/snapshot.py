@@ -101,6 +101,10 @@ class Snapshot:
         """Return the release key of each namespace."""
         return {release.namespace: release.release_key for release in self.releases}
 
+    def release(self, namespace: str) -> Release | None:
+        """Return the release of a namespace, None if it is not one of ours."""
+        return next((one for one in self.releases if one.namespace == namespace), None)
+
     def values(self) -> dict[str, str]:
         """Return what the snapshot sets in the environment; a later namespace overrides an earlier.
 

@@ -1,7 +1,7 @@
 """What can be wrong with a config server, or with what it publishes.
 
 ConfigError
-├── ApolloError           the server gave no usable answer
+├── ApolloError           the server gave no usable answer; exit code 9 if asking later may help
 │   ├── Unreachable       connect    no connection, or it broke before the answer began
 │   ├── TooSlow           timeout    a deadline passed
 │   ├── Forbidden         auth       401 or 403
@@ -21,6 +21,9 @@ from typing import ClassVar, Literal
 
 from skep.base.errors import ConfigError
 
+# By which rule a release must not be applied.
+Rule = Literal["collision", "limits", "denied", "malformed", "empty", "shrunk"]
+
 
 class ApolloError(ConfigError):
     """The server gave no usable answer; `status` is its HTTP status, 0 if it came to none.
@@ -31,6 +34,7 @@ class ApolloError(ConfigError):
 
     reason: ClassVar[str] = "decode"
     definite: ClassVar[bool] = False
+    exit_code = 9
 
     def __init__(self, message: str, status: int = 0, pause: float = 0.0) -> None:
         super().__init__(message)
@@ -55,6 +59,7 @@ class Forbidden(ApolloError):
 
     reason = "auth"
     definite = True
+    exit_code = ConfigError.exit_code
 
 
 class Missing(ApolloError):
@@ -62,6 +67,7 @@ class Missing(ApolloError):
 
     reason = "missing"
     definite = True
+    exit_code = ConfigError.exit_code
 
 
 class Declined(ApolloError):
@@ -69,6 +75,7 @@ class Declined(ApolloError):
 
     reason = "http_4xx"
     definite = True
+    exit_code = ConfigError.exit_code
 
 
 class Throttled(ApolloError):
@@ -98,10 +105,6 @@ class EmptyAnswer(ApolloError):
 class Unusable(ConfigError):
     """A release was pulled and must not be applied; `reason` says by which rule."""
 
-    def __init__(
-        self,
-        message: str,
-        reason: Literal["collision", "limits", "denied", "malformed", "empty", "shrunk"],
-    ) -> None:
+    def __init__(self, message: str, reason: Rule) -> None:
         super().__init__(message)
-        self.reason: str = reason
+        self.reason: Rule = reason

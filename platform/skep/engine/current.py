@@ -28,13 +28,20 @@ _FORKED = (
 @dataclass(frozen=True)
 class Binding:
     """An open engine, the loop it was opened in, the names of each event's listeners, and the clock
-    by which delays are reckoned. `sender` is what the envelopes of this process bear as theirs."""
+    by which delays are reckoned.
+
+    `declared` has every task and event of the plugins by its name; None where no plugins are
+    loaded. `compares` says that every payload has to be compared with what it comes back as.
+    `sender` is what the envelopes of this process bear as theirs.
+    """
 
     engine: Engine
     telemetry: Telemetry
     listeners: Mapping[str, Sequence[str]]
     loop: asyncio.AbstractEventLoop
     clock: Callable[[], float] = clock_ms
+    declared: Mapping[str, type] | None = None
+    compares: bool = False
     sender: str = ""
 
     async def put(self, envelopes: Sequence[Envelope]) -> list[Outcome]:
@@ -76,6 +83,8 @@ def bind(
     telemetry: Telemetry,
     listeners: Mapping[str, Sequence[str]],
     clock: Callable[[], float] = clock_ms,
+    declared: Mapping[str, type] | None = None,
+    compares: bool = False,
     sender: str = "",
 ) -> None:
     """Make an open engine that of this process; called in the loop that opened it.
@@ -85,7 +94,8 @@ def bind(
     """
     global _binding, _is_forked
     loop = asyncio.get_running_loop()
-    _binding, _is_forked = Binding(engine, telemetry, listeners, loop, clock, sender), False
+    _binding = Binding(engine, telemetry, listeners, loop, clock, declared, compares, sender)
+    _is_forked = False
 
 
 def unbind() -> None:
@@ -102,6 +112,16 @@ def clock() -> Callable[[], float]:
 def sender() -> str:
     """Return what envelopes of this process bear as their sender."""
     return "" if _binding is None else _binding.sender
+
+
+def declared() -> Mapping[str, type] | None:
+    """Return the tasks and events that the plugins of this process declare, if any are loaded."""
+    return None if _binding is None else _binding.declared
+
+
+def compares() -> bool:
+    """Return whether every payload has to be compared with what it comes back as."""
+    return _binding is not None and _binding.compares
 
 
 def is_bound() -> bool:

@@ -74,7 +74,6 @@ RULES = (
         labels={"outcome": "success"},
     ),
     Rule("config.pull", "config_last_pull_timestamp_seconds", "now", outcomes=("error",)),
-    Rule("config.refused", "config_validation_failures_total"),
     Rule("config.notification", "config_notifications_total"),
     Rule("config.long_poll", "config_long_poll_connected", "set", "connected"),
     Rule("watch.event", "watch_events_total"),

@@ -1,5 +1,6 @@
 """Writes down what became of every change of the configuration, and holds on to what is pinned."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ class Chronicle:
         self._state = self._history.state()
         self._pinning, self._pinned_before = "", 0
         self._left = ""
+        self._refused: dict[str, tuple[str, str]] = {}
         self.withheld = ""
 
     @property
@@ -80,9 +82,13 @@ class Chronicle:
             self._pinning = ""
             if report.outcome == "refused":
                 self._set(replace(self._state, pinned=self._pinned_before))
-        if applied and serving is not None and serving.snapshot is not None:
-            self._keep(serving.snapshot)
-        about_config = bool(request.snapshot or request.changes)
+        if serving is not None:
+            if applied and serving.snapshot is not None:
+                self._keep(serving.snapshot, report.at)
+            else:
+                self._set(self._dated(self._state, serving.release_keys, report.at))
+        self._remember_refusal(request, report)
+        about_config = bool(request.snapshot or request.changes or request.cause == "config")
         if about_config and (applied or report.outcome == "refused"):
             self._history.record(
                 {
@@ -98,15 +104,49 @@ class Chronicle:
                 [(effect.key, effect.old, effect.new) for effect in request.changes],
             )
 
+    @property
+    def refused(self) -> Mapping[str, tuple[str, str]]:
+        """The release keys of the newest candidate and why it was refused, if it was."""
+        return self._refused
+
+    @property
+    def withheld_keys(self) -> dict[str, str]:
+        """The release keys of the newest candidate that came while another was pinned."""
+        snapshot = self._archive.load(Path(self.withheld)) if self.withheld else None
+        return snapshot.release_keys() if snapshot else {}
+
     def audit(self) -> list[dict[str, Any]]:
         """Return what became of the changes that were tried last, the oldest first."""
         return self._history.audit()
 
-    def _keep(self, snapshot: Snapshot) -> None:
+    def _remember_refusal(self, request: Request, report: Report) -> None:
+        if not request.snapshot:
+            return
+        refused = report.outcome == "refused"
+        snapshot = self._archive.load(Path(request.snapshot)) if refused else None
+        keys = snapshot.release_keys() if snapshot else {}
+        why = str(report.problems[0]) if report.problems else "no reason was given"
+        self._refused = {name: (key, why) for name, key in keys.items()}
+
+    def _keep(self, snapshot: Snapshot, now: float) -> None:
         """Number what is in force now, unless it was in force before."""
-        if snapshot.digest != self._state.digest:
+        state = self._dated(self._state, snapshot.release_keys(), now)
+        if snapshot.digest != state.digest:
             number = self._history.add(snapshot)
-            self._set(replace(self._state, applied=number, digest=snapshot.digest))
+            state = replace(state, applied=number, digest=snapshot.digest)
+        self._set(state)
+
+    @staticmethod
+    def _dated(state: State, release_keys: Mapping[str, str], now: float) -> State:
+        """Note since when each release is in force."""
+        known = state.releases
+        dated = {
+            name: known[name]
+            if known.get(name, {}).get("release") == key
+            else {"release": key, "since": round(now, 3)}
+            for name, key in release_keys.items()
+        }
+        return replace(state, releases=dated)
 
     def _set(self, state: State) -> None:
         if state != self._state:

@@ -124,7 +124,7 @@ class Commands:
         self._supervisor.ask(replace(request, waiters=(self._number,)))
         report: Report = await outcome
         if report.outcome in ("refused", "rolled back"):
-            raise Refusal(report.sentence + "".join(f"\n{p.trace}" for p in report.problems))
+            raise Refusal(report.sentence + report.details)
         return report.to_json() | {"sentence": report.sentence}
 
     def reported(self, request: Request, report: Report) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from skep.supervisor.crew import Crew
+from skep.supervisor.in_force import not_followed
 from skep.supervisor.strength import Strength
 from skep.supervisor.succession import Succession
 
@@ -46,16 +47,16 @@ class Condition:
         return [*self._platform.not_ready(), *current.crew.not_ready()]
 
     def reasons(self) -> list[str]:
-        """Return why it is not ready, what keeps happening to its workers, and that it serves
-        without having heard the config service."""
+        """Return why it is not ready, what keeps happening to its workers, that it serves without
+        having heard the config service, and which namespaces that does not give."""
         current = self._succession.current
         crews = [self._platform, *([current.crew] if current else [])]
         troubles = [trouble for crew in crews for trouble in crew.troubles()]
-        return [*self.not_ready(), *troubles, *_deaf(self.config)]
+        return [*self.not_ready(), *troubles, *_deaf(self.config), *not_followed(self.config)]
 
 
 def _deaf(config: Mapping[str, Any]) -> list[str]:
     source = config.get("source", "none")
-    if not config.get("url") or source in ("none", "remote"):
-        return []  # nobody is asked, nothing was started from yet, or it was heard
+    if not config.get("url") or config.get("last_pull_at") or source in ("none", "remote"):
+        return []  # nobody is asked, it was heard, or nothing was started from yet
     return [f"the config service was not heard since the start; what is in force is from: {source}"]

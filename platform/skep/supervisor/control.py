@@ -28,7 +28,7 @@ _FAREWELL = 1.0
 # These change nothing, so nobody needs to know who has asked.
 _READING = frozenset(
     {"status", "ready", "metrics", "ps", "info", "history", "check", "dump"}
-    | {"config.plan", "config.history"}
+    | {"config.plan", "config.history", "config.settled"}
 )
 # Operations that are over with the answer; the others say themselves when they begin and end.
 _OPERATIONS = frozenset({"scale", "drain", "undrain", "log_level"})

@@ -63,6 +63,10 @@ class Gauges:
         source = reported.get("source", "none") if configuration else "none"
         for name in _SOURCES:
             self._ledger.set("config_source", float(name == source), source=name)
+        self._ledger.clear("config_namespace_held")
+        for one in reported.get("following", ()):
+            held = float(bool(one["trouble"]))
+            self._ledger.set("config_namespace_held", held, namespace=one["namespace"])
         self._ledger.clear("config_info")
         if configuration is None:
             return

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from skep.base.errors import PlatformError
 from skep.supervisor.child import Child
 from skep.supervisor.configuration import Configuration
 from skep.supervisor.gate import Request
@@ -141,9 +140,9 @@ class LiveChanges:
     async def _carry_out(self, change: LiveChange) -> None:
         try:
             objection = await change.carry_out()
-        except PlatformError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next change has to begin
             self._change = None
-            self._endings.refused(change, Problem("commit", str(error)))
+            self._endings.refused(change, Problem("commit", str(error) or repr(error)))
             return
         self._change = None
         if objection:

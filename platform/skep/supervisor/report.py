@@ -48,6 +48,13 @@ class Report:
             case _:
                 return f"Nothing has changed; generation {self.generation} goes on."
 
+    @property
+    def details(self) -> str:
+        """What the sentence leaves out: the other problems, and the tracebacks of all."""
+        others = [str(problem) for problem in self.problems[1:]]
+        traces = [problem.trace for problem in self.problems if problem.trace]
+        return "".join(f"\n{text}" for text in (*others, *traces))
+
     def to_json(self) -> dict[str, Any]:
         """Return the report for `platform status --json`."""
         return {

@@ -7,6 +7,7 @@ from typing import Any
 
 from skep.supervisor.chronicle import Chronicle
 from skep.supervisor.crew import Crew
+from skep.supervisor.in_force import releases_in_force
 from skep.supervisor.outcomes import Outcomes
 from skep.supervisor.succession import Succession
 
@@ -47,19 +48,42 @@ def document(
             *(s for g in succession.generations.all for s in _slots(g.crew)),
         ],
         "config": {
-            **config,
-            "release_keys": current.configuration.release_keys if current else {},
+            **_config(succession, config, outcomes, chronicle),
             "env_file": str(env_file.absolute()),
-            "keys": dict(current.configuration.keys_by_layer) if current else {},
-            "snapshot": chronicle.state.applied,
-            "good": chronicle.state.good,
-            "pinned": chronicle.state.pinned,
-            "withheld": bool(chronicle.withheld),
         },
         "last_rollout": outcomes.last.to_json() if outcomes.last else None,
         "refused": outcomes.refused.to_json() if outcomes.refused else None,
         "restart_required": outcomes.restart_required,
     }
+
+
+def _config(
+    succession: Succession, config: dict[str, Any], outcomes: Outcomes, chronicle: Chronicle
+) -> dict[str, Any]:
+    current, state = succession.current, chronicle.state
+    in_force = current.configuration.release_keys if current else {}
+    unapplied = _unapplied(succession, outcomes, chronicle)
+    return {
+        **{key: value for key, value in config.items() if key != "following"},
+        "release_keys": in_force,
+        "releases": releases_in_force(in_force, state.releases, config, unapplied),
+        "keys": dict(current.configuration.keys_by_layer) if current else {},
+        "snapshot": state.applied,
+        "good": state.good,
+        "pinned": state.pinned,
+        "withheld": bool(chronicle.withheld),
+    }
+
+
+def _unapplied(succession: Succession, outcomes: Outcomes, chronicle: Chronicle) -> str:
+    """Say why what was pulled is not in force."""
+    if pinned := chronicle.state.pinned:
+        return f"Snapshot {pinned} is pinned; see `platform config unpin`."
+    if succession.coming is not None:
+        return f"Generation {succession.coming.generation.number} is on its way."
+    if outcomes.refused is not None and outcomes.refused.problems:
+        return str(outcomes.refused.problems[0])
+    return "It is about to be applied."
 
 
 def _slots(crew: Crew) -> list[dict[str, Any]]:

@@ -48,7 +48,7 @@ class Succession:
     ) -> None:
         self.generations = Generations()
         self._number = 0
-        self._refusals: set[Fingerprint] = set()
+        self._refusals: dict[Fingerprint, tuple[Problem, ...]] = {}
         self._configurations = configurations
         self._around = around
         self._telemetry = telemetry
@@ -115,13 +115,14 @@ class Succession:
             return
         if self.current is not None:
             request = replace(request, changes=tuple(effects_on(self.current, configuration)))
-        match choose(request, configuration, self.current, self._refusals):
+        match choose(request, configuration, self.current, self._refusals.keys()):
             case Way.UNCHANGED:
-                self._adopt(configuration)
-                self._report(request, "unchanged")
+                self._adopt(request, configuration)
             case Way.REFUSED:
-                self._refusals.add(fingerprint(request, configuration))
-                self._report(request, "refused", problems=request.problems)
+                self._refuse(request, configuration, request.problems)
+            case Way.NOTHING:
+                known = self._refusals[fingerprint(request, configuration)]
+                self._report(request, "refused", problems=known)
             case Way.LIVE | Way.ROLLOUT if self.checks.wanted(configuration):
                 self.checks.begin(request, configuration)
             case Way.LIVE if self.current is not None:
@@ -137,8 +138,14 @@ class Succession:
         return self.checks.give_way(request)
 
     def _failed_check(self, request: Request, configuration: Configuration, why: Problem) -> None:
-        self._refusals.add(fingerprint(request, configuration))
-        self._report(request, "refused", problems=(why,))
+        self._refuse(request, configuration, (why,))
+
+    def _refuse(
+        self, request: Request, configuration: Configuration, problems: tuple[Problem, ...]
+    ) -> None:
+        """Refuse a combination before anything was begun; it is refused from now on."""
+        self._refusals[fingerprint(request, configuration)] = problems
+        self._report(request, "refused", problems=problems)
 
     def might_be_live(self, request: Request) -> bool:
         """Whether a request will probably need no new worker."""
@@ -200,12 +207,18 @@ class Succession:
         snapshot = self.current.configuration.snapshot if self.current else None
         return self._configurations.of(snapshot)
 
-    def _adopt(self, configuration: Configuration) -> None:
-        """The same values under another release key: nothing to do but to know the new name."""
+    def _adopt(self, request: Request, configuration: Configuration) -> None:
+        """The same values, perhaps under another release key: then the new name is written down."""
         assert self.current is not None
         if configuration.release_keys != self.current.configuration.release_keys:
-            self._configurations.commit(configuration)
+            try:
+                self._configurations.commit(configuration)
+            except PlatformError as error:
+                problem = Problem("commit", str(error))
+                self._report(request, "refused", problems=(problem,))
+                return
             self.current.configuration = configuration
+        self._report(request, "unchanged")
 
     def _start(self, request: Request, configuration: Configuration) -> None:
         self._number += 1
@@ -294,14 +307,14 @@ class Succession:
         assert self.current is not None
         bad, former = self.current, self._watch.release()
         self._telemetry.point("probation.failed", generation=bad.number, reason=reason)
-        self._refusals.add(fingerprint(bad.request, bad.configuration))
+        problem = Problem("probation", f"Generation {bad.number} was rolled back: {reason}.")
+        self._refusals[fingerprint(bad.request, bad.configuration)] = (problem,)
         if former is None or former.plan is None:
             self._around.unheld(bad.request, reason)
             return
         if self.coming is not None:
             self._abandon(self.coming)
         self._number += 1
-        problem = Problem("probation", f"Generation {bad.number} was rolled back: {reason}.")
         changes = tuple(effects_on(bad, former.configuration))
         request = Request(
             "rollback", problem.message, problems=(problem,), forced=True, changes=changes
@@ -311,7 +324,7 @@ class Succession:
 
     def _refused(self, coming: Coming) -> None:
         configuration, request = coming.generation.configuration, coming.generation.request
-        self._refusals.add(fingerprint(request, configuration))
+        self._refusals[fingerprint(request, configuration)] = coming.rollout.problems
         self._abandon(coming)
         if coming.committed and self.current is not None:
             self._configurations.commit(self.current.configuration)

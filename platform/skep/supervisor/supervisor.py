@@ -52,10 +52,11 @@ from skep.supervisor.outcomes import Outcomes
 from skep.supervisor.platform_slots import PlatformSlots
 from skep.supervisor.ports import Ports
 from skep.supervisor.replacement import Replacement
-from skep.supervisor.report import Report
+from skep.supervisor.report import Report, about
 from skep.supervisor.restart import RESTART, Restart
 from skep.supervisor.scrape import Scrape
 from skep.supervisor.sdnotify import ServiceManager
+from skep.supervisor.settling import Facts, Settling
 from skep.supervisor.signals import Signals
 from skep.supervisor.stop import Stop
 from skep.supervisor.strength import Strength
@@ -132,7 +133,11 @@ class Supervisor:
         )
         replacing = Replacement(self._succession, self.operations, self._telemetry)
         table: dict[str, Command] = {}
-        offering = (self._commands, self.strength, replacing, restart, looking, self._delivering)
+        self._settling = Settling(self._facts)
+        offering = (
+            *(self._commands, self.strength, replacing, restart, looking),
+            *(self._delivering, self._settling),
+        )
         for commands in offering:
             table |= commands.table()
         self._control = Control(table, Audit(self._run_dir.audit_file), self.operations)
@@ -166,6 +171,7 @@ class Supervisor:
         if not self.condition.stopping:
             self.condition.stopping = True
             self._commands.stopping()
+            self._settling.look(stopping=True)
             self._stop_task = self._loop.create_task(self._stop())
 
     def legacy(self) -> dict[str, Inherited]:
@@ -300,8 +306,11 @@ class Supervisor:
                 self.children.born(child)
             case Reported(state):
                 self._config = self.condition.config = state
-            case Unconfigured(reason):
-                self._unconfigured(reason)
+                self._outcomes.refusals.follow(state)
+                self._report_refusals()
+                self._settling.look()
+            case Unconfigured(reason, code):
+                self._unconfigured(reason, code)
             case Asked():
                 self._asked(message)
         self._news.told(message)
@@ -313,10 +322,10 @@ class Supervisor:
         request = self.chronicle.admit(request)
         self.ask(replace(request, live=self._succession.might_be_live(request)))
 
-    def _unconfigured(self, reason: str) -> None:
+    def _unconfigured(self, reason: str, code: int) -> None:
         if self._succession.current is None and not self.condition.stopping:
             self._telemetry.point("config.absent", reason=reason)
-            self.stop(EXIT_UNCONFIGURED)
+            self.stop(code)
 
     def _failed(self, child: Child) -> None:
         """A platform slot cannot do its work. Before there is a first generation that ends it all;
@@ -360,6 +369,34 @@ class Supervisor:
         elif report.outcome == "refused" and not self._fallback.refusal(request, report):
             stage = report.problems[0].stage if report.problems else "load"
             self.stop(_EXIT_CODES.get(stage, EXIT_NOT_BOOTED))
+        self._report_refusals()
+        self._settling.look()
+
+    def _facts(self) -> Facts:
+        """Return what is known of the releases of each namespace."""
+        current, chronicle = self._succession.current, self.chronicle
+        return Facts(
+            in_force=current.configuration.release_keys if current else {},
+            offered=self._config.get("release_keys") or {},
+            withheld=chronicle.withheld_keys,
+            refused={**chronicle.refused, **self._outcomes.refusals.by_namespace},
+            generation=current.number if current else 0,
+            pinned=chronicle.state.pinned,
+            drained=self.strength.drained,
+        )
+
+    def _report_refusals(self) -> None:
+        """Report the releases that the agent has refused, as soon as no rollout is going on: until
+        then every report is about that."""
+        if self._succession.coming is not None:
+            return
+        current = self._succession.current
+        for refusal in self._outcomes.refusals.take():
+            request = refusal.request
+            report = about(request, "refused", current, request.problems, 0.0, 0.0)
+            self._outcomes.refuse(report)
+            self._telemetry.point("rollout.reported", report=report, request=request)
+            self.chronicle.reported(request, report, current.configuration if current else None)
 
     # Timers.
 

@@ -3,7 +3,7 @@
 from collections.abc import Set
 from enum import Enum
 
-from skep.base.errors import PlatformError
+from skep.base.errors import PlatformError, UsageError
 from skep.config.trouble import Unusable
 from skep.supervisor.configuration import Configuration
 from skep.supervisor.effects import Effect, effects, without_rollout
@@ -67,4 +67,6 @@ def _same_code(request: Request, generation: Generation) -> bool:
 
 def unusable(error: PlatformError) -> Problem:
     """Return the problem that a configuration is, before anything has been tried with it."""
-    return Problem("config", str(error), rule=error.reason if isinstance(error, Unusable) else "")
+    rule = error.reason if isinstance(error, Unusable) else ""
+    # An option of the platform is a setting like those of plugins.
+    return Problem("config", str(error), rule="schema" if isinstance(error, UsageError) else rule)

@@ -12,6 +12,7 @@ from skep.api.plugin import Plugin
 from skep.api.task import Task
 from skep.api.worker import Worker
 from skep.base.telemetry import Telemetry
+from skep.config.epoch import declare
 from skep.config.options import Options
 from skep.engine import current
 from skep.engine.base import Engine, Envelope, Outcome, Row
@@ -20,6 +21,7 @@ from skep.engine.ids import clock_ms
 from skep.testing.site import Site
 from skep.worker.app import Application
 from skep.worker.catalog import Catalog
+from skep.worker.lifespans import Lifespans
 
 T = TypeVar("T", bound=Task)
 E = TypeVar("E", bound=Event)
@@ -97,25 +99,27 @@ class Lab:
         lifespans are entered."""
         await self.engine.open()
         recorder = cast(Engine, _Recorder(self.engine, self._put, after_put))
-        current.bind(recorder, self.telemetry, self.catalog.listener_names(), clock)
+        names, declared = self.catalog.listener_names(), self.catalog.declared()
+        current.bind(recorder, self.telemetry, names, clock, declared, compares=True)
+        settings = declare(s for plugin in self.catalog.plugins.values() for s in plugin.settings)
         worker, Worker._current = Worker._current, None
         Worker.become("task.0", 1)
-        application = Application(self.catalog.plugins, Options())
-        transport = httpx.ASGITransport(Site(application.app))
+        lifespans = Lifespans()
+        application = Application(self.catalog.plugins, Options(), lifespans.app.state)
+        transport = httpx.ASGITransport(Site(application.app, lifespans.state))
         try:
             async with AsyncExitStack() as around:
                 self.client = await around.enter_async_context(
                     httpx.AsyncClient(transport=transport, base_url="http://lab")
                 )
-                for plugin in self.catalog.plugins.values():
-                    if plugin.lifespan is not None:
-                        await around.enter_async_context(plugin.lifespan())
+                await lifespans.enter(self.catalog.plugins, around)
                 for mounted in application.mounted:
                     await around.enter_async_context(mounted.lifespan())
                 yield
                 await self._complain()
         finally:
             Worker._current = worker
+            declare(settings)
             current.unbind()
             await self.engine.close()
 

@@ -1,7 +1,8 @@
 """The plugins' routes as a web worker serves them, without a socket."""
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry
 
@@ -21,16 +22,19 @@ class Site:
     """An application behind the edge: requests have a name, and bodies a limit. What the protocol
     of a web worker adds to an answer is added here.
 
-    What no handler caught is not only answered with 500 but raised, so that a test shows it.
+    `state` is what lifespans have yielded. What no handler caught is not only answered with 500 but
+    raised, so that a test shows it.
     """
 
-    def __init__(self, app: "ASGIApp") -> None:
+    def __init__(self, app: "ASGIApp", state: Mapping[str, Any]) -> None:
         self._app = app
+        self._state = state
         metrics = HttpMetrics(Instruments(CollectorRegistry(), "web"), lambda: 0)
         self._edge = Edge(self._remember, metrics, _not_counted, Options().max_body_size)
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Serve a request, in a context of its own as on a platform."""
+        scope["state"] = dict(self._state)
         statuses = []
 
         async def answer(message: "Message") -> None:

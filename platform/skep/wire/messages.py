@@ -277,9 +277,10 @@ class Reported:
 
 @dataclass(frozen=True)
 class Unconfigured:
-    """The agent has no configuration at all to start from."""
+    """The agent has no configuration at all to start from; `code` is what a start ends with."""
 
     reason: str
+    code: int
 
 
 Message = (

@@ -38,8 +38,8 @@ class Plan:
     `task_drain` is the longest time (seconds) that a task may go on when its worker has to go.
     `code` is the digest of the code that was loaded. `endpoints` are the listeners that plugins
     declare, `certificates` the files of those that speak TLS, with the digests of what was
-    read. `unforkable` is empty, or the reason why workers of this generation have to load for
-    themselves.
+    read. `warnings` are sentences about what is probably a mistake. `unforkable` is empty, or the
+    reason why workers of this generation have to load for themselves.
     """
 
     kinds: tuple[str, ...] = ("web",)
@@ -55,5 +55,6 @@ class Plan:
     fixed: tuple[str, ...] = ()
     task_drain: float = 0.0
     code: str = ""
+    warnings: tuple[str, ...] = ()
     unforkable: str = ""
     seconds: float = 0.0

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
+from starlette.datastructures import State
 from starlette.middleware import Middleware
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.middleware.gzip import GZipMiddleware
@@ -31,9 +32,14 @@ _ANY = "ANY"
 
 class Application:
     """What the web workers serve: `app`, and `ports` by the name of the listener that has an
-    application of its own. Somebody has to run the lifespans of those `mounted` in them."""
+    application of its own. The caller has to run the lifespans of those `mounted` in them. `state`
+    is the `request.app.state` of handlers."""
 
-    def __init__(self, plugins: Mapping[str, Plugin], options: Options) -> None:
+    def __init__(
+        self, plugins: Mapping[str, Plugin], options: Options, state: State | None = None
+    ) -> None:
+        state = state or State()
+        outer = Wrapping([m for p in plugins.values() for m in p.global_middleware], "all")
         self.mounted: list[Mounted] = []
         self.ports: dict[str, ASGIApp] = {}
         routes: list[BaseRoute] = []
@@ -47,12 +53,12 @@ class Application:
                 mounts.append(wrapping.around(Mount(path, app=self.mounted[-1])))
         for plugin_name, name, declared in named(plugins):
             if isinstance(declared, HttpListener):
-                self.mounted.append(Mounted(f"of {name}", _own(declared)))
+                self.mounted.append(Mounted(f"of {name}", _own(declared, state)))
                 app = wrappings[plugin_name].wrap(_compressing(self.mounted[-1], options))
-                self.ports[name] = _wrapped(app, plugins)
+                self.ports[name] = _wrapped(app, plugins, outer)
         # The longest first, so that /api/v2 is not taken by /api.
         mounts.sort(key=lambda mount: len(mount.path), reverse=True)
-        self.app = _wrapped(_routing([*routes, *mounts], options), plugins)
+        self.app = _wrapped(_routing([*routes, *mounts], options, state), plugins, outer)
 
 
 class _Starlette(Starlette):
@@ -65,29 +71,36 @@ class _Starlette(Starlette):
         return app
 
 
-def _own(declared: HttpListener) -> "ASGIApp":
-    return declared.app if callable(declared.app) else _Starlette(routes=declared.app)
+def _own(declared: HttpListener, state: State) -> "ASGIApp":
+    if callable(declared.app):
+        return declared.app
+    app = _Starlette(routes=declared.app)
+    app.state = state
+    return app
 
 
 def _compressing(app: "ASGIApp", options: Options) -> "ASGIApp":
     return GZipMiddleware(app, _SMALLEST, _LEVEL) if options.compression else app
 
 
-def _routing(routes: Sequence[BaseRoute], options: Options) -> Starlette:
+def _routing(routes: Sequence[BaseRoute], options: Options, state: State) -> Starlette:
     compression = Middleware(GZipMiddleware, minimum_size=_SMALLEST, compresslevel=_LEVEL)
     app = _Starlette(routes=routes, middleware=[compression] if options.compression else [])
+    app.state = state
     if options.static:
         app.router.default = Static(options.static, app.router.default)
     return app
 
 
-def _wrapped(app: "ASGIApp", plugins: Mapping[str, Plugin]) -> "ASGIApp":
+def _wrapped(app: "ASGIApp", plugins: Mapping[str, Plugin], outer: Wrapping) -> "ASGIApp":
     received = [hook for plugin in plugins.values() for hook in plugin.request_received]
     generated = [hook for plugin in plugins.values() for hook in plugin.response_generated]
     cleaners = [cleaner for plugin in plugins.values() for cleaner in plugin.cleaners]
     if received or generated:
         # A hook may refuse a request by raising HTTPException.
         app = ExceptionMiddleware(Hooking(app, received, generated))
+    if outer:
+        app = ExceptionMiddleware(outer.wrap(app))
     return Cleaning(app, cleaners) if cleaners else app
 
 

@@ -171,12 +171,15 @@ class _WithPlugins:
         work = self._workplace
         await self._tell("after_fork")
         await work.engine.open()
-        names = work.catalog.listener_names()
-        current.bind(work.engine, work.telemetry, names, sender=work.sender)
+        current.bind(
+            work.engine,
+            work.telemetry,
+            work.catalog.listener_names(),
+            declared=work.catalog.declared(),
+            sender=work.sender,
+        )
         self._around.push_async_callback(self._workplace.engine.close)
-        for plugin in self._workplace.catalog.plugins.values():
-            if plugin.lifespan is not None:
-                await self._around.enter_async_context(plugin.lifespan())
+        await work.lifespans.enter(work.catalog.plugins, self._around)
         await self._kind.prepare()
         await self._tell("worker_start")
         self._asking = asyncio.create_task(self._readiness.run())

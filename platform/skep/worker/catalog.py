@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from skep.api.cron import CronJob, named
 from skep.api.event import Event, Listener
 from skep.api.function import FunctionTask
-from skep.api.payload import Payload, is_priority
-from skep.api.policy import policy_problem
-from skep.api.task import Task, keys_problem
+from skep.api.payload import Payload
+from skep.api.task import Task
 from skep.base.errors import PluginError
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ class Catalog:
     def collect(cls, plugins: Mapping[str, Plugin]) -> Catalog:
         """Collect what the plugins declare, the plugins in the order of their names.
 
-        Raises PluginError when a declaration cannot work or two bear the same name.
+        Raises PluginError when two things have the same name, or a cron cannot be made.
         """
         shelf = _Shelf()
         for name, plugin in sorted(plugins.items()):
@@ -48,6 +47,10 @@ class Catalog:
             for event, those in shelf.listeners.items()
         }
         return cls(plugins, shelf.tasks, shelf.events, listeners, shelf.crons)
+
+    def declared(self) -> dict[str, type[Payload]]:
+        """Return every task and event by its name."""
+        return {**self.tasks, **self.events}
 
     def listener_names(self) -> dict[str, tuple[str, ...]]:
         """Return the names of every event's listeners, in the order in which they run."""
@@ -81,24 +84,20 @@ class _Shelf:
 
     def add(self, plugin: str, declared: Plugin) -> None:
         for task in map(_task_class, declared.tasks):
-            _check(
-                plugin, task, _handling_problem(task) or _queue_problem(task) or keys_problem(task)
-            )
             _put(plugin, self.tasks, task)
         for event in declared.events:
-            self._add_event(plugin, event)
+            _put(plugin, self.events, event)
         for listener in declared.listeners:
             self._add_listener(plugin, listener)
         self.crons.update(named(plugin, declared.crons))
 
-    def _add_event(self, plugin: str, event: type[Event]) -> None:
-        _check(plugin, event, _queue_problem(event))
-        _put(plugin, self.events, event)
-
     def _add_listener(self, plugin: str, listener: type[Listener[Event]]) -> None:
-        _check(plugin, listener, _handling_problem(listener) or _event_problem(listener))
+        # Twice in a round it would follow itself for ever.
+        if self._listener_names.get(listener.registered_name()) is listener:
+            text = f"The listener {_called(listener)} is declared by another plugin already."
+            raise PluginError(plugin, text)
         _put(plugin, self._listener_names, listener)
-        self._add_event(plugin, listener.event)
+        _put(plugin, self.events, listener.event)
         self.listeners.setdefault(listener.event.registered_name(), []).append(listener)
 
 
@@ -116,34 +115,6 @@ def _put(plugin: str, shelf: dict[str, C], thing: C) -> None:
             f"{_called(thing)} and {_called(other)} are both named {name}: "
             f'name one of them otherwise, as in class {thing.__name__}(…, name="…").',
         )
-
-
-def _check(plugin: str, cls: type, problem: str) -> None:
-    """Refuse a class that has a problem, before anything is delivered to it."""
-    if problem:
-        raise PluginError(plugin, f"{_called(cls)} {problem}.")
-
-
-def _handling_problem(cls: type[Task] | type[Listener[Any]]) -> str:
-    if not callable(getattr(cls, "handle", None)):
-        return "has no method handle"
-    return policy_problem(cls)
-
-
-def _queue_problem(cls: type[Payload]) -> str:
-    if not (isinstance(cls.queue, str) and cls.queue):
-        return f"has queue = {cls.queue!r}, which must be the name of a queue"
-    if not is_priority(cls.priority):
-        return f"has priority = {cls.priority!r}, which must be a whole number"
-    return ""
-
-
-def _event_problem(cls: type[Listener[Any]]) -> str:
-    if not isinstance(cls.order, int | float):
-        return f"has order = {cls.order!r}, which must be a number"
-    if hasattr(cls, "event"):
-        return ""
-    return f"does not say which event it listens to: write {cls.__name__}(Listener[ThatEvent])"
 
 
 def _called(cls: type) -> str:

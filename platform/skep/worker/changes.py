@@ -1,7 +1,6 @@
 """Take a change of live settings without a new process."""
 
 import asyncio
-import inspect
 import logging
 from collections.abc import Iterable, Mapping
 
@@ -10,6 +9,7 @@ from pydantic import ValidationError
 from skep.config.epoch import Epoch, current_epoch, enter, reread
 from skep.config.settings import Settings
 from skep.wire.messages import Change
+from skep.worker.calling import completed
 from skep.worker.environ import Environ
 
 log = logging.getLogger(__name__)
@@ -82,10 +82,8 @@ async def _tell(pairs: Iterable[tuple[Settings, Settings]]) -> None:
         names = frozenset(
             name for name in type(new).model_fields if getattr(old, name) != getattr(new, name)
         )
-        answer = type(new).on_change(old, new, names)
-        if inspect.isawaitable(answer):
-            async with asyncio.timeout(_PATIENCE):
-                await answer
+        async with asyncio.timeout(_PATIENCE):
+            await completed(type(new).on_change(old, new, names))
 
 
 def begin_epoch(environ: Environ) -> None:

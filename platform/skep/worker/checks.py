@@ -4,9 +4,21 @@ from collections.abc import Mapping
 
 from pydantic import ValidationError
 
+from skep.api.naming import plugin_of
 from skep.api.plugin import Plugin
-from skep.config.settings import Settings
+from skep.config.epoch import current_epoch
+from skep.config.settings import Settings, undeclared_text
 from skep.wire.plan import Problem
+
+
+def check_used_settings(plugins: Mapping[str, Plugin]) -> list[Problem]:
+    """Return a problem for each Settings class that was read during the import and that no plugin
+    declares."""
+    declared = {settings for plugin in plugins.values() for settings in plugin.settings}
+    return [
+        Problem("settings", undeclared_text(cls), plugin_of(cls.__module__))
+        for cls in sorted(current_epoch().known() - declared, key=lambda cls: cls.__qualname__)
+    ]
 
 
 def check_settings(plugins: Mapping[str, Plugin]) -> list[Problem]:

@@ -80,7 +80,7 @@ def _of_values(cls: type[P], values: Sequence[str]) -> P:
     given = dict(zip(names, values, strict=False))
     parsed = {name: _parsed(text) for name, text in given.items()}
     try:
-        return cls.model_validate_json(json.dumps(parsed))
+        return cls.model_validate_json(json.dumps(parsed), by_name=True)
     except ValidationError as error:
         # `7` and `true` may be meant as texts.
         wanted = {
@@ -100,7 +100,7 @@ def _parsed(text: str) -> Any:
 def _checked(cls: type[P], fields: Mapping[str, Any]) -> P:
     """Make the task or event, as strictly as in code, but for what JSON has no type for."""
     try:
-        return cls.model_validate_json(json.dumps(fields))
+        return cls.model_validate_json(json.dumps(fields), by_name=True)
     except ValidationError as error:
         reasons = "; ".join(_reason(cls, one) for one in error.errors())
         raise UsageError(f"{cls.registered_name()} cannot be made of this: {reasons}.") from error

@@ -22,8 +22,8 @@ Headers = list[tuple[bytes, bytes]]
 
 # Of the answer to the GET, what would be wrong in a 101.
 _OF_ANSWERS = frozenset({b"content-length", b"content-type", b"connection", b"transfer-encoding"})
-# Of the request, what a WebSocket's scope does not have.
-_OF_REQUESTS = frozenset({"method"})
+# What a WebSocket's scope does not have, or has otherwise.
+OF_REQUESTS = frozenset({"type", "method", "scheme"})
 _PASSED = 204
 
 
@@ -41,7 +41,7 @@ class Screened:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one WebSocket, if the middleware lets it in."""
-        request, passed = _as_request(scope), False
+        request, passed = as_request(scope), False
 
         async def reached(within: Scope, receive: Receive, send: Send) -> None:
             nonlocal passed
@@ -51,11 +51,11 @@ class Screened:
 
         request[self._inner] = reached
         answer = _Answer()
-        await self._stack(request, _empty_body(), answer.take)
+        await self._stack(request, empty_body(), answer.take)
         if not passed or answer.status != _PASSED:
             await answer.deny(send)
             return
-        known = scope.keys() | _OF_REQUESTS | {self._inner}
+        known = scope.keys() | OF_REQUESTS | {self._inner}
         learned = {key: value for key, value in request.items() if key not in known}
 
         async def innermost(within: Scope, receive: Receive, send: Send) -> None:
@@ -73,12 +73,13 @@ class Screened:
         await self._stack(scope, receive, accept)
 
 
-def _as_request(scope: Scope) -> dict[str, Any]:
+def as_request(scope: Scope) -> dict[str, Any]:
+    """Return the scope of a handshake as the GET it is."""
     scheme = {"ws": "http", "wss": "https"}.get(scope.get("scheme", "ws"), "http")
     return {**scope, "type": "http", "method": "GET", "scheme": scheme}
 
 
-def _empty_body() -> Receive:
+def empty_body() -> Receive:
     """Return what a GET receives; whoever asks again waits, as for a client that stays."""
     said = False
 

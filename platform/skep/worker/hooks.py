@@ -1,7 +1,6 @@
 """Calls the hooks of the plugins: in a worker, or in a process that is there for one call."""
 
 import asyncio
-import inspect
 import logging
 import os
 import signal
@@ -18,6 +17,7 @@ from skep.engine import current
 from skep.engine.embedded import Embedded
 from skep.engine.senders import sender_of
 from skep.wire.messages import Boot, Hello, encode
+from skep.worker.calling import completed
 from skep.worker.catalog import Catalog
 
 log = logging.getLogger(__name__)
@@ -34,9 +34,7 @@ async def call(plugins: Mapping[str, Plugin], hook: str, **facts: Any) -> None:
             continue
         try:
             async with asyncio.timeout(_PATIENCE):
-                said = function(info_of(hook, facts))
-                if inspect.isawaitable(said):
-                    await said
+                await completed(function(info_of(hook, facts)))
         except Exception:
             log.exception("the hook %s of plugin %s failed", hook, name)
 
@@ -54,8 +52,9 @@ async def _call_with_engine(boot: Boot, catalog: Catalog, code: str) -> None:
     options = Options.from_json(boot.options)
     engine = Embedded(RunDir(options.data_dir).store_socket, f"{boot.run_id}/hook/{os.getpid()}")
     await engine.open()
+    names, declared = catalog.listener_names(), catalog.declared()
     sender = sender_of(boot.run_id, boot.generation, code)
-    current.bind(engine, Telemetry(), catalog.listener_names(), sender=sender)
+    current.bind(engine, Telemetry(), names, declared=declared, sender=sender)
     try:
         await call(
             catalog.plugins,

@@ -3,16 +3,29 @@
 from typing import Any
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from skep.worker.joined import Joined
-from skep.worker.limits import ANSWER, BODY, HEAD, IDLE, LEAVING, SILENT
-from skep.worker.protocol import Guard, HttpProtocol, Refusal
+from skep.worker.limits import ANSWER, BODY, HEAD, IDLE
+from skep.worker.protocol import Guard, HttpProtocol
+from skep.worker.request_head import (
+    Refusal,
+    check_codings,
+    check_hosts,
+    check_version,
+    is_host,
+    origin_form,
+    unknown_method,
+    wants_websocket,
+    with_host,
+)
 
 # Called for each request: looked up once.
 _on_message_begin = HttpToolsProtocol.on_message_begin
 _on_headers_complete = HttpToolsProtocol.on_headers_complete
 _on_message_complete = HttpToolsProtocol.on_message_complete
+_CODING, _LENGTH, _SLASH = b"transfer-encoding", b"content-length", ord("/")
+_READ_HERE = frozenset((b"content-length", b"expect", b"host", b"transfer-encoding"))
 
 
 class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
@@ -20,55 +33,66 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
 
     def __init__(self, *arguments: Any, guard: Guard) -> None:
         super().__init__(*arguments, guard=guard)
-        self._head = 0  # parsed bytes of the head at hand
-        self._raw = 0  # bytes that came in chunks which ended within this head
-        self._began = False  # the head began in the chunk at hand
+        _configure(self.parser)
+        self._special = _READ_HERE
+        self._head = 0  # counted bytes of the head at hand, and of its trailers
+        self._trailers = 0
+        self._hosts = 0
+        self._codings = b""
+        self._upgrades = False  # the request at hand opens a WebSocket
         self._declined = False  # the head at hand offers a protocol that we do not speak
-        self._is_large = False  # the chunk at hand may hold a head that is too large
+        self._is_large = False  # the piece at hand may hold a head that is too large
+        self._grew = False  # the piece at hand held bytes of a body
 
-    def data_received(self, data: bytes) -> None:
-        phase = self._phase
-        if phase is LEAVING:
-            self._leave(len(data))
-            return
-        starts = phase is IDLE or phase is SILENT
-        if starts:
-            self._phase, self._since = HEAD, self.loop.time()
-        # What came in one small chunk need not be counted header by header.
-        self._is_large = self._raw > 0 or len(data) > self._limits.head
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._special = _READ_HERE | self._dropped
+
+    def _feed(self, piece: bytes) -> None:
+        # What came in one small piece need not be counted header by header.
+        self._is_large = self._raw > 0 or len(piece) > self._limits.head
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as stop:
-            if not self._decline(data[stop.args[0] :]):
-                return
-        except httptools.HttpParserError:
-            self._malformed()
-            return
-        if self._phase is HEAD:
-            self._hold_head(len(data), starts)
+            self.parser.feed_data(piece)
+        except httptools.HttpParserUpgrade:
+            self._go_on(piece)
+        except httptools.HttpParserError as error:
+            self._malformed(error, piece)
+        phase = self._phase
+        if phase is HEAD or (phase is BODY and not self._left):
+            self._bound(len(piece))
 
-    def _decline(self, rest: bytes) -> bool:
-        """Take up no protocol that we do not speak; say whether it is still HTTP.
+    def _bound(self, received: int) -> None:
+        """Bound what came of a head, of trailers or of a chunk's size, and has no end yet."""
+        self._raw = 0 if self._grew else self._raw + received
+        self._grew = False
+        if self._raw > self._limits.head:
+            self._refuse(Refusal(431, "headers"))
 
-        At the head of a request that offers another one the parser stops, body or not. So the same
-        request is parsed without the offer, and the `rest` after it.
+    def _go_on(self, piece: bytes) -> None:
+        """Go on behind a head that offers another protocol, where the parser has stopped.
+
+        If we do not speak that protocol, parse the same request again without the offer.
         """
-        while self._declined:
-            try:
+        try:
+            if self._upgrades:
+                self._open_websocket(self.parser.get_method(), self.url, self.headers)
+            else:
                 self._begin_again()
-                self.parser.feed_data(rest)
-                return True
-            except httptools.HttpParserUpgrade as stop:
-                rest = rest[stop.args[0] :]
-            except httptools.HttpParserError:
-                self._malformed()
-                return False
-        if self._should_upgrade():
-            self.handle_websocket_upgrade()
-        return False
+        except Refusal as refusal:
+            self._refuse(refusal)
+        except httptools.HttpParserError as error:
+            self._malformed(error, piece)
 
-    def _malformed(self) -> None:
-        self._refuse(self._refusal or Refusal(400, "malformed"))
+    def _malformed(self, error: httptools.HttpParserError, piece: bytes) -> None:
+        if self._refusal is not None:
+            refusal = self._refusal
+        elif isinstance(error, httptools.HttpParserInvalidMethodError):
+            refusal = unknown_method(piece)
+        elif self.parser.get_method() == b"PRI":
+            refusal = Refusal(505)  # the preface of HTTP/2 (RFC 9113, 3.4)
+        else:
+            refusal = Refusal(400)
+        self._refuse(refusal)
 
     def _begin_again(self) -> None:
         parts = [
@@ -77,83 +101,158 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
         ]
         parts += [b"%b: %b\r\n" % header for header in self.headers if header[0] != b"upgrade"]
         self.parser = httptools.HttpRequestParser(self)
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        _configure(self.parser)
+        self._declined = False
         self.parser.feed_data(b"".join([*parts, b"\r\n"]))
 
     def on_message_begin(self) -> None:
         _on_message_begin(self)
-        self._declined = False
-        self._head = self._raw = 0
-        self._began = True
-        if self._phase is not HEAD:  # pipelined: it came in one chunk with what was before
-            self._enter(HEAD)
+        self._head = self._hosts = 0
+        if self._codings:  # only then there was anything of these
+            self._codings, self._trailers, self._grew = b"", 0, False
 
     def on_url(self, url: bytes) -> None:
         self.url += url
         self._head += len(url)
         if self._head > self._limits.head:
-            self._turn_down(431, "headers")
+            self._turn_down(Refusal(431, "headers"))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        name = name.lower()
+        if self._phase is BODY:
+            self._drop_trailer(len(name) + len(value))
+            return
+        name, value = name.lower(), value.rstrip()
         if self._is_large:
             self._head += len(name) + len(value) + 4
             if self._head > self._limits.head or len(self.headers) >= self._limits.headers:
-                self._turn_down(431, "headers")
-        if name not in self._special:
+                self._turn_down(Refusal(431, "headers"))
+        if name == b"host" and is_host(value):
+            self._hosts += 1
             self.headers.append((name, value))
-        elif name == b"expect":
-            self.expect_100_continue = value.lower() == b"100-continue"
+        elif name not in self._special or self._reads(name, value):
             self.headers.append((name, value))
 
+    def _reads(self, name: bytes, value: bytes) -> bool:
+        """Note what the worker has to know; say whether the application gets it too."""
+        if name == b"host":
+            self._turn_down(Refusal(400))
+        elif name == b"content-length":
+            self._left = int(value)
+        elif name == b"transfer-encoding":
+            self._codings += b"," + value if self._codings else value
+        elif name == b"expect":
+            self.expect_100_continue = value.lower() == b"100-continue"
+        else:
+            return False
+        return True
+
+    def _drop_trailer(self, size: int) -> None:
+        """Drop a field behind a chunked body: as a header it would get past whoever has checked
+        the headers (RFC 9110, 6.5.1). It counts as one."""
+        self._head += size + 4
+        self._trailers += 1
+        limits = self._limits
+        if self._head > limits.head or len(self.headers) + self._trailers > limits.headers:
+            self._turn_down(Refusal(431, "headers"))
+
     def on_headers_complete(self) -> None:
+        version, url = self.parser.get_http_version(), self.url
         if self._refusal is not None:
             raise self._refusal
         if len(self.headers) > self._limits.headers:
-            self._turn_down(431, "headers")
-        if self.parser.should_upgrade() and self._get_upgrade() not in (None, b"websocket"):
-            self._declined = True
-            return
+            self._turn_down(Refusal(431, "headers"))
+        is_usual = (
+            version == "1.1"
+            and self._hosts == 1
+            and not self._codings
+            and url[0] == _SLASH
+            and b"#" not in url
+            and not self.parser.should_upgrade()
+        )
+        if not is_usual:
+            try:
+                version = self._look_closer(version)
+            except Refusal as refusal:
+                self._turn_down(refusal)
+            if self._upgrades or self._declined:
+                return
         self._phase = BODY
-        before = self.cycle
         _on_headers_complete(self)
-        if self.cycle is not before:  # it is the same when a WebSocket is asked for
-            self.cycle.transport = Joined(self.transport, self.loop, self.hang_up, self.scope)
+        if not is_usual:
+            self.scope["http_version"] = version
+            if version == "1.0":
+                self.cycle.__class__ = _UntilTheEnd
+        self.cycle.transport = Joined(self.transport, self.loop, self.hang_up, self.scope)
+
+    def _look_closer(self, version: str) -> str:
+        """Check a head that is not of the most usual kind; return the version it is treated as.
+        Raises Refusal."""
+        version, method = check_version(version), self.parser.get_method()
+        check_hosts(version, self._hosts)
+        if method == b"CONNECT":
+            raise Refusal(501)
+        self.url, host = origin_form(method, self.url)
+        if host is not None:
+            self.headers[:] = with_host(self.headers, host)
+        if self._codings:
+            check_codings(version, self._codings)
+        if version == "1.0":
+            self.expect_100_continue = False  # RFC 9110, 10.1.1
+        if self.parser.should_upgrade():
+            self._upgrades = wants_websocket(version, self.headers)
+            self._declined = not self._upgrades
+        return version
 
     def on_body(self, body: bytes) -> None:
         self._since = self.loop.time()
+        if self._left:
+            self._left -= len(body)
+        else:
+            self._grew = True
         if self.cycle.response_complete:
             self._spill(len(body))
         else:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        if self._declined:
+        if self._declined or self._upgrades:
             return
         _on_message_complete(self)
-        answered = self.cycle is None or self.cycle.response_complete
-        self._phase = IDLE if answered else ANSWER
+        self._phase = IDLE if self.cycle.response_complete else ANSWER
         self._since = self.loop.time()
 
     def on_response_complete(self) -> None:
-        if not self.answered():
-            return
-        if self.pipeline:
-            cycle, app = self.pipeline.pop()
-            self._start_asgi_task(cycle, app)
-        elif self._phase is ANSWER:
-            self._phase, self._since = IDLE, self.loop.time()
+        if self.answered() and self._rest:
+            self._next()
 
-    def _hold_head(self, received: int, starts: bool) -> None:
-        """Bound what came of a head that has no end yet. Of a chunk in which something else ended
-        before it, nobody knows the part that is its own, so it is not counted."""
-        if starts or not self._began:
-            self._raw += received
-        self._began = False
-        if self._raw > self._limits.head:
-            self._refuse(Refusal(431, "headers"))
+    def _turn_down(self, refusal: Refusal) -> None:
+        """Stop the parser; `_malformed` then refuses."""
+        self._refusal = refusal
+        raise refusal
 
-    def _turn_down(self, status: int, reason: str) -> None:
-        """Stop the parser; `data_received` then refuses."""
-        self._refusal = Refusal(status, reason)
-        raise self._refusal
+
+class _UntilTheEnd(RequestResponseCycle):
+    """An answer to HTTP/1.0, which knows no chunks: one without a length lasts until the connection
+    is closed (RFC 9112, 6.1)."""
+
+    endless = False
+
+    async def send(self, message: Any) -> None:
+        """Take a message of the application."""
+        if message["type"] == "http.response.start" and not self.response_started:
+            headers = [h for h in message.get("headers", ()) if h[0].lower() != _CODING]
+            self.endless = not any(name.lower() == _LENGTH for name, _ in headers)
+            if self.endless:
+                self.chunked_encoding = False
+            message = {**message, "headers": headers}
+        elif self.endless and message["type"] == "http.response.body":
+            self.expected_content_length = len(message.get("body", b""))
+        await super().send(message)
+
+
+def _configure(parser: httptools.HttpRequestParser) -> None:
+    parser.set_dangerous_leniencies(
+        lenient_data_after_close=True,  # as uvicorn does
+        lenient_version=True,  # it is checked here
+        lenient_spaces_after_chunk_size=True,  # RFC 9112, 7.1.1
+    )

@@ -4,6 +4,7 @@ returned ───────────────► done       then: finis
 raised an error, Retry ─► retry      as long as there are tries, if it is among `retry_on`
                         └► dead      "failed", or "timeout", after the last one; then: failed
 raised Discard, drop_on ► done
+returned what is no JSON► dead       "invalid_result", at once, for its work is done; then: failed
 cut off by a drain ─────► cut        it has cost no try, but is counted
                         └► dead      "cut_off", when that was once too often
 cancelled ──────────────► release    which the engine makes an end
@@ -25,7 +26,7 @@ from skep.api.policy import CUT_TRIES, HandlerTimeout, Policy, Retry
 from skep.base.backoff import Backoff
 from skep.engine.base import CUT_OFF, Envelope, Lease, Settlement
 from skep.engine.headers import UNKNOWN
-from skep.worker.steps import Step
+from skep.worker.steps import InvalidResult, Step
 
 # What an old worker does not know, a newer one may: 1, 5 and 25 s are longer than a rollout takes.
 UNKNOWN_TRIES = 3
@@ -100,6 +101,8 @@ def judge(
             return _bury(lease, step, CUT_OFF, _cut_text(lease.cuts + 1))
         case Lost():
             return _bury(lease, step, "worker_lost", f"{lease.losses} workers died over it.")
+        case Raised(InvalidResult() as error):
+            return _bury(lease, step, "invalid_result", str(error))
         case Raised(error) if step.policy.is_dropped(error):
             return Settlement(lease, "done", then=step.meanwhile)
         case Raised(error) if step.policy.is_retried(error, lease.attempt):
@@ -118,6 +121,8 @@ def outcome(ending: Ending, policy: Policy) -> Outcome:
     match ending:
         case Returned():
             return "success"
+        case Raised(InvalidResult()):
+            return "failure"
         case CutOff() | Cancelled():
             return "cancelled"
         case Raised(error) if policy.is_dropped(error):

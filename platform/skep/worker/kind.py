@@ -10,6 +10,7 @@ from skep.base.telemetry import Telemetry
 from skep.config.options import Options
 from skep.engine.ids import now_ms
 from skep.wire.dialogue import Life
+from skep.worker.lifespans import Lifespans
 from skep.worker.tls import Tls
 
 if TYPE_CHECKING:
@@ -26,11 +27,11 @@ def _nobody(*_: object) -> None:
 class Workplace:
     """What a worker finds around it, whatever its kind.
 
-    `engine` is open before `prepare`. Without `instruments` only telemetry tells what happens.
-    `served()` counts a request or task. `retire(reason, detail)` asks the supervisor to replace
-    this worker; it goes on until it is told to drain. A kind puts in `when_alone` what is to be
-    called when its predecessor in the slot is gone. `clock` is the engine's, in ms. `sender` is
-    what its deliveries bear as theirs.
+    `engine` is open and `lifespans` are entered before `prepare`. Without `instruments` only
+    telemetry tells what happens. `served()` counts a request or task. `retire(reason, detail)` asks
+    the supervisor to replace this worker; it goes on until it is told to drain. A kind puts in
+    `when_alone` what is to be called when its predecessor in the slot is gone. `clock` is the
+    engine's, in ms. `sender` is what its deliveries bear as theirs.
     """
 
     slot: str
@@ -41,6 +42,7 @@ class Workplace:
     options: Options = field(default_factory=Options)
     instruments: Instruments | None = None
     tls: Tls = field(default_factory=Tls)
+    lifespans: Lifespans = field(default_factory=Lifespans)
     served: Callable[[], None] = _nobody
     retire: Callable[[str, str], None] = _nobody
     when_alone: Callable[[], None] = _nobody

@@ -2,15 +2,25 @@
 
 State that outlives a request is seen by the next one, which may be another user's. After each
 request what the plugins' modules and classes hold is compared with what they held before it.
+
+A plugin may hold any object, and some run code when they are looked at: Flask's `request` and
+Django's lazy objects raise outside of a request, or load something. So the watch asks an object's
+type and never the object (`isinstance` and `hasattr` ask the object too), and whatever still fails
+is reported once and left out. A diagnosis never fails a request.
 """
 
-import inspect
+import itertools
 import logging
 import sys
 from collections import deque
-from collections.abc import Iterator, Mapping
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping
+from types import (
+    BuiltinFunctionType,
+    FunctionType,
+    MethodType,
+    ModuleType,
+)
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -22,8 +32,14 @@ _DEEP = 3
 # Enough to notice what a handler adds, drops or replaces; of more only the number is looked at.
 _MANY = 1000
 _CONTAINERS = (list, set, deque, bytearray, tuple, frozenset)
+_PLAIN = frozenset({str, bytes, int, float, bool, type(None)})
+_CODE = (
+    *(type, ModuleType, FunctionType, BuiltinFunctionType, MethodType),
+    *(property, classmethod, staticmethod),
+)
 
 State = dict[str, tuple[str, Any]]
+T = TypeVar("T")
 
 
 class LeakWatch:
@@ -34,13 +50,14 @@ class LeakWatch:
         self._before: State = {}
         self._running = 0
         self._named: set[str] = set()
+        self._unseen: set[str] = set()
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         if self._running == 0:
-            self._before = observe()
+            self._before = self._observe()
         self._running += 1
         try:
             await self._app(scope, receive, send)
@@ -48,8 +65,16 @@ class LeakWatch:
             self._running -= 1
             self._compare(scope)
 
+    def _observe(self) -> State:
+        state, failures = observe()
+        for name, error in failures.items():
+            if name not in self._unseen:
+                self._unseen.add(name)
+                log.warning("%s cannot be watched for changes: %s", name, error)
+        return state
+
     def _compare(self, scope: "Scope") -> None:
-        after = observe()
+        after = self._observe()
         for name in changed(self._before, after):
             if name not in self._named:
                 self._named.add(name)
@@ -64,15 +89,27 @@ class LeakWatch:
         self._before = after
 
 
-def observe() -> State:
-    """Return a description and a fingerprint of everything the plugins hold, by dotted name."""
+def observe() -> tuple[State, dict[str, str]]:
+    """Return a description and a fingerprint of everything the plugins hold, by dotted name, and
+    what could not be looked at, with the reason."""
     state: State = {}
-    for module in [m for name, m in list(sys.modules.items()) if name.startswith(_PLUGINS)]:
-        for owner, namespace in _namespaces(module):
+    failures: dict[str, str] = {}
+    for module_name in [name for name in list(sys.modules) if name.startswith(_PLUGINS)]:
+        try:
+            namespaces = list(_namespaces(sys.modules[module_name]))
+        except Exception as error:  # noqa: BLE001 - whatever a plugin's object raises
+            failures[module_name] = _reason(error)
+            continue
+        for owner, namespace in namespaces:
             for name, value in namespace.items():
-                if not (name.startswith("__") or _is_code(value)):
-                    state[f"{owner}.{name}"] = _described(value), _fingerprint(value, _DEEP)
-    return state
+                if name.startswith("__"):
+                    continue
+                try:
+                    if not _is_code(value):
+                        state[f"{owner}.{name}"] = _described(value), _fingerprint(value, _DEEP)
+                except Exception as error:  # noqa: BLE001 - the same
+                    failures[f"{owner}.{name}"] = _reason(error)
+    return state, failures
 
 
 def changed(before: State, after: State) -> list[str]:
@@ -81,41 +118,62 @@ def changed(before: State, after: State) -> list[str]:
 
 
 def _namespaces(module: ModuleType) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    yield module.__name__, dict(vars(module))
-    for value in list(vars(module).values()):
-        if inspect.isclass(value) and value.__module__ == module.__name__:
-            yield f"{module.__name__}.{value.__qualname__}", dict(vars(value))
+    names = vars(module).copy()
+    yield module.__name__, names
+    for value in names.values():
+        if not _is(value, type):
+            continue
+        attributes = dict(type.__getattribute__(value, "__dict__"))
+        if attributes.get("__module__") == module.__name__:
+            name = type.__getattribute__(value, "__qualname__")
+            yield f"{module.__name__}.{name}", attributes
+
+
+def _is(value: object, kinds: type | tuple[type, ...]) -> bool:
+    """Return what `isinstance` does for the type alone: a proxy's `__class__` runs its code."""
+    return issubclass(type(value), kinds)
 
 
 def _is_code(value: object) -> bool:
-    return (
-        isinstance(value, ModuleType | property | classmethod | staticmethod)
-        or inspect.isclass(value)
-        or inspect.isroutine(value)
-        or hasattr(value, "__get__")
-    )
+    return _is(value, _CODE) or hasattr(type(value), "__get__")
 
 
-def _fingerprint(value: object, depth: int) -> Any:
-    if isinstance(value, str | bytes | int | float | bool | type(None)):
-        return value
+def _fingerprint(value: Any, depth: int) -> Any:
+    if type(value) in _PLAIN:
+        # NaN is not equal to itself, and 1 is equal to True.
+        return type(value), repr(value) if type(value) is float else value
     if depth == 0:
         return id(value)
-    if isinstance(value, dict):
-        some = [_fingerprint(v, depth - 1) for _, v in zip(range(_MANY), value.values())]  # noqa: B905
-        return id(value), len(value), tuple(map(id, list(value)[:_MANY])), tuple(some)
-    if isinstance(value, _CONTAINERS):
-        some = [_fingerprint(v, depth - 1) for _, v in zip(range(_MANY), value)]  # noqa: B905
-        return id(value), len(value), tuple(some)
-    if type(value).__module__.startswith(_PLUGINS) and hasattr(value, "__dict__"):
-        return id(value), _fingerprint(vars(value), depth - 1)
+    if _is(value, dict):
+        items = dict.items(value)
+        some = [(id(k), _fingerprint(v, depth - 1)) for k, v in _first(items)]
+        return id(value), len(items), tuple(some)
+    for kind in _CONTAINERS:
+        if _is(value, kind):
+            some = [_fingerprint(v, depth - 1) for v in _first(kind.__iter__(value))]
+            return id(value), kind.__len__(value), tuple(some)
+    if type(value).__module__.startswith(_PLUGINS) and "__dict__" in dir(type(value)):
+        return id(value), _fingerprint(object.__getattribute__(value, "__dict__"), depth - 1)
     return id(value)
 
 
-def _described(value: object) -> str:
-    if isinstance(value, dict | list | set | deque | bytearray):
-        return f"a {type(value).__name__} of {len(value)}"
-    return f"a {type(value).__name__}" if value is not None else "None"
+def _first(values: Iterable[T]) -> list[T]:
+    return list(itertools.islice(values, _MANY))
+
+
+def _described(value: Any) -> str:
+    if value is None:
+        return "None"
+    name = f"a {type(value).__name__}"
+    for kind in (dict, list, set, deque, bytearray):
+        if _is(value, kind):
+            return f"{name} of {kind.__len__(value)}"
+    return name
+
+
+def _reason(error: Exception) -> str:
+    """Return why, though the error itself may not be fit to be shown."""
+    return f"looking at it raised {type(error).__name__}"
 
 
 def _difference(before: tuple[str, Any] | None, after: tuple[str, Any]) -> str:

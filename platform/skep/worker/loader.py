@@ -24,7 +24,13 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from types import CodeType, ModuleType
 
+from prometheus_client import REGISTRY
+
+from skep.api.declaration import faults, shown
 from skep.api.plugin import Plugin
+from skep.api.requirements import explanation
+from skep.base.errors import DeclarationError, PluginError
+from skep.metrics.names import BY_EXPOSED
 from skep.wire.plan import Problem
 
 PACKAGE = "plugins"
@@ -80,31 +86,49 @@ class Loader:
         self._try(name, str(path), lambda: importlib.import_module(f"{PACKAGE}.{name}"))
 
     def _try(self, name: str, file: str, load: Callable[[], object]) -> None:
-        before = _Census.take()
+        before, measured = _Census.take(), _our_metrics()
         try:
             thing = _loaded_once(load)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it is, it is reported
-            self._loaded.problems.append(self._explain(name, file, error))
+            self._loaded.problems.extend(self._explain(name, file, error))
             return
         plugin = getattr(thing, "plugin", None) if isinstance(thing, ModuleType) else thing
         if not isinstance(plugin, Plugin):
             text = "It has no `plugin = Plugin(...)`; every plugin declares itself with one."
+            if plugin is not None:
+                text = f"Its `plugin` is {shown(plugin)}; it must be a Plugin(...)."
+            self._loaded.problems.append(Problem("load", text, name, file))
+            return
+        # Again: a module may add to its lists, or to its tasks, after it has made its Plugin.
+        if found := faults(plugin):
+            self._loaded.problems.extend(Problem("load", text, name, file) for text in found)
+            return
+        if taken := _our_metrics() - measured:
+            text = f"It makes metrics with names of the platform's: {', '.join(sorted(taken))}."
             self._loaded.problems.append(Problem("load", text, name, file))
             return
         self._loaded.plugins[name] = plugin
         if growth := before.growth(_Census.take()):
             self._loaded.unforkable = f"plugin {name} {growth} while it was imported"
 
-    def _explain(self, plugin: str, file: str, error: BaseException) -> Problem:
+    def _explain(self, plugin: str, file: str, error: BaseException) -> list[Problem]:
         trace = "".join(traceback.format_exception(error))
         if isinstance(error, SyntaxError) and error.filename:
             text = f"{type(error).__name__}: {error.msg}"
-            return Problem("load", text, plugin, error.filename, error.lineno or 0, trace)
+            return [Problem("load", text, plugin, error.filename, error.lineno or 0, trace)]
         line = 0
         for frame in traceback.extract_tb(error.__traceback__):
             if any(Path(frame.filename).is_relative_to(folder) for folder in self._folders):
                 file, line = frame.filename, frame.lineno or 0
-        return Problem("load", f"{type(error).__name__}: {error}", plugin, file, line, trace)
+        if isinstance(error, PluginError):
+            # Its sentences say everything, so a traceback would only hide them.
+            file, line = error.file or file, error.line or line
+            texts = error.faults if isinstance(error, DeclarationError) else (str(error),)
+            return [Problem("load", text, plugin, file, line) for text in texts]
+        if text := explanation(error):
+            return [Problem("load", text, plugin, file, line)]
+        text = f"{type(error).__name__}: {error}"
+        return [Problem("load", text, plugin, file, line, trace)]
 
 
 def _loaded_once(load: Callable[[], object]) -> object:
@@ -117,6 +141,13 @@ def _loaded_once(load: Callable[[], object]) -> object:
         if os.getpid() != process:
             log.error("A plugin has forked while it was imported, and the child came out of it.")
             os._exit(os.EX_SOFTWARE)
+
+
+def _our_metrics() -> set[str]:
+    """Return the names of the platform's metrics that plugins have registered: of two families of
+    one name the platform's alone is exposed."""
+    names = getattr(REGISTRY, "_names_to_collectors", {})
+    return {name for name in names if name in BY_EXPOSED}
 
 
 def _plugins_in(folder: Path) -> list[tuple[str, Path]]:

@@ -9,15 +9,32 @@ against new versions.
 
 import asyncio
 import http
+import re
+import socket
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from skep.worker.limits import BODY, IDLE, LEAVE_BYTES, LEAVING, SILENT, Limits, Phase
+from uvicorn.protocols.http.flow_control import FlowControl
+
+from skep.worker.limits import (
+    ANSWER,
+    BODY,
+    HEAD,
+    IDLE,
+    LEAVE_BYTES,
+    LEAVING,
+    SILENT,
+    Limits,
+    Phase,
+)
+from skep.worker.request_head import END, Headers, Refusal
 
 _LOOK = 0.5
 # So many connections beyond the limit are told to come again; more are cut without a word.
 _ANSWERED_CROWD = 50
-_RETRY_AFTER = b"retry-after: 1\r\n"
+_BLANK = re.compile(rb"[\r\n]*")  # before a request (RFC 9112, 2.2)
+# What the kernel says of a TCP connection that the other side has reset (tcp_states.h).
+_TCP_CLOSE = 7
 # Of the connection and not of the request (RFC 9110, 7.6.1); `proxy` would become HTTP_PROXY in the
 # environment of a CGI program. `connection`, `upgrade` and `transfer-encoding` are read by uvicorn.
 HOP_BY_HOP = frozenset((b"keep-alive", b"proxy-connection", b"te", b"trailer", b"proxy"))
@@ -33,17 +50,7 @@ FORWARDED = frozenset(
         b"x-real-ip",
     )
 )
-_SPECIAL = HOP_BY_HOP | {b"expect"}
-_SPECIAL_OF_STRANGERS = _SPECIAL | FORWARDED
-
-
-class Refusal(Exception):
-    """This request is answered with a status here and never reaches the application."""
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
-        self.reason = reason
+_OF_STRANGERS = HOP_BY_HOP | FORWARDED
 
 
 class Proxies(Protocol):
@@ -75,9 +82,26 @@ class Guard:
                     connection.look(now)
 
 
+class Flow(FlowControl):
+    """Reads nothing while a request waits for the answer to the one before it, even if the
+    application asks for the rest of a body."""
+
+    holding = False
+
+    def resume_reading(self) -> None:
+        """Read again."""
+        if self.read_paused and not self.holding:
+            super().resume_reading()
+
+
 class HttpProtocol(asyncio.Protocol):
     """One connection of a client; goes before one of uvicorn's protocols, whose attributes these
-    are."""
+    are.
+
+    What has come is given to the parser message by message: the next request is parsed when the
+    one before it is answered (`_rest` until then), so a client that pipelines costs no more than
+    one that does not.
+    """
 
     loop: asyncio.AbstractEventLoop
     transport: asyncio.Transport
@@ -85,13 +109,17 @@ class HttpProtocol(asyncio.Protocol):
     client: tuple[str, int] | None
     flow: Any
     cycle: Any
+    config: Any
+    app_state: Any
+    scheme: Any
     server_state: Any
+    ws_protocol_class: Any
 
     def __init__(self, *arguments: Any, guard: Guard) -> None:
         super().__init__(*arguments)
         self._guard = guard
         self._limits = guard.limits
-        self._special = _SPECIAL
+        self._dropped = HOP_BY_HOP
         self._phase = SILENT
         self._since = self.loop.time()
         self._spilled = 0  # bytes of the body at hand, which nobody wants any more
@@ -99,18 +127,121 @@ class HttpProtocol(asyncio.Protocol):
         self._unsent = 0
         self._unsent_since = 0.0
         self._refusal: Refusal | None = None
+        self._raw = 0  # bytes of the head at hand, or those since the last ones of a chunked body
+        self._left = 0  # bytes of the body at hand that are still to come, if its length is known
+        self._seam = b""  # the last bytes given to the parser, if a message goes on after them
+        self._rest = b""  # what came behind the request that is being answered
+        self._websocket: Any = None
+        self._half_closed = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        self.flow = Flow(self.transport)
         client = self.client[0] if self.client else None
         if client not in self._guard.proxies:
-            self._special = _SPECIAL_OF_STRANGERS
+            self._dropped = _OF_STRANGERS
         crowd = len(self.connections) - self._limits.connections
         if crowd > _ANSWERED_CROWD:
             self._guard.refused("connections")
             self.transport.abort()
         elif crowd > 0:
             self._refusal = Refusal(503, "connections")
+
+    def data_received(self, data: bytes) -> None:
+        """Take what a client has sent."""
+        phase = self._phase
+        if phase is ANSWER or phase is LEAVING:
+            self._put_off(data)
+            return
+        if phase is IDLE or phase is SILENT:
+            self._phase, self._since, self._raw = HEAD, self.loop.time(), 0
+            if data.find(END) == len(data) - 4 and data[0] > 13:
+                self._feed(data)  # one head, as most often
+                return
+        self._proceed(data)
+
+    def eof_received(self) -> Any:  # a bool; uvicorn's says None
+        """Go on if the client may still wait for an answer: to close one half of a connection is
+        not to hang up. When the answer has begun, or with TLS, it is (see `_is_gone`)."""
+        if self._phase is not ANSWER or self.scheme == "https" or self.cycle.response_started:
+            return False
+        self.cycle.keep_alive = False
+        self._half_closed = True
+        self._since = self.loop.time()
+        return True
+
+    def _feed(self, piece: bytes) -> None:
+        """Give the parser a piece of one message."""
+        raise NotImplementedError
+
+    def _proceed(self, data: bytes) -> None:
+        """Take messages, up to the first one whose answer is not out."""
+        at, end = 0, len(data)
+        while at < end:
+            if self._phase is ANSWER or self._phase is LEAVING:
+                self._put_off(data[at:])
+                return
+            if self._phase is IDLE:
+                self._enter(HEAD)
+                self._raw = 0
+            if self._phase is HEAD and self._raw == 0:
+                self._seam = b""
+                at += len(_BLANK.match(data, at)[0])  # type: ignore[index]
+                if at == end:
+                    return
+            until = self._cut(data, at)
+            piece = data[at:until]
+            self._feed(piece)
+            self._seam = piece[-3:] if len(piece) > 2 else (self._seam + piece)[-3:]
+            at = until
+            if self._websocket is not None:
+                self._websocket.data_received(data[at:])
+                return
+
+    def _cut(self, data: bytes, at: int) -> int:
+        """Return where the message that goes on at `at` ends at the latest, as far as one can see
+        without parsing it."""
+        if self._phase is BODY and self._left:
+            return min(at + self._left, len(data))
+        seam = self._seam
+        found = (seam + data[at : at + 3]).find(END) if seam else -1
+        if found >= 0:
+            return at + found + len(END) - len(seam)
+        last = min(at + self._limits.head, len(data)) if self._phase is BODY else len(data)
+        found = data.find(END, at, last)
+        return found + len(END) if found >= 0 else last
+
+    def _put_off(self, data: bytes) -> None:
+        if self._phase is LEAVING:
+            self._leave(len(data))
+        else:
+            self._rest += data
+            self.flow.holding = True
+            self.flow.pause_reading()
+
+    def _next(self) -> None:
+        """An answer is out: take the request that waits for it."""
+        data, self._rest = self._rest, b""
+        self._proceed(data)
+        if not self._rest:
+            self._read_on()
+
+    def _read_on(self) -> None:
+        self.flow.holding = False
+        self.flow.resume_reading()
+
+    def _open_websocket(self, method: bytes, target: bytes, headers: Headers) -> None:
+        """Let another protocol go on with this connection. Raises Refusal."""
+        protocol = self.ws_protocol_class(
+            config=self.config, server_state=self.server_state, app_state=self.app_state
+        )
+        protocol.check(method, headers)
+        self._read_on()
+        self.connections.discard(self)
+        protocol.connection_made(self.transport)
+        self.transport.set_protocol(protocol)
+        protocol.open_with(target.decode("ascii"), headers, self._limits.progress_time)
+        self._websocket = protocol
 
     def answered(self) -> bool:
         """The answer is out: count it, go on reading, and say whether the connection lives. In the
@@ -119,6 +250,8 @@ class HttpProtocol(asyncio.Protocol):
         self._spilled = 0
         if self._phase is LEAVING or self.transport.is_closing():
             return False
+        if self._phase is ANSWER:
+            self._phase, self._since = IDLE, self.loop.time()
         self.flow.resume_reading()
         return True
 
@@ -127,6 +260,8 @@ class HttpProtocol(asyncio.Protocol):
         before it has read the answer: so listen for a moment."""
         if self._phase is BODY:
             self._allowed += self._limits.body
+            self._part()
+        elif self._rest:
             self._part()
         else:
             self.transport.close()
@@ -142,6 +277,8 @@ class HttpProtocol(asyncio.Protocol):
             self._since = now  # it has something to read yet; how long it may take is `_stuck`'s
         if self._stuck(now):
             self._guard.refused("slow_reader")
+            self.transport.abort()
+        elif self._half_closed and self._is_gone(now):
             self.transport.abort()
         elif self._limits.overdue(phase, now - self._since):
             self._end_wait()
@@ -167,11 +304,22 @@ class HttpProtocol(asyncio.Protocol):
             self._unsent, self._unsent_since = unsent, now
         return now - self._unsent_since > self._limits.progress_time
 
+    def _is_gone(self, now: float) -> bool:
+        """Whether the client has hung up, of which only one half was seen: then the kernel has
+        reset the connection after the first bytes of the answer."""
+        if not self.cycle.response_started:
+            return now - self._since > self._limits.progress_time
+        peer: socket.socket = self.transport.get_extra_info("socket")
+        if peer.family == socket.AF_UNIX or not hasattr(socket, "TCP_INFO"):
+            return False
+        return peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE
+
     def _spill(self, size: int) -> None:
         """Throw away the body of a request that is answered; there is an end to that too."""
         self._spilled += size
         if self._spilled > self._limits.body + LEAVE_BYTES:
             self._guard.refused("body")
+            self._enter(LEAVING)
             self.transport.close()
 
     def _refuse(self, refusal: Refusal) -> None:
@@ -179,17 +327,12 @@ class HttpProtocol(asyncio.Protocol):
         self._refusal = refusal
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
-            if self._phase is not BODY:
-                # Pipelined behind good requests: these are answered, then it is over.
-                cycle.keep_alive = False
-                self.flow.pause_reading()
-                return
             cycle.disconnected = True
             cycle.message_event.set()
             if cycle.response_started:
                 cycle.transport.close()  # within an answer there is no place for another
                 return
-        self.transport.write(_answer(refusal.status))
+        self.transport.write(_answer(refusal, self.server_state.default_headers))
         self._part()
 
     def _enter(self, phase: Phase) -> None:
@@ -199,7 +342,8 @@ class HttpProtocol(asyncio.Protocol):
         """Send nothing more, and wait a moment for the client to have read what was sent. TLS has
         no half of a connection to close, but the answer tells the client that it is over."""
         self._enter(LEAVING)
-        self.flow.resume_reading()
+        self._rest = b""
+        self._read_on()
         if self.transport.can_write_eof():
             self.transport.write_eof()
 
@@ -212,15 +356,16 @@ class HttpProtocol(asyncio.Protocol):
             self._since = self.loop.time()
 
 
-def _answer(status: int) -> bytes:
-    phrase = http.HTTPStatus(status).phrase.encode()
+def _answer(refusal: Refusal, defaults: Headers) -> bytes:
+    phrase = http.HTTPStatus(refusal.status).phrase.encode()
     body = phrase + b"\n"
     return b"".join(
         (
-            b"HTTP/1.1 %d %s\r\n" % (status, phrase),
+            b"HTTP/1.1 %d %b\r\n" % (refusal.status, phrase),
+            *(b"%b: %b\r\n" % header for header in defaults),
             b"content-type: text/plain; charset=utf-8\r\n",
             b"content-length: %d\r\n" % len(body),
-            _RETRY_AFTER if status == 503 else b"",
+            refusal.headers,
             b"connection: close\r\n\r\n",
             body,
         )

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Mapping
 
 from skep.api.plugin import Plugin
+from skep.worker.calling import completed
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ class Readiness:
         for name, ready in self._hooks.items():
             try:
                 async with asyncio.timeout(_PATIENCE):
-                    reason = await ready()
+                    reason = await completed(ready())
             except TimeoutError:
                 return f"plugin {name} did not say within {_PATIENCE:g} s whether it is ready"
             except Exception as error:

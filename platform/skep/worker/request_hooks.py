@@ -1,23 +1,31 @@
 """What plugins have called around every request: hooks before and after, cleaners at its end."""
 
-import inspect
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Self
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 
 from skep.api.http_hooks import Cleaner, RequestHook, ResponseHead, ResponseHook
+from skep.worker.calling import completed
+from skep.worker.handshake import OF_REQUESTS, as_request, empty_body
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 log = logging.getLogger(__name__)
 
+# What describes the body that a hook has replaced.
+_OF_BODIES = ("content-encoding", "transfer-encoding", "content-length")
+
 
 class Hooking:
-    """Tells the hooks of each request and of each answer, in the order of the plugins."""
+    """Calls the hooks of each request and of each answer, in the order of the plugins.
+
+    What the first ones change in `request.scope` is what the application gets.
+    """
 
     def __init__(
         self,
@@ -33,23 +41,72 @@ class Hooking:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        request = _request(scope, receive)
+        is_request = scope["type"] == "http"
+        request = _Incoming(scope, receive) if is_request else _Incoming.of_handshake(scope)
+        replaced = False
 
         async def answer(message: "Message") -> None:
+            nonlocal replaced
+            if replaced:
+                return
             if message["type"] == "http.response.start":
-                message = await self._generate(request, message)
+                message, body = await self._generate(request, message)
+                if body is not None:
+                    replaced = True
+                    await send(message)
+                    message = {"type": "http.response.body", "body": body}
             await send(message)
 
         for hook in self._received:
-            await _call(hook, request)
+            await completed(hook(request))
+        if is_request:
+            receive = request.replay()
+        else:
+            scope.update({k: v for k, v in request.scope.items() if k not in OF_REQUESTS})
         await self._app(scope, receive, answer)
 
-    async def _generate(self, request: Request, message: "Message") -> "Message":
+    async def _generate(
+        self, request: Request, message: "Message"
+    ) -> "tuple[Message, bytes | None]":
         headers = MutableHeaders(raw=list(message.get("headers", ())))
         head = ResponseHead(message["status"], headers)
         for hook in self._generated:
-            await _call(hook, request, head)
-        return {**message, "status": head.status, "headers": head.headers.raw}
+            await completed(hook(request, head))
+        if head.body is not None:
+            for name in _OF_BODIES:
+                del headers[name]
+            headers["content-length"] = str(len(head.body))
+        return {**message, "status": head.status, "headers": head.headers.raw}, head.body
+
+
+class _Incoming(Request):
+    """A request whose body is there for the application again after a hook has read it."""
+
+    def __init__(self, scope: "Scope", receive: "Receive") -> None:
+        super().__init__(scope, self._remember)
+        self._source = receive
+        self._read: deque[Message] = deque()
+
+    @classmethod
+    def of_handshake(cls, scope: "Scope") -> Self:
+        """Return the handshake of a WebSocket as the GET it is."""
+        return cls(as_request(scope), empty_body())
+
+    async def _remember(self) -> "Message":
+        message = await self._source()
+        self._read.append(message)
+        return message
+
+    def replay(self) -> "Receive":
+        """Return what gives the messages that were read, and then the others."""
+        if not self._read:
+            return self._source
+        read = self._read
+
+        async def receive() -> "Message":
+            return read.popleft() if read else await self._source()
+
+        return receive
 
 
 class Cleaning:
@@ -68,19 +125,8 @@ class Cleaning:
         finally:
             for cleaner in self._cleaners:
                 try:
-                    await _call(cleaner)
+                    await completed(cleaner())
                 except Exception:
                     log.exception(
                         "the cleaner %s failed", getattr(cleaner, "__qualname__", cleaner)
                     )
-
-
-def _request(scope: "Scope", receive: "Receive") -> Request:
-    """The head of a request, also of one that asks for a WebSocket; the body is the handler's."""
-    return Request({**scope, "type": "http", "method": scope.get("method", "GET")}, receive)
-
-
-async def _call(function: Callable[..., Awaitable[None] | None], *arguments: Any) -> None:
-    done = function(*arguments)
-    if inspect.isawaitable(done):
-        await done

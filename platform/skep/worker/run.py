@@ -20,6 +20,7 @@ from skep.config.epoch import pin
 from skep.engine.base import Lease, Settlement
 from skep.engine.headers import STEP
 from skep.engine.senders import is_newer
+from skep.worker.calling import completed
 from skep.worker.judge import (
     Cancelled,
     CutOff,
@@ -37,7 +38,7 @@ from skep.worker.kind import Workplace
 from skep.worker.progress import Progress
 from skep.worker.queues import Outliving
 from skep.worker.settle import Settler
-from skep.worker.steps import Step, Undecodable, Unknown, decode, lost_tries, origin
+from skep.worker.steps import InvalidResult, Step, Undecodable, Unknown, decode, lost_tries, origin
 from skep.worker.stray import end_if_forked
 
 log = logging.getLogger(__name__)
@@ -59,7 +60,8 @@ _LEFT_TO_OTHERS = 250
 
 @dataclass(slots=True)
 class _Handling:
-    """A handler at work; it may go on for `drain` seconds when its worker has to go."""
+    """A handler at work; it may go on for `drain` seconds when its worker has to go. What is async
+    can be cancelled; a thread cannot."""
 
     task: asyncio.Task[Any]
     cancellation: Cancellation
@@ -194,10 +196,11 @@ class Runner:
             self._outliving.drain(step.policy, lease.envelope.queue),
         )
         try:
+            work = self._work(step.handler, ctx, handling)
             if step.policy.timeout is not None:
-                value = await self._within(step.policy.timeout, step, ctx)
+                value = await self._within(step.policy.timeout, work, step, handling)
             else:
-                value = await self._begin(step.handler, ctx)
+                value = await work
             return Returned(step.on_return(value), step.result(value))
         except BaseException as error:  # noqa: BLE001 - SystemExit too; it is judged and logged
             if (ending := self._stopped(error, handling)) is None:
@@ -223,22 +226,27 @@ class Runner:
     def _cut_tries(self, lease: Lease, step: Step) -> int:
         return self._outliving.cut_tries(step.policy, lease.envelope.queue)
 
-    def _begin(self, handler: Callable[[Context], Any], ctx: Context) -> Awaitable[Any]:
-        """Return the handler at work, in the loop or in a thread."""
-        if iscoroutinefunction(handler):
-            coroutine: Awaitable[Any] = handler(ctx)
-            return coroutine
+    async def _work(
+        self, handler: Callable[[Context], Any], ctx: Context, handling: _Handling
+    ) -> Any:
+        """Run the handler, in the loop or in a thread, and return what it has come to."""
+        if handling.is_async:
+            return await completed(await handler(ctx))
         loop = asyncio.get_running_loop()
         context = contextvars.copy_context()
-        return loop.run_in_executor(self._threads, context.run, _plain, handler, ctx)
+        value = await loop.run_in_executor(self._threads, context.run, _plain, handler, ctx)
+        handling.is_async = True
+        return await completed(value)
 
-    async def _within(self, seconds: float, step: Step, ctx: Context) -> Any:
+    async def _within(
+        self, seconds: float, handler: Awaitable[Any], step: Step, handling: _Handling
+    ) -> Any:
         """Return what the handler returns within so many seconds. Raises HandlerTimeout."""
-        work = asyncio.ensure_future(_contained(self._begin(step.handler, ctx)))
+        work = asyncio.ensure_future(_contained(handler))
         try:
             await asyncio.wait({work}, timeout=seconds)
             if not work.done():
-                await self._give_up(work, step, ctx)
+                await self._give_up(work, step, handling)
                 raise HandlerTimeout(step.name, seconds)
         except asyncio.CancelledError:
             work.cancel()
@@ -248,11 +256,11 @@ class Runner:
             raise error
         return value
 
-    async def _give_up(self, work: asyncio.Future[Any], step: Step, ctx: Context) -> None:
+    async def _give_up(self, work: asyncio.Future[Any], step: Step, handling: _Handling) -> None:
         """Stop a handler. One that does not stop is left to itself, and this worker asks to be
         replaced: a thread can be ended with its process only."""
-        ctx.cancellation.requested = True
-        if iscoroutinefunction(step.handler):
+        handling.cancellation.requested = True
+        if handling.is_async:
             work.cancel()
         await asyncio.wait({work}, timeout=_STUBBORN)
         if not work.done():
@@ -330,6 +338,8 @@ def _log(step: Step, ending: Ending, lease: Lease) -> None:
     """Say what the author should know; a success is not news."""
     attempt = lease.attempt
     match ending:
+        case Raised(InvalidResult() as error):
+            log.error("%s was given up after it had run: %s", step.name, error)
         case Raised(error) if step.policy.is_dropped(error):
             why = error.reason if isinstance(error, Discard) else repr(error)
             log.info("%s was discarded: %s", step.name, why)

@@ -28,7 +28,7 @@ from skep.worker.catalog import Catalog
 Envelopes = tuple[Envelope, ...]
 
 # Why a listener is a dead letter that has had its turn.
-_TRIED = ("failed", "timeout", "worker_lost")
+_TRIED = ("failed", "timeout", "worker_lost", "invalid_result")
 # What goes on with everything that follows.
 _CARRIED = (REQUEST_ID, TRACEPARENT)
 # As large as a payload may be, for the same reason.
@@ -37,6 +37,11 @@ _LARGEST_RESULT = 1024 * 1024
 
 class Unknown(Exception):
     """No plugin of this generation has the task or listener."""
+
+
+class InvalidResult(Exception):
+    """What a handler returned cannot be kept. The handler has done its work, and would do it again
+    and return the same."""
 
 
 class Undecodable(Exception):
@@ -56,7 +61,7 @@ class Step:
     """One thing to do. `name` is what it is called in logs and metrics.
 
     `on_return` gives what follows from what the handler returned, and `result` what is kept of it
-    for those who ask; both raise TypeError or ValueError if it cannot be passed on. `on_death`
+    for those who ask; both raise InvalidResult if it cannot be passed on. `on_death`
     gives what follows when the step was given up. `meanwhile` is what does not wait for this step
     to succeed. A listener has the name of its `event`, and of those that run after it.
     """
@@ -108,7 +113,7 @@ def _working(envelope: Envelope, catalog: Catalog, exact: bool) -> Step:
     cls = catalog.tasks.get(envelope.name)
     if cls is None:
         raise Unknown(f"No plugin of this generation has a task {envelope.name}.")
-    task: Any = cls.read(envelope.body, exact=exact)
+    task: Any = (cls.read_exactly if exact else cls.read)(envelope.body)
     kind = envelope.headers.get(STEP)
     if kind is not None:
         return _follower(envelope, task, kind)
@@ -138,7 +143,8 @@ def _listening(envelope: Envelope, attempt: int, catalog: Catalog, exact: bool) 
     listener = catalog.handler(envelope.name, wanted)
     if listener is None:
         raise Unknown(f"No plugin of this generation has a listener {wanted} of {envelope.name}.")
-    event = catalog.events[envelope.name].read(envelope.body, exact=exact)
+    kind = catalog.events[envelope.name]
+    event = (kind.read_exactly if exact else kind.read)(envelope.body)
     # After its first try a listener is alone: the round has gone on without it. So it is with one
     # that was a dead letter, unless nobody knew it or could read the event.
     has_run = attempt > 1 or envelope.headers.get(DIED) in _TRIED
@@ -187,12 +193,12 @@ def _as_json(envelope: Envelope, result: Any) -> str:
     try:
         text = json.dumps(result, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
-        raise TypeError(
+        raise InvalidResult(
             f"What handle() of {envelope.name} returned cannot be kept: {error}. "
             "Return what JSON knows: None, bool, numbers, strings, lists and dicts of them."
         ) from error
     if len(text) > _LARGEST_RESULT:
-        raise ValueError(
+        raise InvalidResult(
             f"What handle() of {envelope.name} returned has {len(text)} bytes as JSON, and "
             f"{_LARGEST_RESULT} is the most that is kept."
         )

@@ -1,8 +1,9 @@
 """One WebSocket connection: uvicorn's protocol, with what it leaves to chance decided.
 
 Whatever a client does ends in bounded time and memory. Bad UTF-8 is 1007, what is too big 1009, a
-handler that fails 1011; a client that reads too slowly gets 1013, one that says nothing for too
-long 1000, one that does not answer pings is cut off. Our close frame gets through although the
+handler that fails 1011; a client that reads too slowly gets 1013, one that sends too many frames
+without content 1008, one that says nothing for too long 1000, one that does not answer pings is cut
+off. Our close frame gets through although the
 client still sends: the rest is read and thrown away until it closes, or time is up.
 """
 
@@ -18,21 +19,33 @@ from typing import TYPE_CHECKING, Any
 from starlette.websockets import WebSocketDisconnect
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.datastructures import Headers
 from websockets.frames import Frame, Opcode
+from websockets.http11 import Request
 
 from skep.api.websocket import EXTENSION, frame
+from skep.worker.request_head import Refusal, check_handshake
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from uvicorn.server import ServerState
-    from websockets.http11 import Request
 
     from skep.worker.hub import Hub
 
-NORMAL, ABNORMAL, BAD_TEXT, FAILED, RESTART, SLOW = 1000, 1006, 1007, 1011, 1012, 1013
+NORMAL, ABNORMAL, BAD_TEXT, BAD_CONDUCT = 1000, 1006, 1007, 1008
+FAILED, RESTART, SLOW = 1011, 1012, 1013
 # How long the other side may take to answer a close frame before the connection is cut (seconds).
 _CLOSING = 3.0
+# So many bytes are parsed at once; then a message in them is waited with until the application has
+# taken it, and after so many fragments other connections have their turn.
+_PIECE, _MOST_FRAGMENTS = 4096, 100
+# How many pings, pongs and empty fragments a client may send in a second.
+_MOST_LIGHT_FRAMES = 1000
+# How many bytes a client may send before it has the answer to its handshake.
+_EARLY = 64 * 1024
+# Lets the parser of frames past the handshake, which was parsed as the HTTP request it is.
+_PARSED = b"GET / HTTP/1.1\r\n\r\n"
 
 log = logging.getLogger("skep.websocket")
 # What the library says of a client's mistakes is counted, not logged.
@@ -108,7 +121,7 @@ class Connection:
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
-    """Made by uvicorn after the head of a handshake has come in."""
+    """Made by an HTTP protocol when the head of a handshake has come in."""
 
     scope: Any
 
@@ -133,6 +146,12 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self._deaf = False
         self._last = self.loop.time()
         self._idle_timer: asyncio.TimerHandle | None = None
+        self._handshake_timer: asyncio.TimerHandle | None = None
+        self._next_turn: asyncio.Handle | None = None
+        self._pending = b""  # received, and not parsed yet
+        self._fragments = 0  # in the piece that is being parsed
+        self._light_frames = 0  # since `_light_since`
+        self._light_since = 0.0
 
     @property
     def open(self) -> bool:
@@ -165,12 +184,33 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self._write()
         self._closing()
 
+    # What the HTTP protocol calls.
+
+    def check(self, method: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Raises Refusal if this request cannot open a WebSocket."""
+        try:
+            check_handshake(method, headers)
+        except Refusal:
+            self._hub.counts.refused("invalid")
+            raise
+
+    def open_with(
+        self, target: str, headers: Iterable[tuple[bytes, bytes]], patience: float
+    ) -> None:
+        """Begin with this request; the application has `patience` seconds to answer it."""
+        self.conn.receive_data(_PARSED)
+        self.conn.events_received()
+        pairs = [(name.decode("ascii"), value.decode("latin-1")) for name, value in headers]
+        self._handshake_timer = self.loop.call_later(patience, self._despair)
+        self.handle_connect(Request(target, Headers(pairs)))
+
     # What uvicorn calls.
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""
-        if self._idle_timer is not None:
-            self._idle_timer.cancel()
+        for timer in (self._idle_timer, self._handshake_timer):
+            if timer is not None:
+                timer.cancel()
         code = self.code or ABNORMAL
         self._hub.remove(self.connection, code)
         self.queue.put_nowait({"type": "websocket.disconnect", "code": code})
@@ -186,8 +226,59 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what has come in, unless nothing more is wanted."""
-        if not self._deaf:
-            super().data_received(data)
+        if self._deaf:
+            return
+        self._pending += data
+        if self._handshake_timer is None:
+            self._parse()
+        elif len(self._pending) > _EARLY:
+            self._pause()
+
+    def handle_ping(self) -> None:
+        """Answer, if the client reads the answers."""
+        self._count_light_frame()
+        pong = b"".join(self.conn.data_to_send())
+        if self.transport.get_write_buffer_size() > self._limits.unsent:
+            self._turn_away(SLOW, "too slow")
+        elif not self._deaf:
+            self.transport.write(pong)
+
+    def handle_pong(self, event: Frame) -> None:
+        """Note the answer to our ping."""
+        self._count_light_frame()
+        super().handle_pong(event)
+
+    def handle_text(self, event: Frame) -> None:
+        """Begin a message."""
+        self._count_fragment(event)
+        super().handle_text(event)
+
+    def handle_bytes(self, event: Frame) -> None:
+        """Begin a message."""
+        self._count_fragment(event)
+        super().handle_bytes(event)
+
+    def handle_cont(self, event: Frame) -> None:
+        """Go on with a message. Its fragments are joined as they come: one by one they would take
+        many times their size."""
+        self._count_fragment(event)
+        if event.fin:
+            super().handle_cont(event)
+            return
+        if not isinstance(self.frames[0], bytearray):
+            self.frames[0] = bytearray(self.frames[0])  # type: ignore[call-overload]
+        self.frames[0] += event.data
+
+    async def receive(self) -> Any:
+        """Return the next event. When there is none left, go on reading."""
+        message = await self.queue.get()
+        if self.read_paused and self.queue.empty():
+            if self._pending:
+                self._go_on_soon()
+            else:
+                self.read_paused = False
+                self.transport.resume_reading()
+        return message
 
     def send_receive_event_to_app(self) -> None:
         """A message is whole."""
@@ -264,9 +355,85 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         being served."""
         return self.handshake_complete and self.initial_response is None and not self.open
 
+    def _parse(self) -> None:
+        """Parse what has come, until a message waits for the application or others have waited
+        long enough."""
+        data, self._pending = self._pending, b""
+        at = self._fragments = 0
+        while at < len(data) and not self.read_paused and self._fragments < _MOST_FRAGMENTS:
+            super().data_received(data[at : at + _PIECE])
+            at += _PIECE
+            if self._light_frames > _MOST_LIGHT_FRAMES:
+                self._turn_away(BAD_CONDUCT, "too many frames")
+            if self._deaf:
+                return
+        self._pending = data[at:]
+        if self._pending and not self.read_paused:
+            self._pause()
+            self._go_on_soon()
+
+    def _pause(self) -> None:
+        if not self.read_paused:
+            self.read_paused = True
+            self.transport.pause_reading()
+
+    def _go_on_soon(self) -> None:
+        if self._next_turn is None:
+            self._next_turn = self.loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        """Parse the rest of what has come, then read on."""
+        self._next_turn = None
+        self.read_paused = False
+        self._parse()
+        if not self.read_paused:
+            self.transport.resume_reading()
+
+    def _count_light_frame(self) -> None:
+        """Count a frame that brings nothing, of which there could be any number."""
+        now = self.loop.time()
+        if now - self._light_since > 1.0:
+            self._light_frames, self._light_since = 0, now
+        self._light_frames += 1
+
+    def _count_fragment(self, event: Frame) -> None:
+        if not event.fin or event.opcode is Opcode.CONT:
+            self._fragments += 1
+            if not event.data:
+                self._count_light_frame()
+
+    def _turn_away(self, code: int, reason: str) -> None:
+        """Close it, and listen to nothing more: what still comes is of the same kind."""
+        self.hang_up(code, reason)
+        self._deaf = True
+
+    def _end_handshake(self) -> None:
+        """Take what the client has sent before it had its answer."""
+        if self._handshake_timer is not None:
+            self._handshake_timer.cancel()
+            self._handshake_timer = None
+        if self._pending:
+            self._go_on_soon()
+
+    def _despair(self) -> None:
+        """The application has not answered the handshake in time, or the client has not read that
+        answer."""
+        if self.handshake_complete or self.initial_response is not None:
+            self.transport.abort()
+            return
+        log.error("a WebSocket handler on %s did not answer in time", self.scope["path"])
+        self._hub.counts.refused("application")
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": ABNORMAL})
+        self.conn.send_response(self.conn.reject(503, "Service Unavailable"))
+        self._write()
+        self.handshake_complete = self.close_sent = True
+        self.transport.close()
+        self._handshake_timer = self.loop.call_later(_CLOSING, self.transport.abort)
+
     def _accepted(self) -> None:
         if not self.open:
             return
+        self._end_handshake()
         self._hub.add(self.connection)
         if self._doom is not None:
             self.hang_up(*self._doom)
@@ -301,6 +468,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if self.read_paused:
             self.read_paused = False
             self.transport.resume_reading()
+        if self._pending:
+            self._go_on_soon()
         if self.close_timer is not None:
             self.close_timer.cancel()
         self.close_timer = self.loop.call_later(_CLOSING, self.transport.abort)

@@ -3,9 +3,11 @@
 It never runs a handler.
 """
 
+import logging
 import os
 import sys
 import time
+import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,7 @@ from skep.api.policy import policy_of
 from skep.base import fingerprint
 from skep.base.errors import PluginError, UsageError
 from skep.base.title import set_title
+from skep.config.epoch import declare
 from skep.config.options import Options
 from skep.config.settings import Settings
 from skep.wire.channel import BlockingChannel
@@ -24,12 +27,15 @@ from skep.worker.app import listing
 from skep.worker.app import problems as app_problems
 from skep.worker.catalog import Catalog
 from skep.worker.changes import Changes, begin_epoch
-from skep.worker.checks import check_settings
+from skep.worker.checks import check_settings, check_used_settings
 from skep.worker.environ import install
 from skep.worker.forker import Forker
 from skep.worker.loader import FOLDERS, Loader
 from skep.worker.queues import Outliving
 from skep.worker.tls import Tls
+from skep.worker.undeclared import undeclared
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -43,7 +49,18 @@ class Generation:
 
 
 def load(boot: Boot) -> Generation | list[Problem]:
-    """Load the plugins and check all that can be checked without serving."""
+    """Load the plugins and check all that can be checked without serving.
+
+    Whatever fails is a problem with a sentence, and not the end of the zygote without one.
+    """
+    try:
+        return _load(boot)
+    except Exception as error:  # noqa: BLE001 - declarations are objects of authors and of libraries
+        text = f"What the plugins declare cannot be served: {type(error).__name__}: {error}"
+        return [Problem("load", text, trace=traceback.format_exc())]
+
+
+def _load(boot: Boot) -> Generation | list[Problem]:
     started = time.perf_counter()
     environ = install()
     begin_epoch(environ)
@@ -56,6 +73,7 @@ def load(boot: Boot) -> Generation | list[Problem]:
         *loaded.problems,
         *app_problems(loaded.plugins, options),
         *endpoints.problems(loaded.plugins, options),
+        *check_used_settings(loaded.plugins),
         *check_settings(loaded.plugins),
     ]
     if problems:
@@ -66,6 +84,7 @@ def load(boot: Boot) -> Generation | list[Problem]:
     except (PluginError, UsageError) as error:
         return [Problem("load", str(error), getattr(error, "plugin", ""))]
     classes = [cls for plugin in loaded.plugins.values() for cls in plugin.settings]
+    declare(classes)
     live, fixed = _keys(classes)
     unforkable = "PLATFORM_START_METHOD is spawn" if options.start_method == "spawn" else ""
     plan = Plan(
@@ -82,9 +101,13 @@ def load(boot: Boot) -> Generation | list[Problem]:
         fixed=tuple(sorted(fixed)),
         task_drain=_task_drain(catalog, options),
         code=code,
+        warnings=tuple(undeclared(catalog)),
         unforkable=unforkable or loaded.unforkable,
         seconds=round(time.perf_counter() - started, 3),
     )
+    if boot.kind == "zygote" and boot.generation > 0:  # `platform check` shows them itself
+        for warning in plan.warnings:
+            log.warning(warning)
     return Generation(catalog, plan, Changes(classes, environ), tls)
 
 

@@ -17,6 +17,7 @@ from skep.agent.config_sync import (
     Candidate,
     ConfigState,
     ConfigSync,
+    Following,
     Waits,
     time_with_suspends,
 )
@@ -108,7 +109,7 @@ def watched(
     options = {"waits": QUICK, "telemetry": telemetry, **more}
     sync = ConfigSync(apollo, reserve, offer, states.append, **options)
     found = Watched(sync, archive, offers=offers, states=states)
-    for name in ("config.long_poll", "config.refused", "config.notification"):
+    for name in ("config.long_poll", "config.notification"):
         telemetry.subscribe(name, lambda fields, name=name: found.points.append((name, fields)))  # type: ignore[misc]
     return found
 
@@ -172,6 +173,7 @@ def test_the_state_tells_what_status_wants_to_know(server: TinyApollo, tmp_path:
                 source="remote",
                 release_keys={"application": "K1"},
                 connected=True,
+                following=(Following("application"),),
             )
         assert it.state.connected is False
         assert [p for p in it.points if p[0] == "config.long_poll"] == [
@@ -272,6 +274,166 @@ def test_f38_two_namespaces_published_together_are_offered_and_the_next_publish_
     asyncio.run(main())
 
 
+# Each namespace stands for itself
+
+
+def test_b2_what_is_missing_or_unreadable_keeps_its_release_and_the_others_go_on(
+    server: TinyApollo, tmp_path: Path
+) -> None:
+    server.publish("a", key="A1", a="1")
+    server.publish("b.yaml", key="B1", content="b: 1")
+    server.publish("c", key="C1", c="1")
+
+    async def main() -> None:
+        async with following(server, tmp_path, "a", "b.yaml", "c") as it:
+            await it.until(lambda: it.states and it.state.connected)
+            it.archive.commit(it.offers[-1].snapshot)  # as the supervisor does
+            # When one is deleted, one cannot be read and one is published
+            server.delete("a")
+            server.publish("b.yaml", key="B2", content="b: [")
+            server.publish("c", key="C2", c="2")
+            # Then that one is followed
+            await it.until(lambda: it.values[-1] == {"a": "1", "b": "1", "c": "2"})
+            assert it.state.release_keys == {"a": "A1", "b.yaml": "B1", "c": "C2"}
+            reasons = ["missing", "malformed", ""]
+            await it.until(lambda: [one.reason for one in it.state.following] == reasons)
+            assert it.values[-1] == {"a": "1", "b": "1", "c": "2"}
+            assert it.state.source == "remote"
+        # And so it is after a restart, and the others come back by themselves
+        server.publish("c", key="C3", c="3")
+        async with following(server, tmp_path, "a", "b.yaml", "c") as it:
+            await it.offered({"a": "1", "b": "1", "c": "3"})
+            assert it.offers[0].source == "remote"
+            server.publish("a", key="A2", a="2")
+            server.publish("b.yaml", key="B3", content="b: 3")
+            await it.until(lambda: it.values[-1] == {"a": "2", "b": "3", "c": "3"})
+            await it.until(lambda: not it.state.last_error)
+
+    asyncio.run(main())
+
+
+def test_b2_a_namespace_that_fails_for_a_while_is_asked_for_again_soon(
+    server: TinyApollo, tmp_path: Path
+) -> None:
+    server.publish("a", a="1")
+    server.publish("b", key="B1", b="1")
+
+    async def main() -> None:
+        async with following(server, tmp_path, "a", "b") as it:
+            await it.until(lambda: it.states and it.state.connected)
+            server.script("/configs/orders/default/b", answer(503))
+            server.publish("b", key="B2", b="2")
+            server.publish("a", a="2")
+            await it.until(lambda: it.values[-1] == {"a": "2", "b": "1"})
+            await it.until(lambda: it.state.following[1].reason == "http_5xx")
+            # No refresh is due for minutes, and no poll tells of it again
+            server.well("/configs/orders/default/b")
+            await it.until(lambda: it.values[-1] == {"a": "2", "b": "2"})
+            await it.until(lambda: not it.state.last_error)
+
+    asyncio.run(main())
+
+
+def test_b2_what_was_pulled_last_is_kept_while_the_server_hiccups_and_what_is_in_force_else(
+    server: TinyApollo, tmp_path: Path
+) -> None:
+    server.publish("a", a="1")
+    server.publish("b", key="B1", b="1")
+
+    async def main() -> None:
+        async with following(server, tmp_path, "a", "b") as it:
+            await it.until(lambda: it.states and it.state.connected)
+            it.archive.commit(it.offers[-1].snapshot)
+            # Given a release that the supervisor does not apply
+            server.publish("b", key="B2", b="2")
+            await it.until(lambda: it.values[-1] == {"a": "1", "b": "2"})
+            server.script("/configs/orders/default/b", answer(503))
+            server.publish("a", a="2")
+            await it.until(lambda: it.values[-1] == {"a": "2", "b": "2"})
+            # When its namespace is deleted, it is not what holds the others back
+            server.script("/configs/orders/default/b", answer(404))
+            server.publish("a", a="3")
+            await it.until(lambda: it.values[-1] == {"a": "3", "b": "1"})
+
+    asyncio.run(main())
+
+
+def test_b1_what_is_refused_stays_refused_while_the_server_is_away(
+    server: TinyApollo, tmp_path: Path
+) -> None:
+    server.publish("a", a="1")
+    server.publish("b", b="1")
+
+    async def main() -> None:
+        waits = refreshed_every(0.02)
+        async with following(server, tmp_path, "a", "b", waits=waits) as it:
+            await it.until(lambda: it.states and it.state.connected)
+            server.publish("b", key="B2", PATH="/evil")
+            await it.until(lambda: it.state.following[1].refused == "B2")
+            # When that namespace fails, and then all do
+            server.script("/configs/orders/default/b", answer(503))
+            await it.until(lambda: it.state.reason == "http_5xx")
+            server.script("/configs/", answer(503))
+            await it.until(lambda: it.state.following[0].reason == "http_5xx")
+            # Then nobody hears that it is not refused any more
+            refused = [state.following[1].refused for state in it.states]
+            assert set(refused[refused.index("B2") :]) == {"B2"}
+            # Until it is deleted
+            server.script("/configs/orders/default/b", answer(404))
+            server.well("/configs/")
+            await it.until(lambda: it.state.following[1].reason == "missing")
+            assert it.state.following[1].refused == ""
+
+    asyncio.run(main())
+
+
+def test_b2_who_requires_the_service_starts_with_nothing_that_it_does_not_give(
+    server: TinyApollo, tmp_path: Path
+) -> None:
+    names = ("a", "b")
+    releases = (Release("orders", "default", name, "K", {name: "1"}) for name in names)
+    watched(server, tmp_path, *names).archive.commit(Snapshot(tuple(releases), 1.0))
+    server.publish("a", a="2")
+    found = watched(server, tmp_path, *names, policy="require")
+    with pytest.raises(ConfigError, match="no release of namespace b") as caught:
+        asyncio.run(found.sync.run())
+    assert caught.value.exit_code == 4
+    assert found.offers == []
+
+
+def test_b2_who_needs_no_config_starts_without_the_namespace_that_cannot_be_read(
+    server: TinyApollo, tmp_path: Path
+) -> None:
+    server.publish("a", a="1")
+    server.publish("b.json", content="{")
+
+    async def main() -> None:
+        async with following(server, tmp_path, "a", "b.json", policy="optional") as it:
+            await it.offered({"a": "1"})
+            assert it.state.following[1].reason == "malformed"
+
+    asyncio.run(main())
+
+
+def test_c3_a_poll_that_tells_the_id_we_have_is_answered_by_one_conditional_pull(
+    server: TinyApollo, tmp_path: Path
+) -> None:
+    known = server.publish(key="K1", a="1")
+
+    async def main() -> None:
+        async with following(server, tmp_path) as it:
+            await it.until(lambda: polled(server, known))
+            asked = len(server.asked("/configs"))
+            server.publish_silently(a="2")
+            server.script("/notifications/v2", told(application=known), server._notify)
+            for task in list(server.connections):
+                server.loop.call_soon_threadsafe(task.cancel)
+            await it.offered({"a": "1"}, {"a": "2"})
+            assert [r.query.get("releaseKey") for r in server.asked("/configs")[asked:]] == ["K1"]
+
+    asyncio.run(main())
+
+
 # Starting
 
 
@@ -285,7 +447,7 @@ def test_f02_without_server_and_without_cache_the_start_fails_and_names_the_url(
     assert "s3cret" not in str(caught.value)
     assert "\n" not in str(caught.value)
     assert str(tmp_path) in str(caught.value)
-    assert caught.value.exit_code == 4
+    assert caught.value.exit_code == 9
     assert found.offers == []
 
 
@@ -307,12 +469,15 @@ def test_a_document_that_cannot_be_read_is_refused_visibly(
     async def main() -> None:
         async with following(server, tmp_path, "x.yaml") as it:
             await it.until(lambda: it.states and it.state.connected)
-            server.publish("x.yaml", content="a: [")
+            server.publish("x.yaml", key="K2", content="a: [")
             await it.until(lambda: it.state.reason == "malformed")
             assert it.state.release_keys == {"x.yaml": "K1"}
+            [refused] = it.state.following
+            assert (refused.refused, refused.reason) == ("K2", "malformed")
+            assert "namespace x.yaml cannot be used" in refused.trouble
             server.publish("x.yaml", content="a: 2")
             await it.offered({"a": "1"}, {"a": "2"})
-        assert ("config.refused", {"kind": "malformed"}) in it.points
+            await it.until(lambda: it.state.following == (Following("x.yaml"),))
 
     asyncio.run(main())
 
@@ -539,15 +704,16 @@ def test_without_server_a_new_list_of_namespaces_is_started_from_the_cache_of_ea
 
 
 def test_a_release_that_cannot_be_used_is_refused_visibly_and_the_next_is_tried(
-    server: TinyApollo, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    server: TinyApollo, tmp_path: Path
 ) -> None:
     server.publish(key="K1", a="1")
+    reasons = ["collision", "denied", "limits"]
 
     async def main() -> None:
         async with following(server, tmp_path) as it:
             await it.until(lambda: it.states and it.state.connected)
             bad = [{"a.b": "1", "a-b": "2"}, {"LD_PRELOAD": "x"}, {"a": "x\0"}]
-            for values, reason in zip(bad, ["collision", "denied", "limits"], strict=True):
+            for values, reason in zip(bad, reasons, strict=True):
                 server.publish(**values)
                 await it.until(lambda reason=reason: it.state.reason == reason)  # type: ignore[misc]
                 assert it.state.release_keys == {"application": "K1"}
@@ -555,11 +721,12 @@ def test_a_release_that_cannot_be_used_is_refused_visibly_and_the_next_is_tried(
             server.publish(a="2")
             await it.offered({"a": "1"}, {"a": "2"})
             await it.until(lambda: it.state.last_error == "")
-        refused = [fields["kind"] for name, fields in it.points if name == "config.refused"]
-        assert refused == ["collision", "denied", "limits"]
+        # Each is a state of its own, by which the supervisor counts, logs and records it
+        refused = [state.following[0] for state in it.states if state.following[0].refused]
+        assert list(dict.fromkeys(one.reason for one in refused)) == reasons
+        assert len({one.refused for one in refused}) == 3
 
     asyncio.run(main())
-    assert log_lines(caplog, "LD_PRELOAD") == 1
 
 
 def test_an_empty_config_is_fine_where_there_never_was_another(

@@ -79,6 +79,10 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"every": "1s", "grace": "0s"}, '"0s" is no duration'),
     ({"every": "1s", "timeout": "never"}, '"never" is no duration'),
     ({"every": "1s", "overlap": "join"}, 'overlap is "join", not one of skip, queue, allow'),
+    ({"every": []}, "cannot run"),
+    ({"every": "1s", "immediate": "yes"}, "immediate is 'yes', not True or False"),
+    ({"trigger": "interval"}, "trigger is 'interval', not an object with get_next_fire_time"),
+    ({"trigger": IntervalTrigger}, "not an object with get_next_fire_time"),
     ({"every": "1s", "misfire": "twice"}, 'misfire is "twice", not one of skip, once'),
 ]
 

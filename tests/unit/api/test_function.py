@@ -88,7 +88,7 @@ def _with_a_field_that_hides() -> Any:
         (_without_type, "The parameter `to` of .*_without_type.* needs a type"),
         (_with_star, r"The parameter \*to: str of .* cannot be a field"),
         (_with_a_field_that_hides, "The field `tries` of handle hides"),
-        (lambda: task(retries=3)(len), "`retries` cannot be declared"),  # type: ignore[call-arg, arg-type]
+        (lambda: task(retries=3)(len), "`retries` cannot be declared"),  # type: ignore[call-overload]
         (lambda: on(Paid, queue="x")(len), "`queue` cannot be declared"),  # type: ignore[call-arg, arg-type]
     ],
 )

@@ -29,11 +29,24 @@ def test_of_two_ids_for_one_namespace_the_higher_counts() -> None:
     assert Notifications(["a"]).news(told(("a", 5), ("A", 7), ("a", 6))) == {"a": 7}
 
 
-def test_an_empty_answer_and_a_known_id_are_no_news() -> None:
+def test_an_empty_answer_is_no_news() -> None:
     notes = Notifications(["a"])
     confirmed(notes, {"a": 5})
     assert notes.news(told()) == {}
-    assert notes.news(told(("a", 5))) == {}
+
+
+def test_c3_an_id_equal_to_ours_is_news_and_leaves_nothing_to_doubt() -> None:
+    notes = Notifications(["a"])
+    confirmed(notes, {"a": 5})
+    for _ in range(5):
+        assert notes.news(told(("a", 5))) == {"a": 5}
+        assert notes.confirm({"a": 5}) is False
+        assert not notes.doubtful
+    # A pull that shows a release after all makes it fruitful
+    notes.pulled(["a"])
+    assert confirmed(notes, {"a": 5}) is True
+    assert notes.ids == {"a": 5}
+    assert not notes.unaccounted
 
 
 def test_news_alone_advance_nothing() -> None:

@@ -133,6 +133,10 @@ def answering(answer: bytes) -> Iterator[str]:
         (b"HTTP/1.1 500 Bad\r\nContent-Length: 0\r\n\r\n", "500: it gives no reason"),
         (b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n", "302"),
         (b"no http\r\n\r\n", "cannot be reached"),
+        (  # D8: only one coding is undone
+            b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip, gzip\r\nContent-Length: 2\r\n\r\n[]",
+            "its Content-Encoding is 'gzip, gzip'; only gzip is accepted",
+        ),
     ],
 )
 def test_what_is_no_portal_is_told(body: bytes, complaint: str) -> None:

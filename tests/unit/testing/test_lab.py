@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ from skep.api.task import Task
 from skep.api.worker import Worker
 from skep.base import correlation
 from skep.base.backoff import Backoff
-from skep.base.errors import EngineError, PlatformError
+from skep.base.errors import EngineError, PlatformError, PluginError
 from skep.config.options import Options
+from skep.config.settings import Settings
 from skep.testing import ManualLab, inline, manual, real
 
 LOG: list[Any] = []
@@ -78,8 +80,36 @@ async def hear(event: Heard, ctx: Context) -> None:
     await double.deliver(n=event.n)
 
 
+class Loose(Task):
+    value: Any
+
+    async def handle(self, ctx: Context) -> None: ...
+
+
+class Forgetful(Task):
+    """Its schema shows nothing: only the comparison of a lab finds it out."""
+
+    value: int
+
+    @classmethod
+    def read(cls, body: bytes) -> "Forgetful":
+        return cls(value=0)
+
+    async def handle(self, ctx: Context) -> None: ...
+
+
+class Undeclared(Task):
+    async def handle(self, ctx: Context) -> None: ...
+
+
+class Colors(Settings):
+    color: str = "red"
+
+
 PLUGIN = Plugin(
-    tasks=[Fails, double, double_in_a_thread, waits_for_others, again], listeners=[hear]
+    tasks=[Fails, double, double_in_a_thread, waits_for_others, again, Loose, Forgetful],
+    events=[Unheard],
+    listeners=[hear],
 )
 
 
@@ -132,6 +162,24 @@ def test_what_was_not_delivered_is_complained_of_with_what_was() -> None:
             lab.assert_fired(Heard)
 
     in_a_lab(test)
+
+
+def test_a_lab_refuses_what_would_be_lost_on_a_platform() -> None:
+    """A2, A5: undeclared classes, and every payload that does not come back as it was sent."""
+
+    async def test(lab: ManualLab) -> None:
+        with pytest.raises(EngineError, match="value is a date and would be a str"):
+            await Loose(value=date(2026, 1, 2)).deliver()
+        with pytest.raises(EngineError, match="value is a int and would be a int with other"):
+            await Forgetful(value=1).deliver()
+        with pytest.raises(PluginError, match=r"Undeclared cannot be delivered: it is in no Plug"):
+            await Undeclared().deliver()
+        with pytest.raises(PluginError, match=r"Colors is used and in no Plugin.settings="):
+            Colors.current()
+        assert lab.delivered(Loose) == []
+
+    in_a_lab(test)
+    assert Colors.current().color == "red"
 
 
 def test_dead_letters_that_nobody_asks_for_fail_the_test() -> None:

@@ -4,7 +4,7 @@ import asyncio
 
 import httpx
 import pytest
-from starlette.endpoints import HTTPEndpoint
+from starlette.endpoints import HTTPEndpoint, WebSocketEndpoint
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route, WebSocketRoute
@@ -24,6 +24,9 @@ def answering(text: str) -> object:
 
 def get(path: str, text: str = "") -> Route:
     return Route(path, answering(text))  # type: ignore[arg-type]
+
+
+class Chat(WebSocketEndpoint): ...
 
 
 class Anything(HTTPEndpoint):
@@ -63,7 +66,7 @@ def test_two_plugins_that_want_one_route_are_named() -> None:
             Plugin(mounts={"/api/": PlainTextResponse()}),
         ),
         (Plugin(mounts={"/api": PlainTextResponse()}), Plugin([Mount("/api", routes=[get("/y")])])),
-        (Plugin([WebSocketRoute("/w", Anything)]), Plugin([WebSocketRoute("/w", Anything)])),
+        (Plugin([WebSocketRoute("/w", Chat)]), Plugin([WebSocketRoute("/w", Chat)])),
     ],
 )
 def test_what_differs_in_writing_only_clashes_too(one: Plugin, other: Plugin) -> None:

@@ -169,7 +169,7 @@ def test_a_dead_letter_of_one_nobody_knew_is_where_the_round_goes_on(tmp_path: P
     async def test(shop: Workshop) -> None:
         # Given a worker without these listeners, that has given up the second
         headers = {LISTENER: "test_events.Second", UNKNOWN: "3"}
-        body = Paid(order=7).envelope().body
+        body = Paid(order=7).model_dump_json().encode()
         await shop.engine.put([Envelope(new_id(), "test_events.Paid", body, headers=headers)])
         await shop.done()
         (dead,) = await shop.dead()

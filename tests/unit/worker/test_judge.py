@@ -21,7 +21,7 @@ from skep.worker.judge import (
     judge_unknown,
     outcome,
 )
-from skep.worker.steps import Step
+from skep.worker.steps import InvalidResult, Step
 
 NOW = 1_000_000
 ENVELOPE = Envelope("id-1", "orders.Send", b"{}")
@@ -68,6 +68,15 @@ def test_what_failed_for_the_last_time_is_dead_with_its_traceback() -> None:
     assert (settlement.verdict, settlement.reason) == ("dead", "failed")
     assert settlement.error.endswith("ValueError: boom\n")
     assert settlement.then == NEXT + FAILED
+
+
+def test_a_result_that_cannot_be_kept_is_dead_at_once_whatever_is_retried_or_dropped() -> None:
+    step = replace_policy(a_step(on_death=lambda error: FAILED), drop_on=(Exception,))
+    ending = Raised(InvalidResult("it is a set"))
+    settlement = judge(a_lease(1), step, ending, NOW)
+    assert (settlement.verdict, settlement.reason) == ("dead", "invalid_result")
+    assert (settlement.error, settlement.then) == ("it is a set", FAILED)
+    assert outcome(ending, step.policy) == "failure"
 
 
 def test_a_retry_asked_for_comes_when_it_was_asked_for() -> None:

@@ -102,3 +102,70 @@ def test_a_clean_handler_is_not(
 ) -> None:
     request(shop, [handler, handler])
     assert caplog.records == []
+
+
+PROXIES = """
+class Proxy:
+    \"\"\"As Flask's `request` outside of a request: every question about it raises.\"\"\"
+
+    def _refuse(self, *_):
+        raise RuntimeError("working outside of request context")
+
+    __class__ = property(_refuse)
+    __getattr__ = __iter__ = __len__ = __eq__ = __hash__ = __bool__ = __repr__ = _refuse
+
+
+class Sly(dict):
+    def items(self): raise RuntimeError("no items")
+    def __len__(self): raise RuntimeError("no length")
+
+
+class Odd(type):
+    def __getattribute__(cls, name): raise RuntimeError("no " + name)
+
+
+class Oddity(metaclass=Odd):
+    pass
+
+
+request = Proxy()
+held = {"by": [Proxy()]}
+sly = Sly(a=1)
+odd = Oddity()
+nan = float("nan")
+SEEN = []
+
+
+def nothing(): pass
+def append(): SEEN.append(1)
+"""
+
+
+def test_what_refuses_to_be_looked_at_fails_no_request_and_hides_no_leak(
+    shop: ModuleType, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A1: an object of a plugin that raises whatever it is asked is reported at most once."""
+    exec(PROXIES, vars(shop))
+    request(shop, ["nothing", "append", "nothing"])
+    changes = [r.getMessage() for r in caplog.records if "was changed" in r.getMessage()]
+    assert [line.split()[0] for line in changes] == ["plugins.shop.SEEN"]
+    others = [r.getMessage() for r in caplog.records if "cannot be watched" in r.getMessage()]
+    assert len(others) == len(set(others))
+
+
+def test_what_cannot_be_looked_at_is_said_once(
+    shop: ModuleType, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(ModuleType):
+        @property
+        def __dict__(self) -> dict[str, object]:  # type: ignore[override]
+            raise RuntimeError("secret text")
+
+    sys.modules["plugins.broken"] = Broken("plugins.broken")
+    try:
+        request(shop, ["nothing", "nothing"])
+    finally:
+        del sys.modules["plugins.broken"]
+    (record,) = caplog.records
+    assert "plugins.broken cannot be watched for changes" in record.getMessage()
+    assert "secret text" not in record.getMessage()

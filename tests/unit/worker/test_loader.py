@@ -123,6 +123,53 @@ def test_the_folder_that_nobody_names_may_be_missing(
     assert load(Path("plugins"))["problems"] == []
 
 
+def test_a_metric_with_the_name_of_one_of_ours_is_refused_and_named(tmp_path: Path) -> None:
+    """A21: it vanished, because the platform's of that name counts."""
+    made = "from prometheus_client import Counter\nc = Counter({!r}, 'text')\n"
+    write(tmp_path / "mine.py", made.format("shop_sales") + GOOD)
+    write(tmp_path / "ours.py", made.format("platform_http_cut") + GOOD)
+    found = load(tmp_path)
+    (problem,) = found["problems"]
+    assert (problem["plugin"], found["plugins"]) == ("ours", ["mine"])
+    assert "platform_http_cut_total" in problem["message"]
+
+
+def test_what_a_field_of_plugin_does_not_take_is_a_problem_with_its_line(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "shop.py",
+        "from skep import Plugin\n\nplugin = Plugin(tasks=5, crons=[print])\n",
+    )
+    found = load(tmp_path)["problems"]
+    assert [(p["plugin"], p["file"], p["line"]) for p in found] == [("shop", str(path), 3)] * 2
+    assert found[0]["message"].startswith("tasks is 5; tasks takes a list of subclasses of Task")
+    assert found[0]["trace"] == ""
+
+
+def test_what_a_module_adds_after_it_has_made_its_plugin_is_checked_too(tmp_path: Path) -> None:
+    write(
+        tmp_path / "shop.py", "from skep import Plugin\nr = []\nplugin = Plugin(r)\nr.append(5)\n"
+    )
+    (problem,) = load(tmp_path)["problems"]
+    assert problem["message"].startswith("routes[0] is 5")
+
+
+def test_an_unknown_field_and_what_is_no_plugin_are_named(tmp_path: Path) -> None:
+    write(tmp_path / "shop.py", "from skep import Plugin\nplugin = Plugin(task=[])\n")
+    write(tmp_path / "stand.py", "from skep import Plugin\nplugin = Plugin\n")
+    shop, stand = load(tmp_path)["problems"]
+    assert shop["message"].startswith("Plugin has no field `task`; its fields are routes, mounts")
+    assert shop["message"].endswith("Did you mean `tasks`?")
+    assert "Its `plugin` is the class skep.api.plugin.Plugin" in stand["message"]
+
+
+def test_an_attribute_of_a_task_that_is_nearly_one_is_named(tmp_path: Path) -> None:
+    text = "from skep import Plugin, Task\nclass Send(Task):\n    retries = 3\nplugin = Plugin()\n"
+    write(tmp_path / "shop.py", text)
+    (problem,) = load(tmp_path)["problems"]
+    assert "`retries = 3`" in problem["message"]
+    assert "Did you mean `tries`?" in problem["message"]
+
+
 def test_threads_and_sockets_opened_at_import_forbid_the_fork_and_are_named(
     tmp_path: Path,
 ) -> None:

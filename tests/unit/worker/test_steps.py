@@ -11,7 +11,7 @@ from skep.api.plugin import Plugin
 from skep.api.task import Task
 from skep.engine.base import Envelope, Lease
 from skep.worker.catalog import Catalog
-from skep.worker.steps import Step, Undecodable, Unknown, decode
+from skep.worker.steps import InvalidResult, Step, Undecodable, Unknown, decode
 
 
 class Plain(Task):
@@ -104,7 +104,7 @@ def test_a_step_that_a_new_generation_has_not_any_more_is_unknown() -> None:
 
 @pytest.mark.parametrize("result", [object(), float("nan"), {1: set()}, "x" * 2**20])
 def test_what_cannot_be_kept_for_finish_is_refused(result: object) -> None:
-    with pytest.raises((TypeError, ValueError), match=r"handle\(\) of test_steps\.Whole returned"):
+    with pytest.raises(InvalidResult, match=r"handle\(\) of test_steps\.Whole returned"):
         step_of("Whole").on_return(result)
 
 

@@ -185,6 +185,39 @@ class Slow(Task):
             raise
 
 
+def logged(function: Any) -> Any:
+    """A decorator that knows nothing of coroutines."""
+
+    def call(*args: Any) -> Any:
+        return function(*args)
+
+    return call
+
+
+class SlowBehindADecorator(Slow):
+    handle: ClassVar[Any] = logged(Slow.handle)
+
+
+class GeneratesBehindADecorator(Task):
+    @logged
+    async def handle(self, ctx: Context) -> Any:
+        LOG.append("never")
+        yield 1
+
+
+class Awaits(Task):
+    """Returns a coroutine and forgets to await it."""
+
+    keep_result = 60
+
+    async def handle(self, ctx: Context) -> Any:
+        async def later() -> str:
+            LOG.append("later")
+            return "done"
+
+        return later()
+
+
 class Stuck(Task):
     """A thread that does not stop by itself."""
 
@@ -224,7 +257,8 @@ async def doubled(result: int, ctx: Context) -> None:
 
 PLUGIN = Plugin(
     tasks=[
-        Slow, Stuck, Obedient, Exits, double,
+        Slow, SlowBehindADecorator, GeneratesBehindADecorator, Awaits,
+        Stuck, Obedient, Exits, double,
         Note, InThread, Sum, FinishFails, Fails, Raises, StopsIteration, Asks, Unwanted,
         Unkeepable, Busy, Unspeakable, CancelsItself,
     ]
@@ -381,11 +415,14 @@ def test_a_handler_can_discard_its_task(tmp_path: Path) -> None:
     run_workshop(tmp_path, PLUGIN, test)
 
 
-def test_a_result_that_cannot_be_kept_for_finish_is_a_failure(tmp_path: Path) -> None:
+def test_a_result_that_cannot_be_kept_is_a_dead_letter_at_once(tmp_path: Path) -> None:
+    """A12: the task is not run again, for it would return the same."""
+
     async def test(shop: Workshop) -> None:
-        await Unkeepable().deliver()
+        await Unkeepable().deliver(tries=3)
         await shop.done()
         (dead,) = await shop.dead()
+        assert (dead.reason, dead.attempt) == ("invalid_result", 1)
         assert "handle() of test_tasks.Unkeepable returned cannot be kept" in dead.error
         assert LOG == []
 
@@ -490,6 +527,36 @@ def test_a_coroutine_is_cancelled_when_its_time_is_over_and_the_attempt_counts(
         assert (dead.reason, dead.attempt) == ("timeout", 2)
         assert shop.counted("task.finished", "outcome") == {"timeout": 2}
         assert shop.retirements == []
+
+    run_workshop(tmp_path, PLUGIN, test)
+
+
+def test_an_async_function_behind_a_plain_decorator_is_awaited_and_cancelled_in_time(
+    tmp_path: Path,
+) -> None:
+    """A4: it counted as success, and none of it ran."""
+
+    async def test(shop: Workshop) -> None:
+        await SlowBehindADecorator().deliver()
+        await shop.done()
+        assert LOG == [("cancelled", 1, True), ("cancelled", 2, True)]
+        assert [row.reason for row in await shop.dead()] == ["timeout"]
+        assert shop.retirements == []
+        receipt = await Awaits().deliver()
+        assert await receipt.result(20) == "done"
+
+    run_workshop(tmp_path, PLUGIN, test)
+
+
+def test_a_generator_behind_a_plain_decorator_is_a_failure(tmp_path: Path) -> None:
+    """A4: that a call made a generator is no success."""
+
+    async def test(shop: Workshop) -> None:
+        await GeneratesBehindADecorator().deliver()
+        await shop.done()
+        (dead,) = await shop.dead()
+        assert "GeneratesBehindADecorator.handle returned a generator" in dead.error
+        assert (dead.reason, LOG) == ("failed", [])
 
     run_workshop(tmp_path, PLUGIN, test)
 

@@ -123,7 +123,7 @@ def test_the_subprotocol_is_the_first_of_ours_that_was_offered(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
-        (["Sec-WebSocket-Version: 12"], 400),
+        (["Sec-WebSocket-Version: 12"], 426),
         (["Sec-WebSocket-Key: short"], 400),
         (["Sec-WebSocket-Key:"], 400),
     ],

@@ -10,7 +10,7 @@ from skep.cli.differences import as_json as differences_as_json
 from skep.cli.differences import differences, print_differences
 from skep.cli.options import platform_options
 from skep.cli.screen import print_json
-from skep.cli.site import SOURCE, Site
+from skep.cli.site import SOURCE, Site, print_held
 
 
 @click.command("diff")
@@ -22,14 +22,18 @@ def command(old: int | None, new: int | None, as_json: bool, **flags: Any) -> No
     """Show what differs: lines with - are in force, lines with + are published.
 
     With numbers of `platform config history`, OLD is compared with what is in force, or with NEW.
+    A namespace that is missing, cannot be fetched or was refused is named on standard error.
 
     \b
-    Exit codes: 0 nothing differs; 1 something does; others are trouble.
+    Exit codes: 0 nothing differs; 1 something does, or a namespace could not be
+    compared; 4 no usable configuration; 9 the config service cannot be reached.
     """
     site = Site(flags)
     before = site.in_force() if old is None else _values(site, old)
-    if old is None:
-        after = site.pull().values()
+    assembly = site.pull() if old is None else None
+    if assembly is not None:
+        after = assembly.snapshot().values()
+        print_held(assembly)
     else:
         after = site.in_force() if new is None else _values(site, new)
     found = differences(before, after)
@@ -37,7 +41,7 @@ def command(old: int | None, new: int | None, as_json: bool, **flags: Any) -> No
         print_json(differences_as_json(found))
     else:
         print_differences(found)
-    sys.exit(int(bool(found)))
+    sys.exit(int(bool(found or (assembly and assembly.held))))
 
 
 def _values(site: Site, number: int) -> dict[str, str]:

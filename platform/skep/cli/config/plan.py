@@ -8,7 +8,7 @@ from rich.markup import escape
 from skep.cli.differences import value
 from skep.cli.options import platform_options
 from skep.cli.screen import print_json, print_table
-from skep.cli.site import SOURCE, Site
+from skep.cli.site import SOURCE, Site, print_held
 
 _COLOURS = {"live": "green", "unused": "dim", "rollout": "cyan", "restart": "yellow"}
 
@@ -23,7 +23,11 @@ def command(as_json: bool, **flags: Any) -> None:
     workers one generation by the next, restart waits for the next start of the platform.
     """
     site = Site(flags)
-    path = str(site.archive.stage(site.pull())) if site.status is not None else ""
+    path = ""
+    if site.status is not None:
+        assembly = site.pull()
+        path = str(site.archive.stage(assembly.snapshot()))
+        print_held(assembly)
     plan = site.ask("config.plan", snapshot=path)
     if as_json:
         print_json(plan)

@@ -12,9 +12,9 @@ from skep.cli.differences import as_json as differences_as_json
 from skep.cli.differences import differences, print_differences
 from skep.cli.options import platform_options
 from skep.cli.screen import print_json
-from skep.cli.site import SOURCE, Site
+from skep.cli.site import SOURCE, Site, print_held
 from skep.cli.trial import try_out
-from skep.config.layers import check_remote
+from skep.config.pulled import Assembly
 from skep.config.snapshot import Snapshot
 
 
@@ -27,17 +27,23 @@ from skep.config.snapshot import Snapshot
 def command(dry_run: bool, diff: bool, once: bool, as_json: bool, **flags: Any) -> None:
     """Fetch what is published and put it in force.
 
-    A running platform is given it, and the verb waits for the outcome. Where none runs, --once
-    checks it as a start would and writes .env: for building images and for init containers.
+    A running platform is given it, and the verb waits for the outcome. A namespace whose release is
+    missing, cannot be fetched or is refused is named; the others are applied. Where no platform
+    runs, --once checks everything as a start would and writes .env, all or nothing: for building
+    images and for init containers.
 
     \b
     Exit codes: 0 done, or with --dry-run nothing would change;
-    1 refused by the running platform, or with --dry-run something would change;
-    3 no platform runs here, or the plugins do not load with it; 4 no usable configuration.
+    1 refused, all of it or a namespace, or with --dry-run something would change;
+    3 no platform runs here, or the plugins do not load with it;
+    4 no usable configuration; 9 the config service cannot be reached.
     """
     site = Site(flags)
-    snapshot = site.pull()
-    check_remote(snapshot.values())
+    assembly = site.pull()
+    if site.status is None:
+        # An image or a container is not to be made of what was published some time ago.
+        _check_all_fetched(assembly)
+    snapshot = assembly.snapshot()
     found = differences(site.in_force(), snapshot.values())
     if diff and not as_json:
         print_differences(found)
@@ -47,7 +53,13 @@ def command(dry_run: bool, diff: bool, once: bool, as_json: bool, **flags: Any) 
         print_json(document | {"changes": differences_as_json(found)})
     else:
         click.echo(sentence)
-    sys.exit(int(dry_run and bool(found)))
+    print_held(assembly)
+    sys.exit(int(bool(assembly.held) or (dry_run and bool(found))))
+
+
+def _check_all_fetched(assembly: Assembly) -> None:
+    for held in assembly.held:
+        raise held.error
 
 
 def _would(count: int) -> str:

@@ -2,15 +2,16 @@
 
 import sys
 import time
-from dataclasses import asdict
 from typing import Any
 
 import click
 from rich.markup import escape
 
 from skep.cli.options import platform_options
+from skep.cli.releases import releases
 from skep.cli.screen import print_facts, print_json
 from skep.cli.site import SOURCE, Site
+from skep.supervisor.in_force import releases_in_force
 
 
 @click.command("status")
@@ -18,6 +19,8 @@ from skep.cli.site import SOURCE, Site
 @click.option("--json", "as_json", is_flag=True, help="Print the whole document as JSON.")
 def command(as_json: bool, **flags: Any) -> None:
     """Show which configuration is in force, where it came from, and what was refused since.
+
+    For each namespace: its release, since when it is in force, and why there is no newer one.
 
     \b
     Exit codes: 0 what is wanted is in force; 1 something was refused since;
@@ -44,6 +47,7 @@ def _of_running(status: dict[str, Any]) -> dict[str, Any]:
 
 def _on_disk(site: Site) -> dict[str, Any]:
     applied, state, options = site.archive.applied(), site.history.state(), site.options
+    keys = applied.release_keys() if applied else {}
     return {
         "running": False,
         "url": "",
@@ -51,11 +55,12 @@ def _on_disk(site: Site) -> dict[str, Any]:
         "cluster": options.cluster,
         "namespaces": list(options.namespace),
         "source": "cache" if applied else "none",
-        "release_keys": applied.release_keys() if applied else {},
+        "release_keys": keys,
+        "releases": releases_in_force(keys, state.releases, {}, ""),
         "last_pull_at": applied.fetched_at if applied else 0.0,
         "env_file": str(site.env_file.absolute()),
         "keys": {"remote": len(site.in_force())},
-        **{name: number for name, number in asdict(state).items() if name != "digest"},
+        **{name: getattr(state, name) for name in ("applied", "good", "pinned")},
         "refused": [],
         "restart_required": [],
     }
@@ -67,7 +72,7 @@ def _facts(document: dict[str, Any]) -> list[tuple[str, str]]:
         ("platform", "[green]running[/green]" if document["running"] else "not running"),
         ("follows", escape(f"{names} {document.get('url') or ''}".strip())),
         ("source", _source(document)),
-        *(("release", escape(f"{n} {key}")) for n, key in document["release_keys"].items()),
+        *(("release", text) for text in releases(document)),
         ("file", escape(document["env_file"])),
         ("keys", ", ".join(f"{n} {layer}" for layer, n in document["keys"].items())),
         ("snapshot", str(document.get("snapshot") or document.get("applied") or "none")),

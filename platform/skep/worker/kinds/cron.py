@@ -13,7 +13,7 @@ import math
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +24,7 @@ from skep.base.log import bound
 from skep.base.telemetry import Telemetry
 from skep.config.epoch import pin
 from skep.worker import ticker
+from skep.worker.calling import completed
 from skep.worker.kind import Workplace
 from skep.worker.ticker import Due, Timing
 
@@ -290,9 +291,11 @@ class _Runner:
             fields["outcome"] = await self._outcome(tick)
 
     async def _outcome(self, tick: Tick) -> str:
-        call = self._in_loop if self._is_async else self._in_thread
+        handler = self._job.handler
         try:
-            return await call(tick)
+            if self._is_async:
+                return await self._in_loop(lambda: completed(handler(tick)))
+            return await self._in_thread(tick)
         except BaseException as error:
             # The handler may raise it too, but then nobody has asked this task to stop.
             task = asyncio.current_task()
@@ -302,10 +305,10 @@ class _Runner:
             log.exception("The cron %s failed.", self.name)
             return "failure"
 
-    async def _in_loop(self, tick: Tick) -> str:
+    async def _in_loop(self, work: Callable[[], Awaitable[Any]]) -> str:
         try:
             async with asyncio.timeout(self._terms.timeout) as scope:
-                await self._job.handler(tick)
+                await work()
         except TimeoutError:
             if not scope.expired():
                 raise
@@ -319,31 +322,35 @@ class _Runner:
         if not done:
             log.warning("The cron %s runs for more than %s s.", self.name, self._terms.timeout)
             await asyncio.wait({call})
-        if error := call.result():
+        value, error = call.result()
+        if error is not None:
             raise error
+        if value is not None:
+            return await self._in_loop(lambda: completed(value))
         return "success" if done else "timeout"
 
 
 def _call_in_thread(
     handler: Callable[[Tick], Any], tick: Tick
-) -> asyncio.Future[BaseException | None]:
-    """Call it in a thread of its own; the future tells what it raised, if anything.
+) -> asyncio.Future[tuple[Any, BaseException | None]]:
+    """Call it in a thread of its own; the future has what it returned, and what it raised.
 
     Not in a pool: its threads could all be taken by crons that hang, and the interpreter would wait
     for them at its end.
     """
     loop = asyncio.get_running_loop()
-    done: asyncio.Future[BaseException | None] = loop.create_future()
+    done: asyncio.Future[tuple[Any, BaseException | None]] = loop.create_future()
 
     def work() -> None:
+        value: Any = None
         error: BaseException | None = None
         try:
-            handler(tick)
+            value = handler(tick)
         except BaseException as raised:  # noqa: BLE001  # it travels in the future
             error = raised
         # The loop may be closed by now: the worker has ended without waiting for this thread.
         with suppress(RuntimeError):
-            loop.call_soon_threadsafe(done.set_result, error)
+            loop.call_soon_threadsafe(done.set_result, (value, error))
 
     context = contextvars.copy_context()
     threading.Thread(target=context.run, args=(work,), name=f"cron-{tick.n}", daemon=True).start()

@@ -107,6 +107,8 @@ class WebKind:
             if self._serving.done():
                 self._serving.result()
             await asyncio.sleep(0.001)
+        # uvicorn copies this into the state of every request.
+        self._server.lifespan.state.update(work.lifespans.state)
 
     async def accept(
         self, listeners: Mapping[str, socket.socket], handover: Mapping[str, Any]
@@ -157,7 +159,8 @@ class WebKind:
     async def _application(self) -> Application:
         """Return the applications of all plugins, with what is mounted in them alive."""
         options = self._workplace.options
-        application = Application(self._workplace.catalog.plugins, options)
+        work = self._workplace
+        application = Application(work.catalog.plugins, options, work.lifespans.app.state)
         for mounted in application.mounted:
             await self._around.enter_async_context(mounted.lifespan())
         return application
@@ -258,6 +261,8 @@ class WebKind:
             self._instruments.child("http_cut_total").inc(len(state.tasks))
 
     def _connections(self) -> int:
+        if not hasattr(self, "_server"):  # it may never be made: a plugin's middleware may fail
+            return 0
         return len(self._server.server_state.connections)
 
     def _rows(self) -> list[dict[str, Any]]:

@@ -448,6 +448,46 @@ def test_a_run_that_takes_too_long_is_cancelled_and_a_thread_is_waited_for() -> 
     run(test)
 
 
+def test_behind_a_plain_decorator_a_coroutine_runs_and_a_generator_fails(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A4: all runs of these counted as success, and nothing ran."""
+    ran: list[int] = []
+
+    def logged(function: Any) -> Any:
+        return lambda tick: function(tick)
+
+    @cron(every="20ms", name="beat")
+    @logged
+    async def beat(tick: Tick) -> None:
+        ran.append(tick.n)
+
+    @cron(every="20ms", name="late", timeout="50ms")
+    @logged
+    async def late(tick: Tick) -> None:
+        await asyncio.sleep(60)
+
+    @cron(every="20ms", name="generating")
+    @logged
+    async def generating(tick: Tick) -> Any:
+        yield 1
+
+    async def test() -> None:
+        generation = Generation(beat, late, generating)
+        await generation.start()
+        await wait_until_async(
+            lambda: all(map(generation.outcomes, ("beat", "late", "generating")))
+        )
+        await generation.end()
+        assert ran
+        assert set(generation.outcomes("beat")) == {"success"}
+        assert generation.outcomes("late")[0] == "timeout"
+        assert set(generation.outcomes("generating")) == {"failure"}
+        assert "returned a generator: it has a `yield`" in caplog.text
+
+    run(test)
+
+
 def test_a_drain_lets_finish_what_runs_and_starts_nothing() -> None:
     release, ticks = asyncio.Event(), []
 

@@ -1,0 +1,155 @@
+"""What each field of `Plugin` takes: one table, and the check that goes through it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from skep.api import requirements as required
+from skep.api.callables import call_problem
+
+if TYPE_CHECKING:
+    from skep.api.plugin import Plugin
+
+
+def _any(value: object) -> bool:
+    return True
+
+
+def _no_problem(value: Any) -> str:
+    return ""
+
+
+@dataclass(frozen=True)
+class Field:
+    """What a field takes, in words and as a test, and what is wrong with a value that fits.
+
+    `many` says that the field is a list of such values. The text of `problem` reads on after the
+    name of the value.
+    """
+
+    takes: str
+    fits: Callable[[Any], bool] = _any
+    problem: Callable[[Any], str] = _no_problem
+    many: bool = True
+
+
+def _called_with(*arguments: str) -> Callable[[Any], str]:
+    return lambda function: call_problem(function, arguments)
+
+
+FIELDS: Mapping[str, Field] = {
+    "routes": Field(
+        "Starlette routes: Route, WebSocketRoute, Mount or Host objects",
+        required.is_route,
+        required.route_problem,
+    ),
+    "mounts": Field(
+        "a dict of ASGI applications by path prefix, like {'/api': app}",
+        required.is_mapping,
+        required.mounts_problem,
+        many=False,
+    ),
+    "middleware": Field(
+        "Starlette's Middleware(Class, …)", required.is_middleware, required.middleware_problem
+    ),
+    "global_middleware": Field(
+        "Starlette's Middleware(Class, …)", required.is_middleware, required.middleware_problem
+    ),
+    "request_received": Field("functions of (request)", callable, _called_with("request")),
+    "response_generated": Field(
+        "functions of (request, head)", callable, _called_with("request", "head")
+    ),
+    "cleaners": Field("functions without arguments", callable, _called_with()),
+    "tasks": Field(
+        "subclasses of Task, or functions decorated with @task(…)",
+        required.is_task,
+        required.task_problem,
+    ),
+    "events": Field("subclasses of Event", required.is_event, required.event_problem),
+    "listeners": Field(
+        "subclasses of Listener[ThatEvent], or functions decorated with @on(ThatEvent)",
+        required.is_listener,
+        required.listener_problem,
+    ),
+    "crons": Field(
+        "functions decorated with @cron(…), or subclasses of CronJob or their objects",
+        required.is_cron,
+        required.cron_problem,
+    ),
+    "sockets": Field(
+        "TcpListener, UdpListener and HttpListener objects",
+        required.is_socket,
+        required.socket_problem,
+    ),
+    "settings": Field(
+        "subclasses of skep's Settings", required.is_settings, required.settings_problem
+    ),
+    "lifespan": Field(
+        "a function of () or (app) decorated with @asynccontextmanager, or None",
+        required.is_callable_or_none,
+        required.lifespan_problem,
+        many=False,
+    ),
+    "ready": Field(
+        "a function without arguments that returns a text, or None",
+        required.is_callable_or_none,
+        lambda ready: "" if ready is None else call_problem(ready, ()),
+        many=False,
+    ),
+    "hooks": Field(
+        "Hooks(server_start=…, …)", required.is_hooks, required.hooks_problem, many=False
+    ),
+}
+
+
+def faults(plugin: Plugin) -> tuple[str, ...]:
+    """Return one sentence for each value that a field of the plugin does not take.
+
+    A sentence names the field, the value and what the field takes. It shows an object by its class
+    alone: one of Settings holds secrets.
+    """
+    found: list[str] = []
+    for name, field in FIELDS.items():
+        look = _faults_of_list if field.many else _faults_of_value
+        found.extend(look(name, field, getattr(plugin, name)))
+    return tuple(found)
+
+
+def _faults_of_list(name: str, field: Field, given: object) -> Iterator[str]:
+    takes = f"{name} takes a list of {field.takes}"
+    if not isinstance(given, Sequence) or isinstance(given, str | bytes | bytearray):
+        yield f"{name} is {shown(given)}; {takes}."
+        return
+    for place, value in enumerate(given):
+        called = f"{name}[{place}]"
+        if not field.fits(value):
+            yield f"{called} is {shown(value)}; {takes}."
+        elif problem := field.problem(value):
+            yield f"{called}, {shown(value)}, {problem}."
+        elif any(value is other for other in given[:place]):
+            yield f"{called}, {shown(value)}, is in the list twice."
+
+
+def _faults_of_value(name: str, field: Field, given: object) -> Iterator[str]:
+    if not field.fits(given):
+        yield f"{name} is {shown(given)}; it takes {field.takes}."
+    elif problem := field.problem(given):
+        yield f"{name}, {shown(given)}, {problem}."
+
+
+def shown(value: Any) -> str:
+    """Return how a sentence names a value."""
+    if value is None or isinstance(value, bool | int | float | str | bytes):
+        text = repr(value)
+        return text if len(text) <= 60 else f"{text[:60]}…"
+    if isinstance(value, type):
+        return f"the class {value.__module__}.{value.__qualname__}"
+    name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)
+    if isinstance(name, str):
+        return f"the function {getattr(value, '__module__', '')}.{name}"
+    kind = type(value)
+    if isinstance(value, list | tuple | set | frozenset | dict):
+        return f"a {kind.__name__} of {len(value)}"
+    return f"an object of the class {kind.__module__}.{kind.__qualname__}"
