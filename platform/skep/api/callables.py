@@ -38,10 +38,10 @@ def method_problem(cls: type, name: str, arguments: Sequence[str]) -> str:
         function, offset = found, 1
     elif isinstance(found, staticmethod | classmethod):
         function, offset = getattr(cls, name), 0
+    elif hasattr(type(found), "__get__"):
+        return ""  # what an unknown descriptor gives, only the call shows
     elif not callable(found):
         return f"has no method {name}"
-    elif hasattr(type(found), "__get__"):
-        return ""  # how an unknown descriptor is called, only its call shows
     else:
         function, offset = found, 0
     if problem := generator_problem(function):

@@ -96,7 +96,7 @@ class Loader:
         if not isinstance(plugin, Plugin):
             text = "It has no `plugin = Plugin(...)`; every plugin declares itself with one."
             if plugin is not None:
-                text = f"Its `plugin` is {shown(plugin)}; it must be a Plugin(...)."
+                text = f"Its `plugin` is {shown(plugin)}; write `plugin = Plugin(...)`."
             self._loaded.problems.append(Problem("load", text, name, file))
             return
         # Again: a module may add to its lists, or to its tasks, after it has made its Plugin.

@@ -101,6 +101,12 @@ class WithHandlerOf(Task):
     handle: ClassVar[Any] = plainly(Send.handle)
 
 
+class WithPartialHandler(Send):
+    async def work(self, ctx: Any, n: int) -> None: ...
+
+    handle: ClassVar[Any] = functools.partialmethod(work, n=5)
+
+
 @contextlib.asynccontextmanager
 async def lifespan() -> AsyncIterator[None]:
     yield
@@ -144,7 +150,11 @@ def test_the_table_has_a_row_for_every_field() -> None:
         {"global_middleware": [Middleware(GZipMiddleware)]},
         {"request_received": [index], "response_generated": [lambda request, head: None]},
         {"cleaners": [dict, plainly(index)]},
-        {"tasks": [Send, mail, WithHandlerOf], "events": (Paid,), "listeners": [OnPaid, note]},
+        {
+            "tasks": [Send, mail, WithHandlerOf, WithPartialHandler],
+            "events": (Paid,),
+            "listeners": [OnPaid, note],
+        },
         {"crons": [Beat, sweep]},
         {"crons": [Beat(), sweep]},
         {"sockets": [TcpListener(Echo), UdpListener(Packets), HttpListener(app)]},
