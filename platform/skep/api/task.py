@@ -7,11 +7,20 @@ from typing import ClassVar, Self, Unpack
 from msgspec.structs import replace
 
 from skep.api.payload import Payload, Terms
-from skep.api.policy import LOST_TRIES, RETRY_BACKOFF, Errors, is_count, is_duration
+from skep.api.policy import (
+    A_COUNT,
+    A_DURATION,
+    LOST_TRIES,
+    RETRY_BACKOFF,
+    Errors,
+    is_count,
+    is_duration,
+)
 from skep.api.receipt import Receipt
 from skep.base.backoff import Backoff
 from skep.engine import current
 from skep.engine.base import Envelope
+from skep.engine.ids import milliseconds
 
 
 class Task(Payload):
@@ -55,8 +64,8 @@ class Task(Payload):
         When this returns, the task is on the disk and will be run, whatever is killed.
         Outside of the platform's workers it goes to the platform in PLATFORM_DATA_DIR.
         Raises QueueFull, StoreFull or StoreUnavailable when it cannot be kept, EngineError where
-        there is no engine, ValueError for terms that are none, Undeclared when no plugin of this
-        worker has the class among its tasks.
+        there is no engine, Undeclared when no plugin of this worker has the class among its tasks,
+        ValueError or TypeError for terms and values that cannot be kept.
         """
         (receipt,) = await self.deliver_many([self], **terms)
         return receipt
@@ -72,6 +81,8 @@ class Task(Payload):
 
         `Task.deliver_many` takes tasks of different classes. Raises what `deliver` raises.
         """
+        if wrong := [task for task in tasks if not isinstance(task, Task)]:
+            raise TypeError(f"{wrong[0]!r} cannot be delivered: it is not an object of a Task.")
         binding = await current.reach()
         envelopes = [task.envelope(**terms) for task in tasks]
         outcomes = await binding.put(envelopes)
@@ -94,10 +105,10 @@ class Task(Payload):
         return replace(
             envelope,
             key="" if key is None else f"{self._name}:{key}",
-            unique_for=round(self.unique_for * 1000),
+            unique_for=milliseconds("unique_for", self.unique_for),
             concurrency_key=serial,
             concurrency=self.concurrency,
-            keep_result=round(self.keep_result * 1000),
+            keep_result=milliseconds("keep_result", self.keep_result),
         )
 
 
@@ -108,9 +119,9 @@ def keys_problem(cls: type[Task]) -> str:
             return problem
     for name in ("unique_for", "keep_result"):
         if (value := getattr(cls, name)) and not is_duration(value):
-            return f"has {name} = {value!r}, which must be seconds from 0 on"
+            return f"has {name} = {value!r}, which must be 0 or {A_DURATION}"
     if not is_count(cls.concurrency):
-        return f"has concurrency = {cls.concurrency!r}, which must be a whole number from 1 on"
+        return f"has concurrency = {cls.concurrency!r}, which must be {A_COUNT}"
     return ""
 
 

@@ -26,7 +26,7 @@ _PAGE = 1000
 _COLOURS = {"ready": "green", "leased": "cyan", "dead": "red", "blocked": "yellow"}
 
 
-def ask_store(flags: dict[str, Any], question: Callable[[Engine], Awaitable[T]]) -> T:
+def ask_store(flags: dict[str, Any], question: Callable[[Embedded], Awaitable[T]]) -> T:
     """Ask the store of the running platform. Raises NotRunning, StoreUnavailable."""
     run_dir = run_dir_of(flags)
     if not run_dir.store_socket.exists():

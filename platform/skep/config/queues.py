@@ -13,8 +13,10 @@ from typing import Any
 from skep.base.errors import UsageError
 
 _UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
-_RATE = re.compile(r"(\d+)/(\d*)(ms|s|m|h)")
-_SPAN = re.compile(r"(\d{1,9})(ms|s|m|h)?")
+_RATE = re.compile(r"([0-9]{1,7})/([0-9]{0,12})(ms|s|m|h)")
+# What an engine keeps of every lease within a period, and a year in milliseconds.
+_LARGEST_RATE, _LONGEST_PERIOD = 1_000_000, 365 * 86_400_000
+_SPAN = re.compile(r"([0-9]{1,9})(ms|s|m|h)?")
 # A week.
 LONGEST_DRAIN = 7 * 86400.0
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
@@ -84,7 +86,8 @@ def _rate(name: str, value: str) -> Mapping[str, int] | None:
         return None
     count, length, unit = match.groups()
     period = int(length or "1") * _UNITS[unit]
-    return {"rate": int(count), "period": period} if int(count) and period else None
+    is_possible = 1 <= int(count) <= _LARGEST_RATE and 1 <= period <= _LONGEST_PERIOD
+    return {"rate": int(count), "period": period} if is_possible else None
 
 
 def _span(name: str, value: str) -> Mapping[str, float] | None:

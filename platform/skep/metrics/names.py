@@ -257,7 +257,7 @@ _STORE = (
     _gauge("store_disk_full", "store",
            "1 while the disk has no room and deliveries are refused, else 0."),
     _counter("store_corruptions_total", "store",
-             "Damaged queues that were moved aside at a start."),
+             "Damages to the file of the queue, mended or written to a new one."),
 )
 
 _EVENTS = (

@@ -184,8 +184,13 @@ class Deliveries:
         serial = self.serial
         rows = self._turn.change(_TAKE, (owner, serial, queue, n)).fetchall()
         # RETURNING keeps no order of its own.
-        rows.sort(key=lambda row: (-row[7], row[0]))
+        try:
+            rows.sort(key=lambda row: (-row[7], row[0]))
+        except TypeError as error:
+            raise file.Damaged(f"a priority is no number: {error}") from error
         counts = self.counts[queue]
+        if len(rows) < min(n, counts[READY]):
+            raise file.Damaged(f"the index of what is ready in {queue} does not lead there")
         counts[READY] -= len(rows)
         counts[LEASED] += len(rows)
         leases = []
@@ -255,7 +260,9 @@ class Deliveries:
     def _holding(self, token: str) -> int | None:
         """Return the row that is held under this very token, if it still is."""
         seq, _, serial = token.partition("-")
-        held = self.held.get(int(seq)) if seq.isdecimal() else None
+        if not seq.isdecimal() or len(seq) > file.LONGEST_SEQ:
+            return None
+        held = self.held.get(int(seq))
         return int(seq) if held is not None and str(held.serial) == serial else None
 
     def _settle(self, mark: Mark, now: int) -> bool:

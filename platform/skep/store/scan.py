@@ -17,7 +17,8 @@ _STATES: tuple[RowState, ...] = ("ready", "scheduled", "leased", "dead", "blocke
 
 def scan(database: Database, ask: Scan) -> list[Row]:
     """Return up to `n` rows of one queue and state, from the one behind the place `after` on."""
-    place = int(ask.after) if ask.after.isdecimal() else 0
+    is_place = ask.after.isdecimal() and len(ask.after) <= file.LONGEST_SEQ
+    place = int(ask.after) if is_place else 0
     with database.reader() as reader:
         if ask.state == "dead":
             found = reader.execute(

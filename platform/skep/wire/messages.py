@@ -8,6 +8,7 @@
                                 Traced Delivered
     zygote     ─► supervisor    Planned Refused Exited
     agent      ─► supervisor    Asked Reported Unconfigured
+    store      ─► supervisor    Troubled
 
 JSON, because the supervisor is the standard library alone. A message may carry file descriptors
 (`Go`: the listeners; `Fork`: the new worker's end of its channel); `fds` says how many.
@@ -276,6 +277,13 @@ class Reported:
 
 
 @dataclass(frozen=True)
+class Troubled:
+    """Why the store is not well, for `platform status`; no reasons if it is."""
+
+    reasons: list[str]
+
+
+@dataclass(frozen=True)
 class Unconfigured:
     """The agent has no configuration at all to start from; `code` is what a start ends with."""
 
@@ -313,6 +321,7 @@ Message = (
     | Exited
     | Asked
     | Reported
+    | Troubled
     | Unconfigured
 )
 M = TypeVar("M", bound=Message)
