@@ -19,6 +19,7 @@ from skep.base.errors import PlatformError
 from skep.base.rundir import RunDir
 from skep.base.telemetry import Telemetry
 from skep.config import connection
+from skep.config.admin_access import read_token
 from skep.config.archive import Archive
 from skep.config.options import Options
 from skep.config.reserve import Policy, Reserve
@@ -53,8 +54,8 @@ class Agent:
         self, listeners: Mapping[str, socket.socket], handover: Mapping[str, Any]
     ) -> asyncio.Task[None]:
         """Serve the console on the admin port."""
-        app = build(self._run_dir.control_socket)
-        return asyncio.create_task(serve(listeners["admin"], app, self._stop))
+        app = build(self._run_dir.control_socket, read_token(self._options.admin_token_file))
+        return asyncio.create_task(serve(listeners["admin"], app, self._options, self._stop))
 
     def retire(self) -> Mapping[str, Any]:
         """Ask for nothing more."""

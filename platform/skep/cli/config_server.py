@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ _OPTIONS = (
     "namespace",
     "data_dir",
     "config_samples",
+    "allowed_hosts",
     "log_level",
     "log_format",
 )
@@ -54,17 +56,17 @@ def command(host: str, port: int, **flags: Any) -> None:
         options.namespace,
     )
     with _listen(host, port) as listener:
-        asyncio.run(_serve(place, listener))
+        asyncio.run(_serve(place, listener, options.allowed_hosts))
 
 
-async def _serve(place: Place, listener: socket.socket) -> None:
+async def _serve(place: Place, listener: socket.socket, names: Sequence[str]) -> None:
     stop = asyncio.Event()
     for sig in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(sig, stop.set)
     async with opened(place) as app:
         host, port = listener.getsockname()[:2]
         click.echo(f"Serving {place.directory} on http://{host}:{port}")
-        await serve(listener, app, stop=stop)
+        await serve(listener, app, stop=stop, names=names)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -176,7 +176,9 @@ def _route(scope: "Scope") -> str:
     route = scope.get("route")
     if route is None:
         return UNMATCHED
-    prefix: str = scope.get("root_path", "")
+    root: str = scope.get("root_path", "")
+    # Starlette's name for what stood there before the first mount: the prefix of a proxy.
+    prefix = root[len(scope.get("app_root_path", root)) :] if root else ""
     if isinstance(route, Mount):
         return f"{prefix}/*"  # the prefix holds the mount's own path already
     return prefix + str(getattr(route, "path", ""))
