@@ -21,6 +21,7 @@ from skep.config.secret_names import declare_kept
 from skep.engine.base import Engine, Row, RowState
 from skep.engine.embedded import Embedded
 from skep.engine.headers import LISTENER, ORIGIN, STEP
+from skep.engine.senders import described
 
 T = TypeVar("T")
 
@@ -81,10 +82,12 @@ def document(row: Row) -> dict[str, Any]:
         "state": row.state,
         "attempt": row.attempt,
         "losses": row.losses,
+        "cuts": row.cuts,
         "priority": envelope.priority,
         "put_at": row.put_at / 1000,
         "due": envelope.due / 1000 or None,
         "holder": _worker(row.holder),
+        "sender": described(envelope.sender),
         "origin": envelope.headers.get(ORIGIN, envelope.id),
         "key": envelope.key,
         "progress": mask_document(_parsed(row.progress)),

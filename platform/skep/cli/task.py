@@ -8,21 +8,14 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from skep.base.errors import UsageError
-from skep.cli.asking import ask
 from skep.cli.deliveries import ask_store, document, moment, rows_of, show
 from skep.cli.options import for_platform
+from skep.cli.sending import send, terms_options
 from skep.engine.base import Engine, Result, Row, RowState
-from skep.wire.control import CommandFailed
 
 _STATES = get_args(RowState)
 _COLUMNS = ("id", "name", "queue", "state", "attempt", "losses", "put_at", "due", "holder")
 _UNKNOWN = 1
-_TERMS = ("delay", "tries", "priority", "queue", "key")
-# A question to the supervisor may have 64 KiB, with all that is around the payload.
-_LONGEST = 60_000
-# Longer than the supervisor waits for the worker.
-_PATIENCE = 20.0
 
 
 @click.group("task")
@@ -67,15 +60,11 @@ def show_one(delivery: str, as_json: bool, **flags: Any) -> None:
 
 @command.command("send")
 @for_platform
-@click.option("--delay", type=float, help="Seconds it waits at least.")
-@click.option("--tries", type=int, help="How often it may be tried.")
-@click.option("--priority", type=int, help="Higher ones are started first.")
-@click.option("--queue", help="Where it waits.")
-@click.option("--key", help="Its unique key.")
+@terms_options("delay", "tries", "priority", "queue", "key")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.argument("name", metavar="TASK")
 @click.argument("values", nargs=-1, metavar="[JSON | - | VALUE...]")
-def send(name: str, values: tuple[str, ...], as_json: bool, **flags: Any) -> None:
+def send_one(name: str, values: tuple[str, ...], as_json: bool, **flags: Any) -> None:
     """Deliver a task by its name, with its fields as one JSON object or one by one:
 
     \b
@@ -89,17 +78,7 @@ def send(name: str, values: tuple[str, ...], as_json: bool, **flags: Any) -> Non
     It is checked as in code: what does not fit is exit code 2, and nothing is delivered. Without
     options it waits on the terms that its class declares. Prints the id.
     """
-    if values == ("-",):
-        values = (sys.stdin.read(),)
-    if len(json.dumps(values)) > _LONGEST:
-        raise UsageError(f"The payload is longer than {_LONGEST} bytes: deliver it from code.")
-    terms = {term: flags[term] for term in _TERMS if flags[term] is not None}
-    try:
-        receipt = ask(flags, "task.send", _PATIENCE, task=name, values=values, terms=terms)
-    except CommandFailed as error:
-        if error.code == "usage":
-            raise UsageError(str(error)) from error
-        raise
+    receipt = send("task", name, values, flags)
     if as_json:
         click.echo(json.dumps(receipt))
         return

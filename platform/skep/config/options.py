@@ -295,8 +295,8 @@ class Options(Serving, HttpOptions):
     )
     queues: tuple[str, ...] = _row(
         (),
-        "What holds for single queues: `NAME workers=N concurrency=N rate=N/s waiting=N`, "
-        "separated by commas.",
+        "What holds for single queues: `NAME workers=N concurrency=N rate=N/s waiting=N drain=10m "
+        "cuts=N`, separated by commas.",
         "rollout",
         flag=False,
     )

@@ -51,9 +51,6 @@ FROM level"""
 _COUNTS = f"""
 SELECT queue, state, count(*) FROM delivery GROUP BY queue, state
 UNION ALL SELECT queue, {DEAD}, count(*) FROM dead GROUP BY queue"""
-_LANES = f"""
-SELECT lane, count(*) FROM delivery
-WHERE lane != '' AND state IN ({READY}, {LEASED}) GROUP BY lane"""
 _LEASED = f"""
 SELECT seq, serial, holder, id, queue, lane, rules, cancelled FROM delivery
 WHERE state = {LEASED}"""
@@ -160,13 +157,10 @@ class Database:
         moves = self.moves
         # Read before anything is forgotten: the file may be damaged.
         counted = self._turn.read(_COUNTS).fetchall()
-        lanes = dict(self._turn.read(_LANES).fetchall())
         leased = self._turn.read(_LEASED).fetchall()
         moves.counts.clear()
         for queue, state, number in counted:
             moves.count(queue, state, number)
-        moves.lanes.clear()
-        moves.lanes.update(lanes)
         moves.held.clear()
         for seq, serial, owner, id_, queue, lane, rules, cancelled in leased:
             before = known.get(seq)
@@ -175,6 +169,8 @@ class Database:
                 serial, owner, connection, id_, queue, lane, read_rules(rules), bool(cancelled)
             )
         self._learn_valves()
+        lanes = (held.lane for held in moves.held.values() if held.lane)
+        moves.lanes.learn(lanes, self._paused())
         moves.learn_next_due()
 
     def _learn_valves(self) -> None:
@@ -262,6 +258,7 @@ class Database:
         for queue in queues:
             self._turn.change(_PAUSE, (queue, paused))
             self.moves.valves.setdefault(queue, Valve()).paused = paused
+        self.moves.lanes.pause(self._paused())
 
     def configure(self, limits: Mapping[str, Limits]) -> None:
         """Let these queues have these limits, and others none."""
@@ -320,9 +317,12 @@ class Database:
 
     def stats(self) -> dict[str, QueueStats]:
         """Return the state of every queue that holds anything or is paused."""
-        paused = {queue for queue, valve in self.moves.valves.items() if valve.paused}
+        paused = self._paused()
         full = {queue for queue, counts in self.moves.counts.items() if any(counts)}
         return {queue: self._stats(queue, queue in paused) for queue in sorted(full | paused)}
+
+    def _paused(self) -> set[str]:
+        return {queue for queue, valve in self.moves.valves.items() if valve.paused}
 
     def _stats(self, queue: str, paused: bool) -> QueueStats:
         counts = self.moves.counts.get(queue, (0, 0, 0, 0, 0))

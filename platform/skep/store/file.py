@@ -19,7 +19,7 @@ IN_MEMORY = Path(":memory:")
 # The digits of the largest number that surely fits where rows are numbered.
 LONGEST_SEQ = 18
 # What an envelope is made of, beside its rules.
-COLUMNS = "id, name, body, queue, headers, due, priority, lane"
+COLUMNS = "id, name, body, queue, headers, due, priority, lane, sender"
 
 # What an envelope may hold; see engine/base.py.
 _LATEST, _PRIORITIES = 2**53, 2**31
@@ -99,8 +99,34 @@ CREATE TABLE hold (
 """
 # The error of the last try, as long as it is not the last one for good.
 _VERSION_3 = "ALTER TABLE delivery ADD COLUMN error TEXT NOT NULL DEFAULT '';"
+# Of a lane the first are ready, as many as it has room for beside what is leased; what is in a
+# queue that is paused is ordered by itself. See `lanes.py`, which keeps it so.
+ORDER_LANES = """
+UPDATE delivery SET state = 4 WHERE lane != '' AND state = 0;
+UPDATE delivery SET state = 0 WHERE seq IN (
+    WITH busy AS (
+        SELECT lane, count(*) AS leased FROM delivery WHERE lane != '' AND state = 2 GROUP BY lane)
+    SELECT seq FROM (
+        SELECT seq, row_number() OVER (
+                   PARTITION BY lane, iif(queue IN (SELECT name FROM queue WHERE paused), queue, '')
+                   ORDER BY priority DESC, seq) AS rank,
+               coalesce(iif(json_valid(rules), json_extract(rules, '$.concurrency'), 1), 1)
+                   - coalesce(leased, 0) AS room
+        FROM delivery LEFT JOIN busy USING (lane) WHERE lane != '' AND state = 4)
+    WHERE rank <= room);
+"""
+# `sender` is what delivered it, `cuts` how often a worker had to go before it ended. In a file of
+# an earlier format, what was ready first took the room of its lane.
+_VERSION_4 = f"""
+ALTER TABLE delivery ADD COLUMN sender TEXT NOT NULL DEFAULT '';
+ALTER TABLE delivery ADD COLUMN cuts INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE dead ADD COLUMN sender TEXT NOT NULL DEFAULT '';
+ALTER TABLE dead ADD COLUMN cuts INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX delivery_lane ON delivery (lane, priority DESC, seq) WHERE state = 0 AND lane != '';
+{ORDER_LANES}
+"""
 # From each format to the next; a new file goes through all of them.
-_STEPS = (_VERSION_1, _VERSION_2, _VERSION_3)
+_STEPS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)
 VERSION = len(_STEPS)
 
 # WAL lets operators read while the store writes; why NORMAL is enough, the flusher says. A
@@ -140,14 +166,14 @@ def read_headers(column: str) -> dict[str, str]:
 
 def make_envelope(columns: Sequence[Any], rules: Rules) -> Envelope:
     """Return an envelope made of its COLUMNS. Raises Damaged, DecodeError."""
-    id_, name, body, queue, headers, due, priority, lane = columns
+    id_, name, body, queue, headers, due, priority, lane, sender = columns
     if type(due) is not int or type(priority) is not int or type(body) is not bytes:
         raise Damaged(f"due is {due!r}, priority is {priority!r}, body is a {type(body).__name__}")
     if not (0 <= due <= _LATEST and -_PRIORITIES <= priority <= _PRIORITIES):
         raise Damaged(f"due is {due}, priority is {priority}")
     found = read_headers(headers)
     if rules is NONE and not lane:
-        return Envelope(id_, name, body, queue, found, due, priority)
+        return Envelope(id_, name, body, queue, found, due, priority, sender=sender)
     return Envelope(
         id_,
         name,
@@ -161,6 +187,7 @@ def make_envelope(columns: Sequence[Any], rules: Rules) -> Envelope:
         lane,
         rules.concurrency,
         rules.keep_result,
+        sender,
     )
 
 

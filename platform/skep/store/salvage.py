@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from skep.engine.ids import now_ms
+from skep.store import file
 from skep.store.rows import Column, Judge, Judged, dead_letter, lost_letter
 
 _DELIVERIES = ("delivery", "dead")
@@ -24,11 +25,6 @@ _TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE
 _IS_THERE = "SELECT 1 FROM delivery WHERE id = ?1 UNION SELECT 1 FROM dead WHERE id = ?1"
 # A key that waits for the end of a delivery which is gone would be held for ever.
 _FREE_KEYS = "DELETE FROM uniq WHERE until = 0 AND id NOT IN (SELECT id FROM delivery)"
-# What waits for another with its concurrency key, where that other is gone.
-_FREE_LANES = """
-UPDATE delivery SET state = 0 WHERE seq IN (
-    SELECT min(seq) FROM delivery WHERE state = 4
-    AND lane NOT IN (SELECT lane FROM delivery WHERE state IN (0, 2)) GROUP BY lane)"""
 
 
 class Tally(NamedTuple):
@@ -117,7 +113,9 @@ def rows(source: sqlite3.Connection) -> Iterator[dict[str, Any]]:
 
 def _untangle(sqlite: sqlite3.Connection) -> None:
     sqlite.execute(_FREE_KEYS)
-    sqlite.execute(_FREE_LANES)
+    # What waits for another with its concurrency key, where that other is gone.
+    for statement in file.ORDER_LANES.split(";"):
+        sqlite.execute(statement)
 
 
 class Shape(NamedTuple):

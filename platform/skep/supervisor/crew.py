@@ -11,7 +11,7 @@ from skep.supervisor import budget as budgets
 from skep.supervisor.budget import Budget
 from skep.supervisor.child import Child
 from skep.supervisor.ending import ended
-from skep.supervisor.slots import Fact, Limits, Order, Slot, State, hold, hurry, step
+from skep.supervisor.slots import Fact, Limits, Order, Slot, State, cut_short, hold, hurry, step
 
 # Between attempts to start what cannot be started just now, or was never born.
 _AGAIN = Backoff(first=0.01, factor=2.0, cap=0.2, jitter=0.2)
@@ -103,6 +103,13 @@ class Crew:
         """Let the workers in these slots, or in all, drain and end for good."""
         for name in list(self.slots if names is None else names):
             self.feed(name, Fact.RETIRE)
+
+    def cut_short(self) -> None:
+        """The platform stops: no task may go on for longer than other work."""
+        for name, slot in list(self.slots.items()):
+            self.slots[name], order = cut_short(slot, self._loop.time())
+            if order is not None:
+                self._obey(name, order)
 
     def kill(self, names: Iterable[str] | None = None) -> None:
         """Kill the children in these slots, or in all; the slots are not filled again."""
@@ -211,7 +218,7 @@ class Crew:
         elif order is Order.GO:
             self._go(self, child)
         elif order is Order.DRAIN:
-            child.dismiss(self.slots[name].limits.drain)
+            child.dismiss(self.slots[name].drain)
         else:
             self._force(order, child)
 

@@ -51,4 +51,5 @@ class Generation:
             boot=options.boot_timeout + 1,
             silence=options.hang_timeout,
             drain=options.drain_timeout,
+            task_drain=self.plan.task_drain if self.plan else 0.0,
         )

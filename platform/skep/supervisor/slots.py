@@ -75,6 +75,7 @@ _AFTER_CRASHES = Backoff(first=0.5, factor=2.0, cap=30.0, jitter=0.2)
 class Limits:
     """How long each thing may take, in seconds.
 
+    A task worker may drain for `task_drain`, if that is longer than `drain`.
     `stop` is what a worker may need after its drain, to shut its plugins down; `kill` is the time
     from the first to the last warning. A worker that was ready for `served` is replaced at once
     when it ends; after one that was not, the slot waits longer each time. Exits count until a
@@ -85,6 +86,7 @@ class Limits:
     go: float = 5.0
     silence: float = 30.0
     drain: float = 30.0
+    task_drain: float = 0.0
     stop: float = 10.0
     kill: float = 5.0
     served: float = 0.5
@@ -117,6 +119,12 @@ class Slot:
     def kind(self) -> str:
         """The kind of worker that fills it: `web` of `web.0`, `process` of `process.ticker.0`."""
         return self.name.partition(".")[0]
+
+    @property
+    def drain(self) -> float:
+        """How long its worker may drain."""
+        limits = self.limits
+        return max(limits.drain, limits.task_drain) if self.kind == "task" else limits.drain
 
     @property
     def filled(self) -> bool:
@@ -173,6 +181,15 @@ def hurry(slot: Slot, until: float) -> Slot:
     return replace(slot, deadline=min(slot.deadline, until))
 
 
+def cut_short(slot: Slot, now: float) -> tuple[Slot, Order | None]:
+    """The platform stops: a task may go on no longer than anything else."""
+    slot = replace(slot, limits=replace(slot.limits, task_drain=0.0))
+    until = now + slot.limits.drain + slot.limits.stop
+    if slot.state is not State.DRAINING or slot.deadline is None or slot.deadline <= until:
+        return slot, None
+    return replace(slot, deadline=until), Order.DRAIN
+
+
 def _to(slot: Slot, state: State, deadline: float | None) -> Slot:
     return replace(slot, state=state, deadline=deadline)
 
@@ -201,7 +218,7 @@ def _retire(slot: Slot, now: float) -> tuple[Slot, Order | None]:
         return slot, None
     if not slot.filled:
         return _to(slot, State.GONE, None), None
-    until = now + slot.limits.drain + slot.limits.stop
+    until = now + slot.drain + slot.limits.stop
     return _to(slot, State.DRAINING, until), Order.DRAIN
 
 

@@ -56,7 +56,7 @@ class Strength:
         generation = self._serving()
         self.begin_drain()
         limits = generation.limits
-        patience = limits.drain + limits.stop + limits.kill + 1.0
+        patience = max(limits.drain, limits.task_drain) + limits.stop + limits.kill + 1.0
         if not await until(lambda: not generation.crew.children, patience):
             raise Refusal("Not all workers have ended.", "timeout")
         return {"sentence": "Drained: connections wait, tasks and crons rest."}

@@ -170,6 +170,7 @@ class Succession:
         if self.coming is not None and self.coming.replaceable:
             self._abandon(self.coming)
         for generation in self.generations.all:
+            generation.crew.cut_short()
             generation.crew.retire()
         self._sweep()
 

@@ -138,6 +138,8 @@ class Dialogue:
         self._channel: Channel | None = None
         self._go: asyncio.Future[tuple[Go, list[int]]]
         self._drain: asyncio.Future[float]
+        # While it drains: set when it is to be done earlier than was said at first.
+        self._draining: asyncio.Timeout | None = None
         self._answering: set[asyncio.Future[None]] = set()
         self._retired = False
         self.orphaned = False
@@ -179,9 +181,21 @@ class Dialogue:
             return EXIT_NOT_PREPARED
         seconds = await self._drain
         self.send(HandedOver(dict(self._life.retire())))
-        await self._life.drain(asyncio.get_running_loop().time() + seconds)
+        deadline = asyncio.get_running_loop().time() + seconds
+        await self._drained(deadline)
         await self._life.stop()
         return EXIT_ORPHANED if self.orphaned else EXIT_DRAINED
+
+    async def _drained(self, deadline: float) -> None:
+        """Drain, until the deadline or one that comes later and is earlier."""
+        try:
+            async with asyncio.timeout(None) as self._draining:
+                await self._life.drain(deadline)
+        except TimeoutError:
+            if self._draining is None or not self._draining.expired():
+                raise
+        finally:
+            self._draining = None
 
     async def _prepared(self) -> bool:
         """Prepare, unless the order to drain comes first."""
@@ -265,6 +279,8 @@ class Dialogue:
     def _begin_drain(self, seconds: float) -> None:
         if not self._drain.done():
             self._drain.set_result(seconds)
+        elif self._draining is not None:
+            self._draining.reschedule(asyncio.get_running_loop().time() + seconds)
 
     def _orphan(self) -> None:
         self.orphaned = True

@@ -46,6 +46,7 @@ class Plan:
     setting. `live` and `fixed` are the keys of the environment that Settings classes read, those
     that may change without a rollout and the others; `secrets` are those of them that are declared
     secret. `hooks` are the hooks that any plugin has.
+    `task_drain` is the longest time (seconds) that a task may go on when its worker has to go.
     `code` is the digest of the code that was loaded. `endpoints` are the listeners that plugins
     declare, `certificates` the files of those that speak TLS, with the digests of what was
     read. `warnings` are sentences about what is probably a mistake. `unforkable` is empty, or the
@@ -64,6 +65,7 @@ class Plan:
     live: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
     fixed: tuple[str, ...] = ()
+    task_drain: float = 0.0
     code: str = ""
     warnings: tuple[str, ...] = ()
     unforkable: str = ""

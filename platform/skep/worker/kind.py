@@ -32,7 +32,7 @@ class Workplace:
     the supervisor to replace this worker; it goes on until it is told to drain. A kind puts in
     `when_alone` what is to be called when its predecessor in the slot is gone, and in `trouble`
     what returns why it does not work as it should although it serves, or nothing. `clock` is the
-    engine's, in ms.
+    engine's, in ms. `sender` is what its deliveries bear as theirs.
     """
 
     slot: str
@@ -49,6 +49,7 @@ class Workplace:
     when_alone: Callable[[], None] = _nobody
     trouble: Callable[[], str] = str
     clock: Callable[[], int] = now_ms
+    sender: str = ""
 
 
 class Kind(Life, Protocol):

@@ -36,6 +36,8 @@ from skep.wire.plan import LONGEST_TRACE, Problem
 
 PACKAGE = "plugins"
 ENTRY_POINTS = "skep.plugins"
+# The key in the environment that tells processes a plugin starts where the plugins are.
+FOLDERS = "SKEP_PLUGIN_FOLDERS"
 # Where plugins are looked for if nobody says where: it need not be there.
 _DEFAULT = Path("plugins")
 
@@ -61,7 +63,7 @@ class Loader:
 
     def load(self) -> Loaded:
         """Import every plugin; one that fails is a problem and does not keep others from it."""
-        _install_parent(self._folders)
+        install_parent(self._folders)
         for folder in self._missing:
             text = f"The plugin folder {folder} does not exist."
             self._loaded.problems.append(Problem("load", text))
@@ -192,7 +194,8 @@ class _PluginFinder:
         return None
 
 
-def _install_parent(folders: Sequence[Path]) -> None:
+def install_parent(folders: Sequence[Path]) -> None:
+    """Make `plugins.<name>` importable in this process."""
     parent = ModuleType(PACKAGE, "The plugins of this generation.")
     parent.__path__ = [str(folder) for folder in folders]
     sys.modules[PACKAGE] = parent

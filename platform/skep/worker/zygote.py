@@ -4,12 +4,14 @@ It never runs a handler.
 """
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from skep.api.policy import policy_of
 from skep.base import fingerprint, masking, own_writes
 from skep.base.errors import PluginError, UsageError
 from skep.base.log import hide, traceback_text
@@ -30,8 +32,9 @@ from skep.worker.changes import Changes, begin_epoch
 from skep.worker.checks import check_settings, check_used_settings
 from skep.worker.environ import Environ, install
 from skep.worker.forker import Forker
-from skep.worker.loader import Loader
+from skep.worker.loader import FOLDERS, Loader
 from skep.worker.project import make_importable
+from skep.worker.queues import Outliving
 from skep.worker.tls import Tls
 from skep.worker.undeclared import undeclared
 
@@ -65,8 +68,10 @@ def _load(boot: Boot) -> Generation | list[Problem]:
     environ = install()
     begin_epoch(environ)
     options = Options.from_json(boot.options)
+    folders = [Path(folder) for folder in options.plugins]
     states, noted = _look(boot, options)  # before: what changes meanwhile is a newer state
-    loaded = Loader([Path(folder) for folder in options.plugins]).load()
+    environ[FOLDERS] = os.pathsep.join(str(folder.resolve()) for folder in folders)
+    loaded = Loader(folders).load()
     code = fingerprint.digest(states, without=own_writes.read(noted))
     classes = [cls for plugin in loaded.plugins.values() for cls in plugin.settings]
     secrets = _declare_secrets(classes, environ)
@@ -100,6 +105,7 @@ def _load(boot: Boot) -> Generation | list[Problem]:
         live=tuple(sorted(live)),
         fixed=tuple(sorted(fixed)),
         secrets=secrets,
+        task_drain=_task_drain(catalog, options),
         code=code,
         warnings=tuple(undeclared(catalog)),
         unforkable=unforkable or loaded.unforkable,
@@ -173,6 +179,12 @@ def _kinds(catalog: Catalog) -> tuple[str, ...]:
     if catalog.crons:
         kinds.append("cron")
     return tuple(kinds)
+
+
+def _task_drain(catalog: Catalog, options: Options) -> float:
+    listeners = (listener for those in catalog.listeners.values() for listener in those)
+    policies = (policy_of(cls) for cls in (*catalog.tasks.values(), *listeners))
+    return Outliving(options).longest(policies)
 
 
 def _keys(classes: Iterable[type[Settings]]) -> tuple[set[str], set[str]]:

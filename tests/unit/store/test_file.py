@@ -9,6 +9,7 @@ import pytest
 
 from skep.base.errors import EngineError
 from skep.engine.base import Envelope
+from skep.store import file
 from skep.store.damage import Damage
 from skep.store.database import Database
 from skep.store.opening import connect
@@ -181,6 +182,41 @@ def test_a_file_of_the_first_format_is_brought_up_with_all_it_holds(path: Path) 
     with closing(connect(path)) as again:
         assert again.execute("PRAGMA auto_vacuum").fetchone() == (2,)
         assert again.execute("SELECT count(*) FROM delivery").fetchone() == (5,)
+
+
+# What the third format made of concurrency keys: the low one of `k` is ready because it came first,
+# and `other` is blocked by what a paused queue has ready.
+FORMAT_3 = """
+INSERT INTO delivery
+    (seq, id, name, queue, priority, due, put_at, headers, body, state, lane, rules)
+VALUES
+    (11, 'low', 'orders.Send', 'default', 0, 0, 5, '', x'7b7d', 0, 'k', '{}'),
+    (12, 'high', 'orders.Send', 'default', 9, 0, 5, '', x'7b7d', 4, 'k', '{}'),
+    (13, 'held', 'orders.Send', 'default', 0, 0, 5, '', x'7b7d', 2, 'two', '{"concurrency":2}'),
+    (14, 'free', 'orders.Send', 'default', 0, 0, 5, '', x'7b7d', 0, 'two', '{"concurrency":2}'),
+    (15, 'next', 'orders.Send', 'default', 0, 0, 5, '', x'7b7d', 4, 'two', '{"concurrency":2}'),
+    (16, 'stuck', 'orders.Send', 'still', 0, 0, 5, '', x'7b7d', 0, 'p', '{}'),
+    (17, 'other', 'orders.Send', 'default', 0, 0, 5, '', x'7b7d', 4, 'p', '{}');
+INSERT INTO queue (name, paused) VALUES ('still', 1);
+PRAGMA user_version = 3;
+"""
+
+
+def test_a_file_of_the_third_format_is_brought_up_and_its_keys_are_put_in_order(path: Path) -> None:
+    """A11: the urgent one of a key goes first in a file that was written before, too."""
+    with closing(sqlite3.connect(path)) as old:
+        old.executescript(FORMAT_1 + file._VERSION_2 + file._VERSION_3 + FORMAT_3)
+    with closing(sqlite3.connect(path)) as old:
+        assert old.execute("PRAGMA user_version").fetchone() == (3,)
+    database = Database(path)
+    assert database.open("run-1", 10)
+    leases = database.moves.take("b", 1, ["default", "still"], 10, 10)
+    assert [lease.envelope.id for lease in leases] == ["high", "ready", "free", "other"]
+    assert {(lease.cuts, lease.envelope.sender) for lease in leases} == {(0, "")}
+    stats = database.stats()
+    assert (stats["default"].blocked, stats["still"].ready) == (2, 1)
+    database.commit()
+    database.close()
 
 
 def test_a_file_that_the_system_does_not_give_is_left_alone_and_named(path: Path) -> None:

@@ -1,9 +1,11 @@
 """The life of one slot, without a process."""
 
+from dataclasses import replace
+
 import pytest
 
 from skep.base.backoff import Backoff
-from skep.supervisor.slots import Fact, Limits, Order, Slot, State, hold, hurry, step
+from skep.supervisor.slots import Fact, Limits, Order, Slot, State, cut_short, hold, hurry, step
 
 LIMITS = Limits(boot=10, go=5, silence=30, drain=20, stop=3, backoff=Backoff(0.5, 2.0, 30.0, 0.0))
 
@@ -179,3 +181,17 @@ def test_nothing_brings_a_gone_slot_back() -> None:
 def test_a_beat_of_a_draining_worker_does_not_move_its_deadline() -> None:
     slot = after(Fact.FILL, Fact.PREPARED, Fact.ACCEPTING, Fact.RETIRE)
     assert step(slot, Fact.BEAT, 5.0) == (slot, None)
+
+
+def test_a_task_worker_may_drain_for_as_long_as_its_longest_task() -> None:
+    """A10: and when the platform stops, for as long as all others."""
+    limits = replace(LIMITS, task_drain=600)
+    web, task = (replace(Slot(name, limits), state=State.READY) for name in ("web.0", "task.0"))
+    assert step(web, Fact.RETIRE, 0.0)[0].deadline == 23.0
+    draining, order = step(task, Fact.RETIRE, 0.0)
+    assert (draining.drain, draining.deadline, order) == (600, 603.0, Order.DRAIN)
+    hurried, order = cut_short(draining, 100.0)
+    assert (hurried.drain, hurried.deadline, order) == (20, 123.0, Order.DRAIN)
+    # And one that would have ended earlier anyway goes on as it was
+    assert cut_short(draining, 599.0) == (replace(draining, limits=LIMITS), None)
+    assert cut_short(task, 0.0) == (replace(task, limits=LIMITS), None)

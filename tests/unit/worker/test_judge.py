@@ -122,9 +122,19 @@ def test_a_timeout_counts_as_a_try_and_is_a_reason_of_its_own() -> None:
     assert "within its timeout of 1.5 s" in settlement.error
 
 
-def test_what_was_cut_off_costs_nothing_and_nothing_follows() -> None:
+def test_what_was_cut_off_costs_no_try_is_counted_and_nothing_follows() -> None:
     settlement = judge(a_lease(), a_step(meanwhile=NEXT), CutOff(), NOW)
-    assert (settlement.verdict, settlement.at, settlement.then) == ("release", 0, ())
+    assert (settlement.verdict, settlement.at, settlement.then) == ("cut", 0, ())
+
+
+def test_what_was_cut_off_too_often_is_dead_and_says_what_to_do() -> None:
+    """A10: it does not begin for ever."""
+    lease = replace(a_lease(), cuts=2)
+    assert judge(lease, a_step(), CutOff(tries=4), NOW).verdict == "cut"
+    settlement = judge(lease, a_step(on_death=lambda _: FAILED), CutOff(tries=3), NOW)
+    assert (settlement.verdict, settlement.reason, settlement.then) == ("dead", "cut_off", FAILED)
+    assert "begun and cut off 3 times" in settlement.error
+    assert "`drain`" in settlement.error
 
 
 def test_what_has_cost_too_many_workers_is_dead() -> None:
