@@ -363,6 +363,38 @@ def test_d3_a_damaged_log_is_told_and_what_stands_behind_the_damage_is_kept(
     with_client(store, test)
 
 
+def test_d7_an_older_file_that_is_copied_over_it_is_noticed(store: StoreChild) -> None:
+    """D7: `cp backup.db queue.db` under the store: the file keeps its inode and is whole. What is
+    overwritten is gone, but not in silence."""
+    file = store.directory.queue_file
+    older = file.with_name("older.db")
+
+    async def test(engine: Engine) -> None:
+        sent = [an_envelope(body=b"x" * 1000) for _ in range(200)]
+        await engine.put(sent[:50])
+        with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(older)) as target:
+            source.backup(target)
+        await engine.put(sent[50:])
+        with closing(sqlite3.connect(file)) as database:
+            database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        before = file.stat().st_mtime_ns
+        # The store has looked at the file as it is now when the ballast is there again
+        ballast = file.with_name("queue.db.ballast")
+        ballast.unlink()
+        await wait_until_async(ballast.exists)
+        assert file.stat().st_mtime_ns == before
+        shutil.copyfile(older, file)
+        await wait_until_async(lambda: is_sound(file))
+        # Then what the older one held is there, and what is accepted from then on
+        later = an_envelope()
+        await engine.put([later])
+        assert (await all_of(engine)).keys() >= {envelope.id for envelope in (*sent[:50], later)}
+        (told,) = await engine.acknowledge()  # type: ignore[attr-defined]
+        assert "cut or overwritten" in told
+
+    with_client(store, test)
+
+
 # -- B26 -------------------------------------------------------------------------------------------
 
 
