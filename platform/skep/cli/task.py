@@ -11,7 +11,7 @@ from rich.markup import escape
 from skep.base.errors import UsageError
 from skep.cli.asking import ask
 from skep.cli.deliveries import ask_store, document, moment, rows_of, show
-from skep.cli.options import platform_options
+from skep.cli.options import for_platform
 from skep.engine.base import Engine, Result, Row, RowState
 from skep.wire.control import CommandFailed
 
@@ -31,7 +31,7 @@ def command() -> None:
 
 
 @command.command("ls")
-@platform_options("data_dir")
+@for_platform
 @click.option("--queue", default="", help="Of this queue only.")
 @click.option("--state", type=click.Choice(_STATES), multiple=True, help="In this state only.")
 @click.option("--name", default="", help="Of tasks and listeners whose name begins so.")
@@ -47,7 +47,7 @@ def ls(
 
 
 @command.command("show")
-@platform_options("data_dir")
+@for_platform
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.argument("delivery", metavar="ID")
 def show_one(delivery: str, as_json: bool, **flags: Any) -> None:
@@ -66,7 +66,7 @@ def show_one(delivery: str, as_json: bool, **flags: Any) -> None:
 
 
 @command.command("send")
-@platform_options("data_dir")
+@for_platform
 @click.option("--delay", type=float, help="Seconds it waits at least.")
 @click.option("--tries", type=int, help="How often it may be tried.")
 @click.option("--priority", type=int, help="Higher ones are started first.")
@@ -74,17 +74,23 @@ def show_one(delivery: str, as_json: bool, **flags: Any) -> None:
 @click.option("--key", help="Its unique key.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.argument("name", metavar="TASK")
-@click.argument("values", nargs=-1, metavar="[JSON | VALUE...]")
+@click.argument("values", nargs=-1, metavar="[JSON | - | VALUE...]")
 def send(name: str, values: tuple[str, ...], as_json: bool, **flags: Any) -> None:
     """Deliver a task by its name, with its fields as one JSON object or one by one:
 
     \b
     platform task send orders.SendReceipt '{"order_id": 7}'
     platform task send orders.SendReceipt 7
+    platform task send orders.SendReceipt - < receipt.json
+
+    With - the object comes from standard input: what stands on a command line can be read by every
+    user of this machine.
 
     It is checked as in code: what does not fit is exit code 2, and nothing is delivered. Without
     options it waits on the terms that its class declares. Prints the id.
     """
+    if values == ("-",):
+        values = (sys.stdin.read(),)
     if len(json.dumps(values)) > _LONGEST:
         raise UsageError(f"The payload is longer than {_LONGEST} bytes: deliver it from code.")
     terms = {term: flags[term] for term in _TERMS if flags[term] is not None}
@@ -103,7 +109,7 @@ def send(name: str, values: tuple[str, ...], as_json: bool, **flags: Any) -> Non
 
 
 @command.command("retry")
-@platform_options("data_dir")
+@for_platform
 @click.argument("deliveries", nargs=-1, required=True, metavar="ID...")
 def retry(deliveries: tuple[str, ...], **flags: Any) -> None:
     """Run dead letters again as if new, and what is scheduled at once."""
@@ -118,7 +124,7 @@ def retry(deliveries: tuple[str, ...], **flags: Any) -> None:
 
 
 @command.command("cancel")
-@platform_options("data_dir")
+@for_platform
 @click.argument("deliveries", nargs=-1, required=True, metavar="ID...")
 def cancel(deliveries: tuple[str, ...], **flags: Any) -> None:
     """Have deliveries not happen; coroutines that run are cancelled."""
@@ -128,7 +134,7 @@ def cancel(deliveries: tuple[str, ...], **flags: Any) -> None:
 
 
 @command.command("purge")
-@platform_options("data_dir")
+@for_platform
 @click.option("--queue", required=True, help="The queue to empty.")
 @click.option("--name", default="", help="Only tasks whose name begins so.")
 @click.option("--yes", is_flag=True, help="Do not ask.")

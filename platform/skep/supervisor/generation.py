@@ -30,6 +30,12 @@ class Generation:
         """What its plugins declare."""
         return self.zygote.plan
 
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The kinds that its plugins declare and this machine does not run."""
+        kinds = self.configuration.options.kinds
+        return tuple(kind for kind in (self.plan or Plan()).kinds if kind not in kinds)
+
     def boot(self, slot: str) -> Boot:
         """Return what a child of this generation is told first."""
         kind = slot.partition(".")[0]

@@ -15,11 +15,11 @@ import signal
 import socket
 import sys
 import threading
-import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Protocol, TypeVar
 
 from skep.base import signals, stacks
+from skep.base.log import traceback_text
 from skep.wire.channel import Channel
 from skep.wire.framing import Framing
 from skep.wire.messages import (
@@ -46,7 +46,7 @@ from skep.wire.messages import (
     Trace,
     Traced,
 )
-from skep.wire.plan import Problem
+from skep.wire.plan import LONGEST_TRACE, Problem
 
 EXIT_DRAINED, EXIT_NOT_PREPARED, EXIT_ORPHANED = 0, 10, 12
 _BEAT = 1.0
@@ -106,7 +106,8 @@ class Dialogue:
 
     `frame` returns the metric deltas since it was called last, or None. `change` does what a Change
     asks and returns an objection or nothing. `on_beat` is told each second how late the loop was;
-    `unready` says why the plugins do not want to be asked just now, or nothing. `on_alone` is told
+    `unready` returns why the plugins do not want to be asked just now, or nothing; `trouble` what
+    does not work although the child serves. `on_alone` is told
     when whoever was in this slot before is gone. `happened` returns when the news is kept. `trace`
     watches the memory. `deliver` delivers for somebody outside.
     """
@@ -118,6 +119,7 @@ class Dialogue:
         change: Callable[[Change], Awaitable[str]] = _agree,
         on_beat: Callable[[float], None] = lambda lag: None,
         unready: Callable[[], str] = str,
+        trouble: Callable[[], str] = str,
         on_alone: Callable[[], None] = lambda: None,
         happened: Callable[[Happened], Awaitable[None]] = _ignore,
         trace: Callable[[Trace], Awaitable[Traced]] = _see_nothing,
@@ -127,6 +129,7 @@ class Dialogue:
         self._trace = trace
         self._happened = happened
         self._unready = unready
+        self._trouble = trouble
         self._on_alone = on_alone
         self._change = change
         self._on_beat = on_beat
@@ -217,7 +220,7 @@ class Dialogue:
             how = "was cancelled" if step.cancelled() else "ended by itself"
             problem = Problem(stage, f"Its work {how}.")
         else:
-            trace = "".join(traceback.format_exception(error))
+            trace = traceback_text(error, LONGEST_TRACE)
             problem = Problem(stage, f"{type(error).__name__}: {error}", trace=trace)
         self.send(Failed(problem))
         return False
@@ -282,7 +285,7 @@ class Dialogue:
             lag = max(0.0, loop.time() - due)
             self._on_beat(lag)
             self._send_frame()
-            self.send(Beat(round(lag, 4), self._unready()))
+            self.send(Beat(round(lag, 4), self._unready(), self._trouble()))
 
 
 async def _contained(step: Coroutine[Any, Any, T]) -> T:

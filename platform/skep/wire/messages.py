@@ -197,10 +197,12 @@ class HandedOver:
 @dataclass(frozen=True)
 class Beat:
     """The child's event loop turns; `lag` is how late it came, in seconds. `unready` is why a
-    plugin does not want to be asked just now, empty if it does."""
+    plugin does not want to be asked just now, empty if it does; `trouble` is what does not work
+    although the child serves."""
 
     lag: float
     unready: str = ""
+    trouble: str = ""
 
 
 @dataclass(frozen=True)
@@ -235,9 +237,11 @@ class Planned:
 
 @dataclass(frozen=True)
 class Refused:
-    """The zygote could not load everything; it ends by itself."""
+    """The zygote could not load everything; it ends by itself. `secrets` are the keys that were
+    declared secret by what was loaded."""
 
     problems: list[Problem]
+    secrets: list[str] = dataclasses.field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,7 @@ import uvloop
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from skep.api.worker import Worker
-from skep.base import log, logfile
-from skep.base.masking import Masker
+from skep.base import log, logfile, masking
 from skep.base.rundir import RunDir
 from skep.base.telemetry import Telemetry
 from skep.base.title import set_title
@@ -95,9 +94,10 @@ def _introduction(channel: BlockingChannel) -> Boot:
         boot.generation,
         level=boot.options["log_level"],
         style=boot.options["log_format"],
-        masker=Masker.of_environment(install().snapshot()),
         prints=True,
     )
+    masking.declare(boot.options["secret_names"])
+    log.hide(install().snapshot())
     return boot
 
 
@@ -145,6 +145,7 @@ async def _live(boot: Boot, found: Generation, sock: socket.socket, framing: Fra
         change=Changing(found.changes),
         on_beat=on_beat,
         unready=lambda: readiness.unready,
+        trouble=lambda: workplace.trouble(),
         on_alone=lambda: workplace.when_alone(),
         happened=Teller(boot.run_id).tell,
         trace=memory.trace,

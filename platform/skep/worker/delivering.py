@@ -9,8 +9,12 @@ from pydantic import ValidationError
 
 from skep.api.task import Task
 from skep.base.errors import EngineError, UsageError
+from skep.base.log import excerpt
 from skep.wire.messages import Deliver, Delivered
 from skep.worker.catalog import Catalog
+
+# Characters.
+_LONGEST_REFUSAL = 4000
 
 log = logging.getLogger(__name__)
 
@@ -27,12 +31,12 @@ class Deliverer:
             task = self._made(order.task, order.values)
             receipt = await task.deliver(**order.terms)
         except (UsageError, TypeError, ValueError) as error:
-            return Delivered(order.number, refusal=str(error), code="usage")
+            return Delivered(order.number, refusal=_text(error), code="usage")
         except EngineError as error:
-            return Delivered(order.number, refusal=str(error), code="error")
+            return Delivered(order.number, refusal=_text(error), code="error")
         except Exception as error:  # a validator of the plugin's may raise anything
             log.exception("%s could not be made", order.task)
-            return Delivered(order.number, refusal=f"{order.task}: {error!r}.", code="error")
+            return Delivered(order.number, refusal=_text(error, order.task), code="error")
         return Delivered(order.number, receipt.id, receipt.duplicate)
 
     def _made(self, name: str, values: Sequence[str]) -> Task:
@@ -45,6 +49,11 @@ class Deliverer:
         if len(values) == 1 and values[0].lstrip().startswith("{"):
             return _checked(cls, _parsed_object(values[0]))
         return _of_values(cls, values)
+
+
+def _text(error: Exception, task: str = "") -> str:
+    """Return why a task was refused."""
+    return excerpt(f"{task}: {error!r}." if task else str(error), _LONGEST_REFUSAL)
 
 
 def _parsed_object(text: str) -> dict[str, Any]:

@@ -14,7 +14,6 @@ payload does not fit ───► dead       "undecodable"
 """
 
 import random
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -22,6 +21,7 @@ from typing import Literal
 from msgspec.structs import replace
 
 from skep.api.policy import HandlerTimeout, Policy, Retry
+from skep.base import log
 from skep.base.backoff import Backoff
 from skep.engine.base import Envelope, Lease, Settlement
 from skep.engine.headers import UNKNOWN
@@ -139,7 +139,9 @@ def judge_unknown(lease: Lease, error: str, now: int) -> Settlement:
 
 def judge_undecodable(lease: Lease, error: str) -> Settlement:
     """Return how a lease is settled whose payload does not fit."""
-    return Settlement(lease, "dead", reason="undecodable", error=_written(error))
+    return Settlement(
+        lease, "dead", reason="undecodable", error=_storable(log.excerpt(error, _LONGEST_ERROR))
+    )
 
 
 def _bury(lease: Lease, step: Step, reason: str, error: str) -> Settlement:
@@ -149,12 +151,9 @@ def _bury(lease: Lease, step: Step, reason: str, error: str) -> Settlement:
 
 def _as_text(error: BaseException) -> str:
     """Return the traceback as it is kept."""
-    return _written("".join(traceback.format_exception(error)))
+    return _storable(log.traceback_text(error, _LONGEST_ERROR))
 
 
-def _written(text: str) -> str:
-    """Return what is kept of a text: without its middle if it is very long, and with what no bytes
-    can be made of (half a surrogate pair) spelt out."""
-    half = _LONGEST_ERROR // 2
-    short = text if len(text) <= _LONGEST_ERROR else f"{text[:half]}\n…\n{text[-half:]}"
-    return short.encode(errors="backslashreplace").decode()
+def _storable(text: str) -> str:
+    """Return the text with what no bytes can be made of (half a surrogate pair) spelt out."""
+    return text.encode(errors="backslashreplace").decode()

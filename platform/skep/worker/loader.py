@@ -30,8 +30,9 @@ from skep.api.declaration import faults, shown
 from skep.api.plugin import Plugin
 from skep.api.requirements import explanation
 from skep.base.errors import DeclarationError, PluginError
+from skep.base.log import traceback_text
 from skep.metrics.names import BY_EXPOSED
-from skep.wire.plan import Problem
+from skep.wire.plan import LONGEST_TRACE, Problem
 
 PACKAGE = "plugins"
 ENTRY_POINTS = "skep.plugins"
@@ -110,7 +111,7 @@ class Loader:
             self._loaded.unforkable = f"plugin {name} {growth} while it was imported"
 
     def _explain(self, plugin: str, file: str, error: BaseException) -> list[Problem]:
-        trace = "".join(traceback.format_exception(error))
+        trace = traceback_text(error, LONGEST_TRACE)
         if isinstance(error, SyntaxError) and error.filename:
             text = f"{type(error).__name__}: {error.msg}"
             return [Problem("load", text, plugin, error.filename, error.lineno or 0, trace)]
@@ -162,7 +163,7 @@ def _plugins_in(folder: Path) -> list[tuple[str, Path]]:
     return found
 
 
-class _UncachedLoader(SourceFileLoader):
+class UncachedLoader(SourceFileLoader):
     """Compiles the source every time. A cached file is told from a stale one by size and by the
     second it was written in, and two saves within a second are what developers do."""
 
@@ -182,7 +183,7 @@ class _PluginFinder:
             return None
         loaders = (
             (ExtensionFileLoader, EXTENSION_SUFFIXES),
-            (_UncachedLoader, SOURCE_SUFFIXES),
+            (UncachedLoader, SOURCE_SUFFIXES),
         )
         for folder in path or ():
             spec = FileFinder(folder, *loaders).find_spec(fullname)

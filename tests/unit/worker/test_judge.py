@@ -7,6 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from skep.api.policy import Discard, HandlerTimeout, Policy, Retry
+from skep.base import log
 from skep.base.backoff import Backoff
 from skep.engine.base import Envelope, Lease
 from skep.worker.judge import (
@@ -184,6 +185,27 @@ def test_a_payload_that_does_not_fit_is_dead_at_once() -> None:
 )
 def test_every_ending_has_a_name_in_metrics(ending: Ending, called: str) -> None:
     assert outcome(ending, Policy(drop_on=(KeyError,))) == called
+
+
+def test_what_is_kept_of_an_error_is_masked() -> None:
+    """D13"""
+    log.hide({"DB_PASSWORD": "hidden-value"})
+    error = Raised(ValueError("no way with hidden-value and api_key=abc"))
+    told: list[str] = []
+
+    def on_death(text: str) -> tuple[()]:
+        told.append(text)
+        return ()
+
+    settlements = [
+        judge(a_lease(), a_step(), error, NOW),
+        judge(a_lease(3), a_step(on_death=on_death), error, NOW),
+        judge_undecodable(a_lease(), str(error.error)),
+    ]
+    texts = [*told, *(settlement.error for settlement in settlements)]
+    assert len(texts) == 4
+    for text in texts:
+        assert text.rstrip().endswith("no way with ****** and api_key=******")
 
 
 def test_a_very_long_traceback_keeps_its_two_ends() -> None:
