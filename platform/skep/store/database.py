@@ -94,7 +94,7 @@ class Database:
         If it was, the holders of its leases may live and come back for them. If not, they are dead
         or dying, and their leases are given back at once.
         """
-        self._sqlite = opening.connect(self._path, self._take_note)
+        self._sqlite = opening.connect(self._path, self._damaged)
         self._turn = Turn(self._sqlite)
         self.keys, self.results = Keys(self._turn), Results(self._turn)
         self.holds = Holds(self._turn)
@@ -120,9 +120,7 @@ class Database:
         self._learn({})
         self._note("start", str(start_now))
         self._note("run", run_id)
-        known = read_damages(meta.get("damage", ""))
-        self.damages = [*known, *(damage for damage in self.damages if damage not in known)]
-        self._note("damage", write_damages(self.damages))
+        self.damages = read_damages(meta.get("damage", ""))
         if not same_run:
             self.moves.give_back(NOBODY, lost=True, now=now)
         self.commit()
@@ -189,7 +187,7 @@ class Database:
         why = f"is damaged ({error})"
         try:
             damage = opening.mend(self._sqlite, self._path, why)
-        except sqlite3.Error as insufficient:
+        except DAMAGE as insufficient:
             log.warning("The queue cannot be mended where it lies: %s", insufficient)
             self.rewrite(why)
         else:
@@ -202,7 +200,7 @@ class Database:
         """
         try:
             damage = opening.rewrite(self._sqlite, self._path, why)
-            self._sqlite = opening.connect(self._path, self._take_note)
+            self._sqlite = opening.connect(self._path, self._damaged)
         except (sqlite3.Error, OSError) as failure:
             raise EngineError(
                 f"The queue in {self._path} {why}, and what is held cannot be written to a new "
@@ -220,17 +218,12 @@ class Database:
         self._note("damage", write_damages([]))
         return whats
 
-    def _take_note(self, damage: Damage) -> None:
+    def _take_up(self, damage: Damage) -> None:
+        """Learn what is in the file by now."""
         self.damages.append(damage)
         self._damaged()
-
-    def _take_up(self, damage: Damage) -> None:
-        """Learn what is in the file by now, and keep in it what has happened."""
-        self._take_note(damage)
         self._learn({**self.moves.held, **self.moves.let_go})
         self.moves.let_go.clear()
-        self._note("damage", write_damages(self.damages))
-        self.commit()
 
     # -- a turn ----------------------------------------------------------------------------------
 
