@@ -118,14 +118,16 @@ def running_config_server(
     hold: float = 50.0,
     limits: Limits | None = None,
     loop_factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop,
+    names: Sequence[str] = (),
 ) -> Iterator[RunningConfigServer]:
-    """Run a config server over the files in `directory`; the next one there goes on with them."""
+    """Run a config server over the files in `directory`; the next one there goes on with them. It
+    may be asked by these names beside its address."""
     token = read_or_make_token(directory / "token")
     with Store(directory / "config.db", limits) as store:
         seed(store, samples or directory / "none", app_id, cluster, namespaces)
         app = create_app(store, token, hold=hold)
         with (
-            _serving(app, loop_factory) as url,
+            _serving(app, loop_factory, names) as url,
             OpenApi(url, token) as open_api,
             httpx.Client(base_url=url, timeout=30, trust_env=False) as http,
         ):
@@ -134,7 +136,7 @@ def running_config_server(
 
 @contextmanager
 def _serving(
-    app: Starlette, loop_factory: Callable[[], asyncio.AbstractEventLoop]
+    app: Starlette, loop_factory: Callable[[], asyncio.AbstractEventLoop], names: Sequence[str]
 ) -> Iterator[str]:
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
     host, port = listener.getsockname()
@@ -144,7 +146,7 @@ def _serving(
     async def main() -> None:
         loop, stop = asyncio.get_running_loop(), asyncio.Event()
         begun.set_result(lambda: loop.call_soon_threadsafe(stop.set))
-        await serve(listener, app, stop=stop)
+        await serve(listener, app, stop=stop, names=names)
 
     def run() -> None:
         try:

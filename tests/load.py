@@ -8,6 +8,7 @@ uses it again, and obeys `Connection: close`.
 import asyncio
 import json
 import random
+import ssl
 import threading
 import time
 from dataclasses import dataclass, field
@@ -45,13 +46,15 @@ class Failure:
 class Load:
     """Keeps `clients` of each way busy in a thread of its own, between `with` and its end.
 
-    `url` may be that of a unix socket, `unix:/run/app.sock`.
-    `path` is asked for with GET, or POST if `method` says so.
+    `url` may be that of a unix socket, `unix:/run/app.sock`. Over TLS any certificate will do.
+    `path` is asked for with GET, or POST if `method` says so; `header` is one more line of the
+    head.
     """
 
     url: str
     path: str = "/"
     method: str = "GET"
+    header: str = ""
     clients: int = 3
     ways: tuple[Way, ...] = ("fresh", "kept", "thinking")
     pause: float = 0.002
@@ -89,7 +92,7 @@ class Load:
                 await connection.close()
                 connection = None
             if connection is None:
-                connection = _Connection(self.url)
+                connection = _Connection(self.url, self.header)
             reused = connection.used
             asked = time.monotonic()
             try:
@@ -112,10 +115,12 @@ class Load:
 
 
 class _Connection:
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, header: str = "") -> None:
+        self._header = f"{header}\r\n" if header else ""
         parts = urlsplit(url)
         self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 80
         self._path = parts.path if parts.scheme == "unix" else ""
+        self._tls = _unverified() if parts.scheme == "https" else None
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
         self.used = False
@@ -131,10 +136,12 @@ class _Connection:
                 self._reader, self._writer = await (
                     asyncio.open_unix_connection(self._path)
                     if self._path
-                    else asyncio.open_connection(self._host, self._port)
+                    else asyncio.open_connection(self._host, self._port, ssl=self._tls)
                 )
-            length = "content-length: 0\r\n" if method == "POST" else ""
-            self._writer.write(f"{method} {path} HTTP/1.1\r\nhost: load\r\n{length}\r\n".encode())
+            more = self._header + ("content-length: 0\r\n" if method == "POST" else "")
+            self._writer.write(
+                f"{method} {path} HTTP/1.1\r\nhost: localhost\r\n{more}\r\n".encode()
+            )
             await self._writer.drain()
             self.used = True
             head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
@@ -152,3 +159,10 @@ class _Connection:
                 await self._writer.wait_closed()
             except OSError:
                 return
+
+
+def _unverified() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -66,6 +67,9 @@ class Platform:
             **environment,
         }
         self.process: subprocess.Popen[bytes] | None = None
+        # Whom to believe on the admin port, and what to say to it.
+        self.verify: ssl.SSLContext | bool = True
+        self.headers: dict[str, str] = {}
 
     def publish_sample(
         self, text: str, app: str = "sample", namespace: str = "application"
@@ -126,7 +130,7 @@ class Platform:
             if "admin" not in listeners:
                 return False
             with contextlib.suppress(httpx.TransportError):
-                return httpx.get(f"{listeners['admin']}/readyz").status_code == 200
+                return self.ask_admin("/readyz", listeners["admin"]).status_code == 200
             return False
 
         try:
@@ -134,7 +138,7 @@ class Platform:
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.output()}") from error
         listeners = self.status()["listeners"]
-        self.url, self.admin = listeners["http"], listeners["admin"]
+        self.url, self.admin = listeners.get("http", ""), listeners["admin"]
 
     def get(self, path: str = "/") -> Any:
         """GET a path from a fresh connection; return the JSON."""
@@ -142,7 +146,12 @@ class Platform:
 
     def metrics(self) -> str:
         """Return the text of /metrics."""
-        return httpx.get(f"{self.admin}/metrics", timeout=PATIENCE).raise_for_status().text
+        return self.ask_admin("/metrics").raise_for_status().text
+
+    def ask_admin(self, path: str, address: str = "") -> httpx.Response:
+        """GET a path of the admin port."""
+        url = f"{address or self.admin}{path}"
+        return httpx.get(url, headers=self.headers, verify=self.verify, timeout=PATIENCE)
 
     def counters(self) -> dict[str, float]:
         """Return every counter in /metrics, by its name and labels."""

@@ -24,7 +24,8 @@ from tests.support import wait_until
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningConfigServer]:
     """A server that holds polls longer than any test lasts."""
-    with running_config_server(tmp_path_factory.mktemp("server")) as running:
+    directory = tmp_path_factory.mktemp("server")
+    with running_config_server(directory, names=["config.example"]) as running:
         yield running
 
 
@@ -577,7 +578,7 @@ def begin_poll(server: RunningConfigServer, app: str) -> socket.socket:
     )
     at = urlsplit(server.url)
     client = socket.create_connection((str(at.hostname), at.port or 0), timeout=10)
-    client.sendall(f"GET /notifications/v2?{query} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    client.sendall(f"GET /notifications/v2?{query} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     return client
 
 
@@ -674,7 +675,7 @@ def test_a_connection_goes_on_after_304(hasty: RunningConfigServer, app: str) ->
     with socket.create_connection((str(at.hostname), at.port or 0), timeout=10) as client:
         answers = []
         for ask in asks:
-            client.sendall(f"GET {ask} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            client.sendall(f"GET {ask} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             answers.append(client.recv(4096))
     assert [answer.split(b"\r\n")[0][9:12] for answer in answers] == [b"304", b"304", b"200"]
     assert all(b"connection: close" not in answer.lower() for answer in answers)

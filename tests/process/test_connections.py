@@ -164,7 +164,7 @@ def test_trailers_without_an_end_are_refused(run: Run) -> None:
 
 
 def test_who_closes_one_half_and_then_goes_is_noticed(run: Run) -> None:
-    """E11: a half that is closed may be answered; a stream to nobody ends all the same."""
+    """E11: a stream ends although the client had closed its half before."""
 
     async def test(site: Website, gate: Gate) -> None:
         connection = await site.connect()
@@ -181,7 +181,7 @@ def test_who_closes_one_half_and_then_goes_is_noticed(run: Run) -> None:
 
 
 def test_who_closes_one_half_and_gets_no_answer_in_time_is_given_up(run: Run) -> None:
-    """E11: nobody can see whether such a client is still there."""
+    """E11: a client that has gone looks the same, so there is a deadline."""
 
     async def test(site: Website, gate: Gate) -> None:
         connection = await site.connect()

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError
 
 from skep.api.naming import plugin_of, registered_name
-from skep.api.policy import is_count
+from skep.api.policy import A_COUNT, is_count
 from skep.api.roundtrip import difference, is_exact
 from skep.base import correlation
 from skep.base.errors import EngineError, Undeclared
@@ -18,6 +18,8 @@ from skep.engine.ids import due_after, new_id
 
 # What is larger is data and belongs to where data is kept; a queue is read and written as a whole.
 LARGEST_BODY = 1024 * 1024
+_PRIORITIES = 2**31
+A_PRIORITY = f"a whole number above -{_PRIORITIES} and below {_PRIORITIES}"
 
 
 class Terms(TypedDict, total=False):
@@ -100,6 +102,11 @@ class Payload(
         passed over. Raises pydantic's ValidationError when it does not fit."""
         return cls.model_validate_json(body, extra="ignore", by_name=True, by_alias=False)
 
+    @classmethod
+    def read_exactly(cls, body: bytes) -> Self:
+        """Do what `read` does, but refuse a field that is not known."""
+        return cls.model_validate_json(body, extra="forbid", by_name=True, by_alias=False)
+
     def envelope(
         self,
         *,
@@ -119,12 +126,12 @@ class Payload(
         headers = {**correlation.headers(), **(headers or {})}
         if tries is not None:
             if not is_count(tries):
-                raise ValueError(f"tries is {tries!r}: it must be a whole number from 1 on.")
+                raise ValueError(f"tries is {tries!r}: it must be {A_COUNT}.")
             headers[TRIES] = str(tries)
         if not is_priority(priority := self.priority if priority is None else priority):
-            raise ValueError(f"priority is {priority!r}: it must be a whole number.")
+            raise ValueError(f"priority is {priority!r}: it must be {A_PRIORITY}.")
         for name, text in (("queue", queue), ("key", key)):
-            if text is not None and not _is_text(text):
+            if text is not None and not is_text(text):
                 raise ValueError(f"{name} is {text!r}: it must be a text.")
         envelope = Envelope(
             id=new_id(),
@@ -134,6 +141,7 @@ class Payload(
             headers=headers,
             due=due_after(delay, current.clock()),
             priority=priority,
+            sender=current.sender(),
         )
         return self._keyed(envelope, key)
 
@@ -161,7 +169,7 @@ class Payload(
         return body
 
 
-def _is_text(value: object) -> bool:
+def is_text(value: object) -> bool:
     """Say whether this is a text that can be written down: half a surrogate pair cannot."""
     try:
         return isinstance(value, str) and value.encode() is not None
@@ -171,4 +179,4 @@ def _is_text(value: object) -> bool:
 
 def is_priority(value: object) -> bool:
     """Say whether this is a whole number that fits where priorities are kept."""
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**31
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < _PRIORITIES

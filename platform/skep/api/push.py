@@ -16,10 +16,15 @@ from skep.api.websocket import frame
 from skep.base.errors import PlatformError
 from skep.base.rundir import RunDir
 from skep.engine import current
-from skep.wire.mesh import Command, Mesh
+from skep.wire.mesh import LONGEST, Command, Mesh
 
 if TYPE_CHECKING:
     from skep.wire.mesh import Answer, Op
+
+# RFC 6455, 5.5: a control frame carries 125 bytes, two of which are the code.
+_LONGEST_REASON = 123
+# Less than a frame of the mesh may have, because the command around the message needs room too.
+_LARGEST_MESSAGE = LONGEST - 64 * 1024
 
 # A mesh holds connections, which belong to an event loop and are gone with it.
 _meshes: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Mesh] = weakref.WeakKeyDictionary()
@@ -31,7 +36,8 @@ async def push(
     """Send a message to the WebSockets of a user, in a room, or to one; return how many got it.
 
     Text is sent as text and bytes as bytes, anything else as JSON. What is pushed from one place
-    arrives in order. Raises PlatformError unless exactly one target is given.
+    arrives in order. Raises PlatformError unless exactly one target is given, TypeError or
+    ValueError for data that JSON cannot carry or that is too large.
     """
     target = _target(user=user, room=room, connection=connection)
     return (await _ask("push", **target, **_payload(data))).count
@@ -65,10 +71,18 @@ async def disconnect(
 ) -> int:
     """Close the WebSockets of a user, in a room, or one; return how many.
 
-    `code` is 1000 or from 3000 to 4999, as RFC 6455 has it. Raises PlatformError otherwise.
+    `code` is 1000 or from 3000 to 4999, and `reason` has at most 123 bytes, as RFC 6455 has it.
+    Raises PlatformError otherwise.
     """
-    if code != 1000 and not 3000 <= code <= 4999:
-        raise PlatformError(f"A WebSocket cannot be closed with {code}: take 1000 or 3000 to 4999.")
+    if type(code) is not int or (code != 1000 and not 3000 <= code <= 4999):
+        raise PlatformError(
+            f"A WebSocket cannot be closed with {code!r}: code must be 1000 or from 3000 to 4999."
+        )
+    if not isinstance(reason, str) or len(reason.encode()) > _LONGEST_REASON:
+        raise PlatformError(
+            f"A WebSocket cannot be closed with the reason {reason!r}: it must be a text of at "
+            f"most {_LONGEST_REASON} bytes."
+        )
     target = _target(user=user, room=room, connection=connection)
     return (await _ask("kick", **target, code=code, reason=reason)).count
 
@@ -85,6 +99,8 @@ async def presence(
 
 async def connections(listener: str = "") -> list[dict[str, Any]]:
     """Return every open connection, or those of one listener (`http`, `echo.lines`)."""
+    if not isinstance(listener, str):
+        raise TypeError(f"listener is {listener!r}: it must be a text.")
     return (await _ask("sockets", listener=listener)).rows
 
 
@@ -112,4 +128,7 @@ def _target(**targets: str | None) -> dict[str, str]:
 
 def _payload(data: Any) -> dict[str, str | bytes]:
     content = frame(data)
+    size = len(content) if isinstance(content, bytes) else len(content.encode())
+    if size > _LARGEST_MESSAGE:
+        raise ValueError(f"The message has {size} bytes, and {_LARGEST_MESSAGE} is the most.")
     return {"text": content} if isinstance(content, str) else {"data": content}

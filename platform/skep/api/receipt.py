@@ -1,13 +1,16 @@
 """What one who has delivered something holds in hand."""
 
+import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Unpack
 
+from skep.api.payload import is_text
 from skep.base.errors import EngineError
 from skep.engine import current
 from skep.engine.base import Result
+from skep.engine.ids import check_delay
 
 if TYPE_CHECKING:
     from skep.api.payload import Terms
@@ -33,14 +36,21 @@ class Receipt:
     id: str
     duplicate: bool = False
 
+    def __post_init__(self) -> None:
+        """Raise ValueError when `id` is not the text that a delivery is called by."""
+        if not (is_text(self.id) and self.id):
+            raise ValueError(f"The id of a receipt is {self.id!r}: it must be a text.")
+
     async def result(self, timeout: float = 60.0) -> Any:
         """Wait for what `handle` returns, as JSON gives it back, for `timeout` seconds at most.
 
         Only for tasks with `keep_result`. Raises TimeoutError when it has not ended by then,
         TaskFailed when it has become a dead letter, TaskCancelled when it was cancelled,
-        EngineError when its result is not, or no longer, kept.
+        EngineError when its result is not, or no longer, kept, ValueError when `timeout` is not a
+        number of seconds between 0 and a hundred years.
         """
-        engine = current.binding().engine
+        check_delay(timeout, "timeout")
+        engine = (await current.reach()).engine
         found = await engine.result(self.id, timeout)
         if found is None and await engine.find(self.id) is not None:
             raise TimeoutError(f"The delivery {self.id} did not end within {timeout:g} s.")
@@ -49,7 +59,7 @@ class Receipt:
 
     def result_sync(self, timeout: float = 60.0) -> Any:
         """Do what `result` does, from a thread."""
-        return current.binding().wait_for(self.result(timeout))
+        return current.wait_for(self.result(timeout))
 
     async def cancel(self) -> bool:
         """Have the delivery not happen; say whether it had not ended yet.
@@ -57,30 +67,34 @@ class Receipt:
         What has not begun never does. A coroutine that runs is cancelled; a plain function that
         runs is told through `ctx.cancelled()`, and if it ends all the same, it has ended.
         """
-        (outcome,) = await current.binding().engine.cancel([self.id])
+        engine = (await current.reach()).engine
+        (outcome,) = await engine.cancel([self.id])
         return outcome != "unknown"
 
     def cancel_sync(self) -> bool:
         """Do what `cancel` does, from a thread."""
-        return current.binding().wait_for(self.cancel())
+        return current.wait_for(self.cancel())
 
 
 async def gather(*tasks: "Task", timeout: float = 60.0, **terms: Unpack["Terms"]) -> list[Any]:
     """Deliver tasks in one batch and wait for all their results, in the order of the tasks.
 
     All need `keep_result`. Raises what `Receipt.result` raises for the first that has no result;
-    the others go on. `timeout` is for all together.
+    the others go on. `timeout` is for all together, and checked before anything is delivered.
     """
     from skep.api.task import Task
 
+    check_delay(timeout, "timeout")
     for task in tasks:
+        if not isinstance(task, Task):
+            raise TypeError(f"{task!r} cannot be delivered: it is not an object of a Task.")
         if not task.keep_result:
             raise EngineError(
                 f"{task.registered_name()} keeps no result that could be waited for: "
                 "declare keep_result = … seconds."
             )
     receipts: Sequence[Receipt] = await Task.deliver_many(tasks, **terms)
-    loop = current.binding().loop
+    loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout
     return [await receipt.result(max(deadline - loop.time(), 0.0)) for receipt in receipts]
 

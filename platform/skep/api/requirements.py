@@ -7,6 +7,7 @@ reads on after its name, or an empty text.
 import difflib
 import functools
 import inspect
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any
@@ -31,9 +32,9 @@ from skep.api.event import Event, Listener
 from skep.api.function import FunctionTask
 from skep.api.hooks import Hooks
 from skep.api.packets import UdpHandler
-from skep.api.payload import Payload, is_priority
+from skep.api.payload import A_PRIORITY, Payload, is_priority, is_text
 from skep.api.plugin import Plugin
-from skep.api.policy import is_count, is_duration, policy_problem
+from skep.api.policy import A_COUNT, A_DURATION, is_count, is_duration, policy_problem
 from skep.api.results import result_problem
 from skep.api.roundtrip import payload_problem
 from skep.api.sockets import HttpListener, TcpListener, UdpListener
@@ -172,10 +173,10 @@ def _name_problem(cls: Any) -> str:
 
 
 def _queue_problem(cls: type[Payload]) -> str:
-    if not (isinstance(cls.queue, str) and cls.queue):
+    if not (is_text(cls.queue) and cls.queue):
         return f"has queue = {cls.queue!r}, which must be the name of a queue"
     if not is_priority(cls.priority):
-        return f"has priority = {cls.priority!r}, which must be a whole number"
+        return f"has priority = {cls.priority!r}, which must be {A_PRIORITY}"
     return ""
 
 
@@ -197,7 +198,8 @@ def listener_problem(cls: type[Listener[Any]]) -> str:
 
 
 def _listening_problem(cls: type[Listener[Any]]) -> str:
-    if isinstance(cls.order, bool) or not isinstance(cls.order, int | float):
+    is_number = isinstance(cls.order, int | float) and not isinstance(cls.order, bool)
+    if not is_number or math.isnan(cls.order):
         return f"has order = {cls.order!r}, which must be a number"
     if not hasattr(cls, "event"):
         return f"does not say which event it listens to: write {cls.__name__}(Listener[ThatEvent])"
@@ -265,12 +267,12 @@ def _tcp_problem(listener: TcpListener) -> str:
     for name in ("first_byte", "idle"):
         value = getattr(listener, name)
         if value is not None and not is_duration(value):
-            return f"has {name} = {value!r}, which must be seconds above 0, or None for no limit"
+            return f"has {name} = {value!r}, which must be {A_DURATION}, or None for no limit"
     return _count_problem("connections", listener.connections)
 
 
 def _count_problem(name: str, value: object) -> str:
-    return "" if is_count(value) else f"has {name} = {value!r}, which must be a whole number from 1"
+    return "" if is_count(value) else f"has {name} = {value!r}, which must be {A_COUNT}"
 
 
 def _app_problem(app: Any) -> str:

@@ -7,11 +7,20 @@ from typing import ClassVar, Self, Unpack
 from msgspec.structs import replace
 
 from skep.api.payload import Payload, Terms
-from skep.api.policy import LOST_TRIES, RETRY_BACKOFF, Errors, is_count, is_duration
+from skep.api.policy import (
+    A_COUNT,
+    A_DURATION,
+    LOST_TRIES,
+    RETRY_BACKOFF,
+    Errors,
+    is_count,
+    is_duration,
+)
 from skep.api.receipt import Receipt
 from skep.base.backoff import Backoff
 from skep.engine import current
 from skep.engine.base import Envelope
+from skep.engine.ids import milliseconds
 
 
 class Task(Payload):
@@ -27,8 +36,10 @@ class Task(Payload):
     between; a worker that dies or is replaced costs no try. Errors that are not among `retry_on` go
     to the dead letters at once, those among `drop_on` are dropped like a `Discard`. After `timeout`
     seconds a coroutine is cancelled; a thread cannot be, so its worker is replaced. `lost_tries` is
-    how many workers may die over a delivery. `queue` is where deliveries wait; of one queue those
-    with a higher `priority` are started first.
+    how many workers may die over a delivery. When its worker is replaced or stopped, a step may go
+    on for `drain` seconds, and is then cut off and run again elsewhere, `cut_tries` times in all;
+    None leaves that to the queue and the platform. `queue` is where deliveries wait; of one queue
+    those with a higher `priority` are started first.
     """
 
     tries: ClassVar[int] = 1
@@ -37,6 +48,8 @@ class Task(Payload):
     retry_on: ClassVar[Errors] = (BaseException,)
     drop_on: ClassVar[Errors] = ()
     lost_tries: ClassVar[int] = LOST_TRIES
+    drain: ClassVar[float | None] = None
+    cut_tries: ClassVar[int | None] = None
     unique: ClassVar[str] = ""
     unique_for: ClassVar[float] = 0.0
     concurrency_key: ClassVar[str] = ""
@@ -49,16 +62,18 @@ class Task(Payload):
         """Have the task done, on the given terms (`delay`, `tries`, `priority`, `queue`, `key`).
 
         When this returns, the task is on the disk and will be run, whatever is killed.
-        Raises QueueFull, StoreFull or StoreUnavailable when it cannot be kept, EngineError outside
-        of the platform's workers, ValueError for terms that are none, Undeclared when no plugin
-        has the class among its tasks.
+        Outside of the platform's workers it goes to the platform in PLATFORM_DATA_DIR.
+        Raises QueueFull, StoreFull or StoreUnavailable when it cannot be kept, EngineError where
+        there is no engine, Undeclared when no plugin of this worker has the class among its tasks,
+        ValueError or TypeError for terms and values that cannot be kept.
         """
         (receipt,) = await self.deliver_many([self], **terms)
         return receipt
 
     def deliver_sync(self, **terms: Unpack[Terms]) -> Receipt:
-        """Do what `deliver` does, from a thread: a handler that is a plain `def` runs in one."""
-        return current.binding().wait_for(self.deliver(**terms))
+        """Do what `deliver` does, from a thread, as a handler that is a plain `def` runs in one, or
+        from a script."""
+        return current.wait_for(self.deliver(**terms))
 
     @classmethod
     async def deliver_many(cls, tasks: Sequence[Self], **terms: Unpack[Terms]) -> list[Receipt]:
@@ -66,7 +81,9 @@ class Task(Payload):
 
         `Task.deliver_many` takes tasks of different classes. Raises what `deliver` raises.
         """
-        binding = current.binding()
+        if wrong := [task for task in tasks if not isinstance(task, Task)]:
+            raise TypeError(f"{wrong[0]!r} cannot be delivered: it is not an object of a Task.")
+        binding = await current.reach()
         envelopes = [task.envelope(**terms) for task in tasks]
         outcomes = await binding.put(envelopes)
         receipts = []
@@ -88,10 +105,10 @@ class Task(Payload):
         return replace(
             envelope,
             key="" if key is None else f"{self._name}:{key}",
-            unique_for=round(self.unique_for * 1000),
+            unique_for=milliseconds("unique_for", self.unique_for),
             concurrency_key=serial,
             concurrency=self.concurrency,
-            keep_result=round(self.keep_result * 1000),
+            keep_result=milliseconds("keep_result", self.keep_result),
         )
 
 
@@ -102,9 +119,9 @@ def keys_problem(cls: type[Task]) -> str:
             return problem
     for name in ("unique_for", "keep_result"):
         if (value := getattr(cls, name)) and not is_duration(value):
-            return f"has {name} = {value!r}, which must be seconds from 0 on"
+            return f"has {name} = {value!r}, which must be 0 or {A_DURATION}"
     if not is_count(cls.concurrency):
-        return f"has concurrency = {cls.concurrency!r}, which must be a whole number from 1 on"
+        return f"has concurrency = {cls.concurrency!r}, which must be {A_COUNT}"
     return ""
 
 

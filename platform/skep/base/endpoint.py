@@ -25,7 +25,8 @@ class Endpoint:
     `name` is how the platform calls it (`http`, `echo.lines`). With a `path` it is a unix socket,
     else it is `host` and `port`, where port 0 takes a free one. `scheme` is what is spoken there,
     as in an address for people. `owner` says who wants it, as it reads in a sentence; `remedy` is
-    what one does to move it elsewhere.
+    what one does to move it elsewhere. `mode` and `group` are the permissions and the group of a
+    unix socket's file; without a group it has that of the platform.
     """
 
     name: str
@@ -35,6 +36,8 @@ class Endpoint:
     scheme: Scheme = "http"
     owner: str = ""
     remedy: str = ""
+    mode: int = 0o660
+    group: str = ""
 
     @property
     def transport(self) -> Literal["tcp", "udp"]:
@@ -63,6 +66,14 @@ class Endpoint:
         hosts = {_canonical(self.host), _canonical(other.host)}
         families = {":" in host for host in hosts if host}
         return len(hosts) == 1 or (bool(hosts & _ANY) and len(families) == 1)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address; any name but localhost counts as no."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def parse(text: str, name: str, option: str) -> Endpoint:

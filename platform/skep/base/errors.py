@@ -14,6 +14,7 @@ PlatformError                 somebody can act on it; its text is a whole senten
 │   └── Undeclared            a class is used that is in no Plugin(…)
 ├── EngineError               a delivery cannot be accepted or settled
 │   ├── QueueFull
+│   ├── RequestRefused
 │   ├── StoreFull
 │   └── StoreUnavailable
 ├── RolloutRefused            the new generation did not come up; the old one serves
@@ -117,6 +118,11 @@ class EngineError(PlatformError):
 
 class QueueFull(EngineError):
     """The queue holds as many deliveries as it may; deliver again later."""
+
+
+class RequestRefused(EngineError):
+    """The store cannot carry out this one request; nothing of it happened, and it is not sent
+    again."""
 
 
 class StoreFull(EngineError):

@@ -1,9 +1,11 @@
 """The few things of Linux that the standard library does not reach; no-ops elsewhere."""
 
 import ctypes
+import fcntl
 import os
 import signal
 import sys
+import termios
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -94,3 +96,12 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def unacknowledged(descriptor: int) -> int:
+    """Return how many bytes the kernel still holds for the other side of a connection."""
+    if sys.platform == "linux" and descriptor >= 0:
+        with suppress(OSError):  # it has just been closed
+            held = fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4))
+            return int.from_bytes(held, sys.byteorder)
+    return 0

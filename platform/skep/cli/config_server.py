@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from skep.base.errors import ListenError
 from skep.base.rundir import RunDir
 from skep.base.sockets import BACKLOG
 from skep.base.title import set_title
-from skep.cli.options import platform_options
+from skep.cli.options import WHERE, platform_options
 from skep.cli.root_phase import refuse_paths_of_others
 from skep.cli.running import own_options
 from skep.configserver.opened import Place, opened
@@ -23,8 +24,9 @@ _OPTIONS = (
     "app_id",
     "cluster",
     "namespace",
-    "data_dir",
+    *WHERE,
     "config_samples",
+    "allowed_hosts",
     "log_level",
     "log_format",
 )
@@ -44,7 +46,7 @@ def command(host: str, port: int, **flags: Any) -> None:
     log.configure("configserver", level=options.log_level, style=options.log_format)
     set_title("configserver")
     run_dir = RunDir(options.data_dir)
-    refuse_paths_of_others((run_dir.path, options.config_samples))
+    refuse_paths_of_others((run_dir.path, options.config_samples, options.env_path))
     run_dir.create()
     place = Place(
         run_dir.configserver_dir,
@@ -54,17 +56,17 @@ def command(host: str, port: int, **flags: Any) -> None:
         options.namespace,
     )
     with _listen(host, port) as listener:
-        asyncio.run(_serve(place, listener))
+        asyncio.run(_serve(place, listener, options.allowed_hosts))
 
 
-async def _serve(place: Place, listener: socket.socket) -> None:
+async def _serve(place: Place, listener: socket.socket, names: Sequence[str]) -> None:
     stop = asyncio.Event()
     for sig in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(sig, stop.set)
     async with opened(place) as app:
         host, port = listener.getsockname()[:2]
         click.echo(f"Serving {place.directory} on http://{host}:{port}")
-        await serve(listener, app, stop=stop)
+        await serve(listener, app, stop=stop, names=names)
 
 
 def _listen(host: str, port: int) -> socket.socket:

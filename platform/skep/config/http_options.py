@@ -23,13 +23,22 @@ class HttpOptions:
         "A folder whose files are served where no plugin has a route.",
         "rollout",
         metavar="DIR",
+        machine_only=True,
     )
     trusted_proxies: tuple[str, ...] = _row(
         (),
-        "Address or network of a proxy whose X-Forwarded-* headers count, * for all; repeat it for "
-        "several. Of others these headers are removed.",
+        "Address or network of a proxy whose X-Forwarded-* headers count, `unix` for every peer on "
+        "a unix socket, * for every peer; repeat it for several. From others these headers are "
+        "removed.",
         "rollout",
         metavar="NETWORK",
+    )
+    root_path: str = _row(
+        "",
+        "The path below which a proxy shows the plugins' routes, and which it removes; "
+        "X-Forwarded-Prefix of a trusted proxy wins over it.",
+        "rollout",
+        metavar="PREFIX",
     )
     access_log: bool = _row(False, "Log every request.", "rollout")
     backlog: int = _row(

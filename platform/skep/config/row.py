@@ -12,6 +12,26 @@ from skep.base.masking import mask_url
 Change = Literal["live", "rollout", "restart"]
 # `.env.local` is a layer of its own, and `.env.staging.local` is one too.
 _NAME = re.compile(r"(?!(?:.*\.)?local\Z)[A-Za-z0-9_.-]*")
+# A path that can stand before others without being quoted.
+PREFIX = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~-]+)+")
+# What stands for networks: every peer on a unix socket, every peer there is.
+_NETWORKS = ("unix", "*")
+# What a text has to look like, by what it is called in the help.
+_FORMS = {
+    "HOST": (
+        re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*|[0-9A-Fa-f:.]+"),
+        "names like metrics.internal, without a port",
+    ),
+    "MODE": (re.compile(r"0?[0-7]{3}"), "three octal digits like 660, at most 777"),
+    "ORIGIN": (
+        re.compile(r"\*|null|https?://[A-Za-z0-9_.:\[\]-]+"),
+        "origins like https://shop.example, or *",
+    ),
+    "PREFIX": (
+        re.compile(rf"(?:{PREFIX.pattern})?"),
+        "a path like /shop, without a slash at its end",
+    ),
+}
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
 
@@ -26,7 +46,8 @@ class Row:
 
     `flag` is False for those that have a key only, `short` another spelling of it. `aliases` are
     what other clients of Apollo call the key, `flag_alias` what LaravelS calls the flag. A value is
-    one of `words` if there are any, and from `low` to `high` if it is a number.
+    one of `words` if there are any, and from `low` to `high` if it is a number. The config service
+    cannot set a key that is `machine_only`.
     """
 
     name: str
@@ -42,6 +63,7 @@ class Row:
     words: tuple[str, ...] = ()
     low: float = 0
     high: float = float("inf")
+    machine_only: bool = False
 
     @property
     def key(self) -> str:
@@ -88,18 +110,32 @@ def check(row: Row, value: Any) -> None:
             if not re.match(r"https?://[^/]", url):
                 text = f"{row.key} is {mask_url(url)!r}; it takes an address like http://host:8080."
                 raise UsageError(text)
-    if row.words and value not in row.words:
-        raise UsageError(f"{row.key} is {value!r}; it takes one of: {', '.join(row.words)}.")
+    if row.words:
+        _check_words(row, value)
     if row.metavar == "NETWORK":
         _check_networks(row, value)
+    if row.metavar in _FORMS:
+        form, accepted = _FORMS[row.metavar]
+        for text in value if isinstance(value, tuple) else (value,):
+            if not form.fullmatch(text):
+                raise UsageError(f"{row.key} is {text!r}; it takes {accepted}.")
     if row.type in (int, float) and not row.low <= value <= row.high:
         raise UsageError(f"{row.key} is {value}; it takes a number from {row.low} to {row.high}.")
+
+
+def _check_words(row: Row, value: Any) -> None:
+    several = isinstance(value, tuple)
+    number = "one or more" if several else "one"
+    for word in (value or ("",)) if several else (value,):
+        if word not in row.words:
+            text = f"{row.key} is {word!r}; it takes {number} of: {', '.join(row.words)}."
+            raise UsageError(text)
 
 
 def _check_networks(row: Row, networks: tuple[str, ...]) -> None:
     for network in networks:
         try:
-            ip_network("::" if network == "*" else network)
+            ip_network("::" if network in _NETWORKS else network)
         except ValueError as error:
-            text = f"{row.key} holds {network!r}; it takes addresses like 10.0.0.1 or 10.0.0.0/8."
+            text = f"{row.key} holds {network!r}; it takes 10.0.0.1, 10.0.0.0/8, unix, *."
             raise UsageError(text) from error

@@ -3,10 +3,13 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import uvicorn
 from starlette.applications import Starlette
+
+from skep.base import accepting
+from skep.base.hosts import HostCheck
 
 # How long a stop waits for clients that neither finish their request nor read their answer.
 _PATIENCE = 0.5
@@ -15,15 +18,19 @@ _PATIENCE = 0.5
 _KEEP_ALIVE = 75
 
 
-async def serve(listener: socket.socket, app: Starlette, *, stop: asyncio.Event) -> None:
-    """Serve the config server's app on a listening socket until `stop` is set.
+async def serve(
+    listener: socket.socket, app: Starlette, *, stop: asyncio.Event, names: Sequence[str] = ()
+) -> None:
+    """Serve the config server's app on a listening socket until `stop` is set; `names` are those
+    by which it may be asked beside loopback's and its address.
 
     Then held polls are answered at once (304), and what is on its way within half a second; the
     listener is closed. Signals are left to the caller, and so is the choice of the loop; uvicorn
     takes httptools if that is installed.
     """
+    accepting.watch(asyncio.get_running_loop())
     config = uvicorn.Config(
-        app,
+        HostCheck(app, names),
         ws="none",
         lifespan="on",
         interface="asgi3",

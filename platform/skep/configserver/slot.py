@@ -27,6 +27,7 @@ class ConfigServerSlot:
             cluster=options.cluster,
             namespaces=options.namespace,
         )
+        self._names = options.allowed_hosts
         self._open = AsyncExitStack()
         self._stop = asyncio.Event()
         self._serving: asyncio.Task[None] | None = None
@@ -39,7 +40,8 @@ class ConfigServerSlot:
         self, listeners: Mapping[str, socket.socket], handover: Mapping[str, Any]
     ) -> asyncio.Task[None]:
         """Serve."""
-        self._serving = asyncio.create_task(serve(listeners["config"], self._app, stop=self._stop))
+        served = serve(listeners["config"], self._app, stop=self._stop, names=self._names)
+        self._serving = asyncio.create_task(served)
         return self._serving
 
     def retire(self) -> Mapping[str, Any]:

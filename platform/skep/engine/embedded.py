@@ -1,10 +1,11 @@
 """The embedded engine: a client of this machine's store, over its unix socket."""
 
 import asyncio
-import math
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from skep.base.errors import RequestRefused
 from skep.engine import protocol
 from skep.engine.base import (
     Cancellation,
@@ -21,11 +22,15 @@ from skep.engine.base import (
     Settlement,
     check_progress,
 )
-from skep.engine.ids import new_id
+from skep.engine.ids import milliseconds, new_id
 from skep.engine.line import Line
+
+log = logging.getLogger(__name__)
 
 # A quarter of the largest request: the largest follow-up there is may still be added to it.
 _LARGEST_BATCH = protocol.LARGEST_REQUEST // 4
+# The reason of a dead letter whose settlement the store could not take.
+_UNSETTLED = "unsettled"
 
 
 class Embedded:
@@ -68,17 +73,30 @@ class Embedded:
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         """End the leases; see Engine."""
+        accepted: list[bool] = []
         marks = [
             protocol.Mark(s.lease.token, s.verdict, s.at, s.reason, s.error, s.then, s.result)
             for s in settlements
         ]
-        accepted: list[bool] = []
         for batch in _batches(marks):
-            tokens = tuple(mark.token for mark in batch)
-            request = protocol.Settle(self._line.number(), batch)
-            reply: protocol.Settled = await self._line.ask(request, tokens)
-            accepted += reply.accepted
+            accepted += await self._settle(batch)
         return accepted
+
+    async def _settle(self, marks: list[protocol.Mark]) -> list[bool]:
+        """Settle one batch; if it is refused, each alone, so that one cannot hold up the others.
+        What cannot be settled as it was meant becomes a dead letter."""
+        request = protocol.Settle(self._line.number(), marks)
+        try:
+            reply: protocol.Settled = await self._line.ask(request, [mark.token for mark in marks])
+        except (RequestRefused, ValueError) as error:
+            if len(marks) > 1:
+                return [(await self._settle([mark]))[0] for mark in marks]
+            if marks[0].reason == _UNSETTLED:
+                raise
+            log.error("The lease %s cannot be settled: %s", marks[0].token, error)
+            dead = protocol.Mark(marks[0].token, "dead", 0, _UNSETTLED, str(error), ())
+            return await self._settle([dead])
+        return reply.accepted
 
     async def progress(self, lease: Lease, value: str) -> bool:
         """Note how far it has come; see Engine."""
@@ -145,7 +163,8 @@ class Embedded:
 
     async def result(self, delivery: str, wait: float = 0.0) -> Result | None:
         """Return how a delivery has ended; see Engine."""
-        request = protocol.Await(self._line.number(), delivery, math.ceil(wait * 1000))
+        wait_ms = milliseconds("wait", wait)
+        request = protocol.Await(self._line.number(), delivery, wait_ms)
         reply: protocol.Ended = await self._line.ask(request, wait=wait)
         return reply.result
 
@@ -156,15 +175,29 @@ class Embedded:
         )
         return reply.number
 
+    # -- the file of the store, which no other engine has ----------------------------------------
+
+    async def acknowledge(self) -> list[str]:
+        """Let what has happened to the file be known; return what that was."""
+        request = protocol.Acknowledge(self._line.number())
+        reply: protocol.Damages = await self._line.ask(request)
+        return reply.whats
+
+    async def restore(self, rows: Sequence[Row]) -> int:
+        """Keep deliveries and dead letters of another file, but those that were kept before;
+        return how many were not."""
+        reply: protocol.Changed = await self._line.ask(protocol.Restore(self._line.number(), rows))
+        return reply.number
+
 
 def _batches(marks: Sequence[protocol.Mark]) -> Iterator[list[protocol.Mark]]:
     """Cut settlements into requests that are not too large, however much follows from them."""
     batch: list[protocol.Mark] = []
     size = 0
     for mark in marks:
-        weight = sum(
-            len(envelope.body) + sum(map(len, envelope.headers.values())) for envelope in mark.then
-        )
+        weight = len(mark.result) + len(mark.error)
+        for envelope in mark.then:
+            weight += len(envelope.body) + sum(map(len, envelope.headers.values()))
         if batch and size + weight > _LARGEST_BATCH:
             yield batch
             batch, size = [], 0

@@ -25,10 +25,24 @@ def new_id() -> str:
     return f"{now_ms() << 80 | 7 << 76 | high << 64 | _VARIANT | low:032x}"
 
 
-def check_delay(seconds: float) -> None:
-    """Raise ValueError when this is no delay: negative, not a number, or over a hundred years."""
-    if not isinstance(seconds, int | float) or not 0 <= seconds <= LONGEST_DELAY:
-        raise ValueError(f"The delay is {seconds!r} s: it must be between 0 and a hundred years.")
+def check_delay(seconds: float, name: str = "delay") -> None:
+    """Raise ValueError when this is no number of seconds between 0 and a hundred years."""
+    if not is_delay(seconds):
+        raise ValueError(
+            f"{name} is {seconds!r}: it must be a number of seconds between 0 and a hundred years."
+        )
+
+
+def is_delay(value: object) -> bool:
+    """Say whether this is a number of seconds between 0 and a hundred years."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and 0 <= value <= LONGEST_DELAY  # type: ignore[operator]
+
+
+def milliseconds(name: str, seconds: float) -> int:
+    """Return the seconds as whole milliseconds, rounded up. Raises what `check_delay` raises."""
+    check_delay(seconds, name)
+    return math.ceil(seconds * 1000)
 
 
 def clock_ms() -> float:

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from skep.base.errors import EngineError
+from skep.engine import protocol
 from skep.engine.base import (
     Cancellation,
     Edit,
@@ -23,7 +24,7 @@ from skep.engine.base import (
     Settlement,
     check_progress,
 )
-from skep.engine.ids import new_id
+from skep.engine.ids import milliseconds, new_id
 from skep.engine.memory import Memory
 
 
@@ -50,6 +51,7 @@ class Inline:
 
     async def put(self, envelopes: Sequence[Envelope]) -> list[Outcome]:
         """Keep the envelopes; see Engine."""
+        protocol.checked_frame(protocol.Put(0, envelopes))
         return self._here().put(envelopes)
 
     async def lease(self, queues: Sequence[str], n: int) -> list[Lease]:
@@ -82,6 +84,7 @@ class Inline:
 
     async def cancel(self, ids: Sequence[str]) -> list[Cancellation]:
         """Have deliveries not happen; see Engine."""
+        protocol.checked_frame(protocol.Cancel(0, ids))
         found = [self._here().cancel(delivery) for delivery in ids]
         self.memory.touch()
         return found
@@ -96,7 +99,9 @@ class Inline:
 
     async def hold(self, name: str, ttl: int, token: str = "") -> Hold | None:
         """Hold a name; see Engine."""
-        return self._here().hold(name, ttl, token or new_id())
+        token = token or new_id()
+        protocol.checked_frame(protocol.Grasp(0, name, token, ttl))
+        return self._here().hold(name, ttl, token)
 
     async def drop(self, hold: Hold) -> None:
         """Hold it no longer."""
@@ -106,10 +111,12 @@ class Inline:
 
     async def configure(self, limits: Mapping[str, Limits]) -> None:
         """Let these queues have these limits; see Engine."""
+        protocol.checked_frame(protocol.Configure(0, limits))
         self._here().configure(limits)
 
     async def pause(self, queues: Sequence[str], paused: bool = True) -> None:
         """Hand nothing out of these queues, or go on with it."""
+        protocol.checked_frame(protocol.Pause(0, queues, paused))
         self._here().pause(queues, paused)
 
     async def stats(self) -> dict[str, QueueStats]:
@@ -118,17 +125,20 @@ class Inline:
 
     async def scan(self, queue: str, state: RowState, after: str = "", n: int = 100) -> list[Row]:
         """Return rows of a queue; see Engine."""
+        protocol.checked_frame(protocol.Scan(0, queue, state, after, n))
         place = int(after) if after.isdecimal() else 0
         found = sorted(self._here().of(queue, (state,)), key=lambda item: item.seq)
         return [item.row() for item in found if item.seq > place][:n]
 
     async def find(self, delivery: str) -> Row | None:
         """Return one delivery; see Engine."""
+        protocol.checked_frame(protocol.Find(0, delivery))
         item = self._here().find(delivery)
         return None if item is None else item.row()
 
     async def result(self, delivery: str, wait: float = 0.0) -> Result | None:
         """Return how a delivery has ended; see Engine. The wait is by the loop's clock."""
+        protocol.checked_frame(protocol.Await(0, delivery, milliseconds("wait", wait)))
         loop = asyncio.get_running_loop()
         end = loop.time() + wait
         while (result := self._here().result(delivery)) is None:
@@ -140,6 +150,7 @@ class Inline:
 
     async def edit(self, ids: Sequence[str], op: Edit) -> int:
         """Change deliveries by hand; see Engine."""
+        protocol.checked_frame(protocol.Change(0, ids, op))
         changed = sum(self._here().edit(delivery, op) for delivery in ids)
         self.memory.touch()
         return changed

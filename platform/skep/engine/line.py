@@ -8,6 +8,7 @@ started again at any moment, and those who asked something only wait a little lo
 
 import asyncio
 import itertools
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,11 +16,19 @@ from pathlib import Path
 from typing import Any
 
 from skep.base.backoff import Backoff
-from skep.base.errors import EngineError, QueueFull, StoreFull, StoreUnavailable
+from skep.base.errors import (
+    EngineError,
+    QueueFull,
+    RequestRefused,
+    StoreFull,
+    StoreUnavailable,
+)
 from skep.base.rundir import unix_address
 from skep.engine import protocol
 from skep.engine.base import Lease
 from skep.engine.heartbeat import Heartbeat
+
+log = logging.getLogger(__name__)
 
 # The supervisor keeps the socket while the store is away, so connecting again hardly ever fails.
 _RECONNECT = Backoff(first=0.02, factor=2.0, cap=1.0, jitter=1.0)
@@ -37,7 +46,7 @@ class _Call:
     frame: bytes
     future: asyncio.Future[Any] | None
     expires: float
-    tokens: tuple[str, ...] = ()
+    tokens: Sequence[str] = ()
 
 
 class Line:
@@ -102,11 +111,13 @@ class Line:
             self._look.cancel()
 
     async def ask(
-        self, request: protocol.Request, tokens: tuple[str, ...] = (), wait: float = 0.0
+        self, request: protocol.Request, tokens: Sequence[str] = (), wait: float = 0.0
     ) -> Any:
         """Return the store's reply, which ends the leases of these tokens.
 
-        Raises StoreUnavailable when there is none in time, `wait` s later than usually.
+        Raises StoreUnavailable when there is none in time, `wait` s later than usually; ValueError
+        when the request breaks the protocol, which is then not sent; RequestRefused when the store
+        cannot carry it out.
         """
         future = self._loop.create_future()
         self._call(request, future, self._loop.time() + self._deadline + wait, tokens)
@@ -172,13 +183,13 @@ class Line:
         request: protocol.Request,
         future: asyncio.Future[Any] | None,
         expires: float,
-        tokens: tuple[str, ...] = (),
+        tokens: Sequence[str] = (),
     ) -> None:
         if self._keeper is None:
             raise EngineError("The engine is not open: nothing can be delivered or leased here.")
-        frame = protocol.frame(request)
+        frame = protocol.checked_frame(request)
         if len(frame) > protocol.LARGEST_REQUEST:
-            raise EngineError(
+            raise RequestRefused(
                 f"What is to be delivered at once has {len(frame)} bytes, and "
                 f"{protocol.LARGEST_REQUEST} is the most: deliver less at once."
             )
@@ -213,6 +224,10 @@ class Line:
                 self._flagged(ids)
             case protocol.Refused() if call is not None:
                 _fail(call, _refusal(reply))
+            case protocol.Invalid(_, error):
+                log.error("The store and this process do not understand each other: %s", error)
+                if call is not None:
+                    _fail(call, RequestRefused(f"The store refused the request: {error}"))
             case _ if call is not None:
                 for token in call.tokens:
                     self._held.pop(token, None)
@@ -286,7 +301,7 @@ class _Link(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         for body in self._splitter.feed(data):
-            self._line._answer(self, protocol.decode_reply(body))
+            self._line._answer(self, protocol.read_reply(body))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._line._end()

@@ -5,12 +5,17 @@ as a msgpack array that begins with its name. Requests are numbered by the clien
 without waiting; each is answered once, in any order. The first request of a connection is `Hello`,
 except on that of a client's heartbeats: there is nothing but `Pulse`, and no answer. `Flagged` is
 the one thing the store says unasked; its number is 0.
+
+A client checks each request against this schema before it sends it, and the store answers one that
+breaks it all the same with `Invalid`, by its number. It hangs up only where there is no number.
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import DecodeError, Struct
 
 from skep.base.errors import EngineError
 from skep.engine.base import (
@@ -29,6 +34,9 @@ from skep.engine.base import (
     RowState,
     Verdict,
 )
+from skep.engine.base import Count as Number
+
+T = TypeVar("T")
 
 # The largest request: far more than any sensible batch, it bounds what a client that went wrong can
 # make the store hold. A reply is as large as what it carries.
@@ -56,7 +64,7 @@ class Take(Struct, frozen=True, array_like=True, tag="take"):
 
     call: int
     queues: Sequence[str]
-    n: int
+    n: Number
 
 
 class Untake(Struct, frozen=True, array_like=True, tag="untake"):
@@ -188,7 +196,20 @@ class Scan(Struct, frozen=True, array_like=True, tag="scan"):
     queue: str
     state: RowState
     after: str
-    n: int
+    n: Number
+
+
+class Acknowledge(Struct, frozen=True, array_like=True, tag="acknowledge"):
+    """What has happened to the file is known to an operator."""
+
+    call: int
+
+
+class Restore(Struct, frozen=True, array_like=True, tag="restore"):
+    """Keep these deliveries and dead letters of another file, but those that were kept before."""
+
+    call: int
+    rows: Sequence[Row]
 
 
 class Bye(Struct, frozen=True, array_like=True, tag="bye"):
@@ -217,6 +238,8 @@ Request = (
     | Find
     | Await
     | Change
+    | Acknowledge
+    | Restore
     | Bye
 )
 
@@ -293,6 +316,13 @@ class Ended(Struct, frozen=True, array_like=True, tag="ended"):
     result: Result | None
 
 
+class Damages(Struct, frozen=True, array_like=True, tag="damages"):
+    """That is what has happened."""
+
+    call: int
+    whats: list[str]
+
+
 class Changed(Struct, frozen=True, array_like=True, tag="changed"):
     """So many were."""
 
@@ -308,6 +338,13 @@ class Refused(Struct, frozen=True, array_like=True, tag="refused"):
     queue: str = ""
 
 
+class Invalid(Struct, frozen=True, array_like=True, tag="invalid"):
+    """This request cannot be carried out, now or later; nothing of it happened."""
+
+    call: int
+    error: str
+
+
 Reply = (
     Welcome
     | Outcomes
@@ -319,19 +356,82 @@ Reply = (
     | Counts
     | Rows
     | Ended
+    | Damages
     | Changed
     | Refused
+    | Invalid
 )
 
 _encoder = msgspec.msgpack.Encoder()
+_decode_anything = msgspec.msgpack.Decoder().decode
 decode_request = msgspec.msgpack.Decoder(Request).decode
 decode_reply = msgspec.msgpack.Decoder(Reply).decode
+
+_PLACE = re.compile(r" - at `\$(.*)`$")
+_INDEX = re.compile(r"\[(\d+)\]")
+# How much of a wrong value an error shows.
+_SHOWN = 80
 
 
 def frame(message: Request | Reply) -> bytes:
     """Return the message as it goes over the wire."""
     body = _encoder.encode(message)
     return len(body).to_bytes(_LENGTH, "big") + body
+
+
+def checked_frame(request: Request) -> bytes:
+    """Return the request as it goes over the wire.
+
+    Raises ValueError, with the field and its value, for what the store could not read.
+    """
+    try:
+        sent = frame(request)
+        decode_request(memoryview(sent)[_LENGTH:])
+    except DecodeError as error:
+        raise ValueError(_explained(request, str(error))) from None
+    except (TypeError, OverflowError, UnicodeEncodeError) as error:
+        name = type(request).__name__.lower()
+        raise ValueError(f"The engine cannot send this {name}: {error}.") from error
+    return sent
+
+
+def read_request(body: bytes) -> Request | Invalid:
+    """Return the request, or the answer to one that cannot be read.
+
+    Raises DecodeError when the body does not even give its number.
+    """
+    return _read(body, decode_request)
+
+
+def read_reply(body: bytes) -> Reply:
+    """Return the reply; one that cannot be read becomes `Invalid`. Raises DecodeError as above."""
+    return _read(body, decode_reply)
+
+
+def _read(body: bytes, decode: Callable[[bytes], T]) -> T | Invalid:
+    try:
+        return decode(body)
+    except DecodeError as error:
+        match _decode_anything(body):
+            case [str(), int(call), *_]:
+                return Invalid(call, str(error))
+        raise
+
+
+def _explained(request: Request, complaint: str) -> str:
+    """Return msgspec's complaint with the names of fields instead of their places in arrays."""
+    what, path, value = _PLACE.sub("", complaint), type(request).__name__.lower(), request
+    found = _PLACE.search(complaint)
+    for index in map(int, _INDEX.findall(found[1])) if found is not None else ():
+        here: Any = value
+        if isinstance(here, Struct):
+            name = here.__struct_fields__[index - (here.__struct_config__.tag is not None)]
+            path, value = f"{path}.{name}", getattr(here, name)
+        elif isinstance(here, Sequence):
+            path, value = f"{path}[{index}]", here[index]
+    shown = repr(value)
+    shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
+    return f"{path} is {shown}: {what[:1].lower()}{what[1:]}."
 
 
 class Splitter:

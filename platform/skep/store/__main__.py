@@ -15,7 +15,7 @@ from skep.metrics.frames import Framer
 from skep.metrics.instruments import Instruments
 from skep.metrics.subscriber import subscribe
 from skep.store.server import serve
-from skep.wire.messages import Boot
+from skep.wire.messages import Boot, Troubled
 from skep.wire.platform_slot import Send, run
 
 # When the supervisor has died, its workers drain for 3 s and settle what they finish; a lease that
@@ -26,11 +26,12 @@ _PATIENCE = 3.5
 class StoreSlot:
     """The store as a slot: it serves the socket the supervisor has bound."""
 
-    def __init__(self, boot: Boot, telemetry: Telemetry) -> None:
+    def __init__(self, boot: Boot, telemetry: Telemetry, send: Send) -> None:
         self._run_id = boot.run_id
         self._options = Options.from_json(boot.options)
         self._path = RunDir(self._options.data_dir).queue_file
         self._telemetry = telemetry
+        self._send = send
         self._stop = asyncio.Event()
         self._serving: asyncio.Task[None] | None = None
 
@@ -51,6 +52,7 @@ class StoreSlot:
                 durability=self._options.durability,  # type: ignore[arg-type]  # checked as one
                 lease=self._options.lease_time,
                 telemetry=self._telemetry,
+                troubled=lambda reasons: self._send(Troubled(reasons)),
             )
         )
         return self._serving
@@ -76,7 +78,7 @@ def main() -> int:
 
     def build(boot: Boot, send: Send) -> StoreSlot:
         """Make the slot that counts in this process's registry."""
-        return StoreSlot(boot, telemetry)
+        return StoreSlot(boot, telemetry, send)
 
     return run(build, Framer(registry).next)
 

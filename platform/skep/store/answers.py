@@ -75,12 +75,16 @@ class Answers:
                 return protocol.Held(call, database.holds.grasp(name, token, ttl, now))
             case protocol.Await():
                 return self._await(connection, request, now)
+            case protocol.Restore(call, rows):
+                return protocol.Changed(call, database.restoring.restore(rows, now))
             case _:
                 return self._obey(request)
 
     def _obey(self, request: protocol.Request) -> protocol.Reply | None:
-        """Do what is answered with nothing but that it is done."""
+        """Do what concerns no delivery."""
         match request:
+            case protocol.Acknowledge(call):
+                return protocol.Damages(call, self._database.acknowledge())
             case protocol.Drop(call, name, token):
                 self._database.holds.drop(name, token)
                 return protocol.Changed(call, 1)

@@ -12,11 +12,12 @@ from msgspec import DecodeError
 from skep.base.errors import EngineError
 from skep.engine.protocol import (
     LARGEST_REQUEST,
+    Invalid,
     Reply,
     Request,
     Splitter,
-    decode_request,
     frame,
+    read_request,
 )
 
 log = logging.getLogger(__name__)
@@ -52,10 +53,16 @@ class Connection(asyncio.Protocol):
         self._desk.came(self)
 
     def data_received(self, data: bytes) -> None:
-        """Bring every whole request to the desk; a client that does not speak well is cut off."""
+        """Bring every whole request to the desk. One that cannot be read is refused by its number;
+        only a client that sends no requests at all is cut off."""
         try:
             for body in self._splitter.feed(data):
-                self._desk.ask(self, decode_request(body))
+                request = read_request(body)
+                if isinstance(request, Invalid):
+                    log.error("%s sent a request that cannot be read: %s", self, request.error)
+                    self.send([request])
+                else:
+                    self._desk.ask(self, request)
         except (DecodeError, EngineError) as error:
             log.error("%s sent what is no request and was cut off: %s", self, error)
             self._transport.abort()

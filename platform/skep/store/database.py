@@ -4,6 +4,7 @@ A turn is any number of moves, then `commit` or `rollback`. Nothing of a turn ma
 before its commit.
 """
 
+import logging
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -11,9 +12,11 @@ from pathlib import Path
 
 import msgspec
 
+from skep.base.errors import EngineError
 from skep.engine.base import Limits, QueueStats
 from skep.engine.valve import NO_LIMITS, Valve
-from skep.store import file
+from skep.store import file, opening
+from skep.store.damage import DAMAGE, Damage, is_damage, read_damages, write_damages
 from skep.store.deliveries import (
     BLOCKED,
     DEAD,
@@ -27,9 +30,12 @@ from skep.store.deliveries import (
 from skep.store.edits import Edits
 from skep.store.holds import Holds
 from skep.store.keys import Keys
+from skep.store.restoring import Restoring
 from skep.store.results import Results
 from skep.store.rules import read_rules
 from skep.store.turn import Turn
+
+log = logging.getLogger(__name__)
 
 # The first of each priority, found by stepping down the index: a queue of a million costs the same.
 _OLDEST = """
@@ -45,9 +51,6 @@ FROM level"""
 _COUNTS = f"""
 SELECT queue, state, count(*) FROM delivery GROUP BY queue, state
 UNION ALL SELECT queue, {DEAD}, count(*) FROM dead GROUP BY queue"""
-_LANES = f"""
-SELECT lane, count(*) FROM delivery
-WHERE lane != '' AND state IN ({READY}, {LEASED}) GROUP BY lane"""
 _LEASED = f"""
 SELECT seq, serial, holder, id, queue, lane, rules, cancelled FROM delivery
 WHERE state = {LEASED}"""
@@ -59,20 +62,29 @@ INSERT INTO queue (name, limits) VALUES (?1, ?2)
 ON CONFLICT (name) DO UPDATE SET limits = excluded.limits"""
 
 
+# Serials begin with the seconds since this moment, so that the tokens of a new file never equal
+# those of the file before it.
+_SERIALS_FROM = 1_700_000_000
+
+
 class Database:
     """What the store keeps; `moves`, `holds`, `results` and `edits` change it. `damaged` is called
-    when the file was, and an empty one was begun."""
+    whenever the file was."""
 
     def __init__(self, path: Path, damaged: Callable[[], None] = lambda: None) -> None:
         self._damaged = damaged
         self._path = path
         self._sqlite: sqlite3.Connection
         self._turn: Turn
+        self._log_pages = 0
+        # What has happened to the file and is not acknowledged.
+        self.damages: list[Damage] = []
         self.moves: Deliveries
         self.holds: Holds
         self.keys: Keys
         self.results: Results
         self.edits: Edits
+        self.restoring: Restoring
 
     # -- opening and closing ---------------------------------------------------------------------
 
@@ -82,24 +94,40 @@ class Database:
         If it was, the holders of its leases may live and come back for them. If not, they are dead
         or dying, and their leases are given back at once.
         """
-        self._sqlite = file.connect(self._path, self._damaged)
+        self._sqlite = opening.connect(self._path, self._damaged)
         self._turn = Turn(self._sqlite)
         self.keys, self.results = Keys(self._turn), Results(self._turn)
         self.holds = Holds(self._turn)
         self.moves = Deliveries(self._turn, self.keys, self.results)
         self.edits = Edits(self._turn, self.moves, self.results)
-        meta = dict(self._sqlite.execute("SELECT key, value FROM meta"))
-        # Serials of one start never meet those of another, so that no token is ever made twice.
-        start = int(meta.get("start", "0")) + 1
-        self.moves.serial = start << 32
+        self.restoring = Restoring(self._turn, self.moves)
+        try:
+            return self._begin(run_id, now)
+        except DAMAGE as error:
+            self._turn.rollback()
+            if self.in_memory or not is_damage(error):
+                raise
+            self.repair(error)
+            return self._begin(run_id, now)
+
+    def _begin(self, run_id: str, now: int) -> bool:
+        """Learn what the file holds, and note that this run has it."""
+        meta = dict(self._turn.read("SELECT key, value FROM meta").fetchall())
+        last = int(start) if (start := meta.get("start", "")).isdecimal() else 0
+        start_now = max(last + 1, now // 1000 - _SERIALS_FROM)
+        self.moves.serial = start_now << 32
         same_run = meta.get("run") == run_id
         self._learn({})
-        self._turn.change("INSERT OR REPLACE INTO meta VALUES ('start', ?)", (str(start),))
-        self._turn.change("INSERT OR REPLACE INTO meta VALUES ('run', ?)", (run_id,))
+        self._note("start", str(start_now))
+        self._note("run", run_id)
+        self.damages = read_damages(meta.get("damage", ""))
         if not same_run:
             self.moves.give_back(NOBODY, lost=True, now=now)
         self.commit()
         return same_run
+
+    def _note(self, key: str, value: str) -> None:
+        self._turn.change("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
     def close(self) -> None:
         """Close the file; its log is merged into it."""
@@ -125,19 +153,22 @@ class Database:
         The connection of a lease is in no file: it is that of those `known` already.
         """
         moves = self.moves
+        # Read before anything is forgotten: the file may be damaged.
+        counted = self._turn.read(_COUNTS).fetchall()
+        leased = self._turn.read(_LEASED).fetchall()
         moves.counts.clear()
-        for queue, state, number in self._turn.read(_COUNTS):
+        for queue, state, number in counted:
             moves.count(queue, state, number)
-        moves.lanes.clear()
-        moves.lanes.update(dict(self._turn.read(_LANES).fetchall()))
         moves.held.clear()
-        for seq, serial, owner, id_, queue, lane, rules, cancelled in self._turn.read(_LEASED):
+        for seq, serial, owner, id_, queue, lane, rules, cancelled in leased:
             before = known.get(seq)
             connection = before.connection if before and before.serial == serial else NOBODY
             moves.held[seq] = Held(
                 serial, owner, connection, id_, queue, lane, read_rules(rules), bool(cancelled)
             )
         self._learn_valves()
+        lanes = (held.lane for held in moves.held.values() if held.lane)
+        moves.lanes.learn(lanes, self._paused())
         moves.learn_next_due()
 
     def _learn_valves(self) -> None:
@@ -145,6 +176,54 @@ class Database:
             valve = self.moves.valves.setdefault(name, Valve())
             valve.paused = bool(paused)
             valve.limits = msgspec.json.decode(limits, type=Limits) if limits else NO_LIMITS
+
+    # -- damage, between turns -------------------------------------------------------------------
+
+    def repair(self, error: Exception) -> None:
+        """Mend the file where it lies, or else write what can be read to a new one.
+
+        Raises EngineError when neither is possible.
+        """
+        why = f"is damaged ({error})"
+        try:
+            damage = opening.mend(self._sqlite, self._path, why)
+        except DAMAGE as insufficient:
+            log.warning("The queue cannot be mended where it lies: %s", insufficient)
+            self.rewrite(why)
+        else:
+            self._take_up(damage)
+
+    def rewrite(self, why: str) -> None:
+        """Write all that can be read through the open connection to a new file, and go on with it.
+
+        Raises EngineError when that is not possible.
+        """
+        try:
+            damage = opening.rewrite(self._sqlite, self._path, why)
+            self._sqlite = opening.connect(self._path, self._damaged)
+        except (sqlite3.Error, OSError) as failure:
+            raise EngineError(
+                f"The queue in {self._path} {why}, and what is held cannot be written to a new "
+                f"file ({failure})."
+            ) from failure
+        self._turn.go_on_with(self._sqlite)
+        if self._log_pages:
+            self.limit_log(self._log_pages)
+        self._take_up(damage)
+
+    def acknowledge(self) -> list[str]:
+        """Forget the damages; return what they were."""
+        whats = [damage.what for damage in self.damages]
+        self.damages = []
+        self._note("damage", write_damages([]))
+        return whats
+
+    def _take_up(self, damage: Damage) -> None:
+        """Learn what is in the file by now."""
+        self.damages.append(damage)
+        self._damaged()
+        self._learn({**self.moves.held, **self.moves.let_go})
+        self.moves.let_go.clear()
 
     # -- a turn ----------------------------------------------------------------------------------
 
@@ -157,12 +236,13 @@ class Database:
         self.moves.let_go.clear()
 
     def rollback(self) -> None:
-        """Undo the turn, in the file and in memory."""
+        """Undo the turn, in the file and in memory. Raises one of DAMAGE when the file is damaged;
+        what it holds is then learned when it is mended."""
         self._turn.rollback()
         self.results.fresh.clear()
-        known = {**self.moves.held, **self.moves.let_go}
+        self.edits.flagged.clear()
+        self._learn({**self.moves.held, **self.moves.let_go})
         self.moves.let_go.clear()
-        self._learn(known)
 
     # -- queues ----------------------------------------------------------------------------------
 
@@ -171,6 +251,7 @@ class Database:
         for queue in queues:
             self._turn.change(_PAUSE, (queue, paused))
             self.moves.valves.setdefault(queue, Valve()).paused = paused
+        self.moves.lanes.pause(self._paused())
 
     def configure(self, limits: Mapping[str, Limits]) -> None:
         """Let these queues have these limits, and others none."""
@@ -204,6 +285,7 @@ class Database:
 
     def limit_log(self, pages: int) -> None:
         """Merge the log into the file whenever it has so many pages."""
+        self._log_pages = pages
         self._sqlite.execute(f"PRAGMA wal_autocheckpoint = {pages}").fetchall()
 
     def shorten_log(self) -> None:
@@ -228,9 +310,12 @@ class Database:
 
     def stats(self) -> dict[str, QueueStats]:
         """Return the state of every queue that holds anything or is paused."""
-        paused = {queue for queue, valve in self.moves.valves.items() if valve.paused}
+        paused = self._paused()
         full = {queue for queue, counts in self.moves.counts.items() if any(counts)}
         return {queue: self._stats(queue, queue in paused) for queue in sorted(full | paused)}
+
+    def _paused(self) -> set[str]:
+        return {queue for queue, valve in self.moves.valves.items() if valve.paused}
 
     def _stats(self, queue: str, paused: bool) -> QueueStats:
         counts = self.moves.counts.get(queue, (0, 0, 0, 0, 0))

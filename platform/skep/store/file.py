@@ -1,10 +1,9 @@
-"""The file of the store: taken by one process at a time, opened, made, or moved out of the way."""
+"""The file of the store: opened, made, or moved out of the way."""
 
-import logging
-import os
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,14 +13,17 @@ from skep.base.errors import EngineError
 from skep.engine.base import Envelope
 from skep.store.rules import NONE, Rules
 
-log = logging.getLogger(__name__)
-
 # What a confirmation of a put means: it survives the loss of power, the death of any process, or
 # nothing but the death of its clients.
 Durability = Literal["full", "normal", "memory"]
 IN_MEMORY = Path(":memory:")
+# The digits of the largest number that surely fits where rows are numbered.
+LONGEST_SEQ = 18
 # What an envelope is made of, beside its rules.
-COLUMNS = "id, name, body, queue, headers, due, priority, lane"
+COLUMNS = "id, name, body, queue, headers, due, priority, lane, sender"
+
+# What an envelope may hold; see engine/base.py.
+_LATEST, _PRIORITIES = 2**53, 2**31
 
 # `seq` is the order in which deliveries were put; `state` is 0 for ready, 1 for scheduled, 2 for
 # leased, 4 for blocked; `serial` tells the leases of a row apart. The indexes are partial, so a
@@ -98,14 +100,42 @@ CREATE TABLE hold (
 """
 # The error of the last try, as long as it is not the last one for good.
 _VERSION_3 = "ALTER TABLE delivery ADD COLUMN error TEXT NOT NULL DEFAULT '';"
+# Of a lane the first are ready, as many as it has room for beside what is leased; what is in a
+# queue that is paused is ordered by itself. See `lanes.py`, which keeps it so.
+ORDER_LANES = """
+UPDATE delivery SET state = 4 WHERE lane != '' AND state = 0;
+UPDATE delivery SET state = 0 WHERE seq IN (
+    WITH busy AS (
+        SELECT lane, count(*) AS leased FROM delivery WHERE lane != '' AND state = 2 GROUP BY lane)
+    SELECT seq FROM (
+        SELECT seq, row_number() OVER (
+                   PARTITION BY lane, iif(queue IN (SELECT name FROM queue WHERE paused), queue, '')
+                   ORDER BY priority DESC, seq) AS rank,
+               coalesce(iif(json_valid(rules), json_extract(rules, '$.concurrency'), 1), 1)
+                   - coalesce(leased, 0) AS room
+        FROM delivery LEFT JOIN busy USING (lane) WHERE lane != '' AND state = 4)
+    WHERE rank <= room);
+"""
+# `sender` is what delivered it, `cuts` how often a worker had to go before it ended. In a file of
+# an earlier format, what was ready first took the room of its lane.
+_VERSION_4 = f"""
+ALTER TABLE delivery ADD COLUMN sender TEXT NOT NULL DEFAULT '';
+ALTER TABLE delivery ADD COLUMN cuts INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE dead ADD COLUMN sender TEXT NOT NULL DEFAULT '';
+ALTER TABLE dead ADD COLUMN cuts INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX delivery_lane ON delivery (lane, priority DESC, seq) WHERE state = 0 AND lane != '';
+{ORDER_LANES}
+"""
 # From each format to the next; a new file goes through all of them.
-_STEPS = (_VERSION_1, _VERSION_2, _VERSION_3)
+_STEPS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)
 VERSION = len(_STEPS)
 
 # WAL lets operators read while the store writes; why NORMAL is enough, the flusher says. A
 # checkpoint comes after 16 MB of log, because it costs two fsyncs, and cuts the log back to that
 # size. See https://sqlite.org/wal.html.
 _INCREMENTAL = 2
+# How many seconds a program that has locked the file, like a backup, is waited for at the start.
+_LOCKED = 20.0
 _PRAGMAS = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = NORMAL",
@@ -115,37 +145,11 @@ _PRAGMAS = (
     "PRAGMA cache_size = -16000",
 )
 
+_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
 
-def connect(path: Path, damaged: Callable[[], None] = lambda: None) -> sqlite3.Connection:
-    """Open the database for writing, making it if it is not there.
 
-    A file that is damaged or no database at all is moved aside, loudly, and a new one is begun: a
-    store that will not start would stop the whole platform, and the old file can still be read.
-    `damaged` is called then.
-    Raises EngineError when the file was written by a newer platform, or when the system does not
-    let it be opened.
-    """
-    if path == IN_MEMORY:
-        return _connect(path)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    try:
-        return _connect(path)
-    except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.OperationalError):  # the disk or the system, not the file
-            raise EngineError(
-                f"The queue in {path} cannot be opened ({error}): see whether its disk has "
-                "room, and whether we may write there."
-            ) from error
-        aside = _move_aside(path)
-        log.critical(
-            "The queue in %s is damaged (%s) and was moved to %s; what waited in it is not lost, "
-            "but does not run. An empty queue was begun.",
-            path,
-            error,
-            aside,
-        )
-        damaged()
-        return connect(path)
+class Damaged(ValueError):
+    """A row is not one that this platform has written."""
 
 
 def connect_to_read(path: Path) -> sqlite3.Connection:
@@ -164,11 +168,15 @@ def read_headers(column: str) -> dict[str, str]:
 
 
 def make_envelope(columns: Sequence[Any], rules: Rules) -> Envelope:
-    """Return an envelope made of its COLUMNS."""
-    id_, name, body, queue, headers, due, priority, lane = columns
+    """Return an envelope made of its COLUMNS. Raises Damaged, DecodeError."""
+    id_, name, body, queue, headers, due, priority, lane, sender = columns
+    if type(due) is not int or type(priority) is not int or type(body) is not bytes:
+        raise Damaged(f"due is {due!r}, priority is {priority!r}, body is a {type(body).__name__}")
+    if not (0 <= due <= _LATEST and -_PRIORITIES <= priority <= _PRIORITIES):
+        raise Damaged(f"due is {due}, priority is {priority}")
     found = read_headers(headers)
     if rules is NONE and not lane:
-        return Envelope(id_, name, body, queue, found, due, priority)
+        return Envelope(id_, name, body, queue, found, due, priority, sender=sender)
     return Envelope(
         id_,
         name,
@@ -182,35 +190,52 @@ def make_envelope(columns: Sequence[Any], rules: Rules) -> Envelope:
         lane,
         rules.concurrency,
         rules.keep_result,
+        sender,
     )
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def open_file(path: Path) -> sqlite3.Connection:
+    """Open the database for writing, making it or bringing it up to date.
+
+    Raises one of DAMAGE (see there) when it is damaged or the system does not let it be opened,
+    EngineError when a newer platform wrote it.
+    """
     # Statements run on the loop and commits in a thread, but never two at once.
-    database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    database = sqlite3.connect(path, timeout=_LOCKED, isolation_level=None, check_same_thread=False)
     try:
         if not database.execute("PRAGMA page_count").fetchone()[0]:
             database.execute("PRAGMA auto_vacuum = INCREMENTAL")
         for pragma in _PRAGMAS:
             database.execute(pragma).close()
-        # 0.2 s for a million deliveries: short enough to be sure at every start.
-        damage = database.execute("PRAGMA quick_check(1)").fetchone()[0]
+        # 3 s for a million deliveries; quick_check is faster, and overlooks a stale index: what is
+        # not in that would never run.
+        damage = database.execute("PRAGMA integrity_check(1)").fetchone()[0]
         if damage != "ok":
-            raise sqlite3.DatabaseError(damage)
+            raise Damaged(damage)
         _migrate(database, path)
+        if not has_tables(database):
+            raise Damaged("a table or a column is missing")
+        # From now on the loop waits for nobody: a turn that finds a lock is done again later.
+        database.execute("PRAGMA busy_timeout = 0").close()
     except BaseException:
         database.close()
         raise
     return database
 
 
-def _migrate(database: sqlite3.Connection, path: Path) -> None:
-    version = database.execute("PRAGMA user_version").fetchone()[0]
+def check_version(database: sqlite3.Connection, path: Path) -> int:
+    """Return the format of the file. Raises EngineError when a newer platform wrote it."""
+    version: int = database.execute("PRAGMA user_version").fetchone()[0]
     if version > VERSION:
         raise EngineError(
             f"{path} was written by a newer version of the platform (format {version}, this one "
             f"reads up to {VERSION}): run that version, or give another --data-dir."
         )
+    return version
+
+
+def _migrate(database: sqlite3.Connection, path: Path) -> None:
+    version = check_version(database, path)
     for number, step in enumerate(_STEPS[version:], version + 1):
         database.executescript(f"BEGIN; {step} PRAGMA user_version = {number}; COMMIT;")
     if database.execute("PRAGMA auto_vacuum").fetchone()[0] != _INCREMENTAL:
@@ -218,11 +243,42 @@ def _migrate(database: sqlite3.Connection, path: Path) -> None:
         database.execute("VACUUM")  # only this lets a file that was made without it have it
 
 
-def _move_aside(path: Path) -> Path:
-    aside = path.with_name(f"{path.name}.corrupt-{time.time_ns() // 1_000_000}")
-    # The log belongs to its file: under the same new name it can still be read into it.
-    for suffix in ("-wal", "-shm", ""):
-        part = path.with_name(path.name + suffix)
+def has_tables(database: sqlite3.Connection) -> bool:
+    """Say whether a database has all tables and columns of a queue."""
+    with closing(sqlite3.connect(IN_MEMORY)) as model:
+        model.executescript("".join(_STEPS))
+        return all(
+            columns_of(database, table) == columns_of(model, table) for table in tables_of(model)
+        )
+
+
+def tables_of(database: sqlite3.Connection) -> list[str]:
+    """Return the names of the tables that are ours."""
+    return [name for (name,) in database.execute(_TABLES).fetchall()]
+
+
+def columns_of(database: sqlite3.Connection, table: str) -> list[tuple[str, str]]:
+    """Return the names of the columns of a table, and what each holds."""
+    found = database.execute(f"PRAGMA table_info({table})").fetchall()
+    return [(name, kind) for _, name, kind, *_ in found]
+
+
+def parts(path: Path) -> list[Path]:
+    """Return the names of what belongs to the database: its log, the index of that, the file."""
+    return [path.with_name(path.name + suffix) for suffix in ("-wal", "-shm", "")]
+
+
+def aside_name(path: Path) -> Path:
+    """Return a name for a damaged file that is kept."""
+    return path.with_name(f"{path.name}.corrupt-{time.time_ns() // 1_000_000}")
+
+
+def move_aside(path: Path, aside: Path) -> None:
+    """Give what lies under the name of the database another."""
+    log, index, itself = parts(path)
+    # The log belongs to its file: under the same new name it can still be read into it. Its index
+    # is made again by the one who does.
+    index.unlink(missing_ok=True)
+    for part, new_name in ((log, parts(aside)[0]), (itself, aside)):
         if part.exists():
-            part.rename(aside.with_name(aside.name + suffix))
-    return aside
+            part.rename(new_name)

@@ -3,12 +3,15 @@
 import asyncio
 import os
 from collections import defaultdict
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from skep.engine.protocol import Reply
 from skep.store.connection import Connection
 
+# How long until it is looked again whether there is a file to confirm by.
+_LOOK_AGAIN = 0.5
 # macOS has no fdatasync.
 _sync = getattr(os, "fdatasync", os.fsync)
 
@@ -31,11 +34,22 @@ class Flusher:
         self._waiting: defaultdict[Connection, list[Reply]] = defaultdict(list)
         self._wake = asyncio.Event()
         self._stopping = False
+        # What is wrong with the names of the files, asked in the thread; and what brings all that
+        # is committed to where the next store looks for it, if that is possible.
+        self.missing: Callable[[], str] = str
+        self.is_whole: Callable[[], bool] = lambda: True
 
     def open(self) -> None:
         """Open the log; it is there for as long as the database is open."""
         if self._waits:
             self._descriptor = os.open(self._log, os.O_RDONLY | os.O_CLOEXEC)
+
+    def reopen(self) -> None:
+        """Open the log of a file that has taken the place of the former."""
+        if self._waits:
+            new = os.open(self._log, os.O_RDONLY | os.O_CLOEXEC)
+            os.dup2(new, self._descriptor, inheritable=False)  # the thread may be using it
+            os.close(new)
 
     def confirm(self, connection: Connection, reply: Reply) -> None:
         """Send a reply as soon as everything committed until now is on the disk."""
@@ -53,9 +67,25 @@ class Flusher:
             self._wake.clear()
             waiting, self._waiting = self._waiting, defaultdict(list)
             if waiting:
-                await loop.run_in_executor(self._thread, _sync, self._descriptor)
+                missing = await loop.run_in_executor(self._thread, self._force_down)
+                if missing and not self.is_whole():
+                    await self._put_off(waiting)
+                    continue
             for connection, replies in waiting.items():
                 connection.send(replies)
+
+    def _force_down(self) -> str:
+        _sync(self._descriptor)
+        return self.missing()
+
+    async def _put_off(self, waiting: dict[Connection, list[Reply]]) -> None:
+        """Confirm nothing that lies nowhere; the clients may have it from another store."""
+        if self._stopping:
+            return
+        for connection, replies in waiting.items():
+            self._waiting[connection][:0] = replies
+        await asyncio.sleep(_LOOK_AGAIN)
+        self._wake.set()
 
     def stop(self) -> None:
         """Let `flush` return when everybody has his answer."""

@@ -1,6 +1,7 @@
 """Names that one process holds at a time, for a while."""
 
 from skep.engine.base import Hold
+from skep.store.file import Damaged
 from skep.store.turn import Turn
 
 # The epoch stays the same when a hold is renewed, and grows when the name is held anew.
@@ -20,8 +21,10 @@ class Holds:
         self._turn = turn
 
     def grasp(self, name: str, token: str, ttl: int, now: int) -> Hold | None:
-        """Hold a name, or longer than before; None if another token holds it."""
+        """Hold a name, or longer than before; None if another token holds it. Raises Damaged."""
         row = self._turn.change(_GRASP, (name, token, now + ttl, now)).fetchone()
+        if row is not None and not type(row[2]) is type(row[3]) is int:
+            raise Damaged(f"the epoch of {name} is {row[2]!r}, and it is held until {row[3]!r}")
         return None if row is None else Hold(*row)
 
     def drop(self, name: str, token: str) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from skep.engine.ids import now_ms
 from skep.store.ballast import Ballast
+from skep.store.damage import primary_code
 from skep.store.database import Database
 
 log = logging.getLogger(__name__)
@@ -39,12 +40,19 @@ class Room:
         """Whether nothing new may be kept."""
         return self._ballast is not None and self._ballast.scarce
 
-    def is_full(self, error: sqlite3.OperationalError) -> bool:
+    @property
+    def trouble(self) -> str:
+        """Why nothing new may be kept, empty if it may."""
+        if not self.scarce:
+            return ""
+        return f"the disk of {self._path.parent} is full or cannot be used: deliveries are refused"
+
+    def is_full(self, error: Exception) -> bool:
         """Say whether an error means that the disk is full."""
-        code = error.sqlite_errorcode
+        code = primary_code(error)
         if code == sqlite3.SQLITE_FULL:
             return True
-        return code & 0xFF == _IOERR and self._ballast is not None and self._ballast.used_up()
+        return code == _IOERR and self._ballast is not None and self._ballast.used_up()
 
     def make(self) -> bool:
         """The disk is full: make room for what must be written; return whether there was a way."""
@@ -60,16 +68,16 @@ class Room:
 
     def keep_house(self) -> None:
         """Sweep out what is over; give free pages back to the disk if nothing has happened since
-        the last time, or if there is no room."""
+        the last time, or if there is no room. Raises sqlite3.Error when the file cannot be used."""
         idle = self._database.commits == self._commits
         try:
             self._database.sweep(now_ms())
             self._database.commit()
             if idle or self.scarce:
                 self._tidy()
-        except sqlite3.OperationalError as error:
+        except sqlite3.Error as error:
             self._database.rollback()
-            if not self.is_full(error):
+            if not (self.is_full(error) or primary_code(error) == sqlite3.SQLITE_BUSY):
                 raise
         self._commits = self._database.commits
         if self._ballast is not None:

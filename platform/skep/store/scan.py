@@ -8,7 +8,7 @@ from skep.store import file
 from skep.store.database import Database
 from skep.store.rules import read_rules
 
-_COLUMNS = f"seq, {file.COLUMNS}, rules, attempt, losses, put_at"
+_COLUMNS = f"seq, {file.COLUMNS}, rules, attempt, losses, put_at, cuts"
 _WAITING = f"SELECT {_COLUMNS}, holder, '', error, progress, cancelled, state FROM delivery"
 _DEAD = f"SELECT {_COLUMNS}, '', reason, error, '', 0, 3 FROM dead"
 _PAGE = "seq > ? ORDER BY seq LIMIT ?"
@@ -17,7 +17,8 @@ _STATES: tuple[RowState, ...] = ("ready", "scheduled", "leased", "dead", "blocke
 
 def scan(database: Database, ask: Scan) -> list[Row]:
     """Return up to `n` rows of one queue and state, from the one behind the place `after` on."""
-    place = int(ask.after) if ask.after.isdecimal() else 0
+    is_place = ask.after.isdecimal() and len(ask.after) <= file.LONGEST_SEQ
+    place = int(ask.after) if is_place else 0
     with database.reader() as reader:
         if ask.state == "dead":
             found = reader.execute(
@@ -40,8 +41,9 @@ def find(database: Database, ask: Find) -> list[Row]:
 
 
 def _row(row: tuple[Any, ...]) -> Row:
-    seq, *columns = row[:9]
-    rules, attempt, losses, put_at, holder, reason, error, progress, cancelled, state = row[9:]
+    seq, *columns = row[:10]
+    rules, attempt, losses, put_at, cuts = row[10:15]
+    holder, reason, error, progress, cancelled, state = row[15:]
     envelope = file.make_envelope(columns, read_rules(rules))
     return Row(
         envelope,
@@ -55,4 +57,5 @@ def _row(row: tuple[Any, ...]) -> Row:
         error,
         progress,
         bool(cancelled),
+        cuts,
     )

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import logging
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 from skep.base.filelock import held
@@ -33,6 +34,7 @@ async def serve(
     durability: Durability = "full",
     lease: float = LEASE,
     telemetry: Telemetry | None = None,
+    troubled: Callable[[list[str]], None] = lambda _: None,
 ) -> None:
     """Be the store behind a unix socket that is bound and listening, until `stop` is set.
 
@@ -40,9 +42,10 @@ async def serve(
 
     `run_id` names this run of the platform: a lease from another run is given to others at once,
     one from the same run when its holder has not come back for it within 5 s. A holder that is
-    silent for `lease` seconds loses its leases. With the durability `memory` nothing is written to
-    the database. Returns when the turn at hand is committed and answered; what is asked later waits
-    for the next store on the socket.
+    silent for `lease` seconds loses its leases. `troubled` is called with what operators should
+    know about the file, at first and whenever that changes. With the durability `memory` nothing
+    is written to the database. Returns when the turn at hand is committed and answered; what is
+    asked later waits for the next store on the socket.
     Raises AlreadyRunning when another store holds the database, EngineError when another version
     wrote it, sqlite3.Error when it cannot be written for another reason than a full disk.
     """
@@ -50,7 +53,7 @@ async def serve(
     async with held(database.with_name(f"{database.name}.lock"), complaint):
         path = IN_MEMORY if durability == "memory" else database
         flusher = Flusher(path, waits=durability == "full")
-        writer = Writer(path, flusher, Room(path), lease, telemetry or Telemetry())
+        writer = Writer(path, flusher, Room(path), lease, telemetry or Telemetry(), troubled)
         writer.open(run_id)
         writing = asyncio.create_task(writer.write())
         flushing = asyncio.create_task(flusher.flush())

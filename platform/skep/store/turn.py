@@ -15,6 +15,12 @@ class Turn:
         # How many turns have changed something.
         self.commits = 0
 
+    def go_on_with(self, sqlite: sqlite3.Connection) -> None:
+        """Use another connection from now on; between turns."""
+        self._sqlite = sqlite
+        self._execute = sqlite.execute
+        self._open = False
+
     def change(self, sql: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
         """Execute a statement that belongs to the turn."""
         if not self._open:

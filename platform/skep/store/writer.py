@@ -9,23 +9,28 @@ happens in a thread, while further turns go on, and once for all who wait for it
 """
 
 import asyncio
+import logging
 import sqlite3
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from skep.base.telemetry import Telemetry
 from skep.engine import protocol
+from skep.engine.base import Row
 from skep.engine.ids import now_ms
 from skep.store.answers import Answers
 from skep.store.connection import Connection
+from skep.store.damage import DAMAGE, is_damage, primary_code
 from skep.store.database import Database
 from skep.store.deliveries import NOBODY
 from skep.store.flusher import Flusher
 from skep.store.pulses import Pulses
+from skep.store.repairs import Repairs
 from skep.store.room import Room
 from skep.store.scan import find, scan
 from skep.store.takers import Takers
@@ -45,6 +50,13 @@ _FULL_PAUSE = 1.0
 # How long clients may take to read their last answers.
 _FAREWELL = 0.2
 _KEEP_HOUSE_EVERY = 1.0
+# How long until it is looked again whether another program has let go of the file.
+_LOCKED_PAUSE = 0.05
+_LOCKED = "the queue is locked by another program: what is asked of it waits"
+# When the return of leases that could not be done is tried again.
+_AGAIN = 1.0
+
+log = logging.getLogger(__name__)
 
 
 class _Lost(NamedTuple):
@@ -66,16 +78,27 @@ _Replies = defaultdict[Connection, list[protocol.Reply]]
 class Writer:
     """The desk to which all requests are brought, and the one who works them off in turns.
 
-    An owner that is silent for `lease` seconds loses what it holds.
+    An owner that is silent for `lease` seconds loses what it holds. `troubled` is called with what
+    operators should know about the file, at first and whenever that changes.
     """
 
     def __init__(
-        self, path: Path, flusher: Flusher, room: Room, lease: float, telemetry: Telemetry
+        self,
+        path: Path,
+        flusher: Flusher,
+        room: Room,
+        lease: float,
+        telemetry: Telemetry,
+        troubled: Callable[[list[str]], None] = lambda _: None,
     ) -> None:
         self._database = Database(path, damaged=lambda: telemetry.point("store.corrupt"))
         self._flusher = flusher
         self._room = room
+        self._repairs = Repairs(path, self._database, flusher)
         self._telemetry = telemetry
+        self._troubled = troubled
+        self._troubles: list[str] | None = None
+        self._locked = False
         self._pulses = Pulses(lease)
         self._takers = Takers(self._database, self._pulses.is_silent)
         self._waiters = Waiters()
@@ -99,6 +122,7 @@ class Writer:
         same_run = self._database.open(run_id, now_ms())
         self._room.open(self._database)
         self._flusher.open()
+        self._repairs.open()
         loop = asyncio.get_running_loop()
         self._loop = loop
         if same_run:
@@ -132,6 +156,7 @@ class Writer:
         self._waiters.close()
         self._flusher.close()
         self._database.close()
+        self._repairs.close()
 
     # -- the desk --------------------------------------------------------------------------------
 
@@ -175,12 +200,26 @@ class Writer:
     async def _look_up(
         self, connection: Connection, request: protocol.Scan | protocol.Find
     ) -> None:
-        look = find if isinstance(request, protocol.Find) else scan
-        if self._database.in_memory:
-            rows = look(self._database, request)  # type: ignore[arg-type]
+        try:
+            rows = await self._rows(request)
+        except Exception as error:
+            log.error("A look into the queue failed", exc_info=error)
+            reply: protocol.Reply = protocol.Invalid(request.call, f"{error}")
         else:
-            rows = await asyncio.to_thread(look, self._database, request)  # type: ignore[arg-type]
-        connection.send([protocol.Rows(request.call, rows)])
+            reply = protocol.Rows(request.call, rows)
+        connection.send([reply])
+
+    async def _rows(self, request: protocol.Scan | protocol.Find) -> list[Row]:
+        """Look up rows, and once more if something was mended because of them."""
+        look = partial(find if isinstance(request, protocol.Find) else scan, self._database)
+        if self._database.in_memory:
+            return look(request)
+        try:
+            return await asyncio.to_thread(look, request)
+        except DAMAGE as error:
+            if not self._repairs.help(error):
+                raise
+            return await asyncio.to_thread(look, request)
 
     # -- the turns -------------------------------------------------------------------------------
 
@@ -191,30 +230,78 @@ class Writer:
             self._wake.clear()
             self._turn()
             await asyncio.sleep(0)  # let the next requests in
-            if self._matters:
+            if self._matters and not self._locked:
                 self._wake.set()
 
     def _turn(self) -> None:
         """Do what was asked, commit once, and only then answer."""
-        matters = [self._matters.popleft() for _ in range(min(len(self._matters), _TURN))]
+        self._work_off([self._matters.popleft() for _ in range(min(len(self._matters), _TURN))])
+
+    def _work_off(self, matters: list[_Matter], *, mended: bool = False) -> None:
         self._takers.begin()
         begun = time.perf_counter()
         try:
             replies = self._do(matters)
             self._database.commit()
-        except sqlite3.OperationalError as error:
-            self._database.rollback()
-            self._takers.rollback()
-            if not self._room.is_full(error):
-                raise
-            replies = self._refuse(matters, str(error))
-            self._set_alarm(_FULL_PAUSE)
-        else:
-            self._set_alarm()
-            seconds = time.perf_counter() - begun
-            self._telemetry.point("store.turn", seconds=seconds, requests=len(matters))
+        except Exception as error:  # noqa: BLE001 - only the request that caused it may suffer
+            mended = self._roll_back() or mended
+            self._fail(matters, error, mended)
+            return
+        self._set_alarm()
+        self._locked = False
+        seconds = time.perf_counter() - begun
+        self._telemetry.point("store.turn", seconds=seconds, requests=len(matters))
         self._send(replies)
         self._tell()
+
+    def _roll_back(self) -> bool:
+        """Undo the turn; return whether the file had to be mended for that."""
+        self._takers.rollback()
+        try:
+            self._database.rollback()
+        except DAMAGE as error:
+            if not self._repairs.help(error):
+                raise
+            return True
+        return False
+
+    def _fail(self, matters: list[_Matter], error: Exception, mended: bool) -> None:
+        """Do what can be done about a turn that was rolled back: make room, wait, mend the file; at
+        last, find the one request that fails, and refuse it."""
+        if self._room.is_full(error):
+            self._send(self._refuse(matters, str(error)))
+            self._set_alarm(_FULL_PAUSE)
+        elif primary_code(error) == sqlite3.SQLITE_BUSY:
+            self._wait_for_lock(matters)
+        elif not mended and self._repairs.help(error):
+            self._work_off(matters, mended=True)
+        elif len(matters) > 1:
+            half = len(matters) // 2
+            tried = mended or is_damage(error)
+            self._work_off(matters[:half], mended=tried)
+            self._work_off(matters[half:], mended=tried)
+        elif matters:
+            self._give_up(matters[0], error)
+        else:
+            raise error  # no request is the cause: the store itself cannot go on
+
+    def _give_up(self, matter: _Matter, error: Exception) -> None:
+        """Refuse the one request that makes its turn fail."""
+        log.error("%s cannot be carried out", _named(matter), exc_info=error)
+        if isinstance(matter, _Lost | _Silent):
+            self._loop.call_later(_AGAIN, self._bring, matter)
+        else:
+            connection, request = matter
+            connection.send([protocol.Invalid(request.call, f"{type(error).__name__}: {error}")])
+
+    def _wait_for_lock(self, matters: list[_Matter]) -> None:
+        """Another program has locked the file, perhaps to copy it: do all this a little later."""
+        if not self._locked:
+            log.warning("The queue is locked by another program, a backup perhaps: waiting for it.")
+        self._locked = True
+        self._matters.extendleft(reversed(matters))
+        self._set_alarm(_LOCKED_PAUSE)
+        self._loop.call_later(_LOCKED_PAUSE, self._wake.set)
 
     def _send(self, replies: _Replies) -> None:
         """Answer; but what was put has to be on the disk first."""
@@ -262,12 +349,14 @@ class Writer:
     def _answer(
         self, connection: Connection, request: protocol.Request, now: int
     ) -> protocol.Reply | None:
-        if isinstance(request, protocol.Put) and self._room.scarce:
+        if isinstance(request, protocol.Put) and (self._room.scarce or self._repairs.trouble):
             return protocol.Refused(request.call, "there is no room for anything new")
         if isinstance(request, protocol.Bye):
             self._let_go(connection.number, lost=False, now=now)
             connection.close()
             return None
+        if isinstance(request, protocol.Acknowledge):
+            self._loop.call_soon(self._report)
         return self._answers.answer(connection, request, now)
 
     def _let_go(self, number: int, lost: bool, now: int) -> None:
@@ -315,5 +404,29 @@ class Writer:
     def _keep_house(self) -> None:
         # First of all: whatever goes wrong now, room that there is later has to be noticed.
         self._housekeeping = self._loop.call_later(_KEEP_HOUSE_EVERY, self._keep_house)
-        self._room.keep_house()
+        self._repairs.look()
+        try:
+            self._room.keep_house()
+        except DAMAGE as error:
+            if not self._repairs.help(error):
+                log.error("The store cannot keep house", exc_info=error)
         self._telemetry.point("store.measured", scarce=int(self._room.scarce))
+        self._report()
+
+    def _report(self) -> None:
+        """Report what operators should know, whenever that changes."""
+        troubles = [
+            *(damage.what for damage in self._database.damages),
+            *filter(None, (self._room.trouble, self._repairs.trouble)),
+            *([_LOCKED] if self._locked else []),
+        ]
+        if troubles != self._troubles:
+            self._troubles = troubles
+            self._troubled(troubles)
+
+
+def _named(matter: _Matter) -> str:
+    """Return what a matter is called in the log."""
+    if isinstance(matter, _Lost | _Silent):
+        return f"The return of what {matter[0]} holds"
+    return f"A request ({type(matter[1]).__name__.lower()}) of {matter[0]}"

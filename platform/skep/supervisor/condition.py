@@ -1,6 +1,6 @@
 """How the platform stands, in a word, and why it is not better."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from skep.supervisor.crew import Crew
@@ -12,12 +12,13 @@ State = Literal["starting", "running", "degraded", "reloading", "drained", "stop
 
 
 class Condition:
-    """What can be seen from the slots; `stopping` and `config`, what the agent has reported last,
-    are told by the supervisor."""
+    """What can be seen from the slots. The supervisor sets `stopping`; `config`, which the agent
+    has reported last; and `store`, why the store is not well."""
 
     def __init__(self, succession: Succession, platform: Crew, strength: Strength) -> None:
         self.stopping = False
         self.config: Mapping[str, Any] = {}
+        self.store: Sequence[str] = ()
         self._succession = succession
         self._platform = platform
         self._strength = strength
@@ -47,12 +48,14 @@ class Condition:
         return [*self._platform.not_ready(), *current.crew.not_ready()]
 
     def reasons(self) -> list[str]:
-        """Return why it is not ready, what keeps happening to its workers, that it serves without
-        having heard the config service, and which namespaces that does not give."""
+        """Return why it is not ready, what keeps happening to its workers, what is wrong with the
+        queue, that it serves without having heard the config service, and which namespaces that
+        does not give."""
         current = self._succession.current
         crews = [self._platform, *([current.crew] if current else [])]
         troubles = [trouble for crew in crews for trouble in crew.troubles()]
-        return [*self.not_ready(), *troubles, *_deaf(self.config), *not_followed(self.config)]
+        of_config = [*_deaf(self.config), *not_followed(self.config)]
+        return [*self.not_ready(), *troubles, *self.store, *of_config]
 
 
 def _deaf(config: Mapping[str, Any]) -> list[str]:

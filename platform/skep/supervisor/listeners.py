@@ -10,6 +10,7 @@ What two generations want at the same address is one socket, whoever of their pl
 
 import asyncio
 import errno
+import grp
 import os
 import socket
 import stat
@@ -26,6 +27,8 @@ _PREDECESSOR = 3.0
 # Packets wait in the kernel while workers change; what the kernel takes less is its own limit.
 _DATAGRAM_BUFFER = 8 * 1024 * 1024
 _SO_RCVBUFFORCE = 33
+# What moves a listener to another address, beside what moves it to another port.
+_HOSTS = {"--port": "--host", "--admin-port": "--admin-host"}
 # The platform slots have no generation.
 PLATFORM = 0
 
@@ -161,6 +164,8 @@ class Listeners:
         self._sockets[endpoint.key], self._asked[endpoint.key] = inherited.sock, inherited.asked
         if inherited.asked is not None:
             self._own_path(endpoint)
+            if endpoint.path:
+                _share(endpoint)
         return True
 
     def _keep(self, endpoint: Endpoint, bound: socket.socket) -> None:
@@ -214,7 +219,7 @@ def claim(endpoint: Endpoint) -> Inherited:
 
 def _bound(endpoint: Endpoint) -> socket.socket:
     if endpoint.path:
-        return _bound_unix(endpoint.path)
+        return _bound_unix(endpoint)
     kind = _kind(endpoint)
     family, _, _, _, address = socket.getaddrinfo(
         endpoint.host, endpoint.port, type=kind, flags=socket.AI_PASSIVE
@@ -263,21 +268,51 @@ def _enlarge(listener: socket.socket) -> None:
         listener.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _DATAGRAM_BUFFER)
 
 
-def _bound_unix(path: str) -> socket.socket:
-    """Listen on a unix socket for its owner and group; a stale one gives way, a live one not."""
-    _remove_stale(path)
+def _bound_unix(endpoint: Endpoint) -> socket.socket:
+    """Listen on a unix socket; a stale one gives way, a live one not."""
+    _remove_stale(endpoint.path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    old = os.umask(0o117)  # before bind: a chmod afterwards would leave a moment open to all
+    old = os.umask(0o177)  # at no moment may others connect than at the end
     try:
-        listener.bind(path)
-        listener.listen(BACKLOG)
-        listener.setblocking(False)
+        listener.bind(endpoint.path)
     except OSError:
         listener.close()
         raise
     finally:
         os.umask(old)
+    try:
+        _share(endpoint)
+    except ListenError:
+        listener.close()
+        os.unlink(endpoint.path)
+        raise
+    listener.listen(BACKLOG)
+    listener.setblocking(False)
     return listener
+
+
+def _share(endpoint: Endpoint) -> None:
+    """Give the file of a unix socket its group and its mode. Raises ListenError."""
+    try:
+        if endpoint.group:
+            gid = int(endpoint.group) if endpoint.group.isdecimal() else _gid(endpoint.group)
+            os.chown(endpoint.path, -1, gid, follow_symlinks=False)
+        if stat.S_ISSOCK(os.lstat(endpoint.path).st_mode):
+            os.chmod(endpoint.path, endpoint.mode)
+    except OSError as error:
+        text = (
+            f"{_what(endpoint)} cannot be given the group {endpoint.group or 'it has'} and the "
+            f"mode {endpoint.mode:o} ({error.strerror}): see --uds-group and --uds-mode. A user "
+            "other than root can give a file only to a group that it is in."
+        )
+        raise ListenError(text) from error
+
+
+def _gid(group: str) -> int:
+    try:
+        return grp.getgrnam(group).gr_gid
+    except KeyError:
+        raise ListenError(f"The group {group!r} does not exist: see --uds-group.") from None
 
 
 def _remove_stale(path: str) -> None:
@@ -326,9 +361,9 @@ def _explain(endpoint: Endpoint, error: OSError) -> str:
         case errno.EACCES:
             return f"{what} needs privileges: choose one above 1023 with {remedy}."
         case errno.EADDRNOTAVAIL:
-            host = "--host" if remedy == "--port" else remedy
+            host = _HOSTS.get(remedy, remedy)
             return f"{endpoint.host} is no address of this machine: choose another with {host}."
         case _:
             why = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
-            see = "--host and --port" if remedy == "--port" else remedy
+            see = f"{_HOSTS[remedy]} and {remedy}" if remedy in _HOSTS else remedy
             return f"{what} cannot be listened on ({why}): see {see}."

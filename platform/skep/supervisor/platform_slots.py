@@ -2,6 +2,7 @@
 run platform code only, outlive every generation and are never part of a rollout."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from skep.base.telemetry import Telemetry
 from skep.config.options import Options
@@ -17,6 +18,8 @@ from skep.wire.messages import Accepting, Beat, Boot, Failed, Message, Prepared
 _MODULES = {"configserver": "skep.configserver", "store": "skep.store", "agent": "skep.agent"}
 # They have nothing of their own to finish: their clients have gone before them.
 _LIMITS = Limits(boot=30.0, drain=2.0, stop=2.0)
+# The store is silent while it mends a damaged queue, and killed on the way it would begin again.
+_LIMITS_OF_STORE = replace(_LIMITS, silence=300.0)
 
 
 class PlatformSlots:
@@ -49,7 +52,8 @@ class PlatformSlots:
 
     def fill(self, slot: str, *, released: bool) -> None:
         """Start one; `released` ones listen as soon as they are prepared."""
-        self.crew.fill([slot], _LIMITS, released=released)
+        limits = _LIMITS_OF_STORE if slot.startswith("store.") else _LIMITS
+        self.crew.fill([slot], limits, released=released)
 
     def told(self, child: Child, message: Message, descriptors: list[int]) -> None:
         """One of them has said something."""

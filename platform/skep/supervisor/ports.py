@@ -8,8 +8,9 @@ accepting and everybody closes.
 import asyncio
 from collections.abc import Callable
 
-from skep.base.errors import ListenError
-from skep.config.endpoints import admin, served
+from skep.base.errors import ListenError, UsageError
+from skep.config import admin_access
+from skep.config.endpoints import admin, served, shared
 from skep.supervisor.child import Child
 from skep.supervisor.generation import Generation
 from skep.supervisor.listeners import PLATFORM, Listeners
@@ -46,8 +47,13 @@ class Ports:
             raise ListenError("The platform is stopping.")
         options, plan = generation.configuration.options, generation.plan
         if "admin" not in self._listeners.names(PLATFORM):
+            try:
+                admin_access.check(options)
+            except UsageError as error:
+                raise ListenError(f"The admin port cannot be served. {error}") from error
             await self._listeners.open([admin(options)], patient=self._patient)
-        wanted = [*served(options), *(plan.endpoints if plan else ())]
+        own = plan.endpoints if plan and "web" in options.kinds else ()
+        wanted = shared(options, [*served(options), *own])
         await self._listeners.open(wanted, generation.number, patient=self._patient)
 
     def of(self, child: Child) -> tuple[list[str], list[int]]:

@@ -62,7 +62,7 @@ from skep.supervisor.stop import Stop
 from skep.supervisor.strength import Strength
 from skep.supervisor.succession import Succession
 from skep.supervisor.surroundings import Surroundings
-from skep.wire.messages import Asked, Go, Hello, Message, Reported, Unconfigured
+from skep.wire.messages import Asked, Go, Hello, Message, Reported, Troubled, Unconfigured
 
 # What `platform start` exits with when the first generation does not come up, by stage.
 _EXIT_CODES = {"config": 4, "check": 4, "commit": 4, "listen": 5}
@@ -309,6 +309,8 @@ class Supervisor:
                 self._outcomes.refusals.follow(state)
                 self._report_refusals()
                 self._settling.look()
+            case Troubled(reasons):
+                self.condition.store = reasons
             case Unconfigured(reason, code):
                 self._unconfigured(reason, code)
             case Asked():

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Edge:
-    """Wraps an application; `max_body` is in bytes."""
+    """Wraps an application; `max_body` is in bytes. WebSockets reach `websockets`."""
 
     def __init__(
         self,
@@ -26,8 +26,9 @@ class Edge:
         served: Callable[[], None],
         max_body: int,
         access_log: AccessLog | None = None,
+        websockets: "ASGIApp | None" = None,
     ) -> None:
-        self._app = app
+        self._websockets = websockets or app
         self._common = Common(app, metrics, served, max_body, access_log)
 
     def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> Awaitable[None]:
@@ -35,7 +36,7 @@ class Edge:
         # No coroutine of its own, which every request would pay for.
         if scope["type"] == "http":
             return Exchange(self._common, scope, receive, send).run()
-        return self._app(scope, receive, send)
+        return self._websockets(scope, receive, send)
 
     def drain(self) -> None:
         """Make every answer from now on the last of its connection."""

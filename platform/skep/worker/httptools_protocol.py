@@ -108,7 +108,7 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
     def on_message_begin(self) -> None:
         _on_message_begin(self)
         self._head = self._hosts = 0
-        if self._codings:  # only then there was anything of these
+        if self._codings:  # else the others have not changed
             self._codings, self._trailers, self._grew = b"", 0, False
 
     def on_url(self, url: bytes) -> None:
@@ -147,8 +147,10 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
         return True
 
     def _drop_trailer(self, size: int) -> None:
-        """Drop a field behind a chunked body: as a header it would get past whoever has checked
-        the headers (RFC 9110, 6.5.1). It counts as one."""
+        """Drop a field behind a chunked body, but count it as a header.
+
+        As a header it would evade every check of the headers (RFC 9110, 6.5.1).
+        """
         self._head += size + 4
         self._trailers += 1
         limits = self._limits

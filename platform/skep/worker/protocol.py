@@ -12,10 +12,12 @@ import http
 import re
 import socket
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from uvicorn.protocols.http.flow_control import FlowControl
 
+from skep.worker.closing import Closing
+from skep.worker.forwarded import Proxies
 from skep.worker.limits import (
     ANSWER,
     BODY,
@@ -53,13 +55,6 @@ FORWARDED = frozenset(
 _OF_STRANGERS = HOP_BY_HOP | FORWARDED
 
 
-class Proxies(Protocol):
-    """Which peers are proxies whose word about the client counts."""
-
-    def __contains__(self, host: str | None, /) -> bool:
-        """Whether the peer with this address is one; None for a peer on a unix socket."""
-
-
 class Guard:
     """Watches over the connections of one worker.
 
@@ -70,6 +65,7 @@ class Guard:
         self.limits = limits
         self.proxies = proxies
         self.refused = refused
+        self._closing = Closing()
 
     async def watch(self, connections: set[Any]) -> None:
         """Look at the connections for ever."""
@@ -78,13 +74,16 @@ class Guard:
             await asyncio.sleep(_LOOK)
             now = loop.time()
             for connection in list(connections):
-                if isinstance(connection, HttpProtocol):
+                if connection.transport.is_closing():
+                    if self._closing.look(connection, now, self.limits.progress_time):
+                        self.refused("slow_reader")
+                elif isinstance(connection, HttpProtocol):
                     connection.look(now)
 
 
 class Flow(FlowControl):
-    """Reads nothing while a request waits for the answer to the one before it, even if the
-    application asks for the rest of a body."""
+    """Does not read while a request waits for the answer to the one before it, even if the
+    application calls `receive()`."""
 
     holding = False
 
@@ -98,9 +97,9 @@ class HttpProtocol(asyncio.Protocol):
     """One connection of a client; goes before one of uvicorn's protocols, whose attributes these
     are.
 
-    What has come is given to the parser message by message: the next request is parsed when the
-    one before it is answered (`_rest` until then), so a client that pipelines costs no more than
-    one that does not.
+    The parser gets one message at a time. The next request is parsed when the one before it is
+    answered, and waits in `_rest` until then: so a client that pipelines costs no more than one
+    that does not.
     """
 
     loop: asyncio.AbstractEventLoop
@@ -130,15 +129,15 @@ class HttpProtocol(asyncio.Protocol):
         self._raw = 0  # bytes of the head at hand, or those since the last ones of a chunked body
         self._left = 0  # bytes of the body at hand that are still to come, if its length is known
         self._seam = b""  # the last bytes given to the parser, if a message goes on after them
-        self._rest = b""  # what came behind the request that is being answered
+        self._rest = b""  # what came behind the request that is being answered,
+        self._rest_at = 0  # from this byte on
         self._websocket: Any = None
         self._half_closed = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self.flow = Flow(self.transport)
-        client = self.client[0] if self.client else None
-        if client not in self._guard.proxies:
+        if not self._guard.proxies.trusts(transport):
             self._dropped = _OF_STRANGERS
         crowd = len(self.connections) - self._limits.connections
         if crowd > _ANSWERED_CROWD:
@@ -151,18 +150,20 @@ class HttpProtocol(asyncio.Protocol):
         """Take what a client has sent."""
         phase = self._phase
         if phase is ANSWER or phase is LEAVING:
-            self._put_off(data)
+            self._put_off(data, 0)
             return
         if phase is IDLE or phase is SILENT:
             self._phase, self._since, self._raw = HEAD, self.loop.time(), 0
             if data.find(END) == len(data) - 4 and data[0] > 13:
                 self._feed(data)  # one head, as most often
                 return
-        self._proceed(data)
+        self._proceed(data, 0)
 
     def eof_received(self) -> Any:  # a bool; uvicorn's says None
-        """Go on if the client may still wait for an answer: to close one half of a connection is
-        not to hang up. When the answer has begun, or with TLS, it is (see `_is_gone`)."""
+        """Return whether to keep the connection open, because the client may wait for its answer.
+
+        A client that closes its half during an answer, or with TLS, has gone.
+        """
         if self._phase is not ANSWER or self.scheme == "https" or self.cycle.response_started:
             return False
         self.cycle.keep_alive = False
@@ -174,12 +175,12 @@ class HttpProtocol(asyncio.Protocol):
         """Give the parser a piece of one message."""
         raise NotImplementedError
 
-    def _proceed(self, data: bytes) -> None:
-        """Take messages, up to the first one whose answer is not out."""
-        at, end = 0, len(data)
+    def _proceed(self, data: bytes, at: int) -> None:
+        """Take messages from `at` on, up to the first one whose answer is not out."""
+        end = len(data)
         while at < end:
             if self._phase is ANSWER or self._phase is LEAVING:
-                self._put_off(data[at:])
+                self._put_off(data, at)
                 return
             if self._phase is IDLE:
                 self._enter(HEAD)
@@ -199,8 +200,8 @@ class HttpProtocol(asyncio.Protocol):
                 return
 
     def _cut(self, data: bytes, at: int) -> int:
-        """Return where the message that goes on at `at` ends at the latest, as far as one can see
-        without parsing it."""
+        """Return where to cut `data`: at the end of the message that continues at `at`, or earlier
+        if that end cannot be seen without parsing."""
         if self._phase is BODY and self._left:
             return min(at + self._left, len(data))
         seam = self._seam
@@ -211,18 +212,20 @@ class HttpProtocol(asyncio.Protocol):
         found = data.find(END, at, last)
         return found + len(END) if found >= 0 else last
 
-    def _put_off(self, data: bytes) -> None:
+    def _put_off(self, data: bytes, at: int) -> None:
         if self._phase is LEAVING:
-            self._leave(len(data))
+            self._leave(len(data) - at)
         else:
-            self._rest += data
+            if self._rest:
+                data, at = self._rest[self._rest_at :] + data[at:], 0
+            self._rest, self._rest_at = data, at
             self.flow.holding = True
             self.flow.pause_reading()
 
     def _next(self) -> None:
-        """An answer is out: take the request that waits for it."""
+        """Parse the requests that waited for an answer."""
         data, self._rest = self._rest, b""
-        self._proceed(data)
+        self._proceed(data, self._rest_at)
         if not self._rest:
             self._read_on()
 
@@ -231,7 +234,7 @@ class HttpProtocol(asyncio.Protocol):
         self.flow.resume_reading()
 
     def _open_websocket(self, method: bytes, target: bytes, headers: Headers) -> None:
-        """Let another protocol go on with this connection. Raises Refusal."""
+        """Hand this connection to the WebSocket protocol. Raises Refusal."""
         protocol = self.ws_protocol_class(
             config=self.config, server_state=self.server_state, app_state=self.app_state
         )
@@ -305,8 +308,8 @@ class HttpProtocol(asyncio.Protocol):
         return now - self._unsent_since > self._limits.progress_time
 
     def _is_gone(self, now: float) -> bool:
-        """Whether the client has hung up, of which only one half was seen: then the kernel has
-        reset the connection after the first bytes of the answer."""
+        """Whether a client that closed its half has closed the other one too: in that case it
+        resets the connection when it receives the first bytes of the answer."""
         if not self.cycle.response_started:
             return now - self._since > self._limits.progress_time
         peer: socket.socket = self.transport.get_extra_info("socket")

@@ -16,18 +16,12 @@ from typing import TYPE_CHECKING
 from skep.api.sockets import HttpListener, TcpListener
 from skep.base import fingerprint
 from skep.base.errors import PluginError, UsageError
+from skep.base.tls import UnusableCertificate, server_context
 from skep.worker.endpoints import named
 
 if TYPE_CHECKING:
     from skep.api.plugin import Plugin
     from skep.config.options import Options
-
-_HTTP = ("http/1.1",)
-# What OpenSSL calls by names of its own.
-_WHY = {
-    "PEM lib": "there is no PEM with a certificate and its key in it",
-    "KEY_VALUES_MISMATCH": "the key is that of another certificate",
-}
 
 
 @dataclass(frozen=True)
@@ -54,7 +48,7 @@ class Tls:
         files += [file for _, _, one in declared for file in (one.tls_cert, one.tls_key)]
         # Before they are used: one that changes meanwhile is a newer state.
         digests = fingerprint.contents(os.path.abspath(file) for file in files if file)
-        platform = _of_platform(options, _HTTP) if options.tls_cert else None
+        platform = _of_platform(options, http=True) if options.tls_cert else None
         contexts = {
             name: _of_listener(plugin, name, listener, options)
             for plugin, name, listener in declared
@@ -63,42 +57,20 @@ class Tls:
         return cls(platform, contexts, digests)
 
 
-def _of_platform(options: Options, protocols: tuple[str, ...]) -> ssl.SSLContext:
+def _of_platform(options: Options, *, http: bool) -> ssl.SSLContext:
     try:
-        return _context(options.tls_cert, options.tls_key, protocols)
-    except _Unusable as error:
+        return server_context(options.tls_cert, options.tls_key, http=http)
+    except UnusableCertificate as error:
         raise UsageError(f"{error}: see --tls-cert and --tls-key.") from error
 
 
 def _of_listener(
     plugin: str, name: str, listener: TcpListener | HttpListener, options: Options
 ) -> ssl.SSLContext:
-    protocols = _HTTP if isinstance(listener, HttpListener) else ()
+    http = isinstance(listener, HttpListener)
     if not listener.tls_cert:
-        return _of_platform(options, protocols)
+        return _of_platform(options, http=http)
     try:
-        return _context(listener.tls_cert, listener.tls_key, protocols)
-    except _Unusable as error:
+        return server_context(listener.tls_cert, listener.tls_key, http=http)
+    except UnusableCertificate as error:
         raise PluginError(plugin, f"{error}: see tls_cert and tls_key of {name}.") from error
-
-
-class _Unusable(Exception):
-    """These files make no context."""
-
-
-def _context(certificate: str, key: str, protocols: tuple[str, ...]) -> ssl.SSLContext:
-    def no_password() -> str:
-        # Without this OpenSSL would ask on the terminal and wait.
-        raise _Unusable(f"The key in {key or certificate} is protected by a passphrase")
-
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    if protocols:
-        context.set_alpn_protocols(protocols)
-    try:
-        context.load_cert_chain(certificate, key or None, password=no_password)
-    except (OSError, ssl.SSLError) as error:
-        told = str(error.strerror or error.args[-1])
-        why = next((plain for said, plain in _WHY.items() if said in told), told)
-        files = f"{certificate} and {key}" if key else certificate
-        raise _Unusable(f"TLS cannot be served with {files} ({why})") from error
-    return context

@@ -37,8 +37,8 @@ NORMAL, ABNORMAL, BAD_TEXT, BAD_CONDUCT = 1000, 1006, 1007, 1008
 FAILED, RESTART, SLOW = 1011, 1012, 1013
 # How long the other side may take to answer a close frame before the connection is cut (seconds).
 _CLOSING = 3.0
-# So many bytes are parsed at once; then a message in them is waited with until the application has
-# taken it, and after so many fragments other connections have their turn.
+# Parse this many bytes at once. If they hold a message, wait until the application takes it; after
+# this many fragments, let other connections run.
 _PIECE, _MOST_FRAGMENTS = 4096, 100
 # How many pings, pongs and empty fragments a client may send in a second.
 _MOST_LIGHT_FRAMES = 1000
@@ -80,8 +80,8 @@ class Connection:
 
     @property
     def client(self) -> str:
-        """The address of the other side."""
-        client = self.protocol.client
+        """The address of the client, by what a trusted proxy reports."""
+        client = self.protocol.scope["client"]
         return f"{client[0]}:{client[1]}" if client else ""
 
     def bind(self, user: str) -> None:
@@ -356,8 +356,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         return self.handshake_complete and self.initial_response is None and not self.open
 
     def _parse(self) -> None:
-        """Parse what has come, until a message waits for the application or others have waited
-        long enough."""
+        """Parse what has arrived, until a message waits for the application or other connections
+        have waited long enough."""
         data, self._pending = self._pending, b""
         at = self._fragments = 0
         while at < len(data) and not self.read_paused and self._fragments < _MOST_FRAGMENTS:
@@ -390,7 +390,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.transport.resume_reading()
 
     def _count_light_frame(self) -> None:
-        """Count a frame that brings nothing, of which there could be any number."""
+        """Count a frame without content: no other limit bounds these."""
         now = self.loop.time()
         if now - self._light_since > 1.0:
             self._light_frames, self._light_since = 0, now
@@ -403,7 +403,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
                 self._count_light_frame()
 
     def _turn_away(self, code: int, reason: str) -> None:
-        """Close it, and listen to nothing more: what still comes is of the same kind."""
+        """Close it, and ignore everything that still arrives."""
         self.hang_up(code, reason)
         self._deaf = True
 
@@ -416,8 +416,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self._go_on_soon()
 
     def _despair(self) -> None:
-        """The application has not answered the handshake in time, or the client has not read that
-        answer."""
+        """End a handshake that the application has not answered, or whose answer the client has
+        not read."""
         if self.handshake_complete or self.initial_response is not None:
             self.transport.abort()
             return

@@ -166,3 +166,38 @@ def test_listen_replaces_host_and_port_and_tls_is_for_all_of_them() -> None:
 def test_listeners_that_cannot_be_are_refused(environment: dict[str, str], says: str) -> None:
     with pytest.raises(UsageError, match=says):
         resolve({}, environment)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "accepted"),
+    [
+        ("TRUSTED_PROXIES", "localhost", "10.0.0.1, 10.0.0.0/8, unix, *"),
+        ("TRUSTED_PROXIES", "unix,10.0.0.0/33", "10.0.0.1, 10.0.0.0/8, unix, *"),
+        ("ROOT_PATH", "shop", "a path like /shop"),
+        ("ROOT_PATH", "/shop/", "a path like /shop"),
+        ("ROOT_PATH", "//shop", "a path like /shop"),
+        ("ROOT_PATH", "/shop/..", "a path like /shop"),
+        ("ROOT_PATH", "/", "a path like /shop"),
+        ("UDS_MODE", "rw-rw----", "three octal digits like 660"),
+        ("UDS_MODE", "4660", "three octal digits like 660"),
+        ("UDS_MODE", "68", "three octal digits like 660"),
+        ("WEBSOCKET_ORIGINS", "shop.example", "origins like https://shop.example, or *"),
+        (
+            "WEBSOCKET_ORIGINS",
+            "https://a,https://b/path",
+            "origins like https://shop.example, or *",
+        ),
+    ],
+)
+def test_what_cannot_be_is_named_with_what_is_accepted(key: str, value: str, accepted: str) -> None:
+    """B8, E10: proxies, prefixes and modes that make no sense."""
+    with pytest.raises(UsageError) as raised:
+        resolve({}, {f"PLATFORM_{key}": value})
+    assert f"PLATFORM_{key}" in str(raised.value)
+    assert accepted in str(raised.value)
+
+
+def test_proxies_may_be_words_addresses_and_networks() -> None:
+    trusted = resolve({}, {"PLATFORM_TRUSTED_PROXIES": "unix, *, 10.0.0.1, fd00::/8"})
+    assert trusted.trusted_proxies == ("unix", "*", "10.0.0.1", "fd00::/8")
+    assert resolve({}, {"PLATFORM_UDS_MODE": "0600"}).uds_mode == "0600"

@@ -242,7 +242,7 @@ def test_a_client_that_leaves_in_the_middle_of_its_body_does_no_harm(
     at = urlsplit(server.url)
     path = "/openapi/v1/envs/DEV/apps/a/clusters/c/namespaces/n/items"
     with socket.create_connection((str(at.hostname), at.port or 0)) as client:
-        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: {server.token}\r\n"
+        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {server.token}\r\n"
         client.sendall(f'{head}Content-Length: 99\r\n\r\n{{"key":'.encode())
     assert server.http.get("/health").json() == {"status": "UP"}
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []

@@ -50,11 +50,11 @@ def test_neither_idle_nor_stuck_clients_keep_the_server_from_stopping(
         at = urlsplit(server.url)
         path = "/openapi/v1/envs/DEV/apps/a/clusters/c/namespaces/n/items"
         idle, stuck = (socket.create_connection((str(at.hostname), at.port or 0)) for _ in "12")
-        idle.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        idle.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
         answer = b""
         while not answer.endswith(b'{"status":"UP"}'):
             answer += idle.recv(4096)
-        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: {server.token}\r\n"
+        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {server.token}\r\n"
         # The server says 100 when the handler waits for the body, which never comes.
         stuck.sendall(f"{head}Content-Length: 9\r\nExpect: 100-continue\r\n\r\n".encode())
         assert stuck.recv(4096).startswith(b"HTTP/1.1 100")

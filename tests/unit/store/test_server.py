@@ -3,20 +3,25 @@
 import asyncio
 import itertools
 import os
+import sqlite3
 import sys
 from asyncio.subprocess import PIPE
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from skep.base.errors import StoreFull
+from skep.base.errors import RequestRefused, StoreFull
 from skep.base.rundir import RunDir, bind_unix
-from skep.engine.base import Envelope, Settlement
+from skep.engine.base import Envelope, Outcome, Settlement
 from skep.engine.embedded import Embedded
 from skep.engine.ids import new_id
 from skep.store import file
+from skep.store.ballast import Ballast
+from skep.store.deliveries import Deliveries
 from skep.store.server import serve
 from skep.testing.real import store
+from tests.support import wait_until_async
 
 
 def an_envelope(body: bytes = b"{}") -> Envelope:
@@ -140,3 +145,76 @@ async def _put_until_full(engine: Embedded) -> int:
         except StoreFull:
             return kept
     raise AssertionError
+
+
+def test_a6_a_turn_that_fails_is_split_until_the_one_that_fails_is_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A6: of requests that share a transaction, only the one that makes it fail is refused."""
+    put = Deliveries.put
+
+    def poisoned(moves: Deliveries, envelopes: list[Envelope], now: int) -> list[Outcome]:
+        if any(envelope.body == b"poison" for envelope in envelopes):
+            raise RuntimeError("poisoned")
+        return put(moves, envelopes, now)
+
+    monkeypatch.setattr(Deliveries, "put", poisoned)
+
+    async def test() -> None:
+        async with store(tmp_path) as path:
+            engine = Embedded(path, "a")
+            await engine.open()
+            # When many requests come at once, so that they are one turn
+            bodies = [b"{}"] * 40 + [b"poison"] + [b"{}"] * 40
+            outcomes = await asyncio.gather(
+                *(engine.put([an_envelope(body)]) for body in bodies), return_exceptions=True
+            )
+            # Then all are kept but the one
+            assert [type(o) for o in outcomes] == [
+                RequestRefused if body == b"poison" else list for body in bodies
+            ]
+            assert "poisoned" in str(outcomes[40])
+            assert (await engine.stats())["default"].ready == 80
+            await engine.close()
+
+    asyncio.run(test())
+
+
+def test_d15_a_full_disk_and_a_locked_file_are_reported_and_so_is_their_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """D15, B26: operators are told why nothing new is accepted, or why it takes so long."""
+    told: list[list[str]] = []
+    run_dir = RunDir(tmp_path)
+
+    async def test() -> None:
+        with bind_unix(run_dir.store_socket) as listener:
+            stop = asyncio.Event()
+            serving = asyncio.create_task(
+                serve(listener, run_dir.queue_file, run_id="1", stop=stop, troubled=told.append)
+            )
+            engine = Embedded(run_dir.store_socket, "a")
+            await engine.open()
+            await engine.put([an_envelope()])
+            assert told == [[]]
+            # When there is no room on the disk
+            free = Ballast.free
+            monkeypatch.setattr(Ballast, "free", lambda ballast: 0)
+            await wait_until_async(lambda: len(told) == 2)
+            assert "is full" in told[1][0]
+            monkeypatch.setattr(Ballast, "free", free)
+            await wait_until_async(lambda: len(told) == 3)
+            # And when another program has locked the file
+            with closing(sqlite3.connect(run_dir.queue_file)) as backup:
+                backup.execute("BEGIN IMMEDIATE")
+                putting = asyncio.create_task(engine.put([an_envelope()]))
+                await wait_until_async(lambda: len(told) == 4)
+                assert "locked by another program" in told[3][0]
+            await putting
+            await wait_until_async(lambda: len(told) == 5)
+            assert told[2] == told[4] == []
+            await engine.close()
+            stop.set()
+            await serving
+
+    asyncio.run(test())

@@ -1,9 +1,12 @@
 """Sockets are bound once, and a refusal says what to do."""
 
 import asyncio
+import os
 import socket
 import subprocess
 import sys
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +183,62 @@ def test_a_unix_socket_is_inherited_as_long_as_clients_find_it(tmp_path: Path) -
         assert path.read_text() == "somebody's file"
 
     asyncio.run(main())
+
+
+def test_a_unix_socket_gets_the_mode_and_the_group_that_are_wanted(tmp_path: Path) -> None:
+    """B8: also one that was bound by the supervisor before a restart."""
+    path, group = tmp_path / "s", str(os.getgroups()[-1] if os.geteuid() else 65534)
+    plain = Endpoint("http", path=str(path), owner="the platform", remedy="--listen")
+    shared = replace(plain, mode=0o606, group=group)
+
+    async def main() -> None:
+        first = Listeners()
+        await first.open([plain], 1)
+        assert path.stat().st_mode & 0o777 == 0o660
+        second = Listeners(first.legacy())
+        await second.open([shared], 1)
+        assert (path.stat().st_mode & 0o777, path.stat().st_gid) == (0o606, int(group))
+        second.close()
+        await second.open([shared], 1)
+        assert (path.stat().st_mode & 0o777, path.stat().st_gid) == (0o606, int(group))
+        second.close()
+
+    asyncio.run(main())
+
+
+def test_a_group_that_does_not_exist_is_named_and_no_socket_is_left(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    wanted = Endpoint("http", path=str(path), group="nosuch", owner="the platform")
+    with pytest.raises(ListenError, match="The group 'nosuch' does not exist: see --uds-group"):
+        asyncio.run(Listeners().open([wanted], 1))
+    assert not path.exists()
+
+
+FOREIGN = """
+import asyncio, os, sys
+from skep.base.endpoint import Endpoint
+from skep.supervisor.listeners import Listeners
+if os.geteuid() == 0:
+    os.setgroups([]), os.setgid(65534), os.setuid(65534)
+wanted = Endpoint("http", path=sys.argv[1], group="0", owner="the platform")
+asyncio.run(Listeners().open([wanted], 1))
+"""
+
+
+@pytest.mark.process
+def test_a_group_that_the_user_is_not_in_is_refused(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o777)
+        path = f"{folder}/s"
+        done = subprocess.run(
+            [sys.executable, "-c", FOREIGN, path],
+            capture_output=True,
+            text=True,
+            env={"PYTHONPATH": str(ROOT / "platform")},
+        )
+        assert f"The unix socket {path} cannot be given the group 0 and the mode 660" in done.stderr
+        assert "only to a group that it is in" in done.stderr
+        assert not os.path.exists(path)
 
 
 PRIVILEGED = """

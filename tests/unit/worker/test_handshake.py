@@ -175,7 +175,11 @@ def test_a_refusal_that_waits_for_the_client_to_leave_keeps_nobody_waiting(tmp_p
 @pytest.mark.parametrize(
     ("middleware", "headers", "status"),
     [
-        (Middleware(CORSMiddleware, allow_origins=["https://here"]), {"origin": "https://x"}, 101),
+        (
+            Middleware(CORSMiddleware, allow_origins=["https://here"]),
+            {"origin": "https://test"},
+            101,
+        ),
         (Middleware(GZipMiddleware), {"accept-encoding": "gzip"}, 101),
         (Middleware(SessionMiddleware, secret_key="s"), {}, 101),
         (Middleware(TrustedHostMiddleware, allowed_hosts=["test"]), {}, 101),

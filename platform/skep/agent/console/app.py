@@ -1,51 +1,63 @@
 """The admin port: health, readiness, metrics."""
 
 import asyncio
+import hmac
 from pathlib import Path
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from skep.agent.console.scrape import Scrape
 from skep.base.errors import PlatformError
-from skep.metrics.exposition import negotiate
 from skep.wire import control
 
 # The supervisor answers in milliseconds; a probe or a scraper should hear of it when it does not.
 _PATIENCE = 2.0
+_UNAUTHORIZED = {"www-authenticate": 'Bearer realm="platform"'}
 
 
-def build(control_socket: Path) -> Starlette:
-    """Return the console of the platform behind a control socket."""
+def build(control_socket: Path, token: str = "") -> Starlette:
+    """Return the console of the platform behind a control socket.
+
+    With a `token`, /metrics requires it; probes without it are answered with yes or no.
+    """
+    expected = f"Bearer {token}".encode()
+    scrape = Scrape(control_socket)
+
+    def knows_token(request: Request) -> bool:
+        given = request.headers.get("authorization", "").encode()
+        return not token or hmac.compare_digest(given, expected)
 
     async def index(request: Request) -> Response:
         return JSONResponse({"see": ["/healthz", "/readyz", "/metrics"]})
 
     async def healthz(request: Request) -> Response:
-        try:
-            async with asyncio.timeout(_PATIENCE):
-                await control.ask(control_socket, "ready")
-        except (PlatformError, TimeoutError) as error:
-            return JSONResponse({"alive": False, "reason": _why(error)}, status_code=503)
-        return JSONResponse({"alive": True})
+        answer = await _is_ready(control_socket)
+        if "reason" not in answer:
+            return JSONResponse({"alive": True})
+        reason = {"reason": answer["reason"]} if knows_token(request) else {}
+        return JSONResponse({"alive": False, **reason}, status_code=503)
 
     async def readyz(request: Request) -> Response:
-        try:
-            async with asyncio.timeout(_PATIENCE):
-                answer = await control.ask(control_socket, "ready")
-        except (PlatformError, TimeoutError) as error:
-            answer = {"ready": False, "missing": [_why(error)]}
-        return JSONResponse(answer, status_code=200 if answer["ready"] else 503)
+        answer = await _is_ready(control_socket)
+        if "reason" in answer:
+            answer = {"ready": False, "missing": [answer["reason"]]}
+        shown = answer if knows_token(request) else {"ready": answer["ready"]}
+        return JSONResponse(shown, status_code=200 if answer["ready"] else 503)
 
     async def metrics(request: Request) -> Response:
+        if not knows_token(request):
+            text = "The token of --admin-token-file is required: Authorization: Bearer TOKEN\n"
+            return Response(text, 401, headers=_UNAUTHORIZED, media_type="text/plain")
         try:
             async with asyncio.timeout(_PATIENCE):
-                families = await control.ask(control_socket, "metrics")
+                content_type, text = await scrape.text(request.headers.get("accept", ""))
         except (PlatformError, TimeoutError) as error:
             return Response(_why(error), status_code=503, media_type="text/plain")
-        content_type, render = negotiate(request.headers.get("accept", ""))
-        return Response(render(families), headers={"content-type": content_type})
+        return Response(text, headers={"content-type": content_type})
 
     return Starlette(
         routes=[
@@ -55,6 +67,16 @@ def build(control_socket: Path) -> Starlette:
             Route("/metrics", metrics),
         ]
     )
+
+
+async def _is_ready(control_socket: Path) -> dict[str, Any]:
+    """Return the supervisor's answer, or the `reason` why there is none."""
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            answer: dict[str, Any] = await control.ask(control_socket, "ready")
+            return answer
+    except (PlatformError, TimeoutError) as error:
+        return {"reason": _why(error)}
 
 
 def _why(error: Exception) -> str:

@@ -2,13 +2,24 @@
 
 import asyncio
 import contextlib
+import logging
 import socket
+import ssl
 from collections.abc import Iterator
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
 
+from skep.base import accepting, fingerprint, tls
+from skep.base.hosts import HostCheck
 from skep.base.sockets import BACKLOG
+from skep.config.options import Options
+
+# Seconds between two looks for a renewed certificate.
+_RENEWAL = 2.0
+
+log = logging.getLogger(__name__)
 
 
 class _Server(uvicorn.Server):
@@ -18,10 +29,19 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(listener: socket.socket, app: Starlette, stop: asyncio.Event) -> None:
-    """Serve until `stop` is set; answers in flight are finished, for a second at most."""
+async def serve(
+    listener: socket.socket, app: Starlette, options: Options, stop: asyncio.Event
+) -> None:
+    """Serve until `stop` is set; answers in flight are finished, for a second at most.
+
+    Raises UnusableCertificate.
+    """
+    accepting.watch(asyncio.get_running_loop())
+    files = options.admin_tls_cert, options.admin_tls_key
+    context = tls.server_context(*files) if files[0] else None
     config = uvicorn.Config(
-        app,
+        HostCheck(app, options.allowed_hosts),
+        interface="asgi3",
         log_config=None,
         access_log=False,
         lifespan="off",
@@ -29,11 +49,34 @@ async def serve(listener: socket.socket, app: Starlette, stop: asyncio.Event) ->
         backlog=BACKLOG,
         timeout_graceful_shutdown=1,
         ws="none",
+        ssl_context_factory=(lambda *_: context) if context else None,
     )
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
+    others: list[asyncio.Task[Any]] = [asyncio.create_task(stop.wait())]
+    if context is not None:
+        others.append(asyncio.create_task(_renew(context, *files)))
+    await asyncio.wait({serving, *others}, return_when=asyncio.FIRST_COMPLETED)
+    for task in others:
+        task.cancel()
     server.should_exit = True
     await serving
+
+
+async def _renew(context: ssl.SSLContext, certificate: str, key: str) -> None:
+    """Show a certificate from when its files have changed; one that is broken is not shown."""
+    paths = [file for file in (certificate, key) if file]
+    shown = fingerprint.contents(paths)
+    while True:
+        await asyncio.sleep(_RENEWAL)
+        found = fingerprint.contents(paths)
+        if found == shown:
+            continue
+        shown = found
+        try:
+            tls.server_context(certificate, key)  # a try: a context that fails half-way is broken
+            tls.load(context, certificate, key)
+        except tls.UnusableCertificate as error:
+            log.warning("the admin port keeps its certificate: %s", error)
+        else:
+            log.info("the admin port shows a new certificate")

@@ -19,8 +19,8 @@ from typing import Any
 import uvicorn
 import uvicorn.lifespan.off  # uvicorn would load it by name, in every worker after the fork
 from starlette.types import ASGIApp
-from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from skep.base import accepting
 from skep.base.rundir import RunDir
 from skep.metrics.instruments import Instruments
 from skep.metrics.web import HttpMetrics
@@ -28,7 +28,9 @@ from skep.metrics.websocket import WebSocketMetrics
 from skep.worker.access_log import AccessLog
 from skep.worker.app import Application
 from skep.worker.arrivals import Arrivals
+from skep.worker.closing import shutdown_timeout
 from skep.worker.edge import Edge
+from skep.worker.forwarded import Forwarded, Proxies
 from skep.worker.h11_protocol import H11Protocol
 from skep.worker.httptools_protocol import HttptoolsProtocol
 from skep.worker.hub import Hub
@@ -36,6 +38,7 @@ from skep.worker.kind import Workplace
 from skep.worker.leaks import LeakWatch
 from skep.worker.limits import Limits
 from skep.worker.listening import Listening
+from skep.worker.origins import OriginCheck
 from skep.worker.protocol import Guard, HttpProtocol
 from skep.worker.switchboard import Switchboard
 from skep.worker.websocket import Limits as WebSocketLimits
@@ -94,6 +97,7 @@ class WebKind:
             self._hub,
             self._rows,
         )
+        work.trouble = lambda: self._switchboard.trouble
         if work.options.access_log:
             self._access_log = AccessLog()
             await self._around.enter_async_context(self._access_log.running())
@@ -114,6 +118,7 @@ class WebKind:
         self, listeners: Mapping[str, socket.socket], handover: Mapping[str, Any]
     ) -> asyncio.Task[None]:
         """Attach the protocols to the inherited listeners."""
+        accepting.watch(asyncio.get_running_loop())
         await self._switchboard.start()
         tls = self._workplace.tls
         for name, listener in listeners.items():
@@ -170,19 +175,16 @@ class WebKind:
         if work.options.watch or work.options.leak_check:
             app = LeakWatch(app)
         largest = work.options.max_body_size
-        edge = Edge(app, self._metrics, work.served, largest, self._access_log)
+        checked = OriginCheck(app, work.options.websocket_origins)
+        edge = Edge(app, self._metrics, work.served, largest, self._access_log, checked)
         self._edges.append(edge)
         return edge
-
-    def _proxied(self, edge: Edge) -> Any:
-        # uvicorn's own types of ASGI differ from Starlette's in name only.
-        return ProxyHeadersMiddleware(edge, list(self._workplace.options.trusted_proxies))  # type: ignore[arg-type]
 
     def _new_guard(self) -> Guard:
         refusals = self._instruments.children("http_refusals_total")
         return Guard(
             Limits.of(self._workplace.options),
-            self._proxied(self._edge).trusted_hosts,
+            Proxies(self._workplace.options.trusted_proxies),
             lambda reason: refusals[(reason,)].inc(),
         )
 
@@ -193,7 +195,7 @@ class WebKind:
         limits = WebSocketLimits(options.websocket_idle_timeout, options.websocket_send_limit)
         protocol: Any = partial(WebSocketProtocol, hub=self._hub, limits=limits, listener=name)
         config = uvicorn.Config(
-            self._proxied(app) if options.trusted_proxies else app,
+            Forwarded(app, self._guard.proxies) if options.trusted_proxies else app,
             interface="asgi3",
             http=_PROTOCOLS[options.http],
             ws=protocol,
@@ -206,6 +208,7 @@ class WebKind:
             log_config=None,
             access_log=False,
             proxy_headers=False,
+            root_path="" if "." in name else options.root_path,  # plugins' own ports have no prefix
             server_header=False,
             headers=[("server", options.server_header)] if options.server_header else [],
             backlog=options.backlog,
@@ -232,6 +235,7 @@ class WebKind:
                 backlog=options.backlog,
                 ssl=tls,
                 ssl_handshake_timeout=options.header_timeout if tls else None,
+                ssl_shutdown_timeout=shutdown_timeout(loop) if tls else None,
             )
         )
 
