@@ -185,7 +185,38 @@ def test_nothing_that_the_user_can_write_decides_what_root_opens(platform: Platf
     assert serving.returncode == 0, serving.stderr
     assert {Path(f"/proc/{pid}").stat().st_uid for pid in platform.tree()} == {NOBODY}
     assert (platform.data_dir / "platform.log").stat().st_uid == NOBODY
+    # Verbs of root's reach it, and do what its files say as the user
+    for verb in ("status", "queue ls", "config explain PLATFORM_PORT"):
+        asked = platform.cli(*verb.split())
+        assert asked.returncode in (0, 1), (verb, asked.stderr)
+        assert "not permitted" not in asked.stderr.lower()
+    _check_as_nobody(platform)
     assert platform.cli("stop").returncode == 0
+    # Also where no data directory is there yet
+    shutil.rmtree(platform.data_dir)
+    _check_as_nobody(platform)
+    # A data directory of root's among files of the user's: asked as root, but nothing is loaded
+    shutil.rmtree(platform.data_dir)
+    platform.data_dir.mkdir(mode=0o700)
+    assert platform.cli("status").returncode == 3
+    refused = platform.cli("config", "check", "--applied")
+    assert (refused.returncode, "Root would use .env" in refused.stderr) == (8, True)
+    # As another user the link to it leads nowhere
+    platform.data_dir.rename(platform.directory / "of-root")
+    platform.data_dir.symlink_to(platform.directory / "of-root")
+    os.chown(platform.data_dir, NOBODY, NOBODY, follow_symlinks=False)
+    assert platform.cli("config", "check", "--applied").returncode not in (0, 8)
+
+
+def _check_as_nobody(platform: Platform) -> None:
+    """Find that the command of --config-check runs as the user, as do the plugins."""
+    seen = platform.directory / "seen"
+    done = platform.cli("config", "check", "--applied", "--config-check", f"id -u > {seen} #")
+    assert done.returncode == 0, done.stderr
+    assert seen.read_text() == f"{NOBODY}\n"
+    owners = {path.stat().st_uid for path in platform.data_dir.rglob("*")}
+    assert owners == {NOBODY}
+    seen.unlink()
 
 
 def _state(*paths: Path) -> list[tuple[int, int, int]]:

@@ -48,6 +48,16 @@ def identity(user: str, group: str) -> Identity | None:
     return Identity(entry.pw_uid, gid, groups, entry.pw_name, entry.pw_dir)
 
 
+def owner(uid: int, gid: int) -> Identity:
+    """Return the user to whom a file of this owner and group belongs, known by name or not."""
+    try:
+        entry = pwd.getpwuid(uid)
+    except KeyError:
+        return Identity(uid, gid, (gid,), str(uid), "/")
+    groups = tuple(os.getgrouplist(entry.pw_name, entry.pw_gid))
+    return Identity(uid, entry.pw_gid, groups, entry.pw_name, entry.pw_dir)
+
+
 def become(who: Identity) -> None:
     """Be this user from now on, for good. Raises PrivilegeError when that is not allowed."""
     if who.is_ours:

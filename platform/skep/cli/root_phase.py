@@ -145,5 +145,5 @@ def refuse_paths_of_others(used: Iterable[Path | str]) -> None:
                 f"Root would use {path}, which others can change through {place} "
                 f"({ownership.described(place)}): run this as another user, or let only root write "
                 "there. `platform start` takes --user NAME; --user root runs it as root all the "
-                "same."
+                "same, as PLATFORM_USER=root does for every verb."
             )
