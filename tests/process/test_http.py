@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -226,7 +227,8 @@ def test_global_middleware_is_around_all_that_the_platform_serves() -> None:
 
 def test_a_lifespan_in_starlettes_shape() -> None:
     """A3: `lifespan(app)` is called with an application whose state is that of `request.app`; a
-    mapping that it yields is in the state of every request, and one without an argument goes on."""
+    mapping that it yields is in the state of every request, and one without an argument goes on.
+    Methods, partials and objects are called as the functions that they hold."""
     ended: list[str] = []
 
     @asynccontextmanager
@@ -247,9 +249,26 @@ def test_a_lifespan_in_starlettes_shape() -> None:
         for _ in range(2):
             assert json.loads((await site.ask("/show")).body) == ["db", "http"]
 
-    plugins = {"a": Plugin([Route("/show", show)], lifespan=starlettes), "b": Plugin(lifespan=own)}
+    class Service:
+        @asynccontextmanager
+        async def alone(self) -> AsyncIterator[None]:
+            yield
+            ended.append("alone")
+
+        @asynccontextmanager
+        async def __call__(self, app: Starlette, dsn: str = "") -> AsyncIterator[None]:
+            yield
+            ended.append(f"{app.state.database} {dsn}")
+
+    plugins = {
+        "a": Plugin([Route("/show", show)], lifespan=starlettes),
+        "b": Plugin(lifespan=own),
+        "c": Plugin(lifespan=Service().alone),
+        "d": Plugin(lifespan=Service().__call__),
+        "e": Plugin(lifespan=partial(Service(), dsn="dsn")),
+    }
     run_website(plugins, test)
-    assert ended == ["own", "starlettes"]
+    assert ended == ["db dsn", "db ", "alone", "own", "starlettes"]
 
 
 class Counting:
