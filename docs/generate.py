@@ -24,13 +24,17 @@ def settings() -> str:
         "# Settings",
         "",
         "The platform's own settings. A command-line option wins over the key, the key over the",
-        "default; the key may stand in the environment, in `.env.local`, in the configuration or",
-        "in `.env`. Times are in seconds. *Takes* says what a change of the key needs: nothing",
-        "more (live), a rollout, or a restart. *Also* are names that other Apollo clients have;",
-        "they count where the key is not set, and in the environment of `platform start` only.",
+        "default. Times are in seconds. *Takes* says what a change of the key needs: nothing more",
+        "(live), a rollout, or a restart. *Set by* says who may set the key: *anyone* is the",
+        "environment of `platform start`, `.env.local`, the config service and `.env`, and the",
+        "first of these wins; *this machine* is all of them but the config service, from which the",
+        "key is refused by name. The case of a key does not matter. See",
+        "[which value wins](../howto/configuration.md#where-a-value-comes-from).",
+        "*Also* are names that other Apollo clients have; they count where the key is not set, and",
+        "in the environment of `platform start` only.",
         "",
-        "| Key | Option | Default | Takes | Meaning |",
-        "|---|---|---|---|---|",
+        "| Key | Option | Default | Takes | Set by | Meaning |",
+        "|---|---|---|---|---|---|",
         *map(_setting, rows()),
     ]
     return "\n".join([*lines, ""])
@@ -42,7 +46,8 @@ def _setting(row: Row) -> str:
     words = f" One of {', '.join(row.words)}." if row.words else ""
     shown = f"`{default}`" if default else "–"
     also = f" Also {', '.join(f'`{name}`' for name in row.aliases)}." if row.aliases else ""
-    return f"| `{row.key}` | {option} | {shown} | {row.change} | {row.text}{words}{also} |"
+    who = "this machine" if row.machine_only else "anyone"
+    return f"| `{row.key}` | {option} | {shown} | {row.change} | {who} | {row.text}{words}{also} |"
 
 
 def metrics() -> str:

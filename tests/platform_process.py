@@ -138,7 +138,7 @@ class Platform:
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.output()}") from error
         listeners = self.status()["listeners"]
-        self.url, self.admin = listeners["http"], listeners["admin"]
+        self.url, self.admin = listeners.get("http", ""), listeners["admin"]
 
     def get(self, path: str = "/") -> Any:
         """GET a path from a fresh connection; return the JSON."""

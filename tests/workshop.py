@@ -15,12 +15,15 @@ from skep.config.options import Options
 from skep.engine import current
 from skep.engine.base import Engine, QueueStats, Row
 from skep.engine.embedded import Embedded
+from skep.engine.ids import now_ms
+from skep.engine.senders import sender_of
 from skep.testing.real import at_work, store
 from skep.worker.catalog import Catalog
 from skep.worker.kind import Workplace
 from skep.worker.kinds.tasks import TaskKind
 from tests.support import wait_until_async
 
+SENDER = sender_of("run-1", 7, "code-of-7")
 POINTS = (
     "task.enqueued",
     "task.waited",
@@ -28,6 +31,7 @@ POINTS = (
     "task.finished",
     "task.retried",
     "task.dead",
+    "task.cut_off",
     "event.published",
     "event.delivered",
 )
@@ -41,6 +45,8 @@ class Workshop:
     kind: TaskKind
     points: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     retirements: list[str] = field(default_factory=list)
+    # By how many ms the worker's clock is ahead of the store's.
+    ahead: int = 0
 
     def note(self, name: str, fields: Mapping[str, Any]) -> None:
         """Remember a point of telemetry."""
@@ -85,11 +91,13 @@ async def workshop(directory: Path, plugin: Plugin, **options: Any) -> AsyncIter
         retirements: list[str] = []
         workplace = Workplace("task.0", 7, catalog, engine, telemetry, Options(**options))
         workplace.retire = lambda _, detail: retirements.append(detail)
+        workplace.sender = SENDER
         names, declared = catalog.listener_names(), catalog.declared()
-        current.bind(engine, telemetry, names, declared=declared, compares=True)
+        current.bind(engine, telemetry, names, declared=declared, compares=True, sender=SENDER)
         try:
             async with at_work(workplace) as kind:
                 shop = Workshop(engine, kind, retirements=retirements)
+                workplace.clock = lambda: now_ms() + shop.ahead
                 for name in POINTS:
                     telemetry.subscribe(name, partial(shop.note, name))
                 yield shop

@@ -182,6 +182,19 @@ class Ordered(Task):
         write("start", self.name)
 
 
+class Serial(Task):
+    """One at a time, of all that bear its key."""
+
+    name: str
+    of: str
+    concurrency_key = "serial:{of}"
+
+    async def handle(self, ctx: Context) -> None:
+        write("start", self.name)
+        await asyncio.sleep(0.05)
+        write("end", self.name)
+
+
 class Limited(Task):
     """Waits in a queue that may not grow."""
 
@@ -281,7 +294,7 @@ TASKS: dict[str, type[Task]] = {
     cls.__name__: cls
     for cls in (
         Work, Block, Fails, Patient, Late, spin.cls, Poison,
-        Once, Kept, Ordered, Limited, Relay, Soak,
+        Once, Kept, Ordered, Serial, Limited, Relay, Soak,
     )
 }  # fmt: skip
 

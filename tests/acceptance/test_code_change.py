@@ -126,3 +126,55 @@ def test_two_saves_of_one_size_within_a_second_are_two_states_of_the_code(
         assert sampled.cli("reload").returncode == 0
         wait_until(lambda: word in sampled.get())  # noqa: B023
         hello(sampled).write_text(text)
+
+
+UNTIDY = """
+import os, shop
+from contextlib import asynccontextmanager
+from pathlib import Path
+from skep import Plugin
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+here = Path(__file__).parent
+(here / "made.py").write_text(f"made_by = {os.getpid()}\\n")
+
+@asynccontextmanager
+async def life():
+    (here / "born.txt").write_text(str(os.getpid()))
+    yield
+
+async def show(request):
+    with (here / "hits.log").open("a") as file:
+        file.write("hit\\n")
+    (here / ".count").write_text(str(os.getpid()))
+    os.replace(here / ".count", here / "count.json")
+    from . import made
+    return JSONResponse({"price": shop.PRICE, "made_by": made.made_by})
+
+plugin = Plugin(routes=[Route("/", show)], lifespan=life)
+"""
+
+
+def test_b13_what_a_generation_writes_itself_rolls_out_nothing_and_the_project_is_watched(
+    platform: Platform,
+) -> None:
+    """B13: a plugin that writes files beside itself does not roll itself out; the project folder
+    is importable and watched."""
+    (platform.plugins / "untidy").mkdir()
+    (platform.plugins / "untidy" / "__init__.py").write_text(UNTIDY)
+    shop = platform.directory / "shop.py"
+    shop.write_text("PRICE = 1\n")
+    platform.start("--watch")
+    for _ in range(20):
+        assert platform.get()["price"] == 1
+    # Two saves of one size, the second at once when the first is there
+    for price in (2, 3):
+        shop.write_text(f"PRICE = {price}\n")
+        wait_until(lambda: platform.get()["price"] == price)  # noqa: B023
+    wait_until(lambda: not platform.status()["coming"])
+    status = platform.status()
+    assert status["generation"] == 3
+    assert status["last_rollout"]["reason"] == "shop.py"
+    wait_until(lambda: "count.json is written by the platform's own workers" in platform.output())
+    assert platform.status()["generation"] == status["generation"]

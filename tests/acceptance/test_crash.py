@@ -105,7 +105,7 @@ def test_case_28_a_blocked_loop_is_told_by_its_stacks_and_replaced_and_a_busy_on
     assert wild.get()["pid"] in set(pids.values()) | set(wild.pids("web.").values())
 
 
-def test_case_27_workers_that_crash_right_after_they_are_ready_are_started_ever_more_seldom(
+def test_case_27_of_workers_that_crash_right_after_they_are_ready_one_is_always_tried(
     wild: Platform,
 ) -> None:
     wild.environment |= {"PLATFORM_PROBATION": "0", "PLATFORM_GIVE_UP": "12"}
@@ -128,7 +128,8 @@ def test_case_27_workers_that_crash_right_after_they_are_ready_are_started_ever_
     assert wild.wait_end(deadline=40) == 7
     output = wild.output()
     assert "giving up, exit code 7" in output
-    assert output.count("exited with 9") <= 12
+    # The others wait longer and longer; one is tried twice a second at most
+    assert output.count("exited with 9") <= 40
     assert "killed by SIGKILL, from outside" in output
     assert wild.tree() == []
 

@@ -4,8 +4,11 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +16,46 @@ import pytest
 from skep.engine.base import Envelope, QueueStats
 from skep.engine.ids import new_id
 from tests.acceptance.workbench import Workbench, workbench
-from tests.support import wait_until
+from tests.support import PATIENCE, wait_until
 
+SCRIPT = """
+import asyncio, sys
+from skep import Event, EngineError, Task
+
+class Work(Task, name="bench.Work"):
+    name: str
+    seconds: float = 0.0
+
+class Kept(Task, name="bench.Kept"):
+    number: int
+    keep_result = 60
+
+class Happening(Event, name="bench.Happening"):
+    name: str
+    stop: bool = False
+
+class Unheard(Event, name="bench.Unheard"):
+    name: str = ""
+
+async def main():
+    await asyncio.gather(*(Work(name="script").deliver() for _ in range(50)))
+    receipt = await Kept(number=4).deliver()
+    print(await receipt.result(timeout=20))
+    fired = await Happening(name="script").fire()
+    print(len(fired.id))
+    try:
+        await Unheard().fire()
+    except EngineError as error:
+        print(error)
+
+if sys.argv[1:]:
+    Work(name="script").deliver_sync()
+else:
+    asyncio.run(main())
+    Work(name="script sync").deliver_sync(delay=0.1)
+    print(Kept(number=8).deliver_sync().result_sync(timeout=20))
+    print(len(Happening(name="script sync").fire_sync().id))
+"""
 LATER = """
 from plugins.bench import write
 from skep import Plugin, Task
@@ -234,6 +275,27 @@ def test_case_11_the_more_important_ones_start_first(bench: Workbench) -> None:
     assert order.index("c11 high") < 2
 
 
+def test_of_a_concurrency_key_the_urgent_one_starts_first_and_a_paused_queue_holds_up_none(
+    bench: Workbench,
+) -> None:
+    """A11: what was ready first took the room of its key, in a paused queue for ever."""
+    assert bench.platform.cli("queue", "pause", "ordered").returncode == 0
+    for name, priority in (("low", 1), ("middle", 5), ("urgent", 9)):
+        fields = {"name": f"a11 {name}", "of": "a11"}
+        bench.deliver("Serial", fields, queue="ordered", priority=priority)
+    # One of the same key in another queue runs meanwhile
+    bench.deliver("Serial", {"name": "a11 elsewhere", "of": "a11"})
+    bench.wait("end", "a11 elsewhere")
+    assert bench.diary("start", "a11 urgent") == []
+    assert bench.platform.cli("queue", "resume", "ordered").returncode == 0
+    bench.wait("end", "a11 low")
+    assert [entry["what"] + entry["name"] for entry in bench.diary() if "a11" in entry["name"]] == [
+        what + f"a11 {name}"
+        for name in ("elsewhere", "urgent", "middle", "low")
+        for what in ("start", "end")
+    ]
+
+
 def test_case_12_of_a_unique_key_one_runs_at_a_time(bench: Workbench) -> None:
     def deliver(seconds: float) -> tuple[str, bool]:
         body = {"task": "Once", "fields": [{"name": "c12", "seconds": seconds}]}
@@ -356,6 +418,61 @@ def test_a_task_is_sent_by_hand_as_it_would_be_in_code(bench: Workbench) -> None
     # And what it was given is not in the audit log
     assert '"task": "bench.Ordered"' in (log := bench.platform.data_dir / "audit.jsonl").read_text()
     assert '{\\"name' not in log.read_text()
+
+
+def test_a_script_of_ones_own_delivers_and_fires(bench: Workbench, tmp_path: Path) -> None:
+    """A8: `deliver()`, `fire()` and receipts work where PLATFORM_DATA_DIR names a platform."""
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        given = {**bench.platform.environment, **environment}
+        return subprocess.run(
+            [sys.executable, script, *arguments],
+            env={key: value for key, value in given.items() if value},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+
+    done = run()
+    assert done.stdout.splitlines() == [
+        "8",
+        "32",
+        "bench.Unheard was not fired: No plugin has an event bench.Unheard. The events are: "
+        "bench.Happening, platform.ConfigChanged, platform.GenerationCommitted, "
+        "platform.WorkerExited.",
+        "16",
+        "32",
+    ], done
+    assert done.stderr == ""
+    bench.wait("end", "script", 50)
+    for name in ("script", "script sync"):
+        bench.wait("third", name)
+        bench.wait("first", name)
+    bench.wait("end", "script sync")
+    # And where none is named, or none runs there, it says so
+    for value, sentence in (("", "set PLATFORM_DATA_DIR"), (str(tmp_path), "Nothing listens on")):
+        done = run("sync", PLATFORM_DATA_DIR=value)
+        assert done.returncode == 1
+        assert sentence in done.stderr.splitlines()[-1]
+
+
+def test_an_event_is_fired_by_hand_as_it_would_be_in_code(bench: Workbench) -> None:
+    """A8: `platform event fire`, as `platform task send`."""
+    for arguments, sentence in (
+        (["bench.Happening", '{"stop": true}'], "`name` is missing"),
+        (["bench.Happening", "h", "true", "2"], "its fields: name, stop"),
+        (["bench.Happening", "h", "--tries", "0"], "tries is 0"),
+        (["bench.Nothing", "h"], "No plugin has an event bench.Nothing. The events are: bench.H"),
+    ):
+        done = bench.platform.cli("event", "fire", *arguments)
+        assert (done.returncode, done.stdout) == (2, ""), done
+        assert sentence in done.stderr
+    fired = bench.platform.cli("event", "fire", "bench.Happening", "by hand", "--json")
+    assert len(json.loads(fired.stdout)["id"]) == 32
+    bench.wait("third", "by hand")
+    assert bench.diary(name="by hand")[0]["what"] == "first"
 
 
 def test_verbs_refuse_what_they_cannot_do(bench: Workbench) -> None:

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from skep.base.errors import EngineError, QueueFull
-from skep.engine.base import LARGEST_PROGRESS, Engine, Limits, Settlement
+from skep.engine.base import CUT_OFF, LARGEST_PROGRESS, Engine, Envelope, Limits, Settlement
 from skep.engine.ids import now_ms
 from tests.contract.drivers import (
     Driver,
@@ -17,7 +17,7 @@ from tests.contract.drivers import (
     opened,
     with_engine,
 )
-from tests.support import wait_until
+from tests.support import wait_until, wait_until_async
 
 pytestmark = pytest.mark.process
 
@@ -135,6 +135,117 @@ def test_a_concurrency_key_may_let_several_go(driver: Driver) -> None:
         assert len(await engine.lease((), 10)) == 2
         await engine.settle([Settlement(leases[2], "release")])
         assert (await lease_one(engine)).envelope == leases[2].envelope
+
+    with_engine(driver, test)
+
+
+def test_the_urgent_one_goes_first_within_its_concurrency_key(driver: Driver) -> None:
+    """A11: the one that was ready first took the place, whatever came after it."""
+
+    async def test(engine: Engine) -> None:
+        low, middle, high = (
+            an_envelope(priority=priority, concurrency_key="k", queue=queue)
+            for priority, queue in ((1, "a"), (5, "b"), (9, "a"))
+        )
+        scheduled = an_envelope(priority=8, concurrency_key="k", due=now_ms() + 200)
+        await engine.put([low, middle, scheduled])
+        await wait_until_async(lambda: _is_due(engine, scheduled))
+        await engine.put([high])
+        for expected in (high, scheduled, middle, low):
+            lease = await lease_one(engine)
+            assert lease.envelope.id == expected.id
+            assert await nothing_to_lease(engine, 0.05)
+            await engine.settle([Settlement(lease, "done")])
+
+    with_engine(driver, test)
+
+
+async def _is_due(engine: Engine, envelope: Envelope) -> bool:
+    row = await engine.find(envelope.id)
+    return row is not None and row.state != "scheduled"
+
+
+def test_what_is_given_back_takes_its_place_among_its_concurrency_key(driver: Driver) -> None:
+    async def test(engine: Engine) -> None:
+        sent = [an_envelope(concurrency_key="k", concurrency=2) for _ in range(4)]
+        await engine.put(sent)
+        first, second = await engine.lease((), 10)
+        urgent = an_envelope(priority=1, concurrency_key="k", concurrency=2)
+        await engine.put([urgent])
+        await engine.settle([Settlement(first, "release"), Settlement(second, "done")])
+        assert [lease.envelope for lease in await engine.lease((), 10)] == [urgent, sent[0]]
+        # And what is cancelled before its turn makes no room, and takes none
+        assert await engine.cancel([sent[2].id]) == ["removed"]
+        assert await nothing_to_lease(engine, 0.05)
+
+    with_engine(driver, test)
+
+
+def test_a_paused_queue_holds_up_none_of_its_concurrency_keys_elsewhere(driver: Driver) -> None:
+    """A11: what waits in a paused queue is left out, and in its order again afterwards."""
+
+    async def test(engine: Engine) -> None:
+        stuck, other, later = (
+            an_envelope(concurrency_key="k", queue=queue) for queue in ("paused", "open", "open")
+        )
+        await engine.put([stuck, other, later])
+        await engine.pause(["paused"])
+        lease = await lease_one(engine)
+        assert lease.envelope == other
+        # And what is put while it is paused neither
+        late = an_envelope(priority=5, concurrency_key="k", queue="paused")
+        await engine.put([late])
+        await engine.settle([Settlement(lease, "done")])
+        lease = await lease_one(engine)
+        assert lease.envelope == later
+        # And it goes on, one at a time and the urgent first, when it is paused no longer
+        await engine.pause(["paused"], False)
+        assert await nothing_to_lease(engine, 0.05)
+        for expected in (late, stuck):
+            await engine.settle([Settlement(lease, "done")])
+            lease = await lease_one(engine)
+            assert lease.envelope == expected
+            assert await nothing_to_lease(engine, 0.05)
+
+    with_engine(driver, test)
+
+
+# -- cut-offs and senders --------------------------------------------------------------------------
+
+
+def test_a_cut_off_is_counted_and_costs_no_attempt(driver: Driver) -> None:
+    """A10: how often it was begun and cut off is known of what waits and of what is dead."""
+
+    async def test(engine: Engine) -> None:
+        sent = an_envelope(sender="run/7/code")
+        await engine.put([sent])
+        for cuts in range(3):
+            lease = await lease_one(engine)
+            assert (lease.cuts, lease.attempt, lease.losses) == (cuts, 1, 0)
+            assert lease.envelope.sender == "run/7/code"
+            await engine.settle([Settlement(lease, "cut")])
+        row = await engine.find(sent.id)
+        assert row is not None
+        assert (row.cuts, row.state) == (3, "ready")
+        await engine.settle([Settlement(await lease_one(engine), "dead", reason=CUT_OFF)])
+        (dead,) = await engine.scan("default", "dead")
+        assert (dead.cuts, dead.envelope, dead.reason) == (4, sent, "cut_off")
+        # Run again by hand, it is for whoever is there, and begins as new
+        await engine.edit([sent.id], "requeue")
+        lease = await lease_one(engine)
+        assert (lease.cuts, lease.envelope.sender) == (0, "")
+
+    with_engine(driver, test)
+
+
+def test_what_was_cancelled_does_not_begin_again_after_a_cut_off(driver: Driver) -> None:
+    async def test(engine: Engine) -> None:
+        sent = an_envelope()
+        await engine.put([sent])
+        lease = await lease_one(engine)
+        assert await engine.cancel([sent.id]) == ["flagged"]
+        await engine.settle([Settlement(lease, "cut")])
+        assert await engine.find(sent.id) is None
 
     with_engine(driver, test)
 

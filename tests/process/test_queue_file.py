@@ -18,6 +18,7 @@ from skep.base.errors import StoreFull
 from skep.engine.base import Engine, Envelope, Row, Settlement
 from skep.engine.embedded import Embedded
 from skep.engine.ids import new_id, now_ms
+from skep.store.opening import rows_of
 from tests.process.store_child import StoreChild
 from tests.support import wait_until_async
 
@@ -255,6 +256,7 @@ def test_d7_what_is_held_is_written_to_a_new_file_when_the_file_is_harmed(
             await engine.put([envelope])
         # Then there is a new one by itself, and what runs can end
         await wait_until_async(lambda: is_sound(file))
+        await engine.stats()  # the store has come so far as to answer: it has the new file open
         assert is_held(file)
         assert await engine.settle([Settlement(leases[running.id], "done")]) == [True]
         # And after the death of the store everything is there
@@ -325,10 +327,72 @@ def is_sound(file: Path) -> bool:
     try:
         with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as database:
             is_whole = database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-            (told,) = database.execute("SELECT value FROM meta WHERE key = 'damage'").fetchone()
-            return is_whole and "while it was in use" in told
+            told = database.execute("SELECT value FROM meta WHERE key = 'damage'").fetchone()
+            return is_whole and told is not None and "while it was in use" in told[0]
     except sqlite3.Error:
         return False
+
+
+def test_d3_a_damaged_log_is_told_and_what_stands_behind_the_damage_is_kept(
+    store: StoreChild,
+) -> None:
+    """D3, D7: a byte of the log is damaged while the store is dead: SQLite passes over all that was
+    written later, so that is told, and can be recovered."""
+
+    async def test(engine: Engine) -> None:
+        sent = [an_envelope() for _ in range(60)]
+        for envelope in sent:
+            await engine.put([envelope])
+        await asyncio.to_thread(store.kill)
+        log = store.directory.queue_file.with_name("queue.db-wal")
+        content = bytearray(log.read_bytes())
+        content[len(content) // 2] ^= 0x55
+        log.write_bytes(content)
+        store.run_id = "run-2"
+        store.start()
+        kept = await all_of(engine)
+        assert len(kept) < len(sent)
+        (told,) = await engine.acknowledge()  # type: ignore[attr-defined]
+        assert "The log of the queue" in told
+        (aside,) = log.parent.glob("queue.db.corrupt-*[0-9]")
+        assert str(aside) in told
+        await engine.restore([*rows_of(aside)])  # type: ignore[attr-defined]
+        waiting, dead = await all_of(engine), await all_of(engine, "dead")
+        assert waiting.keys() | dead.keys() >= {envelope.id for envelope in sent}
+
+    with_client(store, test)
+
+
+def test_d7_an_older_file_that_is_copied_over_it_is_noticed(store: StoreChild) -> None:
+    """D7: `cp backup.db queue.db` under the store: the file keeps its inode and is whole. What is
+    overwritten is gone, but not in silence."""
+    file = store.directory.queue_file
+    older = file.with_name("older.db")
+
+    async def test(engine: Engine) -> None:
+        sent = [an_envelope(body=b"x" * 1000) for _ in range(200)]
+        await engine.put(sent[:50])
+        with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(older)) as target:
+            source.backup(target)
+        await engine.put(sent[50:])
+        with closing(sqlite3.connect(file)) as database:
+            database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        before = file.stat().st_mtime_ns
+        # The store has looked at the file as it is now when the ballast is there again
+        ballast = file.with_name("queue.db.ballast")
+        ballast.unlink()
+        await wait_until_async(ballast.exists)
+        assert file.stat().st_mtime_ns == before
+        shutil.copyfile(older, file)
+        await wait_until_async(lambda: is_sound(file))
+        # Then what the older one held is there, and what is accepted from then on
+        later = an_envelope()
+        await engine.put([later])
+        assert (await all_of(engine)).keys() >= {envelope.id for envelope in (*sent[:50], later)}
+        (told,) = await engine.acknowledge()  # type: ignore[attr-defined]
+        assert "cut or overwritten" in told
+
+    with_client(store, test)
 
 
 # -- B26 -------------------------------------------------------------------------------------------

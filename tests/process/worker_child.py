@@ -67,6 +67,7 @@ class WorkerChild:
 
 
 async def main(socket: Path, slot: str, concurrency: int, grace: float) -> None:
+    stray.watch()
     stray.guard(asyncio.get_running_loop())
     telemetry = Telemetry()
     catalog = Catalog.collect({"chores": PLUGIN})

@@ -23,6 +23,7 @@ from skep.config.admin_access import read_token
 from skep.config.archive import Archive
 from skep.config.options import Options
 from skep.config.reserve import Policy, Reserve
+from skep.config.sources import sources
 from skep.wire.messages import Asked, Boot, Message, Reported, Unconfigured
 
 _UNCONFIGURED = Backoff(first=5.0, jitter=0.2)
@@ -37,6 +38,7 @@ class Agent:
 
     def __init__(self, boot: Boot, send: Callable[[Message], None], telemetry: Telemetry) -> None:
         self._options = Options.from_json(boot.options)
+        self._run_id = boot.run_id
         self._run_dir = RunDir(self._options.data_dir)
         self._send = send
         self._telemetry = telemetry
@@ -122,8 +124,22 @@ class Agent:
 
     async def _watch(self) -> None:
         await self._first_offer.wait()  # there is nothing to roll out before it
-        folders = [Path(folder) for folder in self._options.plugins]
-        await CodeWatch(folders, self._send, self._telemetry).run()
+        noted = self._run_dir.own_writes(self._run_id)
+        await _code_watch(self._options, noted, self._send, self._telemetry).run()
+
+
+def _code_watch(
+    options: Options, noted: Path, ask: Callable[[Asked], None], telemetry: Telemetry
+) -> CodeWatch:
+    """Return the duty that watches the code by these options."""
+    for other in noted.parent.glob("own-writes.*"):
+        if other != noted:  # of a run that was killed
+            other.unlink(missing_ok=True)
+    for folder in options.watch_paths:
+        if not Path(folder).is_dir():
+            log.warning("PLATFORM_WATCH_PATHS has %s, which is not a folder", folder)
+    plugins = [Path(folder).absolute() for folder in options.plugins]
+    return CodeWatch(sources(options), plugins, noted, ask, telemetry)
 
 
 async def _keep(name: str, duty: Callable[[], Awaitable[None]]) -> None:

@@ -1,47 +1,66 @@
-"""The duty that watches the plugin folders and asks for a rollout when their code has changed.
+"""The duty that watches the code and asks for a rollout when it has changed.
 
-What changed is told by content, not by time: a file that was touched, or saved with the same text,
-asks for nothing. Quiet times are the supervisor's gate's business; a half-written state that is
-reported here is overtaken by the whole one before the gate opens.
+A change is a change of content, not of time: a file that was touched, or saved with the same text,
+asks for nothing. Nor does what the platform's own workers write (`own_writes.py`). Quiet times are
+the supervisor's gate's business; a half-written state that is reported here is overtaken by the
+whole one before the gate opens.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+import os
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from watchfiles import Change, awatch
 
-from skep.base import fingerprint
+from skep.agent.brake import Brake
+from skep.base import fingerprint, own_writes
 from skep.base.backoff import Backoff
+from skep.base.fingerprint import Sources, States
 from skep.base.telemetry import Telemetry
 from skep.wire.messages import Asked
 from skep.wire.plan import Problem
 
 # Batching belongs to the gate; this only keeps one save from being reported in two halves.
 _STEP_MS = 30
-# inotify loses events when its queue overflows, without a word: look anyway now and then (seconds).
-_LOOK_ANYWAY = 30.0
+# Without an event: the first look, for what came while the watch was being set up, and how many
+# such pauses are between the later ones, for inotify loses events when its queue overflows.
+_PAUSE_MS, _PAUSES = 1000, 30
 
 log = logging.getLogger(__name__)
 
 
 class CodeWatch:
-    """Watches folders; `ask` takes the request for a rollout."""
+    """Watches the code; `ask` takes the request for a rollout.
+
+    `plugins` are the folders whose Python files have to compile, `noted` is the file in which
+    workers note what they write.
+    """
 
     def __init__(
-        self, folders: Sequence[Path], ask: Callable[[Asked], None], telemetry: Telemetry
+        self,
+        sources: Sources,
+        plugins: Iterable[Path],
+        noted: Path,
+        ask: Callable[[Asked], None],
+        telemetry: Telemetry,
     ) -> None:
-        self._folders = [folder.absolute() for folder in folders]
+        self._sources = sources
+        self._plugins = list(plugins)
+        self._noted = noted
         self._ask = ask
         self._telemetry = telemetry
-        self._known = ""
+        self._known: States | None = None
+        self._explained: set[str] = set()
+        self._brake = Brake()
         self._backoff = Backoff()
 
     async def run(self) -> None:
         """Watch for ever. What the generation in service was loaded from is asked for at once, so
         that a change between its loading and the first event is not missed."""
-        self._look("")
+        self._look()
         failures = 0
         while True:
             try:
@@ -52,54 +71,84 @@ class CodeWatch:
                 cause = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
                 failures += 1
                 self._telemetry.point("watch.error", reason=type(cause).__name__)
-                log.warning("watching the plugin folders failed (%s); trying again", cause)
+                log.warning("watching the code failed (%s); trying again", cause)
                 await asyncio.sleep(self._backoff.delay(failures))
-                self._look("the files were read again")
+                self._look()
 
     async def _watch(self) -> None:
-        """Watch until a folder has vanished or come, and look at everything once more then."""
-        existing = self._existing()
-        parents = {folder.parent for folder in self._folders if not folder.is_dir()}
-        watched = [*existing, *(parent for parent in parents if parent.is_dir())]
+        """Watch until a directory has vanished or come.
+
+        Each directory is watched by itself: a watch of a whole tree would also wake up for all
+        that is written to the data directory, or to a virtual environment, below it.
+        """
+        watched, pauses = self._directories(), 0
         changes = awatch(
             *watched,
             watch_filter=self._counts,
             debounce=_STEP_MS * 4,
             step=_STEP_MS,
-            rust_timeout=int(_LOOK_ANYWAY * 1000),
+            rust_timeout=_PAUSE_MS,
             yield_on_timeout=True,
-            recursive=bool(existing) and not parents,
+            recursive=False,
         )
         async for batch in changes:
-            self._look(_summary(batch, existing))
-            if existing != self._existing():
-                return
+            pauses += not batch
+            if batch or pauses % _PAUSES == 1 or self._brake.holding:
+                self._look()
+                if watched != self._directories():
+                    return
 
-    def _existing(self) -> list[Path]:
-        """Return where the folders lie that are there: what a link leads to may be another now."""
-        return [folder.resolve() for folder in self._folders if folder.is_dir()]
+    def _directories(self) -> set[Path]:
+        """Return the directories to watch, where links lead to; of one that is missing the one
+        above it."""
+        parents = {
+            root.parent.resolve()
+            for root in self._sources.roots()
+            if not root.is_dir() and root.parent.is_dir()
+        }
+        return {path for path in self._sources.directories() if path.is_dir()} | parents
 
     def _counts(self, change: Change, path: str) -> bool:
-        file = Path(path)
-        hidden = not fingerprint.counts(file.name) or bool(
-            fingerprint.IGNORED_DIRECTORIES & set(file.parts)
-        )
-        self._telemetry.point("watch.event", kind="ignored" if hidden else "code")
-        return not hidden
+        is_code = self._sources.may_be_code(path)
+        self._telemetry.point("watch.event", kind="code" if is_code else "ignored")
+        return is_code
 
-    def _look(self, reason: str) -> None:
-        digest = fingerprint.digest(self._folders)
-        if digest == self._known:
-            return
-        self._known = digest
-        self._ask(Asked("code", reason, code=digest, problems=syntax_errors(self._folders)))
+    def _look(self) -> None:
+        written, states = own_writes.read(self._noted), self._sources.states()
+        is_first, known = self._known is None, self._known or {}
+        self._known = states
+        changed = {path for path in known | states if known.get(path) != states.get(path)}
+        own = {path for path in changed if os.path.realpath(path) in written}
+        counted = set() if is_first else self._brake.admit(changed - own, time.monotonic())
+        self._explain(own, self._brake.held())
+        if is_first or counted:
+            code = fingerprint.digest(states, without=written)
+            names = [(states.get(path) or known.get(path, (b"", b"")))[0] for path in counted]
+            reason = _summary(map(os.fsdecode, names)) if names else ""
+            self._ask(Asked("code", reason, code=code, problems=syntax_errors(self._plugins)))
+
+    def _explain(self, own: set[str], held: set[str]) -> None:
+        """Log once of each file why a change of it rolls out nothing, or not at once."""
+        for path in sorted(own - self._explained):
+            log.warning(
+                "%s is written by the platform's own workers: it is data, and a change of it rolls "
+                "out nothing",
+                path,
+            )
+        for path in sorted(held - self._explained):
+            log.warning(
+                "%s changes again and again: it rolls out with growing delays; if a plugin has it "
+                "written, name it in PLATFORM_WATCH_EXCLUDE",
+                path,
+            )
+        self._explained |= own | held
 
 
 def syntax_errors(folders: Iterable[Path]) -> list[Problem]:
     """Return a problem for each Python file that does not compile; nothing is executed."""
     problems = []
     for folder in folders:
-        for path in fingerprint.files(folder):
+        for path in Sources((folder,)).files(folder):
             if path.suffix == ".py" and (problem := _compile(path, folder)):
                 problems.append(problem)
     return problems
@@ -118,16 +167,7 @@ def _compile(path: Path, folder: Path) -> Problem | None:
     return None
 
 
-def _summary(batch: set[tuple[Change, str]], folders: Sequence[Path]) -> str:
+def _summary(changed: Iterable[str]) -> str:
     """Name what changed: `orders/__init__.py`, or the first of several."""
-    names = sorted({_short(Path(path), folders) for _, path in batch})
-    if not names:
-        return "a look at the files"
+    names = sorted(set(changed))
     return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
-
-
-def _short(path: Path, folders: Sequence[Path]) -> str:
-    for folder in folders:
-        if path.is_relative_to(folder):
-            return str(path.relative_to(folder))
-    return path.name

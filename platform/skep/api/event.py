@@ -1,5 +1,7 @@
 """Events, and the listeners that handle them."""
 
+import asyncio
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Generic, TypeVar, Unpack, get_args, get_origin
 
@@ -8,9 +10,16 @@ from skep.api.payload import Payload, Terms
 from skep.api.policy import LOST_TRIES, RETRY_BACKOFF, Errors
 from skep.api.receipt import Receipt
 from skep.base.backoff import Backoff
+from skep.base.errors import EngineError, PlatformError
+from skep.base.rundir import RunDir
 from skep.engine import current
 from skep.engine.base import Envelope
 from skep.engine.headers import ALONE, LISTENER, ORIGIN
+from skep.wire import control
+from skep.wire.control import LONGEST_QUESTION
+
+# Longer than the supervisor waits for the worker.
+_PATIENCE = 20.0
 
 
 class Event(Payload):
@@ -28,8 +37,11 @@ class Event(Payload):
         """Have the listeners run, on the given terms (`delay`, `tries`, `priority`, `queue`).
 
         When this returns, the event is on the disk. `tries` is for each listener. Returns None, and
-        keeps nothing, when no plugin listens to it. Raises what `Task.deliver` raises.
+        keeps nothing, when no plugin listens to it. Outside of the platform's workers, one of them
+        fires it, that of the platform in PLATFORM_DATA_DIR. Raises what `Task.deliver` raises.
         """
+        if not current.is_bound():
+            return await self._fire_there(current.run_dir(), terms)
         binding = current.binding()
         self.require_declared()
         binding.telemetry.point("event.published", event=self._name, payload=self)
@@ -38,6 +50,25 @@ class Event(Payload):
             return None
         await binding.put(envelopes)
         return Receipt(envelopes[0].id)
+
+    async def _fire_there(self, run_dir: RunDir, terms: Terms) -> Receipt | None:
+        """Have a worker of the platform fire it: only workers know the listeners."""
+        body = self.envelope(**terms).body.decode()
+        if len(json.dumps(body)) > LONGEST_QUESTION:
+            raise EngineError(
+                f"The payload of {self._name} has {len(body)} bytes, and {LONGEST_QUESTION} is the "
+                "most from outside of a worker: fire it in a worker, or keep the data elsewhere."
+            )
+        asked = control.ask(
+            run_dir.control_socket, "event.fire", event=self._name, values=[body], terms=terms
+        )
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                fired = await asked
+        except (PlatformError, TimeoutError) as error:
+            text = str(error) or f"no answer within {_PATIENCE:g} s"
+            raise EngineError(f"{self._name} was not fired: {text}") from error
+        return Receipt(fired["id"]) if fired["id"] else None
 
     def envelopes(
         self, listeners: Mapping[str, Sequence[str]], **terms: Unpack[Terms]
@@ -53,8 +84,8 @@ class Event(Payload):
         return [first, *others]
 
     def fire_sync(self, **terms: Unpack[Terms]) -> Receipt | None:
-        """Do what `fire` does, from a thread."""
-        return current.binding().wait_for(self.fire(**terms))
+        """Do what `fire` does, from a thread or a script."""
+        return current.wait_for(self.fire(**terms))
 
 
 E_co = TypeVar("E_co", bound=Event, covariant=True)
@@ -78,6 +109,8 @@ class Listener(Generic[E_co]):
     retry_on: ClassVar[Errors] = (BaseException,)
     drop_on: ClassVar[Errors] = ()
     lost_tries: ClassVar[int] = LOST_TRIES
+    drain: ClassVar[float | None] = None
+    cut_tries: ClassVar[int | None] = None
 
     _name: ClassVar[str]
 

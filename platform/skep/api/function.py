@@ -58,6 +58,8 @@ class Attempts(TypedDict, total=False):
     retry_on: Errors
     drop_on: Errors
     lost_tries: int
+    drain: float | None
+    cut_tries: int | None
 
 
 class Declared(Attempts, total=False):

@@ -46,6 +46,9 @@ class Hooks:
     """Functions, plain or async, that are told of something. What they raise is logged and changes
     nothing; each has ten seconds.
 
+    `after_fork` runs first of all in each process that the platform makes to run code of plugins,
+    before any lifespan. All of them are forked from one process that has imported the plugins: what
+    must differ between them, as the state of a generator of random numbers, is made here.
     `worker_start` and `worker_stop` run in the worker itself: before it accepts anything, after it
     has drained. The others run in a process of their own, which is forked from the generation in
     service for this one call: `server_start` when the first generation serves, `server_stop` when
@@ -57,6 +60,7 @@ class Hooks:
     server_stop: Callable[[ServerInfo], Said] | None = None
     before_reload: Callable[[ReloadInfo], Said] | None = None
     after_reload: Callable[[ReloadInfo], Said] | None = None
+    after_fork: Callable[[WorkerInfo], Said] | None = None
     worker_start: Callable[[WorkerInfo], Said] | None = None
     worker_stop: Callable[[WorkerInfo], Said] | None = None
     worker_exit: Callable[[WorkerInfo], Said] | None = None
@@ -69,7 +73,6 @@ class Hooks:
 
 def info_of(hook: str, facts: dict[str, Any]) -> ServerInfo | ReloadInfo | WorkerInfo:
     """Return what a hook of this name is given."""
-    subject = hook.partition("_")[0]
-    if subject == "server":
+    if hook.startswith("server_"):
         return ServerInfo(**facts)
-    return WorkerInfo(**facts) if subject == "worker" else ReloadInfo(**facts)
+    return ReloadInfo(**facts) if hook.endswith("_reload") else WorkerInfo(**facts)

@@ -102,6 +102,11 @@ class Payload(
         passed over. Raises pydantic's ValidationError when it does not fit."""
         return cls.model_validate_json(body, extra="ignore", by_name=True, by_alias=False)
 
+    @classmethod
+    def read_exactly(cls, body: bytes) -> Self:
+        """Do what `read` does, but refuse a field that is not known."""
+        return cls.model_validate_json(body, extra="forbid", by_name=True, by_alias=False)
+
     def envelope(
         self,
         *,
@@ -136,6 +141,7 @@ class Payload(
             headers=headers,
             due=due_after(delay, current.clock()),
             priority=priority,
+            sender=current.sender(),
         )
         return self._keyed(envelope, key)
 

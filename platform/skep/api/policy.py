@@ -5,6 +5,7 @@ from functools import cache
 from typing import Any
 
 from skep.base.backoff import Backoff
+from skep.config.queues import LONGEST_DRAIN
 from skep.engine.ids import LONGEST_DELAY, check_delay, is_delay
 
 Errors = tuple[type[BaseException], ...]
@@ -14,6 +15,8 @@ RETRY_BACKOFF = Backoff(first=1.0, factor=2.0, cap=600.0, jitter=1.0)
 # So often a delivery may be started by workers that die before it ends. Whether it has killed them
 # is not known, but one that does would otherwise do it for ever.
 LOST_TRIES = 3
+# So often a delivery may be begun and cut off because its worker had to go before it ended.
+CUT_TRIES = 5
 # What fits where counts are kept.
 LARGEST_COUNT = 2**31
 A_COUNT = f"a whole number from 1 to {LARGEST_COUNT}"
@@ -62,6 +65,8 @@ class Policy:
     retry_on: Errors = (BaseException,)
     drop_on: Errors = ()
     lost_tries: int = LOST_TRIES
+    drain: float | None = None
+    cut_tries: int | None = None
 
     def is_dropped(self, error: BaseException) -> bool:
         """Say whether this error makes the delivery one that is not worth trying again."""
@@ -80,7 +85,14 @@ def policy_of(cls: Any) -> Policy:
 @cache
 def _policy_of(cls: Any) -> Policy:
     return Policy(
-        cls.tries, cls.backoff, cls.timeout, tuple(cls.retry_on), tuple(cls.drop_on), cls.lost_tries
+        cls.tries,
+        cls.backoff,
+        cls.timeout,
+        tuple(cls.retry_on),
+        tuple(cls.drop_on),
+        cls.lost_tries,
+        cls.drain,
+        cls.cut_tries,
     )
 
 
@@ -89,6 +101,12 @@ def policy_problem(cls: Any) -> str:
     for name in ("tries", "lost_tries"):
         if not is_count(value := getattr(cls, name)):
             return f"has {name} = {value!r}, which must be {A_COUNT}"
+    if cls.cut_tries is not None and not is_count(cls.cut_tries):
+        return f"has cut_tries = {cls.cut_tries!r}, which must be {A_COUNT}, or None"
+    if cls.drain is not None and not is_drain(cls.drain):
+        return (
+            f"has drain = {cls.drain!r}, which must be seconds from 0 to {LONGEST_DRAIN:g}, or None"
+        )
     if problem := _backoff_problem(cls.backoff):
         return f"has backoff = {cls.backoff!r}, {problem}"
     if cls.timeout is not None and not is_duration(cls.timeout):
@@ -117,6 +135,12 @@ def is_count(value: object) -> bool:
 def is_duration(value: object) -> bool:
     """Say whether this is a number of seconds above 0, and no more than a hundred years."""
     return is_delay(value) and bool(value)
+
+
+def is_drain(value: object) -> bool:
+    """Say whether a worker may take so many seconds to drain."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and 0 <= value <= LONGEST_DRAIN  # type: ignore[operator]
 
 
 def _are_errors(value: object) -> bool:

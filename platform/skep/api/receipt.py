@@ -1,5 +1,6 @@
 """What one who has delivered something holds in hand."""
 
+import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,7 +50,7 @@ class Receipt:
         number of seconds between 0 and a hundred years.
         """
         check_delay(timeout, "timeout")
-        engine = current.binding().engine
+        engine = (await current.reach()).engine
         found = await engine.result(self.id, timeout)
         if found is None and await engine.find(self.id) is not None:
             raise TimeoutError(f"The delivery {self.id} did not end within {timeout:g} s.")
@@ -58,7 +59,7 @@ class Receipt:
 
     def result_sync(self, timeout: float = 60.0) -> Any:
         """Do what `result` does, from a thread."""
-        return current.binding().wait_for(self.result(timeout))
+        return current.wait_for(self.result(timeout))
 
     async def cancel(self) -> bool:
         """Have the delivery not happen; say whether it had not ended yet.
@@ -66,12 +67,13 @@ class Receipt:
         What has not begun never does. A coroutine that runs is cancelled; a plain function that
         runs is told through `ctx.cancelled()`, and if it ends all the same, it has ended.
         """
-        (outcome,) = await current.binding().engine.cancel([self.id])
+        engine = (await current.reach()).engine
+        (outcome,) = await engine.cancel([self.id])
         return outcome != "unknown"
 
     def cancel_sync(self) -> bool:
         """Do what `cancel` does, from a thread."""
-        return current.binding().wait_for(self.cancel())
+        return current.wait_for(self.cancel())
 
 
 async def gather(*tasks: "Task", timeout: float = 60.0, **terms: Unpack["Terms"]) -> list[Any]:
@@ -92,7 +94,7 @@ async def gather(*tasks: "Task", timeout: float = 60.0, **terms: Unpack["Terms"]
                 "declare keep_result = … seconds."
             )
     receipts: Sequence[Receipt] = await Task.deliver_many(tasks, **terms)
-    loop = current.binding().loop
+    loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout
     return [await receipt.result(max(deadline - loop.time(), 0.0)) for receipt in receipts]
 

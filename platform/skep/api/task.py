@@ -36,8 +36,10 @@ class Task(Payload):
     between; a worker that dies or is replaced costs no try. Errors that are not among `retry_on` go
     to the dead letters at once, those among `drop_on` are dropped like a `Discard`. After `timeout`
     seconds a coroutine is cancelled; a thread cannot be, so its worker is replaced. `lost_tries` is
-    how many workers may die over a delivery. `queue` is where deliveries wait; of one queue those
-    with a higher `priority` are started first.
+    how many workers may die over a delivery. When its worker is replaced or stopped, a step may go
+    on for `drain` seconds, and is then cut off and run again elsewhere, `cut_tries` times in all;
+    None leaves that to the queue and the platform. `queue` is where deliveries wait; of one queue
+    those with a higher `priority` are started first.
     """
 
     tries: ClassVar[int] = 1
@@ -46,6 +48,8 @@ class Task(Payload):
     retry_on: ClassVar[Errors] = (BaseException,)
     drop_on: ClassVar[Errors] = ()
     lost_tries: ClassVar[int] = LOST_TRIES
+    drain: ClassVar[float | None] = None
+    cut_tries: ClassVar[int | None] = None
     unique: ClassVar[str] = ""
     unique_for: ClassVar[float] = 0.0
     concurrency_key: ClassVar[str] = ""
@@ -58,16 +62,18 @@ class Task(Payload):
         """Have the task done, on the given terms (`delay`, `tries`, `priority`, `queue`, `key`).
 
         When this returns, the task is on the disk and will be run, whatever is killed.
-        Raises QueueFull, StoreFull or StoreUnavailable when it cannot be kept, EngineError outside
-        of the platform's workers, Undeclared when no plugin has the class among its tasks,
+        Outside of the platform's workers it goes to the platform in PLATFORM_DATA_DIR.
+        Raises QueueFull, StoreFull or StoreUnavailable when it cannot be kept, EngineError where
+        there is no engine, Undeclared when no plugin of this worker has the class among its tasks,
         ValueError or TypeError for terms and values that cannot be kept.
         """
         (receipt,) = await self.deliver_many([self], **terms)
         return receipt
 
     def deliver_sync(self, **terms: Unpack[Terms]) -> Receipt:
-        """Do what `deliver` does, from a thread: a handler that is a plain `def` runs in one."""
-        return current.binding().wait_for(self.deliver(**terms))
+        """Do what `deliver` does, from a thread, as a handler that is a plain `def` runs in one, or
+        from a script."""
+        return current.wait_for(self.deliver(**terms))
 
     @classmethod
     async def deliver_many(cls, tasks: Iterable[Self], **terms: Unpack[Terms]) -> list[Receipt]:
@@ -75,10 +81,10 @@ class Task(Payload):
 
         `Task.deliver_many` takes tasks of different classes. Raises what `deliver` raises.
         """
-        binding = current.binding()
         tasks = list(tasks)  # of an iterator nothing would be left after the check
         if wrong := [task for task in tasks if not isinstance(task, Task)]:
             raise TypeError(f"{wrong[0]!r} cannot be delivered: it is not an object of a Task.")
+        binding = await current.reach()
         envelopes = [task.envelope(**terms) for task in tasks]
         outcomes = await binding.put(envelopes)
         receipts = []

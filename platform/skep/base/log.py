@@ -1,9 +1,10 @@
 """One log schema for every process: text on a terminal, JSON lines otherwise.
 
-Each line says which slot of which generation wrote it, and passes through the masker. A line is
-one `write`, so lines of several processes that share a stream do not mix. Nothing that comes from
-outside can pass for a line of ours: in JSON every control character is escaped, in text too, and
-what follows a line break is indented.
+Each line says which slot of which generation wrote it. Its texts are cut to a length that takes no
+time, masked, and only then quoted: what is escaped could not be recognised. A line is one `write`,
+so lines of several processes that share a stream do not mix. Nothing that comes from outside can
+pass for a line of ours: in JSON every control character is escaped, in text too, and what follows a
+line break is indented.
 """
 
 import io
@@ -13,12 +14,14 @@ import os
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from traceback import TracebackException
 from typing import Any, TextIO
 
-from skep.base.masking import Masker
+from skep.base.masking import Masker, secrets_in
 
 _bound: ContextVar[dict[str, Any]] = ContextVar("skep_log_fields", default={})  # noqa: B039
 
@@ -29,6 +32,65 @@ _CONTROLS = [*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029]
 _JSON_ESCAPES = {code: f"\\u{code:04x}" for code in _CONTROLS if code >= 0x20}
 _TEXT_ESCAPES = {code: f"\\x{code:02x}" for code in _CONTROLS if chr(code) not in "\n\t"}
 _TEXT_ESCAPES[ord("\n")] = "\n    "
+# Characters of a message, and of a traceback, that are logged.
+_LONGEST = 32_768
+# A secret that begins before the cut is seen as a whole if it is no longer than this.
+_MARGIN = 4096
+# An old secret still works, and is still quoted, while the workers of old generations go.
+_KEPT_SECRETS = 16
+
+# What this process must not show. Module state, as the handlers of `logging` are.
+_masker = Masker()
+_secrets: deque[frozenset[str]] = deque(maxlen=_KEPT_SECRETS)
+
+
+def hide(environment: Mapping[str, str]) -> None:
+    """Mask the secret values of this environment from now on, and those of the ones before."""
+    global _masker
+    if (secrets := secrets_in(environment)) not in _secrets:
+        _secrets.append(secrets)
+        _masker = Masker(frozenset().union(*_secrets))
+
+
+def excerpt(text: str, longest: int) -> str:
+    """Return a text masked, and without its middle if it is longer than that."""
+    if len(text) <= longest:
+        return _masker(text)
+    half = longest // 2
+    head, tail = _masker(text[: half + _MARGIN]), _masker(text[-half - _MARGIN :])
+    return f"{head[:half]}{_left_out(len(text) - 2 * half)}{tail[-half:]}"
+
+
+def traceback_text(error: BaseException, longest: int) -> str:
+    """Return the traceback of an exception and of those it followed from, as `excerpt` does.
+
+    What the exceptions say is cut before it is formatted: that takes seconds for 20 MB of it.
+    """
+    formatted = TracebackException.from_exception(error)
+    _cut(formatted, longest + 2 * _MARGIN)
+    return excerpt("".join(formatted.format()), longest)
+
+
+def _cut(formatted: TracebackException, longest: int) -> None:
+    waiting: list[TracebackException | None] = [formatted]
+    while waiting:
+        if (one := waiting.pop()) is None:
+            continue
+        one._str = _ends(str(one), longest)  # type: ignore[attr-defined]  # nothing public does it
+        if one.__notes__ is not None:
+            one.__notes__ = [_ends(str(note), longest) for note in one.__notes__]
+        waiting += [one.__cause__, one.__context__, *(one.exceptions or ())]
+
+
+def _ends(text: str, longest: int) -> str:
+    if len(text) <= longest:
+        return text
+    half = longest // 2
+    return f"{text[:half]}{_left_out(len(text) - 2 * half)}{text[-half:]}"
+
+
+def _left_out(count: int) -> str:
+    return f"\n… {count} characters left out …\n"
 
 
 @contextmanager
@@ -58,7 +120,6 @@ def configure(
     *,
     level: str = "INFO",
     style: str = "auto",
-    masker: Masker | None = None,
     stream: TextIO | None = None,
     prints: bool = False,
 ) -> None:
@@ -75,7 +136,7 @@ def configure(
         TextFormatter(name, colour=stream.isatty()) if as_text else JsonFormatter(slot, generation)
     )
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(_Masked(formatter, masker or Masker()))
+    handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
@@ -103,12 +164,12 @@ class JsonFormatter(logging.Formatter):
             "ts": utc(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
-            **_bound.get(),
+            "message": excerpt(record.getMessage(), _LONGEST),
+            **{k: _masker(v) if isinstance(v, str) else v for k, v in _bound.get().items()},
             **self._who,
         }
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+        if text := _exception(record):
+            line["exception"] = text
         return json.dumps(line, ensure_ascii=False, default=str).translate(_JSON_ESCAPES)
 
 
@@ -123,18 +184,23 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as one line, or several if it carries a traceback."""
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
-        message = record.getMessage()
-        fields = "".join(f"  {k}={v}" for k, v in _bound.get().items())
+        message = excerpt(record.getMessage(), _LONGEST)
+        fields = _masker("".join(f"  {k}={v}" for k, v in _bound.get().items()))
         level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
         text = f"{level}{message}{fields}"
-        if record.exc_info:
-            text = f"{text}\n{self.formatException(record.exc_info)}"
+        if trace := _exception(record):
+            text = f"{text}\n{trace}"
         text = text.translate(_TEXT_ESCAPES)
         stamp, name = f"{clock}.{int(record.msecs):03d}", f"{self._name:<14}"
         if not self._colour:
             return f"{stamp} {name} {text}"
         tint = _COLOURS.get(record.levelname, "")
         return f"{_DIM}{stamp}{_RESET} {_BOLD}{name}{_RESET} {tint}{text}{_RESET if tint else ''}"
+
+
+def _exception(record: logging.LogRecord) -> str:
+    error = record.exc_info[1] if record.exc_info else None
+    return traceback_text(error, _LONGEST).removesuffix("\n") if error is not None else ""
 
 
 class _Printing(threading.local):
@@ -169,18 +235,6 @@ class _Printed(io.TextIOBase):
     def flush(self) -> None:
         if self._here.begun:
             self.write("\n")
-
-
-class _Masked(logging.Formatter):
-    """Formats through another formatter and masks the outcome, tracebacks included."""
-
-    def __init__(self, inner: logging.Formatter, masker: Masker) -> None:
-        super().__init__()
-        self._inner = inner
-        self._masker = masker
-
-    def format(self, record: logging.LogRecord) -> str:
-        return self._masker(self._inner.format(record))
 
 
 def utc(seconds: float) -> str:

@@ -71,6 +71,10 @@ class RunDir:
             "stop it with `platform stop`, or give another --data-dir."
         )
 
+    def own_writes(self, run_id: str) -> Path:
+        """Return the file in which the workers of one run note what of the code they write."""
+        return self.path / f"own-writes.{run_id}"
+
     def is_held(self) -> bool:
         """Say whether a platform has the directory, though nobody may answer there yet."""
         return is_held(self.lock_file)

@@ -45,5 +45,13 @@ def pass_over() -> None:
     let_go(_NOT_OURS)
 
 
+def be_default() -> None:
+    """Handle signals as any Python program does that has not asked for anything else."""
+    for number in HELD:
+        default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+        signal.signal(number, default)
+    let_go()
+
+
 def _nothing(*_: object) -> None:
     """Handle a signal by doing nothing."""

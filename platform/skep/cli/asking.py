@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from skep.cli.options import platform_options
+from skep.cli.options import for_platform
 from skep.cli.running import run_dir_of
 from skep.wire import control
 
@@ -15,9 +15,9 @@ PATIENCE = 10.0
 
 
 def asking(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate a verb that asks the running platform: --data-dir and --json."""
+    """Decorate a verb that asks the running platform: which one, and --json."""
     as_json = click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
-    return platform_options("data_dir")(as_json(command))
+    return for_platform(as_json(command))
 
 
 def ask(
@@ -27,7 +27,7 @@ def ask(
     news: Callable[[dict[str, Any]], None] | None = None,
     **arguments: Any,
 ) -> Any:
-    """Ask the platform of --data-dir; see `skep.wire.control.call` for the rest."""
+    """Ask the platform that the flags choose; see `skep.wire.control.call` for the rest."""
     path = run_dir_of(flags).control_socket
     return control.call(path, command, timeout=timeout, news=news, **arguments)
 

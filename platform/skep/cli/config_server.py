@@ -14,7 +14,7 @@ from skep.base.errors import ListenError
 from skep.base.rundir import RunDir
 from skep.base.sockets import BACKLOG
 from skep.base.title import set_title
-from skep.cli.options import platform_options
+from skep.cli.options import WHERE, platform_options
 from skep.cli.root_phase import refuse_paths_of_others
 from skep.cli.running import own_options
 from skep.configserver.opened import Place, opened
@@ -24,7 +24,7 @@ _OPTIONS = (
     "app_id",
     "cluster",
     "namespace",
-    "data_dir",
+    *WHERE,
     "config_samples",
     "allowed_hosts",
     "log_level",
@@ -46,7 +46,7 @@ def command(host: str, port: int, **flags: Any) -> None:
     log.configure("configserver", level=options.log_level, style=options.log_format)
     set_title("configserver")
     run_dir = RunDir(options.data_dir)
-    refuse_paths_of_others((run_dir.path, options.config_samples))
+    refuse_paths_of_others((run_dir.path, options.config_samples, options.env_path))
     run_dir.create()
     place = Place(
         run_dir.configserver_dir,

@@ -10,14 +10,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from skep.cli.options import platform_options
+from skep.cli.options import for_platform
 from skep.cli.running import run_dir_of
 from skep.wire import control
 from skep.wire.mesh import Answer, Command, Mesh
 
 
 @click.command("conns")
-@platform_options("data_dir")
+@for_platform
 @click.argument("listener", default="")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def command(listener: str, as_json: bool, **flags: Any) -> None:

@@ -8,7 +8,7 @@ import click
 
 from skep.base.errors import UsageError
 from skep.cli.deliveries import ask_store, document, rows_of, show
-from skep.cli.options import platform_options
+from skep.cli.options import for_platform
 from skep.engine.base import Edit, Engine
 
 _COLUMNS = ("id", "name", "queue", "reason", "attempt", "losses", "put_at", "error")
@@ -32,7 +32,7 @@ def command() -> None:
 
 
 @command.command("ls")
-@platform_options("data_dir")
+@for_platform
 @click.option("--queue", default="", help="Of this queue only.")
 @click.option("--name", default="", help="Of tasks and listeners whose name begins so.")
 @click.option("-n", "most", default=100, show_default=True, help="No more than so many.")
@@ -44,7 +44,7 @@ def ls(queue: str, name: str, most: int, as_json: bool, **flags: Any) -> None:
 
 
 @command.command("retry")
-@platform_options("data_dir")
+@for_platform
 @_chosen
 def retry(**flags: Any) -> None:
     """Run dead letters again as if new."""
@@ -52,7 +52,7 @@ def retry(**flags: Any) -> None:
 
 
 @command.command("delete")
-@platform_options("data_dir")
+@for_platform
 @_chosen
 def delete(**flags: Any) -> None:
     """Forget dead letters."""

@@ -13,21 +13,27 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from skep.base import log
 from skep.base.errors import NotRunning
+from skep.base.masking import mask_document
 from skep.cli.running import run_dir_of
+from skep.config.secret_names import declare_kept
 from skep.engine.base import Engine, Row, RowState
 from skep.engine.embedded import Embedded
 from skep.engine.headers import LISTENER, ORIGIN, STEP
+from skep.engine.senders import described
 
 T = TypeVar("T")
 
 _PAGE = 1000
+_LONGEST_ERROR = 10_000
 _COLOURS = {"ready": "green", "leased": "cyan", "dead": "red", "blocked": "yellow"}
 
 
 def ask_store(flags: dict[str, Any], question: Callable[[Embedded], Awaitable[T]]) -> T:
     """Ask the store of the running platform. Raises NotRunning, StoreUnavailable."""
     run_dir = run_dir_of(flags)
+    declare_kept(run_dir.config_dir)
     if not run_dir.store_socket.exists():
         raise NotRunning(
             f"No platform is running on {run_dir.path}: start it with `platform start`."
@@ -76,18 +82,20 @@ def document(row: Row) -> dict[str, Any]:
         "state": row.state,
         "attempt": row.attempt,
         "losses": row.losses,
+        "cuts": row.cuts,
         "priority": envelope.priority,
         "put_at": row.put_at / 1000,
         "due": envelope.due / 1000 or None,
         "holder": _worker(row.holder),
+        "sender": described(envelope.sender),
         "origin": envelope.headers.get(ORIGIN, envelope.id),
         "key": envelope.key,
-        "progress": _parsed(row.progress),
+        "progress": mask_document(_parsed(row.progress)),
         "cancelled": row.cancelled,
         "reason": row.reason,
-        "error": row.error,
+        "error": log.excerpt(row.error, _LONGEST_ERROR),  # a version before this one kept it as is
         "headers": envelope.headers,
-        "payload": _parsed(envelope.body.decode(errors="replace")),
+        "payload": mask_document(_parsed(envelope.body.decode(errors="replace"))),
     }
 
 

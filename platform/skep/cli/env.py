@@ -6,8 +6,8 @@ from typing import Any
 import click
 
 from skep.base.errors import ConfigError
-from skep.cli.options import platform_options
-from skep.cli.site import FILES, Site
+from skep.cli.options import for_platform
+from skep.cli.site import Site
 from skep.config import atomic
 from skep.config.export import FORMATS
 from skep.config.layers import Layers
@@ -19,7 +19,7 @@ def command() -> None:
 
 
 @command.command("export")
-@platform_options(*FILES)
+@for_platform
 @click.option(
     "--format", "style", type=click.Choice(list(FORMATS)), default="dotenv", show_default=True
 )

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from skep.base.errors import UsageError
-from skep.cli.options import platform_options
+from skep.cli.options import WHERE, platform_options
 from skep.cli.running import own_options
 from skep.cli.shared_state import ACCEPTED, findings
 
@@ -18,7 +18,7 @@ def command() -> None:
 
 
 @command.command("state")
-@platform_options("plugins")
+@platform_options("plugins", *WHERE)
 def state(**flags: Any) -> None:
     """List the state of modules and classes that all requests of a worker share.
 

@@ -22,6 +22,7 @@ _VERBS = {
     "check": "Say whether the platform would start, without starting it.",
     "status": "Show the state of the running platform.",
     "task": "Look at deliveries, send, retry, cancel and purge them.",
+    "event": "Fire events.",
     "dead": "Look at dead letters, run them again or forget them.",
     "queue": "Look at queues, pause and resume them.",
     "ps": "Show its processes and what each uses.",

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from skep.cli.options import platform_options
+from skep.cli.options import for_platform
 from skep.cli.running import run_dir_of
 from skep.wire import control
 
@@ -13,7 +13,7 @@ _UNITS = ((1024 * 1024, "MiB"), (1024, "KiB"))
 
 
 @click.command("mem")
-@platform_options("data_dir")
+@for_platform
 @click.option("--seconds", default=10.0, show_default=True, help="How long to watch.")
 @click.option("--top", default=10, show_default=True, help="How many lines of source per worker.")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")

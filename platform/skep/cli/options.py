@@ -8,6 +8,9 @@ import click
 from skep.config.options import rows
 from skep.config.row import Row
 
+# The settings that say where the files of a platform lie.
+WHERE = ("data_dir", "env_file", "env")
+
 
 def platform_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorate a command with the settings of these names; without names, with all that have a
@@ -31,6 +34,11 @@ class _Option(click.Option):
             return super().get_help_record(ctx)
         finally:
             self.opts = every
+
+
+def for_platform(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a verb with the options that say which platform it is for."""
+    return platform_options(*WHERE)(command)
 
 
 def _option(row: Row) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

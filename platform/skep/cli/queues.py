@@ -9,7 +9,7 @@ from msgspec.structs import asdict
 
 from skep.base.errors import UsageError
 from skep.cli.deliveries import ask_store, show
-from skep.cli.options import platform_options
+from skep.cli.options import for_platform
 from skep.cli.running import run_dir_of
 from skep.engine.base import Row
 from skep.engine.embedded import Embedded
@@ -27,7 +27,7 @@ def command() -> None:
 
 
 @command.command("ls")
-@platform_options("data_dir")
+@for_platform
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def ls(as_json: bool, **flags: Any) -> None:
     """List the queues that hold anything or are paused."""
@@ -40,7 +40,7 @@ def ls(as_json: bool, **flags: Any) -> None:
 
 
 @command.command("pause")
-@platform_options("data_dir")
+@for_platform
 @click.argument("queues", nargs=-1, required=True, metavar="QUEUE...")
 def pause(queues: tuple[str, ...], **flags: Any) -> None:
     """Start nothing more from these queues, until they are resumed; restarts do not matter.
@@ -52,7 +52,7 @@ def pause(queues: tuple[str, ...], **flags: Any) -> None:
 
 
 @command.command("resume")
-@platform_options("data_dir")
+@for_platform
 @click.argument("queues", nargs=-1, required=True, metavar="QUEUE...")
 def resume(queues: tuple[str, ...], **flags: Any) -> None:
     """Serve these queues again."""
@@ -61,7 +61,7 @@ def resume(queues: tuple[str, ...], **flags: Any) -> None:
 
 
 @command.command("acknowledge")
-@platform_options("data_dir")
+@for_platform
 def acknowledge(**flags: Any) -> None:
     """Say that you know what has happened to the queue's file, so that the platform is not degraded
     because of it any more. Prints what that was."""
@@ -73,7 +73,7 @@ def acknowledge(**flags: Any) -> None:
 
 
 @command.command("recover")
-@platform_options("data_dir")
+@for_platform
 @click.argument(
     "path", metavar="FILE", type=click.Path(exists=True, dir_okay=False, path_type=Path)
 )

@@ -10,24 +10,25 @@ from typing import Any, cast
 
 import click
 
+from skep.base import masking
 from skep.base.errors import NotRunning, UsageError
-from skep.base.rundir import RunDir
-from skep.config import connection, dotenv
+from skep.cli.options import WHERE
+from skep.cli.running import own_options, run_dir_of
+from skep.config import connection, dotenv, secret_names
 from skep.config.archive import Archive
 from skep.config.history import History
 from skep.config.options import Options
 from skep.config.pulled import Assembly, Pulled
 from skep.config.reserve import Policy, Reserve
 from skep.config.trouble import ApolloError, TooSlow
-from skep.supervisor.configuration import Configurations, starting_options
+from skep.supervisor.configuration import Configurations
 from skep.wire import control
 
 # The settings that say where the files lie, and whose configuration is wanted from where.
-FILES = ("data_dir", "env_file", "env")
 SOURCE = (
     *("config_server", "config_meta", "config_secret_file", "config_ca", "config_ip"),
     *("app_id", "cluster", "data_center", "config_label", "namespace"),
-    *FILES,
+    *WHERE,
 )
 
 
@@ -42,8 +43,10 @@ class Site:
     def __init__(self, flags: Mapping[str, Any]) -> None:
         self.base = dict(os.environ)
         self.flags = flags
-        options = starting_options(self.base, flags)
-        self.run_dir = RunDir(options.data_dir)
+        options = own_options(flags)
+        self.run_dir = run_dir_of(flags)
+        masking.declare(options.secret_names)
+        secret_names.declare_kept(self.run_dir.config_dir)
         self.status = self._status()
         self.env_file = options.env_path
         self.options = options

@@ -12,7 +12,6 @@ import click
 
 from skep.base import log, logfile, privileges
 from skep.base.errors import AlreadyRunning
-from skep.base.masking import Masker
 from skep.base.rundir import RunDir
 from skep.base.title import set_title
 from skep.cli.daemon import launch
@@ -79,12 +78,8 @@ def command(daemonize: bool, ignore: bool, x_version: str | None, **flags: Any) 
     flags["log_file"] = str(Path(options.log_file).absolute()) if options.log_file else ""
     if options.log_file:
         logfile.onto(phase.open_log(flags["log_file"]))
-    log.configure(
-        "supervisor",
-        level=options.log_level,
-        style=options.log_format,
-        masker=Masker.of_environment(base),
-    )
+    log.configure("supervisor", level=options.log_level, style=options.log_format)
+    log.hide(base)
     set_title("supervisor", options.app_id)
     listeners = _shed(phase, handed.listeners, base)
     options = starting_options(base, flags)

@@ -51,6 +51,7 @@ def _facts(document: dict[str, Any]) -> list[tuple[str, str]]:
         ("uptime", f"{duration(document['uptime'])} (pid {document['pid']})"),
         *((_LISTENERS.get(name, name), listeners[name]) for name in sorted(listeners, key=_rank)),
         ("plugins", ", ".join(document["plugins"]) or "none"),
+        *([("not run here", _left_out(document["left_out"]))] if document["left_out"] else []),
         ("config", _config(config)),
         *(("release", text) for text in releases(config)),
     ]
@@ -68,6 +69,10 @@ def _facts(document: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _watched(document: dict[str, Any]) -> str:
     return " (on probation)" if document["on_probation"] else ""
+
+
+def _left_out(kinds: list[str]) -> str:
+    return f"{', '.join(kinds)} (left out by PLATFORM_KINDS)"
 
 
 def _config(config: dict[str, Any]) -> str:

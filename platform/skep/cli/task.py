@@ -8,21 +8,14 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from skep.base.errors import UsageError
-from skep.cli.asking import ask
 from skep.cli.deliveries import ask_store, document, moment, rows_of, show
-from skep.cli.options import platform_options
+from skep.cli.options import for_platform
+from skep.cli.sending import send, terms_options
 from skep.engine.base import Engine, Result, Row, RowState
-from skep.wire.control import CommandFailed
 
 _STATES = get_args(RowState)
 _COLUMNS = ("id", "name", "queue", "state", "attempt", "losses", "put_at", "due", "holder")
 _UNKNOWN = 1
-_TERMS = ("delay", "tries", "priority", "queue", "key")
-# A question to the supervisor may have 64 KiB, with all that is around the payload.
-_LONGEST = 60_000
-# Longer than the supervisor waits for the worker.
-_PATIENCE = 20.0
 
 
 @click.group("task")
@@ -31,7 +24,7 @@ def command() -> None:
 
 
 @command.command("ls")
-@platform_options("data_dir")
+@for_platform
 @click.option("--queue", default="", help="Of this queue only.")
 @click.option("--state", type=click.Choice(_STATES), multiple=True, help="In this state only.")
 @click.option("--name", default="", help="Of tasks and listeners whose name begins so.")
@@ -47,7 +40,7 @@ def ls(
 
 
 @command.command("show")
-@platform_options("data_dir")
+@for_platform
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.argument("delivery", metavar="ID")
 def show_one(delivery: str, as_json: bool, **flags: Any) -> None:
@@ -66,34 +59,26 @@ def show_one(delivery: str, as_json: bool, **flags: Any) -> None:
 
 
 @command.command("send")
-@platform_options("data_dir")
-@click.option("--delay", type=float, help="Seconds it waits at least.")
-@click.option("--tries", type=int, help="How often it may be tried.")
-@click.option("--priority", type=int, help="Higher ones are started first.")
-@click.option("--queue", help="Where it waits.")
-@click.option("--key", help="Its unique key.")
+@for_platform
+@terms_options("delay", "tries", "priority", "queue", "key")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.argument("name", metavar="TASK")
-@click.argument("values", nargs=-1, metavar="[JSON | VALUE...]")
-def send(name: str, values: tuple[str, ...], as_json: bool, **flags: Any) -> None:
+@click.argument("values", nargs=-1, metavar="[JSON | - | VALUE...]")
+def send_one(name: str, values: tuple[str, ...], as_json: bool, **flags: Any) -> None:
     """Deliver a task by its name, with its fields as one JSON object or one by one:
 
     \b
     platform task send orders.SendReceipt '{"order_id": 7}'
     platform task send orders.SendReceipt 7
+    platform task send orders.SendReceipt - < receipt.json
+
+    With - the object comes from standard input: what stands on a command line can be read by every
+    user of this machine.
 
     It is checked as in code: what does not fit is exit code 2, and nothing is delivered. Without
     options it waits on the terms that its class declares. Prints the id.
     """
-    if len(json.dumps(values)) > _LONGEST:
-        raise UsageError(f"The payload is longer than {_LONGEST} bytes: deliver it from code.")
-    terms = {term: flags[term] for term in _TERMS if flags[term] is not None}
-    try:
-        receipt = ask(flags, "task.send", _PATIENCE, task=name, values=values, terms=terms)
-    except CommandFailed as error:
-        if error.code == "usage":
-            raise UsageError(str(error)) from error
-        raise
+    receipt = send("task", name, values, flags)
     if as_json:
         click.echo(json.dumps(receipt))
         return
@@ -103,7 +88,7 @@ def send(name: str, values: tuple[str, ...], as_json: bool, **flags: Any) -> Non
 
 
 @command.command("retry")
-@platform_options("data_dir")
+@for_platform
 @click.argument("deliveries", nargs=-1, required=True, metavar="ID...")
 def retry(deliveries: tuple[str, ...], **flags: Any) -> None:
     """Run dead letters again as if new, and what is scheduled at once."""
@@ -118,7 +103,7 @@ def retry(deliveries: tuple[str, ...], **flags: Any) -> None:
 
 
 @command.command("cancel")
-@platform_options("data_dir")
+@for_platform
 @click.argument("deliveries", nargs=-1, required=True, metavar="ID...")
 def cancel(deliveries: tuple[str, ...], **flags: Any) -> None:
     """Have deliveries not happen; coroutines that run are cancelled."""
@@ -128,7 +113,7 @@ def cancel(deliveries: tuple[str, ...], **flags: Any) -> None:
 
 
 @command.command("purge")
-@platform_options("data_dir")
+@for_platform
 @click.option("--queue", required=True, help="The queue to empty.")
 @click.option("--name", default="", help="Only tasks whose name begins so.")
 @click.option("--yes", is_flag=True, help="Do not ask.")

@@ -43,11 +43,10 @@ def _checked(site: Site, configuration: Configuration) -> list[Problem]:
         return []
     site.run_dir.create()
     staged = site.configurations.stage(configuration)
-    environment = surroundings(configuration, staged)
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
             command_line(options.config_check, staged),
-            env=environment,
+            env=surroundings(configuration, staged),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -55,7 +54,7 @@ def _checked(site: Site, configuration: Configuration) -> list[Problem]:
         )
         why = _ended(process, options.config_check_timeout)
         output.seek(0)
-        return [verdict(why, output.read(), environment)] if why else []
+        return [verdict(why, output.read())] if why else []
 
 
 def _ended(process: subprocess.Popen[bytes], seconds: float) -> str:

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from skep.base.errors import UsageError
-from skep.cli.options import platform_options
+from skep.cli.options import for_platform
 from skep.cli.running import run_dir_of
 from skep.wire import control
 from skep.wire.mesh import Answer, Command, Mesh
@@ -26,7 +26,7 @@ def command() -> None:
 
 
 @command.command("ls", epilog=_TARGET)
-@platform_options("data_dir")
+@for_platform
 @click.argument("target", default="all")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 def ls(target: str, as_json: bool, **flags: Any) -> None:
@@ -47,7 +47,7 @@ def ls(target: str, as_json: bool, **flags: Any) -> None:
 
 
 @command.command("push", epilog=_TARGET)
-@platform_options("data_dir")
+@for_platform
 @click.argument("target")
 @click.argument("text")
 def push(target: str, text: str, **flags: Any) -> None:
@@ -57,7 +57,7 @@ def push(target: str, text: str, **flags: Any) -> None:
 
 
 @command.command("kick", epilog=_TARGET)
-@platform_options("data_dir")
+@for_platform
 @click.argument("target")
 @click.option("--code", type=int, default=1000, help="1000, or 3000 to 4999. [default: 1000]")
 @click.option("--reason", default="", help="What the client is told, 123 bytes at most.")

@@ -22,6 +22,7 @@ from skep.config.cache import Cache
 from skep.config.options import Options
 from skep.config.sealed import seal, unseal
 from skep.config.snapshot import Release, Snapshot, canonical
+from skep.config.trouble import Unusable
 
 _FORMAT = 1
 
@@ -106,7 +107,20 @@ class Archive:
 
     def applied(self) -> Snapshot | None:
         """Return the last known good snapshot, None if there is none that can be trusted."""
-        return self.load(self._applied)
+        return self.usable(self._applied)
+
+    def usable(self, path: Path) -> Snapshot | None:
+        """Return the snapshot in a file, None if it cannot be an environment either: an earlier
+        version may have applied what this one refuses, and must not stand in the way of its
+        correction."""
+        snapshot = self.load(path)
+        try:
+            if snapshot is not None:
+                snapshot.values()
+        except Unusable as error:
+            log.warning("%s is ignored: %s", path, error)
+            return None
+        return snapshot
 
     def kept(self, namespace: str) -> Release | None:
         """Return the release of a namespace that was applied last, in whatever snapshot."""

@@ -16,10 +16,12 @@ _OWNER, _LOOPBACK = "the platform", "127.0.0.1"
 
 
 def served(options: Options) -> list[Endpoint]:
-    """Return where the plugins' routes are served: `http`, `http-2` …
+    """Return where the plugins' routes are served: `http`, `http-2` …; nowhere without web workers.
 
     Raises UsageError when `--listen` has an address that is none.
     """
+    if "web" not in options.kinds:
+        return []
     texts = [*options.listen, *([f"unix:{options.uds}"] if options.uds else [])]
     names = ["http", *(f"http-{i}" for i in range(2, len(texts) + 1))]
     found = [parse(text, name, "--listen") for text, name in zip(texts, names, strict=False)]

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, TypeVar
 
+from skep.config.spelling import fold, folded
+
 if TYPE_CHECKING:
     from skep.config.settings import Settings
 
@@ -21,14 +23,13 @@ class Epoch:
     """One state of the environment; it never changes. Keys are found whatever their case."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        # Of `Greeting` and `GREETING` the latter counts.
-        items = sorted(environment.items(), key=lambda item: item[0].isupper())
-        self._environment = {key.upper(): value for key, value in items}
+        self._environment = dict(environment)
+        self._folded = folded(environment)
         self._settings: dict[type[Settings], Settings] = {}
 
     def get(self, key: str) -> str | None:
         """Return the value of a key, or None."""
-        return self._environment.get(key.upper())
+        return self._folded.get(fold(key))
 
     def settings(self, cls: type[S]) -> S:
         """Return the settings of a class, the same object every time. Raises ValidationError."""
@@ -42,8 +43,9 @@ class Epoch:
         return frozenset(self._settings)
 
     def changed(self, values: Mapping[str, str | None]) -> Epoch:
-        """Return the epoch that follows when these keys have these values; None is gone."""
-        environment = {**self._environment, **{k.upper(): v for k, v in values.items()}}
+        """Return the epoch that follows when these keys have these values; None is gone. The keys
+        are spelled as in the environment, so this is the epoch of a process born after it."""
+        environment: dict[str, str | None] = {**self._environment, **values}
         return Epoch({key: value for key, value in environment.items() if value is not None})
 
 

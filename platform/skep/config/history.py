@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from skep.base.errors import ConfigError
+from skep.base.log import excerpt
 from skep.base.masking import mask_value
 from skep.config import atomic
 from skep.config.archive import Archive
 from skep.config.snapshot import Snapshot
 
 KEPT = 20
+_LONGEST_PROBLEM = 8000
 _LARGEST_AUDIT = 4 * 1024 * 1024
 
 # A key, its old and its new value; None is not set.
@@ -107,13 +109,16 @@ class History:
 
     def load(self, number: int) -> Snapshot | None:
         """Return a snapshot, None if it is not there or cannot be trusted."""
-        return self._archive.load(self.path(number))
+        return self._archive.usable(self.path(number))
 
     def record(self, entry: dict[str, Any], changes: Iterable[Difference]) -> None:
         """Add a line to the audit log, with the values of the changes masked."""
         line = {
             "ts": round(time.time(), 3),
             **entry,
+            "problems": [
+                excerpt(problem, _LONGEST_PROBLEM) for problem in entry.get("problems", ())
+            ],
             "changes": [
                 {"key": key, "old": _masked(key, old), "new": _masked(key, new)}
                 for key, old, new in changes

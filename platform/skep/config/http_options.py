@@ -23,6 +23,7 @@ class HttpOptions:
         "A folder whose files are served where no plugin has a route.",
         "rollout",
         metavar="DIR",
+        machine_only=True,
     )
     trusted_proxies: tuple[str, ...] = _row(
         (),

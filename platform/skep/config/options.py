@@ -1,9 +1,11 @@
 """The platform's own settings: one row each, and how a value for it is found.
 
 A command-line flag wins over the `PLATFORM_*` key, the key over the names that other clients of
-Apollo have for it, those over the default. The keys come from the layered environment, so the
-config service can set every one of them that is not needed before it is asked. The foreign names
-count in the process environment only: an app may have a key of its own called `APP_ID`.
+Apollo have for it, those over the default. The keys come from the layered environment, whatever
+their case, so the config service can set every one that is not `machine_only`: needed before the
+service is asked, or a choice of what code runs, what is read, shown or executed, as whom, and where
+is written. The foreign names count in the process environment only: an app may have a key of its
+own called `APP_ID`.
 """
 
 from collections.abc import Mapping
@@ -19,6 +21,7 @@ from skep.config.queues import parse as parse_queues
 from skep.config.row import Change, Row, alias, check, given, read
 from skep.config.row import row as _row
 from skep.config.serving import Serving
+from skep.config.spelling import folded
 
 # The app on the embedded config server, where there is no other.
 _OWN_APP = "sample"
@@ -36,6 +39,7 @@ class Options(Serving, HttpOptions):
         metavar="URL",
         aliases=("APOLLO_CONFIG_SERVICE", "APOLLO_CONFIGSERVICE", "APOLLO_SERVER"),
         flag_alias="--apollo-server",
+        machine_only=True,
     )
     config_meta: tuple[str, ...] = _row(
         (),
@@ -44,6 +48,7 @@ class Options(Serving, HttpOptions):
         "restart",
         metavar="URL",
         aliases=("APOLLO_META",),
+        machine_only=True,
     )
     app_id: str = _row(
         "",
@@ -51,6 +56,7 @@ class Options(Serving, HttpOptions):
         "restart",
         aliases=("APP_ID", "APOLLO_APP_ID"),
         flag_alias="--apollo-app-id",
+        machine_only=True,
     )
     cluster: str = _row(
         "default",
@@ -58,9 +64,14 @@ class Options(Serving, HttpOptions):
         "restart",
         aliases=("APOLLO_CLUSTER",),
         flag_alias="--apollo-cluster",
+        machine_only=True,
     )
     data_center: str = _row(
-        "", "The cluster in which the config service looks next.", "restart", aliases=("IDC",)
+        "",
+        "The cluster in which the config service looks next.",
+        "restart",
+        aliases=("IDC",),
+        machine_only=True,
     )
     namespace: tuple[str, ...] = _row(
         ("application",),
@@ -68,6 +79,7 @@ class Options(Serving, HttpOptions):
         "restart",
         aliases=("APOLLO_NAMESPACES",),
         flag_alias="--apollo-namespaces",
+        machine_only=True,
     )
     config_policy: str = _row(
         "cache",
@@ -80,6 +92,7 @@ class Options(Serving, HttpOptions):
         False,
         "Never ask a config service; start with what was applied last, or with .env as it is.",
         "restart",
+        machine_only=True,
     )
     config_ip: str = _row(
         "",
@@ -89,12 +102,14 @@ class Options(Serving, HttpOptions):
         metavar="ADDRESS",
         aliases=("APOLLO_CLIENT_IP", "host.ip"),
         flag_alias="--apollo-client-ip",
+        machine_only=True,
     )
     config_label: str = _row(
         "",
         "Label by which gray releases know this machine.",
         "restart",
         aliases=("APOLLO_LABEL",),
+        machine_only=True,
     )
     config_ca: str = _row(
         "",
@@ -102,6 +117,7 @@ class Options(Serving, HttpOptions):
         "service is who it says.",
         "restart",
         metavar="FILE",
+        machine_only=True,
     )
     config_secret_file: str = _row(
         "",
@@ -109,6 +125,7 @@ class Options(Serving, HttpOptions):
         "again when it changes.",
         "restart",
         metavar="FILE",
+        machine_only=True,
     )
     config_secret: tuple[str, ...] = _row(
         (),
@@ -117,19 +134,37 @@ class Options(Serving, HttpOptions):
         shown=False,
         flag=False,
         aliases=("APOLLO_ACCESS_KEY_SECRET", "APOLLO_ACCESSKEY_SECRET"),
+        machine_only=True,
     )
     plugins: tuple[str, ...] = _row(
-        ("plugins",), "A folder with plugins; repeat it for several.", "restart", metavar="DIR"
+        ("plugins",),
+        "A folder with plugins; repeat it for several.",
+        "restart",
+        metavar="DIR",
+        machine_only=True,
+    )
+    kinds: tuple[str, ...] = _row(
+        ("web", "task", "cron", "process"),
+        "Which kinds of workers this machine runs; repeat it, or separate them by commas.",
+        "rollout",
+        metavar="KIND",
+        words=("web", "task", "cron", "process"),
     )
     web_workers: int = _row(0, "How many web workers; 0 means one a processor.", "live", high=1024)
     task_workers: int = _row(
         0, "How many task workers; 0 means one for two processors.", "live", high=1024
     )
     data_dir: str = _row(
-        ".platform", "Where the platform keeps its state; one platform a directory.", "restart"
+        ".platform",
+        "Where the platform keeps its state; one platform a directory.",
+        "restart",
+        machine_only=True,
     )
     env_file: str = _row(
-        ".env", "The file that receives the configuration, in a block of its own.", "restart"
+        ".env",
+        "The file that receives the configuration, in a block of its own.",
+        "restart",
+        machine_only=True,
     )
     env: str = _row(
         "",
@@ -137,6 +172,7 @@ class Options(Serving, HttpOptions):
         "restart",
         metavar="NAME",
         short="-e",
+        machine_only=True,
     )
     backup_old_env: bool = _row(
         False,
@@ -156,6 +192,7 @@ class Options(Serving, HttpOptions):
         "become .env, in place of {} or as its last argument, and as $PLATFORM_STAGED_ENV.",
         "live",
         metavar="CMD",
+        machine_only=True,
     )
     config_check_timeout: float = _row(
         10.0,
@@ -165,11 +202,35 @@ class Options(Serving, HttpOptions):
         low=0.1,
     )
     watch: bool = _row(False, "Roll out a new generation when a plugin's code changes.", "restart")
+    watch_paths: tuple[str, ...] = _row(
+        (),
+        "A folder to watch beside the plugin folders and the Python files of the project.",
+        "restart",
+        metavar="DIR",
+        flag=False,
+    )
+    watch_exclude: tuple[str, ...] = _row(
+        (),
+        "What is not watched: a name, a path relative to a watched folder, or an absolute one; * "
+        "and ? stand for any text.",
+        "restart",
+        metavar="PATTERN",
+        flag=False,
+    )
+    watch_types: tuple[str, ...] = _row(
+        (),
+        "The types of files to watch, like py,html; without it every file of a plugin folder, and "
+        "the Python files of the project.",
+        "restart",
+        metavar="TYPE",
+        flag=False,
+    )
     config_samples: str = _row(
         "config-samples",
         "Folder from which the embedded config server is filled once, as APP/CLUSTER/NAMESPACE.*",
         "restart",
         metavar="DIR",
+        machine_only=True,
     )
     log_level: str = _row(
         "info", "How much is logged.", "live", words=("debug", "info", "warning", "error")
@@ -185,12 +246,29 @@ class Options(Serving, HttpOptions):
         "The file that gets the log, and what plugins print; USR1 opens it anew after a rotation.",
         "restart",
         metavar="FILE",
+        machine_only=True,
     )
     user: str = _row(
-        "", "Be this user as soon as the ports are bound; takes root.", "restart", metavar="NAME"
+        "",
+        "Be this user as soon as the ports are bound; takes root.",
+        "restart",
+        metavar="NAME",
+        machine_only=True,
     )
     group: str = _row(
-        "", "The group to be in, if it is not the user's own.", "restart", metavar="NAME"
+        "",
+        "The group to be in, if it is not the user's own.",
+        "restart",
+        metavar="NAME",
+        machine_only=True,
+    )
+    secret_names: tuple[str, ...] = _row(
+        (),
+        "Keys whose values are masked wherever something is shown, beside those with the name of a "
+        "secret; * stands for any text, as in ACME_*, and commas separate them.",
+        "rollout",
+        flag=False,
+        machine_only=True,
     )
     rlimit_nofile: int = _row(
         0,
@@ -203,20 +281,22 @@ class Options(Serving, HttpOptions):
         "The largest core dump, in bytes; it would hold every secret of the process.",
         "restart",
         flag=False,
+        machine_only=True,
     )
     new_privileges: bool = _row(
         False,
         "Whether programs that plugins start may gain privileges (sudo, ping).",
         "restart",
         flag=False,
+        machine_only=True,
     )
     task_concurrency: int = _row(
         16, "How many tasks one task worker runs at a time.", "rollout", flag=False, low=1
     )
     queues: tuple[str, ...] = _row(
         (),
-        "What holds for single queues: `NAME workers=N concurrency=N rate=N/s waiting=N`, "
-        "separated by commas.",
+        "What holds for single queues: `NAME workers=N concurrency=N rate=N/s waiting=N drain=10m "
+        "cuts=N`, separated by commas.",
         "rollout",
         flag=False,
     )
@@ -365,6 +445,7 @@ def resolve(
     environment, if that is not all. Raises UsageError naming the key whose text does not fit.
     """
     base = environment if base is None else base
+    environment = folded(environment)
     found: dict[str, Any] = {}
     for row in rows():
         key = row.key if row.key in environment else alias(row, base)

@@ -8,6 +8,7 @@ from skep.base.masking import mask_value
 from skep.config.layers import Layers
 from skep.config.options import rows
 from skep.config.snapshot import Snapshot
+from skep.config.spelling import fold, spellings
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Place:
 def places(
     key: str, layers: Layers, snapshot: Snapshot | None, flags: Mapping[str, Any]
 ) -> list[Place]:
-    """Return every place that sets the key, the winner first.
+    """Return every place that sets the key, in whatever spelling, the winner first.
 
     `snapshot` is that of the remote layer, for the namespaces; None if only its values are known.
     For a setting of the platform the command line and the default are places too.
@@ -38,22 +39,18 @@ def places(
 def _places(
     key: str, layers: Layers, snapshot: Snapshot | None, flags: Mapping[str, Any]
 ) -> Iterator[Place]:
-    row = next((row for row in rows() if row.key == key), None)
+    row = next((row for row in rows() if row.key == fold(key)), None)
     if row and flags.get(row.name) not in (None, ()):
-        yield Place(key, "command line", "", _text(flags[row.name]))
-    for layer, value in layers.explain(key):
+        yield Place(row.key, "command line", "", _text(flags[row.name]))
+    for layer, values in layers.ordered():
+        parts = {"": values}
         if layer == "remote" and snapshot is not None:
-            yield from _remote(key, snapshot)
-        else:
-            yield Place(key, layer, "", value)
+            parts = {r.namespace: r.values() for r in reversed(snapshot.releases)}
+        for where, part in parts.items():
+            for name in spellings(key, part):
+                yield Place(name, layer, where, part[name])
     if row:
-        yield Place(key, "default", "", _text(row.default))
-
-
-def _remote(key: str, snapshot: Snapshot) -> Iterator[Place]:
-    for release in reversed(snapshot.releases):
-        if (value := release.values().get(key)) is not None:
-            yield Place(key, "remote", release.namespace, value)
+        yield Place(row.key, "default", "", _text(row.default))
 
 
 def _text(value: Any) -> str:

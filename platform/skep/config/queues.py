@@ -16,6 +16,9 @@ _UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
 _RATE = re.compile(r"([0-9]{1,7})/([0-9]{0,12})(ms|s|m|h)")
 # What an engine keeps of every lease within a period, and a year in milliseconds.
 _LARGEST_RATE, _LONGEST_PERIOD = 1_000_000, 365 * 86_400_000
+_SPAN = re.compile(r"([0-9]{1,9})(ms|s|m|h)?")
+# A week.
+LONGEST_DRAIN = 7 * 86400.0
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
@@ -25,7 +28,9 @@ class QueueTerms:
 
     `workers` of its own serve it and nothing else, and no other worker does. `concurrency` is how
     many of its deliveries run at a time, by all workers together; `rate` how many are started
-    within any `period` of so many ms; `waiting` how many it may hold before it is full.
+    within any `period` of so many ms; `waiting` how many it may hold before it is full. A handler
+    of it may go on for `drain` seconds when its worker has to go (None leaves that to the
+    platform), and be cut off `cuts` times.
     """
 
     name: str
@@ -34,6 +39,8 @@ class QueueTerms:
     rate: int = 0
     period: int = 1000
     waiting: int = 0
+    drain: float | None = None
+    cuts: int = 0
 
 
 def parse(texts: Iterable[str]) -> dict[str, QueueTerms]:
@@ -64,7 +71,7 @@ def _term(queue: str, word: str) -> Mapping[str, Any]:
     if found is None:
         raise UsageError(
             f"PLATFORM_QUEUES: {word!r} says nothing of the queue {queue}; what can be said is "
-            "workers=2, concurrency=4, rate=10/s and waiting=1000."
+            "workers=2, concurrency=4, rate=10/s, waiting=1000, drain=10m and cuts=3."
         )
     return found
 
@@ -83,9 +90,19 @@ def _rate(name: str, value: str) -> Mapping[str, int] | None:
     return {"rate": int(count), "period": period} if is_possible else None
 
 
-_READ: Mapping[str, Callable[[str, str], Mapping[str, int] | None]] = {
+def _span(name: str, value: str) -> Mapping[str, float] | None:
+    match = _SPAN.fullmatch(value)
+    if match is None:
+        return None
+    seconds = int(match[1]) * _UNITS[match[2] or "s"] / 1000
+    return {name: seconds} if seconds <= LONGEST_DRAIN else None
+
+
+_READ: Mapping[str, Callable[[str, str], Mapping[str, float] | None]] = {
     "workers": _count,
     "concurrency": _count,
     "waiting": _count,
     "rate": _rate,
+    "drain": _span,
+    "cuts": _count,
 }

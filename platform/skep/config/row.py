@@ -110,8 +110,8 @@ def check(row: Row, value: Any) -> None:
             if not re.match(r"https?://[^/]", url):
                 text = f"{row.key} is {mask_url(url)!r}; it takes an address like http://host:8080."
                 raise UsageError(text)
-    if row.words and value not in row.words:
-        raise UsageError(f"{row.key} is {value!r}; it takes one of: {', '.join(row.words)}.")
+    if row.words:
+        _check_words(row, value)
     if row.metavar == "NETWORK":
         _check_networks(row, value)
     if row.metavar in _FORMS:
@@ -121,6 +121,15 @@ def check(row: Row, value: Any) -> None:
                 raise UsageError(f"{row.key} is {text!r}; it takes {accepted}.")
     if row.type in (int, float) and not row.low <= value <= row.high:
         raise UsageError(f"{row.key} is {value}; it takes a number from {row.low} to {row.high}.")
+
+
+def _check_words(row: Row, value: Any) -> None:
+    several = isinstance(value, tuple)
+    number = "one or more" if several else "one"
+    for word in (value or ("",)) if several else (value,):
+        if word not in row.words:
+            text = f"{row.key} is {word!r}; it takes {number} of: {', '.join(row.words)}."
+            raise UsageError(text)
 
 
 def _check_networks(row: Row, networks: tuple[str, ...]) -> None:

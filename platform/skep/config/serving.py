@@ -41,12 +41,14 @@ class Serving:
         "Certificate chain (PEM); plugins are served over TLS then. A renewed one is taken up.",
         "rollout",
         metavar="FILE",
+        machine_only=True,
     )
     tls_key: str = _row(
         "",
         "Private key (PEM) of --tls-cert; without it the key is in that file as well.",
         "rollout",
         metavar="FILE",
+        machine_only=True,
     )
     admin_port: int = _row(
         5201,

@@ -6,7 +6,7 @@ from dataclasses import is_dataclass
 from types import UnionType
 from typing import Annotated, Any, ClassVar, Self, TypeVar, Union, get_args, get_origin
 
-from pydantic import AliasChoices, BaseModel, ConfigDict
+from pydantic import AliasChoices, BaseModel, ConfigDict, Secret, SecretBytes, SecretStr
 from pydantic.fields import FieldInfo
 
 from skep.base.errors import Undeclared
@@ -33,6 +33,9 @@ class Settings(BaseModel):
     A field declared as `delay: Live[float] = 3.0` changes without a rollout: every worker swaps its
     frozen settings for new ones, and `on_change` is called. One request, task or tick of a cron
     sees the settings it began with until it ends.
+
+    The value of a field declared as `SecretStr`, or with `json_schema_extra={"secret": True}`, is
+    never shown: not by verbs, in the history of the configuration, or in logs.
     """
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)
@@ -95,6 +98,36 @@ class Settings(BaseModel):
             for name, field in cls.model_fields.items()
             for key in cls.keys_of(name, field)
         }
+
+    @classmethod
+    def secret_keys(cls) -> set[str]:
+        """Return the keys, in upper case, of the fields that are declared secret: with a type such
+        as SecretStr, or with `json_schema_extra={"secret": True}`."""
+        return {
+            key.upper()
+            for name, field in cls.model_fields.items()
+            if _is_marked_secret(field) or _holds_secret(field.annotation)
+            for key in cls.keys_of(name, field)
+        }
+
+
+def _is_marked_secret(field: FieldInfo) -> bool:
+    extra = field.json_schema_extra
+    return isinstance(extra, dict) and extra.get("secret") is True
+
+
+def _holds_secret(annotation: Any, seen: frozenset[Any] = frozenset()) -> bool:
+    """Say whether a value of this type is, or has in it, one that pydantic hides."""
+    if isinstance(annotation, type) and annotation not in seen:
+        if issubclass(annotation, Secret | SecretStr | SecretBytes):
+            return True
+        if issubclass(annotation, BaseModel):
+            fields = annotation.model_fields.values()
+            parts = [field.annotation for field in fields]
+            is_marked = any(map(_is_marked_secret, fields))
+            return is_marked or any(_holds_secret(part, seen | {annotation}) for part in parts)
+    inner = (get_origin(annotation), *get_args(annotation))
+    return any(_holds_secret(part, seen) for part in inner if part is not None)
 
 
 def undeclared_text(cls: type[Settings]) -> str:

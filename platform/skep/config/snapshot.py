@@ -12,6 +12,7 @@ from hashlib import blake2b
 from typing import Any
 
 from skep.base.errors import ConfigError
+from skep.config.spelling import fold, merged
 from skep.config.trouble import Unusable
 
 # The one key of a namespace that holds a document.
@@ -60,21 +61,21 @@ class Release:
     def values(self) -> dict[str, str]:
         """Return the values by environment name.
 
-        Raises Unusable, naming keys and namespace, if two keys come to one name or if a process
-        could not be given a value.
+        Raises Unusable, naming keys and namespace, if two keys come to one name, whatever its case,
+        or if a process could not be given a value.
         """
         sources: dict[str, str] = {}
         values: dict[str, str] = {}
         for key, value in self.configurations.items():
             name = env_name(self.namespace, key)
-            if name in sources:
+            if (other := sources.setdefault(fold(name), key)) != key:
                 raise Unusable(
-                    f"The keys {sources[name]!r} and {key!r} of namespace {self.namespace} both "
-                    f"become {name} in the environment: rename one of them.",
+                    f"The keys {other!r} and {key!r} of namespace {self.namespace} both become "
+                    f"{name} in the environment, where case does not matter: rename one of them.",
                     "collision",
                 )
             self._check(name, key, value)
-            sources[name], values[name] = key, value
+            values[name] = value
         return values
 
     def _check(self, name: str, key: str, value: str) -> None:
@@ -106,13 +107,12 @@ class Snapshot:
         return next((one for one in self.releases if one.namespace == namespace), None)
 
     def values(self) -> dict[str, str]:
-        """Return what the snapshot sets in the environment; a later namespace overrides an earlier.
+        """Return what the snapshot sets in the environment; a later namespace overrides an earlier,
+        whatever the case of the key.
 
         Raises Unusable when it cannot be an environment.
         """
-        values: dict[str, str] = {}
-        for release in self.releases:
-            values.update(release.values())
+        values = merged(release.values() for release in self.releases)
         size = sum(len(k) + len(v.encode()) + 2 + _POINTER for k, v in values.items())
         if size > _LARGEST:
             names = ", ".join(release.namespace for release in self.releases)

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from skep.base.masking import mask_url
 from skep.config.options import Options, rows
+from skep.config.spelling import fold
 
 _SECRETS = frozenset({"config_secret"})
 # Their user and password are left out; plugins may want to know the rest.
@@ -18,9 +19,9 @@ _ADDRESSES = frozenset({"config_server", "config_meta"})
 def environment_of_workers(environment: Mapping[str, str]) -> dict[str, str]:
     """Return an environment without credentials for the config service."""
     return {
-        key: mask_url(value) if key in _KEYS_OF_ADDRESSES else value
+        key: mask_url(value) if fold(key) in _KEYS_OF_ADDRESSES else value
         for key, value in environment.items()
-        if key not in _KEYS_OF_SECRETS
+        if fold(key) not in _KEYS_OF_SECRETS
     }
 
 
@@ -35,7 +36,8 @@ def options_of_workers(options: Options) -> Options:
 
 
 def _keys(names: frozenset[str]) -> frozenset[str]:
-    return frozenset(key for row in rows() if row.name in names for key in (row.key, *row.aliases))
+    ours = [row for row in rows() if row.name in names]
+    return frozenset(fold(key) for row in ours for key in (row.key, *row.aliases))
 
 
 _KEYS_OF_SECRETS, _KEYS_OF_ADDRESSES = _keys(_SECRETS), _keys(_ADDRESSES)

@@ -24,7 +24,7 @@ from msgspec import Meta, Struct, field
 
 from skep.base.errors import EngineError
 
-Verdict = Literal["done", "retry", "dead", "release"]
+Verdict = Literal["done", "retry", "dead", "release", "cut"]
 RowState = Literal["ready", "scheduled", "leased", "blocked", "dead"]
 Cancellation = Literal["removed", "flagged", "unknown"]
 Edit = Literal["requeue", "delete", "promote"]
@@ -34,6 +34,8 @@ Moment = Annotated[int, Meta(ge=0, le=2**53)]
 Priority = Annotated[int, Meta(ge=-(2**31), le=2**31)]
 Milliseconds = Annotated[int, Meta(ge=0, le=2**53)]
 Count = Annotated[int, Meta(ge=0, le=2**31)]
+# The reason of a `dead` that is a cut-off too, and counts as one.
+CUT_OFF = "cut_off"
 # What `progress` may set: a note for operators, not data.
 LARGEST_PROGRESS = 4096
 
@@ -51,8 +53,10 @@ class Envelope(Struct, frozen=True, array_like=True):
 
     Of all that bear the same `key` one is kept at a time, from its `put` until it is done, dead or
     cancelled and `unique_for` ms longer. Of all that bear the same `concurrency_key`, in whatever
-    queue, no more than `concurrency` are handed out at a time. How it ended can be asked for
-    `keep_result` ms.
+    queue, no more than `concurrency` are handed out at a time, and those with a higher `priority`
+    first; what waits in a paused queue holds up no other. How it ended can be asked for
+    `keep_result` ms. `sender` says what delivered it (`skep.engine.senders`), empty if nothing is
+    known of that.
     """
 
     id: str
@@ -67,6 +71,7 @@ class Envelope(Struct, frozen=True, array_like=True):
     concurrency_key: str = ""
     concurrency: Annotated[int, Meta(ge=1, le=2**31)] = 1
     keep_result: Milliseconds = 0
+    sender: str = ""
 
 
 class Outcome(Struct, frozen=True, array_like=True):
@@ -85,8 +90,8 @@ class Lease(Struct, frozen=True, array_like=True):
     """An envelope held by one worker until it settles or its connection ends.
 
     `token` is unlike that of any other lease, ever. `attempt` counts from 1 and rises with every
-    verdict `retry`, and with nothing else; `losses` counts the holders that died. `put_at` is when
-    the engine accepted the envelope.
+    verdict `retry`, and with nothing else; `losses` counts the holders that died, `cuts` those that
+    had to go before it ended. `put_at` is when the engine accepted the envelope.
     """
 
     envelope: Envelope
@@ -94,6 +99,7 @@ class Lease(Struct, frozen=True, array_like=True):
     attempt: int
     losses: int
     put_at: int
+    cuts: int = 0
 
 
 class Settlement(Struct, frozen=True):
@@ -101,10 +107,10 @@ class Settlement(Struct, frozen=True):
 
     `done` forgets the envelope; `retry` keeps it until `at`, one attempt older, with the `error` (a
     text) if there is one; `dead` moves it to the dead letters with `reason` (a word) and `error`;
-    `release` gives it back, uncounted, to be ready again at `at`. What was cancelled meanwhile is
-    not kept by `retry` and `release`, but gone. `then` is put in the same atomic step, after the
-    envelope is gone: so what follows a `done` may bear the same id. `result` is kept with a `done`
-    if the envelope asks for that.
+    `release` gives it back, uncounted, to be ready again at `at`, and `cut` does so and counts a
+    cut. What was cancelled meanwhile is not kept by `retry`, `release` and `cut`, but gone. `then`
+    is put in the same atomic step, after the envelope is gone: so what follows a `done` may bear
+    the same id. `result` is kept with a `done` if the envelope asks for that.
     """
 
     lease: Lease
@@ -168,6 +174,7 @@ class Row(Struct, frozen=True, array_like=True):
     error: str = ""
     progress: str = ""
     cancelled: bool = False
+    cuts: int = 0
 
 
 class Hold(Struct, frozen=True, array_like=True):

@@ -24,5 +24,5 @@ DIED = "died"
 
 
 def risen(envelope: Envelope, reason: str) -> Envelope:
-    """Return a dead letter as it is put again."""
-    return replace(envelope, headers={**envelope.headers, DIED: reason})
+    """Return a dead letter as it is put again, for the workers there are now."""
+    return replace(envelope, headers={**envelope.headers, DIED: reason}, sender="")

@@ -6,6 +6,7 @@ through all there is.
 
 import asyncio
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -13,6 +14,7 @@ from msgspec.structs import replace
 
 from skep.base.errors import QueueFull
 from skep.engine.base import (
+    CUT_OFF,
     Cancellation,
     Edit,
     Ending,
@@ -46,6 +48,7 @@ class Item:
     state: RowState = "ready"
     attempt: int = 1
     losses: int = 0
+    cuts: int = 0
     owner: str = ""
     token: str = ""
     progress: str = ""
@@ -65,7 +68,7 @@ class Item:
     def lease(self) -> Lease:
         """Return it as its holder has it."""
         envelope = self.envelope
-        return Lease(envelope, self.token, self.attempt, self.losses, self.put_at)
+        return Lease(envelope, self.token, self.attempt, self.losses, self.put_at, self.cuts)
 
     def row(self) -> Row:
         """Return it as an operator sees it."""
@@ -81,6 +84,7 @@ class Item:
             self.error,
             self.progress,
             self.cancelled,
+            self.cuts,
         )
 
 
@@ -173,6 +177,7 @@ class Memory:
                 item.state, item.owner = "leased", owner
                 item.token = f"{item.seq}-{next(self._numbers)}"
                 leases.append(item.lease())
+                self._arrange(item.envelope.concurrency_key)
             self._valve(queue).passed(len(ready[:allowed]), self.clock())
         return leases
 
@@ -211,26 +216,31 @@ class Memory:
             if holder != new.id and not 0 < until <= now:
                 return Outcome(holder, duplicate=True)
             self.keys[new.key] = (new.id, 0)
-        item = Item(new, next(self._numbers), now)
+        item = self.items[new.id] = Item(new, next(self._numbers), now)
         self._place(item)
-        self.items[new.id] = item
         return Outcome(new.id)
 
     def _place(self, item: Item) -> None:
         """Let it be ready, or wait for its time or its turn."""
-        lane, now = item.envelope.concurrency_key, self.clock()
-        if item.envelope.due > now:
-            item.state = "scheduled"
-        elif lane and item.state != "leased" and self._occupied(lane) >= item.envelope.concurrency:
-            item.state = "blocked"
-        else:
-            item.state = "ready"
+        item.state = "scheduled" if item.envelope.due > self.clock() else "ready"
+        self._arrange(item.envelope.concurrency_key)
 
-    def _occupied(self, lane: str) -> int:
-        return sum(
-            item.envelope.concurrency_key == lane and item.state in ("ready", "leased")
-            for item in self.items.values()
-        )
+    def _arrange(self, lane: str) -> None:
+        """Of what bears this concurrency key let the first be ready, as many as there is room for
+        beside what is leased, and the others be blocked. A queue that is paused holds up no other.
+        """
+        if not lane:
+            return
+        these = [item for item in self.items.values() if item.envelope.concurrency_key == lane]
+        leased = sum(item.state == "leased" for item in these)
+        ready: Counter[str] = Counter()
+        for item in sorted(these, key=lambda item: item.rank):
+            if item.state in ("ready", "blocked"):
+                queue = item.envelope.queue
+                group = queue if self._valve(queue).paused else ""
+                room = item.envelope.concurrency - leased
+                item.state = "ready" if ready[group] < room else "blocked"
+                ready[group] += item.state == "ready"
 
     def _promote(self) -> None:
         now = self.clock()
@@ -245,17 +255,19 @@ class Memory:
         match settlement.verdict:
             case "done" if any(e.id == item.envelope.id for e in settlement.then):
                 del self.items[item.envelope.id]  # it has not ended: it begins anew
-                self._next_in(item.envelope.concurrency_key)
+                self._arrange(item.envelope.concurrency_key)
             case "done":
                 self._end(item, "done", body=settlement.result)
             case "dead":
                 item.reason, item.error = settlement.reason, settlement.error
+                item.cuts += settlement.reason == CUT_OFF
                 self._end(item, "dead", error=settlement.error)
                 self._bury(item)
             case _ if item.cancelled:
                 self._end(item, "cancelled")
-            case "retry" | "release":
+            case "retry" | "release" | "cut":
                 item.attempt += settlement.verdict == "retry"
+                item.cuts += settlement.verdict == "cut"
                 item.error = settlement.error or item.error
                 item.put_off(settlement.at)
                 self._free(item)
@@ -272,7 +284,6 @@ class Memory:
     def _free(self, item: Item) -> None:
         item.owner = item.token = item.progress = ""
         self._place(item)
-        self._next_in(item.envelope.concurrency_key)
 
     def _bury(self, item: Item) -> None:
         item.state = "dead"
@@ -289,17 +300,7 @@ class Memory:
             self.keys[envelope.key] = (envelope.id, now + envelope.unique_for)
         elif envelope.key:
             self.keys.pop(envelope.key, None)
-        self._next_in(envelope.concurrency_key)
-
-    def _next_in(self, lane: str) -> None:
-        """Let the next go that waits for its turn in a lane."""
-        waiting = [
-            item
-            for item in self.items.values()
-            if lane and item.state == "blocked" and item.envelope.concurrency_key == lane
-        ]
-        if waiting:
-            self._place(min(waiting, key=lambda item: item.rank))
+        self._arrange(envelope.concurrency_key)
 
     # -- the leader ------------------------------------------------------------------------------
 
@@ -368,6 +369,8 @@ class Memory:
         """Hand nothing out of these queues, or do again."""
         for queue in queues:
             self._valve(queue).paused = paused
+        for lane in {item.envelope.concurrency_key for item in self.items.values()}:
+            self._arrange(lane)
         self.touch()
 
     def result(self, delivery: str) -> Result | None:

@@ -244,6 +244,8 @@ _TASKS = (
                "Time from when a delivery might start to its start.", SLOW, queue=OPEN),
     _histogram("task_duration_seconds", "task", "Time an attempt ran.", SLOW, task=OPEN),
     _counter("task_retries_total", "task", "Attempts to be made again.", task=OPEN, queue=OPEN),
+    _counter("task_cut_offs_total", "task",
+             "Attempts cut off because their worker had to go.", task=OPEN, queue=OPEN),
     _counter("tasks_dead_total", "task", "Deliveries moved to the dead letters.",
              task=OPEN, queue=OPEN),
 )

@@ -39,6 +39,7 @@ RULES = (
     Rule("task.finished", "task_duration_seconds", "observe", "seconds"),
     Rule("task.waited", "task_wait_duration_seconds", "observe", "seconds"),
     Rule("task.retried", "task_retries_total"),
+    Rule("task.cut_off", "task_cut_offs_total"),
     Rule("task.dead", "tasks_dead_total"),
     Rule("task.running", "tasks_running", "inc", "by"),
     Rule("queue.measured", "tasks_queued", "set", "ready"),

@@ -9,7 +9,7 @@ from msgspec import Struct
 from skep.store.file import Damaged
 
 # What is raised when the file is damaged, and by other things too: see `is_damage`.
-DAMAGE = (sqlite3.DatabaseError, msgspec.DecodeError, Damaged)
+DAMAGE = (sqlite3.DatabaseError, msgspec.DecodeError, UnicodeDecodeError, Damaged)
 _OF_THE_FILE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 # A place of the disk cannot be read; the others can.
 _OF_THE_DISK = (
@@ -43,12 +43,20 @@ def write_damages(damages: Sequence[Damage]) -> str:
     return msgspec.json.encode(damages[-_MOST:]).decode()
 
 
+def keep(sqlite: sqlite3.Connection, damage: Damage) -> None:
+    """Write a damage into the file, in the transaction that does something about it."""
+    known = sqlite.execute("SELECT value FROM meta WHERE key = 'damage'").fetchone()
+    damages = [*read_damages(known[0] if known else ""), damage]
+    sqlite.execute("INSERT OR REPLACE INTO meta VALUES ('damage', ?)", (write_damages(damages),))
+
+
 def is_damage(error: Exception) -> bool:
     """Say whether an error means that the file, or a row in it, is damaged."""
     if isinstance(error, sqlite3.OperationalError):
-        # The only one without a code: a text that is not UTF-8.
+        # The only one without a code: a text that is not UTF-8. Our statements are right, so one
+        # that does not fit the tables means that the description of these is damaged.
         code = getattr(error, "sqlite_errorcode", None)
-        return code is None or code in _OF_THE_DISK
+        return code in (None, sqlite3.SQLITE_ERROR, *_OF_THE_DISK)
     if isinstance(error, sqlite3.DatabaseError):
         return primary_code(error) in _OF_THE_FILE
     return isinstance(error, DAMAGE)

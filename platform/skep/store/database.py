@@ -51,9 +51,6 @@ FROM level"""
 _COUNTS = f"""
 SELECT queue, state, count(*) FROM delivery GROUP BY queue, state
 UNION ALL SELECT queue, {DEAD}, count(*) FROM dead GROUP BY queue"""
-_LANES = f"""
-SELECT lane, count(*) FROM delivery
-WHERE lane != '' AND state IN ({READY}, {LEASED}) GROUP BY lane"""
 _LEASED = f"""
 SELECT seq, serial, holder, id, queue, lane, rules, cancelled FROM delivery
 WHERE state = {LEASED}"""
@@ -97,7 +94,7 @@ class Database:
         If it was, the holders of its leases may live and come back for them. If not, they are dead
         or dying, and their leases are given back at once.
         """
-        self._sqlite = opening.connect(self._path, self._take_note)
+        self._sqlite = opening.connect(self._path, self._damaged)
         self._turn = Turn(self._sqlite)
         self.keys, self.results = Keys(self._turn), Results(self._turn)
         self.holds = Holds(self._turn)
@@ -123,9 +120,7 @@ class Database:
         self._learn({})
         self._note("start", str(start_now))
         self._note("run", run_id)
-        known = read_damages(meta.get("damage", ""))
-        self.damages = [*known, *(damage for damage in self.damages if damage not in known)]
-        self._note("damage", write_damages(self.damages))
+        self.damages = read_damages(meta.get("damage", ""))
         if not same_run:
             self.moves.give_back(NOBODY, lost=True, now=now)
         self.commit()
@@ -160,13 +155,10 @@ class Database:
         moves = self.moves
         # Read before anything is forgotten: the file may be damaged.
         counted = self._turn.read(_COUNTS).fetchall()
-        lanes = dict(self._turn.read(_LANES).fetchall())
         leased = self._turn.read(_LEASED).fetchall()
         moves.counts.clear()
         for queue, state, number in counted:
             moves.count(queue, state, number)
-        moves.lanes.clear()
-        moves.lanes.update(lanes)
         moves.held.clear()
         for seq, serial, owner, id_, queue, lane, rules, cancelled in leased:
             before = known.get(seq)
@@ -175,6 +167,8 @@ class Database:
                 serial, owner, connection, id_, queue, lane, read_rules(rules), bool(cancelled)
             )
         self._learn_valves()
+        lanes = (held.lane for held in moves.held.values() if held.lane)
+        moves.lanes.learn(lanes, self._paused())
         moves.learn_next_due()
 
     def _learn_valves(self) -> None:
@@ -193,7 +187,7 @@ class Database:
         why = f"is damaged ({error})"
         try:
             damage = opening.mend(self._sqlite, self._path, why)
-        except sqlite3.Error as insufficient:
+        except DAMAGE as insufficient:
             log.warning("The queue cannot be mended where it lies: %s", insufficient)
             self.rewrite(why)
         else:
@@ -206,7 +200,7 @@ class Database:
         """
         try:
             damage = opening.rewrite(self._sqlite, self._path, why)
-            self._sqlite = opening.connect(self._path, self._take_note)
+            self._sqlite = opening.connect(self._path, self._damaged)
         except (sqlite3.Error, OSError) as failure:
             raise EngineError(
                 f"The queue in {self._path} {why}, and what is held cannot be written to a new "
@@ -224,17 +218,12 @@ class Database:
         self._note("damage", write_damages([]))
         return whats
 
-    def _take_note(self, damage: Damage) -> None:
+    def _take_up(self, damage: Damage) -> None:
+        """Learn what is in the file by now."""
         self.damages.append(damage)
         self._damaged()
-
-    def _take_up(self, damage: Damage) -> None:
-        """Learn what is in the file by now, and keep in it what has happened."""
-        self._take_note(damage)
         self._learn({**self.moves.held, **self.moves.let_go})
         self.moves.let_go.clear()
-        self._note("damage", write_damages(self.damages))
-        self.commit()
 
     # -- a turn ----------------------------------------------------------------------------------
 
@@ -262,6 +251,7 @@ class Database:
         for queue in queues:
             self._turn.change(_PAUSE, (queue, paused))
             self.moves.valves.setdefault(queue, Valve()).paused = paused
+        self.moves.lanes.pause(self._paused())
 
     def configure(self, limits: Mapping[str, Limits]) -> None:
         """Let these queues have these limits, and others none."""
@@ -320,9 +310,12 @@ class Database:
 
     def stats(self) -> dict[str, QueueStats]:
         """Return the state of every queue that holds anything or is paused."""
-        paused = {queue for queue, valve in self.moves.valves.items() if valve.paused}
+        paused = self._paused()
         full = {queue for queue, counts in self.moves.counts.items() if any(counts)}
         return {queue: self._stats(queue, queue in paused) for queue in sorted(full | paused)}
+
+    def _paused(self) -> set[str]:
+        return {queue for queue, valve in self.moves.valves.items() if valve.paused}
 
     def _stats(self, queue: str, paused: bool) -> QueueStats:
         counts = self.moves.counts.get(queue, (0, 0, 0, 0, 0))

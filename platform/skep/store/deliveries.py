@@ -7,19 +7,20 @@ nothing of a turn may be told to anybody before its commit.
        └──► scheduled    │
             (until due)  └──► ready, scheduled: given back, or to be tried again
 
-What is ready by its time, but has as many as may be with its concurrency key before it, is blocked
-until one of them leaves: a key counts what is ready or leased.
+What is ready by its time, but for which there is no room with its concurrency key, is blocked until
+there is; see `lanes.py`.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from skep.engine.base import Envelope, Lease, Outcome, Result
+from skep.engine.base import CUT_OFF, Envelope, Lease, Outcome, Result
 from skep.engine.protocol import Mark
 from skep.engine.valve import Valve
 from skep.store import file
 from skep.store.keys import Keys
+from skep.store.lanes import Lanes, Place
 from skep.store.results import Results
 from skep.store.rules import NONE, Rules, read_rules, rules_of, write_rules
 from skep.store.turn import Turn
@@ -33,37 +34,38 @@ _PROMOTED_AT_ONCE = 500
 _CANCELLED_KEPT = 3_600_000
 
 _PUT = """
-INSERT INTO delivery (id, name, queue, priority, due, put_at, headers, body, state, lane, rules)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING"""
+INSERT INTO delivery
+    (id, name, queue, priority, due, put_at, headers, body, state, lane, rules, sender)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING"""
 _TAKE = f"""
 UPDATE delivery SET state = 2, holder = ?, serial = ? WHERE seq IN (
     SELECT seq FROM delivery WHERE state = 0 AND queue = ? ORDER BY priority DESC, seq LIMIT ?)
-RETURNING seq, {file.COLUMNS}, rules, attempt, losses, put_at"""
+RETURNING seq, {file.COLUMNS}, rules, attempt, losses, put_at, cuts"""
 _PROMOTE = """
-UPDATE delivery SET state = 0 WHERE seq IN (
+UPDATE delivery SET state = iif(lane = '', 0, 4) WHERE seq IN (
     SELECT seq FROM delivery WHERE state = 1 AND due <= ? ORDER BY due LIMIT ?)
-RETURNING seq, queue, lane, rules"""
-_BLOCK = "UPDATE delivery SET state = 4 WHERE seq = ?"
-_NEXT_IN_LANE = """
-SELECT seq, queue, rules FROM delivery WHERE state = 4 AND lane = ?
-ORDER BY priority DESC, seq LIMIT 1"""
-_UNBLOCK = "UPDATE delivery SET state = 0 WHERE seq = ?"
+RETURNING seq, queue, priority, lane, rules"""
 _WAIT = """
-UPDATE delivery SET state = ?, due = max(due, ?), attempt = attempt + ?, holder = '', progress = '',
-       error = iif(? = '', error, ?)
+UPDATE delivery SET state = ?, due = max(due, ?), attempt = attempt + ?, cuts = cuts + ?,
+       holder = '', progress = '', error = iif(? = '', error, ?)
 WHERE seq = ?"""
 _GIVE_BACK = """
-UPDATE delivery SET state = 0, losses = losses + ?, holder = '', progress = '' WHERE seq = ?"""
+UPDATE delivery SET state = iif(lane = '', 0, 4), losses = losses + ?, holder = '', progress = ''
+WHERE seq = ?"""
 _FORGET = "DELETE FROM delivery WHERE seq = ?"
 _BURY = """
 INSERT OR REPLACE INTO dead (id, name, queue, priority, due, put_at, headers, body, attempt, losses,
-                             lane, rules, reason, error, died_at)
-SELECT id, name, queue, priority, due, put_at, headers, body, attempt, losses, lane, rules, ?, ?, ?
+                             lane, sender, rules, cuts, reason, error, died_at)
+SELECT id, name, queue, priority, due, put_at, headers, body, attempt, losses,
+       lane, sender, rules, cuts + ?, ?, ?, ?
 FROM delivery WHERE seq = ?"""
 _FIND = "SELECT seq, id, queue, state, lane, rules FROM delivery WHERE id = ?"
 _FLAG = "UPDATE delivery SET cancelled = 1 WHERE seq = ?"
 _NOTE = "UPDATE delivery SET progress = ? WHERE seq = ?"
 _KNOWN = "SELECT count(*) FROM delivery WHERE id = ?"
+
+
+_READY_AT_ONCE = Place(is_ready=True)
 
 
 class Held(NamedTuple):
@@ -101,7 +103,7 @@ class Deliveries:
         # What was held when the turn began, and is no longer.
         self.let_go: dict[int, Held] = {}
         self.counts: dict[str, list[int]] = {}
-        self.lanes: Counter[str] = Counter()
+        self.lanes = Lanes(turn, self._move)
         self.valves: dict[str, Valve] = {}
         self.next_due: int | None = None
         # The serial that all leases of one `take` bear.
@@ -141,18 +143,19 @@ class Deliveries:
             holder = self._keys.claim(rules.key, new.id, now)
             if holder != new.id:
                 return Outcome(holder, duplicate=True)
-        state, lane = SCHEDULED if new.due > now else READY, new.concurrency_key
-        if lane and state == READY and self.lanes[lane] >= rules.concurrency:
-            state = BLOCKED
+        lane, place = new.concurrency_key, _READY_AT_ONCE
+        if lane and new.due <= now:
+            place = self.lanes.find_place(lane, new.queue, new.priority, rules.concurrency)
+        state = SCHEDULED if new.due > now else READY if place.is_ready else BLOCKED
         headers = file.write_headers(new.headers)
         row = (new.id, new.name, new.queue, new.priority, new.due, now, headers, new.body, state)
-        if not self._turn.change(_PUT, (*row, lane, write_rules(rules))).rowcount:
+        if not self._turn.change(_PUT, (*row, lane, write_rules(rules), new.sender)).rowcount:
             return Outcome(new.id, duplicate=True)
         self.count(new.queue, state, 1)
         if state == SCHEDULED:
             self.expect(new.due)
-        elif lane and state == READY:
-            self.lanes[lane] += 1
+        else:
+            self.lanes.make_room(place)
         return Outcome(new.id)
 
     def take(
@@ -192,24 +195,25 @@ class Deliveries:
         counts[LEASED] += len(rows)
         leases = []
         for row in rows:
-            lane, rules = row[8], read_rules(row[9])
+            lane, rules = row[8], read_rules(row[10])
             self.held[row[0]] = Held(serial, owner, connection, row[1], queue, lane, rules)
             leases.append(_lease(row, serial, rules))
+            if lane:
+                self.lanes.taken(lane)
         return leases
 
     def promote(self, now: int) -> None:
         """Make ready what is due."""
         if self.next_due is None or self.next_due > now:
             return
-        for seq, queue, lane, rules in self._turn.change(
+        for seq, queue, priority, lane, rules in self._turn.change(
             _PROMOTE, (now, _PROMOTED_AT_ONCE)
         ).fetchall():
-            if lane and self.lanes[lane] >= read_rules(rules).concurrency:
-                self._turn.change(_BLOCK, (seq,))
-                self._move(queue, SCHEDULED, BLOCKED)
-                continue
-            self.lanes.update([lane] if lane else ())
-            self._move(queue, SCHEDULED, READY)
+            self._move(queue, SCHEDULED, BLOCKED if lane else READY)
+            if lane:
+                concurrency = read_rules(rules).concurrency
+                place = self.lanes.find_place(lane, queue, priority, concurrency, seq)
+                self.lanes.take_place(seq, queue, place)
         self.learn_next_due()
 
     # -- the end of a lease ----------------------------------------------------------------------
@@ -275,26 +279,27 @@ class Deliveries:
                 else:
                     self._end(held, Result(held.id, "done", mark.result), now)
             case "dead":
-                self._turn.change(_BURY, (mark.reason, mark.error, now, seq))
+                reason = mark.reason
+                self._turn.change(_BURY, (reason == CUT_OFF, reason, mark.error, now, seq))
                 self._turn.change(_FORGET, (seq,))
                 self._move(held.queue, LEASED, DEAD)
                 self._end(held, Result(held.id, "dead", error=mark.error), now)
             case _ if held.cancelled:
                 self._cancel(seq, held, LEASED, now)
-            case "retry" | "release":
+            case "retry" | "release" | "cut":
                 self._wait(seq, held, mark, now)
         if mark.then:
             self.put(mark.then, now)
         return True
 
     def _wait(self, seq: int, held: Held, mark: Mark, now: int) -> None:
-        state = SCHEDULED if mark.at > now else READY
-        retried = mark.verdict == "retry"
-        self._turn.change(_WAIT, (state, mark.at, retried, mark.error, mark.error, seq))
+        state = SCHEDULED if mark.at > now else BLOCKED if held.lane else READY
+        counts = (mark.verdict == "retry", mark.verdict == "cut")
+        self._turn.change(_WAIT, (state, mark.at, *counts, mark.error, mark.error, seq))
         self._move(held.queue, LEASED, state)
         if state == SCHEDULED:
             self.expect(mark.at)
-            self._leave_lane(held.lane)
+        self._leave_lane(held.lane)
 
     def _adopt(self, owner: str, connection: int, token: str) -> bool:
         seq = self._holding(token)
@@ -309,7 +314,8 @@ class Deliveries:
             self._cancel(seq, held, LEASED, now)
             return
         self._turn.change(_GIVE_BACK, (lost, seq))
-        self._move(held.queue, LEASED, READY)
+        self._move(held.queue, LEASED, BLOCKED if held.lane else READY)
+        self._leave_lane(held.lane)
 
     def _release(self, seq: int) -> Held:
         held = self.let_go[seq] = self.held.pop(seq)
@@ -341,8 +347,10 @@ class Deliveries:
         self._results.keep(Result(who.id, "cancelled"), now + _CANCELLED_KEPT)
         if who.rules.key:
             self._keys.leave(who.rules.key, who.id, 0)
-        if state in (READY, LEASED):
+        if state == LEASED:
             self._leave_lane(who.lane)
+        elif who.lane:
+            self.lanes.fill(who.lane)
 
     def _end(self, held: Held, result: Result, now: int) -> None:
         """Do what the rules say of the end, and let the next in the lane go."""
@@ -356,16 +364,8 @@ class Deliveries:
         self._leave_lane(held.lane)
 
     def _leave_lane(self, lane: str) -> None:
-        if not lane:
-            return
-        self.lanes[lane] -= 1
-        row = self._turn.read(_NEXT_IN_LANE, (lane,)).fetchone()
-        if row is not None and self.lanes[lane] < read_rules(row[2]).concurrency:
-            self._turn.change(_UNBLOCK, (row[0],))
-            self._move(row[1], BLOCKED, READY)
-            self.lanes[lane] += 1
-        if not self.lanes[lane]:
-            del self.lanes[lane]
+        if lane:
+            self.lanes.left(lane)
 
     # -- by heart --------------------------------------------------------------------------------
 
@@ -391,5 +391,5 @@ class Deliveries:
 
 def _lease(row: tuple[Any, ...], serial: int, rules: Rules) -> Lease:
     """Make a lease of what `_TAKE` returns."""
-    envelope = file.make_envelope(row[1:9], rules)
-    return Lease(envelope, f"{row[0]}-{serial}", *row[10:])
+    envelope = file.make_envelope(row[1:10], rules)
+    return Lease(envelope, f"{row[0]}-{serial}", *row[11:])

@@ -3,6 +3,7 @@
 import sqlite3
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +20,7 @@ IN_MEMORY = Path(":memory:")
 # The digits of the largest number that surely fits where rows are numbered.
 LONGEST_SEQ = 18
 # What an envelope is made of, beside its rules.
-COLUMNS = "id, name, body, queue, headers, due, priority, lane"
+COLUMNS = "id, name, body, queue, headers, due, priority, lane, sender"
 
 # What an envelope may hold; see engine/base.py.
 _LATEST, _PRIORITIES = 2**53, 2**31
@@ -99,8 +100,34 @@ CREATE TABLE hold (
 """
 # The error of the last try, as long as it is not the last one for good.
 _VERSION_3 = "ALTER TABLE delivery ADD COLUMN error TEXT NOT NULL DEFAULT '';"
+# Of a lane the first are ready, as many as it has room for beside what is leased; what is in a
+# queue that is paused is ordered by itself. See `lanes.py`, which keeps it so.
+ORDER_LANES = """
+UPDATE delivery SET state = 4 WHERE lane != '' AND state = 0;
+UPDATE delivery SET state = 0 WHERE seq IN (
+    WITH busy AS (
+        SELECT lane, count(*) AS leased FROM delivery WHERE lane != '' AND state = 2 GROUP BY lane)
+    SELECT seq FROM (
+        SELECT seq, row_number() OVER (
+                   PARTITION BY lane, iif(queue IN (SELECT name FROM queue WHERE paused), queue, '')
+                   ORDER BY priority DESC, seq) AS rank,
+               coalesce(iif(json_valid(rules), json_extract(rules, '$.concurrency'), 1), 1)
+                   - coalesce(leased, 0) AS room
+        FROM delivery LEFT JOIN busy USING (lane) WHERE lane != '' AND state = 4)
+    WHERE rank <= room);
+"""
+# `sender` is what delivered it, `cuts` how often a worker had to go before it ended. In a file of
+# an earlier format, what was ready first took the room of its lane.
+_VERSION_4 = f"""
+ALTER TABLE delivery ADD COLUMN sender TEXT NOT NULL DEFAULT '';
+ALTER TABLE delivery ADD COLUMN cuts INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE dead ADD COLUMN sender TEXT NOT NULL DEFAULT '';
+ALTER TABLE dead ADD COLUMN cuts INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX delivery_lane ON delivery (lane, priority DESC, seq) WHERE state = 0 AND lane != '';
+{ORDER_LANES}
+"""
 # From each format to the next; a new file goes through all of them.
-_STEPS = (_VERSION_1, _VERSION_2, _VERSION_3)
+_STEPS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)
 VERSION = len(_STEPS)
 
 # WAL lets operators read while the store writes; why NORMAL is enough, the flusher says. A
@@ -117,6 +144,8 @@ _PRAGMAS = (
     "PRAGMA temp_store = MEMORY",
     "PRAGMA cache_size = -16000",
 )
+
+_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
 
 
 class Damaged(ValueError):
@@ -140,14 +169,14 @@ def read_headers(column: str) -> dict[str, str]:
 
 def make_envelope(columns: Sequence[Any], rules: Rules) -> Envelope:
     """Return an envelope made of its COLUMNS. Raises Damaged, DecodeError."""
-    id_, name, body, queue, headers, due, priority, lane = columns
+    id_, name, body, queue, headers, due, priority, lane, sender = columns
     if type(due) is not int or type(priority) is not int or type(body) is not bytes:
         raise Damaged(f"due is {due!r}, priority is {priority!r}, body is a {type(body).__name__}")
     if not (0 <= due <= _LATEST and -_PRIORITIES <= priority <= _PRIORITIES):
         raise Damaged(f"due is {due}, priority is {priority}")
     found = read_headers(headers)
     if rules is NONE and not lane:
-        return Envelope(id_, name, body, queue, found, due, priority)
+        return Envelope(id_, name, body, queue, found, due, priority, sender=sender)
     return Envelope(
         id_,
         name,
@@ -161,14 +190,15 @@ def make_envelope(columns: Sequence[Any], rules: Rules) -> Envelope:
         lane,
         rules.concurrency,
         rules.keep_result,
+        sender,
     )
 
 
 def open_file(path: Path) -> sqlite3.Connection:
     """Open the database for writing, making it or bringing it up to date.
 
-    Raises sqlite3.OperationalError when the system does not let it be opened, another
-    sqlite3.DatabaseError when it is damaged, EngineError when a newer platform wrote it.
+    Raises one of DAMAGE (see there) when it is damaged or the system does not let it be opened,
+    EngineError when a newer platform wrote it.
     """
     # Statements run on the loop and commits in a thread, but never two at once.
     database = sqlite3.connect(path, timeout=_LOCKED, isolation_level=None, check_same_thread=False)
@@ -177,11 +207,14 @@ def open_file(path: Path) -> sqlite3.Connection:
             database.execute("PRAGMA auto_vacuum = INCREMENTAL")
         for pragma in _PRAGMAS:
             database.execute(pragma).close()
-        # 0.2 s for a million deliveries: short enough to be sure at every start.
-        damage = database.execute("PRAGMA quick_check(1)").fetchone()[0]
+        # 3 s for a million deliveries; quick_check is faster, and overlooks a stale index: what is
+        # not in that would never run.
+        damage = database.execute("PRAGMA integrity_check(1)").fetchone()[0]
         if damage != "ok":
-            raise sqlite3.DatabaseError(damage)
+            raise Damaged(damage)
         _migrate(database, path)
+        if not has_tables(database):
+            raise Damaged("a table or a column is missing")
         # From now on the loop waits for nobody: a turn that finds a lock is done again later.
         database.execute("PRAGMA busy_timeout = 0").close()
     except BaseException:
@@ -210,15 +243,38 @@ def _migrate(database: sqlite3.Connection, path: Path) -> None:
         database.execute("VACUUM")  # only this lets a file that was made without it have it
 
 
+def has_tables(database: sqlite3.Connection) -> bool:
+    """Say whether a database has all tables and columns of a queue."""
+    with closing(sqlite3.connect(IN_MEMORY)) as model:
+        model.executescript("".join(_STEPS))
+        return all(
+            columns_of(database, table) == columns_of(model, table) for table in tables_of(model)
+        )
+
+
+def tables_of(database: sqlite3.Connection) -> list[str]:
+    """Return the names of the tables that are ours."""
+    return [name for (name,) in database.execute(_TABLES).fetchall()]
+
+
+def columns_of(database: sqlite3.Connection, table: str) -> list[tuple[str, str]]:
+    """Return the names of the columns of a table, and what each holds."""
+    found = database.execute(f"PRAGMA table_info({table})").fetchall()
+    return [(name, kind) for _, name, kind, *_ in found]
+
+
 def parts(path: Path) -> list[Path]:
     """Return the names of what belongs to the database: its log, the index of that, the file."""
     return [path.with_name(path.name + suffix) for suffix in ("-wal", "-shm", "")]
 
 
-def move_aside(path: Path) -> Path | None:
-    """Give what lies under the name of the database another; return that of the file, None if
-    there was none."""
-    aside = path.with_name(f"{path.name}.corrupt-{time.time_ns() // 1_000_000}")
+def aside_name(path: Path) -> Path:
+    """Return a name for a damaged file that is kept."""
+    return path.with_name(f"{path.name}.corrupt-{time.time_ns() // 1_000_000}")
+
+
+def move_aside(path: Path, aside: Path) -> None:
+    """Give what lies under the name of the database another."""
     log, index, itself = parts(path)
     # The log belongs to its file: under the same new name it can still be read into it. Its index
     # is made again by the one who does.
@@ -226,4 +282,3 @@ def move_aside(path: Path) -> Path | None:
     for part, new_name in ((log, parts(aside)[0]), (itself, aside)):
         if part.exists():
             part.rename(new_name)
-    return aside if aside.exists() else None

@@ -15,29 +15,36 @@ from pathlib import Path
 from skep.base.errors import EngineError
 from skep.engine.base import Row
 from skep.engine.ids import now_ms
-from skep.store import file, restoring, salvage
-from skep.store.damage import Damage
+from skep.store import file, first_page, restoring, salvage, wal
+from skep.store.damage import DAMAGE, Damage, is_damage, keep
 from skep.store.rows import row_of
 
 log = logging.getLogger(__name__)
 
 
-def connect(path: Path, damaged: Callable[[Damage], None] = lambda _: None) -> sqlite3.Connection:
+def connect(path: Path, damaged: Callable[[], None] = lambda: None) -> sqlite3.Connection:
     """Open the database for writing, making it if it is not there, and mending it if need be.
 
-    `damaged` is called with what was done about a damage. Raises EngineError when the file was
-    written by a newer platform, or when the system does not let it be opened or mended.
+    `damaged` is called when it was damaged; what was done about it stands in the file. Raises
+    EngineError when the file was written by a newer platform, or when the system does not let it be
+    opened or mended.
     """
     if path == file.IN_MEMORY:
         return file.open_file(path)
-    _finish_rewriting(path)
+    lost = _finish_rewriting(path) or _look_into_log(path)
+    if not path.exists():
+        log.info("A new queue is made in %s.", path)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     try:
-        return _open(path)
-    except sqlite3.DatabaseError as error:
-        damage = _repair(path, error)
-    damaged(damage)
-    return _open(path)
+        database = _open(path)
+    except DAMAGE as error:
+        _repair(path, error)
+        damaged()
+        database = _open(path)
+    if lost:
+        keep(database, _loud(_damage(lost)))
+        damaged()
+    return database
 
 
 def rewrite(source: sqlite3.Connection, path: Path, why: str) -> Damage:
@@ -49,66 +56,124 @@ def rewrite(source: sqlite3.Connection, path: Path, why: str) -> Damage:
     new = _new(path)
     _remove(new)
     os.close(os.open(new, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    with closing(file.open_file(new)) as target:
+    aside = file.aside_name(path)
+    where = f" What lay under its name is {aside}." if path.exists() else ""
+    with closing(file.open_file(new)) as target, salvage.transaction(target):
         target.execute(restoring.TABLE)
         kept, corrupt = salvage.copy(source, target)
         target.execute(restoring.CLAIM_ALL)
+        rest = f"; {_corrupt(corrupt)}" if corrupt else ""
+        damage = _damage(
+            f"The queue in {path} {why}. What could be read was written to a new file: {kept} "
+            f"deliveries and dead letters{rest}.{where}"
+        )
+        keep(target, damage)
     _force_down(new)
-    aside = file.move_aside(path)
+    file.move_aside(path, aside)
     source.close()  # before there is a new log under the name of the one that it deletes
     new.rename(path)
     _force_down(path.parent)
-    rest = f"; {_corrupt(corrupt)}" if corrupt else ""
-    where = f" What lay under its name is {aside}." if aside is not None else ""
-    return _loud(
-        f"The queue in {path} {why}. What could be read was written to a new file: {kept} "
-        f"deliveries and dead letters{rest}.{where}"
-    )
+    return _loud(damage)
 
 
 def mend(sqlite: sqlite3.Connection, path: Path, why: str) -> Damage:
-    """Mend the file where it lies. Raises sqlite3.Error when that is not enough."""
-    buried = salvage.mend(sqlite)
-    rest = f", and {_corrupt(buried)}" if buried else ""
-    return _loud(f"The queue in {path} {why}. Its indexes were built again{rest}.")
+    """Mend the file where it lies. Raises one of DAMAGE when that is not enough."""
+    with salvage.transaction(sqlite):
+        buried = salvage.mend(sqlite)
+        rest = f", and {_corrupt(buried)}" if buried else ""
+        damage = _damage(f"The queue in {path} {why}. Its indexes were built again{rest}.")
+        keep(sqlite, damage)
+    return _loud(damage)
 
 
 def _open(path: Path) -> sqlite3.Connection:
+    """Open the database. Raises one of DAMAGE when it is damaged, EngineError when that is not what
+    is wrong."""
     try:
         return file.open_file(path)
-    except sqlite3.OperationalError as error:  # the disk or the system, not the file
+    except DAMAGE as error:
+        if is_damage(error):
+            raise
         raise EngineError(
             f"The queue in {path} cannot be opened ({error}): see whether its disk has room, "
             "whether we may write there, and whether another program has locked it."
         ) from error
 
 
-def _repair(path: Path, error: sqlite3.DatabaseError) -> Damage:
+def _repair(path: Path, error: Exception) -> None:
     why = f"is damaged ({error})"
-    source = sqlite3.connect(path, isolation_level=None)
-    with suppress(sqlite3.Error):
-        file.check_version(source, path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as source:
+        with suppress(*DAMAGE):
+            file.check_version(source, path)
+        try:
+            mend(source, path, why)
+            _open(path).close()
+        except DAMAGE as insufficient:
+            log.warning("The queue in %s cannot be mended where it lies: %s", path, insufficient)
+        else:
+            return
     try:
-        return mend(source, path, why)
-    except sqlite3.Error as insufficient:
-        log.warning("The queue in %s cannot be mended where it lies: %s", path, insufficient)
-    try:
-        return rewrite(source, path, why)
+        _rewrite(path, why)
     except (sqlite3.Error, OSError) as failure:
         raise EngineError(
             f"The queue in {path} {why}, and there is no way to write what can be read to a new "
             f"file ({failure}): see whether its disk has room, and whether we may write there."
         ) from failure
+
+
+def _rewrite(path: Path, why: str) -> None:
+    """Write what can be read in the file, or in a copy of it that SQLite does not refuse."""
+    copy = path.with_name(f"{path.name}.copy")
+    readable = path
+    try:
+        if not first_page.has_tables(path):
+            _remove(copy)
+            first_page.patch(path, copy)
+            readable = copy
+        rewrite(sqlite3.connect(readable, isolation_level=None), path, why)
     finally:
-        source.close()
+        _remove(copy)
 
 
-def _finish_rewriting(path: Path) -> None:
-    """Take the new file of a store that died before it could, or forget one that is not done."""
-    new = _new(path)
+def _finish_rewriting(path: Path) -> str:
+    """Take the new file of a store that died before it could, or forget one that is not done;
+    return what was lost by that."""
+    new, lost = _new(path), ""
     if new.exists() and not path.exists():
-        new.rename(path)
+        if _is_complete(new):
+            new.rename(path)
+        else:
+            lost = (
+                f"The queue in {path} was taken away while it was in use, and the store died "
+                "before what it held was written to a new file: that is lost."
+            )
     _remove(new)
+    return lost
+
+
+def _look_into_log(path: Path) -> str:
+    """Return what SQLite is about to pass over in the log of a store that died."""
+    aside = file.aside_name(path)
+    try:
+        rest = wal.keep_rest(path, aside)
+    except OSError as error:
+        raise EngineError(f"The log of the queue in {path} cannot be read: {error}.") from error
+    if not rest:
+        return ""
+    return (
+        f"The log of the queue in {path} is damaged, and what stands in its last {rest} pages does "
+        "not count: deliveries may be missing, and others may run again. If there was a loss of "
+        f"power, none of it had been confirmed. It can be taken from {aside} by `platform queue "
+        "recover`."
+    )
+
+
+def _is_complete(new: Path) -> bool:
+    """Say whether a new file was written to its end; what stands in its log is merged into it."""
+    with closing(sqlite3.connect(new)) as database, suppress(sqlite3.Error):
+        told = database.execute("SELECT 1 FROM meta WHERE key = 'damage'").fetchone()
+        return told is not None
+    return False
 
 
 def _new(path: Path) -> Path:
@@ -132,9 +197,13 @@ def _corrupt(number: int) -> str:
     return f"{number} that were damaged are dead letters with the reason corrupt"
 
 
-def _loud(what: str) -> Damage:
-    log.critical("%s", what)
+def _damage(what: str) -> Damage:
     return Damage(now_ms(), what)
+
+
+def _loud(damage: Damage) -> Damage:
+    log.critical("%s", damage.what)
+    return damage
 
 
 def rows_of(path: Path) -> Iterator[Row]:

@@ -19,11 +19,12 @@ ON CONFLICT DO NOTHING"""
 _CLAIM = "INSERT INTO restored (id) VALUES (?) ON CONFLICT DO NOTHING"
 _WHY_DEAD = "SELECT reason FROM dead WHERE id = ?"
 _EXHUME = "DELETE FROM dead WHERE id = ? RETURNING queue"
-_PAST = "UPDATE delivery SET attempt = ?, losses = ?, put_at = ?, error = ? WHERE id = ?"
+_PAST = """
+UPDATE delivery SET attempt = ?, losses = ?, cuts = ?, put_at = ?, error = ? WHERE id = ?"""
 _BURY = """
 INSERT INTO dead (id, name, queue, priority, due, put_at, headers, body, attempt, losses, lane,
-                  rules, reason, error, died_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+                  rules, reason, error, died_at, sender, cuts)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
 
 class Restoring:
@@ -55,7 +56,7 @@ class Restoring:
             return False
         # Who held it when the file was lost is not known here, and may have been killed by it.
         losses = row.losses + (row.state == "leased")
-        self._turn.change(_PAST, (row.attempt, losses, row.put_at, row.error, delivery))
+        self._turn.change(_PAST, (row.attempt, losses, row.cuts, row.put_at, row.error, delivery))
         return True
 
     def _bury(self, row: Row, now: int) -> bool:
@@ -64,7 +65,7 @@ class Restoring:
             return False
         headers, rules = file.write_headers(e.headers), write_rules(rules_of(e))
         kept = (e.id, e.name, e.queue, e.priority, e.due, row.put_at, headers, e.body, row.attempt)
-        end = (row.losses, e.concurrency_key, rules, row.reason, row.error, now)
+        end = (row.losses, e.concurrency_key, rules, row.reason, row.error, now, e.sender, row.cuts)
         self._turn.change(_BURY, (*kept, *end))
         self._moves.count(e.queue, DEAD, 1)
         return True

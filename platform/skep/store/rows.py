@@ -135,6 +135,7 @@ def row_of(values: Mapping[str, Any]) -> Row:
         put_at=values["put_at"],
         reason=values.get("reason", ""),
         error=values.get("error", ""),
+        cuts=values.get("cuts", 0),
     )
 
 
@@ -172,6 +173,8 @@ _CARRIED = (
     "losses",
     "lane",
     "rules",
+    "sender",
+    "cuts",
 )
 _RANGES = {
     "priority": (-(2**31), 2**31),

@@ -7,28 +7,25 @@ that can be read.
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from skep.engine.ids import now_ms
+from skep.store import file
 from skep.store.rows import Column, Judge, Judged, dead_letter, lost_letter
 
 _DELIVERIES = ("delivery", "dead")
+# What is raised by reading: SQLite's complaint may quote what is no text.
+_UNREADABLE = (sqlite3.DatabaseError, UnicodeDecodeError)
 # Rows read in one go: some may have a megabyte.
 _CHUNK = 64
 # Where the rows may be, as far as can be guessed, when neither the table nor its index says it.
-_GUESSED = 1 << 20
+_GUESSED = 1 << 17
 # How many milliseconds another program that has locked the file is waited for.
 _PATIENCE = 5000
-_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
 _IS_THERE = "SELECT 1 FROM delivery WHERE id = ?1 UNION SELECT 1 FROM dead WHERE id = ?1"
 # A key that waits for the end of a delivery which is gone would be held for ever.
 _FREE_KEYS = "DELETE FROM uniq WHERE until = 0 AND id NOT IN (SELECT id FROM delivery)"
-# What waits for another with its concurrency key, where that other is gone.
-_FREE_LANES = """
-UPDATE delivery SET state = 0 WHERE seq IN (
-    SELECT min(seq) FROM delivery WHERE state = 4
-    AND lane NOT IN (SELECT lane FROM delivery WHERE state IN (0, 2)) GROUP BY lane)"""
 
 
 class Tally(NamedTuple):
@@ -39,15 +36,14 @@ class Tally(NamedTuple):
     corrupt: int
 
 
-def mend(sqlite: sqlite3.Connection) -> int:
-    """Build the indexes again and bury the rows that are damaged; return how many those were.
-
-    Raises sqlite3.Error when this is not enough; then nothing has happened.
-    """
-    sqlite.execute(f"PRAGMA busy_timeout = {_PATIENCE}").close()
+@contextmanager
+def transaction(sqlite: sqlite3.Connection) -> Iterator[None]:
+    """Do all that is in the block, or nothing; another program that has locked the file is waited
+    for."""
     try:
+        sqlite.execute(f"PRAGMA busy_timeout = {_PATIENCE}").close()
         sqlite.execute("BEGIN IMMEDIATE")
-        buried = _mend(sqlite)
+        yield
         sqlite.execute("COMMIT")
     except BaseException:
         if sqlite.in_transaction:
@@ -55,11 +51,16 @@ def mend(sqlite: sqlite3.Connection) -> int:
         raise
     finally:
         sqlite.execute("PRAGMA busy_timeout = 0").close()
-    return buried
 
 
-def _mend(sqlite: sqlite3.Connection) -> int:
+def mend(sqlite: sqlite3.Connection) -> int:
+    """Build the indexes again and bury the rows that are damaged; return how many those were.
+
+    Called in a transaction. Raises one of DAMAGE when this is not enough.
+    """
     now, buried = now_ms(), 0
+    if not file.has_tables(sqlite):
+        raise file.Damaged("a table or a column is missing")
     shapes = _shapes(sqlite)
     with _Raw(sqlite) as raw:
         ids = {table: raw.ids(table) for table in _DELIVERIES}
@@ -69,22 +70,25 @@ def _mend(sqlite: sqlite3.Connection) -> int:
                 if not judged.problems:
                     continue
                 if shape.table not in ids:
-                    raise sqlite3.DatabaseError(f"{shape.table}: {'; '.join(judged.problems)}")
+                    raise file.Damaged(f"{shape.table}: {'; '.join(judged.problems)}")
                 sqlite.execute(f"DELETE FROM {shape.table} WHERE rowid = ?", (number,))
                 known_id = ids[shape.table].get(number, "")
                 _insert(sqlite, "dead", dead_letter(*judged, known_id, now))
                 buried += 1
+    buried += _bury_lost(sqlite, [id_ for known in ids.values() for id_ in known.values()], now)
     _untangle(sqlite)
     found = sqlite.execute("PRAGMA integrity_check(1)").fetchone()[0]
     if found != "ok":
-        raise sqlite3.DatabaseError(found)
+        raise file.Damaged(found)
     return buried
 
 
 def copy(source: sqlite3.Connection, target: sqlite3.Connection) -> Tally:
-    """Copy what can be read into a database that is new and has all its tables."""
+    """Copy what can be read into a database that is new and has all its tables.
+
+    Called in a transaction of the target.
+    """
     now, kept, corrupt = now_ms(), 0, 0
-    target.execute("BEGIN")
     with _Raw(source) as raw:
         ids = {table: raw.ids(table) for table in _DELIVERIES}
         # First the dead letters, which keep their numbers, then those that are to be added.
@@ -93,16 +97,12 @@ def copy(source: sqlite3.Connection, target: sqlite3.Connection) -> Tally:
             for number, judged in raw.judged(shape):
                 known_id = known.pop(number, "") if known is not None else ""
                 if not judged.problems:
-                    _insert(target, shape.table, judged.values)
-                    kept += known is not None
+                    inserted = _insert(target, shape.table, judged.values)
+                    kept += inserted if known is not None else 0
                 elif known is not None:
                     corrupt += _insert(target, "dead", dead_letter(*judged, known_id, now))
-    lost = {delivery for known in ids.values() for delivery in known.values()}
-    for delivery in sorted(lost):
-        if target.execute(_IS_THERE, (delivery,)).fetchone() is None:
-            corrupt += _insert(target, "dead", lost_letter(delivery, now))
+    corrupt += _bury_lost(target, [id_ for known in ids.values() for id_ in known.values()], now)
     _untangle(target)
-    target.execute("COMMIT")
     return Tally(kept, corrupt)
 
 
@@ -115,9 +115,20 @@ def rows(source: sqlite3.Connection) -> Iterator[dict[str, Any]]:
                     yield judged.values
 
 
+def _bury_lost(sqlite: sqlite3.Connection, ids: Sequence[str], now: int) -> int:
+    """Make dead letters of those that an index knew and that are nowhere; return how many."""
+    return sum(
+        _insert(sqlite, "dead", lost_letter(delivery, now))
+        for delivery in ids
+        if sqlite.execute(_IS_THERE, (delivery,)).fetchone() is None
+    )
+
+
 def _untangle(sqlite: sqlite3.Connection) -> None:
     sqlite.execute(_FREE_KEYS)
-    sqlite.execute(_FREE_LANES)
+    # What waits for another with its concurrency key, where that other is gone.
+    for statement in file.ORDER_LANES.split(";"):
+        sqlite.execute(statement)
 
 
 class Shape(NamedTuple):
@@ -129,13 +140,14 @@ class Shape(NamedTuple):
 
 
 def _shapes(sqlite: sqlite3.Connection) -> list[Shape]:
-    tables = [name for (name,) in sqlite.execute(_TABLES).fetchall()]
-    return [Shape(table, tuple(_columns(sqlite, table)), _key(sqlite, table)) for table in tables]
+    return [
+        Shape(table, tuple(_columns(sqlite, table)), _key(sqlite, table))
+        for table in file.tables_of(sqlite)
+    ]
 
 
 def _columns(sqlite: sqlite3.Connection, table: str) -> list[Column]:
-    found = sqlite.execute(f"PRAGMA table_info({table})").fetchall()
-    return [Column(name, kind) for _, name, kind, *_ in found]
+    return [Column(name, kind) for name, kind in file.columns_of(sqlite, table)]
 
 
 def _key(sqlite: sqlite3.Connection, table: str) -> str:
@@ -170,7 +182,7 @@ class _Raw:
 
     def columns(self, table: str) -> list[Column]:
         """Return the columns that the table has here."""
-        with suppress(sqlite3.DatabaseError):
+        with suppress(*_UNREADABLE):
             found = self._source.execute(f"PRAGMA table_info({table})").fetchall()
             return [Column(name.decode(), kind.decode()) for _, name, kind, *_ in found]
         return []
@@ -179,7 +191,7 @@ class _Raw:
         """Return the ids in the index of a table by the numbers of their rows, as far as they can
         be read."""
         index = f"sqlite_autoindex_{table}_1"
-        with suppress(sqlite3.DatabaseError, UnicodeDecodeError):
+        with suppress(*_UNREADABLE):
             sql = f"SELECT rowid, id FROM {table} INDEXED BY {index}"
             return {number: id_.decode() for number, id_ in self._source.execute(sql).fetchall()}
         return {}
@@ -211,25 +223,26 @@ class _Raw:
         for order in ("ASC", "DESC"):
             try:
                 yield from self._source.execute(f"{sql} ORDER BY {key.name} {order}")
-            except sqlite3.DatabaseError:
+            except _UNREADABLE:
                 continue
             return
 
     def _numbers(self, table: str) -> Sequence[int]:
         """Return the numbers of all rows there are, or more."""
-        with suppress(sqlite3.DatabaseError):
+        with suppress(*_UNREADABLE):
             sql = f"SELECT rowid FROM {table} ORDER BY rowid"
             return [number for (number,) in self._source.execute(sql).fetchall()]
         if indexed := self.ids(table):
             return sorted({*indexed, *self._ends(table)})
-        ends = self._ends(table) or [1, _GUESSED]
-        return range(ends[0], min(ends[-1], ends[0] + _GUESSED) + 1)
+        ends = self._ends(table)
+        first, last = ends if len(ends) == 2 else (1, _GUESSED)
+        return range(first, min(last, first + _GUESSED) + 1)
 
     def _ends(self, table: str) -> list[int]:
         """Return the first and the last number, as far as they can be read."""
         found: list[int] = []
         for order in ("ASC", "DESC"):
-            with suppress(sqlite3.DatabaseError):
+            with suppress(*_UNREADABLE):
                 sql = f"SELECT rowid FROM {table} ORDER BY rowid {order} LIMIT 1"
                 found += [number for (number,) in self._source.execute(sql).fetchall()]
         return found
@@ -239,7 +252,7 @@ class _Raw:
         halves, and at last each alone."""
         try:
             found = self._source.execute(sql, (numbers[0], end)).fetchall()
-        except sqlite3.DatabaseError:
+        except _UNREADABLE:
             half = len(numbers) // 2
             if half:
                 yield from self._range(sql, numbers[:half], numbers[half] - 1)

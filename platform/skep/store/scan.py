@@ -8,7 +8,7 @@ from skep.store import file
 from skep.store.database import Database
 from skep.store.rules import read_rules
 
-_COLUMNS = f"seq, {file.COLUMNS}, rules, attempt, losses, put_at"
+_COLUMNS = f"seq, {file.COLUMNS}, rules, attempt, losses, put_at, cuts"
 _WAITING = f"SELECT {_COLUMNS}, holder, '', error, progress, cancelled, state FROM delivery"
 _DEAD = f"SELECT {_COLUMNS}, '', reason, error, '', 0, 3 FROM dead"
 _PAGE = "seq > ? ORDER BY seq LIMIT ?"
@@ -41,8 +41,9 @@ def find(database: Database, ask: Find) -> list[Row]:
 
 
 def _row(row: tuple[Any, ...]) -> Row:
-    seq, *columns = row[:9]
-    rules, attempt, losses, put_at, holder, reason, error, progress, cancelled, state = row[9:]
+    seq, *columns = row[:10]
+    rules, attempt, losses, put_at, cuts = row[10:15]
+    holder, reason, error, progress, cancelled, state = row[15:]
     envelope = file.make_envelope(columns, read_rules(rules))
     return Row(
         envelope,
@@ -56,4 +57,5 @@ def _row(row: tuple[Any, ...]) -> Row:
         error,
         progress,
         bool(cancelled),
+        cuts,
     )

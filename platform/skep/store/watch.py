@@ -13,7 +13,7 @@ _MAGIC, _HEADER = b"SQLite format 3\0", 100
 # frames there are, how many are merged into the file, and how many were to be: see
 # https://sqlite.org/walformat.html.
 _LOG_MAGIC, _LOG_HEADER, _FRAME_HEADER = b"\x37\x7f\x06", 32, 24
-_FRAMES, _MERGED, _TRIED = 16, 96, 128
+_FRAMES, _SALTS, _MERGED, _TRIED = 16, 32, 96, 128
 
 
 class Watch:
@@ -27,10 +27,14 @@ class Watch:
         self._log, self._index, self._file = file.parts(path)
         self._known: dict[Path, tuple[int, int]] = {}
         self._descriptors: dict[Path, int] = {}
+        # How far the log was merged into the file when that was looked at last, and its header.
+        self._merged: tuple[bytes, int] | None = None
+        self._header = b""
 
     def open(self) -> None:
         """Remember which files these are; called when the database has been opened, and again when
         it may be another file."""
+        self._merged = None
         for path in (self._log, self._index, self._file):
             found = os.stat(path)
             identity = (found.st_dev, found.st_ino)
@@ -67,7 +71,7 @@ class Watch:
         """
         if why := self.missing():
             return why
-        if not self._file_is_whole():
+        if not self._file_is_whole() or self._is_overwritten():
             return f"was cut or overwritten while it was in use ({self._file.name})"
         if not self._log_is_whole():
             return f"was cut or overwritten while it was in use ({self._log.name})"
@@ -79,6 +83,22 @@ class Watch:
         needed = int.from_bytes(header[28:32], "big") * _page_size(header)
         is_large_enough = os.fstat(descriptor).st_size >= needed
         return header.startswith(_MAGIC) and (is_large_enough or self._is_half_merged())
+
+    def _is_overwritten(self) -> bool:
+        """Say whether the header has changed though nothing was merged into the file: somebody has
+        copied another over it."""
+        before = self._merged_so_far()
+        header = os.pread(self._descriptors[self._file], _HEADER, 0)
+        if self._is_half_merged() or self._merged_so_far() != before:
+            return False  # it is being merged at this moment
+        is_known = before == self._merged
+        is_other = is_known and header != self._header
+        self._merged, self._header = before, header
+        return is_other
+
+    def _merged_so_far(self) -> tuple[bytes, int]:
+        salts = os.pread(self._descriptors[self._index], 8, _SALTS)
+        return salts, self._number(_MERGED)
 
     def _is_half_merged(self) -> bool:
         """Say whether the log was merged into the file in part only, as on a full disk: the pages

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from skep.base.log import utc
-from skep.base.masking import MASK, is_secret
+from skep.base.masking import MASK, mask_document
 from skep.base.peer import Peer
 
 # What is older is in the file before this one, and what is older than that is gone.
@@ -43,9 +43,8 @@ class Audit:
             "uid": peer.uid,
             "pid": peer.pid,
             "command": command,
-            "arguments": {
-                k: MASK if is_secret(k) or k in _WITHHELD else v for k, v in arguments.items()
-            },
+            "arguments": mask_document(dict(arguments))
+            | dict.fromkeys(_WITHHELD & arguments.keys(), MASK),
             "outcome": outcome,
         }
         try:

@@ -23,7 +23,8 @@ class Child:
     once, when the process is gone; `status` is then its wait status, if anybody knows it. `stuck`
     says what it took too long for, `retires` why it wants to be replaced, `booted` whether it was
     ever prepared, `killed` whether we have killed it, `oom` whether the kernel has for want of
-    memory; `stacks` is where its threads were if it was aborted or crashed.
+    memory; `unready` and `trouble` are those of its last beat; `stacks` is where its threads were
+    if it was aborted or crashed.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Child:
         self.booted = False
         self.stacks = ""
         self.unready = ""
+        self.trouble = ""
         self.problem: Problem | None = None
         self._on_message = on_message
         self._on_end = on_end

@@ -37,11 +37,14 @@ class Means:
 
 
 class Coming:
-    """One rollout. `old` is the generation in service, None at the first start."""
+    """One rollout. `old` is the generation in service, None at the first start; `old_unready` are
+    its kinds that had no ready worker when the rollout began."""
 
     def __init__(self, generation: Generation, old: Generation | None, means: Means) -> None:
         self.generation = generation
         self.old = old
+        ready = old.crew.readiness() if old is not None else {}
+        self.old_unready = frozenset(kind for kind, is_so in ready.items() if not is_so)
         self.committed = False
         self.written_at = 0.0
         self.started = time.monotonic()
@@ -91,6 +94,7 @@ class Coming:
             case Act.FORK:
                 self._soon(self._fork(order.slots))
             case Act.COMMIT:
+                self.generation.crew.keep(self.rollout.slots)
                 self._soon(self._commit())
             case Act.RELEASE:
                 self.generation.crew.release(order.slots)
@@ -128,6 +132,7 @@ class Coming:
         else:
             if not self.rollout.over:
                 self.generation.crew.fill(slots, self.generation.limits)
+                self.feed(pure.Ordered())
 
     async def _commit(self) -> None:
         commit, configuration = self._means.commit, self.generation.configuration

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from skep.base.errors import PlatformError
-from skep.base.masking import Masker
 from skep.supervisor.configuration import Configuration
 from skep.supervisor.ending import describe
 from skep.supervisor.gate import Request, merge
@@ -33,14 +32,14 @@ def surroundings(configuration: Configuration, staged: Path) -> dict[str, str]:
     return {**configuration.environment, "PLATFORM_STAGED_ENV": str(staged)}
 
 
-def verdict(why: str, output: bytes, environment: Mapping[str, str]) -> Problem:
-    """Return why a configuration has not passed, with the last lines of what was printed, masked.
+def verdict(why: str, output: bytes) -> Problem:
+    """Return why a configuration has not passed, with the last lines of what was printed.
 
     `why` is how the command ended, as a part of a sentence.
     """
     lines = output[-_KEPT_BYTES:].decode(errors="replace").split("\n")
     said = " / ".join([line.strip() for line in lines if line.strip()][-_KEPT_LINES:])
-    told = f": {Masker.of_environment(environment)(said)}" if said else "."
+    told = f": {said}" if said else "."
     return Problem("check", f"The config check {why}{told}", rule="check_cmd")
 
 
@@ -87,17 +86,16 @@ class ConfigCheck:
     async def _judge(self) -> Problem | None:
         configuration = self.configuration
         staged = self._stage(configuration)
-        environment = surroundings(configuration, staged)
         seconds = configuration.options.config_check_timeout
         try:
             async with asyncio.timeout(seconds):
                 status = await self._carry_out(configuration.options.config_check, staged)
         except TimeoutError:
             why = f"took over {seconds:g} s and was ended"
-            return verdict(why, self._output, environment)
+            return verdict(why, self._output)
         except OSError as error:  # E2BIG, for instance
-            return verdict(f"cannot be started ({error.strerror})", b"", environment)
-        return verdict(describe(status), self._output, environment) if status else None
+            return verdict(f"cannot be started ({error.strerror})", b"")
+        return verdict(describe(status), self._output) if status else None
 
     async def _carry_out(self, command: str, staged: Path) -> int:
         """Run the command; return its wait status. However this ends, nothing of it is left."""

@@ -2,13 +2,14 @@
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from skep.base import log, masking
 from skep.base.errors import ConfigError
-from skep.config import atomic, dotenv
+from skep.config import atomic, dotenv, secret_names
 from skep.config.archive import Archive
 from skep.config.dotenv import Written
 from skep.config.layers import Layers
@@ -16,6 +17,7 @@ from skep.config.options import Options, resolve
 from skep.config.provenance import Place, places
 from skep.config.shrinkage import check_shrinkage
 from skep.config.snapshot import Snapshot
+from skep.config.spelling import fold, folded
 from skep.config.withheld import environment_of_workers
 
 # prometheus_client would write files instead of counting if it found this.
@@ -69,6 +71,8 @@ class Configurations:
         self._flags = flags
         self._archive = archive
         self._applied: Snapshot | None = None
+        self._shown_last: Mapping[str, str] = {}
+        secret_names.declare_kept(archive.directory)
 
     def load(self, path: str) -> Configuration:
         """Return the configuration of a staged snapshot.
@@ -90,14 +94,22 @@ class Configurations:
         layers = Layers.read(self.env_file, self._base, snapshot.values() if snapshot else {})
         environment = layers.resolve()
         options = resolve(self._flags, environment, self._base)
+        masking.declare(options.secret_names)
+        self._hide(environment)
         counts = {
             "remote": len(layers.remote),
             ".env": len(layers.hand_written),
             ".env.local": len(layers.local),
         }
-        layer_of = {key: layers.explain(key)[0][0] for key in environment}
+        winners = layers.winners()
+        layer_of = {key: winners[fold(key)] for key in environment}
         given, digest = environment_of_workers(environment), _digest(environment)
         return Configuration(snapshot, given, options, digest, counts, layer_of)
+
+    def declare_secret(self, names: Sequence[str]) -> None:
+        """Mask the values of these keys from now on, here and in verbs."""
+        secret_names.keep(self._archive.directory, names)
+        self._hide(self._shown_last)
 
     def check_shrinkage(self, configuration: Configuration) -> None:
         """Raise Unusable when the keys in force are gone and nobody has allowed it."""
@@ -112,6 +124,11 @@ class Configurations:
         remote = snapshot.values() if snapshot else None
         layers = Layers.read(self.env_file, self._base, remote)
         return places(key, layers, snapshot, self._flags)
+
+    def _hide(self, environment: Mapping[str, str]) -> None:
+        """Keep the secret values of an environment out of the log and the texts of problems."""
+        self._shown_last = environment
+        log.hide({**self._base, **environment})
 
     def stage(self, configuration: Configuration) -> Path:
         """Write what `.env` would become to a file; return where. Raises ConfigError."""
@@ -150,15 +167,24 @@ def starting_options(base: Mapping[str, str], flags: Mapping[str, Any]) -> Optio
 
     What it said last time is the managed block of `.env`. Raises UsageError and ConfigError.
     """
-    file = flags.get("env_file") or base.get("PLATFORM_ENV_FILE") or Options.env_file
-    where: dict[str, Any] = {
-        "env_file": file,
-        "env": flags.get("env") or base.get("PLATFORM_ENV") or "",
-    }
-    env_file = resolve(where, {}).env_path
-    layers = Layers.read(env_file, base)
+    environment = starting_layers(base, flags).resolve()
     # The file cannot say where it lies.
-    return replace(resolve(flags, layers.resolve(), base), **where)
+    return replace(resolve(flags, environment, base), **_files(base, flags))
+
+
+def starting_layers(base: Mapping[str, str], flags: Mapping[str, Any]) -> Layers:
+    """Return the layers that `starting_options` reads. Raises UsageError and ConfigError."""
+    env_file = resolve(_files(base, flags), {}).env_path
+    return Layers.read(env_file, base).without_machine_only()
+
+
+def _files(base: Mapping[str, str], flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that say which `.env` is meant."""
+    named = folded(base)
+    return {
+        "env_file": flags.get("env_file") or named.get("PLATFORM_ENV_FILE") or Options.env_file,
+        "env": flags.get("env") or named.get("PLATFORM_ENV") or "",
+    }
 
 
 def _digest(environment: Mapping[str, str]) -> str:

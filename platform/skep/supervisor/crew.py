@@ -11,10 +11,12 @@ from skep.supervisor import budget as budgets
 from skep.supervisor.budget import Budget
 from skep.supervisor.child import Child
 from skep.supervisor.ending import ended
-from skep.supervisor.slots import Fact, Limits, Order, Slot, State, hold, step
+from skep.supervisor.slots import Fact, Limits, Order, Slot, State, cut_short, hold, hurry, step
 
 # Between attempts to start what cannot be started just now, or was never born.
 _AGAIN = Backoff(first=0.01, factor=2.0, cap=0.2, jitter=0.2)
+# A worker that was told to go may accept before it says so.
+_ACCEPTING = frozenset({State.GOING, State.READY, State.DRAINING})
 
 
 class Launch(Protocol):
@@ -67,7 +69,7 @@ class Crew:
         new = tuple(names)
         # All are there before anybody is told of the first.
         for name in new:
-            self.slots.setdefault(name, Slot(name, limits, released=released))
+            self.slots.setdefault(name, Slot(name, limits, kept=released, released=released))
             self._why[name] = (whys or {}).get(name, "")
         for name in new:
             self.feed(name, Fact.FILL)
@@ -84,7 +86,13 @@ class Crew:
             del self.slots[name]
             self._attempts.pop(name, None)
         if slot.state is not before.state:
+            self._fill_one(slot.kind)
             self._on_state(self, name, slot.state)
+
+    def keep(self, names: Iterable[str]) -> None:
+        """Fill these slots again whenever their workers end, from now on."""
+        for name in names:
+            self.feed(name, Fact.KEEP)
 
     def release(self, names: Iterable[str]) -> None:
         """Let the slots' workers go as soon as they are prepared, now and after every restart."""
@@ -96,12 +104,23 @@ class Crew:
         for name in list(self.slots if names is None else names):
             self.feed(name, Fact.RETIRE)
 
+    def cut_short(self) -> None:
+        """The platform stops: no task may go on for longer than other work."""
+        for name, slot in list(self.slots.items()):
+            self.slots[name], order = cut_short(slot, self._loop.time())
+            if order is not None:
+                self._obey(name, order)
+
     def kill(self, names: Iterable[str] | None = None) -> None:
         """Kill the children in these slots, or in all; the slots are not filled again."""
         for name in list(self.slots if names is None else names):
             self.feed(name, Fact.RETIRE)
             if name in self.children:
                 self.children[name].kill()
+
+    def idle(self) -> list[str]:
+        """Return the slots whose worker cannot have accepted anything."""
+        return [name for name, slot in self.slots.items() if slot.state not in _ACCEPTING]
 
     def ended(self, child: Child) -> bool:
         """The child is gone; say whether it had been born."""
@@ -175,12 +194,20 @@ class Crew:
         return found
 
     def troubles(self) -> list[str]:
-        """Say which kinds crash again and again, and how."""
+        """Say which kinds crash again and again, and how, and what workers that serve lack."""
         now = self._loop.time()
         for kind, budget in self.budgets.items():
             self.budgets[kind] = budgets.calmed(budget, now)
-        sentences = (budgets.sentence(k, b, now) for k, b in self.budgets.items())
-        return [sentence for sentence in sentences if sentence]
+        sentences = (budgets.sentence(k, b, self.slots, now) for k, b in self.budgets.items())
+        return [*(sentence for sentence in sentences if sentence), *self._lacks()]
+
+    def _lacks(self) -> list[str]:
+        """Say what workers that serve lack, once for all that lack the same."""
+        names: dict[str, list[str]] = {}
+        for name, child in self.children.items():
+            if child.trouble:
+                names.setdefault(child.trouble, []).append(name)
+        return [f"{', '.join(slots)}: {trouble}" for trouble, slots in names.items()]
 
     def _obey(self, name: str, order: Order) -> None:
         child = self.children.get(name)
@@ -191,7 +218,7 @@ class Crew:
         elif order is Order.GO:
             self._go(self, child)
         elif order is Order.DRAIN:
-            child.dismiss(self.slots[name].limits.drain)
+            child.dismiss(self.slots[name].drain)
         else:
             self._force(order, child)
 
@@ -213,13 +240,21 @@ class Crew:
             return
         now, how = self._loop.time(), ended(child)
         before = self.budgets.get(slot.kind, Budget())
-        budget = budgets.exited(before, now, how, booted=child.booted)
+        served = not slot.failures
+        budget = budgets.exited(before, now, how, booted=child.booted, served=served)
         self.budgets[slot.kind] = budget
         for name, other in self.slots.items():
             if other.kind == slot.kind:
                 self.slots[name] = hold(other, budget.until)
+        self._fill_one(slot.kind)
         if before.spent is None and budget.spent is not None:
             self._telemetry.point("kind.spent", crew=self, kind=slot.kind, budget=budget)
+
+    def _fill_one(self, kind: str) -> None:
+        """Do not wait with one slot of a kind that must not be empty, and is."""
+        if first := budgets.first_again(self.slots, kind):
+            name, moment = first
+            self.slots[name] = hurry(self.slots[name], max(self._loop.time(), moment))
 
     def _start(self, name: str) -> None:
         slot = self.slots.get(name)

@@ -1,9 +1,10 @@
-"""Tasks delivered by hand: a worker does it, because only workers know the tasks."""
+"""Tasks delivered and events fired by hand: a worker does it, because only workers know them."""
 
 import asyncio
 import itertools
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 from skep.base.telemetry import Telemetry
 from skep.supervisor.child import Child
@@ -16,7 +17,7 @@ _PATIENCE = 15.0
 
 
 class Delivering:
-    """The command `task.send`; `current()` is the generation in service."""
+    """The commands `task.send` and `event.fire`; `current()` is the generation in service."""
 
     def __init__(self, current: Callable[[], Generation | None]) -> None:
         self._current = current
@@ -25,21 +26,25 @@ class Delivering:
 
     def table(self) -> dict[str, Command]:
         """Return the commands by name."""
-        return {"task.send": self.send}
+        return {"task.send": partial(self.send, "task"), "event.fire": partial(self.send, "event")}
 
     def subscribe(self, telemetry: Telemetry) -> None:
         """Hear of workers that end before they answer."""
         telemetry.subscribe("worker.ended", lambda fields: self._gone(fields["child"]))
 
-    async def send(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Deliver a task; return the receipt. Raises Refusal when it was not delivered, or when
-        nobody knows whether it was."""
+    async def send(
+        self, what: Literal["task", "event"], arguments: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Deliver a task or fire an event; return the receipt.
+
+        Raises Refusal when it was not delivered, or when it is not known whether it was.
+        """
         number, answer = next(self._numbers), asyncio.get_running_loop().create_future()
         worker = self._worker()
         values = [str(value) for value in arguments.get("values", ())]
         terms = dict(arguments.get("terms", {}))
         self._asked[number] = worker, answer
-        worker.send(Deliver(number, str(arguments["task"]), values, terms))
+        worker.send(Deliver(number, what, str(arguments[what]), values, terms))
         try:
             async with asyncio.timeout(_PATIENCE):
                 delivered: Delivered = await answer

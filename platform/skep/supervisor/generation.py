@@ -30,6 +30,12 @@ class Generation:
         """What its plugins declare."""
         return self.zygote.plan
 
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The kinds that its plugins declare and this machine does not run."""
+        kinds = self.configuration.options.kinds
+        return tuple(kind for kind in (self.plan or Plan()).kinds if kind not in kinds)
+
     def boot(self, slot: str) -> Boot:
         """Return what a child of this generation is told first."""
         kind = slot.partition(".")[0]
@@ -45,4 +51,5 @@ class Generation:
             boot=options.boot_timeout + 1,
             silence=options.hang_timeout,
             drain=options.drain_timeout,
+            task_drain=self.plan.task_drain if self.plan else 0.0,
         )

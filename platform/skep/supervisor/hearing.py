@@ -58,7 +58,7 @@ class Hearing:
             case Changed():
                 self._live.answered(child, message)
             case Beat():
-                child.unready = message.unready
+                child.unready, child.trouble = message.unready, message.trouble
                 generation.crew.feed(child.slot, Fact.BEAT)
         self._watch.look()
 
@@ -84,6 +84,7 @@ class Hearing:
         self._generations.tell(generation, rollout.Lost(child.slot, named(child, problem)))
         self._generations.handed_over(generation, child.slot, {})
         self._generations.tell_alone(child.slot)
-        self._watch.ended(generation, child)
+        if generation is self._generations.current:
+            self._watch.ended(generation, child)
         self._watch.look()
         self._generations.sweep(kept=self._watch.former)

@@ -10,7 +10,7 @@ The points, and their fields:
     kind.spent         crew, kind, budget  too many of its workers crash
     slot.changed       crew, slot, state
     rollout.began      generation, request
-    generation.planned generation, plan
+    generation.planned generation, plan, left_out
     generation.bereft  generation          both zygotes are gone and the code is another
     rollout.phase      request, generation, phase
     rollout.reported   report, request
@@ -140,8 +140,8 @@ class Journal:
 
     def _spent(self, fields: dict[str, Any]) -> None:
         log.error(
-            "the %s workers crash again and again, the last one %s: they are started more and more "
-            "seldom",
+            "%s workers keep crashing as soon as they are started (last: %s); restarting with "
+            "growing delays",
             fields["kind"],
             fields["budget"].last,
         )
@@ -165,6 +165,8 @@ class Journal:
     def _planned(self, fields: dict[str, Any]) -> None:
         plan = fields["plan"]
         log.debug("generation %d has loaded in %.2f s", fields["generation"], plan.seconds)
+        if left_out := fields["left_out"]:
+            log.info("not run on this machine (PLATFORM_KINDS): %s", ", ".join(left_out))
         if plan.unforkable:
             log.warning("workers load one by one, at the price of memory: %s", plan.unforkable)
 
@@ -210,7 +212,7 @@ class Journal:
 
     def _serving(self, fields: dict[str, Any]) -> None:
         urls = fields["urls"]
-        log.info("serving on %s, admin port on %s", urls["http"], urls["admin"])
+        log.info("serving on %s, admin port on %s", urls.get("http", "no port"), urls["admin"])
 
     def _hopeless(self, fields: dict[str, Any]) -> None:
         log.critical("giving up, exit code 7: %s", fields["why"])

@@ -52,7 +52,8 @@ class Ports:
             except UsageError as error:
                 raise ListenError(f"The admin port cannot be served. {error}") from error
             await self._listeners.open([admin(options)], patient=self._patient)
-        wanted = shared(options, [*served(options), *(plan.endpoints if plan else ())])
+        own = plan.endpoints if plan and "web" in options.kinds else ()
+        wanted = shared(options, [*served(options), *own])
         await self._listeners.open(wanted, generation.number, patient=self._patient)
 
     def of(self, child: Child) -> tuple[list[str], list[int]]:

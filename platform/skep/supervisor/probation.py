@@ -1,32 +1,52 @@
 """The watch kept over a new generation after its commit.
 
     WATCHED ──until──► PASSED
-       │ more exits of one kind than are bearable, or a kind of which nobody is ready for too long
+       │ more exits of one kind than are bearable, or a kind of which none is ready for too long
        ▼
     FAILED: the generation before is put back, once
 
-Rule: everything is decided here, from facts and the time. Times are seconds of one monotonic clock.
+How many exits are bearable depends on how many slots the kind has: on a large machine more workers
+end for reasons of their own. What the generation before did too is not held against the new one.
+Each exit prolongs the watch, so that a crash that takes a while to come shows a second time. Rule:
+everything is decided here, from facts and the time. Times are seconds of one monotonic clock.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
 
-# Five crashes take about eight seconds.
-EXITS = 5
+# One slot may lose its worker twice by accident.
+BEARABLE = 2
 UNREADY = 5.0
+# However many exits there are, the watch ends after so many times its length.
+LONGEST = 4
+
+
+@dataclass(frozen=True)
+class Before:
+    """How the generation before did: its unexpected exits by kind within one length of the watch,
+    and the kinds of which no worker was ready at the end."""
+
+    exits: Mapping[str, int] = field(default_factory=dict)
+    unready: Set[str] = frozenset()
 
 
 @dataclass(frozen=True)
 class Probation:
-    """A watch that lasts until `until`.
+    """A watch over `length` seconds since `began`, that lasts until `until`.
 
-    `exits` counts the exits that nobody asked for, by kind; `unready` says since when a kind has
-    had no ready worker. `failure` is why it has failed, empty as long as it has not.
+    `exits` counts the unexpected exits by kind; `unready` is since when a kind has had no ready
+    worker. A kind in `excused` was not ready before either. `failure` is why it has failed, empty
+    as long as it has not.
     """
 
+    began: float
+    length: float
     until: float
+    before: Before = Before()
     exits: Mapping[str, int] = field(default_factory=dict)
     unready: Mapping[str, float] = field(default_factory=dict)
+    excused: Set[str] = frozenset()
     failure: str = ""
 
     @property
@@ -35,24 +55,31 @@ class Probation:
         return min((since + UNREADY for since in self.unready.values()), default=self.until)
 
 
-def begin(now: float, length: float) -> Probation:
+def begin(now: float, length: float, before: Before) -> Probation:
     """Return a watch over a generation that has just been committed."""
-    return Probation(now + length)
+    return Probation(now, length, now + length, before, excused=before.unready)
 
 
-def exited(probation: Probation, kind: str) -> Probation:
-    """A worker of this kind has ended, and nobody asked for it."""
+def exited(probation: Probation, kind: str, slots: int, now: float) -> Probation:
+    """Return the watch after an unexpected exit of a worker of a kind that has so many slots."""
     count = probation.exits.get(kind, 0) + 1
-    probation = replace(probation, exits={**probation.exits, kind: count})
-    if count < EXITS:
+    longest = probation.began + LONGEST * probation.length
+    until = max(probation.until, min(now + probation.length, longest))
+    probation = replace(probation, exits={**probation.exits, kind: count}, until=until)
+    if count <= _bearable(probation, kind, slots, now):
         return probation
     return _fail(probation, f"its {kind} workers ended {count} times")
 
 
 def seen(probation: Probation, ready: Mapping[str, bool], now: float) -> Probation:
-    """So it is now: of each kind, whether any worker is ready."""
-    unready = {kind: probation.unready.get(kind, now) for kind, is_so in ready.items() if not is_so}
-    probation = replace(probation, unready=unready)
+    """Return the watch after a look; `ready` is whether any worker of each kind is ready."""
+    excused = probation.excused - {kind for kind, is_so in ready.items() if is_so}
+    unready = {
+        kind: probation.unready.get(kind, now)
+        for kind, is_so in ready.items()
+        if not is_so and kind not in excused
+    }
+    probation = replace(probation, unready=unready, excused=excused)
     late = sorted(kind for kind, since in unready.items() if now - since >= UNREADY)
     if not late:
         return probation
@@ -62,6 +89,13 @@ def seen(probation: Probation, ready: Mapping[str, bool], now: float) -> Probati
 def passed(probation: Probation, now: float) -> bool:
     """Whether the watch has ended well; not while it has to be seen if a kind gets ready."""
     return not probation.failure and not probation.unready and now >= probation.until
+
+
+def _bearable(probation: Probation, kind: str, slots: int, now: float) -> int:
+    """How many exits of a kind there may be by now."""
+    own = max(BEARABLE, slots)
+    lengths = math.ceil((now - probation.began) / probation.length) if probation.length else 1
+    return own + probation.before.exits.get(kind, 0) * max(1, lengths)
 
 
 def _fail(probation: Probation, why: str) -> Probation:

@@ -6,14 +6,16 @@
         ▼                     ▼                           ▼                       ▼
      REFUSED ◄────────────────┴───────────────────────────┘                 HANDING_OVER
         ▲                                                                         │ all HandedOver,
-        └── GOING, Late and a kind of which no worker accepts (the old ones       │ or Late
-            have not been told to go yet)                                         ▼
+        └── GOING, and a kind of which no worker accepts: Late, or Lost again     │ or Late
+            and again (the old ones still serve)                                  ▼
                                                                               FINISHED
 
 Up to the commit nothing of the old generation is touched. Old and new both accept for a moment
 (GOING), so that no connection is refused; of *singletons* (cron, custom processes) the old one has
-stopped before the new one goes. Rule: every transition is in `step`, and `step` depends on nothing
-but its arguments.
+stopped before the new one goes. A worker that is lost before the commit refuses the rollout. From
+the commit on its slot is kept: it is started again like any that crashes, and the rollout waits for
+it. Workers of a refused generation that may have accepted something drain. Rule: every transition
+is in `step`, and `step` depends on nothing but its arguments.
 """
 
 from dataclasses import dataclass, replace
@@ -24,6 +26,8 @@ from skep.wire.plan import Problem
 SINGLETONS = frozenset({"cron", "process"})
 # How long an old singleton may take to say that it schedules nothing more.
 HANDOVER_TIMEOUT = 2.0
+# After so many losses of one slot, none of whose kind accepts, another try would be the same.
+LOSSES = 3
 
 
 class Phase(Enum):
@@ -46,6 +50,11 @@ class Planned:
 
 
 @dataclass(frozen=True)
+class Ordered:
+    """The listeners are bound, and the workers are on their way."""
+
+
+@dataclass(frozen=True)
 class Denied:
     """The generation cannot come up."""
 
@@ -61,7 +70,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Lost:
-    """A new worker has ended before it was told to go."""
+    """A new worker has ended."""
 
     slot: str
     problem: Problem
@@ -91,14 +100,14 @@ class Late:
     """The deadline has passed."""
 
 
-Fact = Planned | Denied | Prepared | Lost | Committed | Accepting | HandedOver | Late
+Fact = Planned | Ordered | Denied | Prepared | Lost | Committed | Accepting | HandedOver | Late
 
 
 class Act(Enum):
     """What the shell has to do."""
 
     FORK = "fork the workers in these slots"
-    COMMIT = "put the configuration in force"
+    COMMIT = "put the configuration in force, and fill the slots again from now on"
     RELEASE = "tell the new workers in these slots to go"
     RETIRE = "tell the old workers of all kinds that overlap to drain"
     HAND_OVER = "tell the old workers in these slots to drain"
@@ -117,7 +126,9 @@ class Order:
 
 @dataclass(frozen=True)
 class Rollout:
-    """One rollout. `done` are the slots that have said what this phase waits for."""
+    """One rollout. `done` are the slots that have said what this phase waits for; `lost` are those
+    whose worker has ended since the commit, once for each time; `extended` is whether the deadline
+    was moved for them."""
 
     boot: float
     go: float
@@ -126,6 +137,8 @@ class Rollout:
     slots: tuple[str, ...] = ()
     done: frozenset[str] = frozenset()
     problems: tuple[Problem, ...] = ()
+    lost: tuple[str, ...] = ()
+    extended: bool = False
 
     @property
     def overlapping(self) -> tuple[str, ...]:
@@ -154,13 +167,15 @@ def step(rollout: Rollout, fact: Fact, now: float) -> tuple[Rollout, tuple[Order
         case Phase.PLANNING, Planned(slots):
             rollout = replace(_to(rollout, Phase.PREPARING, now + rollout.boot), slots=slots)
             return rollout, (Order(Act.FORK, slots),)
+        case Phase.PREPARING, Ordered():
+            return _prepared(rollout)  # there may be no worker to wait for
         case Phase.PREPARING, Prepared(slot):
             return _prepared(_count(rollout, slot))
         case Phase.COMMITTING, Committed():
             rollout = _to(rollout, Phase.GOING, now + rollout.go)
-            return rollout, (Order(Act.RELEASE, rollout.overlapping),)
+            return _accepting(rollout, (Order(Act.RELEASE, rollout.overlapping),), now)
         case Phase.GOING, Accepting(slot):
-            return _accepting(_count(rollout, slot), now)
+            return _accepting(_count(rollout, slot), (), now)
         case Phase.HANDING_OVER, HandedOver(slot) if slot in rollout.singletons:
             return _handed_over(_count(rollout, slot), (Order(Act.RELEASE, (slot,)),))
         case _, Late():
@@ -169,6 +184,8 @@ def step(rollout: Rollout, fact: Fact, now: float) -> tuple[Rollout, tuple[Order
             return _refuse(rollout, problems)
         case Phase.PREPARING, Lost(_, problem):
             return _refuse(rollout, (problem,))
+        case ((Phase.COMMITTING | Phase.GOING), Lost(slot, problem)):
+            return _lost(rollout, slot, problem)
         case _:
             return rollout, ()
 
@@ -192,10 +209,22 @@ def _prepared(rollout: Rollout) -> tuple[Rollout, tuple[Order, ...]]:
     return _to(rollout, Phase.COMMITTING, None), (Order(Act.COMMIT),)
 
 
-def _accepting(rollout: Rollout, now: float) -> tuple[Rollout, tuple[Order, ...]]:
+def _accepting(
+    rollout: Rollout, orders: tuple[Order, ...], now: float
+) -> tuple[Rollout, tuple[Order, ...]]:
     if not rollout.done >= set(rollout.overlapping):
-        return rollout, ()
-    return _hand_over(rollout, now)
+        return rollout, orders
+    rollout, more = _hand_over(rollout, now)
+    return rollout, (*orders, *more)
+
+
+def _lost(rollout: Rollout, slot: str, problem: Problem) -> tuple[Rollout, tuple[Order, ...]]:
+    """A worker has ended since the commit, and is started again. That cannot go on for ever."""
+    rollout = replace(rollout, done=rollout.done - {slot}, lost=(*rollout.lost, slot))
+    hopeless = rollout.lost.count(slot) >= LOSSES and _kind(slot) in _silent(rollout)
+    if rollout.phase is Phase.GOING and hopeless:
+        return _refuse(rollout, (problem,))
+    return rollout, ()
 
 
 def _hand_over(rollout: Rollout, now: float) -> tuple[Rollout, tuple[Order, ...]]:
@@ -235,13 +264,22 @@ def _late(rollout: Rollout, now: float) -> tuple[Rollout, tuple[Order, ...]]:
 
 def _half_gone(rollout: Rollout, now: float) -> tuple[Rollout, tuple[Order, ...]]:
     """Not all accept in time. A kind with one that does can go on: the others are restarted like
-    any that crash. A kind with none would be an outage, and the old generation still accepts."""
-    silent = {_kind(s) for s in rollout.overlapping} - {_kind(s) for s in rollout.done}
+    any that crash. A kind with none would be an outage, and the old generation still accepts: wait
+    once for workers that are being started again, and refuse then."""
+    silent = _silent(rollout)
     if not silent:
         return _hand_over(rollout, now)
+    if not rollout.extended and silent & {_kind(slot) for slot in rollout.lost}:
+        return replace(rollout, deadline=now + rollout.boot, extended=True), ()
     kinds = " and ".join(sorted(silent))
-    text = f"No {kinds} worker accepted within {rollout.go:g} s after the commit"
+    seconds = rollout.go + rollout.boot * rollout.extended
+    text = f"No {kinds} worker accepted within {seconds:g} s after the commit"
     return _refuse(rollout, (_too_slow("go", text),))
+
+
+def _silent(rollout: Rollout) -> set[str]:
+    """Return the kinds that overlap and of which no worker accepts."""
+    return {_kind(s) for s in rollout.overlapping} - {_kind(s) for s in rollout.done}
 
 
 def _too_slow(stage: str, text: str) -> Problem:

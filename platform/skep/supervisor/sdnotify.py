@@ -52,7 +52,9 @@ class ServiceManager:
 
     def _is_serving(self, fields: Mapping[str, Any]) -> None:
         self._serving = True
-        self._tell(READY="1", STATUS=f"Serving at {fields['urls']['http']}.")
+        urls = fields["urls"]
+        status = f"Serving at {urls['http']}." if "http" in urls else "Serving no port."
+        self._tell(READY="1", STATUS=status)
 
     def _is_stopping(self, fields: Mapping[str, Any]) -> None:
         self._stopping = True

@@ -16,9 +16,10 @@ A worker that is late is first asked to end in a way that tells something: one t
 which writes down its stacks, one that drains for too long by TERMINATE, which also reaches what it
 has started. Late again after `kill`, it is killed.
 
-A slot that has not been released (its generation is not committed) is not filled again when its
-process ends: that is the rollout's affair. Rule: every transition is in `step`, and `step` depends
-on nothing but its arguments. Times are seconds of one monotonic clock.
+A slot that is not kept (its generation is not committed) is not filled again when its process
+ends: that is the rollout's affair. From the commit on it is kept: a worker that ends is replaced,
+also one that was not released yet. Rule: every transition is in `step`, and `step` depends on
+nothing but its arguments. Times are seconds of one monotonic clock.
 """
 
 from dataclasses import dataclass, replace
@@ -47,6 +48,7 @@ class Fact(Enum):
 
     FILL = "fill"
     PREPARED = "prepared"
+    KEEP = "keep"
     RELEASE = "release"
     ACCEPTING = "accepting"
     BEAT = "beat"
@@ -73,38 +75,56 @@ _AFTER_CRASHES = Backoff(first=0.5, factor=2.0, cap=30.0, jitter=0.2)
 class Limits:
     """How long each thing may take, in seconds.
 
+    A task worker may drain for `task_drain`, if that is longer than `drain`.
     `stop` is what a worker may need after its drain, to shut its plugins down; `kill` is the time
-    from the first to the last warning. Exits count until a worker has been ready for `memory`; the
-    first one is answered at once, the next ones wait.
+    from the first to the last warning. A worker that was ready for `served` is replaced at once
+    when it ends; after one that was not, the slot waits longer each time. Exits count until a
+    worker has been ready for `memory`.
     """
 
     boot: float = 60.0
     go: float = 5.0
     silence: float = 30.0
     drain: float = 30.0
+    task_drain: float = 0.0
     stop: float = 10.0
     kill: float = 5.0
+    served: float = 0.5
     memory: float = 60.0
     backoff: Backoff = _AFTER_CRASHES
 
 
 @dataclass(frozen=True)
 class Slot:
-    """One slot. `deadline` is when LATE has to be told, None for never; `exits` counts the exits
-    that nobody asked for and that still count; `since` is when its worker became ready."""
+    """One slot.
+
+    `deadline` is when LATE is due, None for never. A `kept` slot is filled again when its worker
+    ends, a `released` one goes as soon as it is prepared. `exits` counts the unexpected exits that
+    still count, `failures` the latest ones in a row whose worker had not served. `began` is when
+    the latest worker was started, `since` when it became ready.
+    """
 
     name: str
     limits: Limits = Limits()
     state: State = State.EMPTY
     deadline: float | None = None
+    kept: bool = False
     released: bool = False
     exits: int = 0
+    failures: int = 0
+    began: float = 0.0
     since: float | None = None
 
     @property
     def kind(self) -> str:
         """The kind of worker that fills it: `web` of `web.0`, `process` of `process.ticker.0`."""
         return self.name.partition(".")[0]
+
+    @property
+    def drain(self) -> float:
+        """How long its worker may drain."""
+        limits = self.limits
+        return max(limits.drain, limits.task_drain) if self.kind == "task" else limits.drain
 
     @property
     def filled(self) -> bool:
@@ -127,8 +147,10 @@ def step(slot: Slot, fact: Fact, now: float) -> tuple[Slot, Order | None]:
         case State.STARTING, Fact.PREPARED:
             slot = _to(slot, State.PREPARED, None)
             return _go(slot, now) if slot.released else (slot, None)
+        case _, Fact.KEEP:
+            return replace(slot, kept=True), None
         case _, Fact.RELEASE:
-            slot = replace(slot, released=True)
+            slot = replace(slot, kept=True, released=True)
             return _go(slot, now) if slot.state is State.PREPARED else (slot, None)
         case State.GOING, Fact.ACCEPTING:
             slot = replace(slot, since=now)
@@ -146,10 +168,26 @@ def step(slot: Slot, fact: Fact, now: float) -> tuple[Slot, Order | None]:
 
 
 def hold(slot: Slot, until: float) -> Slot:
-    """Keep an empty slot from being filled before a moment."""
-    if slot.state is not State.BACKOFF or slot.deadline is None:
+    """Keep an empty slot from being filled before a moment, unless its last worker has served."""
+    if slot.state is not State.BACKOFF or slot.deadline is None or not slot.failures:
         return slot
     return replace(slot, deadline=max(slot.deadline, until))
+
+
+def hurry(slot: Slot, until: float) -> Slot:
+    """Have an empty slot filled at a moment, or before."""
+    if slot.state is not State.BACKOFF or slot.deadline is None:
+        return slot
+    return replace(slot, deadline=min(slot.deadline, until))
+
+
+def cut_short(slot: Slot, now: float) -> tuple[Slot, Order | None]:
+    """The platform stops: a task may go on no longer than anything else."""
+    slot = replace(slot, limits=replace(slot.limits, task_drain=0.0))
+    until = now + slot.limits.drain + slot.limits.stop
+    if slot.state is not State.DRAINING or slot.deadline is None or slot.deadline <= until:
+        return slot, None
+    return replace(slot, deadline=until), Order.DRAIN
 
 
 def _to(slot: Slot, state: State, deadline: float | None) -> Slot:
@@ -157,6 +195,7 @@ def _to(slot: Slot, state: State, deadline: float | None) -> Slot:
 
 
 def _start(slot: Slot, now: float) -> tuple[Slot, Order]:
+    slot = replace(slot, began=now)
     return _to(slot, State.STARTING, now + slot.limits.boot), Order.START
 
 
@@ -179,7 +218,7 @@ def _retire(slot: Slot, now: float) -> tuple[Slot, Order | None]:
         return slot, None
     if not slot.filled:
         return _to(slot, State.GONE, None), None
-    until = now + slot.limits.drain + slot.limits.stop
+    until = now + slot.drain + slot.limits.stop
     return _to(slot, State.DRAINING, until), Order.DRAIN
 
 
@@ -187,18 +226,21 @@ def _exit(slot: Slot, now: float) -> Slot:
     """An exit: asked for, or not yet to be answered by us, or to be answered by filling again."""
     if not slot.filled:
         return slot
-    if slot.leaving or not slot.released:
+    if slot.leaving or not slot.kept:
         return _to(slot, State.GONE, None)
-    healthy = slot.since is not None and now - slot.since >= slot.limits.memory
-    booted = slot.since is not None
-    slot = replace(slot, exits=1 if healthy else slot.exits + 1, since=None)
-    return _to(slot, State.BACKOFF, now + _pause(slot, booted=booted))
+    ready = 0.0 if slot.since is None else now - slot.since
+    was_up = slot.since is not None or slot.state in (State.PREPARED, State.GOING)
+    slot = replace(
+        slot,
+        exits=1 if ready >= slot.limits.memory else slot.exits + 1,
+        failures=0 if ready >= slot.limits.served else slot.failures + 1,
+        since=None,
+    )
+    return _to(slot, State.BACKOFF, now + _pause(slot, was_up=was_up))
 
 
-def _pause(slot: Slot, *, booted: bool) -> float:
-    """How long the slot stays empty. One crash of a worker that was up must not cost capacity; a
-    failure to boot is likely to happen again, so it always waits."""
-    count = slot.exits
-    if booted and count == 1:
-        return 0.0
-    return slot.limits.backoff.delay(count - 1 if booted else count)
+def _pause(slot: Slot, *, was_up: bool) -> float:
+    """How long the slot stays empty. A worker that served is replaced at once, and the first one
+    that was up and did not serve is too; a failure to boot is likely to happen again."""
+    waits = slot.failures - was_up
+    return slot.limits.backoff.delay(waits) if slot.failures and waits else 0.0

@@ -40,6 +40,7 @@ def document(
         "uptime": round(time.time() - started, 1),
         "generation": current.number if current else 0,
         "on_probation": succession.on_probation,
+        "left_out": list(current.left_out) if current else [],
         "coming": succession.coming.rollout.phase.value if succession.coming else None,
         "listeners": urls,
         "plugins": list(current.plan.plugins) if current and current.plan else [],

@@ -39,6 +39,9 @@ class Strength:
         generation = self._serving()
         if kind not in _SCALABLE or generation.plan is None or kind not in generation.plan.kinds:
             raise Refusal(f"There are no {kind} workers that could be scaled.", "usage")
+        if kind in generation.left_out:
+            text = f"This machine runs no {kind} workers: PLATFORM_KINDS leaves them out."
+            raise Refusal(text, "usage")
         if not isinstance(count, int) or not 1 <= count <= _MOST:
             raise Refusal(f"The number of {kind} workers can be 1 to {_MOST}.", "usage")
         self._upkeep.scale(kind, count)
@@ -53,7 +56,7 @@ class Strength:
         generation = self._serving()
         self.begin_drain()
         limits = generation.limits
-        patience = limits.drain + limits.stop + limits.kill + 1.0
+        patience = max(limits.drain, limits.task_drain) + limits.stop + limits.kill + 1.0
         if not await until(lambda: not generation.crew.children, patience):
             raise Refusal("Not all workers have ended.", "timeout")
         return {"sentence": "Drained: connections wait, tasks and crons rest."}
@@ -78,6 +81,8 @@ class Strength:
         if generation is None or generation.plan is None:
             return
         counts = self._upkeep.counts(generation.configuration.options, generation.plan)
+        if "web" not in counts:
+            return
         self._upkeep.scale("web", min(_MOST, max(1, counts["web"] + (1 if more else -1))))
         self._changed()
 

@@ -170,6 +170,7 @@ class Succession:
         if self.coming is not None and self.coming.replaceable:
             self._abandon(self.coming)
         for generation in self.generations.all:
+            generation.crew.cut_short()
             generation.crew.retire()
         self._sweep()
 
@@ -230,6 +231,7 @@ class Succession:
                 planned=lambda plan: self._planned(generation, plan),
                 refused=lambda problems: self._denied(generation, problems),
                 changed=self._live.answered,
+                declared=self._configurations.declare_secret,
                 lost=lambda: self._bereft(generation),
             ),
         )
@@ -258,7 +260,12 @@ class Succession:
         self.upkeep.look(crew)
 
     def _planned(self, generation: Generation, plan: Plan) -> None:
-        self._telemetry.point("generation.planned", generation=generation.number, plan=plan)
+        self._telemetry.point(
+            "generation.planned",
+            generation=generation.number,
+            plan=plan,
+            left_out=generation.left_out,
+        )
         if self.current is not None:
             options = generation.configuration.options
             self.upkeep.configured(self.current.configuration.options, options)
@@ -294,7 +301,7 @@ class Succession:
         back = coming.generation.request.cause == "rollback"
         if not back:  # what has just been rolled back stays refused
             self._refusals.clear()
-            self._watch.begin(coming.generation, former)
+            self._watch.begin(coming.generation, former, coming.old_unready)
         request = coming.generation.request
         outcome: Outcome = "rolled back" if back else "committed"
         self._report(request, outcome, coming, problems=request.problems)
@@ -330,10 +337,15 @@ class Succession:
         self._report(request, "refused", coming, problems=coming.rollout.problems)
 
     def _abandon(self, coming: Coming) -> None:
-        """Do away with the generation that is coming."""
+        """Do away with the generation that is coming; its workers end what they have accepted."""
+        generation = coming.generation
         self.generations.coming = None
-        self.generations.retiring.append(coming.generation)
-        coming.generation.crew.kill()
+        self.generations.retiring.append(generation)
+        idle = generation.crew.idle()
+        accepted = len(idle) < len(generation.crew.slots)
+        generation.crew.kill(idle)
+        if accepted:
+            self._around.part(generation, generation.crew.retire)
         self._sweep()
 
     def _sweep(self) -> None:

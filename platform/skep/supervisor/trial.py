@@ -8,6 +8,7 @@ import signal
 import socket
 from contextlib import suppress
 
+from skep.base import masking
 from skep.config.withheld import options_of_workers
 from skep.supervisor.configuration import Configuration
 from skep.supervisor.ending import describe
@@ -49,6 +50,8 @@ def _answer(ours: socket.socket, configuration: Configuration) -> Plan | tuple[P
     while True:
         match channel.receive()[0]:
             case Planned(plan):
+                masking.declare(plan.secrets)
                 return plan
-            case Refused(problems):
+            case Refused(problems, secrets):
+                masking.declare(secrets)
                 return tuple(problems)

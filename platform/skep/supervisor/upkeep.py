@@ -48,7 +48,8 @@ class Upkeep:
     def counts(self, options: Options, plan: Plan) -> dict[str, int]:
         """Return how many workers of each pool there are to be."""
         counts = {**_configured(options), "cron": 1, **self._by_hand}
-        return {p: count for p, count in counts.items() if p.partition(".")[0] in plan.kinds}
+        kinds = set(plan.kinds).intersection(options.kinds)
+        return {p: count for p, count in counts.items() if p.partition(".")[0] in kinds}
 
     def wanted(self, generation: Generation, plan: Plan) -> tuple[str, ...]:
         """Return the slots of a generation that begins."""
@@ -153,7 +154,8 @@ class Upkeep:
         self._look_again = now + _HELD
         held = (s.since for s in generation.crew.slots.values() if s.kind == "web" and s.since)
         if all(now - since < _HELD for since in held):
-            self._hopeless(budgets.sentence("web", _web_budget(generation), now))
+            slots = generation.crew.slots
+            self._hopeless(budgets.sentence("web", _web_budget(generation), slots, now))
 
     def _counts_of(self, generation: Generation) -> Mapping[str, int]:
         return self.counts(generation.configuration.options, generation.plan or Plan())

@@ -1,12 +1,16 @@
 """Keeps the generation before until the new one has passed its probation."""
 
 import asyncio
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Set
 
 from skep.supervisor import probation as pure
 from skep.supervisor.child import Child
 from skep.supervisor.generation import Generation
-from skep.supervisor.probation import Probation
+from skep.supervisor.probation import Before, Probation
+
+# How many exits of the generation in service are remembered, for the judgement on the next one.
+_REMEMBERED = 1000
 
 
 class Watch:
@@ -21,6 +25,7 @@ class Watch:
         self.former: Generation | None = None
         self._watched: Generation | None = None
         self._probation: Probation | None = None
+        self._exits: deque[tuple[float, str]] = deque(maxlen=_REMEMBERED)
         self._passed = passed
         self._failed = failed
         self._loop = asyncio.get_running_loop()
@@ -35,12 +40,20 @@ class Watch:
         """Whether a generation is on probation."""
         return self._probation is not None
 
-    def begin(self, watched: Generation, former: Generation | None) -> None:
-        """Begin to watch; without a former generation there is none to go back to."""
+    def begin(
+        self, watched: Generation, former: Generation | None, unready: Set[str] = frozenset()
+    ) -> None:
+        """Begin to watch; without a former generation there is none to go back to. `unready` are
+        the kinds of the former one that had no ready worker when the rollout began."""
         self.end()
+        now, length = self._loop.time(), watched.configuration.options.probation
+        before = Before()
+        if former is not None:
+            kinds = [kind for moment, kind in self._exits if now - moment <= length]
+            before = Before({kind: kinds.count(kind) for kind in kinds}, unready)
+        self._exits.clear()
         self.former, self._watched = former, watched
-        length = watched.configuration.options.probation
-        self._probation = pure.begin(self._loop.time(), length)
+        self._probation = pure.begin(now, length, before)
 
     def end(self) -> None:
         """Stop watching; the former generation is given up."""
@@ -52,13 +65,18 @@ class Watch:
         """Stop watching and hand out the former generation, to be put back."""
         former, self.former = self.former, None
         self._watched = self._probation = None
+        self._exits.clear()
         return former
 
     def ended(self, generation: Generation, child: Child) -> None:
-        """A worker has ended."""
-        if self._probation is not None and generation is self._watched and not child.dismissed:
-            kind = child.slot.partition(".")[0]
-            self._judge(pure.exited(self._probation, kind))
+        """A worker of the generation in service has ended."""
+        if child.dismissed:
+            return
+        now, kind = self._loop.time(), child.slot.partition(".")[0]
+        self._exits.append((now, kind))
+        if self._probation is not None and generation is self._watched:
+            slots = sum(slot.kind == kind for slot in generation.crew.slots.values())
+            self._judge(pure.exited(self._probation, kind, slots, now))
 
     def look(self) -> None:
         """See how it stands now."""

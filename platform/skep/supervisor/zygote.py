@@ -8,7 +8,7 @@ dies the understudy is the zygote at once, whatever the disk holds by then.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from skep.base.backoff import Backoff
@@ -34,12 +34,14 @@ class Answers:
     """Who gets what a zygote answers.
 
     `planned` and `refused` answer `start`, `changed` a change of the configuration. `lost` is
-    called when none is left and none can be had.
+    called when none is left and none can be had. `declared` gets the keys that are secret, before
+    anything else of what was loaded is known.
     """
 
     planned: Callable[[Plan], None]
     refused: Callable[[tuple[Problem, ...]], None]
     changed: Callable[[Child, Changed], None]
+    declared: Callable[[Sequence[str]], None]
     lost: Callable[[], None]
 
 
@@ -137,9 +139,11 @@ class Zygote:
             if child is self.current and not self._loaded:
                 child.send(self._boot("zygote"))
         elif isinstance(message, Planned):
+            self._answers.declared(message.plan.secrets)
             self._planned(message.plan)
         elif isinstance(message, Refused):
             self._stopped = child.dismissed = True
+            self._answers.declared(message.secrets)
             self._answers.refused(tuple(message.problems))
         elif isinstance(message, Changed):
             self._answers.changed(child, message)

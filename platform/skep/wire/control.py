@@ -19,6 +19,8 @@ from skep.base.rundir import RunDir, unix_address
 # How long (seconds) a platform that starts, or restarts, may take before it can be asked.
 _PATIENCE = 10.0
 _LOOK = 0.02
+# A question may have 64 KiB; this is for a payload in it, as JSON.
+LONGEST_QUESTION = 60_000
 LONGEST_ANSWER = 64 * 1024 * 1024
 
 

@@ -15,11 +15,11 @@ import signal
 import socket
 import sys
 import threading
-import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Protocol, TypeVar
 
 from skep.base import signals, stacks
+from skep.base.log import traceback_text
 from skep.wire.channel import Channel
 from skep.wire.framing import Framing
 from skep.wire.messages import (
@@ -46,7 +46,7 @@ from skep.wire.messages import (
     Trace,
     Traced,
 )
-from skep.wire.plan import Problem
+from skep.wire.plan import LONGEST_TRACE, Problem
 
 EXIT_DRAINED, EXIT_NOT_PREPARED, EXIT_ORPHANED = 0, 10, 12
 _BEAT = 1.0
@@ -106,7 +106,8 @@ class Dialogue:
 
     `frame` returns the metric deltas since it was called last, or None. `change` does what a Change
     asks and returns an objection or nothing. `on_beat` is told each second how late the loop was;
-    `unready` says why the plugins do not want to be asked just now, or nothing. `on_alone` is told
+    `unready` returns why the plugins do not want to be asked just now, or nothing; `trouble` what
+    does not work although the child serves. `on_alone` is told
     when whoever was in this slot before is gone. `happened` returns when the news is kept. `trace`
     watches the memory. `deliver` delivers for somebody outside.
     """
@@ -118,6 +119,7 @@ class Dialogue:
         change: Callable[[Change], Awaitable[str]] = _agree,
         on_beat: Callable[[float], None] = lambda lag: None,
         unready: Callable[[], str] = str,
+        trouble: Callable[[], str] = str,
         on_alone: Callable[[], None] = lambda: None,
         happened: Callable[[Happened], Awaitable[None]] = _ignore,
         trace: Callable[[Trace], Awaitable[Traced]] = _see_nothing,
@@ -127,6 +129,7 @@ class Dialogue:
         self._trace = trace
         self._happened = happened
         self._unready = unready
+        self._trouble = trouble
         self._on_alone = on_alone
         self._change = change
         self._on_beat = on_beat
@@ -135,6 +138,8 @@ class Dialogue:
         self._channel: Channel | None = None
         self._go: asyncio.Future[tuple[Go, list[int]]]
         self._drain: asyncio.Future[float]
+        # While it drains: set when it is to be done earlier than was said at first.
+        self._draining: asyncio.Timeout | None = None
         self._answering: set[asyncio.Future[None]] = set()
         self._retired = False
         self.orphaned = False
@@ -176,9 +181,21 @@ class Dialogue:
             return EXIT_NOT_PREPARED
         seconds = await self._drain
         self.send(HandedOver(dict(self._life.retire())))
-        await self._life.drain(asyncio.get_running_loop().time() + seconds)
+        deadline = asyncio.get_running_loop().time() + seconds
+        await self._drained(deadline)
         await self._life.stop()
         return EXIT_ORPHANED if self.orphaned else EXIT_DRAINED
+
+    async def _drained(self, deadline: float) -> None:
+        """Drain, until the deadline or one that comes later and is earlier."""
+        try:
+            async with asyncio.timeout(None) as self._draining:
+                await self._life.drain(deadline)
+        except TimeoutError:
+            if self._draining is None or not self._draining.expired():
+                raise
+        finally:
+            self._draining = None
 
     async def _prepared(self) -> bool:
         """Prepare, unless the order to drain comes first."""
@@ -217,7 +234,7 @@ class Dialogue:
             how = "was cancelled" if step.cancelled() else "ended by itself"
             problem = Problem(stage, f"Its work {how}.")
         else:
-            trace = "".join(traceback.format_exception(error))
+            trace = traceback_text(error, LONGEST_TRACE)
             problem = Problem(stage, f"{type(error).__name__}: {error}", trace=trace)
         self.send(Failed(problem))
         return False
@@ -262,6 +279,8 @@ class Dialogue:
     def _begin_drain(self, seconds: float) -> None:
         if not self._drain.done():
             self._drain.set_result(seconds)
+        elif self._draining is not None:
+            self._draining.reschedule(asyncio.get_running_loop().time() + seconds)
 
     def _orphan(self) -> None:
         self.orphaned = True
@@ -282,7 +301,7 @@ class Dialogue:
             lag = max(0.0, loop.time() - due)
             self._on_beat(lag)
             self._send_frame()
-            self.send(Beat(round(lag, 4), self._unready()))
+            self.send(Beat(round(lag, 4), self._unready(), self._trouble()))
 
 
 async def _contained(step: Coroutine[Any, Any, T]) -> T:

@@ -117,7 +117,8 @@ class Mesh:
                 return await (await self._peer(name)).ask(frame)
         except ConnectionRefusedError:
             # Its worker was killed; the name holds its process id, so no other has it now.
-            (self._folder / name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a read-only directory keeps it
+                (self._folder / name).unlink()
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
             if (peer := self._peers.pop(name, None)) is not None:
                 peer.close()

@@ -17,7 +17,7 @@ JSON, because the supervisor is the standard library alone. A message may carry 
 import dataclasses
 import json
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, TypeVar, get_args
+from typing import Any, ClassVar, Literal, TypeVar, get_args
 
 from skep.base.endpoint import Endpoint
 from skep.base.errors import InternalError
@@ -140,19 +140,21 @@ class Noted:
 
 @dataclass(frozen=True)
 class Deliver:
-    """Deliver a task for somebody outside, then answer Delivered with the same number. `values` are
-    one JSON object of its fields, or the fields one by one; `terms` those of `Task.deliver`."""
+    """Deliver a task, or fire an event, for someone outside, then answer Delivered with the same
+    number. `values` are one JSON object of its fields, or the fields one by one; `terms` those of
+    `Task.deliver` or `Event.fire`."""
 
     number: int
-    task: str
+    what: Literal["task", "event"]
+    name: str
     values: list[str]
     terms: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Delivered:
-    """It is delivered, and this is its receipt; or it is not, for the reason in `refusal`, which
-    `code` classes for scripts."""
+    """It is delivered, and this is its receipt, without an id if no plugin listens to the event; or
+    it is not, for the reason in `refusal`, which `code` classes for scripts."""
 
     number: int
     id: str = ""
@@ -197,10 +199,12 @@ class HandedOver:
 @dataclass(frozen=True)
 class Beat:
     """The child's event loop turns; `lag` is how late it came, in seconds. `unready` is why a
-    plugin does not want to be asked just now, empty if it does."""
+    plugin does not want to be asked just now, empty if it does; `trouble` is what does not work
+    although the child serves."""
 
     lag: float
     unready: str = ""
+    trouble: str = ""
 
 
 @dataclass(frozen=True)
@@ -235,9 +239,11 @@ class Planned:
 
 @dataclass(frozen=True)
 class Refused:
-    """The zygote could not load everything; it ends by itself."""
+    """The zygote could not load everything; it ends by itself. `secrets` are the keys that were
+    declared secret by what was loaded."""
 
     problems: list[Problem]
+    secrets: list[str] = dataclasses.field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,11 @@
 
 from dataclasses import dataclass, field
 
+from skep.base import log
 from skep.base.endpoint import Endpoint
+
+# Characters of a problem, and of its traceback, that are kept.
+_LONGEST, LONGEST_TRACE = 8000, 16_000
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,12 @@ class Problem:
     trace: str = ""
     rule: str = ""
 
+    def __post_init__(self) -> None:
+        """Mask and cut what may quote an exception, in the process that makes the problem and in
+        each that receives it."""
+        object.__setattr__(self, "message", log.excerpt(self.message, _LONGEST))
+        object.__setattr__(self, "trace", log.excerpt(self.trace, LONGEST_TRACE))
+
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}: " if self.line else f"{self.file}: " if self.file else ""
         owner = f"plugin {self.plugin}: " if self.plugin else ""
@@ -34,7 +44,9 @@ class Plan:
 
     `kinds` says which kinds of workers are needed at all; how many of each is the platform's own
     setting. `live` and `fixed` are the keys of the environment that Settings classes read, those
-    that may change without a rollout and the others. `hooks` are the hooks that any plugin has.
+    that may change without a rollout and the others; `secrets` are those of them that are declared
+    secret. `hooks` are the hooks that any plugin has.
+    `task_drain` is the longest time (seconds) that a task may go on when its worker has to go.
     `code` is the digest of the code that was loaded. `endpoints` are the listeners that plugins
     declare, `certificates` the files of those that speak TLS, with the digests of what was
     read. `warnings` are sentences about what is probably a mistake. `unforkable` is empty, or the
@@ -51,7 +63,9 @@ class Plan:
     endpoints: tuple[Endpoint, ...] = ()
     certificates: dict[str, str] = field(default_factory=dict)
     live: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
     fixed: tuple[str, ...] = ()
+    task_drain: float = 0.0
     code: str = ""
     warnings: tuple[str, ...] = ()
     unforkable: str = ""

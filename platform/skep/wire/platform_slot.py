@@ -6,8 +6,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from skep.base import log, logfile, signals
-from skep.base.masking import Masker
+from skep.base import log, logfile, masking, signals
 from skep.base.title import set_title
 from skep.wire.channel import CHANNEL_FD, BlockingChannel
 from skep.wire.dialogue import Dialogue, Life
@@ -40,8 +39,9 @@ def run(
         boot.slot,
         level=boot.options["log_level"],
         style=boot.options["log_format"],
-        masker=Masker.of_environment(os.environ),
     )
+    masking.declare(boot.options["secret_names"])
+    log.hide(os.environ)
 
     async def live() -> int:
         dialogue: Dialogue

@@ -15,13 +15,22 @@ from skep.worker.environ import install  # noqa: E402
 # Before anything else is imported, to know what was looked at.
 install()
 
+# Before any plugin is imported, which may fork.
+from skep.worker import stray  # noqa: E402
+
+stray.watch()
+
 import logging  # noqa: E402
 import os  # noqa: E402
 import socket  # noqa: E402
 import sys  # noqa: E402
+from importlib.util import find_spec  # noqa: E402
 
 from skep.wire.channel import CHANNEL_FD, BlockingChannel  # noqa: E402
 from skep.worker.boot import begin  # noqa: E402
+
+# A process that `multiprocessing` spawns first runs what its parent's `__main__` says it is.
+__spec__ = find_spec("skep.worker.spawned")
 
 if __name__ == "__main__":
     code = begin(BlockingChannel(socket.socket(fileno=CHANNEL_FD)))

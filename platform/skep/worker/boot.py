@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import random
 import socket
 import time
 from collections.abc import Mapping
@@ -14,14 +13,14 @@ import uvloop
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from skep.api.worker import Worker
-from skep.base import log, logfile
-from skep.base.masking import Masker
+from skep.base import log, logfile, masking
 from skep.base.rundir import RunDir
 from skep.base.telemetry import Telemetry
 from skep.base.title import set_title
 from skep.config.options import Options
 from skep.engine import current
 from skep.engine.embedded import Embedded
+from skep.engine.senders import sender_of
 from skep.metrics.frames import Framer, adopt_process
 from skep.metrics.instruments import Instruments
 from skep.metrics.subscriber import subscribe
@@ -29,7 +28,7 @@ from skep.wire.channel import BlockingChannel
 from skep.wire.dialogue import EXIT_NOT_PREPARED, Dialogue
 from skep.wire.framing import Framing
 from skep.wire.messages import Boot, Failed, Hello
-from skep.worker import memory, stray
+from skep.worker import chance, memory, stray
 from skep.worker.changes import Changing
 from skep.worker.delivering import Deliverer
 from skep.worker.environ import install
@@ -72,10 +71,10 @@ def live(boot: Boot, found: Generation, sock: socket.socket, framing: Framing) -
     """Be the worker that `boot` says; return its exit code."""
     with contextlib.suppress(PermissionError):  # a spawned one leads its session already
         os.setsid()
-    random.seed()
+    chance.reseed()
     set_title(f"{boot.slot}@{boot.generation}", boot.options["app_id"])
     if boot.kind == "hook":
-        return be_one(boot, found.catalog, sock)
+        return be_one(boot, found.catalog, found.plan.code, sock)
     Worker.become(boot.slot, boot.generation)
     factory = uvloop.new_event_loop if boot.options["loop"] == "uvloop" else None
     with asyncio.Runner(loop_factory=factory) as runner:
@@ -95,9 +94,10 @@ def _introduction(channel: BlockingChannel) -> Boot:
         boot.generation,
         level=boot.options["log_level"],
         style=boot.options["log_format"],
-        masker=Masker.of_environment(install().snapshot()),
         prints=True,
     )
+    masking.declare(boot.options["secret_names"])
+    log.hide(install().snapshot())
     return boot
 
 
@@ -128,6 +128,7 @@ async def _live(boot: Boot, found: Generation, sock: socket.socket, framing: Fra
         options=options,
         tls=found.tls,
         served=wear.served,
+        sender=sender_of(boot.run_id, boot.generation, found.plan.code),
     )
     readiness = Readiness(found.catalog.plugins if boot.kind == "web" else {})
     life = _WithPlugins(KINDS[boot.kind](workplace), workplace, readiness)
@@ -145,6 +146,7 @@ async def _live(boot: Boot, found: Generation, sock: socket.socket, framing: Fra
         change=Changing(found.changes),
         on_beat=on_beat,
         unready=lambda: readiness.unready,
+        trouble=lambda: workplace.trouble(),
         on_alone=lambda: workplace.when_alone(),
         happened=Teller(boot.run_id).tell,
         trace=memory.trace,
@@ -168,12 +170,14 @@ class _WithPlugins:
     async def prepare(self) -> None:
         """Open the engine, enter the lifespans in the order of the plugins, prepare the kind."""
         work = self._workplace
+        await self._tell("after_fork")
         await work.engine.open()
         current.bind(
             work.engine,
             work.telemetry,
             work.catalog.listener_names(),
             declared=work.catalog.declared(),
+            sender=work.sender,
         )
         self._around.push_async_callback(self._workplace.engine.close)
         await work.lifespans.enter(work.catalog.plugins, self._around)

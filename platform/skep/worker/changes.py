@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from pydantic import ValidationError
 
+from skep.base.log import excerpt, hide
 from skep.config.epoch import Epoch, current_epoch, enter, reread
 from skep.config.settings import Settings
 from skep.wire.messages import Change
@@ -14,6 +15,7 @@ from skep.worker.environ import Environ
 
 log = logging.getLogger(__name__)
 
+_LONGEST_OBJECTION = 1000
 # A callback of a plugin that takes longer would keep the change from being told as applied.
 _PATIENCE = 2.0
 
@@ -53,6 +55,7 @@ class Changes:
         epoch = current_epoch().changed(values)
         pairs = reread(self._classes, epoch)
         self._environ.change(values)
+        hide(self._environ.snapshot())
         enter(epoch)
         return pairs
 
@@ -72,7 +75,7 @@ class Changing:
             await _tell(self._changes.take(change.values))
         except Exception as error:
             log.exception("a plugin could not take the change of %s", ", ".join(change.values))
-            return f"on_change raised {type(error).__name__}: {error}"
+            return excerpt(f"on_change raised {type(error).__name__}: {error}", _LONGEST_OBJECTION)
         return ""
 
 

@@ -1,6 +1,7 @@
 """One request and its answer, as the edge of a web worker sees them."""
 
 import logging
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Mount
 
 from skep.base import correlation
+from skep.base.errors import QueueFull, StoreFull, StoreUnavailable
 from skep.config.epoch import pin
 from skep.metrics.web import UNMATCHED
 from skep.worker.access_log import Access, AccessLog
@@ -30,7 +32,15 @@ _TELLING = frozenset((HEADER, _TRACE, b"content-length", b"transfer-encoding", b
 # What the application may say of the connection is `close`; the request's name is the edge's.
 _REPLACED = frozenset((b"keep-alive", b"proxy-connection", b"te", b"trailer", b"upgrade", HEADER))
 _CLOSE = (b"connection", b"close")
-_FAILED = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"21")]
+_PLAIN = (b"content-type", b"text/plain; charset=utf-8")
+_FAILED = (500, b"Internal Server Error", b"")
+# What a handler did not catch although it is nobody's mistake and passes: status, text, and after
+# how many seconds to try again.
+_PASSING = {
+    QueueFull: (503, b"Service Unavailable", b"1"),
+    StoreUnavailable: (503, b"Service Unavailable", b"1"),
+    StoreFull: (507, b"Insufficient Storage", b"30"),
+}
 _UNANSWERED, _ANSWERING, _ANSWERED = range(3)
 
 
@@ -68,7 +78,8 @@ class Exchange:
         self._gone = self._last = False
 
     async def run(self) -> None:
-        """Serve the request. What no handler caught is counted, logged and answered with 500."""
+        """Serve the request. What no handler caught is counted, logged and answered with 500, or
+        with 503 or 507 when the store or a queue takes nothing for a while."""
         common, scope = self._common, self._scope
         has_body = self._read_headers()
         scope.setdefault("state", {})["request_id"] = scope[ID_IN_SCOPE] = self._id
@@ -95,11 +106,19 @@ class Exchange:
         self._common.metrics.exception(_route(scope))
         if self._stage is _ANSWERING:
             raise error
-        log.error("%s %s failed", scope["method"], _route(scope), exc_info=error)
+        status, text, wait = _outcome(error)
+        if wait:
+            log.warning("%s %s failed: %s", scope["method"], _route(scope), error)
+        else:
+            log.error("%s %s failed", scope["method"], _route(scope), exc_info=error)
         if self._stage is _UNANSWERED:
             self._last = True
-            await self._answer({"type": "http.response.start", "status": 500, "headers": _FAILED})
-            await self._answer({"type": "http.response.body", "body": b"Internal Server Error"})
+            headers = [_PLAIN, (b"content-length", b"%d" % len(text))]
+            headers += [(b"retry-after", wait)] if wait else []
+            await self._answer(
+                {"type": "http.response.start", "status": status, "headers": headers}
+            )
+            await self._answer({"type": "http.response.body", "body": text})
 
     def _read_headers(self) -> bool:
         """Name the request; say whether it has a body."""
@@ -130,6 +149,8 @@ class Exchange:
         # No coroutine of its own: each costs half a microsecond, and every message passes here.
         if message["type"] == "http.response.start":
             self._stage = _ANSWERING
+            if message["status"] == 500:
+                message = _passing(message)
             self._status = CLIENT_GONE if self._gone else message["status"]
             message = self._fit(message)
         elif not message.get("more_body"):
@@ -169,6 +190,22 @@ class Exchange:
                     request_id=self._id,
                 )
             )
+
+
+def _outcome(error: BaseException | None) -> tuple[int, bytes, bytes]:
+    """Return the status, the text and the Retry-After for what a handler raised."""
+    found = (answer for cls, answer in _PASSING.items() if isinstance(error, cls))
+    return next(found, _FAILED)
+
+
+def _passing(message: "Message") -> "Message":
+    """Return the head of a 500 as it should be: an application that is mounted answers by itself,
+    while it handles what its handler raised."""
+    status, _, wait = _outcome(sys.exc_info()[1])
+    if not wait:
+        return message
+    headers = [*message.get("headers", ()), (b"retry-after", wait)]
+    return {**message, "status": status, "headers": headers}
 
 
 def _route(scope: "Scope") -> str:

@@ -19,6 +19,7 @@ from skep.base.reaping import ended_children
 from skep.base.signals import HELD
 from skep.wire.channel import CHANNEL_FD, BlockingChannel
 from skep.wire.messages import Exited, Fork, Message
+from skep.worker import stray
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +109,7 @@ class Forker:
     def _is_child(self, slot: str, channel: socket.socket) -> bool:
         """Have another process; say whether this is it."""
         if (environment := self.alone()) is None:
-            return os.fork() == 0
+            return stray.fork() == 0
         _spawn(slot, channel, environment)
         return False
 

@@ -15,6 +15,7 @@ from skep.base.telemetry import Telemetry
 from skep.config.options import Options
 from skep.engine import current
 from skep.engine.embedded import Embedded
+from skep.engine.senders import sender_of
 from skep.wire.messages import Boot, Hello, encode
 from skep.worker.calling import completed
 from skep.worker.catalog import Catalog
@@ -38,22 +39,30 @@ async def call(plugins: Mapping[str, Plugin], hook: str, **facts: Any) -> None:
             log.exception("the hook %s of plugin %s failed", hook, name)
 
 
-def be_one(boot: Boot, catalog: Catalog, sock: socket.socket) -> int:
+def be_one(boot: Boot, catalog: Catalog, code: str, sock: socket.socket) -> int:
     """Be the process of one call; tasks can be delivered from it."""
     signal.alarm(int(_PATIENCE) * max(1, len(catalog.plugins)) + _SLACK)
     sock.setblocking(True)
     sock.sendall(encode(Hello(os.getpid())))
-    asyncio.run(_call_with_engine(boot, catalog))
+    asyncio.run(_call_with_engine(boot, catalog, code))
     return 0
 
 
-async def _call_with_engine(boot: Boot, catalog: Catalog) -> None:
+async def _call_with_engine(boot: Boot, catalog: Catalog, code: str) -> None:
     options = Options.from_json(boot.options)
     engine = Embedded(RunDir(options.data_dir).store_socket, f"{boot.run_id}/hook/{os.getpid()}")
     await engine.open()
     names, declared = catalog.listener_names(), catalog.declared()
-    current.bind(engine, Telemetry(), names, declared=declared)
+    sender = sender_of(boot.run_id, boot.generation, code)
+    current.bind(engine, Telemetry(), names, declared=declared, sender=sender)
     try:
+        await call(
+            catalog.plugins,
+            "after_fork",
+            slot=boot.slot,
+            generation=boot.generation,
+            pid=os.getpid(),
+        )
         await call(catalog.plugins, boot.facts["hook"], **boot.facts["info"])
     finally:
         await engine.close()

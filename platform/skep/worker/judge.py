@@ -5,7 +5,8 @@ raised an error, Retry ─► retry      as long as there are tries, if it is am
                         └► dead      "failed", or "timeout", after the last one; then: failed
 raised Discard, drop_on ► done
 returned what is no JSON► dead       "invalid_result", at once, for its work is done; then: failed
-cut off by a drain ─────► release    it has cost no try
+cut off by a drain ─────► cut        it has cost no try, but is counted
+                        └► dead      "cut_off", when that was once too often
 cancelled ──────────────► release    which the engine makes an end
 holders died too often ─► dead        "worker_lost"; then: failed
 name not known ─────────► put again  3 times, for a rollout may be under way
@@ -14,16 +15,16 @@ payload does not fit ───► dead       "undecodable"
 """
 
 import random
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from msgspec.structs import replace
 
-from skep.api.policy import HandlerTimeout, Policy, Retry
+from skep.api.policy import CUT_TRIES, HandlerTimeout, Policy, Retry
+from skep.base import log
 from skep.base.backoff import Backoff
-from skep.engine.base import Envelope, Lease, Settlement
+from skep.engine.base import CUT_OFF, Envelope, Lease, Settlement
 from skep.engine.headers import UNKNOWN
 from skep.worker.steps import InvalidResult, Step
 
@@ -53,7 +54,9 @@ class Raised:
 
 @dataclass(frozen=True, slots=True)
 class CutOff:
-    """The worker had to go before the handler came to its end."""
+    """The worker had to go before the handler came to its end; `tries` is how often that may be."""
+
+    tries: int = CUT_TRIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +93,12 @@ def judge(
     match ending:
         case Returned(then, result):
             return Settlement(lease, "done", then=then, result=result)
-        case CutOff() | Cancelled():
+        case Cancelled():
             return Settlement(lease, "release")
+        case CutOff(tries) if lease.cuts + 1 < tries:
+            return Settlement(lease, "cut")
+        case CutOff():
+            return _bury(lease, step, CUT_OFF, _cut_text(lease.cuts + 1))
         case Lost():
             return _bury(lease, step, "worker_lost", f"{lease.losses} workers died over it.")
         case Raised(InvalidResult() as error):
@@ -139,7 +146,17 @@ def judge_unknown(lease: Lease, error: str, now: int) -> Settlement:
 
 def judge_undecodable(lease: Lease, error: str) -> Settlement:
     """Return how a lease is settled whose payload does not fit."""
-    return Settlement(lease, "dead", reason="undecodable", error=_written(error))
+    return Settlement(
+        lease, "dead", reason="undecodable", error=_storable(log.excerpt(error, _LONGEST_ERROR))
+    )
+
+
+def _cut_text(cuts: int) -> str:
+    times = "once" if cuts == 1 else f"{cuts} times"
+    return (
+        f"It was begun and cut off {times}, because its worker was replaced or stopped before it "
+        "ended: give it more time with `drain`, or work in smaller steps."
+    )
 
 
 def _bury(lease: Lease, step: Step, reason: str, error: str) -> Settlement:
@@ -149,12 +166,9 @@ def _bury(lease: Lease, step: Step, reason: str, error: str) -> Settlement:
 
 def _as_text(error: BaseException) -> str:
     """Return the traceback as it is kept."""
-    return _written("".join(traceback.format_exception(error)))
+    return _storable(log.traceback_text(error, _LONGEST_ERROR))
 
 
-def _written(text: str) -> str:
-    """Return what is kept of a text: without its middle if it is very long, and with what no bytes
-    can be made of (half a surrogate pair) spelt out."""
-    half = _LONGEST_ERROR // 2
-    short = text if len(text) <= _LONGEST_ERROR else f"{text[:half]}\n…\n{text[-half:]}"
-    return short.encode(errors="backslashreplace").decode()
+def _storable(text: str) -> str:
+    """Return the text with what no bytes can be made of (half a surrogate pair) spelt out."""
+    return text.encode(errors="backslashreplace").decode()

@@ -30,8 +30,9 @@ class Workplace:
     `engine` is open and `lifespans` are entered before `prepare`. Without `instruments` only
     telemetry tells what happens. `served()` counts a request or task. `retire(reason, detail)` asks
     the supervisor to replace this worker; it goes on until it is told to drain. A kind puts in
-    `when_alone` what is to be called when its predecessor in the slot is gone. `clock` is the
-    engine's, in ms.
+    `when_alone` what is to be called when its predecessor in the slot is gone, and in `trouble`
+    what returns why it does not work as it should although it serves, or nothing. `clock` is the
+    engine's, in ms. `sender` is what its deliveries bear as theirs.
     """
 
     slot: str
@@ -46,7 +47,9 @@ class Workplace:
     served: Callable[[], None] = _nobody
     retire: Callable[[str, str], None] = _nobody
     when_alone: Callable[[], None] = _nobody
+    trouble: Callable[[], str] = str
     clock: Callable[[], int] = now_ms
+    sender: str = ""
 
 
 class Kind(Life, Protocol):

@@ -30,11 +30,14 @@ from skep.api.declaration import faults, shown
 from skep.api.plugin import Plugin
 from skep.api.requirements import explanation
 from skep.base.errors import DeclarationError, PluginError
+from skep.base.log import traceback_text
 from skep.metrics.names import BY_EXPOSED
-from skep.wire.plan import Problem
+from skep.wire.plan import LONGEST_TRACE, Problem
 
 PACKAGE = "plugins"
 ENTRY_POINTS = "skep.plugins"
+# The key in the environment that tells processes a plugin starts where the plugins are.
+FOLDERS = "SKEP_PLUGIN_FOLDERS"
 # Where plugins are looked for if nobody says where: it need not be there.
 _DEFAULT = Path("plugins")
 
@@ -60,7 +63,7 @@ class Loader:
 
     def load(self) -> Loaded:
         """Import every plugin; one that fails is a problem and does not keep others from it."""
-        _install_parent(self._folders)
+        install_parent(self._folders)
         for folder in self._missing:
             text = f"The plugin folder {folder} does not exist."
             self._loaded.problems.append(Problem("load", text))
@@ -110,7 +113,7 @@ class Loader:
             self._loaded.unforkable = f"plugin {name} {growth} while it was imported"
 
     def _explain(self, plugin: str, file: str, error: BaseException) -> list[Problem]:
-        trace = "".join(traceback.format_exception(error))
+        trace = traceback_text(error, LONGEST_TRACE)
         if isinstance(error, SyntaxError) and error.filename:
             text = f"{type(error).__name__}: {error.msg}"
             return [Problem("load", text, plugin, error.filename, error.lineno or 0, trace)]
@@ -162,7 +165,7 @@ def _plugins_in(folder: Path) -> list[tuple[str, Path]]:
     return found
 
 
-class _UncachedLoader(SourceFileLoader):
+class UncachedLoader(SourceFileLoader):
     """Compiles the source every time. A cached file is told from a stale one by size and by the
     second it was written in, and two saves within a second are what developers do."""
 
@@ -182,7 +185,7 @@ class _PluginFinder:
             return None
         loaders = (
             (ExtensionFileLoader, EXTENSION_SUFFIXES),
-            (_UncachedLoader, SOURCE_SUFFIXES),
+            (UncachedLoader, SOURCE_SUFFIXES),
         )
         for folder in path or ():
             spec = FileFinder(folder, *loaders).find_spec(fullname)
@@ -191,7 +194,8 @@ class _PluginFinder:
         return None
 
 
-def _install_parent(folders: Sequence[Path]) -> None:
+def install_parent(folders: Sequence[Path]) -> None:
+    """Make `plugins.<name>` importable in this process."""
     parent = ModuleType(PACKAGE, "The plugins of this generation.")
     parent.__path__ = [str(folder) for folder in folders]
     sys.modules[PACKAGE] = parent

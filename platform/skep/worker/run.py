@@ -19,6 +19,7 @@ from skep.base.log import bound
 from skep.config.epoch import pin
 from skep.engine.base import Lease, Settlement
 from skep.engine.headers import STEP
+from skep.engine.senders import is_newer
 from skep.worker.calling import completed
 from skep.worker.judge import (
     Cancelled,
@@ -35,6 +36,7 @@ from skep.worker.judge import (
 )
 from skep.worker.kind import Workplace
 from skep.worker.progress import Progress
+from skep.worker.queues import Outliving
 from skep.worker.settle import Settler
 from skep.worker.steps import InvalidResult, Step, Undecodable, Unknown, decode, lost_tries, origin
 from skep.worker.stray import end_if_forked
@@ -50,15 +52,22 @@ _EVENT_OUTCOMES = {
 }
 # How long a coroutine may take to end after it was cancelled because its time was over.
 _STUBBORN = 1.0
+# Longer than a rollout takes beyond the time its workers have to come up (seconds).
+_SLACK = 10.0
+# For how long what a newer generation delivered is left to its workers (ms).
+_LEFT_TO_OTHERS = 250
 
 
 @dataclass(slots=True)
 class _Handling:
-    """A handler at work. What is async can be cancelled; a thread cannot."""
+    """A handler at work; it may go on for `drain` seconds when its worker has to go. What is async
+    can be cancelled; a thread cannot."""
 
     task: asyncio.Task[Any]
     cancellation: Cancellation
     is_async: bool
+    drain: float
+    cut: bool = False
 
 
 class Runner:
@@ -70,6 +79,9 @@ class Runner:
         self._settler = settler
         self._tell = workplace.telemetry.point
         self._progress = Progress(workplace.engine)
+        self._outliving = Outliving(workplace.options)
+        # What a newer generation delivers is not run here while that generation comes up.
+        self._overlap = round((workplace.options.boot_timeout + _SLACK) * 1000)
         self._handling: dict[str, _Handling] = {}
         self._cutting_off = False
         self.abandoned = 0
@@ -77,8 +89,14 @@ class Runner:
     async def run(self, lease: Lease) -> None:
         """Decode, handle, judge; the settler does the rest."""
         pin()
+        if newer := is_newer(lease.envelope.sender, self._workplace.sender):
+            now = self._workplace.clock()
+            if now - lease.put_at < self._overlap:
+                settlement = Settlement(lease, "release", now + _LEFT_TO_OTHERS)
+                self._settler.settle(settlement, tell=lambda: None)
+                return
         try:
-            step = decode(lease, self._workplace.catalog)
+            step = decode(lease, self._workplace.catalog, exact=newer)
         except Unknown as error:
             self._refuse(judge_unknown(lease, str(error), self._workplace.clock()))
         except Undecodable as error:
@@ -103,6 +121,19 @@ class Runner:
         self._cutting_off = True
         for handling in self._handling.values():
             handling.task.cancel()
+
+    def cut_off_overdue(self, elapsed: float) -> float:
+        """Stop the handlers that have gone on for longer than they may, `elapsed` seconds after
+        their worker had to go; return in how many seconds the next will have, 0 if none will.
+
+        A plain function is left alone: its thread would go on beside the run elsewhere.
+        """
+        later = [handling.drain - elapsed for handling in self._handling.values()]
+        for handling in self._handling.values():
+            if handling.is_async and handling.drain <= elapsed and not handling.cut:
+                handling.cut = True
+                handling.task.cancel()
+        return min((seconds for seconds in later if seconds > 0), default=0.0)
 
     def cancel(self, deliveries: Iterable[str]) -> None:
         """Stop the handlers of these deliveries, as far as they can be stopped."""
@@ -148,18 +179,22 @@ class Runner:
             if lease.losses >= step.policy.lost_tries:
                 ending: Ending = Lost()
             elif self._cutting_off:
-                ending = CutOff()
+                ending = CutOff(self._cut_tries(lease, step))
             else:
-                ending = await self._call(lease.envelope.id, step, ctx)
-            _log(step, ending, lease.attempt)
+                ending = await self._call(lease, step, ctx)
+            _log(step, ending, lease)
         return ending
 
-    async def _call(self, delivery: str, step: Step, ctx: Context) -> Ending:
+    async def _call(self, lease: Lease, step: Step, ctx: Context) -> Ending:
         """Call the handler. Whatever it raises is its own failure, never the worker's end."""
         me = asyncio.current_task()
         assert me is not None
-        handling = _Handling(me, ctx.cancellation, iscoroutinefunction(step.handler))
-        self._handling[delivery] = handling
+        handling = self._handling[lease.envelope.id] = _Handling(
+            me,
+            ctx.cancellation,
+            iscoroutinefunction(step.handler),
+            self._outliving.drain(step.policy, lease.envelope.queue),
+        )
         try:
             work = self._work(step.handler, ctx, handling)
             if step.policy.timeout is not None:
@@ -168,20 +203,28 @@ class Runner:
                 value = await work
             return Returned(step.on_return(value), step.result(value))
         except BaseException as error:  # noqa: BLE001 - SystemExit too; it is judged and logged
-            return self._raised(error, me, ctx)
+            if (ending := self._stopped(error, handling)) is None:
+                return Raised(error)
+            return CutOff(self._cut_tries(lease, step)) if ending is CutOff else Cancelled()
         finally:
             end_if_forked()
-            del self._handling[delivery]
+            del self._handling[lease.envelope.id]
 
-    def _raised(self, error: BaseException, me: asyncio.Task[Any], ctx: Context) -> Ending:
-        """Tell apart what the handler raised itself, and that it was stopped."""
+    def _stopped(
+        self, error: BaseException, handling: _Handling
+    ) -> type[CutOff] | type[Cancelled] | None:
+        """Tell whether the handler was stopped, and why; None if it has raised the error itself."""
+        me = handling.task
         stopped = isinstance(error, asyncio.CancelledError) and me.cancelling() > 0
         while me.cancelling():
             me.uncancel()
-        if stopped and self._cutting_off:
-            return CutOff()
+        if stopped and (self._cutting_off or handling.cut):
+            return CutOff
         # A handler may cancel itself: that is no reason to begin it again, and again.
-        return Cancelled() if stopped and ctx.cancellation.requested else Raised(error)
+        return Cancelled if stopped and handling.cancellation.requested else None
+
+    def _cut_tries(self, lease: Lease, step: Step) -> int:
+        return self._outliving.cut_tries(step.policy, lease.envelope.queue)
 
     async def _work(
         self, handler: Callable[[Context], Any], ctx: Context, handling: _Handling
@@ -239,6 +282,8 @@ class Runner:
                 outcome=outcome(ending, step.policy),
                 seconds=seconds,
             )
+        if isinstance(ending, CutOff):
+            self._tell("task.cut_off", task=step.name, queue=queue)
         if settlement.verdict == "retry":
             self._tell("task.retried", task=step.name, queue=queue)
         if settlement.verdict == "dead":
@@ -289,8 +334,9 @@ def _plain(handler: Callable[[Context], Any], ctx: Context) -> Any:
         end_if_forked()
 
 
-def _log(step: Step, ending: Ending, attempt: int) -> None:
+def _log(step: Step, ending: Ending, lease: Lease) -> None:
     """Say what the author should know; a success is not news."""
+    attempt = lease.attempt
     match ending:
         case Raised(InvalidResult() as error):
             log.error("%s was given up after it had run: %s", step.name, error)
@@ -307,7 +353,9 @@ def _log(step: Step, ending: Ending, attempt: int) -> None:
         case Lost():
             deaths = step.policy.lost_tries
             log.error("%s was given up: %d workers died over it", step.name, deaths)
-        case CutOff():
-            log.warning("%s was cut off and will run again", step.name)
+        case CutOff(tries) if lease.cuts + 1 < tries:
+            log.warning("%s was cut off and will run again (%d)", step.name, lease.cuts + 1)
+        case CutOff(tries):
+            log.error("%s was given up: it was cut off %d times", step.name, lease.cuts + 1)
         case Cancelled():
             log.info("%s was cancelled", step.name)

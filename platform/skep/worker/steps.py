@@ -19,6 +19,7 @@ from skep.api.context import Context
 from skep.api.event import Event
 from skep.api.policy import LOST_TRIES, Policy, policy_of
 from skep.base.correlation import REQUEST_ID, TRACEPARENT
+from skep.engine import current
 from skep.engine.base import Envelope, Lease
 from skep.engine.headers import ALONE, DIED, ERROR, LISTENER, ORIGIN, RESULT, STEP, TRIES
 from skep.engine.ids import new_id
@@ -76,13 +77,14 @@ class Step:
     following: tuple[str, ...] = ()
 
 
-def decode(lease: Lease, catalog: Catalog) -> Step:
-    """Return the step that a leased envelope asks for. Raises Unknown or Undecodable."""
+def decode(lease: Lease, catalog: Catalog, *, exact: bool = False) -> Step:
+    """Return the step that a leased envelope asks for. Raises Unknown or Undecodable; with `exact`
+    also for a payload that has fields which are not known here."""
     envelope = lease.envelope
     try:
         if LISTENER in envelope.headers:
-            return _listening(envelope, lease.attempt, catalog)
-        return _working(envelope, catalog)
+            return _listening(envelope, lease.attempt, catalog, exact)
+        return _working(envelope, catalog, exact)
     except Unknown:
         raise
     except Exception as error:  # an author's validator may raise anything
@@ -107,11 +109,11 @@ def _terms(envelope: Envelope, cls: Any) -> Policy:
     return policy if tries is None else dataclasses.replace(policy, tries=int(tries))
 
 
-def _working(envelope: Envelope, catalog: Catalog) -> Step:
+def _working(envelope: Envelope, catalog: Catalog, exact: bool) -> Step:
     cls = catalog.tasks.get(envelope.name)
     if cls is None:
         raise Unknown(f"No plugin of this generation has a task {envelope.name}.")
-    task: Any = cls.read(envelope.body)
+    task: Any = (cls.read_exactly if exact else cls.read)(envelope.body)
     kind = envelope.headers.get(STEP)
     if kind is not None:
         return _follower(envelope, task, kind)
@@ -136,12 +138,13 @@ def _follower(envelope: Envelope, task: Any, kind: str) -> Step:
     return Step(name, policy_of(type(task)), partial(method, argument))
 
 
-def _listening(envelope: Envelope, attempt: int, catalog: Catalog) -> Step:
+def _listening(envelope: Envelope, attempt: int, catalog: Catalog, exact: bool) -> Step:
     wanted = envelope.headers[LISTENER]
     listener = catalog.handler(envelope.name, wanted)
     if listener is None:
         raise Unknown(f"No plugin of this generation has a listener {wanted} of {envelope.name}.")
-    event = catalog.events[envelope.name].read(envelope.body)
+    kind = catalog.events[envelope.name]
+    event = (kind.read_exactly if exact else kind.read)(envelope.body)
     # After its first try a listener is alone: the round has gone on without it. So it is with one
     # that was a dead letter, unless nobody knew it or could read the event.
     has_run = attempt > 1 or envelope.headers.get(DIED) in _TRIED
@@ -219,4 +222,5 @@ def _follow_up(envelope: Envelope, headers: dict[str, str]) -> Envelope:
         concurrency_key="",
         concurrency=1,
         keep_result=0,
+        sender=current.sender(),
     )

@@ -1,30 +1,63 @@
-"""A process that a handler has forked is no worker, and must not come back as one.
+"""What plugins fork is an ordinary process: it is not a worker, and must not come back as one.
 
-It has its parent's event loop and its parent's connections: in the parent's name it would read what
-the store answers, settle leases and answer requests. What it does inside of the handler is its own
-affair, as in a child of `multiprocessing`, which never comes back.
+A forked child has its parent's event loop, connections and signal handlers. Left alone, it would
+read the store's answers, settle leases and answer requests in the parent's name, and a SIGTERM to
+it would wake the loop of the parent, which would drain. So in each process of the platform that
+runs code of plugins, a fork that is not the platform's own
+
+* gets the signals as any program has them, and no longer writes to the parent's loop about them,
+* ends where it comes back to the parent's event loop.
+
+What it does inside of the handler is its own affair, as in a child of `multiprocessing`.
 """
 
 import asyncio
 import logging
 import os
+import signal
 import sys
+import threading
 from contextlib import suppress
+
+from skep.base import signals
 
 # sysexits.h: an internal software error.
 _EX_SOFTWARE = 70
 
 log = logging.getLogger(__name__)
 
+# Module state, because a fork can happen anywhere in the process.
 _worker = 0
+_loop: asyncio.AbstractEventLoop | None = None
+_own_fork = False
+_masks = threading.local()
+
+
+def watch() -> None:
+    """Treat every fork in this process and its forks as one of a plugin, except those of `fork`.
+
+    Called once, before any plugin is imported.
+    """
+    os.register_at_fork(
+        before=_hold_signals, after_in_parent=_release_signals, after_in_child=_be_ordinary
+    )
+
+
+def fork() -> int:
+    """Fork a process of the platform: it handles signals as its parent does. See `os.fork`."""
+    global _own_fork
+    _own_fork = True
+    try:
+        return os.fork()
+    finally:
+        _own_fork = False
 
 
 def guard(loop: asyncio.AbstractEventLoop) -> None:
     """Be the worker whose loop this is: what is forked from now on ends when it comes back to it,
     or where it is asked to."""
-    global _worker
-    _worker = os.getpid()
-    os.register_at_fork(after_in_child=lambda: loop.call_soon(end_if_forked))
+    global _worker, _loop
+    _worker, _loop = os.getpid(), loop
 
 
 def end_if_forked() -> None:
@@ -36,3 +69,23 @@ def end_if_forked() -> None:
         sys.stdout.flush()
         sys.stderr.flush()
     os._exit(_EX_SOFTWARE)
+
+
+def _hold_signals() -> None:
+    """A signal between the fork and `_be_ordinary` would still be handled as the parent's."""
+    if not _own_fork:
+        _masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, signals.HELD)
+
+
+def _release_signals() -> None:
+    if not _own_fork:
+        signal.pthread_sigmask(signal.SIG_SETMASK, _masks.before)
+
+
+def _be_ordinary() -> None:
+    if _own_fork:
+        return
+    signal.set_wakeup_fd(-1)
+    signals.be_default()
+    if _loop is not None:
+        _loop.call_soon(end_if_forked)

@@ -18,11 +18,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# How often, in seconds, a socket is tried again that the directory did not take.
+_AGAIN = 3.0
+
 
 class Switchboard:
     """Answers commands, from before the worker accepts until its last connection is gone.
 
     `name` is that of the worker; `sockets` returns every connection it has, of whatever listener.
+    `trouble` is why others cannot reach it, empty if they can.
     """
 
     def __init__(
@@ -34,21 +38,47 @@ class Switchboard:
         self._sockets = sockets
         self._server: asyncio.Server | None = None
         self._clients: set[asyncio.StreamWriter] = set()
+        self._trying: asyncio.Task[None] | None = None
+        self.trouble = ""
 
     async def start(self) -> None:
-        """Listen."""
-        self._path.parent.mkdir(mode=0o700, exist_ok=True)
-        _sweep(self._path.parent)
-        self._server = await asyncio.start_unix_server(self._serve, sock=bind_unix(self._path))
+        """Listen. A directory that takes no socket (no inode is left, or it is read-only) costs the
+        pushes to this worker's WebSockets, and nothing else; it is tried again now and then."""
+        await self._listen()
+        if self.trouble:
+            log.error("%s; trying again every %.0f s", self.trouble, _AGAIN)
+            self._trying = asyncio.create_task(self._try_again())
 
     def stop(self) -> None:
         """Be found no more."""
+        if self._trying is not None:
+            self._trying.cancel()
         if self._server is None:
             return
-        self._path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # read-only by now: the next worker sweeps
+            self._path.unlink()
         self._server.close()
         for client in self._clients:
             client.close()
+
+    async def _listen(self) -> None:
+        try:
+            self._path.parent.mkdir(mode=0o700, exist_ok=True)
+            _sweep(self._path.parent)
+            listener = bind_unix(self._path)
+        except OSError as error:
+            self.trouble = (
+                f"serves without push: {self._path.parent} takes no socket ({error.strerror})"
+            )
+            return
+        self.trouble = ""
+        self._server = await asyncio.start_unix_server(self._serve, sock=listener)
+
+    async def _try_again(self) -> None:
+        while self.trouble:
+            await asyncio.sleep(_AGAIN)
+            await self._listen()
+        log.info("pushes arrive again: %s takes sockets", self._path.parent)
 
     def answer(self, command: Command) -> Answer:
         """Carry out one command."""

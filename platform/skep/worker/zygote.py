@@ -4,31 +4,37 @@ It never runs a handler.
 """
 
 import logging
+import os
 import sys
 import time
-import traceback
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from skep.base import fingerprint
+from skep.api.policy import policy_of
+from skep.base import fingerprint, masking, own_writes
 from skep.base.errors import PluginError, UsageError
+from skep.base.log import hide, traceback_text
+from skep.base.rundir import RunDir
 from skep.base.title import set_title
 from skep.config.epoch import declare
 from skep.config.options import Options
 from skep.config.settings import Settings
+from skep.config.sources import project, sources
 from skep.wire.channel import BlockingChannel
 from skep.wire.messages import Boot, Change, Changed, Message, Planned, Refused
-from skep.wire.plan import Plan, Problem
+from skep.wire.plan import LONGEST_TRACE, Plan, Problem
 from skep.worker import endpoints
 from skep.worker.app import listing
 from skep.worker.app import problems as app_problems
 from skep.worker.catalog import Catalog
 from skep.worker.changes import Changes, begin_epoch
 from skep.worker.checks import check_settings, check_used_settings
-from skep.worker.environ import install
+from skep.worker.environ import Environ, install
 from skep.worker.forker import Forker
-from skep.worker.loader import Loader
+from skep.worker.loader import FOLDERS, Loader
+from skep.worker.project import make_importable
+from skep.worker.queues import Outliving
 from skep.worker.tls import Tls
 from skep.worker.undeclared import undeclared
 
@@ -54,7 +60,7 @@ def load(boot: Boot) -> Generation | list[Problem]:
         return _load(boot)
     except Exception as error:  # noqa: BLE001 - declarations are objects of authors and of libraries
         text = f"What the plugins declare cannot be served: {type(error).__name__}: {error}"
-        return [Problem("load", text, trace=traceback.format_exc())]
+        return [Problem("load", text, trace=traceback_text(error, LONGEST_TRACE))]
 
 
 def _load(boot: Boot) -> Generation | list[Problem]:
@@ -63,10 +69,14 @@ def _load(boot: Boot) -> Generation | list[Problem]:
     begin_epoch(environ)
     options = Options.from_json(boot.options)
     folders = [Path(folder) for folder in options.plugins]
-    code = fingerprint.digest(folders)  # before: a file that changes meanwhile is a newer state
+    states, noted = _look(boot, options)  # before: what changes meanwhile is a newer state
+    environ[FOLDERS] = os.pathsep.join(str(folder.resolve()) for folder in folders)
     loaded = Loader(folders).load()
+    code = fingerprint.digest(states, without=own_writes.read(noted))
+    classes = [cls for plugin in loaded.plugins.values() for cls in plugin.settings]
+    secrets = _declare_secrets(classes, environ)
     problems = [
-        *loaded.problems,
+        *map(replace, loaded.problems),  # made again, to be masked by what is known only now
         *app_problems(loaded.plugins, options),
         *endpoints.problems(loaded.plugins, options),
         *check_used_settings(loaded.plugins),
@@ -79,7 +89,6 @@ def _load(boot: Boot) -> Generation | list[Problem]:
         tls = Tls.load(catalog.plugins, options)
     except (PluginError, UsageError) as error:
         return [Problem("load", str(error), getattr(error, "plugin", ""))]
-    classes = [cls for plugin in loaded.plugins.values() for cls in plugin.settings]
     declare(classes)
     live, fixed = _keys(classes)
     unforkable = "PLATFORM_START_METHOD is spawn" if options.start_method == "spawn" else ""
@@ -95,6 +104,8 @@ def _load(boot: Boot) -> Generation | list[Problem]:
         certificates=dict(tls.files),
         live=tuple(sorted(live)),
         fixed=tuple(sorted(fixed)),
+        secrets=secrets,
+        task_drain=_task_drain(catalog, options),
         code=code,
         warnings=tuple(undeclared(catalog)),
         unforkable=unforkable or loaded.unforkable,
@@ -104,6 +115,26 @@ def _load(boot: Boot) -> Generation | list[Problem]:
         for warning in plan.warnings:
             log.warning(warning)
     return Generation(catalog, plan, Changes(classes, environ), tls)
+
+
+def _look(boot: Boot, options: Options) -> tuple[fingerprint.States, Path]:
+    """Look at the code that is about to be loaded, make what of it is the project's importable, and
+    if it is watched have noted what this process writes there; return where that is noted."""
+    code = sources(options)
+    noted = RunDir(options.data_dir).own_writes(boot.run_id)
+    if folder := project(options):
+        make_importable(folder, fresh=options.watch)
+    if options.watch and boot.run_id:
+        own_writes.note([*code.folders, *([code.project] if code.project else [])], noted)
+    return code.states(), noted
+
+
+def _declare_secrets(classes: Iterable[type[Settings]], environ: Environ) -> tuple[str, ...]:
+    """Have what the classes declare secret masked in this process and its children; return it."""
+    secrets = {key for cls in classes for key in cls.secret_keys()}
+    masking.declare(secrets)
+    hide(environ.snapshot())
+    return tuple(sorted(secrets))
 
 
 class Zygote(Forker):
@@ -120,7 +151,7 @@ class Zygote(Forker):
         if isinstance(found, Generation):
             channel.send(Planned(found.plan))
             return
-        channel.send(Refused(found))
+        channel.send(Refused(found, masking.declared()))
         sys.exit(0)
 
     def take(self, order: Message) -> None:
@@ -148,6 +179,12 @@ def _kinds(catalog: Catalog) -> tuple[str, ...]:
     if catalog.crons:
         kinds.append("cron")
     return tuple(kinds)
+
+
+def _task_drain(catalog: Catalog, options: Options) -> float:
+    listeners = (listener for those in catalog.listeners.values() for listener in those)
+    policies = (policy_of(cls) for cls in (*catalog.tasks.values(), *listeners))
+    return Outliving(options).longest(policies)
 
 
 def _keys(classes: Iterable[type[Settings]]) -> tuple[set[str], set[str]]:

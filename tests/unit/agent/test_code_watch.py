@@ -2,11 +2,15 @@
 
 import asyncio
 import os
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 from skep.agent.code_watch import CodeWatch, syntax_errors
-from skep.base import fingerprint
+from skep.base import fingerprint, own_writes
+from skep.base.fingerprint import Sources
 from skep.base.telemetry import Telemetry
 from skep.wire.messages import Asked
 from tests.support import wait_until_async
@@ -14,12 +18,18 @@ from tests.support import wait_until_async
 Test = Callable[[list[Asked]], Awaitable[None]]
 
 
-def watching(folders: list[Path], test: Test) -> None:
+NOWHERE = Path("/nonexistent/own-writes")
+
+
+def watching(folders: list[Path], test: Test, noted: Path = NOWHERE, **more: Any) -> None:
     """Run a test beside a watch; the list holds what the watch has asked for."""
     asked: list[Asked] = []
+    sources = Sources(tuple(folders), **more)
 
     async def main() -> None:
-        watch = asyncio.create_task(CodeWatch(folders, asked.append, Telemetry()).run())
+        watch = asyncio.create_task(
+            CodeWatch(sources, folders, noted, asked.append, Telemetry()).run()
+        )
         try:
             await wait_until_async(lambda: asked)  # what is there at the start is told at once
             await test(asked)
@@ -30,9 +40,13 @@ def watching(folders: list[Path], test: Test) -> None:
     asyncio.run(main())
 
 
+def state_of(folder: Path) -> str:
+    return fingerprint.digest(Sources((folder,)).states())
+
+
 async def told(asked: list[Asked], folder: Path) -> Asked:
     """Wait until the watch has told the state that the folder is in now."""
-    await wait_until_async(lambda: asked[-1].code == fingerprint.digest([folder]))
+    await wait_until_async(lambda: asked[-1].code == state_of(folder))
     return asked[-1]
 
 
@@ -154,3 +168,100 @@ def test_what_is_asked_carries_the_problems(tmp_path: Path) -> None:
         assert (await told(asked, tmp_path)).problems == []
 
     watching([tmp_path], test)
+
+
+def test_b13_what_the_workers_write_themselves_asks_for_nothing_also_together_with_an_edit(
+    tmp_path: Path,
+) -> None:
+    """B13: what a generation wrote itself does not count, however often it is written."""
+    folder, noted = tmp_path / "plugins", tmp_path / "data" / "own-writes"
+    folder.mkdir()
+    noted.parent.mkdir()
+    file, cache, made = folder / "shop.py", folder / "cache.json", folder / "made.py"
+    file.write_text("x = 1\n")
+    cache.write_text("0")
+    writer = f"""
+import os, sys
+from pathlib import Path
+from skep.base import own_writes
+own_writes.note([Path({str(folder)!r})], Path({str(noted)!r}))
+for number in range(3):
+    Path({str(folder)!r}, "cache.json").write_text(str(number))
+Path({str(folder)!r}, ".made").write_text("y = 1")
+os.replace({str(folder / ".made")!r}, {str(made)!r})
+open({str(file)!r}).close()
+os.close(os.open({str(file)!r}, os.O_RDONLY))
+os.fdopen(os.dup(1), "w").close()
+"""
+
+    async def test(asked: list[Asked]) -> None:
+        await asyncio.to_thread(subprocess.run, [sys.executable, "-c", writer], check=True)
+        written = own_writes.read(noted)
+        assert {str(cache), str(made)} <= written
+        assert str(file) not in written
+        file.write_text("x = 2\n")
+        await wait_until_async(lambda: len(asked) == 2)
+        alone = fingerprint.digest(Sources((folder,)).states(), without=written)
+        assert asked[-1].code == alone
+        assert asked[-1].reason == "shop.py"
+
+    watching([folder], test, noted)
+
+
+def test_b13_the_project_is_watched_for_python_and_what_is_excluded_is_not(tmp_path: Path) -> None:
+    """B13: the project's Python files are watched, PATHS, EXCLUDE and TYPES say more exactly."""
+    plugins, other = tmp_path / "plugins", tmp_path / "other"
+    for folder in (plugins, other, tmp_path / "shop", tmp_path / "data", tmp_path / "env"):
+        folder.mkdir()
+    (tmp_path / "env" / "pyvenv.cfg").touch()
+
+    def state(path: str, **more: Any) -> str:
+        """Return the state after a file was written."""
+        (tmp_path / path).write_text("1")
+        terms = {"project": tmp_path, "exclude": ("data", "shop/gen*", "*.bak.py"), **more}
+        return fingerprint.digest(Sources((plugins, other), **terms).states())
+
+    before = state("plugins/a.py")
+    for path in ("plugins/a.txt", "other/b.txt", "shop/c.py"):
+        now = state(path)
+        assert now != before, path
+        before = now
+    for path in ("shop/c.txt", "data/d.py", "env/e.py", "shop/gen_f.py", "plugins/g.bak.py"):
+        assert state(path) == before, path
+    sources = Sources((plugins, other), project=tmp_path)
+    may = {
+        name: sources.may_be_code(str(tmp_path / name))
+        for name in (
+            "plugins/a.txt",
+            "shop/c.py",
+            "shop",
+            "platform.log",
+            ".env",
+            "shop/c.py~",
+        )
+    }
+    assert [name for name, is_code in may.items() if is_code] == [
+        "plugins/a.txt",
+        "shop/c.py",
+        "shop",
+    ]
+    typed = state("plugins/a.py", types=(".py", ".html"))
+    assert state("plugins/h.txt", types=(".py", ".html")) == typed
+    assert state("shop/i.html", types=(".py", ".html")) != typed
+
+
+def test_b13_a_package_that_comes_into_the_project_is_watched(tmp_path: Path) -> None:
+    """B13: a new directory is watched, whatever comes into it afterwards."""
+    folder = tmp_path / "plugins"
+    folder.mkdir()
+
+    async def test(asked: list[Asked]) -> None:
+        package = tmp_path / "shop" / "prices"
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text("x = 1\n")
+        await wait_until_async(lambda: len(asked) == 2)
+        (package / "later.py").write_text("x = 2\n")
+        await wait_until_async(lambda: len(asked) == 3)
+        assert asked[-1].reason
+
+    watching([folder], test, project=tmp_path)

@@ -1,9 +1,15 @@
 """One state of the code has one name."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
-from skep.base.fingerprint import contents, digest, files
+from skep.base import fingerprint
+from skep.base.fingerprint import Sources, contents
+
+
+def digest(folders: Iterable[Path]) -> str:
+    return fingerprint.digest(Sources(tuple(folders)).states())
 
 
 def code(folder: Path, **files: str) -> Path:
@@ -60,7 +66,7 @@ def test_a_link_to_a_package_is_followed_and_no_other_and_none_round_and_round(
     (folder / "data").symlink_to(tmp_path / "data")
     (package / "again").symlink_to(package)
     (package / "all").symlink_to(folder)
-    names = [str(path.relative_to(folder)) for path in files(folder)]
+    names = [str(path.relative_to(folder)) for path in Sources((folder,)).files(folder)]
     assert sorted(names) == [
         "a",
         "package/__init__.py",

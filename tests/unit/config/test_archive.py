@@ -10,6 +10,7 @@ import pytest
 
 from skep.base.errors import ConfigError
 from skep.config.archive import Archive
+from skep.config.history import History
 from skep.config.snapshot import Release, Snapshot
 
 
@@ -25,6 +26,20 @@ def test_what_was_committed_is_the_last_known_good(tmp_path: Path) -> None:
     assert archive(tmp_path).applied() is None
     assert archive(tmp_path).commit(snapshot("1\n${x}€")) is True
     assert archive(tmp_path).applied() == snapshot("1\n${x}€")
+
+
+def test_what_an_earlier_version_applied_and_this_one_refuses_stands_in_nobody_s_way(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    both = {"mail.host": "1", "MAIL_HOST": "2"}
+    old = Snapshot((Release("orders", "default", "a", "K", both),), 1.0)
+    archive(tmp_path).store(tmp_path / "applied.json", old)
+    assert archive(tmp_path).applied() is None
+    assert "is ignored: The keys" in caplog.text
+    kept = History(archive(tmp_path))
+    kept.path(1).parent.mkdir()
+    archive(tmp_path).store(kept.path(1), old)
+    assert kept.load(1) is None
 
 
 def test_what_was_staged_can_be_loaded_and_is_not_applied(tmp_path: Path) -> None:

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from pydantic import AliasChoices, BaseModel, Field, SecretStr, ValidationError
+from pydantic import AliasChoices, BaseModel, Field, Secret, SecretBytes, SecretStr, ValidationError
 
 from skep.config.epoch import Epoch, current_epoch, enter, pin, reread
+from skep.config.layers import Layers
 from skep.config.settings import Live, Settings
 
 
@@ -60,6 +61,18 @@ def test_texts_become_values(key: str, text: str, value: object) -> None:
     assert getattr(read(**{f"MAIL_{key.upper()}": text}), key) == value
 
 
+def test_a_live_change_ends_where_a_process_that_is_born_after_it_begins() -> None:
+    """B3: a key that two layers spell differently is changed and deleted live."""
+    hand = {"MAIL_SENDER": "hand"}
+    for remote in ({"mail_sender": "one"}, {"mail_sender": "two"}, {"Mail_Sender": "x"}, {}):
+        before = Layers({}, {}, {"mail_sender": "old"}, hand).resolve()
+        after = Layers({}, {}, remote, hand).resolve()
+        changes = {k: after.get(k) for k in before.keys() | after.keys()}
+        changed, born = Epoch(before).changed(changes), Epoch(after)
+        assert changed.settings(MailSettings) == born.settings(MailSettings)
+        assert born.settings(MailSettings).sender == next(iter(remote.values()), "hand")
+
+
 def test_an_alias_is_a_key_of_its_own_and_the_first_that_is_set_counts() -> None:
     assert read(MAIL_URL="second").url == "second"
     assert read(SMTP_URL="first", MAIL_URL="second").url == "first"
@@ -72,6 +85,26 @@ def test_an_alias_is_a_key_of_its_own_and_the_first_that_is_set_counts() -> None
 def test_what_does_not_fit_is_refused(environment: dict[str, str]) -> None:
     with pytest.raises(ValidationError):
         read(**environment)
+
+
+class Inner(BaseModel):
+    word: SecretStr
+
+
+class Declared(Settings, prefix="D_"):
+    plain: str = ""
+    hidden: SecretStr = SecretStr("")
+    raw: SecretBytes | None = None
+    wrapped: Live[Secret[int]] = Secret(1)
+    many: list[SecretStr] = Field(default_factory=list)
+    nested: dict[str, Inner] = Field(default_factory=dict)
+    marked: str = Field("", json_schema_extra={"secret": True}, validation_alias="MARK")
+    unmarked: str = Field("", json_schema_extra={"secret": False})
+
+
+def test_fields_that_are_declared_secret_say_so_by_their_keys() -> None:
+    names = {"D_HIDDEN", "D_RAW", "D_WRAPPED", "D_MANY", "D_NESTED", "MARK"}
+    assert Declared.secret_keys() == names
 
 
 def test_keys_say_which_are_live() -> None:

@@ -56,6 +56,15 @@ def test_two_keys_of_one_name_in_one_namespace_are_refused_and_both_are_named() 
     assert caught.value.reason == "collision"
 
 
+def test_keys_that_differ_in_case_are_one_key() -> None:
+    """B3: in one namespace they are refused, in two the later one wins in every spelling."""
+    with pytest.raises(Unusable, match=r"'MAIL_HOST' and 'mail.host' of namespace appl") as caught:
+        release(**{"MAIL_HOST": "1", "mail.host": "1"}).values()
+    assert caught.value.reason == "collision"
+    both = snapshot(release("a", MAIL_HOST="1"), release("b", **{"mail.host": "2"}))
+    assert both.values() == {"MAIL_HOST": "2", "mail_host": "2"}
+
+
 def test_two_keys_of_one_name_in_two_namespaces_are_an_override() -> None:
     both = snapshot(release(**{"db.host": "x"}), release("shared", **{"db-host": "y"}))
     assert both.values() == {"db_host": "y"}

@@ -17,6 +17,9 @@ class _Crew:
     def fill(self, *_: object) -> None:
         """Nothing to do."""
 
+    def keep(self, *_: object) -> None:
+        """Nothing to do."""
+
 
 def _commit(_: object) -> None:
     raise RuntimeError("can't start new thread")

@@ -2,8 +2,11 @@
 
 from collections.abc import Iterable
 
+import pytest
+
 from skep.supervisor.rollout import (
     HANDOVER_TIMEOUT,
+    LOSSES,
     Accepting,
     Act,
     Committed,
@@ -13,6 +16,7 @@ from skep.supervisor.rollout import (
     Late,
     Lost,
     Order,
+    Ordered,
     Phase,
     Planned,
     Prepared,
@@ -99,9 +103,57 @@ def test_loading_or_preparing_for_too_long_refuses_and_says_who() -> None:
     assert "cron.0, task.0" in rollout.problems[0].message
 
 
-def test_after_the_commit_a_lost_worker_is_not_the_rollout_s_affair() -> None:
-    rollout, _ = told(*GOING, Lost("web.0", PROBLEM))
+COMMITTING = PREPARED
+
+
+@pytest.mark.parametrize("before", [COMMITTING, GOING], ids=["committing", "going"])
+@pytest.mark.parametrize("slot", SLOTS)
+def test_a_worker_that_is_lost_after_the_commit_began_is_a_crash_like_any_other(
+    before: tuple[Fact, ...], slot: str
+) -> None:
+    rest: tuple[Fact, ...] = () if before is GOING else (Committed(),)
+    accepted = map(Accepting, ("web.0", "web.1", "task.0"))
+    facts = (*before, Lost(slot, PROBLEM), *rest, *accepted, HandedOver("cron.0"))
+    rollout, orders = told(*facts)
+    assert rollout.phase is Phase.FINISHED
+    assert Act.REFUSE not in acts(orders)
+
+
+def test_an_accepting_worker_that_is_lost_has_to_accept_again_before_the_old_ones_retire() -> None:
+    lost = (*GOING, Accepting("web.0"), Accepting("task.0"), Lost("web.0", PROBLEM))
+    rollout, orders = told(*lost, Accepting("web.1"))
     assert rollout.phase is Phase.GOING
+    assert Act.RETIRE not in acts(orders)
+    assert told(*lost, Accepting("web.1"), Accepting("web.0"))[0].phase is Phase.HANDING_OVER
+
+
+def test_a_kind_that_lost_its_only_worker_is_waited_for_once_as_long_as_a_boot_takes() -> None:
+    rollout, _ = told(*GOING, Accepting("web.0"), Accepting("web.1"), Lost("task.0", PROBLEM))
+    rollout, orders = step(rollout, Late(), 5.0)
+    assert (rollout.phase, rollout.deadline, orders) == (Phase.GOING, 65.0, ())
+    assert step(rollout, Accepting("task.0"), 20.0)[0].phase is Phase.HANDING_OVER
+    rollout, orders = step(rollout, Late(), 65.0)
+    assert rollout.phase is Phase.REFUSED
+    assert "No task worker accepted within 65 s" in rollout.problems[0].message
+
+
+def test_a_worker_that_is_lost_again_and_again_refuses_if_no_other_of_its_kind_accepts() -> None:
+    loses = [Lost("task.0", PROBLEM)] * LOSSES
+    rollout, orders = told(*GOING, Accepting("web.0"), *loses)
+    assert (rollout.phase, rollout.problems) == (Phase.REFUSED, (PROBLEM,))
+    assert acts(orders)[-1] is Act.REFUSE
+    # Another one of its kind serves: it is the slot's affair
+    loses = [Lost("web.1", PROBLEM)] * LOSSES
+    assert told(*GOING, Accepting("web.0"), *loses)[0].phase is Phase.GOING
+
+
+def test_a_generation_without_workers_or_with_a_timer_only_waits_for_nothing() -> None:
+    rollout, orders = told(Planned(()), Ordered(), Committed())
+    assert rollout.phase is Phase.FINISHED
+    assert acts(orders)[:2] == [Act.FORK, Act.COMMIT]
+    rollout, orders = told(Planned(("cron.0",)), Prepared("cron.0"), Committed())
+    assert rollout.phase is Phase.HANDING_OVER
+    assert orders[-1] == Order(Act.HAND_OVER, ("cron.0",))
 
 
 def test_late_with_one_of_each_kind_accepting_goes_on() -> None:

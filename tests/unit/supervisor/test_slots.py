@@ -1,22 +1,24 @@
 """The life of one slot, without a process."""
 
+from dataclasses import replace
+
 import pytest
 
 from skep.base.backoff import Backoff
-from skep.supervisor.slots import Fact, Limits, Order, Slot, State, step
+from skep.supervisor.slots import Fact, Limits, Order, Slot, State, cut_short, hold, hurry, step
 
 LIMITS = Limits(boot=10, go=5, silence=30, drain=20, stop=3, backoff=Backoff(0.5, 2.0, 30.0, 0.0))
 
 
 def after(*facts: Fact, released: bool = True, now: float = 0.0) -> Slot:
-    slot = Slot("web.0", LIMITS, released=released)
+    slot = Slot("web.0", LIMITS, kept=released, released=released)
     for fact in facts:
         slot, _ = step(slot, fact, now)
     return slot
 
 
 def test_a_released_slot_is_filled_prepared_and_goes() -> None:
-    slot, order = step(Slot("web.0", LIMITS, released=True), Fact.FILL, 1.0)
+    slot, order = step(Slot("web.0", LIMITS, kept=True, released=True), Fact.FILL, 1.0)
     assert (slot.state, order, slot.deadline) == (State.STARTING, Order.START, 11.0)
     slot, order = step(slot, Fact.PREPARED, 2.0)
     assert (slot.state, order, slot.deadline) == (State.GOING, Order.GO, 7.0)
@@ -62,7 +64,9 @@ def test_a_slot_that_is_late_in_any_state_with_a_process_has_it_aborted_then_kil
     assert step(slot, Fact.LATE, 104.0)[1] is Order.KILL
 
 
-def test_the_first_crash_is_answered_at_once_and_the_next_ones_wait_longer_and_longer() -> None:
+def test_the_first_worker_that_dies_at_once_is_replaced_at_once_and_the_next_ones_wait_longer() -> (
+    None
+):
     slot, now, pauses = after(Fact.FILL, Fact.PREPARED, Fact.ACCEPTING), 0.0, []
     for _ in range(8):
         slot, _ = step(slot, Fact.EXITED, now)
@@ -83,6 +87,58 @@ def test_a_crash_after_a_healthy_minute_is_answered_at_once_again() -> None:
         assert slot.deadline == now
         for fact in (Fact.LATE, Fact.PREPARED, Fact.ACCEPTING):
             slot, _ = step(slot, fact, now)
+
+
+@pytest.mark.parametrize("ready_for", [LIMITS.served, 2.0, 600.0])
+def test_a_worker_that_served_is_replaced_at_once_however_often_it_ends(ready_for: float) -> None:
+    slot, now = after(Fact.FILL, Fact.PREPARED, Fact.ACCEPTING), 0.0
+    for _ in range(50):
+        now += ready_for
+        slot, _ = step(slot, Fact.EXITED, now)
+        assert (slot.state, slot.deadline, slot.failures) == (State.BACKOFF, now, 0)
+        for fact in (Fact.LATE, Fact.PREPARED, Fact.ACCEPTING):
+            slot, _ = step(slot, fact, now)
+
+
+def test_one_that_served_ends_a_row_of_failures() -> None:
+    slot = after(*[Fact.FILL, Fact.EXITED], *[Fact.LATE, Fact.EXITED] * 4)
+    assert slot.failures == 5
+    for fact in (Fact.LATE, Fact.PREPARED, Fact.ACCEPTING):
+        slot, _ = step(slot, fact, 100.0)
+    slot, _ = step(slot, Fact.EXITED, 101.0)
+    assert (slot.failures, slot.deadline) == (0, 101.0)
+
+
+def test_a_kept_slot_that_loses_its_worker_before_the_release_is_filled_and_still_waits() -> None:
+    slot, _ = step(after(Fact.FILL, Fact.PREPARED, released=False), Fact.KEEP, 1.0)
+    slot, _ = step(slot, Fact.EXITED, 2.0)
+    # It was up, and this is the first time
+    assert (slot.state, slot.deadline) == (State.BACKOFF, 2.0)
+    slot, order = step(slot, Fact.LATE, 2.0)
+    assert order is Order.START
+    slot, order = step(slot, Fact.PREPARED, 3.0)
+    assert (slot.state, order) == (State.PREPARED, None)
+    assert step(slot, Fact.RELEASE, 4.0)[1] is Order.GO
+
+
+@pytest.mark.parametrize("facts", [(Fact.PREPARED,), ()])
+def test_a_release_finds_a_slot_whose_worker_is_just_being_replaced(
+    facts: tuple[Fact, ...],
+) -> None:
+    slot = after(Fact.FILL, *facts, Fact.KEEP, Fact.EXITED, Fact.RELEASE, released=False)
+    assert slot.state is State.BACKOFF
+    for fact in (Fact.LATE, Fact.PREPARED):
+        slot, order = step(slot, fact, 9.0)
+    assert order is Order.GO
+
+
+def test_a_hold_does_not_concern_a_slot_whose_worker_served() -> None:
+    served, _ = step(after(Fact.FILL, Fact.PREPARED, Fact.ACCEPTING), Fact.EXITED, 5.0)
+    assert hold(served, 40.0).deadline == 5.0
+    failed = after(Fact.FILL, Fact.EXITED)
+    assert hold(failed, 40.0).deadline == 40.0
+    assert hurry(hold(failed, 40.0), 7.0).deadline == 7.0
+    assert hurry(failed, 7.0) == failed
 
 
 def test_a_failure_to_boot_always_waits() -> None:
@@ -125,3 +181,17 @@ def test_nothing_brings_a_gone_slot_back() -> None:
 def test_a_beat_of_a_draining_worker_does_not_move_its_deadline() -> None:
     slot = after(Fact.FILL, Fact.PREPARED, Fact.ACCEPTING, Fact.RETIRE)
     assert step(slot, Fact.BEAT, 5.0) == (slot, None)
+
+
+def test_a_task_worker_may_drain_for_as_long_as_its_longest_task() -> None:
+    """A10: and when the platform stops, for as long as all others."""
+    limits = replace(LIMITS, task_drain=600)
+    web, task = (replace(Slot(name, limits), state=State.READY) for name in ("web.0", "task.0"))
+    assert step(web, Fact.RETIRE, 0.0)[0].deadline == 23.0
+    draining, order = step(task, Fact.RETIRE, 0.0)
+    assert (draining.drain, draining.deadline, order) == (600, 603.0, Order.DRAIN)
+    hurried, order = cut_short(draining, 100.0)
+    assert (hurried.drain, hurried.deadline, order) == (20, 123.0, Order.DRAIN)
+    # And one that would have ended earlier anyway goes on as it was
+    assert cut_short(draining, 599.0) == (replace(draining, limits=LIMITS), None)
+    assert cut_short(task, 0.0) == (replace(task, limits=LIMITS), None)

@@ -42,7 +42,7 @@ def nobody(*_: object) -> None:
 
 
 def a_zygote(nursery: Bearing, born: Any = nobody, refused: Any = nobody) -> Zygote:
-    census, answers = Census(born, nobody, nobody), Answers(nobody, refused, nobody, nobody)
+    census, answers = Census(born, nobody, nobody), Answers(nobody, refused, nobody, nobody, nobody)
     return Zygote(1, {}, cast(Nursery, nursery), census, answers)
 
 

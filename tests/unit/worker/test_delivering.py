@@ -54,7 +54,7 @@ def send(tmp_path: Path, task: str, *values: str, **terms: Any) -> Delivered:
 
     async def test(shop: Workshop) -> None:
         deliverer = Deliverer(Catalog.collect({"shop": PLUGIN}))
-        answers.append(await deliverer.deliver(Deliver(3, task, list(values), terms)))
+        answers.append(await deliverer.deliver(Deliver(3, "task", task, list(values), terms)))
         await shop.done()
 
     run_workshop(tmp_path, PLUGIN, test)

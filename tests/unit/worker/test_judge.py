@@ -7,6 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from skep.api.policy import Discard, HandlerTimeout, Policy, Retry
+from skep.base import log
 from skep.base.backoff import Backoff
 from skep.engine.base import Envelope, Lease
 from skep.worker.judge import (
@@ -121,9 +122,19 @@ def test_a_timeout_counts_as_a_try_and_is_a_reason_of_its_own() -> None:
     assert "within its timeout of 1.5 s" in settlement.error
 
 
-def test_what_was_cut_off_costs_nothing_and_nothing_follows() -> None:
+def test_what_was_cut_off_costs_no_try_is_counted_and_nothing_follows() -> None:
     settlement = judge(a_lease(), a_step(meanwhile=NEXT), CutOff(), NOW)
-    assert (settlement.verdict, settlement.at, settlement.then) == ("release", 0, ())
+    assert (settlement.verdict, settlement.at, settlement.then) == ("cut", 0, ())
+
+
+def test_what_was_cut_off_too_often_is_dead_and_says_what_to_do() -> None:
+    """A10: it does not begin for ever."""
+    lease = replace(a_lease(), cuts=2)
+    assert judge(lease, a_step(), CutOff(tries=4), NOW).verdict == "cut"
+    settlement = judge(lease, a_step(on_death=lambda _: FAILED), CutOff(tries=3), NOW)
+    assert (settlement.verdict, settlement.reason, settlement.then) == ("dead", "cut_off", FAILED)
+    assert "begun and cut off 3 times" in settlement.error
+    assert "`drain`" in settlement.error
 
 
 def test_what_has_cost_too_many_workers_is_dead() -> None:
@@ -184,6 +195,27 @@ def test_a_payload_that_does_not_fit_is_dead_at_once() -> None:
 )
 def test_every_ending_has_a_name_in_metrics(ending: Ending, called: str) -> None:
     assert outcome(ending, Policy(drop_on=(KeyError,))) == called
+
+
+def test_what_is_kept_of_an_error_is_masked() -> None:
+    """D13"""
+    log.hide({"DB_PASSWORD": "hidden-value"})
+    error = Raised(ValueError("no way with hidden-value and api_key=abc"))
+    told: list[str] = []
+
+    def on_death(text: str) -> tuple[()]:
+        told.append(text)
+        return ()
+
+    settlements = [
+        judge(a_lease(), a_step(), error, NOW),
+        judge(a_lease(3), a_step(on_death=on_death), error, NOW),
+        judge_undecodable(a_lease(), str(error.error)),
+    ]
+    texts = [*told, *(settlement.error for settlement in settlements)]
+    assert len(texts) == 4
+    for text in texts:
+        assert text.rstrip().endswith("no way with ****** and api_key=******")
 
 
 def test_a_very_long_traceback_keeps_its_two_ends() -> None:

@@ -704,6 +704,6 @@ def test_deliver_is_not_for_another_loop_nor_deliver_sync_for_this_one(tmp_path:
     run_workshop(tmp_path, PLUGIN, test)
 
 
-def test_deliver_needs_a_worker() -> None:
-    with pytest.raises(EngineError, match="inside the platform's workers"):
+def test_deliver_needs_a_worker_or_a_platform() -> None:
+    with pytest.raises(EngineError, match="set PLATFORM_DATA_DIR"):
         asyncio.run(Note(text="").deliver())

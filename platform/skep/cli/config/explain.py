@@ -4,19 +4,20 @@ import sys
 from typing import Any
 
 import click
+from rich.markup import escape
 
 from skep.cli.differences import value
-from skep.cli.options import platform_options
+from skep.cli.options import for_platform
 from skep.cli.screen import print_json, print_table
-from skep.cli.site import FILES, Site
+from skep.cli.site import Site
 
 
 @click.command("explain")
-@platform_options(*FILES)
+@for_platform
 @click.argument("key")
 @click.option("--json", "as_json", is_flag=True, help="Print the places as JSON.")
 def command(key: str, as_json: bool, **flags: Any) -> None:
-    """Show every place that sets KEY, the one that wins first.
+    """Show every place that sets KEY, whatever its case, the one that wins first.
 
     It is the running platform that answers, for its environment is that of its start. Where none
     runs, the answer is that of a start in this shell. Exit code 1: nothing sets the key.
@@ -29,8 +30,11 @@ def command(key: str, as_json: bool, **flags: Any) -> None:
     if as_json:
         print_json(places)
     elif places:
-        rows = [(_mark(n), _where(p), value(p["value"])) for n, p in enumerate(places)]
-        print_table(("", "layer", "value"), rows)
+        rows = [
+            (_mark(n), escape(p["key"]), escape(_where(p)), value(p["value"]))
+            for n, p in enumerate(places)
+        ]
+        print_table(("", "key", "layer", "value"), rows)
     else:
         click.echo(f"No layer sets {key}.", err=True)
     sys.exit(0 if places else 1)

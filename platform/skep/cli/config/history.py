@@ -8,16 +8,16 @@ from typing import Any
 import click
 from rich.markup import escape
 
-from skep.cli.options import platform_options
+from skep.cli.options import for_platform
 from skep.cli.screen import print_json, print_table
-from skep.cli.site import FILES, Site
+from skep.cli.site import Site
 from skep.config.history import State
 
 _COLOURS = {"refused": "red", "rolled back": "yellow"}
 
 
 @click.command("history")
-@platform_options(*FILES)
+@for_platform
 @click.option("--most", default=20, show_default=True, help="How many of the newest to show.")
 @click.option("--json", "as_json", is_flag=True, help="Print the entries as JSON, all there is.")
 def command(most: int, as_json: bool, **flags: Any) -> None:

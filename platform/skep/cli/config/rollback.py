@@ -4,14 +4,14 @@ from typing import Any
 
 import click
 
-from skep.cli.options import platform_options
+from skep.cli.options import for_platform
 from skep.cli.running import run_dir_of
 from skep.cli.screen import print_json
 from skep.wire import control
 
 
 @click.command("rollback")
-@platform_options("data_dir")
+@for_platform
 @click.argument("number", type=click.IntRange(min=1), required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def command(number: int | None, as_json: bool, **flags: Any) -> None:

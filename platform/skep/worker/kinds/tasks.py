@@ -72,9 +72,17 @@ class TaskKind:
         return {}
 
     async def drain(self, deadline: float) -> None:
-        """Wait for what runs."""
+        """Wait for what runs, for each handler as long as it may go on."""
         await _cancel(self._leasing)
-        await self._finish(deadline - asyncio.get_running_loop().time())
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while self._running:
+            now = loop.time()
+            left = min(self._runner.cut_off_overdue(now - began), deadline - now)
+            if left <= 0:
+                return
+            await asyncio.wait(self._running, timeout=left)
+        await self._finish(deadline - loop.time())
 
     async def stop(self) -> None:
         """Cut off what still runs; another worker will run it again, and no try is counted."""

@@ -97,6 +97,7 @@ class WebKind:
             self._hub,
             self._rows,
         )
+        work.trouble = lambda: self._switchboard.trouble
         if work.options.access_log:
             self._access_log = AccessLog()
             await self._around.enter_async_context(self._access_log.running())

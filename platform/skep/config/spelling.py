@@ -1,0 +1,48 @@
+"""Keys that differ in case only are one key: `mail_host` and `MAIL_HOST`.
+
+Every spelling that a layer uses stays in the environment, because code may read either, and all of
+them hold the same value: that of the strongest layer.
+"""
+
+from collections.abc import Iterable, Mapping
+
+
+def fold(key: str) -> str:
+    """Return the name under which all spellings of a key meet."""
+    return key.upper()
+
+
+def spellings(key: str, values: Mapping[str, str]) -> list[str]:
+    """Return the spellings of a key that occur in `values`, the one that counts first."""
+    return sorted((name for name in values if fold(name) == fold(key)), key=_rank)
+
+
+def folded(values: Mapping[str, str]) -> dict[str, str]:
+    """Return the values by folded key. Of several spellings the one in capital letters counts, as
+    in the process environment, which may hold `http_proxy` and `HTTP_PROXY`."""
+    return {fold(key): values[key] for key in sorted(values, key=_rank, reverse=True)}
+
+
+def merged(layers: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """Return every spelling that occurs in the layers, which stand in order from weak to strong,
+    with the value that the strongest one gives the key."""
+    winners: dict[str, str] = {}
+    names: dict[str, None] = {}
+    for layer in layers:
+        names |= dict.fromkeys(layer)
+        winners |= folded(layer)
+    return {name: winners[fold(name)] for name in names}
+
+
+def clash(values: Mapping[str, str]) -> tuple[str, str] | None:
+    """Return two spellings of one key that have different values, None if there are none."""
+    seen: dict[str, str] = {}
+    for key in sorted(values):
+        other = seen.setdefault(fold(key), key)
+        if values[other] != values[key]:
+            return other, key
+    return None
+
+
+def _rank(key: str) -> tuple[bool, str]:
+    return key != fold(key), key
