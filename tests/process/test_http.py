@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,13 @@ def test_a_hook_may_refuse_a_request_and_the_handshake_of_a_websocket() -> None:
         await socket.accept()
         await socket.close()
 
+    def mistaken(request: Request) -> Any:
+        if "x-mistaken" in request.headers:
+            return PlainTextResponse("Who are you?", 401)
+
     async def test(site: Website) -> None:
+        # It was dropped, and the request was served.
+        assert (await site.ask("/", "authorization: me", "x-mistaken: yes")).status == 500
         assert (await site.ask("/")).status == 401
         assert (await site.ask("/", "authorization: me")).status == 200
         upgrade = ("upgrade: websocket", "connection: upgrade", "sec-websocket-version: 13",
@@ -89,7 +96,7 @@ def test_a_hook_may_refuse_a_request_and_the_handshake_of_a_websocket() -> None:
         assert (await connection.answer(head_only=True)).status == 101
 
     routes = [HELLO, WebSocketRoute("/chat", chat)]
-    run_website(Plugin(routes, request_received=[gatekeeper]), test)
+    run_website(Plugin(routes, request_received=[gatekeeper, mistaken]), test)
 
 
 async def echo(request: Request) -> JSONResponse:
@@ -119,6 +126,8 @@ def test_a_received_hook_changes_path_query_headers_and_scope_and_may_read_the_b
         if scope["path"].startswith("/old"):
             scope["path"] = scope["path"].replace("/old", "/new")
             scope["query_string"] = b"page=2"
+        if scope["path"] == "/replaced":
+            request.scope = {**scope, "path": "/new"}
 
     async def test(site: Website) -> None:
         body = b"bee" * 40_000
@@ -130,6 +139,7 @@ def test_a_received_hook_changes_path_query_headers_and_scope_and_may_read_the_b
             "user": "bee",
             "body": body.decode(),
         }
+        assert json.loads((await site.ask("/replaced", method="POST")).body)["path"] == "/new"
         upgrade = ("upgrade: websocket", "connection: upgrade", "sec-websocket-version: 13",
                    "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==")  # fmt: skip
         connection = await site.connect()
@@ -142,9 +152,20 @@ def test_a_received_hook_changes_path_query_headers_and_scope_and_may_read_the_b
 
 
 def test_a_generated_hook_replaces_the_body() -> None:
-    """A15: the body that a hook sets is sent whole, with its length, also of a compressed one."""
+    """A15: the body that a hook sets is sent whole, with its length, also of a compressed one. An
+    answer that has no body by its status gets none: its bytes were read as the next answer. What
+    cannot be sent is a 500; the client got nothing."""
 
     def cover(request: Request, head: ResponseHead) -> None:
+        match request.url.query:
+            case "empty":
+                head.status = 204
+            case "emptied":
+                head.status, head.body = 304, b"not sent"
+            case "text":
+                head.body = "a text"  # type: ignore[assignment]
+            case "status":
+                head.status = "404"  # type: ignore[assignment]
         if head.status == 404:
             head.status = 200
             head.body = b"no such page, but a nice one"
@@ -165,6 +186,12 @@ def test_a_generated_hook_replaces_the_body() -> None:
             assert "content-encoding" not in answer.headers
         assert (await connection.ask("/")).body == b"hello"
         assert (await connection.ask("/nowhere", method="HEAD")).body == b""
+        for query, status in (("empty", 204), ("emptied", 304)):
+            answer = await connection.ask(f"/?{query}")
+            assert (answer.status, answer.headers.get("content-length")) == (status, None)
+            assert (await connection.ask("/")).body == b"hello"
+        for query in ("text", "status"):
+            assert (await site.ask(f"/?{query}")).status == 500
 
     routes = [HELLO, Route("/stream", stream)]
     run_website(Plugin(routes, response_generated=[cover]), test, compression=True)
@@ -226,7 +253,8 @@ def test_global_middleware_is_around_all_that_the_platform_serves() -> None:
 
 def test_a_lifespan_in_starlettes_shape() -> None:
     """A3: `lifespan(app)` is called with an application whose state is that of `request.app`; a
-    mapping that it yields is in the state of every request, and one without an argument goes on."""
+    mapping that it yields is in the state of every request, and one without an argument goes on.
+    Methods, partials and objects are called as the functions that they hold."""
     ended: list[str] = []
 
     @asynccontextmanager
@@ -247,9 +275,26 @@ def test_a_lifespan_in_starlettes_shape() -> None:
         for _ in range(2):
             assert json.loads((await site.ask("/show")).body) == ["db", "http"]
 
-    plugins = {"a": Plugin([Route("/show", show)], lifespan=starlettes), "b": Plugin(lifespan=own)}
+    class Service:
+        @asynccontextmanager
+        async def alone(self) -> AsyncIterator[None]:
+            yield
+            ended.append("alone")
+
+        @asynccontextmanager
+        async def __call__(self, app: Starlette, dsn: str = "") -> AsyncIterator[None]:
+            yield
+            ended.append(f"{app.state.database} {dsn}")
+
+    plugins = {
+        "a": Plugin([Route("/show", show)], lifespan=starlettes),
+        "b": Plugin(lifespan=own),
+        "c": Plugin(lifespan=Service().alone),
+        "d": Plugin(lifespan=Service().__call__),
+        "e": Plugin(lifespan=partial(Service(), dsn="dsn")),
+    }
     run_website(plugins, test)
-    assert ended == ["own", "starlettes"]
+    assert ended == ["db dsn", "db ", "alone", "own", "starlettes"]
 
 
 class Counting:

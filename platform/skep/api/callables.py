@@ -4,7 +4,7 @@ import contextlib
 import functools
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from types import FunctionType
+from types import FunctionType, MethodType
 from typing import Any
 
 
@@ -103,9 +103,30 @@ def is_context_manager(function: Any) -> bool:
 
 def written_lifespan(lifespan: Any) -> Any:
     """Return the function that `@asynccontextmanager` decorates, or what it is if none does: what
-    the decorator returns takes any arguments."""
-    made_by = getattr(lifespan, "__code__", None)
-    return lifespan.__wrapped__ if made_by is _OF_ASYNCCONTEXTMANAGER else lifespan
+    the decorator returns takes any arguments.
+
+    It may be behind a method, a partial, or the `__call__` of an object.
+    """
+    if isinstance(lifespan, functools.partial):
+        written = written_lifespan(lifespan.func)
+        return functools.partial(written, *lifespan.args, **lifespan.keywords)
+    if isinstance(lifespan, MethodType):
+        return MethodType(written_lifespan(lifespan.__func__), lifespan.__self__)
+    if isinstance(lifespan, FunctionType):
+        is_made = lifespan.__code__ is _OF_ASYNCCONTEXTMANAGER
+        return lifespan.__wrapped__ if is_made else lifespan  # type: ignore[attr-defined]
+    called = inspect.getattr_static(type(lifespan), "__call__", None)
+    if isinstance(called, FunctionType):
+        return MethodType(written_lifespan(called), lifespan)
+    return lifespan
+
+
+def named_thing(function: Any) -> Any:
+    """Return what has the name of something that is called: the function of a partial, and the
+    class of an object without a name."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function if hasattr(function, "__name__") else type(function)
 
 
 @contextlib.contextmanager

@@ -26,6 +26,7 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
+from skep.api.callables import named_thing
 from skep.api.naming import plugin_of
 from skep.base.errors import PluginError
 
@@ -163,7 +164,7 @@ class FunctionCron(CronJob):
     """A function that runs by the clock; it can still be called as one."""
 
     def __init__(self, function: Callable[[Tick], Any], name: str | None, terms: Terms) -> None:
-        self.name = name or function.__name__
+        self.name = name or named_thing(function).__name__
         self.terms = terms
         self._function = function
         functools.update_wrapper(self, function)
@@ -216,7 +217,8 @@ def cron(
     def decorate(function: Callable[[Tick], Any]) -> FunctionCron:
         code = getattr(function, "__code__", None)
         file, line = (code.co_filename, code.co_firstlineno) if code else ("", 0)
-        terms = _checked(name or function.__name__, function.__module__, file, line, given)
+        named = named_thing(function)
+        terms = _checked(name or named.__name__, named.__module__, file, line, given)
         return FunctionCron(function, name, terms)
 
     return decorate

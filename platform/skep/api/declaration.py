@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -119,37 +120,49 @@ def faults(plugin: Plugin) -> tuple[str, ...]:
 
 def _faults_of_list(name: str, field: Field, given: object) -> Iterator[str]:
     takes = f"{name} takes a list of {field.takes}"
-    if not isinstance(given, Sequence) or isinstance(given, str | bytes | bytearray):
+    # By its type: a library's proxy runs the library's code when it is asked for its class.
+    kind = type(given)
+    if not issubclass(kind, Sequence) or issubclass(kind, str | bytes | bytearray):
         yield f"{name} is {shown(given)}; {takes}."
         return
-    for place, value in enumerate(given):
+    values = list(given)  # type: ignore[call-overload]
+    for place, value in enumerate(values):
         called = f"{name}[{place}]"
-        if not field.fits(value):
-            yield f"{called} is {shown(value)}; {takes}."
-        elif problem := field.problem(value):
-            yield f"{called}, {shown(value)}, {problem}."
-        elif any(value is other for other in given[:place]):
+        if fault := _fault(called, takes, field, value):
+            yield fault
+        elif any(value is other for other in values[:place]):
             yield f"{called}, {shown(value)}, is in the list twice."
 
 
 def _faults_of_value(name: str, field: Field, given: object) -> Iterator[str]:
-    if not field.fits(given):
-        yield f"{name} is {shown(given)}; it takes {field.takes}."
-    elif problem := field.problem(given):
-        yield f"{name}, {shown(given)}, {problem}."
+    if fault := _fault(name, f"it takes {field.takes}", field, given):
+        yield fault
+
+
+def _fault(called: str, takes: str, field: Field, value: object) -> str:
+    """Return a sentence about one value, or an empty text."""
+    try:
+        if not field.fits(value):
+            return f"{called} is {shown(value)}; {takes}."
+        problem = field.problem(value)
+    except Exception as error:  # noqa: BLE001 - an object may raise anything when it is looked at
+        raised = type(error).__name__
+        return f"{called}, {shown(value)}, raised {raised} when it was looked at; {takes}."
+    return f"{called}, {shown(value)}, {problem}." if problem else ""
 
 
 def shown(value: Any) -> str:
-    """Return how a sentence names a value."""
-    if value is None or isinstance(value, bool | int | float | str | bytes):
+    """Return how a sentence names a value, whatever the value itself raises."""
+    kind = type(value)
+    if value is None or kind in (bool, int, float, str, bytes):
         text = repr(value)
         return text if len(text) <= 60 else f"{text[:60]}…"
-    if isinstance(value, type):
+    if issubclass(kind, type):
         return f"the class {value.__module__}.{value.__qualname__}"
-    name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)
-    if isinstance(name, str):
-        return f"the function {getattr(value, '__module__', '')}.{name}"
-    kind = type(value)
-    if isinstance(value, list | tuple | set | frozenset | dict):
+    with contextlib.suppress(Exception):
+        name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)
+        if type(name) is str:
+            return f"the function {getattr(value, '__module__', '')}.{name}"
+    if kind in (list, tuple, set, frozenset, dict):
         return f"a {kind.__name__} of {len(value)}"
     return f"an object of the class {kind.__module__}.{kind.__qualname__}"

@@ -14,9 +14,9 @@ async def note(event, ctx): ...
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from inspect import Parameter, isclass, iscoroutinefunction
-from types import new_class
+from types import SimpleNamespace, new_class
 from typing import (
     Any,
     Concatenate,
@@ -25,13 +25,14 @@ from typing import (
     TypedDict,
     TypeVar,
     Unpack,
+    get_origin,
     get_type_hints,
     overload,
 )
 
 from pydantic import create_model
 
-from skep.api.callables import call_problem, generator_problem
+from skep.api.callables import call_problem, generator_problem, named_thing
 from skep.api.context import Context
 from skep.api.event import Event, Listener
 from skep.api.policy import Errors
@@ -42,6 +43,9 @@ from skep.base.backoff import Backoff
 P = ParamSpec("P")
 E = TypeVar("E", bound=Event)
 F = TypeVar("F", bound=Callable[..., Any])
+
+# Where the types are that a payload is made of, and a context is not.
+_OF_PAYLOADS = ("builtins", "datetime", "decimal", "uuid")
 
 
 class Attempts(TypedDict, total=False):
@@ -145,16 +149,17 @@ def on(
     def decorate(function: Callable[[E, Context], Any]) -> type[Listener[E]]:
         terms = _terms(declared, Attempts.__optional_keys__)
         _must_take(function, ("event", "ctx"))
+        named = named_thing(function)
         body = {
             **terms,
-            "__module__": function.__module__,
+            "__module__": named.__module__,
             "__doc__": function.__doc__,
             "event": event,
             "order": order,
             "handle": staticmethod(function),
         }
         name = declared.get("name", "")
-        return new_class(function.__name__, (Listener,), {"name": name}, lambda ns: ns.update(body))
+        return new_class(named.__name__, (Listener,), {"name": name}, lambda ns: ns.update(body))
 
     return decorate
 
@@ -168,8 +173,15 @@ def _payload_of(function: Callable[..., Any]) -> inspect.Signature:
     """Return the signature without the context."""
     if problem := generator_problem(function):
         raise TypeError(f"{_called(function)} {problem}.")
-    others = [*inspect.signature(function).parameters.values()][1:]
-    if not inspect.signature(function).parameters:
+    parameters = [*inspect.signature(function).parameters.values()]
+    others = parameters[1:]
+    for parameter in others:
+        if _resolved(function, parameter) is Context:
+            raise TypeError(
+                f"The parameter `{parameter.name}` of {_called(function)} is the context: it must "
+                "be the first parameter."
+            )
+    if not parameters or not _is_context(function, parameters[0]):
         raise TypeError(f"{_called(function)} takes no context: its first parameter must be `ctx`.")
     for parameter in others:
         if parameter.kind not in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY):
@@ -184,10 +196,42 @@ def _payload_of(function: Callable[..., Any]) -> inspect.Signature:
     return inspect.Signature(others)
 
 
+def _is_context(function: Callable[..., Any], first: Parameter) -> bool:
+    """Return whether the first parameter can take the context. One of a type of Python's own, as in
+    `def send(to: str)`, was meant for the payload."""
+    if first.kind in (Parameter.KEYWORD_ONLY, Parameter.VAR_KEYWORD):
+        return False
+    annotation = _resolved(function, first)
+    kind = get_origin(annotation) or annotation
+    return kind is object or not (isclass(kind) and kind.__module__ in _OF_PAYLOADS)
+
+
+def _resolved(function: Callable[..., Any], parameter: Parameter) -> Any:
+    """Return the type of a parameter, Any if it exists for type checkers only."""
+    try:
+        return _types(function, [parameter])[parameter.name]
+    except Exception:  # noqa: BLE001 - an annotation may be any expression
+        return Any
+
+
+def _types(function: Callable[..., Any], parameters: Sequence[Parameter]) -> dict[str, Any]:
+    """Return the types of these parameters alone: the others, the context among them, may have
+    names that exist for type checkers only."""
+    names = getattr(inspect.unwrap(named_thing(function)), "__globals__", {})
+    given = {p.name: p.annotation for p in parameters if p.annotation is not Parameter.empty}
+    return get_type_hints(SimpleNamespace(__annotations__=given), names, include_extras=True)
+
+
 def _task_class(
     function: Callable[..., Any], parameters: inspect.Signature, declared: Declared
 ) -> type[Task]:
-    types = get_type_hints(function, include_extras=True)
+    try:
+        types = _types(function, [*parameters.parameters.values()])
+    except NameError as error:
+        raise TypeError(
+            f"The types of the parameters of {_called(function)} are needed when the plugin is "
+            f"loaded: {error}. Import it outside of `if TYPE_CHECKING`."
+        ) from error
     fields: Any = {
         name: (types[name], ... if p.default is Parameter.empty else p.default)
         for name, p in parameters.parameters.items()

@@ -12,7 +12,7 @@ class ResponseHead:
     """The head of an answer before it is sent: a hook may change its status and its headers.
 
     A `body` that a hook sets is sent instead of the application's, with its length and without a
-    Content-Encoding.
+    Content-Encoding. An answer with the status 204 or 304 has no body, whatever a hook sets.
     """
 
     status: int

@@ -8,8 +8,9 @@ import difflib
 import functools
 import inspect
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
+from types import CodeType, FunctionType
 from typing import Any
 
 from starlette.endpoints import HTTPEndpoint
@@ -57,7 +58,9 @@ def is_route(value: object) -> bool:
 def route_problem(route: Any) -> str:
     """Look at the endpoint of a route, or at all routes of a mount."""
     if isinstance(route, Mount | Host):
-        return next(filter(None, map(route_problem, route.routes)), "") or _asgi_problem(route.app)
+        # Another framework's application may call something else `routes`.
+        routes = route.routes if isinstance(route.routes, list | tuple) else ()
+        return next(filter(None, map(route_problem, routes)), "") or _asgi_problem(route.app)
     # What a subclass of another framework calls its endpoint with is that framework's affair.
     if type(route) is Route:
         return _endpoint_problem(route.endpoint, "request", WebSocketHandler, "a WebSocketRoute")
@@ -381,9 +384,31 @@ def _misspelt(cls: type, base: type, own: Iterable[str] = ()) -> str:
         if name.startswith("_") or name in known or name in own or hasattr(base, name):
             continue
         near = difflib.get_close_matches(name, sorted(known), 1, 0.8)
-        if near and _is_alike(value, getattr(base, near[0], None)):
+        if near and _is_alike(value, getattr(base, near[0], None)) and not _reads(cls, name):
             return f"has {name} = {value!r:.60}, which nothing reads: did you mean `{near[0]}`"
     return ""
+
+
+def _reads(cls: type, name: str) -> bool:
+    """Return whether a function in the body of a class, or of its author's bases, has this name."""
+    bodies = [vars(base) for base in cls.__mro__ if not base.__module__.startswith("skep.")]
+    codes = [function.__code__ for body in bodies for function in _functions(body)]
+    for code in codes:
+        if name in code.co_names:
+            return True
+        codes.extend(inner for inner in code.co_consts if isinstance(inner, CodeType))
+    return False
+
+
+def _functions(body: Mapping[str, Any]) -> Iterator[FunctionType]:
+    for value in body.values():
+        if issubclass(type(value), staticmethod | classmethod):
+            value = value.__func__
+        elif issubclass(type(value), property):
+            value = value.fget
+        while issubclass(type(value), FunctionType):
+            yield value
+            value = getattr(value, "__wrapped__", None)
 
 
 def _known(base: type) -> set[str]:

@@ -1,6 +1,6 @@
 """Tasks: classes of work that a task worker does later."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from string import Formatter
 from typing import ClassVar, Self, Unpack
 
@@ -76,11 +76,12 @@ class Task(Payload):
         return current.wait_for(self.deliver(**terms))
 
     @classmethod
-    async def deliver_many(cls, tasks: Sequence[Self], **terms: Unpack[Terms]) -> list[Receipt]:
+    async def deliver_many(cls, tasks: Iterable[Self], **terms: Unpack[Terms]) -> list[Receipt]:
         """Deliver tasks in one batch that is written at once: all of them are kept, or none.
 
         `Task.deliver_many` takes tasks of different classes. Raises what `deliver` raises.
         """
+        tasks = list(tasks)  # of an iterator nothing would be left after the check
         if wrong := [task for task in tasks if not isinstance(task, Task)]:
             raise TypeError(f"{wrong[0]!r} cannot be delivered: it is not an object of a Task.")
         binding = await current.reach()

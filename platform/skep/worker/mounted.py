@@ -23,7 +23,9 @@ class Mounted:
     @property
     def routes(self) -> list[Any]:
         """The routes of the application, for `url_for`."""
-        return getattr(self._app, "routes", [])
+        routes = getattr(self._app, "routes", [])
+        # Another framework may call something else so.
+        return list(routes) if isinstance(routes, list | tuple) else []
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         if self._state:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
+from starlette.responses import Response
 
 from skep.api.http_hooks import Cleaner, RequestHook, ResponseHead, ResponseHook
 from skep.worker.calling import completed
@@ -19,6 +20,7 @@ log = logging.getLogger(__name__)
 
 # What describes the body that a hook has replaced.
 _OF_BODIES = ("content-encoding", "transfer-encoding", "content-length")
+_WITHOUT_BODY = (204, 304)
 
 
 class Hooking:
@@ -58,8 +60,14 @@ class Hooking:
             await send(message)
 
         for hook in self._received:
-            await completed(hook(request))
+            if isinstance(await completed(hook(request)), Response):
+                raise TypeError(
+                    f"The hook {hook!r} of request_received returned a response, which nothing "
+                    "sends: raise starlette.exceptions.HTTPException to refuse a request."
+                )
         if is_request:
+            if request.scope is not scope:  # a hook has assigned one of its own
+                scope.update(request.scope)
             receive = request.replay()
         else:
             scope.update({k: v for k, v in request.scope.items() if k not in OF_REQUESTS})
@@ -72,11 +80,27 @@ class Hooking:
         head = ResponseHead(message["status"], headers)
         for hook in self._generated:
             await completed(hook(request, head))
-        if head.body is not None:
+            _check(hook, head)
+        body = head.body
+        has_body = head.status not in _WITHOUT_BODY
+        if not has_body and (body is not None or head.status != message["status"]):
+            # A client would take the bytes of a body for the next answer.
+            body = b""
+        if body is not None:
             for name in _OF_BODIES:
                 del headers[name]
-            headers["content-length"] = str(len(head.body))
-        return {**message, "status": head.status, "headers": head.headers.raw}, head.body
+            if has_body:
+                headers["content-length"] = str(len(body))
+        return {**message, "status": head.status, "headers": head.headers.raw}, body
+
+
+def _check(hook: ResponseHook, head: ResponseHead) -> None:
+    """Raise TypeError, while the client can still get a 500, for what cannot be sent."""
+    if not isinstance(head.status, int):
+        raise TypeError(f"The hook {hook!r} set head.status to {head.status!r}, not to a number.")
+    if head.body is not None and not isinstance(head.body, bytes):
+        kind = type(head.body).__name__
+        raise TypeError(f"The hook {hook!r} set head.body to an object of {kind}, not to bytes.")
 
 
 class _Incoming(Request):

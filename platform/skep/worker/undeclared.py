@@ -57,8 +57,16 @@ def _defined() -> Iterator[tuple[str, Any]]:
             thing = value.cls if _is(value, FunctionTask) else value
             if name.startswith("_") or not _is(thing, (type, FunctionCron)):
                 continue
-            if getattr(thing, "__module__", "") == module.__name__:
+            # A metaclass may run code of its own when a class is asked for something.
+            if _module(thing) == module.__name__:
                 yield f"{module.__name__}.{name}", thing
+
+
+def _module(thing: Any) -> str:
+    try:
+        return str(getattr(thing, "__module__", ""))
+    except Exception:  # noqa: BLE001 - whatever it raises
+        return ""
 
 
 def _is_finished(thing: Any) -> bool:

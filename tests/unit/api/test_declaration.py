@@ -14,6 +14,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Host, Mount, Route, WebSocketRoute
 
+from skep.api.context import Context
 from skep.api.cron import CronJob, Tick, cron
 from skep.api.declaration import FIELDS
 from skep.api.event import Event, Listener
@@ -117,6 +118,49 @@ async def starlettes(app: Any) -> AsyncIterator[dict[str, int]]:
     yield {}
 
 
+class Service:
+    """What hands over its methods, as a plugin with classes of its own does."""
+
+    @contextlib.asynccontextmanager
+    async def lives(self) -> AsyncIterator[None]:
+        yield
+
+    @contextlib.asynccontextmanager
+    async def lives_in(self, app: Any) -> AsyncIterator[None]:
+        yield
+
+    @contextlib.asynccontextmanager
+    async def __call__(self, app: Any, dsn: str = "") -> AsyncIterator[None]:
+        yield
+
+    async def run(self, *_: Any) -> None: ...
+
+
+class OtherFrameworks:
+    """An application that calls something else `routes`."""
+
+    def routes(self) -> None: ...
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None: ...
+
+
+class OwnWords(Listener[Paid]):
+    """An attribute of the author's that is nearly one of the platform's, and that is read."""
+
+    orders = 5
+
+    async def handle(self, event: Paid, ctx: Any) -> None:
+        [self.orders for _ in range(1)]
+
+
+class Car(Send):
+    tires: ClassVar[int] = 4
+
+    @property
+    def wheels(self) -> int:
+        return self.tires + 1
+
+
 class Life:
     async def __aenter__(self) -> None: ...
 
@@ -143,6 +187,7 @@ def test_the_table_has_a_row_for_every_field() -> None:
                 Mount("/sub", routes=[Route("/", index)]),
                 Mount("/app", app),
                 Host("a.example", app),
+                Mount("/other", app=OtherFrameworks()),
             ]
         },
         {"mounts": {"/": app, "": app, "/chat": Chat}},
@@ -164,6 +209,13 @@ def test_the_table_has_a_row_for_every_field() -> None:
         {"lifespan": starlettes},
         {"lifespan": Life},
         {"lifespan": plainly(lifespan)},
+        {"lifespan": Service().lives},
+        {"lifespan": Service().lives_in},
+        {"lifespan": Service()},
+        {"lifespan": functools.partial(Service(), dsn="db")},
+        {"tasks": [Car], "listeners": [OwnWords]},
+        {"crons": [cron(every="1s")(functools.partial(Service().run, 1))]},
+        {"listeners": [on(Paid)(functools.partial(Service().run, 1))]},
         {"ready": lambda: ""},
         {"hooks": Hooks(worker_start=on_worker, worker_exit=lambda info: None)},
     ],
@@ -302,6 +354,7 @@ MIDDLEWARE: Any = Middleware
 MOUNT: Any = Mount
 CRON: Any = cron
 ON: Any = on
+TASK: Any = task
 
 WRONG: list[tuple[dict[str, Any], str]] = [
     # Not a list, or not one of the field's things
@@ -560,6 +613,28 @@ def test_what_a_field_does_not_take_is_refused(declared: dict[str, Any], sentenc
     assert sentence in fault
 
 
+class Proxy:
+    """As Flask's `request`: raises whatever it is asked outside of its context."""
+
+    def _refuse(self, *_: Any) -> Any:
+        raise RuntimeError("working outside of request context")
+
+    __class__ = property(_refuse)
+    __getattr__ = __iter__ = __len__ = __eq__ = __bool__ = __repr__ = _refuse
+    __call__ = _refuse
+
+
+@pytest.mark.parametrize("field", list(FIELDS))
+def test_an_object_that_raises_when_it_is_looked_at_is_named_with_its_field(field: str) -> None:
+    """A1, A3: the bare error of the object named neither the plugin nor the field."""
+    given: Any = Proxy()
+    shapes: list[Any] = [given, [given], {"/a": given}]
+    for declared in shapes:
+        with pytest.raises(DeclarationError) as caught:
+            Plugin(**dict[str, Any]({field: declared}))
+        assert caught.value.faults[0].startswith(field)
+
+
 class Row(TypedDict):
     n: int
 
@@ -622,11 +697,23 @@ def test_a_cron_without_parentheses_is_refused_where_it_stands() -> None:
     assert (caught.value.file, caught.value.line > 0) == (__file__, True)
 
 
+def _without_context(to: str) -> None: ...
+
+
+def _named_context(*, ctx: Any, to: str) -> None: ...
+
+
+def _context_last(to: "str", ctx: "Context") -> None: ...
+
+
 @pytest.mark.parametrize(
     ("decorate", "sentence"),
     [
         (lambda: task()(_generating), "is a generator function"),
         (lambda: task(_sync_generating), "is a generator function"),
+        (lambda: TASK(_without_context), "_without_context takes no context: its first param"),
+        (lambda: TASK(_named_context), "_named_context takes no context: its first parameter"),
+        (lambda: TASK(_context_last), "`ctx` of .*_context_last is the context: it must be the f"),
         (lambda: ON(Paid)(_generating), "is a generator function"),
         (lambda: ON(index), "takes the class of an event, as in @on.OrderPaid., and not index"),
         (lambda: ON(Paid)(lambda event: None), "but it is called with .event, ctx"),

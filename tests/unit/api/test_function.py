@@ -95,3 +95,19 @@ def _with_a_field_that_hides() -> Any:
 def test_what_cannot_be_a_task_is_refused_with_a_sentence(make: Any, sentence: str) -> None:
     with pytest.raises(TypeError, match=sentence):
         make()
+
+
+@pytest.mark.parametrize("payload", ["int", "Guest"])
+def test_types_that_exist_for_type_checkers_only(payload: str) -> None:
+    """A3: the context and the result may have such types, as linters want it; a payload may not."""
+    text = (
+        "from __future__ import annotations\n"
+        f"async def greet(ctx: Context, who: {payload}) -> Answer: ..."
+    )
+    namespace: dict[str, Any] = {"__name__": "plugins.greeting"}
+    exec(compile(text, "greeting.py", "exec", dont_inherit=True), namespace)
+    if payload == "int":
+        assert task(namespace["greet"])(who=1).model_dump() == {"who": 1}
+    else:
+        with pytest.raises(TypeError, match="'Guest' is not defined"):
+            task(namespace["greet"])

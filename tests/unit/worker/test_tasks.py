@@ -641,6 +641,7 @@ def test_many_are_delivered_in_one_batch(tmp_path: Path) -> None:
             entry[1].id if isinstance(entry[1], Context) else entry[1] for entry in LOG
         }
         assert await Note.deliver_many([]) == []
+        assert len(await Note.deliver_many(Note(text=text) for text in "ab")) == 2
 
     run_workshop(tmp_path, PLUGIN, test)
 
