@@ -153,10 +153,13 @@ class HttpProtocol(asyncio.Protocol):
             self._put_off(data, 0)
             return
         if phase is IDLE or phase is SILENT:
-            self._phase, self._since, self._raw = HEAD, self.loop.time(), 0
+            self._phase, self._raw = HEAD, 0
             if data.find(END) == len(data) - 4 and data[0] > 13:
                 self._feed(data)  # one head, as most often
+                if self._phase is not ANSWER:  # while the application works, no time runs
+                    self._since = self.loop.time()
                 return
+            self._since = self.loop.time()
         self._proceed(data, 0)
 
     def eof_received(self) -> Any:  # a bool; uvicorn's says None
