@@ -258,7 +258,8 @@ class HttpProtocol(asyncio.Protocol):
             return False
         if self._phase is ANSWER:
             self._phase, self._since = IDLE, self.loop.time()
-        self.flow.resume_reading()
+        if self.flow.read_paused:
+            self.flow.resume_reading()
         return True
 
     def hang_up(self) -> None:
