@@ -171,12 +171,9 @@ class H11Protocol(HttpProtocol, UvicornProtocol):
         self._enter(IDLE if self.cycle.response_complete else ANSWER)
 
     def on_response_complete(self) -> None:
-        if not self.answered():
-            return
         if self.conn.our_state is h11.DONE and self.conn.their_state is h11.DONE:
             self.conn.start_next_cycle()
-        if self._rest:
-            self._next()
+        super().on_response_complete()
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         """Raises Refusal."""

@@ -1,6 +1,7 @@
 """HTTP with httptools: the parser calls back for each part, so a head is counted as it comes."""
 
 import asyncio
+from contextvars import Context
 from typing import Any
 from urllib.parse import unquote
 
@@ -22,8 +23,6 @@ from skep.worker.request_head import (
     with_host,
 )
 
-# Called for each request: looked up once.
-_on_message_begin = HttpToolsProtocol.on_message_begin
 _LINE_END = b" HTTP/1.1\r\n"
 _CODING, _LENGTH, _SLASH = b"transfer-encoding", b"content-length", ord("/")
 _READ_HERE = frozenset((b"content-length", b"expect", b"host", b"transfer-encoding"))
@@ -36,7 +35,6 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
         super().__init__(*arguments, guard=guard)
         _configure(self.parser)
         self._special = _READ_HERE
-        self._raw_root = self.root_path.encode()
         self._head = 0  # counted bytes of the head at hand, and of its trailers
         self._trailers = 0
         self._hosts = 0
@@ -112,7 +110,7 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
         self.parser.feed_data(b"".join([*parts, b"\r\n"]))
 
     def on_message_begin(self) -> None:
-        _on_message_begin(self)
+        self.url, self.headers, self.expect_100_continue = b"", [], False
         self._head = self._hosts = 0
         if self._codings:  # else the others have not changed
             self._codings, self._trailers, self._grew = b"", 0, False
@@ -132,10 +130,12 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
             self._head += len(name) + len(value) + 4
             if self._head > self._limits.head or len(self.headers) >= self._limits.headers:
                 self._turn_down(Refusal(431, "headers"))
-        if name == b"host" and is_host(value):
+        if name not in self._special:
+            self.headers.append((name, value))
+        elif name == b"host" and is_host(value):
             self._hosts += 1
             self.headers.append((name, value))
-        elif name not in self._special or self._reads(name, value):
+        elif self._reads(name, value):
             self.headers.append((name, value))
 
     def _reads(self, name: bytes, value: bytes) -> bool:
@@ -191,20 +191,30 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
     def _begin(self, version: str, method: str) -> None:
         """Give the request to the application. In the place of uvicorn's `on_headers_complete`,
         which asks the parser the same questions again."""
-        scope = self.scope
         raw_path, _, query = self.url.partition(b"?")
         path = raw_path.decode("ascii")
         if "%" in path:
             path = unquote(path)
-        scope["http_version"] = version
-        scope["method"] = method
-        scope["path"] = self.root_path + path
-        scope["raw_path"] = self._raw_root + raw_path if self._raw_root else raw_path
-        scope["query_string"] = query
+        root = self.root_path
+        scope = {
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": version,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "method": method,
+            "root_path": root,
+            "path": root + path if root else path,
+            "raw_path": root.encode() + raw_path if root else raw_path,
+            "query_string": query,
+            "headers": self.headers,
+            "state": self.app_state.copy(),
+        }
         is_1_0 = version == "1.0"
         kind = _UntilTheEnd if is_1_0 else RequestResponseCycle
-        self.cycle = kind(
-            scope=scope,
+        self.cycle = cycle = kind(
+            scope=scope,  # type: ignore[arg-type]
             transport=Joined(self.transport, self.loop, self.hang_up, scope),  # type: ignore[arg-type]
             flow=self.flow,
             logger=self.logger,
@@ -216,7 +226,10 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
             keep_alive=not is_1_0 and self.parser.should_keep_alive(),
             on_response=self.on_response_complete,
         )
-        self._start_asgi_task(self.cycle, self.app)
+        # What a request sets is not in the context of the next one.
+        task = self.loop.create_task(cycle.run_asgi(self.app), context=Context())
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
     def _look_closer(self, version: str) -> str:
         """Check a head that is not of the most usual kind; return the version it is treated as.
@@ -258,10 +271,6 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
             self._phase = ANSWER
             cycle.more_body = False
             cycle.message_event.set()
-
-    def on_response_complete(self) -> None:
-        if self.answered() and self._rest:
-            self._next()
 
     def _turn_down(self, refusal: Refusal) -> None:
         """Stop the parser; `_malformed` then refuses."""

@@ -249,18 +249,19 @@ class HttpProtocol(asyncio.Protocol):
         protocol.open_with(target.decode("ascii"), headers, self._limits.progress_time)
         self._websocket = protocol
 
-    def answered(self) -> bool:
-        """The answer is out: count it, go on reading, and say whether the connection lives. In the
-        place of uvicorn's `on_response_complete`, which sets a timer for the next request."""
+    def on_response_complete(self) -> None:
+        """Count the answer and read on. In the place of uvicorn's method, which sets a timer for
+        the next request."""
         self.server_state.total_requests += 1
         self._spilled = 0
         if self._phase is LEAVING or self.transport.is_closing():
-            return False
+            return
         if self._phase is ANSWER:
             self._phase, self._since = IDLE, self.loop.time()
         if self.flow.read_paused:
             self.flow.resume_reading()
-        return True
+        if self._rest:
+            self._next()
 
     def hang_up(self) -> None:
         """The last answer is out. Whoever is still sending would be reset by a close, perhaps
