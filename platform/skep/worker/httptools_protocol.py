@@ -41,7 +41,7 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
         self._codings = b""
         self._upgrades = False  # the request at hand opens a WebSocket
         self._declined = False  # the head at hand offers a protocol that we do not speak
-        self._is_large = False  # the piece at hand may hold a head that is too large
+        self._is_counted = False  # the piece at hand may hold too many fields, or trailers
         self._is_1_1 = False  # the piece at hand begins with a request line of HTTP/1.1
         self._grew = False  # the piece at hand held bytes of a body
 
@@ -52,7 +52,7 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
     def _feed(self, piece: bytes) -> None:
         # What came in one small piece need not be counted header by header.
         begun = self._raw > 0
-        self._is_large = begun or len(piece) > self._limits.head
+        self._is_counted = begun or len(piece) > self._limits.head or self._phase is BODY
         # The parser's own answer to this costs more than a whole header.
         self._is_1_1 = not begun and piece.startswith(_LINE_END, piece.find(b"\r") - 9)
         try:
@@ -122,11 +122,11 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
             self._turn_down(Refusal(431, "headers"))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._phase is BODY:
-            self._drop_trailer(len(name) + len(value))
-            return
         name, value = name.lower(), value.rstrip()
-        if self._is_large:
+        if self._is_counted:
+            if self._phase is BODY:
+                self._drop_trailer(len(name) + len(value))
+                return
             self._head += len(name) + len(value) + 4
             if self._head > self._limits.head or len(self.headers) >= self._limits.headers:
                 self._turn_down(Refusal(431, "headers"))
@@ -186,6 +186,8 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
             if self._upgrades or self._declined:
                 return
         self._phase = BODY
+        if self._codings:
+            self._is_counted = True
         self._begin(version, parser.get_method().decode("ascii"))
 
     def _begin(self, version: str, method: str) -> None:
