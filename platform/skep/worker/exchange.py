@@ -15,6 +15,7 @@ from skep.config.epoch import pin
 from skep.metrics.web import UNMATCHED
 from skep.worker.access_log import Access, AccessLog
 from skep.worker.joined import HEADER, ID_IN_SCOPE
+from skep.worker.request_head import CONTROL
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -54,8 +55,8 @@ class Common:
 class Exchange:
     """From the head of a request to the end of its answer; the background work after it too."""
 
-    __slots__ = ("_common", "_gone", "_id", "_last", "_receive", "_scope", "_send", "_stage",
-                 "_start", "_status")  # fmt: skip
+    __slots__ = ("_common", "_gone", "_head", "_id", "_last", "_receive", "_scope", "_send",
+                 "_stage", "_start", "_status")  # fmt: skip
 
     def __init__(self, common: Common, scope: "Scope", receive: "Receive", send: "Send") -> None:
         self._common = common
@@ -90,10 +91,14 @@ class Exchange:
 
     async def _fail(self, error: Exception) -> None:
         """Make the best of an exception. Half an answer is left to uvicorn, which closes the
-        connection, so that the client knows."""
+        connection, so that the client knows; and so is an answer whose head cannot be sent, for
+        which `Joined` sends 500."""
         scope = self._scope
         self._common.metrics.exception(_route(scope))
         if self._stage is _ANSWERING:
+            if ID_IN_SCOPE in scope:
+                self._status = 500
+                log.error("%s %s failed: %s", scope["method"], _route(scope), _fault(self._head))
             raise error
         log.error("%s %s failed", scope["method"], _route(scope), exc_info=error)
         if self._stage is _UNANSWERED:
@@ -131,7 +136,7 @@ class Exchange:
         if message["type"] == "http.response.start":
             self._stage = _ANSWERING
             self._status = CLIENT_GONE if self._gone else message["status"]
-            message = self._fit(message)
+            self._head = message = self._fit(message)
         elif not message.get("more_body"):
             self._end()
         return self._send(message)
@@ -169,6 +174,16 @@ class Exchange:
                     request_id=self._id,
                 )
             )
+
+
+def _fault(head: "Message") -> str:
+    """Return why the head of an answer cannot be sent."""
+    for name, value in head["headers"]:
+        if not isinstance(name, bytes) or not isinstance(value, bytes):
+            return f"the answer's header {name!r} is not bytes"
+        if CONTROL.search(name) or CONTROL.search(value):
+            return f"the answer's header {name!r} has a line break or another control character"
+    return "the head of the answer cannot be sent"
 
 
 def _route(scope: "Scope") -> str:

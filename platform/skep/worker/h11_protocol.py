@@ -162,6 +162,8 @@ class H11Protocol(HttpProtocol, UvicornProtocol):
     def on_end(self, event: h11.EndOfMessage) -> None:
         """A request is whole. Its trailers are dropped, as httptools' are. Raises Refusal."""
         trailers = list(event.headers)
+        if trailers:
+            self._guard.dropped(len(trailers))
         size = self._size + sum(len(name) + len(value) + 4 for name, value in trailers)
         if size > self._limits.head or len(self._fields) + len(trailers) > self._limits.headers:
             raise Refusal(431, "headers")

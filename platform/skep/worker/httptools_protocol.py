@@ -159,6 +159,7 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
         """
         self._head += size + 4
         self._trailers += 1
+        self._guard.dropped(1)
         limits = self._limits
         if self._head > limits.head or len(self.headers) + self._trailers > limits.headers:
             self._turn_down(Refusal(431, "headers"))

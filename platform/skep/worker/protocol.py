@@ -58,13 +58,20 @@ _OF_STRANGERS = HOP_BY_HOP | FORWARDED
 class Guard:
     """Watches over the connections of one worker.
 
-    `refused(reason)` is called for each client that had to go.
+    `refused(reason)` is called for each client that had to go, `dropped(count)` for trailers.
     """
 
-    def __init__(self, limits: Limits, proxies: Proxies, refused: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        proxies: Proxies,
+        refused: Callable[[str], None],
+        dropped: Callable[[float], None],
+    ) -> None:
         self.limits = limits
         self.proxies = proxies
         self.refused = refused
+        self.dropped = dropped
         self._closing = Closing()
 
     async def watch(self, connections: set[Any]) -> None:
