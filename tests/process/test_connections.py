@@ -66,6 +66,19 @@ class Gate:
                 await websocket.receive()
                 self.asked += 1
 
+    async def bad(self, request: Request) -> PlainTextResponse:
+        response = PlainTextResponse("never")
+        response.raw_headers.append(BAD_HEADERS[int(request.query_params["n"])])
+        return response
+
+    async def bad_handshake(self, websocket: WebSocket) -> None:
+        if websocket.url.query == "True":
+            await websocket.accept(headers=[BAD_HEADERS[0]])
+        else:
+            denial = PlainTextResponse("no", status_code=403)
+            denial.raw_headers.append(BAD_HEADERS[0])
+            await websocket.send_denial_response(denial)
+
     def plugin(self) -> Plugin:
         return Plugin(
             routes=[
@@ -73,7 +86,9 @@ class Gate:
                 Route("/stream", self.stream),
                 Route("/size", self.size, methods=["POST"]),
                 Route("/pieces", self.pieces),
+                Route("/bad", self.bad),
                 WebSocketRoute("/ws", self.listen),
+                WebSocketRoute("/bad-ws", self.bad_handshake),
             ]
         )
 
@@ -161,6 +176,78 @@ def test_trailers_without_an_end_are_refused(run: Run) -> None:
         assert (await site.ask("/pieces")).status == 200
 
     run(test)
+
+
+def test_trailers_are_dropped_and_counted(run: Run) -> None:
+    """E1: an operator sees that clients send fields that no plugin gets."""
+
+    async def test(site: Website, gate: Gate) -> None:
+        connection = await site.connect()
+        body = b"3\r\nabc\r\n0\r\nx-a: b\r\nx-c: d\r\n\r\n"
+        await connection.send(chunked(body).replace(b"/a", b"/size"))
+        assert (await connection.answer()).body == b"3"
+        assert site.value("http_trailers_dropped_total") == 2
+
+    run(test)
+
+
+BAD_HEADERS: list[tuple[Any, Any]] = [
+    (b"x-note", b"a\r\nset-cookie: evil=1"),
+    (b"x-note", b"a\nb"),
+    (b"x-note", b"a\0b"),
+    (b"x\r\nnote", b"a"),
+    ("x-note", "text"),
+]
+
+
+def test_an_answer_whose_head_cannot_be_sent_is_a_logged_500(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    """D24: the client gets an answer, the log names the header, and the metrics count the 500."""
+
+    async def test(site: Website, gate: Gate) -> None:
+        for number in range(4):
+            connection = await site.connect()
+            await connection.send(request(f"/bad?n={number}"))
+            answer = await connection.answer()
+            assert (answer.status, answer.headers["connection"]) == (500, "close")
+            assert answer.headers["x-request-id"]
+            assert "set-cookie" not in answer.headers
+            assert await connection.ended() == b""
+        labels = {"method": "GET", "route": "/bad", "status": "500"}
+        assert site.value("http_requests_total", **labels) == 4
+        assert (await site.ask("/bad?n=0", method="HEAD")).status == 500
+        assert (await site.ask("/pieces")).status == 200
+
+    run(test)
+    assert "GET /bad failed: the answer's header b'x-note' has a line break" in caplog.text
+
+
+def test_a_header_that_is_not_bytes_is_a_logged_500(caplog: pytest.LogCaptureFixture) -> None:
+    """D24: httptools' writer takes no text, which h11's does."""
+
+    async def test(site: Website, gate: Gate) -> None:
+        assert (await site.ask("/bad?n=4")).status == 500
+
+    run_gate(test)
+    assert "the answer's header 'x-note' is not bytes" in caplog.text
+
+
+@pytest.mark.parametrize("accepts", [True, False])
+def test_a_handshake_whose_answer_cannot_be_sent_is_a_logged_500(
+    run: Run, caplog: pytest.LogCaptureFixture, accepts: bool
+) -> None:
+    """D24: the application's own headers of a 101 or a 403 are checked too."""
+
+    async def test(site: Website, gate: Gate) -> None:
+        connection = await site.connect()
+        await connection.send(shake(KEY, VERSION).replace(b"/ws", f"/bad-ws?{accepts}".encode()))
+        answer = await connection.answer()
+        assert answer.status == 500
+        assert "set-cookie" not in answer.headers
+
+    run(test)
+    assert "The header b'x-note' has a line break" in caplog.text
 
 
 def test_who_closes_one_half_and_then_goes_is_noticed(run: Run) -> None:

@@ -201,6 +201,8 @@ _HTTP = (
     _counter("http_refusals_total", "web",
              "Clients turned away before their request reached a plugin, by reason.",
              reason=_REFUSALS),
+    _counter("http_trailers_dropped_total", "web",
+             "Trailer fields of chunked requests, which no plugin gets."),
     _counter("http_cut_total", "web", "Requests cut off because they outlasted the drain."),
     _gauge("http_connections", "web", "Open connections, busy with a request or idle.",
            state=("active", "idle")),

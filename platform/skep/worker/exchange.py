@@ -17,6 +17,7 @@ from skep.config.epoch import pin
 from skep.metrics.web import UNMATCHED
 from skep.worker.access_log import Access, AccessLog
 from skep.worker.joined import HEADER, ID_IN_SCOPE
+from skep.worker.request_head import CONTROL
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -64,8 +65,8 @@ class Common:
 class Exchange:
     """From the head of a request to the end of its answer; the background work after it too."""
 
-    __slots__ = ("_common", "_gone", "_id", "_last", "_receive", "_scope", "_send", "_stage",
-                 "_start", "_status")  # fmt: skip
+    __slots__ = ("_common", "_gone", "_head", "_id", "_last", "_receive", "_scope", "_send",
+                 "_stage", "_start", "_status")  # fmt: skip
 
     def __init__(self, common: Common, scope: "Scope", receive: "Receive", send: "Send") -> None:
         self._common = common
@@ -101,10 +102,14 @@ class Exchange:
 
     async def _fail(self, error: Exception) -> None:
         """Make the best of an exception. Half an answer is left to uvicorn, which closes the
-        connection, so that the client knows."""
+        connection, so that the client knows; and so is an answer whose head cannot be sent, for
+        which `Joined` sends 500."""
         scope = self._scope
         self._common.metrics.exception(_route(scope))
         if self._stage is _ANSWERING:
+            if ID_IN_SCOPE in scope:
+                self._status = 500
+                log.error("%s %s failed: %s", scope["method"], _route(scope), _fault(self._head))
             raise error
         status, text, wait = _outcome(error)
         if wait:
@@ -152,7 +157,7 @@ class Exchange:
             if message["status"] == 500:
                 message = _passing(message)
             self._status = CLIENT_GONE if self._gone else message["status"]
-            message = self._fit(message)
+            self._head = message = self._fit(message)
         elif not message.get("more_body"):
             self._end()
         return self._send(message)
@@ -206,6 +211,16 @@ def _passing(message: "Message") -> "Message":
         return message
     headers = [*message.get("headers", ()), (b"retry-after", wait)]
     return {**message, "status": status, "headers": headers}
+
+
+def _fault(head: "Message") -> str:
+    """Return why the head of an answer cannot be sent."""
+    for name, value in head["headers"]:
+        if not isinstance(name, bytes) or not isinstance(value, bytes):
+            return f"the answer's header {name!r} is not bytes"
+        if CONTROL.search(name) or CONTROL.search(value):
+            return f"the answer's header {name!r} has a line break or another control character"
+    return "the head of the answer cannot be sent"
 
 
 def _route(scope: "Scope") -> str:

@@ -162,6 +162,8 @@ class H11Protocol(HttpProtocol, UvicornProtocol):
     def on_end(self, event: h11.EndOfMessage) -> None:
         """A request is whole. Its trailers are dropped, as httptools' are. Raises Refusal."""
         trailers = list(event.headers)
+        if trailers:
+            self._guard.dropped(len(trailers))
         size = self._size + sum(len(name) + len(value) + 4 for name, value in trailers)
         if size > self._limits.head or len(self._fields) + len(trailers) > self._limits.headers:
             raise Refusal(431, "headers")
@@ -171,12 +173,9 @@ class H11Protocol(HttpProtocol, UvicornProtocol):
         self._enter(IDLE if self.cycle.response_complete else ANSWER)
 
     def on_response_complete(self) -> None:
-        if not self.answered():
-            return
         if self.conn.our_state is h11.DONE and self.conn.their_state is h11.DONE:
             self.conn.start_next_cycle()
-        if self._rest:
-            self._next()
+        super().on_response_complete()
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         """Raises Refusal."""

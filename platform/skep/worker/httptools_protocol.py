@@ -1,6 +1,9 @@
 """HTTP with httptools: the parser calls back for each part, so a head is counted as it comes."""
 
+import asyncio
+from contextvars import Context
 from typing import Any
+from urllib.parse import unquote
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -20,10 +23,7 @@ from skep.worker.request_head import (
     with_host,
 )
 
-# Called for each request: looked up once.
-_on_message_begin = HttpToolsProtocol.on_message_begin
-_on_headers_complete = HttpToolsProtocol.on_headers_complete
-_on_message_complete = HttpToolsProtocol.on_message_complete
+_LINE_END = b" HTTP/1.1\r\n"
 _CODING, _LENGTH, _SLASH = b"transfer-encoding", b"content-length", ord("/")
 _READ_HERE = frozenset((b"content-length", b"expect", b"host", b"transfer-encoding"))
 
@@ -41,7 +41,8 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
         self._codings = b""
         self._upgrades = False  # the request at hand opens a WebSocket
         self._declined = False  # the head at hand offers a protocol that we do not speak
-        self._is_large = False  # the piece at hand may hold a head that is too large
+        self._is_counted = False  # the piece at hand may hold too many fields, or trailers
+        self._is_1_1 = False  # the piece at hand begins with a request line of HTTP/1.1
         self._grew = False  # the piece at hand held bytes of a body
 
     def connection_made(self, transport: Any) -> None:
@@ -50,7 +51,10 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
 
     def _feed(self, piece: bytes) -> None:
         # What came in one small piece need not be counted header by header.
-        self._is_large = self._raw > 0 or len(piece) > self._limits.head
+        begun = self._raw > 0
+        self._is_counted = begun or len(piece) > self._limits.head or self._phase is BODY
+        # The parser's own answer to this costs more than a whole header.
+        self._is_1_1 = not begun and piece.startswith(_LINE_END, piece.find(b"\r") - 9)
         try:
             self.parser.feed_data(piece)
         except httptools.HttpParserUpgrade:
@@ -106,7 +110,7 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
         self.parser.feed_data(b"".join([*parts, b"\r\n"]))
 
     def on_message_begin(self) -> None:
-        _on_message_begin(self)
+        self.url, self.headers, self.expect_100_continue = b"", [], False
         self._head = self._hosts = 0
         if self._codings:  # else the others have not changed
             self._codings, self._trailers, self._grew = b"", 0, False
@@ -118,18 +122,20 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
             self._turn_down(Refusal(431, "headers"))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._phase is BODY:
-            self._drop_trailer(len(name) + len(value))
-            return
         name, value = name.lower(), value.rstrip()
-        if self._is_large:
+        if self._is_counted:
+            if self._phase is BODY:
+                self._drop_trailer(len(name) + len(value))
+                return
             self._head += len(name) + len(value) + 4
             if self._head > self._limits.head or len(self.headers) >= self._limits.headers:
                 self._turn_down(Refusal(431, "headers"))
-        if name == b"host" and is_host(value):
+        if name not in self._special:
+            self.headers.append((name, value))
+        elif name == b"host" and is_host(value):
             self._hosts += 1
             self.headers.append((name, value))
-        elif name not in self._special or self._reads(name, value):
+        elif self._reads(name, value):
             self.headers.append((name, value))
 
     def _reads(self, name: bytes, value: bytes) -> bool:
@@ -153,38 +159,80 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
         """
         self._head += size + 4
         self._trailers += 1
+        self._guard.dropped(1)
         limits = self._limits
         if self._head > limits.head or len(self.headers) + self._trailers > limits.headers:
             self._turn_down(Refusal(431, "headers"))
 
     def on_headers_complete(self) -> None:
-        version, url = self.parser.get_http_version(), self.url
         if self._refusal is not None:
             raise self._refusal
         if len(self.headers) > self._limits.headers:
             self._turn_down(Refusal(431, "headers"))
+        parser, url = self.parser, self.url
         is_usual = (
-            version == "1.1"
+            self._is_1_1
             and self._hosts == 1
             and not self._codings
             and url[0] == _SLASH
             and b"#" not in url
-            and not self.parser.should_upgrade()
+            and not parser.should_upgrade()
         )
+        version = "1.1"
         if not is_usual:
             try:
-                version = self._look_closer(version)
+                version = self._look_closer(parser.get_http_version())
             except Refusal as refusal:
                 self._turn_down(refusal)
             if self._upgrades or self._declined:
                 return
         self._phase = BODY
-        _on_headers_complete(self)
-        if not is_usual:
-            self.scope["http_version"] = version
-            if version == "1.0":
-                self.cycle.__class__ = _UntilTheEnd
-        self.cycle.transport = Joined(self.transport, self.loop, self.hang_up, self.scope)
+        if self._codings:
+            self._is_counted = True
+        self._begin(version, parser.get_method().decode("ascii"))
+
+    def _begin(self, version: str, method: str) -> None:
+        """Give the request to the application. In the place of uvicorn's `on_headers_complete`,
+        which asks the parser the same questions again."""
+        raw_path, _, query = self.url.partition(b"?")
+        path = raw_path.decode("ascii")
+        if "%" in path:
+            path = unquote(path)
+        root = self.root_path
+        scope = {
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": version,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "method": method,
+            "root_path": root,
+            "path": root + path if root else path,
+            "raw_path": root.encode() + raw_path if root else raw_path,
+            "query_string": query,
+            "headers": self.headers,
+            "state": self.app_state.copy(),
+        }
+        is_1_0 = version == "1.0"
+        kind = _UntilTheEnd if is_1_0 else RequestResponseCycle
+        self.cycle = cycle = kind(
+            scope=scope,  # type: ignore[arg-type]
+            transport=Joined(self.transport, self.loop, self.hang_up, scope),  # type: ignore[arg-type]
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=not is_1_0 and self.parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        # What a request sets is not in the context of the next one.
+        task = self.loop.create_task(cycle.run_asgi(self.app), context=Context())
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
     def _look_closer(self, version: str) -> str:
         """Check a head that is not of the most usual kind; return the version it is treated as.
@@ -219,13 +267,13 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
     def on_message_complete(self) -> None:
         if self._declined or self._upgrades:
             return
-        _on_message_complete(self)
-        self._phase = IDLE if self.cycle.response_complete else ANSWER
-        self._since = self.loop.time()
-
-    def on_response_complete(self) -> None:
-        if self.answered() and self._rest:
-            self._next()
+        cycle = self.cycle
+        if cycle.response_complete:
+            self._enter(IDLE)
+        else:
+            self._phase = ANSWER
+            cycle.more_body = False
+            cycle.message_event.set()
 
     def _turn_down(self, refusal: Refusal) -> None:
         """Stop the parser; `_malformed` then refuses."""

@@ -6,7 +6,7 @@ The turn of the loop that is asked for is mostly for nothing; without it a reque
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 HEADER = b"x-request-id"
@@ -16,12 +16,19 @@ ID_IN_SCOPE = "skep.request_id"
 # Copying more than this costs more than a second call.
 _SMALL = 64 * 1024
 _INTERIM = b"HTTP/1.1 1"
+_FAILED = b"""HTTP/1.1 500 Internal Server Error\r
+content-length: 0\r
+connection: close\r
+\r
+"""
 
 
 class Joined:
     """Stands for the transport in one request. The first write waits for the second one, or for
     the next turn of the event loop: a stream's head is not kept from the client. `hang_up()` is
-    called to close the connection, when all is written."""
+    called to close the connection, when all is written.
+
+    When the first write comes, the id leaves the scope: so others know whether it has come."""
 
     __slots__ = ("_first", "_hang_up", "_loop", "_scope", "_transport", "_waited")
 
@@ -30,7 +37,7 @@ class Joined:
         transport: asyncio.Transport,
         loop: asyncio.AbstractEventLoop,
         hang_up: Callable[[], None],
-        scope: Mapping[str, Any],
+        scope: MutableMapping[str, Any],
     ) -> None:
         self._transport = transport
         self._loop = loop
@@ -46,7 +53,7 @@ class Joined:
                 self._transport.write(data)
                 return
             self._waited = True
-            name = self._scope[ID_IN_SCOPE].encode()
+            name = self._scope.pop(ID_IN_SCOPE).encode()
             self._first = b"%b%b: %b\r\n\r\n" % (data[:-2], HEADER, name)
             self._loop.call_soon(self.flush)
         elif self._first and len(data) <= _SMALL:
@@ -63,7 +70,13 @@ class Joined:
             self._transport.write(first)
 
     def close(self) -> None:
-        """Close the connection when all is written."""
+        """Close the connection when all is written.
+
+        uvicorn closes it without an answer if the head of the answer cannot be sent; then the
+        answer is 500.
+        """
+        if not self._waited:
+            self.write(_FAILED)
         self.flush()
         self._hang_up()
 

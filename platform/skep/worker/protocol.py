@@ -58,13 +58,20 @@ _OF_STRANGERS = HOP_BY_HOP | FORWARDED
 class Guard:
     """Watches over the connections of one worker.
 
-    `refused(reason)` is called for each client that had to go.
+    `refused(reason)` is called for each client that had to go, `dropped(count)` for trailers.
     """
 
-    def __init__(self, limits: Limits, proxies: Proxies, refused: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        proxies: Proxies,
+        refused: Callable[[str], None],
+        dropped: Callable[[float], None],
+    ) -> None:
         self.limits = limits
         self.proxies = proxies
         self.refused = refused
+        self.dropped = dropped
         self._closing = Closing()
 
     async def watch(self, connections: set[Any]) -> None:
@@ -153,10 +160,13 @@ class HttpProtocol(asyncio.Protocol):
             self._put_off(data, 0)
             return
         if phase is IDLE or phase is SILENT:
-            self._phase, self._since, self._raw = HEAD, self.loop.time(), 0
+            self._phase, self._raw = HEAD, 0
             if data.find(END) == len(data) - 4 and data[0] > 13:
                 self._feed(data)  # one head, as most often
+                if self._phase is not ANSWER:  # while the application works, no time runs
+                    self._since = self.loop.time()
                 return
+            self._since = self.loop.time()
         self._proceed(data, 0)
 
     def eof_received(self) -> Any:  # a bool; uvicorn's says None
@@ -246,17 +256,19 @@ class HttpProtocol(asyncio.Protocol):
         protocol.open_with(target.decode("ascii"), headers, self._limits.progress_time)
         self._websocket = protocol
 
-    def answered(self) -> bool:
-        """The answer is out: count it, go on reading, and say whether the connection lives. In the
-        place of uvicorn's `on_response_complete`, which sets a timer for the next request."""
+    def on_response_complete(self) -> None:
+        """Count the answer and read on. In the place of uvicorn's method, which sets a timer for
+        the next request."""
         self.server_state.total_requests += 1
         self._spilled = 0
         if self._phase is LEAVING or self.transport.is_closing():
-            return False
+            return
         if self._phase is ANSWER:
             self._phase, self._since = IDLE, self.loop.time()
-        self.flow.resume_reading()
-        return True
+        if self.flow.read_paused:
+            self.flow.resume_reading()
+        if self._rest:
+            self._next()
 
     def hang_up(self) -> None:
         """The last answer is out. Whoever is still sending would be reset by a close, perhaps

@@ -15,6 +15,8 @@ METHODS = frozenset(
     b"SUBSCRIBE UNSUBSCRIBE PURGE MKCALENDAR LINK UNLINK SOURCE QUERY DESCRIBE ANNOUNCE SETUP PLAY "
     b"PAUSE TEARDOWN GET_PARAMETER SET_PARAMETER REDIRECT RECORD FLUSH".split()
 )
+# What no header has, in a request or in an answer (RFC 9110, 5.5).
+CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _METHOD = re.compile(_TOKEN + rb"(?: |\Z)")
 # RFC 3986, 3.2.2, without checking what is inside the brackets of an IPv6 address.

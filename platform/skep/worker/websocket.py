@@ -24,7 +24,7 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 
 from skep.api.websocket import EXTENSION, frame
-from skep.worker.request_head import Refusal, check_handshake
+from skep.worker.request_head import CONTROL, Refusal, check_handshake
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -335,6 +335,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         await self.writable.wait()
         if self._gone(message):
             raise ClientDisconnected
+        if "headers" in message:
+            message = {**message, "headers": _sendable(message["headers"])}
         await super().send(message)
         kind = message["type"]
         if kind == "websocket.send":
@@ -481,6 +483,15 @@ def encoded(content: str | bytes) -> bytes:
     if isinstance(content, str):
         return Frame(Opcode.TEXT, content.encode()).serialize(mask=False)
     return Frame(Opcode.BINARY, content).serialize(mask=False)
+
+
+def _sendable(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return the headers of an answer. Raises ValueError if they cannot be sent."""
+    headers = list(headers)
+    for name, value in headers:
+        if CONTROL.search(name) or CONTROL.search(value):
+            raise ValueError(f"The header {name!r} has a line break or another control character.")
+    return headers
 
 
 def _is_text(frames: list[bytes]) -> bool:

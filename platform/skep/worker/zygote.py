@@ -32,7 +32,7 @@ from skep.worker.changes import Changes, begin_epoch
 from skep.worker.checks import check_settings, check_used_settings
 from skep.worker.environ import Environ, install
 from skep.worker.forker import Forker
-from skep.worker.loader import FOLDERS, Loader
+from skep.worker.loader import FOLDERS, Loaded, Loader
 from skep.worker.project import make_importable
 from skep.worker.queues import Outliving
 from skep.worker.tls import Tls
@@ -75,13 +75,7 @@ def _load(boot: Boot) -> Generation | list[Problem]:
     code = fingerprint.digest(states, without=own_writes.read(noted))
     classes = [cls for plugin in loaded.plugins.values() for cls in plugin.settings]
     secrets = _declare_secrets(classes, environ)
-    problems = [
-        *map(replace, loaded.problems),  # made again, to be masked by what is known only now
-        *app_problems(loaded.plugins, options),
-        *endpoints.problems(loaded.plugins, options),
-        *check_used_settings(loaded.plugins),
-        *check_settings(loaded.plugins),
-    ]
+    problems = _problems(loaded, options)
     if problems:
         return problems
     try:
@@ -115,6 +109,16 @@ def _load(boot: Boot) -> Generation | list[Problem]:
         for warning in plan.warnings:
             log.warning(warning)
     return Generation(catalog, plan, Changes(classes, environ), tls)
+
+
+def _problems(loaded: Loaded, options: Options) -> list[Problem]:
+    return [
+        *map(replace, loaded.problems),  # made again, to be masked by what is known only now
+        *app_problems(loaded.plugins, options),
+        *endpoints.problems(loaded.plugins, options),
+        *check_used_settings(loaded.plugins),
+        *check_settings(loaded.plugins),
+    ]
 
 
 def _look(boot: Boot, options: Options) -> tuple[fingerprint.States, Path]:

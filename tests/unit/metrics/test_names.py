@@ -15,6 +15,7 @@ FED_BY_HAND = {
     "http_connections",
     "http_refusals_total",
     "http_cut_total",
+    "http_trailers_dropped_total",
     "metrics_collect_errors_total",
     "websocket_connections",
     "websocket_opens_total",

@@ -186,6 +186,7 @@ class WebKind:
             Limits.of(self._workplace.options),
             Proxies(self._workplace.options.trusted_proxies),
             lambda reason: refusals[(reason,)].inc(),
+            self._instruments.child("http_trailers_dropped_total").inc,
         )
 
     def _config(self, name: str, app: Edge) -> uvicorn.Config:
