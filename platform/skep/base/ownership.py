@@ -8,6 +8,7 @@ from pathlib import Path
 
 ROOT = 0
 _ACCESS_LIST = "system.posix_acl_access"
+_ENTERED_BY_OTHERS = stat.S_IXGRP | stat.S_IXOTH
 
 
 def changeable(path: Path, uids: Collection[int], gids: Collection[int] = (ROOT,)) -> Path | None:
@@ -32,18 +33,16 @@ def changeable_within(
     """Return what `changeable` does, for a folder or for anything in it.
 
     A link in the folder itself is followed to what is below its target; of a link further down only
-    the target counts.
+    the target counts. In a directory that others cannot enter, the modes of files do not matter.
     """
     place = changeable(folder, uids, gids)
     if place is not None or not folder.is_dir():
         return place
-    inside = list(folder.iterdir())
-    for top in (folder, *(path for path in inside if path.is_symlink() and path.is_dir())):
-        for directory, folders, files in os.walk(top):
-            for name in (*folders, *files):
-                place = _changed(Path(directory, name), uids, gids)
-                if place is not None:
-                    return place
+    links = [path for path in folder.iterdir() if path.is_symlink() and path.is_dir()]
+    for top in (folder, *links):
+        place = _changed_below(top, uids, gids, reachable=True)
+        if place is not None:
+            return place
     return None
 
 
@@ -75,7 +74,27 @@ def _changeable(end: Path, uids: Collection[int], gids: Collection[int]) -> Path
     return None
 
 
-def _changed(path: Path, uids: Collection[int], gids: Collection[int]) -> Path | None:
+def _changed_below(
+    directory: Path, uids: Collection[int], gids: Collection[int], *, reachable: bool
+) -> Path | None:
+    """Return the first place below a directory that others can change, or that belongs to them."""
+    try:
+        reachable = reachable and bool(directory.stat().st_mode & _ENTERED_BY_OTHERS)
+        below = list(directory.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    for path in below:
+        place = _changed(path, uids, gids, reachable=reachable)
+        if place is None and path.is_dir() and not path.is_symlink():
+            place = _changed_below(path, uids, gids, reachable=reachable)
+        if place is not None:
+            return place
+    return None
+
+
+def _changed(
+    path: Path, uids: Collection[int], gids: Collection[int], *, reachable: bool
+) -> Path | None:
     """Return what `changeable` does for a path in a directory that others cannot change."""
     try:
         found = path.lstat()
@@ -83,7 +102,8 @@ def _changed(path: Path, uids: Collection[int], gids: Collection[int]) -> Path |
         return None
     if stat.S_ISLNK(found.st_mode):
         return changeable(path, uids, gids)
-    return path if found.st_uid not in uids or _opened(path, found, gids) else None
+    opened = reachable and _opened(path, found, gids)
+    return path if found.st_uid not in uids or opened else None
 
 
 def _opened(path: Path, found: os.stat_result, gids: Collection[int]) -> bool:

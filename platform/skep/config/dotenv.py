@@ -241,11 +241,15 @@ class _File:
     def at(cls, path: Path) -> "_File | None":
         try:
             # Opening a FIFO would wait for a writer.
-            with open(path, "rb", opener=_without_waiting) as file:
-                status = os.fstat(file.fileno())
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                status = os.fstat(descriptor)
                 if not stat.S_ISREG(status.st_mode):
                     raise ConfigError(f"{path} is not a regular file.")
-                data = file.read()
+                with open(descriptor, "rb", closefd=False) as file:
+                    data = file.read()
+            finally:
+                os.close(descriptor)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -269,10 +273,6 @@ class _File:
         """Take away what others may do with the file; its time stays."""
         if stat.S_IMODE(self.status.st_mode) != self.mode:
             self.path.chmod(self.mode)
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _assignment(key: str, value: str) -> str:

@@ -107,3 +107,25 @@ def test_what_is_in_a_folder_counts(place: Path, tmp_path: Path) -> None:
 def test_owner_and_mode_are_described(place: Path) -> None:
     os.chown(place, OTHER, 0)
     assert described(place) == f"owner {OTHER}, mode 755"
+
+
+def test_modes_do_not_matter_in_a_directory_that_others_cannot_enter(
+    place: Path, tmp_path: Path
+) -> None:
+    (place / "deep").mkdir()
+    (place / "deep" / "file").touch()
+    for path in (place / "file", place / "deep" / "file"):
+        path.chmod(0o666)
+    place.chmod(0o755)
+    assert changeable_within(place, {0}) in (place / "file", place / "deep" / "file")
+    place.chmod(0o700)
+    assert changeable_within(place, {0}) is None
+    # Where a link leads, others may come by another way; and what is theirs may be open with them
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.touch()
+    elsewhere.chmod(0o666)
+    (place / "link").symlink_to(elsewhere)
+    assert changeable_within(place, {0}) == elsewhere
+    (place / "link").unlink()
+    os.chown(place / "deep" / "file", NOBODY, NOBODY)
+    assert changeable_within(place, {0}) == place / "deep" / "file"
