@@ -43,6 +43,11 @@ async def die_when_committed(mood):
         time.sleep(0.001)
     os._exit(9)
 
+async def die_with_the_next():
+    while not Path("next.prepares").exists():
+        await asyncio.sleep(0.01)
+    os._exit(9)
+
 @asynccontextmanager
 async def life():
     global born
@@ -64,6 +69,12 @@ async def life():
             await asyncio.sleep(0.01)
     elif mood == "dies-later" and slot.startswith("web."):
         loop.call_later(1.5, os._exit, 9)
+    elif mood == "dies-with-the-next" and slot.startswith("web."):
+        dying = loop.create_task(die_with_the_next())
+    elif mood == "mends":
+        Path("next.prepares").touch()
+        while not Path("next.goes").exists():
+            await asyncio.sleep(0.01)
     yield
 
 async def show(request):
@@ -158,7 +169,8 @@ def test_d10_and_e3_a_release_whose_workers_crash_later_is_rolled_back_and_poiso
     fragile: Platform,
 ) -> None:
     """D10, E3: a release whose workers crash some time after their start does not become the last
-    good one; a worker that served and is killed by a request is replaced at once, each time."""
+    good one, and takes no newer release with it; a worker that served and is killed by a request is
+    replaced at once, each time."""
     fragile.environment["PLATFORM_PROBATION"] = "3"
     fragile.start()
     wait_until(lambda: not fragile.status()["on_probation"])
@@ -169,6 +181,14 @@ def test_d10_and_e3_a_release_whose_workers_crash_later_is_rolled_back_and_poiso
     assert status["refused"]["outcome"] == "rolled back"
     assert "web workers ended" in status["refused"]["problems"][0]["message"]
     assert status["config"]["good"] == good
+    # Given a release that fails its probation while the workers of the next one are prepared
+    fragile.publish("MOOD_NOW=dies-with-the-next")
+    wait_until(lambda: fragile.status()["generation"] == 4)
+    fragile.publish("MOOD_NOW=mends")
+    wait_until(lambda: _gone_back_from(fragile, 4), deadline=2 * PATIENCE)
+    (fragile.directory / "next.goes").touch()
+    wait_until(lambda: httpx.get(fragile.url).json()["mood"] == "mends")
+    wait_until(lambda: not fragile.status()["on_probation"])
     # Given a request that kills its worker, again and again, long after the probation
     with Load(fragile.url, ways=("fresh",)) as load:
         for _ in range(8):
@@ -187,6 +207,11 @@ def test_d10_and_e3_a_release_whose_workers_crash_later_is_rolled_back_and_poiso
 def _settled(platform: Platform) -> Any:
     status = platform.status()
     return status if status.get("refused") and not status["coming"] else None
+
+
+def _gone_back_from(platform: Platform, number: int) -> bool:
+    refused = platform.status()["refused"]
+    return f"Generation {number} was rolled back" in refused["problems"][0]["message"]
 
 
 def _kills(platform: Platform) -> bool:

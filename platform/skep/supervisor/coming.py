@@ -57,8 +57,13 @@ class Coming:
 
     @property
     def replaceable(self) -> bool:
-        """Whether a newer request may take its place."""
+        """Whether nothing is lost when it is given up."""
         return self.rollout.phase in (Phase.PLANNING, Phase.PREPARING)
+
+    @property
+    def is_rollback(self) -> bool:
+        """Whether it goes back to the generation before."""
+        return self.generation.request.cause == "rollback"
 
     @property
     def replaces(self) -> bool:

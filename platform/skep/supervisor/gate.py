@@ -100,6 +100,13 @@ def ask(gate: Gate, request: Request, now: float) -> Gate:
     return replace(gate, pending=merge(gate.pending, request), latest=now)
 
 
+def put_back(gate: Gate, request: Request, now: float) -> Gate:
+    """Let in again a request that was let out and has to wait: what came since is newer."""
+    if gate.pending is None:
+        return ask(gate, request, now)
+    return replace(gate, pending=merge(request, gate.pending))
+
+
 def take(gate: Gate, now: float) -> tuple[Gate, Request | None]:
     """Return the request that may begin now, if there is one, and the gate without it."""
     if gate.due is None or now < gate.due:
@@ -110,9 +117,11 @@ def take(gate: Gate, now: float) -> tuple[Gate, Request | None]:
 def merge(old: Request, new: Request) -> Request:
     """Return one request for both: the newer word on each thing, and everybody who waits.
 
-    Problems belong to a state of the code, so they stand until there is a newer one. Of reasons
-    those are kept that still hold: one for a snapshot that is overtaken does not.
+    Problems belong to a state of the code, so they stand until there is a newer one; those of a
+    rollback only explain it. Of reasons those are kept that still hold: one for a snapshot that is
+    overtaken does not.
     """
+    is_rollback = "rollback" in (old.cause, new.cause)
     overtaken = (new.snapshot or not old.snapshot) and (new.code or not old.code)
     reasons = [new.reason] if overtaken else [old.reason, new.reason]
     return replace(
@@ -120,7 +129,7 @@ def merge(old: Request, new: Request) -> Request:
         reason="; ".join(dict.fromkeys(filter(None, reasons))),
         snapshot=new.snapshot or old.snapshot,
         code=new.code or old.code,
-        problems=new.problems if new.code else old.problems,
+        problems=new.problems if new.code or is_rollback else old.problems,
         waiters=old.waiters + new.waiters,
         forced=old.forced or new.forced,
         live=old.live and new.live,

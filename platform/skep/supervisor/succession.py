@@ -48,6 +48,7 @@ class Succession:
     ) -> None:
         self.generations = Generations()
         self._number = 0
+        self._unheld = ""
         self._refusals: dict[Fingerprint, tuple[Problem, ...]] = {}
         self._configurations = configurations
         self._around = around
@@ -63,7 +64,7 @@ class Succession:
         self._live = LiveChanges(
             configurations.commit, Endings(self._took, self._objected, self._unchangeable)
         )
-        self.checks = ConfigChecks(configurations.stage, self.begin, self._failed_check)
+        self.checks = ConfigChecks(configurations.stage, self._passed_check, self._failed_check)
         self.upkeep = Upkeep(lambda: self.generations.current, around.hopeless, telemetry)
         self._watch = Watch(around.held, self._failed_probation)
         self._hearing = Hearing(self.generations, around, self._live, self.upkeep, self._watch)
@@ -86,6 +87,12 @@ class Succession:
     @property
     def busy(self) -> bool:
         """Whether something goes on whose place a newer request could not take."""
+        coming = self.coming
+        return self._settling or (coming is not None and coming.is_rollback)
+
+    @property
+    def _settling(self) -> bool:
+        """Whether something goes on that cannot be given up, and ends by itself."""
         return self._live.busy or (self.coming is not None and not self.coming.replaceable)
 
     @property
@@ -137,6 +144,12 @@ class Succession:
             self._abandon(self.coming)
         return self.checks.give_way(request)
 
+    def _passed_check(self, request: Request) -> None:
+        if self.busy:  # with a rollback, which began meanwhile
+            self._around.put_back(request)
+        else:
+            self.begin(request)
+
     def _failed_check(self, request: Request, configuration: Configuration, why: Problem) -> None:
         self._refuse(request, configuration, (why,))
 
@@ -185,9 +198,11 @@ class Succession:
     def _objected(self, change: LiveChange, objection: str) -> None:
         self._telemetry.point("live.objected", objection=objection)
         self._start(change.request, change.configuration)
+        self._go_back_if_unheld()
 
     def _unchangeable(self, change: LiveChange, problem: Problem) -> None:
         self._report(change.request, "refused", change, problems=(problem,))
+        self._go_back_if_unheld()
 
     def _took(self, change: LiveChange) -> None:
         """The current generation has another configuration from now on."""
@@ -198,6 +213,7 @@ class Succession:
         generation.zygote.environment = configuration.environment
         self.upkeep.rescale("scale")
         self._report(change.request, "live", change)
+        self._go_back_if_unheld()
 
     # The beginning of a rollout.
 
@@ -293,7 +309,7 @@ class Succession:
     # The end of a rollout.
 
     def _finished(self, coming: Coming) -> None:
-        former = self.current
+        former, self._unheld = self.current, ""
         self.generations.current, self.generations.coming = coming.generation, None
         if former is not None:
             self.generations.retiring.append(former)
@@ -309,8 +325,15 @@ class Succession:
 
     def _failed_probation(self, reason: str) -> None:
         """The new generation does not hold: put the one before back. That one is not watched, so
-        this happens once."""
-        assert self.current is not None
+        this happens once. What cannot be given up ends first: it may mend it."""
+        self._unheld = reason
+        if not self._settling:
+            self._go_back_if_unheld()
+
+    def _go_back_if_unheld(self) -> None:
+        reason, self._unheld = self._unheld, ""
+        if not reason or self.current is None:
+            return
         bad, former = self.current, self._watch.release()
         self._telemetry.point("probation.failed", generation=bad.number, reason=reason)
         problem = Problem("probation", f"Generation {bad.number} was rolled back: {reason}.")
@@ -319,7 +342,9 @@ class Succession:
             self._around.unheld(bad.request, reason)
             return
         if self.coming is not None:
+            overtaken = self.coming.generation.request
             self._abandon(self.coming)
+            self._around.put_back(overtaken)
         self._number += 1
         changes = tuple(effects_on(bad, former.configuration))
         request = Request(
@@ -332,9 +357,20 @@ class Succession:
         configuration, request = coming.generation.configuration, coming.generation.request
         self._refusals[fingerprint(request, configuration)] = coming.rollout.problems
         self._abandon(coming)
+        problems = coming.rollout.problems
         if coming.committed and self.current is not None:
-            self._configurations.commit(self.current.configuration)
-        self._report(request, "refused", coming, problems=coming.rollout.problems)
+            problems = (*problems, *self._put_in_force_again(self.current.configuration))
+        self._report(request, "refused", coming, problems=problems)
+        self._go_back_if_unheld()
+
+    def _put_in_force_again(self, configuration: Configuration) -> tuple[Problem, ...]:
+        """Undo a commit; return what is wrong if the disk does not take it."""
+        try:
+            self._configurations.commit(configuration)
+        except Exception as error:  # noqa: BLE001 - the request has to be answered whatever it is
+            text = f"The configuration in force could not be written again: {error or repr(error)}"
+            return (Problem("commit", text),)
+        return ()
 
     def _abandon(self, coming: Coming) -> None:
         """Do away with the generation that is coming; its workers end what they have accepted."""

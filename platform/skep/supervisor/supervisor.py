@@ -157,6 +157,11 @@ class Supervisor:
         self._gate = gates.ask(self._gate, request, self._loop.time())
         self._alarm.set()
 
+    def _put_back(self, request: Request) -> None:
+        """Let a request wait that was begun already."""
+        self._gate = gates.put_back(self._gate, request, self._loop.time())
+        self._alarm.set()
+
     def stop(self, code: int = 0, operation: Operation | None = None) -> None:
         """Stop gracefully; a second call stops at once, unless it turns a restart into a stop."""
         if self.condition.stopping and self._code != RESTART:
@@ -239,6 +244,7 @@ class Supervisor:
             run_id=self.run_id,
             nursery=self._platform.nursery,
             census=census,
+            put_back=self._put_back,
             told=self._told,
             bind=self._bind,
             go=self._go,

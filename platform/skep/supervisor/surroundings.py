@@ -17,7 +17,7 @@ from skep.wire.messages import Message
 class Surroundings:
     """Callbacks into the supervisor.
 
-    `told` is called for every child of a generation, before the succession looks at it, and so is
+    `put_back` takes a request that was begun and has to wait for a rollback. `told` is called for every child of a generation, before the succession looks at it, and so is
     the `census`. `bind` makes sure that the listeners of a generation are bound. `go` tells a
     prepared child to listen. `part` calls back when nobody is left who came to where only the
     former generation listens. `reported` takes the outcome of each request. `held` is called when a
@@ -29,6 +29,7 @@ class Surroundings:
     run_id: str
     nursery: Nursery
     census: Census
+    put_back: Callable[[Request], None]
     told: Callable[[Child, Message, list[int]], None]
     bind: Callable[[Generation], Awaitable[None]]
     go: Callable[[Crew, Child], None]

@@ -1,6 +1,16 @@
 """When a rollout may begin."""
 
-from skep.supervisor.gate import AT_MOST, SERIES, SETTLE_LIVE, Gate, Request, ask, merge, take
+from skep.supervisor.gate import (
+    AT_MOST,
+    SERIES,
+    SETTLE_LIVE,
+    Gate,
+    Request,
+    ask,
+    merge,
+    put_back,
+    take,
+)
 from skep.wire.plan import Problem
 
 CONFIG = Request("config", "a release", snapshot="a.json")
@@ -84,3 +94,18 @@ def test_problems_belong_to_a_state_of_the_code() -> None:
     broken = Request("code", code="1", problems=(Problem("load", "no"),))
     assert merge(broken, CONFIG).problems == broken.problems
     assert merge(broken, Request("code", code="2")).problems == ()
+
+
+def test_the_problems_of_a_rollback_are_not_those_of_what_is_merged_with_it() -> None:
+    back = Request("rollback", problems=(Problem("probation", "no"),), forced=True)
+    assert merge(back, CONFIG).problems == ()
+    assert merge(CONFIG, back).problems == back.problems
+
+
+def test_what_is_put_back_is_older_than_what_waits() -> None:
+    assert put_back(Gate(), CONFIG, 1.0).pending == CONFIG
+    newer = Request("config", "newer", snapshot="b.json", waiters=(2,))
+    older = Request("code", "older", snapshot="a.json", code="1", waiters=(1,))
+    pending = put_back(ask(Gate(), newer, 0.0), older, 1.0).pending
+    assert pending is not None
+    assert (pending.snapshot, pending.code, pending.waiters) == ("b.json", "1", (1, 2))
