@@ -91,7 +91,7 @@ async def workshop(directory: Path, plugin: Plugin, **options: Any) -> AsyncIter
         retirements: list[str] = []
         workplace = Workplace("task.0", 7, catalog, engine, telemetry, Options(**options))
         workplace.retire = lambda _, detail: retirements.append(detail)
-        workplace.sender = SENDER
+        workplace.sender = workplace.loaded_by = SENDER
         names, declared = catalog.listener_names(), catalog.declared()
         current.bind(engine, telemetry, names, declared=declared, compares=True, sender=SENDER)
         try:

@@ -86,6 +86,32 @@ async def life():
             await asyncio.sleep(0.02)
 """,
 )
+FALLS = NEW.replace(
+    """
+    size: int = 1
+""",
+    """
+    size: int = 1
+    weight: int = 1
+""",
+).replace(
+    """
+async def life():
+""",
+    """
+async def life():
+    async def fall():
+        while not Path("fall").exists():
+            await asyncio.sleep(0.02)
+        os._exit(9)
+
+    if Worker.current().slot == "web.0":
+        if not Path("fall").exists():
+            receipt = await Grows(name="heavy", colour="red", weight=5).deliver()
+            Path("heavy").write_text(receipt.id)
+        falling = asyncio.create_task(fall())
+""",
+).replace("import asyncio\n", "import asyncio, os\n")
 
 
 @pytest.fixture
@@ -122,7 +148,8 @@ def reload(bench: Workbench) -> None:
 
 
 def test_work_of_different_age_goes_to_whom_it_belongs(bench: Workbench) -> None:
-    """A9: a worker gives back what a newer generation delivered, instead of dropping its fields.
+    """A9: a worker gives back what a newer generation delivered, instead of dropping its fields;
+    one that was put back by a rollback drops none either.
     A10: a task may outlive rollouts in its own time; one that is cut off is counted, and given up.
     """
     platform = bench.platform
@@ -168,6 +195,18 @@ def test_work_of_different_age_goes_to_whom_it_belongs(bench: Workbench) -> None
     assert end["generation"] == 1
     wait_until(lambda: list(platform.pids("task")) == ["task.0@3"])
     assert bench.find(marathon) is None
+    # And after a rollback the older code runs nothing of the newer one with fields left out
+    assert platform.cli("queue", "pause", "default").returncode == 0
+    (platform.plugins / "ages.py").write_text(FALLS)
+    reload(bench)
+    (platform.directory / "fall").touch()
+    wait_until(lambda: platform.status()["generation"] == 5)
+    (platform.plugins / "ages.py").write_text(NEW)
+    assert platform.cli("queue", "resume", "default").returncode == 0
+    heavy = (platform.directory / "heavy").read_text()
+    shown = wait_until(lambda: (it := bench.verb("task", "show", heavy))["state"] == "dead" and it)
+    assert shown["reason"] == "undecodable"
+    assert "weight" in shown["error"]
     # And a stop waits for none of them longer than for other work, and cuts them off in order
     second = deliver(bench, "Marathon", "m2")
     reload(bench)

@@ -129,6 +129,7 @@ async def _live(boot: Boot, found: Generation, sock: socket.socket, framing: Fra
         tls=found.tls,
         served=wear.served,
         sender=sender_of(boot.run_id, boot.generation, found.plan.code),
+        loaded_by=sender_of(boot.run_id, found.loaded_by, found.plan.code),
     )
     readiness = Readiness(found.catalog.plugins if boot.kind == "web" else {})
     life = _WithPlugins(KINDS[boot.kind](workplace), workplace, readiness)

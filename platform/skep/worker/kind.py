@@ -32,7 +32,8 @@ class Workplace:
     the supervisor to replace this worker; it goes on until it is told to drain. A kind puts in
     `when_alone` what is to be called when its predecessor in the slot is gone, and in `trouble`
     what returns why it does not work as it should although it serves, or nothing. `clock` is the
-    engine's, in ms. `sender` is what its deliveries bear as theirs.
+    engine's, in ms. `sender` is what its deliveries bear as theirs, `loaded_by` the sender of the
+    generation that loaded its code: after a rollback an older one.
     """
 
     slot: str
@@ -50,6 +51,7 @@ class Workplace:
     trouble: Callable[[], str] = str
     clock: Callable[[], int] = now_ms
     sender: str = ""
+    loaded_by: str = ""
 
 
 class Kind(Life, Protocol):

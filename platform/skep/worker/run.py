@@ -95,8 +95,10 @@ class Runner:
                 settlement = Settlement(lease, "release", now + _LEFT_TO_OTHERS)
                 self._settler.settle(settlement, tell=lambda: None)
                 return
+        # After a rollback this generation is newer than the code that it runs.
+        exact = newer or is_newer(lease.envelope.sender, self._workplace.loaded_by)
         try:
-            step = decode(lease, self._workplace.catalog, exact=newer)
+            step = decode(lease, self._workplace.catalog, exact=exact)
         except Unknown as error:
             self._refuse(judge_unknown(lease, str(error), self._workplace.clock()))
         except Undecodable as error:

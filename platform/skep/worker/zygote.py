@@ -43,12 +43,17 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Generation:
-    """What a zygote has loaded; `changes` are its settings and how they change."""
+    """What a zygote has loaded; `changes` are its settings and how they change.
+
+    `loaded_by` is the number of the generation that loaded it first: after a rollback, a worker of
+    a newer one runs it.
+    """
 
     catalog: Catalog
     plan: Plan
     changes: Changes
     tls: Tls
+    loaded_by: int
 
 
 def load(boot: Boot) -> Generation | list[Problem]:
@@ -108,7 +113,7 @@ def _load(boot: Boot) -> Generation | list[Problem]:
     if boot.kind == "zygote" and boot.generation > 0:  # `platform check` shows them itself
         for warning in plan.warnings:
             log.warning(warning)
-    return Generation(catalog, plan, Changes(classes, environ), tls)
+    return Generation(catalog, plan, Changes(classes, environ), tls, boot.generation)
 
 
 def _problems(loaded: Loaded, options: Options) -> list[Problem]:
