@@ -1,10 +1,17 @@
-"""What a whole run of the tests says at its end."""
+"""What holds for all tests: where bytecode is kept, and what a run reports at its end."""
 
+import os
+import sys
 from collections import Counter
 
 import pytest
 
 from tests.packages import MISSING
+
+# The programs that tests start find the bytecode of the package, as on a user's machine: compiling
+# it again takes more than a third of the CPU time of an acceptance test.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
