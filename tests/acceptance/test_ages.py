@@ -86,19 +86,21 @@ async def life():
             await asyncio.sleep(0.02)
 """,
 )
-FALLS = NEW.replace(
-    """
+FALLS = (
+    NEW.replace(
+        """
     size: int = 1
 """,
-    """
+        """
     size: int = 1
     weight: int = 1
 """,
-).replace(
-    """
+    )
+    .replace(
+        """
 async def life():
 """,
-    """
+        """
 async def life():
     async def fall():
         while not Path("fall").exists():
@@ -111,7 +113,9 @@ async def life():
             Path("heavy").write_text(receipt.id)
         falling = asyncio.create_task(fall())
 """,
-).replace("import asyncio\n", "import asyncio, os\n")
+    )
+    .replace("import asyncio\n", "import asyncio, os\n")
+)
 
 
 @pytest.fixture
