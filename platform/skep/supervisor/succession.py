@@ -211,11 +211,8 @@ class Succession:
         """The same values, perhaps under another release key: then the new name is written down."""
         assert self.current is not None
         if configuration.release_keys != self.current.configuration.release_keys:
-            try:
-                self._configurations.commit(configuration)
-            except PlatformError as error:
-                problem = Problem("commit", str(error))
-                self._report(request, "refused", problems=(problem,))
+            if problems := self._commit(configuration):
+                self._report(request, "refused", problems=problems)
                 return
             self.current.configuration = configuration
         self._report(request, "unchanged")
@@ -332,9 +329,18 @@ class Succession:
         configuration, request = coming.generation.configuration, coming.generation.request
         self._refusals[fingerprint(request, configuration)] = coming.rollout.problems
         self._abandon(coming)
+        problems = coming.rollout.problems
         if coming.committed and self.current is not None:
-            self._configurations.commit(self.current.configuration)
-        self._report(request, "refused", coming, problems=coming.rollout.problems)
+            problems += self._commit(self.current.configuration)
+        self._report(request, "refused", coming, problems=problems)
+
+    def _commit(self, configuration: Configuration) -> tuple[Problem, ...]:
+        """Write a configuration to the disk; return why that failed, if it did."""
+        try:
+            self._configurations.commit(configuration)
+        except Exception as error:  # noqa: BLE001 - the client that waits for a report gets one
+            return (Problem("commit", str(error) or repr(error)),)
+        return ()
 
     def _abandon(self, coming: Coming) -> None:
         """Do away with the generation that is coming; its workers end what they have accepted."""
