@@ -1,5 +1,6 @@
 """How one generation follows another, with workers that the test moves."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -9,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from skep.base.errors import ConfigError
+from skep.base.errors import ConfigError, ListenError
 from skep.base.telemetry import Telemetry
 from skep.config.options import Options
 from skep.config.snapshot import Snapshot
@@ -52,6 +53,7 @@ from tests.unit.supervisor.fakes import (
 )
 
 PLAN = Plan(kinds=("web",), live=("SOFT",), fixed=("HARD",))
+BOTH = Plan(kinds=("web", "cron"), fixed=("HARD",))
 ONE = Options(web_workers=1, probation=30.0)
 BROKEN = Problem("load", "it is broken")
 
@@ -94,6 +96,8 @@ class Platform:
         self.reports: list[tuple[Request, Report]] = []
         self.calls: list[tuple[object, ...]] = []
         self.points: list[str] = []
+        self.binding: asyncio.Future[None] = fake_loop().create_future()
+        self.binding.set_result(None)
         telemetry = Telemetry()
         for name in ("generation.bereft", "live.objected", "probation.failed"):
             telemetry.subscribe(name, partial(self._point, name))
@@ -121,7 +125,8 @@ class Platform:
         return self.zygotes[-1]
 
     async def _bind(self, generation: Generation) -> None:
-        """There are no listeners."""
+        """Bind nothing, as long as that takes."""
+        await self.binding
 
     def _go(self, crew: Crew, child: Child) -> None:
         child.send(Go([], self.succession.handover(child)))
@@ -564,11 +569,10 @@ def test_of_a_singleton_the_old_worker_has_handed_over_before_the_new_one_goes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def test(platform: Platform) -> None:
-        plan = Plan(kinds=("web", "cron"), fixed=("HARD",))
-        await platform.roll_out({"HARD": "1"}, plan)
+        await platform.roll_out({"HARD": "1"}, BOTH)
         old = worker(platform.current.crew, "cron.0")
         platform.ask({"HARD": "2"})
-        await platform.commit(plan)
+        await platform.commit(BOTH)
         platform.new("web.0").says(Accepting())
         new = platform.new("cron.0")
         assert isinstance(old.sent[-1], Drain)
@@ -633,5 +637,173 @@ def test_a_generation_whose_zygotes_are_gone_for_good_serves(
         platform.zygotes[0].answers.refused((BROKEN,))
         assert platform.points == ["generation.bereft"] * 2
         assert (platform.current.crew.not_ready(), len(platform.reports)) == ([], 1)
+
+    on_a_platform(monkeypatch, test)
+
+
+def test_a_kind_that_the_new_generation_does_not_have_ends_with_the_old_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def test(platform: Platform) -> None:
+        await platform.roll_out({"HARD": "1"}, BOTH)
+        old = platform.current
+        await platform.roll_out({"HARD": "2"})
+        assert isinstance(worker(old.crew, "cron.0").sent[-1], Drain)
+
+    on_a_platform(monkeypatch, test)
+
+
+def test_a_singleton_that_ends_without_handing_over_is_replaced_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def test(platform: Platform) -> None:
+        only = Plan(kinds=("cron",), fixed=("HARD",))
+        platform.ask({"HARD": "1"})
+        await platform.commit(only)
+        old = platform.current
+        platform.ask({"HARD": "2"})
+        await platform.commit(only)
+        worker(old.crew, "cron.0").ends(SIGKILL)
+        assert platform.current.number == 2
+        assert worker(platform.current.crew, "cron.0").sent[-2:] == [Go(), Alone()]
+        # The former generation has no worker left, and can still be put back
+        assert platform.succession.generations.all == [platform.current]
+        assert not platform.zygotes[0].stopped
+
+    on_a_platform(monkeypatch, test)
+
+
+def test_a_worker_of_an_older_generation_hands_nothing_over_to_the_newest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def test(platform: Platform) -> None:
+        await platform.roll_out({"HARD": "1"}, BOTH)
+        oldest = worker(platform.current.crew, "cron.0")
+        platform.ask({"HARD": "2"})
+        await platform.commit(BOTH)
+        platform.new("web.0").says(Accepting())
+        oldest.says(HandedOver({"due": 1}))
+        worker(platform.current.crew, "cron.0").says(Accepting())
+        platform.ask({"HARD": "3"})
+        await platform.commit(BOTH)
+        platform.new("web.0").says(Accepting())
+        # It drains still, while the newest waits for the one between
+        oldest.says(HandedOver({"due": 1}))
+        oldest.ends(0)
+        assert platform.succession.coming is not None
+        worker(platform.current.crew, "cron.0").says(HandedOver({"due": 2}))
+        assert worker(platform.current.crew, "cron.0").sent[-1] == Go([], {"due": 2})
+        assert platform.current.number == 3
+
+    on_a_platform(monkeypatch, test)
+
+
+def test_a_worker_that_is_lost_after_the_commit_is_started_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def test(platform: Platform) -> None:
+        platform.ask({"HARD": "1"})
+        await platform.commit(BOTH)
+        crew = platform.coming.crew
+        lost = worker(crew, "cron.0")
+        lost.ends(SIGKILL)
+        await pass_time(1.0)
+        crew.expire(fake_loop().now)
+        assert worker(crew, "cron.0") is not lost
+        platform.new("web.0").says(Accepting())
+        worker(crew, "cron.0").says(Prepared())
+        assert worker(crew, "cron.0").sent[-1] == Go()
+
+    on_a_platform(monkeypatch, test)
+
+
+def test_workers_of_a_refused_generation_finish_what_they_may_have_accepted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def test(platform: Platform) -> None:
+        await platform.roll_out({"HARD": "1"})
+        plan = Plan(kinds=("web", "task"), fixed=("HARD",))
+        platform.ask({"HARD": "2"}, options=Options(web_workers=1, task_workers=1))
+        await platform.commit(plan)
+        generation = platform.coming
+        web = platform.new("web.0")
+        web.says(Accepting())
+        await pass_time(generation.limits.go)
+        platform.succession.expire(fake_loop().now)
+        assert platform.last[1] == ["No task worker accepted within 5 s after the commit."]
+        assert isinstance(web.sent[-1], Drain)
+        assert not web.killed
+
+    on_a_platform(monkeypatch, test)
+
+
+def test_no_worker_is_forked_for_a_rollout_that_ended_while_its_ports_were_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def test(platform: Platform) -> None:
+        platform.binding = fake_loop().create_future()
+        platform.ask({"HARD": "1"})
+        await platform.load()
+        generation = platform.coming
+        await pass_time(generation.configuration.options.boot_timeout)
+        platform.succession.expire(fake_loop().now)
+        assert platform.last[0] == "refused"
+        platform.binding.set_result(None)
+        await pass_time()
+        assert generation.crew.gone
+
+    on_a_platform(monkeypatch, test)
+
+
+def test_a_port_that_cannot_be_bound_refuses_the_rollout(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(platform: Platform) -> None:
+        platform.binding = fake_loop().create_future()
+        platform.binding.set_exception(ListenError("Port 80 is in use."))
+        platform.ask({"HARD": "1"})
+        await platform.load()
+        assert platform.last == ("refused", ["Port 80 is in use."])
+
+    on_a_platform(monkeypatch, test)
+
+
+def test_what_a_refused_generation_lost_does_not_excuse_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def test(platform: Platform) -> None:
+        await platform.roll_out({"HARD": "1"})
+        platform.ask({"HARD": "2"})
+        await platform.commit()
+        crew = platform.coming.crew
+        for _ in range(LOSSES):
+            worker(crew, "web.0").ends(SIGKILL)
+            await pass_time(1.0)
+            crew.expire(fake_loop().now)
+            if platform.succession.coming is not None:
+                worker(crew, "web.0").says(Prepared())
+        assert platform.last[0] == "refused"
+        await platform.roll_out({"HARD": "3"})
+        await platform.crash(platform.current.crew, times=BEARABLE + 1)
+        assert platform.points == ["probation.failed"]
+
+    on_a_platform(monkeypatch, test)
+
+
+def test_a_worker_that_was_added_during_the_handover_goes_with_its_generation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def test(platform: Platform) -> None:
+        await platform.roll_out({"HARD": "1"}, BOTH)
+        old = platform.current
+        platform.ask({"HARD": "2"})
+        await platform.commit(BOTH)
+        platform.new("web.0").says(Accepting())
+        platform.succession.upkeep.scale("web", 2)
+        added = [
+            slot for slot in old.crew.slots.values() if slot.kind == "web" and not slot.leaving
+        ]
+        assert added
+        worker(old.crew, "cron.0").says(HandedOver({}))
+        assert platform.current.number == 2
+        assert all(isinstance(worker(old.crew, slot.name).sent[-1], Drain) for slot in added)
 
     on_a_platform(monkeypatch, test)
