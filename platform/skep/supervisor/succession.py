@@ -295,6 +295,7 @@ class Succession:
         if former is not None:
             self.generations.retiring.append(former)
             self._around.part(former, former.crew.retire)
+        self.upkeep.catch_up()
         back = coming.generation.request.cause == "rollback"
         if not back:  # what has just been rolled back stays refused
             self._refusals.clear()

@@ -25,6 +25,7 @@ from skep.supervisor.probation import BEARABLE
 from skep.supervisor.report import Report
 from skep.supervisor.rollout import LOSSES, Phase
 from skep.supervisor.slots import State
+from skep.supervisor.strength import Strength
 from skep.supervisor.succession import Succession
 from skep.supervisor.surroundings import Surroundings
 from skep.wire.messages import (
@@ -805,5 +806,52 @@ def test_a_worker_that_was_added_during_the_handover_goes_with_its_generation(
         worker(old.crew, "cron.0").says(HandedOver({}))
         assert platform.current.number == 2
         assert all(isinstance(worker(old.crew, slot.name).sent[-1], Drain) for slot in added)
+
+    on_a_platform(monkeypatch, test)
+
+
+def test_a_number_that_is_set_by_hand_during_a_rollout_is_that_of_the_new_generation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def test(platform: Platform) -> None:
+        await platform.roll_out({"HARD": "1"})
+        platform.ask({"HARD": "2"})
+        await platform.commit()
+        platform.succession.upkeep.scale("web", 2)
+        platform.new().says(Accepting())
+        assert platform.current.number == 2
+        assert sorted(platform.current.crew.slots) == ["web.0", "web.1"]
+
+    on_a_platform(monkeypatch, test)
+
+
+def test_a_generation_that_comes_into_service_drained_takes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def test(platform: Platform) -> None:
+        await platform.roll_out({"HARD": "1"})
+        old = platform.current
+        platform.ask({"HARD": "2"})
+        await platform.commit()
+        strength = Strength(platform.succession, ignore)
+        draining = asyncio.create_task(strength.drain({}))
+        await pass_time()
+        assert isinstance(worker(old.crew, "web.0").sent[-1], Drain)
+        worker(old.crew, "web.0").ends(0)
+        await pass_time(0.01)
+        assert not draining.done()  # another generation is on its way
+        new = platform.new()
+        new.says(Accepting())
+        assert isinstance(new.sent[-1], Drain)
+        await pass_time(0.01)
+        assert not draining.done()  # this one has not ended yet
+        new.ends(0)
+        await pass_time(0.01)
+        assert (await draining)["sentence"].startswith("Drained")
+        undraining = asyncio.create_task(strength.undrain({}))
+        await pass_time()
+        worker(platform.current.crew, "web.0").says(Prepared(), Accepting())
+        await pass_time(0.01)
+        assert (await undraining)["sentence"] == "In service again."
 
     on_a_platform(monkeypatch, test)
