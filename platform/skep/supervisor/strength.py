@@ -57,7 +57,7 @@ class Strength:
         self.begin_drain()
         limits = generation.limits
         patience = max(limits.drain, limits.task_drain) + limits.stop + limits.kill + 1.0
-        if not await until(lambda: not generation.crew.children, patience):
+        if not await until(self._has_drained, patience):
             raise Refusal("Not all workers have ended.", "timeout")
         return {"sentence": "Drained: connections wait, tasks and crons rest."}
 
@@ -85,6 +85,10 @@ class Strength:
             return
         self._upkeep.scale("web", min(_MOST, max(1, counts["web"] + (1 if more else -1))))
         self._changed()
+
+    def _has_drained(self) -> bool:
+        current, coming = self._succession.current, self._succession.coming
+        return coming is None and (current is None or not current.crew.children)
 
     def _serving(self) -> "Generation":
         if (generation := self._succession.current) is None:
