@@ -30,6 +30,7 @@ from skep.engine.heartbeat import Heartbeat
 
 log = logging.getLogger(__name__)
 
+NOT_OPEN = "The engine is not open: nothing can be delivered or leased here."
 # The supervisor keeps the socket while the store is away, so connecting again hardly ever fails.
 _RECONNECT = Backoff(first=0.02, factor=2.0, cap=1.0, jitter=1.0)
 # How often it is looked whether a request has waited too long.
@@ -76,7 +77,7 @@ class Line:
         self._outbox: list[bytes] = []
         self._look: asyncio.TimerHandle | None = None
 
-    def number(self) -> int:
+    def next_call(self) -> int:
         """Return the number of the next request."""
         return next(self._numbers)
 
@@ -125,7 +126,7 @@ class Line:
 
     async def take(self, queues: Sequence[str], n: int) -> list[Lease]:
         """Wait for leases, for ever; if that is cancelled, they go back."""
-        number = self.number()
+        number = self.next_call()
         future = self._loop.create_future()
         self._call(protocol.Take(number, queues, n), future, _NEVER)
         self._heartbeat.start()
@@ -162,7 +163,7 @@ class Line:
         self._unwanted.clear()
         self._outbox.clear()
         link.claimed = tuple(self._held)
-        hello = protocol.Hello(self.number(), self._owner, link.claimed)
+        hello = protocol.Hello(self.next_call(), self._owner, link.claimed)
         frames = [protocol.frame(hello), *(call.frame for call in self._calls.values())]
         link.transport.write(b"".join(frames))
         self._connected.set()
@@ -171,7 +172,7 @@ class Line:
         self._link = None
 
     async def _part(self, link: "_Link") -> None:
-        link.transport.write(protocol.frame(protocol.Bye(self.number())))
+        link.transport.write(protocol.frame(protocol.Bye(self.next_call())))
         with suppress(TimeoutError):
             await asyncio.wait_for(link.ended.wait(), _FAREWELL)
         link.transport.abort()
@@ -186,14 +187,8 @@ class Line:
         tokens: Sequence[str] = (),
     ) -> None:
         if self._keeper is None:
-            raise EngineError("The engine is not open: nothing can be delivered or leased here.")
-        frame = protocol.checked_frame(request)
-        if len(frame) > protocol.LARGEST_REQUEST:
-            raise RequestRefused(
-                f"What is to be delivered at once has {len(frame)} bytes, and "
-                f"{protocol.LARGEST_REQUEST} is the most: deliver less at once."
-            )
-        call = _Call(frame, future, expires, tokens)
+            raise EngineError(NOT_OPEN)
+        call = _Call(protocol.checked_frame(request), future, expires, tokens)
         self._calls[request.call] = call
         self._send(call.frame)
         if self._look is None:
@@ -223,7 +218,7 @@ class Line:
             case protocol.Flagged(ids):
                 self._flagged(ids)
             case protocol.Refused() if call is not None:
-                _fail(call, _refusal(reply))
+                _fail(call, refusal(reply))
             case protocol.Invalid(_, error):
                 log.error("The store and this process do not understand each other: %s", error)
                 if call is not None:
@@ -264,7 +259,7 @@ class Line:
         if leases and self._keeper is not None:
             marks = [protocol.Mark(lease.token, "release", 0, "", "", ()) for lease in leases]
             tokens = tuple(lease.token for lease in leases)
-            self._call(protocol.Settle(self.number(), marks), None, _NEVER, tokens)
+            self._call(protocol.Settle(self.next_call(), marks), None, _NEVER, tokens)
 
     def _look_for_expired(self) -> None:
         now = self._loop.time()
@@ -308,7 +303,8 @@ class _Link(asyncio.Protocol):
         self.ended.set()
 
 
-def _refusal(reply: protocol.Refused) -> EngineError:
+def refusal(reply: protocol.Refused) -> EngineError:
+    """Return the error to raise when the store refuses a request."""
     if reply.queue:
         return QueueFull(f"The queue {reply.queue} is full ({reply.error}): deliver again later.")
     return StoreFull(f"The disk of the data directory is full ({reply.error}).")

@@ -23,6 +23,16 @@ from skep.engine.protocol import (
 log = logging.getLogger(__name__)
 
 
+class Client(Protocol):
+    """One end of the store: a process behind a socket, or a client in this process."""
+
+    number: int
+    owner: str
+
+    def send(self, replies: Sequence[Reply]) -> None:
+        """Send replies; they are lost on a client that has gone."""
+
+
 class Desk(Protocol):
     """Where the requests of all connections are brought to."""
 

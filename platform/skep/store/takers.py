@@ -7,12 +7,12 @@ from typing import NamedTuple
 from skep.engine import protocol
 from skep.engine.base import Lease
 from skep.engine.selection import selected
-from skep.store.connection import Connection
+from skep.store.connection import Client
 from skep.store.database import Database
 
 
 class _Taker(NamedTuple):
-    connection: Connection
+    connection: Client
     take: protocol.Take
 
 
@@ -34,11 +34,11 @@ class Takers:
         """What was told to nobody has not happened: they wait as before the turn."""
         self._waiting = self._before
 
-    def add(self, connection: Connection, take: protocol.Take) -> None:
+    def add(self, connection: Client, take: protocol.Take) -> None:
         """Let one more wait."""
         self._waiting.append(_Taker(connection, take))
 
-    def remove(self, connection: Connection, call: int) -> bool:
+    def remove(self, connection: Client, call: int) -> bool:
         """Let one wait no longer; False if it was answered already."""
         for taker in self._waiting:
             if taker.connection is connection and taker.take.call == call:
@@ -50,9 +50,9 @@ class Takers:
         """A connection waits for nothing any more."""
         self._waiting = deque(t for t in self._waiting if t.connection.number != number)
 
-    def hand_out(self, now: int) -> list[tuple[Connection, protocol.Leases]]:
+    def hand_out(self, now: int) -> list[tuple[Client, protocol.Leases]]:
         """Lease what is ready to those who wait; return what is to be told."""
-        told: list[tuple[Connection, protocol.Leases]] = []
+        told: list[tuple[Client, protocol.Leases]] = []
         if not self._waiting or not self._database.ready_queues():
             return told
         self._rounds += 1

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from skep.engine.base import Result
 from skep.engine.protocol import Ended
-from skep.store.connection import Connection
+from skep.store.connection import Client
 
 
 @dataclass(eq=False)
 class _Waiter:
-    connection: Connection
+    connection: Client
     call: int
     alarm: asyncio.TimerHandle
 
@@ -23,7 +23,7 @@ class Waiters:
     def __init__(self) -> None:
         self._waiting: defaultdict[str, list[_Waiter]] = defaultdict(list)
 
-    def add(self, connection: Connection, call: int, delivery: str, seconds: float) -> None:
+    def add(self, connection: Client, call: int, delivery: str, seconds: float) -> None:
         """Answer when the delivery has ended, or after so many seconds."""
         loop = asyncio.get_running_loop()
         alarm = loop.call_later(seconds, self._give_up, delivery, call, connection)
@@ -43,7 +43,7 @@ class Waiters:
                 waiter.alarm.cancel()
         self._waiting.clear()
 
-    def _give_up(self, delivery: str, call: int, connection: Connection) -> None:
+    def _give_up(self, delivery: str, call: int, connection: Client) -> None:
         left = [w for w in self._waiting[delivery] if (w.connection, w.call) != (connection, call)]
         self._waiting[delivery] = left
         if not left:

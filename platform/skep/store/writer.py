@@ -24,7 +24,7 @@ from skep.engine import protocol
 from skep.engine.base import Row
 from skep.engine.ids import now_ms
 from skep.store.answers import Answers
-from skep.store.connection import Connection
+from skep.store.connection import Client, Connection
 from skep.store.damage import DAMAGE, is_damage, primary_code
 from skep.store.database import Database
 from skep.store.deliveries import NOBODY
@@ -72,7 +72,7 @@ class _Silent(NamedTuple):
 
 
 _Matter = tuple[Connection, protocol.Request] | _Lost | _Silent
-_Replies = defaultdict[Connection, list[protocol.Reply]]
+_Replies = defaultdict[Client, list[protocol.Reply]]
 
 
 class Writer:
@@ -165,12 +165,13 @@ class Writer:
         self._connections[connection.number] = connection
 
     def ask(self, connection: Connection, request: protocol.Request) -> None:
-        """Take a request for the next turn; a look waits for no turn."""
+        """Take a request for the next turn; a look into the file waits for no turn."""
         if isinstance(request, protocol.Pulse):
             self._hear_of(request.owner)
             return
         self._hear_of(connection.owner)
-        if isinstance(request, protocol.Scan | protocol.Find):
+        is_file = not self._database.in_memory
+        if is_file and isinstance(request, protocol.Scan | protocol.Find):
             task = asyncio.create_task(self._look_up(connection, request))
             self._lookups.add(task)
             task.add_done_callback(self._lookups.discard)
@@ -212,8 +213,6 @@ class Writer:
     async def _rows(self, request: protocol.Scan | protocol.Find) -> list[Row]:
         """Look up rows, and once more if something was mended because of them."""
         look = partial(find if isinstance(request, protocol.Find) else scan, self._database)
-        if self._database.in_memory:
-            return look(request)
         try:
             return await asyncio.to_thread(look, request)
         except DAMAGE as error:
@@ -252,7 +251,7 @@ class Writer:
         seconds = time.perf_counter() - begun
         self._telemetry.point("store.turn", seconds=seconds, requests=len(matters))
         self._send(replies)
-        self._tell()
+        self._answers.notify(self._connections)
 
     def _roll_back(self) -> bool:
         """Undo the turn; return whether the file had to be mended for that."""
@@ -315,17 +314,6 @@ class Writer:
             if at_once:
                 connection.send(at_once)
 
-    def _tell(self) -> None:
-        """Tell those who have not asked just now, but whom the turn concerns."""
-        results, edits = self._database.results, self._database.edits
-        if results.fresh:
-            self._waiters.tell(results.fresh)
-            results.fresh.clear()
-        for number, delivery in edits.flagged:
-            if (holder := self._connections.get(number)) is not None:
-                holder.send([protocol.Flagged([delivery])])
-        edits.flagged.clear()
-
     def _do(self, matters: Iterable[_Matter]) -> _Replies:
         """Do what was asked and hand out what became ready; return what is to be answered."""
         replies: _Replies = defaultdict(list)
@@ -334,7 +322,7 @@ class Writer:
         for matter in matters:
             match matter:
                 case _Lost(number):
-                    self._let_go(number, lost=True, now=now)
+                    self._answers.let_go(number, lost=True, now=now)
                 case _Silent(owner):
                     self._database.moves.take_from(owner, now)
                 case connection, request:
@@ -342,8 +330,8 @@ class Writer:
                     if reply is not None:
                         replies[connection].append(reply)
         if self._handing_out:
-            for connection, leases in self._takers.hand_out(now):
-                replies[connection].append(leases)
+            for client, leases in self._takers.hand_out(now):
+                replies[client].append(leases)
         return replies
 
     def _answer(
@@ -352,17 +340,12 @@ class Writer:
         if isinstance(request, protocol.Put) and (self._room.scarce or self._repairs.trouble):
             return protocol.Refused(request.call, "there is no room for anything new")
         if isinstance(request, protocol.Bye):
-            self._let_go(connection.number, lost=False, now=now)
+            self._answers.let_go(connection.number, lost=False, now=now)
             connection.close()
             return None
         if isinstance(request, protocol.Acknowledge):
             self._loop.call_soon(self._report)
         return self._answers.answer(connection, request, now)
-
-    def _let_go(self, number: int, lost: bool, now: int) -> None:
-        """Forget that a connection waits for leases, and give back those it holds."""
-        self._takers.forget(number)
-        self._database.moves.give_back(number, lost, now)
 
     # -- a full disk -----------------------------------------------------------------------------
 
