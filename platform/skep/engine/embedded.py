@@ -19,8 +19,8 @@ from skep.engine.base import (
     Envelope,
     Hold,
     Lease,
-    Limits,
     Outcome,
+    QueueLimits,
     QueueStats,
     Result,
     Row,
@@ -29,7 +29,7 @@ from skep.engine.base import (
     check_progress,
 )
 from skep.engine.ids import milliseconds, new_id
-from skep.engine.line import Line
+from skep.engine.store_connection import StoreConnection
 
 log = logging.getLogger(__name__)
 
@@ -69,27 +69,27 @@ class StoreClient:
 
     def __init__(self, connect: Callable[[Callable[[list[str]], None]], Requests]) -> None:
         self._flagged: asyncio.Queue[list[str]] = asyncio.Queue()
-        self._line = connect(self._flagged.put_nowait)
+        self._store = connect(self._flagged.put_nowait)
 
     async def open(self) -> None:
-        await self._line.open()
+        await self._store.open()
 
     async def close(self) -> None:
-        await self._line.close()
+        await self._store.close()
 
     # -- deliveries ------------------------------------------------------------------------------
 
     async def put(self, envelopes: Sequence[Envelope]) -> list[Outcome]:
-        request = protocol.Put(self._line.next_call(), envelopes)
-        reply: protocol.Outcomes = await self._line.ask(request)
+        request = protocol.Put(self._store.next_call(), envelopes)
+        reply: protocol.Outcomes = await self._store.ask(request)
         return reply.outcomes
 
     async def lease(self, queues: Sequence[str], n: int) -> list[Lease]:
-        return await self._line.take(queues, n)
+        return await self._store.take(queues, n)
 
     async def extend(self, leases: Sequence[Lease]) -> list[bool]:
-        request = protocol.Extend(self._line.next_call(), [lease.token for lease in leases])
-        reply: protocol.Settled = await self._line.ask(request)
+        request = protocol.Extend(self._store.next_call(), [lease.token for lease in leases])
+        reply: protocol.Settled = await self._store.ask(request)
         return reply.accepted
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
@@ -105,9 +105,9 @@ class StoreClient:
     async def _settle(self, marks: list[protocol.Mark]) -> list[bool]:
         """Settle one batch; if it is refused, each alone, so that one cannot hold up the others.
         What cannot be settled as it was meant becomes a dead letter."""
-        request = protocol.Settle(self._line.next_call(), marks)
+        request = protocol.Settle(self._store.next_call(), marks)
         try:
-            reply: protocol.Settled = await self._line.ask(request, [mark.token for mark in marks])
+            reply: protocol.Settled = await self._store.ask(request, [mark.token for mark in marks])
         except (RequestRefused, ValueError) as error:
             if len(marks) > 1:
                 return [(await self._settle([mark]))[0] for mark in marks]
@@ -120,20 +120,22 @@ class StoreClient:
 
     async def progress(self, lease: Lease, value: str) -> bool:
         check_progress(value)
-        reply: protocol.Settled = await self._line.ask(
-            protocol.Note(self._line.next_call(), lease.token, value)
+        reply: protocol.Settled = await self._store.ask(
+            protocol.Note(self._store.next_call(), lease.token, value)
         )
         return reply.accepted[0]
 
     async def reap(self, owner: str) -> int:
-        reply: protocol.Changed = await self._line.ask(protocol.Reap(self._line.next_call(), owner))
+        reply: protocol.Changed = await self._store.ask(
+            protocol.Reap(self._store.next_call(), owner)
+        )
         return reply.number
 
     # -- cancelling ------------------------------------------------------------------------------
 
     async def cancel(self, ids: Sequence[str]) -> list[Cancellation]:
-        reply: protocol.Cancelled = await self._line.ask(
-            protocol.Cancel(self._line.next_call(), ids)
+        reply: protocol.Cancelled = await self._store.ask(
+            protocol.Cancel(self._store.next_call(), ids)
         )
         return reply.found
 
@@ -144,43 +146,45 @@ class StoreClient:
 
     async def hold(self, name: str, ttl: int, token: str = "") -> Hold | None:
         # The token is ours, so that the question can be repeated when the answer was lost.
-        request = protocol.Grasp(self._line.next_call(), name, token or new_id(), ttl)
-        reply: protocol.Held = await self._line.ask(request)
+        request = protocol.Grasp(self._store.next_call(), name, token or new_id(), ttl)
+        reply: protocol.Held = await self._store.ask(request)
         return reply.hold
 
     async def drop(self, hold: Hold) -> None:
-        await self._line.ask(protocol.Drop(self._line.next_call(), hold.name, hold.token))
+        await self._store.ask(protocol.Drop(self._store.next_call(), hold.name, hold.token))
 
     # -- queues and operators --------------------------------------------------------------------
 
-    async def configure(self, limits: Mapping[str, Limits]) -> None:
-        await self._line.ask(protocol.Configure(self._line.next_call(), limits))
+    async def configure(self, limits: Mapping[str, QueueLimits]) -> None:
+        await self._store.ask(protocol.Configure(self._store.next_call(), limits))
 
     async def pause(self, queues: Sequence[str], paused: bool = True) -> None:
-        await self._line.ask(protocol.Pause(self._line.next_call(), queues, paused))
+        await self._store.ask(protocol.Pause(self._store.next_call(), queues, paused))
 
     async def stats(self) -> dict[str, QueueStats]:
-        reply: protocol.Counts = await self._line.ask(protocol.Count(self._line.next_call()))
+        reply: protocol.Counts = await self._store.ask(protocol.Count(self._store.next_call()))
         return reply.queues
 
     async def scan(self, queue: str, state: RowState, after: str = "", n: int = 100) -> list[Row]:
-        request = protocol.Scan(self._line.next_call(), queue, state, after, n)
-        reply: protocol.Rows = await self._line.ask(request)
+        request = protocol.Scan(self._store.next_call(), queue, state, after, n)
+        reply: protocol.Rows = await self._store.ask(request)
         return reply.rows
 
     async def find(self, delivery: str) -> Row | None:
-        reply: protocol.Rows = await self._line.ask(protocol.Find(self._line.next_call(), delivery))
+        reply: protocol.Rows = await self._store.ask(
+            protocol.Find(self._store.next_call(), delivery)
+        )
         return next(iter(reply.rows), None)
 
     async def result(self, delivery: str, wait: float = 0.0) -> Result | None:
         wait_ms = milliseconds("wait", wait)
-        request = protocol.Await(self._line.next_call(), delivery, wait_ms)
-        reply: protocol.Ended = await self._line.ask(request, wait=wait)
+        request = protocol.Await(self._store.next_call(), delivery, wait_ms)
+        reply: protocol.Ended = await self._store.ask(request, wait=wait)
         return reply.result
 
     async def edit(self, ids: Sequence[str], op: Edit) -> int:
-        reply: protocol.Changed = await self._line.ask(
-            protocol.Change(self._line.next_call(), ids, op)
+        reply: protocol.Changed = await self._store.ask(
+            protocol.Change(self._store.next_call(), ids, op)
         )
         return reply.number
 
@@ -194,19 +198,19 @@ class Embedded(StoreClient):
     """
 
     def __init__(self, path: Path, owner: str, *, deadline: float = 10.0) -> None:
-        super().__init__(partial(Line, path, owner, deadline))
+        super().__init__(partial(StoreConnection, path, owner, deadline))
 
     async def acknowledge(self) -> list[str]:
         """Let what has happened to the file be known; return what that was."""
-        request = protocol.Acknowledge(self._line.next_call())
-        reply: protocol.Damages = await self._line.ask(request)
+        request = protocol.Acknowledge(self._store.next_call())
+        reply: protocol.Damages = await self._store.ask(request)
         return reply.whats
 
     async def restore(self, rows: Sequence[Row]) -> int:
         """Keep deliveries and dead letters of another file, but those that were kept before;
         return how many were not."""
-        reply: protocol.Changed = await self._line.ask(
-            protocol.Restore(self._line.next_call(), rows)
+        reply: protocol.Changed = await self._store.ask(
+            protocol.Restore(self._store.next_call(), rows)
         )
         return reply.number
 

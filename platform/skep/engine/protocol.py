@@ -24,10 +24,10 @@ from skep.engine.base import (
     Envelope,
     Hold,
     Lease,
-    Limits,
     Milliseconds,
     Moment,
     Outcome,
+    QueueLimits,
     QueueStats,
     Result,
     Row,
@@ -149,7 +149,7 @@ class Configure(Struct, frozen=True, array_like=True, tag="configure"):
     """These queues have these limits, and no others have any."""
 
     call: int
-    limits: Mapping[str, Limits]
+    limits: Mapping[str, QueueLimits]
 
 
 class Pause(Struct, frozen=True, array_like=True, tag="pause"):

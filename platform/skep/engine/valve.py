@@ -2,9 +2,9 @@
 
 from collections import deque
 
-from skep.engine.base import Limits
+from skep.engine.base import QueueLimits
 
-NO_LIMITS = Limits()
+NO_LIMITS = QueueLimits()
 
 
 class Valve:
@@ -14,17 +14,17 @@ class Valve:
     leases. It is forgotten with the process.
     """
 
-    def __init__(self, limits: Limits = NO_LIMITS, paused: bool = False) -> None:
+    def __init__(self, limits: QueueLimits = NO_LIMITS, paused: bool = False) -> None:
         self.paused = paused
         self.limits = limits
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> QueueLimits:
         """The limits; new ones judge what has begun already too."""
         return self._limits
 
     @limits.setter
-    def limits(self, limits: Limits) -> None:
+    def limits(self, limits: QueueLimits) -> None:
         begun = getattr(self, "_begun", ())
         self._limits = limits
         self._begun: deque[int] = deque(begun, maxlen=limits.rate)

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from skep.base.errors import EngineError
-from skep.engine.base import Limits, QueueStats
+from skep.engine.base import QueueLimits, QueueStats
 from skep.engine.valve import NO_LIMITS, Valve
 from skep.store import file, opening
 from skep.store.damage import DAMAGE, Damage, is_damage, read_damages, write_damages
@@ -175,7 +175,7 @@ class Database:
         for name, paused, limits in self._turn.read("SELECT name, paused, limits FROM queue"):
             valve = self.moves.valves.setdefault(name, Valve())
             valve.paused = bool(paused)
-            valve.limits = msgspec.json.decode(limits, type=Limits) if limits else NO_LIMITS
+            valve.limits = msgspec.json.decode(limits, type=QueueLimits) if limits else NO_LIMITS
 
     # -- damage, between turns -------------------------------------------------------------------
 
@@ -253,7 +253,7 @@ class Database:
             self.moves.valves.setdefault(queue, Valve()).paused = paused
         self.moves.lanes.pause(self._paused())
 
-    def configure(self, limits: Mapping[str, Limits]) -> None:
+    def configure(self, limits: Mapping[str, QueueLimits]) -> None:
         """Let these queues have these limits, and others none."""
         for queue in limits.keys() | self.moves.valves.keys():
             wanted = limits.get(queue, NO_LIMITS)

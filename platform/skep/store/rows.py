@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import DecodeError
 
-from skep.engine.base import Envelope, Limits, Row
+from skep.engine.base import Envelope, QueueLimits, Row
 from skep.engine.ids import new_id
 from skep.store import file
 from skep.store.rules import read_rules
@@ -152,7 +152,7 @@ def _check_delivery(values: Mapping[str, Any]) -> None:
 
 def _check_queue(values: Mapping[str, Any]) -> None:
     if values["limits"]:
-        msgspec.json.decode(values["limits"], type=Limits)
+        msgspec.json.decode(values["limits"], type=QueueLimits)
 
 
 _MEANINGS: Mapping[str, Callable[[Mapping[str, Any]], None]] = {

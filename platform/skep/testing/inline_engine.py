@@ -15,7 +15,7 @@ from skep.engine import protocol
 from skep.engine.base import Lease
 from skep.engine.embedded import StoreClient
 from skep.engine.ids import now_ms
-from skep.engine.line import NOT_OPEN, refusal
+from skep.engine.store_connection import NOT_OPEN, refusal
 from skep.store.answers import Answers
 from skep.store.database import Database
 from skep.store.file import IN_MEMORY

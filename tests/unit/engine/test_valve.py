@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skep.engine.base import Limits
+from skep.engine.base import QueueLimits
 from skep.engine.valve import Valve
 
 
@@ -15,18 +15,18 @@ def test_without_limits_everything_may() -> None:
 
 
 def test_a_paused_queue_gives_nothing_and_opens_by_itself_never() -> None:
-    valve = Valve(Limits(rate=1), paused=True)
+    valve = Valve(QueueLimits(rate=1), paused=True)
     assert valve.allows(5, 0, 0) == 0
     assert valve.opens_at(0) is None
 
 
 def test_no_more_than_the_concurrency_is_leased() -> None:
-    valve = Valve(Limits(concurrency=3))
+    valve = Valve(QueueLimits(concurrency=3))
     assert [valve.allows(5, leased, 0) for leased in (0, 2, 3, 4)] == [3, 1, 0, 0]
 
 
 def test_a_rate_opens_when_its_window_has_moved_on() -> None:
-    valve = Valve(Limits(rate=2, period=1000))
+    valve = Valve(QueueLimits(rate=2, period=1000))
     valve.passed(valve.allows(5, 0, 100), 100)
     assert valve.allows(5, 0, 1099) == 0
     assert valve.opens_at(1099) == 1100
@@ -34,15 +34,15 @@ def test_a_rate_opens_when_its_window_has_moved_on() -> None:
 
 
 def test_a_clock_that_is_set_back_does_not_close_a_valve() -> None:
-    valve = Valve(Limits(rate=1, period=1000))
+    valve = Valve(QueueLimits(rate=1, period=1000))
     valve.passed(1, 5_000_000)
     assert valve.allows(1, 0, 1000) == 1
 
 
 def test_new_limits_know_what_has_begun_already() -> None:
-    valve = Valve(Limits(rate=5, period=1000))
+    valve = Valve(QueueLimits(rate=5, period=1000))
     valve.passed(4, 0)
-    valve.limits = Limits(rate=3, period=1000)
+    valve.limits = QueueLimits(rate=3, period=1000)
     assert valve.allows(5, 0, 10) == 0
 
 
@@ -54,7 +54,7 @@ def test_new_limits_know_what_has_begun_already() -> None:
 def test_no_window_ever_holds_more_than_the_rate(
     rate: int, period: int, asked: list[tuple[int, int]]
 ) -> None:
-    valve, now, begun = Valve(Limits(rate=rate, period=period)), 0, []
+    valve, now, begun = Valve(QueueLimits(rate=rate, period=period)), 0, []
     for pause, n in asked:
         now += pause
         allowed = valve.allows(n, 0, now)

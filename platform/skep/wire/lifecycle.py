@@ -59,7 +59,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class Life(Protocol):
+class Role(Protocol):
     """What a child does. Called once each, in this order, in one event loop; `retire` and what
     follows may come without `accept` before it."""
 
@@ -101,7 +101,7 @@ async def _agree(change: Change) -> str:
     return ""
 
 
-class Dialogue:
+class Lifecycle:
     """Leads one child through its life.
 
     `frame` returns the metric deltas since it was called last, or None. `change` does what a Change
@@ -114,7 +114,7 @@ class Dialogue:
 
     def __init__(
         self,
-        life: Life,
+        life: Role,
         frame: Callable[[], dict[str, Any] | None] | None = None,
         change: Callable[[Change], Awaitable[str]] = _agree,
         on_beat: Callable[[float], None] = lambda lag: None,

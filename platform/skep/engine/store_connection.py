@@ -50,7 +50,7 @@ class _Call:
     tokens: Sequence[str] = ()
 
 
-class Line:
+class StoreConnection:
     """Asks the store, until it is answered, and knows what this process holds.
 
     `flagged` is told the ids of deliveries that are cancelled while they are held here.
@@ -283,23 +283,23 @@ class _Link(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, connection: StoreConnection) -> None:
         self.ended = asyncio.Event()
         self.welcome = False
         self.claimed: tuple[str, ...] = ()
-        self._line = line
+        self._connection = connection
         self._splitter = protocol.Splitter()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]  # a stream's transport is one
-        self._line._begin(self)
+        self._connection._begin(self)
 
     def data_received(self, data: bytes) -> None:
         for body in self._splitter.feed(data):
-            self._line._answer(self, protocol.read_reply(body))
+            self._connection._answer(self, protocol.read_reply(body))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._line._end()
+        self._connection._end()
         self.ended.set()
 
 

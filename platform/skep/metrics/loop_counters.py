@@ -14,7 +14,7 @@ from prometheus_client.metrics_core import Metric as Family
 from skep.metrics.names import Metric
 
 
-class Tally:
+class LoopCounter:
     """A counter of one set of labels: to count is to add to `count`."""
 
     __slots__ = ("count",)
@@ -23,7 +23,7 @@ class Tally:
         self.count = 0
 
 
-class Distribution:
+class LoopHistogram:
     """A histogram of one set of labels."""
 
     __slots__ = ("_bounds", "counts", "total")
@@ -47,21 +47,21 @@ class Distribution:
         return cumulative
 
 
-class Tallies:
-    """A metric of the catalogue, a counter or a histogram, kept as tallies."""
+class LoopMetric:
+    """A metric of the catalogue, kept for one thread."""
 
     def __init__(self, metric: Metric, registry: CollectorRegistry) -> None:
         self._metric = metric
-        self._tallies: dict[tuple[str, ...], Tally] = {}
-        self._distributions: dict[tuple[str, ...], Distribution] = {}
+        self._counters: dict[tuple[str, ...], LoopCounter] = {}
+        self._histograms: dict[tuple[str, ...], LoopHistogram] = {}
         registry.register(self)
 
-    def labels(self, *values: str) -> Tally | Distribution:
-        """Return the tally of these values, in the order of the metric's labels."""
+    def labels(self, *values: str) -> LoopCounter | LoopHistogram:
+        """Return the counter of these values, in the order of the metric's labels."""
         if self._metric.type == "histogram":
-            made = Distribution(self._metric.buckets)
-            return self._distributions.setdefault(values, made)
-        return self._tallies.setdefault(values, Tally())
+            made = LoopHistogram(self._metric.buckets)
+            return self._histograms.setdefault(values, made)
+        return self._counters.setdefault(values, LoopCounter())
 
     def describe(self) -> Iterable[Family]:
         """Return the family without samples."""
@@ -70,14 +70,14 @@ class Tallies:
     def collect(self) -> Iterable[Family]:
         """Return the family as it is now."""
         if self._metric.type == "counter":
-            counter = self._counter()
-            for values, tally in self._tallies.items():
-                counter.add_metric(values, tally.count)
-            return [counter]
-        histogram = self._histogram()
-        for values, distribution in self._distributions.items():
-            histogram.add_metric(values, distribution.buckets(), distribution.total)
-        return [histogram]
+            family = self._counter()
+            for values, counter in self._counters.items():
+                family.add_metric(values, counter.count)
+            return [family]
+        histograms = self._histogram()
+        for values, histogram in self._histograms.items():
+            histograms.add_metric(values, histogram.buckets(), histogram.total)
+        return [histograms]
 
     def _counter(self) -> CounterMetricFamily:
         metric = self._metric

@@ -129,7 +129,7 @@ def is_bound() -> bool:
     return _binding is not None
 
 
-def binding() -> Binding:
+def current() -> Binding:
     """Return the engine of this worker. Raises EngineError when this process is none."""
     if _binding is None:
         raise EngineError(_FORKED if _is_forked else "This process is not a worker.")
