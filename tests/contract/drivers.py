@@ -12,7 +12,7 @@ from typing import Protocol
 from skep.engine.base import Engine, Envelope, Lease, Outcome
 from skep.engine.embedded import Embedded
 from skep.engine.ids import new_id
-from skep.store.file import Durability
+from skep.store.file.schema import Durability
 from skep.testing.inline_engine import Inline, InlineConnection, MemoryStore
 from tests.process.store_child import StoreChild, start_python
 from tests.support import wait_until_async

@@ -4,19 +4,25 @@ from collections.abc import Mapping
 
 from skep.engine import protocol
 from skep.store.connection import Client
-from skep.store.database import Database
-from skep.store.scan import find, scan
-from skep.store.takers import Takers
-from skep.store.waiters import Waiters
+from skep.store.lease_waiters import LeaseWaiters
+from skep.store.result_waiters import ResultWaiters
+from skep.store.state.database import Database
+from skep.store.state.scan import find, scan
 
 
 class Answers:
     """Does what is asked and returns what is to be answered once the turn is committed."""
 
-    def __init__(self, database: Database, takers: Takers, waiters: Waiters, lease_ms: int) -> None:
+    def __init__(
+        self,
+        database: Database,
+        lease_waiters: LeaseWaiters,
+        result_waiters: ResultWaiters,
+        lease_ms: int,
+    ) -> None:
         self._database = database
-        self._takers = takers
-        self._waiters = waiters
+        self._lease_waiters = lease_waiters
+        self._result_waiters = result_waiters
         self._lease_ms = lease_ms
 
     def answer(
@@ -30,9 +36,9 @@ class Answers:
             case protocol.Put():
                 return self._put(request, now)
             case protocol.Take():
-                self._takers.add(connection, request)
+                self._lease_waiters.add(connection, request)
             case protocol.Untake(call):
-                if self._takers.remove(connection, call):
+                if self._lease_waiters.remove(connection, call):
                     return protocol.Leases(call, [])
             case _:
                 return self._answer_holder(connection, request, now)
@@ -40,14 +46,14 @@ class Answers:
 
     def let_go(self, number: int, lost: bool, now: int) -> None:
         """Forget that a client waits for leases, and give back those it holds."""
-        self._takers.forget(number)
+        self._lease_waiters.forget(number)
         self._database.moves.give_back(number, lost, now)
 
     def notify(self, clients: Mapping[int, Client]) -> None:
         """After the commit, send what the turn means for clients that have not asked just now."""
         results, edits = self._database.results, self._database.edits
         if results.fresh:
-            self._waiters.tell(results.fresh)
+            self._result_waiters.tell(results.fresh)
             results.fresh.clear()
         for number, delivery in edits.flagged:
             if (holder := clients.get(number)) is not None:
@@ -124,6 +130,6 @@ class Answers:
     ) -> protocol.Reply | None:
         result = self._database.results.read(request.id, now)
         if result is None and request.wait and self._database.moves.look_up(request.id):
-            self._waiters.add(connection, request.call, request.id, request.wait / 1000)
+            self._result_waiters.add(connection, request.call, request.id, request.wait / 1000)
             return None
         return protocol.Ended(request.call, result)

@@ -17,10 +17,10 @@ from skep.engine.embedded import StoreClient
 from skep.engine.ids import now_ms
 from skep.engine.store_connection import NOT_OPEN, refusal
 from skep.store.answers import Answers
-from skep.store.database import Database
-from skep.store.file import IN_MEMORY
-from skep.store.takers import Takers
-from skep.store.waiters import Waiters
+from skep.store.file.schema import IN_MEMORY
+from skep.store.lease_waiters import LeaseWaiters
+from skep.store.result_waiters import ResultWaiters
+from skep.store.state.database import Database
 
 _LONGEST_NAP = 1.0
 
@@ -35,8 +35,8 @@ class MemoryStore:
         self.clock = clock
         self.database = Database(IN_MEMORY)
         self.database.open("inline", clock())
-        self._takers = Takers(self.database, asleep=lambda _: False)
-        self._answers = Answers(self.database, self._takers, Waiters(), lease_ms=0)
+        self._lease_waiters = LeaseWaiters(self.database, asleep=lambda _: False)
+        self._answers = Answers(self.database, self._lease_waiters, ResultWaiters(), lease_ms=0)
         self._clients: dict[int, InlineConnection] = {}
         self._numbers = itertools.count(1)
         self._sleepers: set[asyncio.Future[None]] = set()
@@ -67,9 +67,9 @@ class MemoryStore:
     def take(self, client: "InlineConnection", take: protocol.Take) -> list[Lease]:
         """Lease what is ready; return nothing when that is nothing."""
         with self._transaction() as now:
-            self._takers.add(client, take)
-            handed = self._takers.hand_out(now)
-            self._takers.remove(client, take.call)
+            self._lease_waiters.add(client, take)
+            handed = self._lease_waiters.hand_out(now)
+            self._lease_waiters.remove(client, take.call)
         return [lease for _, reply in handed for lease in reply.leases]
 
     def next_due(self) -> int | None:
@@ -92,11 +92,13 @@ class MemoryStore:
     def _transaction(self) -> Iterator[int]:
         """Yield the time; commit at the end, then notify the clients concerned."""
         now, commits = self.clock(), self.database.commits
+        self._lease_waiters.begin()
         try:
             self.database.moves.promote(now)
             yield now
             self.database.commit()
         except BaseException:
+            self._lease_waiters.rollback()
             self.database.rollback()
             raise
         self._answers.notify(self._clients)

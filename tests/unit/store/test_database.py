@@ -9,8 +9,8 @@ import pytest
 from skep.engine.base import Envelope, Lease, QueueLimits
 from skep.engine.ids import new_id
 from skep.engine.protocol import Mark
-from skep.store.database import Database
-from skep.store.deliveries import NOBODY
+from skep.store.state.database import Database
+from skep.store.state.deliveries import NOBODY
 
 NOW = 1_000_000
 

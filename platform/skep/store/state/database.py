@@ -14,10 +14,10 @@ import msgspec
 
 from skep.base.errors import EngineError
 from skep.engine.base import QueueLimits, QueueStats
-from skep.engine.valve import NO_LIMITS, Valve
-from skep.store import file, opening
-from skep.store.damage import DAMAGE, Damage, is_damage, read_damages, write_damages
-from skep.store.deliveries import (
+from skep.store.file import opening, schema
+from skep.store.file.damage import DAMAGE, Damage, is_damage, read_damages, write_damages
+from skep.store.file.rules import read_rules
+from skep.store.state.deliveries import (
     BLOCKED,
     DEAD,
     LEASED,
@@ -27,13 +27,13 @@ from skep.store.deliveries import (
     Deliveries,
     Held,
 )
-from skep.store.edits import Edits
-from skep.store.holds import Holds
-from skep.store.keys import Keys
-from skep.store.restoring import Restoring
-from skep.store.results import Results
-from skep.store.rules import read_rules
-from skep.store.turn import Turn
+from skep.store.state.holds import Holds
+from skep.store.state.keys import Keys
+from skep.store.state.operator_edits import OperatorEdits
+from skep.store.state.queue_limits import NO_LIMITS, Throttle
+from skep.store.state.restoring import Restoring
+from skep.store.state.results import Results
+from skep.store.state.transaction import Transaction
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class Database:
         self._damaged = damaged
         self._path = path
         self._sqlite: sqlite3.Connection
-        self._turn: Turn
+        self._transaction: Transaction
         self._log_pages = 0
         # What has happened to the file and is not acknowledged.
         self.damages: list[Damage] = []
@@ -83,7 +83,7 @@ class Database:
         self.holds: Holds
         self.keys: Keys
         self.results: Results
-        self.edits: Edits
+        self.edits: OperatorEdits
         self.restoring: Restoring
 
     # -- opening and closing ---------------------------------------------------------------------
@@ -95,16 +95,16 @@ class Database:
         or dying, and their leases are given back at once.
         """
         self._sqlite = opening.connect(self._path, self._damaged)
-        self._turn = Turn(self._sqlite)
-        self.keys, self.results = Keys(self._turn), Results(self._turn)
-        self.holds = Holds(self._turn)
-        self.moves = Deliveries(self._turn, self.keys, self.results)
-        self.edits = Edits(self._turn, self.moves, self.results)
-        self.restoring = Restoring(self._turn, self.moves)
+        self._transaction = Transaction(self._sqlite)
+        self.keys, self.results = Keys(self._transaction), Results(self._transaction)
+        self.holds = Holds(self._transaction)
+        self.moves = Deliveries(self._transaction, self.keys, self.results)
+        self.edits = OperatorEdits(self._transaction, self.moves, self.results)
+        self.restoring = Restoring(self._transaction, self.moves)
         try:
             return self._begin(run_id, now)
         except DAMAGE as error:
-            self._turn.rollback()
+            self._transaction.rollback()
             if self.in_memory or not is_damage(error):
                 raise
             self.repair(error)
@@ -112,7 +112,7 @@ class Database:
 
     def _begin(self, run_id: str, now: int) -> bool:
         """Learn what the file holds, and note that this run has it."""
-        meta = dict(self._turn.read("SELECT key, value FROM meta").fetchall())
+        meta = dict(self._transaction.read("SELECT key, value FROM meta").fetchall())
         last = int(start) if (start := meta.get("start", "")).isdecimal() else 0
         start_now = max(last + 1, now // 1000 - _SERIALS_FROM)
         self.moves.serial = start_now << 32
@@ -127,7 +127,7 @@ class Database:
         return same_run
 
     def _note(self, key: str, value: str) -> None:
-        self._turn.change("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+        self._transaction.change("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
     def close(self) -> None:
         """Close the file; its log is merged into it."""
@@ -139,13 +139,13 @@ class Database:
         if self.in_memory:
             yield self._sqlite
         else:
-            with closing(file.connect_to_read(self._path)) as connection:
+            with closing(schema.connect_to_read(self._path)) as connection:
                 yield connection
 
     @property
     def in_memory(self) -> bool:
         """Whether there is no file."""
-        return self._path == file.IN_MEMORY
+        return self._path == schema.IN_MEMORY
 
     def _learn(self, known: Mapping[int, Held]) -> None:
         """Take from the file what is known by heart from then on.
@@ -154,8 +154,8 @@ class Database:
         """
         moves = self.moves
         # Read before anything is forgotten: the file may be damaged.
-        counted = self._turn.read(_COUNTS).fetchall()
-        leased = self._turn.read(_LEASED).fetchall()
+        counted = self._transaction.read(_COUNTS).fetchall()
+        leased = self._transaction.read(_LEASED).fetchall()
         moves.counts.clear()
         for queue, state, number in counted:
             moves.count(queue, state, number)
@@ -166,16 +166,18 @@ class Database:
             moves.held[seq] = Held(
                 serial, owner, connection, id_, queue, lane, read_rules(rules), bool(cancelled)
             )
-        self._learn_valves()
+        self._learn_throttles()
         lanes = (held.lane for held in moves.held.values() if held.lane)
         moves.lanes.learn(lanes, self._paused())
         moves.learn_next_due()
 
-    def _learn_valves(self) -> None:
-        for name, paused, limits in self._turn.read("SELECT name, paused, limits FROM queue"):
-            valve = self.moves.valves.setdefault(name, Valve())
-            valve.paused = bool(paused)
-            valve.limits = msgspec.json.decode(limits, type=QueueLimits) if limits else NO_LIMITS
+    def _learn_throttles(self) -> None:
+        for name, paused, limits in self._transaction.read(
+            "SELECT name, paused, limits FROM queue"
+        ):
+            throttle = self.moves.throttles.setdefault(name, Throttle())
+            throttle.paused = bool(paused)
+            throttle.limits = msgspec.json.decode(limits, type=QueueLimits) if limits else NO_LIMITS
 
     # -- damage, between turns -------------------------------------------------------------------
 
@@ -206,7 +208,7 @@ class Database:
                 f"The queue in {self._path} {why}, and what is held cannot be written to a new "
                 f"file ({failure})."
             ) from failure
-        self._turn.go_on_with(self._sqlite)
+        self._transaction.go_on_with(self._sqlite)
         if self._log_pages:
             self.limit_log(self._log_pages)
         self._take_up(damage)
@@ -232,13 +234,15 @@ class Database:
 
         Raises sqlite3.Error; the turn can then only be rolled back.
         """
-        self._turn.commit()
+        self._transaction.commit()
         self.moves.let_go.clear()
 
     def rollback(self) -> None:
-        """Undo the turn, in the file and in memory. Raises one of DAMAGE when the file is damaged;
-        what it holds is then learned when it is mended."""
-        self._turn.rollback()
+        """Undo the transaction, in the file and in memory.
+
+        Raises one of DAMAGE when the file is damaged; what it holds is learned when it is mended.
+        """
+        self._transaction.rollback()
         self.results.fresh.clear()
         self.edits.flagged.clear()
         self._learn({**self.moves.held, **self.moves.let_go})
@@ -249,18 +253,18 @@ class Database:
     def pause(self, queues: Sequence[str], paused: bool) -> None:
         """Hand nothing out of these queues, or do again."""
         for queue in queues:
-            self._turn.change(_PAUSE, (queue, paused))
-            self.moves.valves.setdefault(queue, Valve()).paused = paused
+            self._transaction.change(_PAUSE, (queue, paused))
+            self.moves.throttles.setdefault(queue, Throttle()).paused = paused
         self.moves.lanes.pause(self._paused())
 
     def configure(self, limits: Mapping[str, QueueLimits]) -> None:
         """Let these queues have these limits, and others none."""
-        for queue in limits.keys() | self.moves.valves.keys():
+        for queue in limits.keys() | self.moves.throttles.keys():
             wanted = limits.get(queue, NO_LIMITS)
-            valve = self.moves.valves.setdefault(queue, Valve())
-            if valve.limits != wanted:
-                self._turn.change(_LIMIT, (queue, msgspec.json.encode(wanted).decode()))
-                valve.limits = wanted
+            throttle = self.moves.throttles.setdefault(queue, Throttle())
+            if throttle.limits != wanted:
+                self._transaction.change(_LIMIT, (queue, msgspec.json.encode(wanted).decode()))
+                throttle.limits = wanted
 
     # -- housekeeping, between turns -------------------------------------------------------------
 
@@ -272,7 +276,7 @@ class Database:
     @property
     def commits(self) -> int:
         """How many turns have changed something."""
-        return self._turn.commits
+        return self._transaction.commits
 
     def vacuum(self, pages: int) -> bool:
         """Free up to so many pages that are empty; say whether there were any. The disk has them
@@ -298,9 +302,9 @@ class Database:
         """Return when something may have to be done: what is due, or what a rate held up."""
         moves = self.moves
         moments = [moves.next_due] if moves.next_due is not None else []
-        for queue, valve in moves.valves.items():
+        for queue, throttle in moves.throttles.items():
             if queue in moves.counts and moves.counts[queue][READY]:
-                opening = valve.opens_at(now)
+                opening = throttle.opens_at(now)
                 moments += [opening] if opening is not None else []
         return min(moments, default=None)
 
@@ -315,11 +319,11 @@ class Database:
         return {queue: self._stats(queue, queue in paused) for queue in sorted(full | paused)}
 
     def _paused(self) -> set[str]:
-        return {queue for queue, valve in self.moves.valves.items() if valve.paused}
+        return {queue for queue, throttle in self.moves.throttles.items() if throttle.paused}
 
     def _stats(self, queue: str, paused: bool) -> QueueStats:
         counts = self.moves.counts.get(queue, (0, 0, 0, 0, 0))
-        oldest = self._turn.read(_OLDEST, (queue,)).fetchone()[0] if counts[READY] else 0
+        oldest = self._transaction.read(_OLDEST, (queue,)).fetchone()[0] if counts[READY] else 0
         return QueueStats(
             ready=counts[READY],
             scheduled=counts[SCHEDULED],

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from skep.store import file
+from skep.store.file import schema
 
 _HEADER, _FRAME_HEADER, _PAGE = 32, 24, 4096
 _FRAME = _FRAME_HEADER + _PAGE
@@ -31,7 +31,7 @@ def keep_rest(path: Path, aside: Path) -> int:
 
     Raises OSError.
     """
-    log = file.parts(path)[0]
+    log = schema.parts(path)[0]
     if not log.is_file() or log.stat().st_size <= _HEADER:
         return 0
     content = log.read_bytes()
@@ -39,7 +39,7 @@ def keep_rest(path: Path, aside: Path) -> int:
     rest = committed - _counted(path)
     if rest > 0:
         shutil.copyfile(path, aside)
-        file.parts(aside)[0].write_bytes(_chained(content, committed))
+        schema.parts(aside)[0].write_bytes(_chained(content, committed))
     return max(rest, 0)
 
 
@@ -49,7 +49,7 @@ def _counted(path: Path) -> int:
     try:
         with closing(sqlite3.connect(address, uri=True)) as database:
             database.execute("PRAGMA schema_version").fetchone()
-            index = file.parts(path)[1].read_bytes()
+            index = schema.parts(path)[1].read_bytes()
     except (sqlite3.Error, UnicodeDecodeError, OSError):
         return sys.maxsize
     return int.from_bytes(index[_COUNTED : _COUNTED + 4], sys.byteorder)

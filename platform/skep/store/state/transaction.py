@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Sequence
 
 
-class Turn:
+class Transaction:
     """The turn at hand."""
 
     def __init__(self, sqlite: sqlite3.Connection) -> None:

@@ -5,9 +5,9 @@ import sqlite3
 from pathlib import Path
 
 from skep.engine.ids import now_ms
-from skep.store.ballast import Ballast
-from skep.store.damage import primary_code
-from skep.store.database import Database
+from skep.store.file.damage import primary_code
+from skep.store.file.reserve_file import ReserveFile
+from skep.store.state.database import Database
 
 log = logging.getLogger(__name__)
 
@@ -17,28 +17,28 @@ _PAGES_AT_ONCE = 1000
 _IOERR = sqlite3.SQLITE_IOERR
 
 
-class Room:
+class DiskSpace:
     """Keeps room on the disk; in memory there is always some."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._ballast: Ballast | None = None
+        self._reserve: ReserveFile | None = None
         self._commits = 0
         self._untidy = False
         self._database: Database
 
     def open(self, database: Database) -> None:
-        """Make the ballast, and let the log be no longer than a small disk can bear."""
+        """Make the reserve file, and let the log be no longer than a small disk can bear."""
         self._database = database
         if not database.in_memory:
-            self._ballast = Ballast(self._path)
-            self._ballast.check()
-            database.limit_log(self._ballast.log_pages())
+            self._reserve = ReserveFile(self._path)
+            self._reserve.check()
+            database.limit_log(self._reserve.log_pages())
 
     @property
     def scarce(self) -> bool:
         """Whether nothing new may be kept."""
-        return self._ballast is not None and self._ballast.scarce
+        return self._reserve is not None and self._reserve.scarce
 
     @property
     def trouble(self) -> str:
@@ -52,18 +52,18 @@ class Room:
         code = primary_code(error)
         if code == sqlite3.SQLITE_FULL:
             return True
-        return code == _IOERR and self._ballast is not None and self._ballast.used_up()
+        return code == _IOERR and self._reserve is not None and self._reserve.used_up()
 
     def make(self) -> bool:
         """The disk is full: make room for what must be written; return whether there was a way."""
-        if self._ballast is None or self._ballast.scarce:
+        if self._reserve is None or self._reserve.scarce:
             return False
-        self._ballast.give_up()
+        self._reserve.give_up()
         try:
             self._database.shorten_log()
         except sqlite3.OperationalError as error:
             log.warning("The log of the queue cannot be merged on the full disk: %s", error)
-        self._ballast.check()
+        self._reserve.check()
         return True
 
     def keep_house(self) -> None:
@@ -80,8 +80,8 @@ class Room:
             if not (self.is_full(error) or primary_code(error) == sqlite3.SQLITE_BUSY):
                 raise
         self._commits = self._database.commits
-        if self._ballast is not None:
-            self._ballast.check()
+        if self._reserve is not None:
+            self._reserve.check()
 
     def _tidy(self) -> None:
         """Shrink the file, and when there is nothing left to shrink, once, the log."""

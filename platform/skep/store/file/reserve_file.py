@@ -16,13 +16,13 @@ _PAGE = 4096
 _LARGEST = 8 * 1024 * 1024
 # Less than this is no room for anything new.
 _RESERVE = 1024 * 1024
-# The share of a small file system that the ballast, and the log, may take.
+# The share of a small file system that the reserve file, and the log, may take.
 _SHARE, _LOG_SHARE = 4, 8
 _LONGEST_LOG = 4000
 
 
-class Ballast:
-    """The ballast beside a database; `scarce` is True while nothing new may be kept."""
+class ReserveFile:
+    """The reserve file beside a database; `scarce` is True while nothing new may be kept."""
 
     def __init__(self, database: Path) -> None:
         self._file = database.with_name(f"{database.name}.ballast")

@@ -11,7 +11,7 @@ import msgspec
 
 from skep.base.errors import EngineError
 from skep.engine.base import Envelope
-from skep.store.rules import NONE, Rules
+from skep.store.file.rules import NONE, Rules
 
 # What a confirmation of a put means: it survives the loss of power, the death of any process, or
 # nothing but the death of its clients.
@@ -126,6 +126,8 @@ ALTER TABLE dead ADD COLUMN cuts INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX delivery_lane ON delivery (lane, priority DESC, seq) WHERE state = 0 AND lane != '';
 {ORDER_LANES}
 """
+# Which deliveries were restored from another file. Made when first needed: few files have one.
+RESTORED = "CREATE TABLE IF NOT EXISTS restored (id TEXT PRIMARY KEY) WITHOUT ROWID"
 # From each format to the next; a new file goes through all of them.
 _STEPS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)
 VERSION = len(_STEPS)

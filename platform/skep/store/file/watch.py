@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from skep.store import file
+from skep.store.file import schema
 
 # The header of a database: where its size in pages and that of a page are; see
 # https://sqlite.org/fileformat.html#the_database_header.
@@ -24,7 +24,7 @@ class Watch:
     """
 
     def __init__(self, path: Path) -> None:
-        self._log, self._index, self._file = file.parts(path)
+        self._log, self._index, self._file = schema.parts(path)
         self._known: dict[Path, tuple[int, int]] = {}
         self._descriptors: dict[Path, int] = {}
         # How far the log was merged into the file when that was looked at last, and its header.

@@ -17,7 +17,7 @@ class _Waiter:
     alarm: asyncio.TimerHandle
 
 
-class Waiters:
+class ResultWaiters:
     """The questions for results that are open, each answered anyway some time."""
 
     def __init__(self) -> None:

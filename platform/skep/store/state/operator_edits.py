@@ -2,24 +2,26 @@
 
 from collections.abc import Sequence
 
-from skep.engine.base import Cancellation, Edit
-from skep.engine.headers import risen
-from skep.store import file
-from skep.store.deliveries import DEAD, LEASED, SCHEDULED, Deliveries
-from skep.store.results import Results
-from skep.store.rules import read_rules
-from skep.store.turn import Turn
+from msgspec.structs import replace
 
-_DEAD = f"SELECT {file.COLUMNS}, rules, reason FROM dead WHERE id = ?"
+from skep.engine.base import Cancellation, Edit, Envelope
+from skep.engine.headers import DIED
+from skep.store.file import schema
+from skep.store.file.rules import read_rules
+from skep.store.state.deliveries import DEAD, LEASED, SCHEDULED, Deliveries
+from skep.store.state.results import Results
+from skep.store.state.transaction import Transaction
+
+_DEAD = f"SELECT {schema.COLUMNS}, rules, reason FROM dead WHERE id = ?"
 _EXHUME = "DELETE FROM dead WHERE id = ? RETURNING queue"
 _HASTEN = "UPDATE delivery SET due = ? WHERE seq = ?"
 
 
-class Edits:
+class OperatorEdits:
     """The edits, and who has to be told of them."""
 
-    def __init__(self, turn: Turn, moves: Deliveries, results: Results) -> None:
-        self._turn = turn
+    def __init__(self, transaction: Transaction, moves: Deliveries, results: Results) -> None:
+        self._transaction = transaction
         self._moves = moves
         self._results = results
         # Connections and the ids of deliveries they hold that were cancelled in this turn.
@@ -45,12 +47,12 @@ class Edits:
         return "removed"
 
     def _requeue(self, delivery: str, now: int) -> bool:
-        row = self._turn.read(_DEAD, (delivery,)).fetchone()
+        row = self._transaction.read(_DEAD, (delivery,)).fetchone()
         if row is None:
             return False
         *columns, rules, reason = row
-        dead = file.make_envelope(columns, read_rules(rules))
-        (outcome,) = self._moves.put([risen(dead, reason)], now)
+        dead = schema.make_envelope(columns, read_rules(rules))
+        (outcome,) = self._moves.put([_risen(dead, reason)], now)
         if outcome.duplicate:
             return False
         self._results.forget(delivery)
@@ -68,12 +70,17 @@ class Edits:
         found = self._moves.look_up(delivery)
         if found is None or found.state != SCHEDULED:
             return False
-        self._turn.change(_HASTEN, (now, found.seq))
+        self._transaction.change(_HASTEN, (now, found.seq))
         self._moves.expect(now)
         return True
 
     def _exhume(self, delivery: str) -> bool:
-        queues = self._turn.change(_EXHUME, (delivery,)).fetchall()
+        queues = self._transaction.change(_EXHUME, (delivery,)).fetchall()
         for (queue,) in queues:
             self._moves.count(queue, DEAD, -1)
         return bool(queues)
+
+
+def _risen(envelope: Envelope, reason: str) -> Envelope:
+    """Return a dead letter as it is put again, for the workers there are now."""
+    return replace(envelope, headers={**envelope.headers, DIED: reason}, sender="")

@@ -15,11 +15,17 @@ from pathlib import Path
 from skep.base.errors import EngineError
 from skep.engine.base import Row
 from skep.engine.ids import now_ms
-from skep.store import file, first_page, restoring, salvage, wal
-from skep.store.damage import DAMAGE, Damage, is_damage, keep
-from skep.store.rows import row_of
+from skep.store.file import first_page, salvage, schema, wal
+from skep.store.file.damage import DAMAGE, Damage, is_damage, keep
+from skep.store.file.rows import CORRUPT, row_of
 
 log = logging.getLogger(__name__)
+
+# What was copied whole from a damaged file has been restored.
+_CLAIM_ALL = f"""
+INSERT INTO restored (id)
+SELECT id FROM delivery UNION SELECT id FROM dead WHERE reason != '{CORRUPT}'
+ON CONFLICT DO NOTHING"""
 
 
 def connect(path: Path, damaged: Callable[[], None] = lambda: None) -> sqlite3.Connection:
@@ -29,8 +35,8 @@ def connect(path: Path, damaged: Callable[[], None] = lambda: None) -> sqlite3.C
     EngineError when the file was written by a newer platform, or when the system does not let it be
     opened or mended.
     """
-    if path == file.IN_MEMORY:
-        return file.open_file(path)
+    if path == schema.IN_MEMORY:
+        return schema.open_file(path)
     lost = _finish_rewriting(path) or _look_into_log(path)
     if not path.exists():
         log.info("A new queue is made in %s.", path)
@@ -56,12 +62,12 @@ def rewrite(source: sqlite3.Connection, path: Path, why: str) -> Damage:
     new = _new(path)
     _remove(new)
     os.close(os.open(new, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    aside = file.aside_name(path)
+    aside = schema.aside_name(path)
     where = f" What lay under its name is {aside}." if path.exists() else ""
-    with closing(file.open_file(new)) as target, salvage.transaction(target):
-        target.execute(restoring.TABLE)
+    with closing(schema.open_file(new)) as target, salvage.transaction(target):
+        target.execute(schema.RESTORED)
         kept, corrupt = salvage.copy(source, target)
-        target.execute(restoring.CLAIM_ALL)
+        target.execute(_CLAIM_ALL)
         rest = f"; {_corrupt(corrupt)}" if corrupt else ""
         damage = _damage(
             f"The queue in {path} {why}. What could be read was written to a new file: {kept} "
@@ -69,7 +75,7 @@ def rewrite(source: sqlite3.Connection, path: Path, why: str) -> Damage:
         )
         keep(target, damage)
     _force_down(new)
-    file.move_aside(path, aside)
+    schema.move_aside(path, aside)
     source.close()  # before there is a new log under the name of the one that it deletes
     new.rename(path)
     _force_down(path.parent)
@@ -90,7 +96,7 @@ def _open(path: Path) -> sqlite3.Connection:
     """Open the database. Raises one of DAMAGE when it is damaged, EngineError when that is not what
     is wrong."""
     try:
-        return file.open_file(path)
+        return schema.open_file(path)
     except DAMAGE as error:
         if is_damage(error):
             raise
@@ -104,7 +110,7 @@ def _repair(path: Path, error: Exception) -> None:
     why = f"is damaged ({error})"
     with closing(sqlite3.connect(path, isolation_level=None)) as source:
         with suppress(*DAMAGE):
-            file.check_version(source, path)
+            schema.check_version(source, path)
         try:
             mend(source, path, why)
             _open(path).close()
@@ -153,7 +159,7 @@ def _finish_rewriting(path: Path) -> str:
 
 def _look_into_log(path: Path) -> str:
     """Return what SQLite is about to pass over in the log of a store that died."""
-    aside = file.aside_name(path)
+    aside = schema.aside_name(path)
     try:
         rest = wal.keep_rest(path, aside)
     except OSError as error:
@@ -181,7 +187,7 @@ def _new(path: Path) -> Path:
 
 
 def _remove(path: Path) -> None:
-    for part in file.parts(path):
+    for part in schema.parts(path):
         part.unlink(missing_ok=True)
 
 
@@ -211,7 +217,7 @@ def rows_of(path: Path) -> Iterator[Row]:
     read; the file is not changed. Raises EngineError when it is not a queue."""
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as source:
         try:
-            file.check_version(source, path)
+            schema.check_version(source, path)
             source.execute("SELECT seq FROM delivery LIMIT 0")
         except sqlite3.OperationalError as error:
             raise EngineError(f"{path} cannot be opened as a queue: {error}.") from error

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import Struct
 
-from skep.store.file import Damaged
+from skep.store.file.schema import Damaged
 
 # What is raised when the file is damaged, and by other things too: see `is_damage`.
 DAMAGE = (sqlite3.DatabaseError, msgspec.DecodeError, UnicodeDecodeError, Damaged)

@@ -11,8 +11,8 @@ from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from skep.engine.ids import now_ms
-from skep.store import file
-from skep.store.rows import Column, Judge, Judged, dead_letter, lost_letter
+from skep.store.file import schema
+from skep.store.file.rows import Column, Judge, Judged, dead_letter, lost_letter
 
 _DELIVERIES = ("delivery", "dead")
 # What is raised by reading: SQLite's complaint may quote what is no text.
@@ -28,7 +28,7 @@ _IS_THERE = "SELECT 1 FROM delivery WHERE id = ?1 UNION SELECT 1 FROM dead WHERE
 _FREE_KEYS = "DELETE FROM uniq WHERE until = 0 AND id NOT IN (SELECT id FROM delivery)"
 
 
-class Tally(NamedTuple):
+class Salvaged(NamedTuple):
     """How many deliveries and dead letters were kept as they were, and how many became dead letters
     because they were damaged."""
 
@@ -59,8 +59,8 @@ def mend(sqlite: sqlite3.Connection) -> int:
     Called in a transaction. Raises one of DAMAGE when this is not enough.
     """
     now, buried = now_ms(), 0
-    if not file.has_tables(sqlite):
-        raise file.Damaged("a table or a column is missing")
+    if not schema.has_tables(sqlite):
+        raise schema.Damaged("a table or a column is missing")
     shapes = _shapes(sqlite)
     with _Raw(sqlite) as raw:
         ids = {table: raw.ids(table) for table in _DELIVERIES}
@@ -70,7 +70,7 @@ def mend(sqlite: sqlite3.Connection) -> int:
                 if not judged.problems:
                     continue
                 if shape.table not in ids:
-                    raise file.Damaged(f"{shape.table}: {'; '.join(judged.problems)}")
+                    raise schema.Damaged(f"{shape.table}: {'; '.join(judged.problems)}")
                 sqlite.execute(f"DELETE FROM {shape.table} WHERE rowid = ?", (number,))
                 known_id = ids[shape.table].get(number, "")
                 _insert(sqlite, "dead", dead_letter(*judged, known_id, now))
@@ -79,11 +79,11 @@ def mend(sqlite: sqlite3.Connection) -> int:
     _untangle(sqlite)
     found = sqlite.execute("PRAGMA integrity_check(1)").fetchone()[0]
     if found != "ok":
-        raise file.Damaged(found)
+        raise schema.Damaged(found)
     return buried
 
 
-def copy(source: sqlite3.Connection, target: sqlite3.Connection) -> Tally:
+def copy(source: sqlite3.Connection, target: sqlite3.Connection) -> Salvaged:
     """Copy what can be read into a database that is new and has all its tables.
 
     Called in a transaction of the target.
@@ -103,7 +103,7 @@ def copy(source: sqlite3.Connection, target: sqlite3.Connection) -> Tally:
                     corrupt += _insert(target, "dead", dead_letter(*judged, known_id, now))
     corrupt += _bury_lost(target, [id_ for known in ids.values() for id_ in known.values()], now)
     _untangle(target)
-    return Tally(kept, corrupt)
+    return Salvaged(kept, corrupt)
 
 
 def rows(source: sqlite3.Connection) -> Iterator[dict[str, Any]]:
@@ -127,7 +127,7 @@ def _bury_lost(sqlite: sqlite3.Connection, ids: Sequence[str], now: int) -> int:
 def _untangle(sqlite: sqlite3.Connection) -> None:
     sqlite.execute(_FREE_KEYS)
     # What waits for another with its concurrency key, where that other is gone.
-    for statement in file.ORDER_LANES.split(";"):
+    for statement in schema.ORDER_LANES.split(";"):
         sqlite.execute(statement)
 
 
@@ -142,12 +142,12 @@ class Shape(NamedTuple):
 def _shapes(sqlite: sqlite3.Connection) -> list[Shape]:
     return [
         Shape(table, tuple(_columns(sqlite, table)), _key(sqlite, table))
-        for table in file.tables_of(sqlite)
+        for table in schema.tables_of(sqlite)
     ]
 
 
 def _columns(sqlite: sqlite3.Connection, table: str) -> list[Column]:
-    return [Column(name, kind) for name, kind in file.columns_of(sqlite, table)]
+    return [Column(name, kind) for name, kind in schema.columns_of(sqlite, table)]
 
 
 def _key(sqlite: sqlite3.Connection, table: str) -> str:

@@ -17,13 +17,13 @@ from typing import Any, NamedTuple
 
 from skep.engine.base import CUT_OFF, Envelope, Lease, Outcome, Result
 from skep.engine.protocol import Mark
-from skep.engine.valve import Valve
-from skep.store import file
-from skep.store.keys import Keys
-from skep.store.lanes import Lanes, Place
-from skep.store.results import Results
-from skep.store.rules import NONE, Rules, read_rules, rules_of, write_rules
-from skep.store.turn import Turn
+from skep.store.file import schema
+from skep.store.file.rules import NONE, Rules, read_rules, rules_of, write_rules
+from skep.store.state.keys import Keys
+from skep.store.state.lanes import Lanes, Place
+from skep.store.state.queue_limits import Throttle
+from skep.store.state.results import Results
+from skep.store.state.transaction import Transaction
 
 READY, SCHEDULED, LEASED, DEAD, BLOCKED = range(5)
 # The connection of a lease whose holder has not been heard of since the store started.
@@ -40,7 +40,7 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING"""
 _TAKE = f"""
 UPDATE delivery SET state = 2, holder = ?, serial = ? WHERE seq IN (
     SELECT seq FROM delivery WHERE state = 0 AND queue = ? ORDER BY priority DESC, seq LIMIT ?)
-RETURNING seq, {file.COLUMNS}, rules, attempt, losses, put_at, cuts"""
+RETURNING seq, {schema.COLUMNS}, rules, attempt, losses, put_at, cuts"""
 _PROMOTE = """
 UPDATE delivery SET state = iif(lane = '', 0, 4) WHERE seq IN (
     SELECT seq FROM delivery WHERE state = 1 AND due <= ? ORDER BY due LIMIT ?)
@@ -95,16 +95,16 @@ class Found(NamedTuple):
 class Deliveries:
     """What waits and what is leased."""
 
-    def __init__(self, turn: Turn, keys: Keys, results: Results) -> None:
-        self._turn = turn
+    def __init__(self, transaction: Transaction, keys: Keys, results: Results) -> None:
+        self._transaction = transaction
         self._keys = keys
         self._results = results
         self.held: dict[int, Held] = {}
         # What was held when the turn began, and is no longer.
         self.let_go: dict[int, Held] = {}
         self.counts: dict[str, list[int]] = {}
-        self.lanes = Lanes(turn, self._move)
-        self.valves: dict[str, Valve] = {}
+        self.lanes = Lanes(transaction, self._move)
+        self.throttles: dict[str, Throttle] = {}
         self.next_due: int | None = None
         # The serial that all leases of one `take` bear.
         self.serial = 0
@@ -117,12 +117,12 @@ class Deliveries:
 
     def full(self, envelopes: Sequence[Envelope]) -> str:
         """Return the queue that cannot take its part of the envelopes, empty if all can."""
-        if not self.valves:
+        if not self.throttles:
             return ""
         for queue, number in Counter(envelope.queue for envelope in envelopes).items():
-            valve = self.valves.get(queue)
-            room = valve.limits.max_ready - self.waiting(queue) if valve is not None else 0
-            if valve is None or not valve.limits.max_ready or number <= room:
+            throttle = self.throttles.get(queue)
+            room = throttle.limits.max_ready - self.waiting(queue) if throttle is not None else 0
+            if throttle is None or not throttle.limits.max_ready or number <= room:
                 continue
             new = (e for e in envelopes if e.queue == queue and not self._knows(e.id))
             if sum(1 for _ in new) > room:
@@ -135,7 +135,7 @@ class Deliveries:
         return counts[READY] + counts[SCHEDULED] + counts[BLOCKED] if counts else 0
 
     def _knows(self, delivery: str) -> bool:
-        return bool(self._turn.read(_KNOWN, (delivery,)).fetchone()[0])
+        return bool(self._transaction.read(_KNOWN, (delivery,)).fetchone()[0])
 
     def _put(self, new: Envelope, now: int) -> Outcome:
         rules = rules_of(new)
@@ -147,9 +147,11 @@ class Deliveries:
         if lane and new.due <= now:
             place = self.lanes.find_place(lane, new.queue, new.priority, rules.concurrency)
         state = SCHEDULED if new.due > now else READY if place.is_ready else BLOCKED
-        headers = file.write_headers(new.headers)
+        headers = schema.write_headers(new.headers)
         row = (new.id, new.name, new.queue, new.priority, new.due, now, headers, new.body, state)
-        if not self._turn.change(_PUT, (*row, lane, write_rules(rules), new.sender)).rowcount:
+        if not self._transaction.change(
+            _PUT, (*row, lane, write_rules(rules), new.sender)
+        ).rowcount:
             return Outcome(new.id, duplicate=True)
         self.count(new.queue, state, 1)
         if state == SCHEDULED:
@@ -167,14 +169,14 @@ class Deliveries:
             counts = self.counts.get(queue)
             if counts is None or not counts[READY]:
                 continue
-            wanted, valve = n - len(leases), self.valves.get(queue)
-            if valve is not None:
-                wanted = valve.allows(wanted, counts[LEASED], now)
+            wanted, throttle = n - len(leases), self.throttles.get(queue)
+            if throttle is not None:
+                wanted = throttle.allows(wanted, counts[LEASED], now)
             if wanted:
                 taken = self._take(owner, connection, queue, wanted)
                 leases += taken
-                if valve is not None:
-                    valve.passed(len(taken), now)
+                if throttle is not None:
+                    throttle.passed(len(taken), now)
             if len(leases) == n:
                 break
         return leases
@@ -182,15 +184,15 @@ class Deliveries:
     def _take(self, owner: str, connection: int, queue: str, n: int) -> list[Lease]:
         self.serial += 1
         serial = self.serial
-        rows = self._turn.change(_TAKE, (owner, serial, queue, n)).fetchall()
+        rows = self._transaction.change(_TAKE, (owner, serial, queue, n)).fetchall()
         # RETURNING keeps no order of its own.
         try:
             rows.sort(key=lambda row: (-row[7], row[0]))
         except TypeError as error:
-            raise file.Damaged(f"a priority is no number: {error}") from error
+            raise schema.Damaged(f"a priority is no number: {error}") from error
         counts = self.counts[queue]
         if len(rows) < min(n, counts[READY]):
-            raise file.Damaged(f"the index of what is ready in {queue} does not lead there")
+            raise schema.Damaged(f"the index of what is ready in {queue} does not lead there")
         counts[READY] -= len(rows)
         counts[LEASED] += len(rows)
         leases = []
@@ -206,7 +208,7 @@ class Deliveries:
         """Make ready what is due."""
         if self.next_due is None or self.next_due > now:
             return
-        for seq, queue, priority, lane, rules in self._turn.change(
+        for seq, queue, priority, lane, rules in self._transaction.change(
             _PROMOTE, (now, _PROMOTED_AT_ONCE)
         ).fetchall():
             self._move(queue, SCHEDULED, BLOCKED if lane else READY)
@@ -230,7 +232,7 @@ class Deliveries:
         """Note how far a lease has come."""
         seq = self._holding(token)
         if seq is not None:
-            self._turn.change(_NOTE, (text, seq))
+            self._transaction.change(_NOTE, (text, seq))
         return seq is not None
 
     def adopt(self, owner: str, connection: int, tokens: Sequence[str], now: int) -> list[bool]:
@@ -260,7 +262,7 @@ class Deliveries:
     def _holding(self, token: str) -> int | None:
         """Return the row that is held under this very token, if it still is."""
         seq, _, serial = token.partition("-")
-        if not seq.isdecimal() or len(seq) > file.LONGEST_SEQ:
+        if not seq.isdecimal() or len(seq) > schema.LONGEST_SEQ:
             return None
         held = self.held.get(int(seq))
         return int(seq) if held is not None and str(held.serial) == serial else None
@@ -272,7 +274,7 @@ class Deliveries:
         held = self._release(seq)
         match mark.verdict:
             case "done":
-                self._turn.change(_FORGET, (seq,))
+                self._transaction.change(_FORGET, (seq,))
                 self.counts[held.queue][LEASED] -= 1
                 if any(envelope.id == held.id for envelope in mark.then):
                     self._leave_lane(held.lane)  # it has not ended: it begins anew
@@ -280,8 +282,8 @@ class Deliveries:
                     self._end(held, Result(held.id, "done", mark.result), now)
             case "dead":
                 reason = mark.reason
-                self._turn.change(_BURY, (reason == CUT_OFF, reason, mark.error, now, seq))
-                self._turn.change(_FORGET, (seq,))
+                self._transaction.change(_BURY, (reason == CUT_OFF, reason, mark.error, now, seq))
+                self._transaction.change(_FORGET, (seq,))
                 self._move(held.queue, LEASED, DEAD)
                 self._end(held, Result(held.id, "dead", error=mark.error), now)
             case _ if held.cancelled:
@@ -295,7 +297,7 @@ class Deliveries:
     def _wait(self, seq: int, held: Held, mark: Mark, now: int) -> None:
         state = SCHEDULED if mark.at > now else BLOCKED if held.lane else READY
         counts = (mark.verdict == "retry", mark.verdict == "cut")
-        self._turn.change(_WAIT, (state, mark.at, *counts, mark.error, mark.error, seq))
+        self._transaction.change(_WAIT, (state, mark.at, *counts, mark.error, mark.error, seq))
         self._move(held.queue, LEASED, state)
         if state == SCHEDULED:
             self.expect(mark.at)
@@ -313,7 +315,7 @@ class Deliveries:
         if held.cancelled:
             self._cancel(seq, held, LEASED, now)
             return
-        self._turn.change(_GIVE_BACK, (lost, seq))
+        self._transaction.change(_GIVE_BACK, (lost, seq))
         self._move(held.queue, LEASED, BLOCKED if held.lane else READY)
         self._leave_lane(held.lane)
 
@@ -325,7 +327,7 @@ class Deliveries:
 
     def look_up(self, delivery: str) -> Found | None:
         """Return a delivery that waits or is leased."""
-        row = self._turn.read(_FIND, (delivery,)).fetchone()
+        row = self._transaction.read(_FIND, (delivery,)).fetchone()
         if row is None:
             return None
         seq, id_, queue, state, lane, rules = row
@@ -333,7 +335,7 @@ class Deliveries:
 
     def flag(self, seq: int) -> int:
         """Let a leased one not be kept after its lease; return the connection that holds it."""
-        self._turn.change(_FLAG, (seq,))
+        self._transaction.change(_FLAG, (seq,))
         held = self.held[seq] = self.held[seq]._replace(cancelled=True)
         return held.connection
 
@@ -342,7 +344,7 @@ class Deliveries:
         self._cancel(found.seq, found, found.state, now)
 
     def _cancel(self, seq: int, who: Held | Found, state: int, now: int) -> None:
-        self._turn.change(_FORGET, (seq,))
+        self._transaction.change(_FORGET, (seq,))
         self.counts[who.queue][state] -= 1
         self._results.keep(Result(who.id, "cancelled"), now + _CANCELLED_KEPT)
         if who.rules.key:
@@ -379,7 +381,7 @@ class Deliveries:
 
     def learn_next_due(self) -> None:
         """Look up when the next is due."""
-        (self.next_due,) = self._turn.read(
+        (self.next_due,) = self._transaction.read(
             "SELECT min(due) FROM delivery WHERE state = 1"
         ).fetchone()
 
@@ -391,5 +393,5 @@ class Deliveries:
 
 def _lease(row: tuple[Any, ...], serial: int, rules: Rules) -> Lease:
     """Make a lease of what `_TAKE` returns."""
-    envelope = file.make_envelope(row[1:10], rules)
+    envelope = schema.make_envelope(row[1:10], rules)
     return Lease(envelope, f"{row[0]}-{serial}", *row[11:])

@@ -12,8 +12,8 @@ from msgspec import DecodeError
 
 from skep.engine.base import Envelope, QueueLimits, Row
 from skep.engine.ids import new_id
-from skep.store import file
-from skep.store.rules import read_rules
+from skep.store.file import schema
+from skep.store.file.rules import read_rules
 
 # The reason of a dead letter that is what could be read of a damaged row.
 CORRUPT = "corrupt"
@@ -84,7 +84,7 @@ def dead_letter(
     """Return the row of `dead` that keeps what could be read of a damaged delivery; `known_id` is
     its id by the index, if that is known."""
     kept = {name: values[name] for name in _CARRIED if name in values}
-    for name, read in (("headers", file.read_headers), ("rules", read_rules)):
+    for name, read in (("headers", schema.read_headers), ("rules", read_rules)):
         try:
             read(kept.get(name, ""))
         except DecodeError:
@@ -122,8 +122,8 @@ def _read(column: Column, value: Any) -> tuple[Any, str]:
 def row_of(values: Mapping[str, Any]) -> Row:
     """Return a sound row of the tables of deliveries or dead letters as operators see it."""
     state: Any = _STATES[values["state"]] if "state" in values else "dead"
-    envelope: Envelope = file.make_envelope(
-        [values.get(name, "") for name in file.COLUMNS.split(", ")],
+    envelope: Envelope = schema.make_envelope(
+        [values.get(name, "") for name in schema.COLUMNS.split(", ")],
         read_rules(values.get("rules", "")),
     )
     return Row(
@@ -146,7 +146,7 @@ def _check_delivery(values: Mapping[str, Any]) -> None:
             raise ValueError(f"{name} is {values[name]}, not from {lowest} to {highest}")
     if values.get("state", 0) not in _STATES:
         raise ValueError(f"state is {values['state']}")
-    file.read_headers(values["headers"])
+    schema.read_headers(values["headers"])
     read_rules(values.get("rules", ""))
 
 

@@ -4,11 +4,11 @@ from typing import Any
 
 from skep.engine.base import Row, RowState
 from skep.engine.protocol import Find, Scan
-from skep.store import file
-from skep.store.database import Database
-from skep.store.rules import read_rules
+from skep.store.file import schema
+from skep.store.file.rules import read_rules
+from skep.store.state.database import Database
 
-_COLUMNS = f"seq, {file.COLUMNS}, rules, attempt, losses, put_at, cuts"
+_COLUMNS = f"seq, {schema.COLUMNS}, rules, attempt, losses, put_at, cuts"
 _WAITING = f"SELECT {_COLUMNS}, holder, '', error, progress, cancelled, state FROM delivery"
 _DEAD = f"SELECT {_COLUMNS}, '', reason, error, '', 0, 3 FROM dead"
 _PAGE = "seq > ? ORDER BY seq LIMIT ?"
@@ -17,7 +17,7 @@ _STATES: tuple[RowState, ...] = ("ready", "scheduled", "leased", "dead", "blocke
 
 def scan(database: Database, ask: Scan) -> list[Row]:
     """Return up to `n` rows of one queue and state, from the one behind the place `after` on."""
-    is_place = ask.after.isdecimal() and len(ask.after) <= file.LONGEST_SEQ
+    is_place = ask.after.isdecimal() and len(ask.after) <= schema.LONGEST_SEQ
     place = int(ask.after) if is_place else 0
     with database.reader() as reader:
         if ask.state == "dead":
@@ -44,7 +44,7 @@ def _row(row: tuple[Any, ...]) -> Row:
     seq, *columns = row[:10]
     rules, attempt, losses, put_at, cuts = row[10:15]
     holder, reason, error, progress, cancelled, state = row[15:]
-    envelope = file.make_envelope(columns, read_rules(rules))
+    envelope = schema.make_envelope(columns, read_rules(rules))
     return Row(
         envelope,
         str(seq),

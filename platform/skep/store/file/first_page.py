@@ -12,7 +12,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from skep.store import file
+from skep.store.file import schema
 
 _PAGE, _HEADER = 4096, 100
 # Places in the header: the number of pages; the list of free pages, and how many they are. See https://sqlite.org/fileformat.html#the_database_header.
@@ -22,7 +22,7 @@ _NUMBER, _FREE = slice(28, 32), slice(32, 40)
 def patch(path: Path, copy: Path) -> None:
     """Copy a file and its log, and give the copy the first page of a new file: its header, and if
     that is not enough, all of it. Raises OSError."""
-    for part, its_copy in zip(file.parts(path), file.parts(copy), strict=True):
+    for part, its_copy in zip(schema.parts(path), schema.parts(copy), strict=True):
         if part.exists() and part.suffix[-4:] != "-shm":
             shutil.copyfile(part, its_copy)
     content = copy.read_bytes()[:_PAGE].ljust(_PAGE, b"\0")
@@ -46,7 +46,7 @@ def has_tables(path: Path) -> bool:
     """Say whether all tables of a queue can be found in a file."""
     try:
         with closing(sqlite3.connect(path)) as database:
-            return file.has_tables(database)
+            return schema.has_tables(database)
     except (sqlite3.Error, UnicodeDecodeError):
         return False
 
@@ -56,7 +56,7 @@ def _model(copy: Path) -> bytes:
     path = copy.with_name(f"{copy.name}.model")
     path.unlink(missing_ok=True)
     try:
-        file.open_file(path).close()
+        schema.open_file(path).close()
         return path.read_bytes()[:_PAGE]
     finally:
         path.unlink(missing_ok=True)

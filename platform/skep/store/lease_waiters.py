@@ -1,28 +1,27 @@
 """Those who wait for leases, the first first."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from skep.engine import protocol
 from skep.engine.base import Lease
-from skep.engine.selection import selected
 from skep.store.connection import Client
-from skep.store.database import Database
+from skep.store.state.database import Database
 
 
-class _Taker(NamedTuple):
+class _Waiter(NamedTuple):
     connection: Client
     take: protocol.Take
 
 
-class Takers:
+class LeaseWaiters:
     """The requests to lease that are not answered; `asleep` says of an owner that it gets none."""
 
     def __init__(self, database: Database, asleep: Callable[[str], bool]) -> None:
         self._database = database
         self._asleep = asleep
-        self._waiting: deque[_Taker] = deque()
+        self._waiting: deque[_Waiter] = deque()
         self._before = self._waiting
         self._rounds = 0
 
@@ -36,13 +35,13 @@ class Takers:
 
     def add(self, connection: Client, take: protocol.Take) -> None:
         """Let one more wait."""
-        self._waiting.append(_Taker(connection, take))
+        self._waiting.append(_Waiter(connection, take))
 
     def remove(self, connection: Client, call: int) -> bool:
         """Let one wait no longer; False if it was answered already."""
-        for taker in self._waiting:
-            if taker.connection is connection and taker.take.call == call:
-                self._waiting.remove(taker)
+        for waiter in self._waiting:
+            if waiter.connection is connection and waiter.take.call == call:
+                self._waiting.remove(waiter)
                 return True
         return False
 
@@ -56,19 +55,19 @@ class Takers:
         if not self._waiting or not self._database.ready_queues():
             return told
         self._rounds += 1
-        still_waiting: deque[_Taker] = deque()
-        for taker in self._waiting:
-            leases = self._take(taker, now)
+        still_waiting: deque[_Waiter] = deque()
+        for waiter in self._waiting:
+            leases = self._take(waiter, now)
             if leases:
-                told.append((taker.connection, protocol.Leases(taker.take.call, leases)))
+                told.append((waiter.connection, protocol.Leases(waiter.take.call, leases)))
             else:
-                still_waiting.append(taker)
+                still_waiting.append(waiter)
         self._waiting = still_waiting
         return told
 
-    def _take(self, taker: _Taker, now: int) -> list[Lease]:
-        connection, take = taker
-        queues = selected(take.queues, self._database.ready_queues())
+    def _take(self, waiter: _Waiter, now: int) -> list[Lease]:
+        connection, take = waiter
+        queues = _selected(take.queues, self._database.ready_queues())
         if not queues or self._asleep(connection.owner):
             return []
         # Begin with another queue each time, so that a busy one starves no other.
@@ -76,3 +75,10 @@ class Takers:
         turned = [*queues[first:], *queues[:first]]
         moves = self._database.moves
         return moves.take(connection.owner, connection.number, turned, take.n, now)
+
+
+def _selected(named: Sequence[str], ready: Sequence[str]) -> Sequence[str]:
+    """Return the queues that are named, or of the `ready` ones those that no `-name` leaves out."""
+    if named and not named[0].startswith("-"):
+        return named
+    return [queue for queue in ready if f"-{queue}" not in named]

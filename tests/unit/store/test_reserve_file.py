@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from skep.store.ballast import Ballast
+from skep.store.file.reserve_file import ReserveFile
 
 
 def test_a_directory_that_is_gone_has_no_room_and_one_that_is_back_has(
@@ -14,16 +14,16 @@ def test_a_directory_that_is_gone_has_no_room_and_one_that_is_back_has(
 ) -> None:
     directory = tmp_path / "data"
     directory.mkdir()
-    ballast = Ballast(directory / "queue.db")
-    ballast.check()
-    assert not ballast.scarce
+    reserve = ReserveFile(directory / "queue.db")
+    reserve.check()
+    assert not reserve.scarce
     shutil.rmtree(directory)
     with caplog.at_level(logging.CRITICAL):
-        assert ballast.check()
-        assert not ballast.check()
-    assert ballast.scarce
+        assert reserve.check()
+        assert not reserve.check()
+    assert reserve.scarce
     (record,) = caplog.records
     assert f"The disk of {directory} cannot be used (No such file or directory)" in record.message
     directory.mkdir()
-    assert ballast.check()
-    assert not ballast.scarce
+    assert reserve.check()
+    assert not reserve.scarce

@@ -7,7 +7,7 @@ from skep.engine.base import QueueLimits
 NO_LIMITS = QueueLimits()
 
 
-class Valve:
+class Throttle:
     """The limits of one queue, whether it is paused, and when its last leases began.
 
     The window of a rate slides: in no period, wherever it begins, are there more than `rate`

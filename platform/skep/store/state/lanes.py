@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from skep.store.rules import read_rules
-from skep.store.turn import Turn
+from skep.store.file.rules import read_rules
+from skep.store.state.transaction import Transaction
 
 _READY, _BLOCKED = 0, 4
 
@@ -48,8 +48,8 @@ class Lanes:
     `leased` is how many of each lane are leased.
     """
 
-    def __init__(self, turn: Turn, moved: Callable[[str, int, int], None]) -> None:
-        self._turn = turn
+    def __init__(self, transaction: Transaction, moved: Callable[[str, int, int], None]) -> None:
+        self._transaction = transaction
         self._moved = moved
         self.leased: Counter[str] = Counter()
         self._paused: frozenset[str] = frozenset()
@@ -65,7 +65,7 @@ class Lanes:
         before = self._paused
         self._pause(frozenset(queues))
         for queue in before ^ self._paused:
-            for (lane,) in self._turn.read(_LANES, (queue,)).fetchall():
+            for (lane,) in self._transaction.read(_LANES, (queue,)).fetchall():
                 self._arrange(lane)
 
     def find_place(
@@ -76,7 +76,7 @@ class Lanes:
         if room <= 0:
             return Place(is_ready=False)
         these, value = (_ONE, queue) if queue in self._paused else self._open
-        last = self._turn.read(_NTH_READY.format(these), (lane, value, room - 1)).fetchone()
+        last = self._transaction.read(_NTH_READY.format(these), (lane, value, room - 1)).fetchone()
         if last is None:
             return Place(is_ready=True)
         if (priority, -seq) > (last[1], -last[0]):
@@ -108,13 +108,13 @@ class Lanes:
     def fill(self, lane: str) -> None:
         """Make ready what there is room for."""
         these, value = self._open
-        while row := self._turn.read(_FIRST_BLOCKED.format(these), (lane, value)).fetchone():
+        while row := self._transaction.read(_FIRST_BLOCKED.format(these), (lane, value)).fetchone():
             seq, queue, rules = row
             concurrency = read_rules(rules).concurrency
             room = concurrency - self.leased[lane]
             if room <= 0:
                 return
-            if self._turn.read(_NTH_READY.format(these), (lane, value, room - 1)).fetchone():
+            if self._transaction.read(_NTH_READY.format(these), (lane, value, room - 1)).fetchone():
                 return
             self._set(seq, queue, _BLOCKED, _READY)
             if concurrency == 1:
@@ -128,10 +128,12 @@ class Lanes:
     def _arrange(self, lane: str) -> None:
         """Find anew which are the first."""
         these, value = self._open
-        for seq, queue in self._turn.read(_READY_ONES.format(these), (lane, value)).fetchall():
+        for seq, queue in self._transaction.read(
+            _READY_ONES.format(these), (lane, value)
+        ).fetchall():
             self._set(seq, queue, _READY, _BLOCKED)
         self.fill(lane)
 
     def _set(self, seq: int, queue: str, before: int, after: int) -> None:
-        self._turn.change(_SET, (after, seq))
+        self._transaction.change(_SET, (after, seq))
         self._moved(queue, before, after)

@@ -1,7 +1,7 @@
 """Who lives: pure, with the time an argument."""
 
 
-class Pulses:
+class Liveness:
     """When each owner was last heard of; one that is silent for `term` seconds has lost its leases.
 
     `look` has to be called several times in a term. When it comes late, it is the store that was
