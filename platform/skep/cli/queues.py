@@ -13,7 +13,7 @@ from skep.cli.options import for_platform
 from skep.cli.running import run_dir_of
 from skep.engine.base import Row
 from skep.engine.embedded import Embedded
-from skep.store.opening import rows_of
+from skep.store.file.opening import rows_of
 
 _COLUMNS = ("queue", "ready", "leased", "scheduled", "blocked", "dead", "oldest", "paused")
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
