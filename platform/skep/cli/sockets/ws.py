@@ -12,7 +12,7 @@ from rich.table import Table
 
 from skep.base.errors import UsageError
 from skep.cli.options import for_platform
-from skep.cli.running import run_dir_of
+from skep.cli.platform_handle import run_dir_of
 from skep.wire import control
 from skep.wire.mesh import Answer, Command, Mesh
 

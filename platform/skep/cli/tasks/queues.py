@@ -8,9 +8,9 @@ import click
 from msgspec.structs import asdict
 
 from skep.base.errors import UsageError
-from skep.cli.deliveries import ask_store, show
 from skep.cli.options import for_platform
-from skep.cli.running import run_dir_of
+from skep.cli.platform_handle import run_dir_of
+from skep.cli.tasks.store_client import ask_store, show
 from skep.engine.base import Row
 from skep.engine.embedded import Embedded
 from skep.store.file.opening import rows_of

@@ -8,8 +8,8 @@ import click
 
 from skep.base.errors import NotRunning, PlatformError, TimedOut
 from skep.cli.asking import ask, asking, show_json
-from skep.cli.ended import Process
-from skep.cli.screen import Say, phase, waiting
+from skep.cli.output import Say, phase, waiting
+from skep.cli.running.process_end import Process
 
 _LOOK = 0.1
 

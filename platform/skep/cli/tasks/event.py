@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from skep.cli.options import for_platform
-from skep.cli.sending import send, terms_options
+from skep.cli.tasks.sending import send, terms_options
 
 
 @click.group("event")

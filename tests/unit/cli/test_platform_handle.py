@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from skep.cli import running
-from skep.cli.running import run_dir_of
+from skep.cli import platform_handle
+from skep.cli.platform_handle import run_dir_of
 
 
 @pytest.fixture(autouse=True)
@@ -13,7 +13,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("PLATFORM_DATA_DIR", "PLATFORM_ENV", "PLATFORM_ENV_FILE"):
         monkeypatch.delenv(name, raising=False)
-    running._run_dir.cache_clear()
+    platform_handle._run_dir.cache_clear()
 
 
 def test_the_data_directory_comes_from_every_layer_but_the_remote_one(
@@ -22,7 +22,7 @@ def test_the_data_directory_comes_from_every_layer_but_the_remote_one(
     """B9"""
 
     def found(**flags: str) -> str:
-        running._run_dir.cache_clear()
+        platform_handle._run_dir.cache_clear()
         return run_dir_of(flags).path.name
 
     assert found() == ".platform"

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from skep.cli.options import for_platform
-from skep.cli.running import run_dir_of
+from skep.cli.platform_handle import run_dir_of
 from skep.wire import control
 from skep.wire.mesh import Answer, Command, Mesh
 

@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from skep.base.errors import UsageError
-from skep.cli.deliveries import ask_store, document, rows_of, show
 from skep.cli.options import for_platform
+from skep.cli.tasks.store_client import ask_store, document, rows_of, show
 from skep.engine.base import Edit, Engine
 
 _COLUMNS = ("id", "name", "queue", "reason", "attempt", "losses", "put_at", "error")

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from skep.cli.asking import ask, asking, show_json
-from skep.cli.screen import phase, waiting
+from skep.cli.output import phase, waiting
 
 
 @click.command("reload")

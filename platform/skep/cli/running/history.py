@@ -7,7 +7,7 @@ import click
 from rich.markup import escape
 
 from skep.cli.asking import ask, asking, show_json
-from skep.cli.screen import columns, screen, tint
+from skep.cli.output import columns, screen, tint
 
 
 @click.command("history")

@@ -8,8 +8,8 @@ import click
 from rich.markup import escape
 
 from skep.cli.asking import ask, asking, show_json
+from skep.cli.output import columns, duration, screen, tint
 from skep.cli.releases import releases
-from skep.cli.screen import columns, duration, screen, tint
 
 _LISTENERS = {"http": "serving at", "admin": "admin at", "config": "config at"}
 

@@ -6,7 +6,7 @@ import click
 from rich.markup import escape
 
 from skep.cli.asking import ask, asking, show_json
-from skep.cli.screen import columns, duration, screen, size, tint
+from skep.cli.output import columns, duration, screen, size, tint
 
 
 @click.command("ps")

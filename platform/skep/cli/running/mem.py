@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from skep.cli.options import for_platform
-from skep.cli.running import run_dir_of
+from skep.cli.platform_handle import run_dir_of
 from skep.wire import control
 
 _UNITS = ((1024 * 1024, "MiB"), (1024, "KiB"))

@@ -8,9 +8,9 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from skep.cli.deliveries import ask_store, document, moment, rows_of, show
 from skep.cli.options import for_platform
-from skep.cli.sending import send, terms_options
+from skep.cli.tasks.sending import send, terms_options
+from skep.cli.tasks.store_client import ask_store, document, moment, rows_of, show
 from skep.engine.base import Engine, Result, Row, RowState
 
 _STATES = get_args(RowState)

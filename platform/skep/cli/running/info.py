@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from skep.base.errors import NotRunning
 from skep.cli.asking import ask, asking, show_json
-from skep.cli.screen import columns, screen
+from skep.cli.output import columns, screen
 
 _COMPONENTS = (
     "uvicorn",
