@@ -366,8 +366,7 @@ class Succession:
         try:
             self._configurations.commit(configuration)
         except Exception as error:  # noqa: BLE001 - the client that waits for a report gets one
-            text = f"The configuration could not be written: {error or repr(error)}"
-            return (Problem("commit", text),)
+            return (Problem("commit", str(error) or repr(error)),)
         return ()
 
     def _abandon(self, coming: Coming) -> None:

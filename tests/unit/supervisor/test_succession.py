@@ -107,6 +107,7 @@ class Platform:
             run_id="run",
             nursery=cast(Nursery, None),
             census=Census(ignore, ignore, ignore),
+            put_back=lambda request: self.calls.append(("put back", request)),
             told=ignore,
             bind=self._bind,
             go=self._go,
