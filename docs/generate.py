@@ -11,8 +11,8 @@ from typing import get_origin
 import click
 
 from skep.cli.main import platform
-from skep.config.options import rows
-from skep.config.row import Row
+from skep.config.options.row import Row
+from skep.config.options.table import rows
 from skep.metrics.names import CATALOGUE, Metric
 
 REFERENCE = Path(__file__).parent / "reference"

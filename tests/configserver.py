@@ -15,7 +15,7 @@ import httpx
 import uvloop
 from starlette.applications import Starlette
 
-from skep.config.openapi import OpenApi, PublishedRelease
+from skep.config.apollo.openapi import OpenApi, PublishedRelease
 from skep.configserver.app import create_app
 from skep.configserver.credentials import read_or_make_token
 from skep.configserver.records import Limits

@@ -1,7 +1,7 @@
 """Pulling for tests: what a client gets that has nothing else to fall back to."""
 
-from skep.config.apollo import Apollo
-from skep.config.snapshot import Snapshot
+from skep.config.apollo.client import Apollo
+from skep.config.snapshots.snapshot import Snapshot
 
 
 async def pull(apollo: Apollo, full: bool = False) -> Snapshot:

@@ -13,7 +13,7 @@ FILES = (
     "process/test_task_deaths.py",
     "process/test_store_chaos.py",
     "unit/testing/test_orders.py",
-    "unit/worker/test_tasks.py",
+    "unit/worker/tasks/test_tasks.py",
 )
 CRON = "crons have a list of their own"
 REDIS = "there is no engine on Redis"

@@ -14,15 +14,15 @@ from prometheus_client import CollectorRegistry
 
 from skep.api.plugin import Plugin
 from skep.base.telemetry import Telemetry
-from skep.config.endpoints import served
-from skep.config.options import Options
+from skep.config.options.endpoints import served
+from skep.config.options.table import Options
 from skep.metrics.instruments import Instruments
-from skep.supervisor.listeners import Listeners
-from skep.worker.catalog import Catalog
-from skep.worker.endpoints import endpoints
+from skep.supervisor.sockets.listeners import Listeners
 from skep.worker.kind import Workplace
 from skep.worker.kinds.web import WebKind
-from skep.worker.tls import Tls
+from skep.worker.loading.catalog import Catalog
+from skep.worker.loading.endpoints import endpoints
+from skep.worker.loading.tls import Tls
 
 
 @dataclass

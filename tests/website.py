@@ -15,13 +15,13 @@ from skep.api.plugin import Plugin
 from skep.api.worker import Worker
 from skep.base.rundir import RunDir
 from skep.base.telemetry import Telemetry
-from skep.config.options import Options
+from skep.config.options.table import Options
 from skep.engine.base import Engine
 from skep.metrics.instruments import Instruments
-from skep.worker.catalog import Catalog
 from skep.worker.kind import Workplace
 from skep.worker.kinds.web import WebKind
-from skep.worker.tls import Tls
+from skep.worker.loading.catalog import Catalog
+from skep.worker.loading.tls import Tls
 
 # HTTP asks nothing of it.
 NO_ENGINE = cast(Engine, None)

@@ -11,16 +11,16 @@ from typing import Any
 
 from skep.api.plugin import Plugin
 from skep.base.telemetry import Telemetry
-from skep.config.options import Options
+from skep.config.options.table import Options
 from skep.engine import binding
 from skep.engine.base import Engine, QueueStats, Row
 from skep.engine.embedded import Embedded
 from skep.engine.ids import now_ms
 from skep.engine.senders import sender_of
 from skep.testing.real import at_work, store
-from skep.worker.catalog import Catalog
 from skep.worker.kind import Workplace
 from skep.worker.kinds.tasks import TaskKind
+from skep.worker.loading.catalog import Catalog
 from tests.support import wait_until_async
 
 SENDER = sender_of("run-1", 7, "code-of-7")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from skep.api.worker import Worker
     from skep.base.backoff import Backoff
     from skep.base.errors import EngineError, QueueFull, StoreFull, StoreUnavailable
-    from skep.config.settings import Live, Settings
+    from skep.config.env.settings import Live, Settings
 
 _WHERE = {
     # What a plugin declares.
@@ -36,8 +36,8 @@ _WHERE = {
     "ReloadInfo": "skep.api.hooks",
     "ServerInfo": "skep.api.hooks",
     "WorkerInfo": "skep.api.hooks",
-    "Settings": "skep.config.settings",
-    "Live": "skep.config.settings",
+    "Settings": "skep.config.env.settings",
+    "Live": "skep.config.env.settings",
     # Work for later.
     "Task": "skep.api.task",
     "Event": "skep.api.event",

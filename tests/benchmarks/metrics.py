@@ -14,7 +14,7 @@ from skep.metrics.frames import Framer
 from skep.metrics.instruments import Instruments
 from skep.metrics.subscriber import subscribe
 from skep.metrics.web import HttpMetrics
-from skep.supervisor.ledger import Ledger
+from skep.supervisor.metrics.ledger import Ledger
 
 ROUTES = [f"/things/{{id}}/{number}" for number in range(15)]
 WORKERS = 8

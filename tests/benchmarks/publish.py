@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from skep.base.rundir import RunDir
-from skep.config.openapi import OpenApi
+from skep.config.apollo.openapi import OpenApi
 from skep.wire import control
 from tests.benchmarks.figures import Figure, median, percentile, spread
 from tests.faulty import TinyApollo

@@ -19,11 +19,10 @@ import pytest
 
 from skep.base.errors import ConfigError, UsageError
 from skep.base.telemetry import Telemetry
-from skep.config.apollo import Apollo
-from skep.config.origin import Terms, Timeouts
-from skep.config.servers import Servers
-from skep.config.snapshot import Release, Snapshot
-from skep.config.trouble import (
+from skep.config.apollo.client import Apollo
+from skep.config.apollo.failover import Servers
+from skep.config.apollo.server import Terms, Timeouts
+from skep.config.errors import (
     ApolloError,
     Broken,
     Declined,
@@ -36,6 +35,7 @@ from skep.config.trouble import (
     Unreachable,
     Unusable,
 )
+from skep.config.snapshots.snapshot import Release, Snapshot
 from tests.faulty import (
     Behaviour,
     FaultyServer,

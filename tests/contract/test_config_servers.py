@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 import pytest
 
 from skep.base.errors import UsageError
-from skep.config.apollo import Apollo
-from skep.config.origin import Terms, Timeouts
-from skep.config.servers import Servers
-from skep.config.snapshot import Snapshot
-from skep.config.trouble import ApolloError, Broken, Forbidden, Missing, Unreachable
+from skep.config.apollo.client import Apollo
+from skep.config.apollo.failover import Servers
+from skep.config.apollo.server import Terms, Timeouts
+from skep.config.errors import ApolloError, Broken, Forbidden, Missing, Unreachable
+from skep.config.snapshots.snapshot import Snapshot
 from tests.faulty import (
     Behaviour,
     FaultyServer,
@@ -300,7 +300,7 @@ def test_f47_the_address_is_that_which_leads_to_the_server_and_is_found_anew_aft
     # And when the way to the server changes
     server.requests.clear()
     server.script("/configs/", released("K1"), close, close, answer(304))
-    monkeypatch.setattr("skep.config.origin.address_towards", moved)
+    monkeypatch.setattr("skep.config.apollo.server.address_towards", moved)
     use(of(server), act)
     sent = [request.query["ip"] for request in server.requests]
     assert sent == ["10.0.0.1", "10.0.0.1", "10.0.0.1", "10.0.0.2"]

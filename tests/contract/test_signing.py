@@ -16,13 +16,13 @@ from typing import Any, TypeVar
 import pytest
 
 from skep.base.errors import UsageError
-from skep.config.access_key import AccessKey
-from skep.config.apollo import Apollo
-from skep.config.origin import Terms
-from skep.config.servers import Servers
-from skep.config.signature import signature
-from skep.config.snapshot import Snapshot
-from skep.config.trouble import Forbidden
+from skep.config.apollo.access_key import AccessKey
+from skep.config.apollo.client import Apollo
+from skep.config.apollo.failover import Servers
+from skep.config.apollo.server import Terms
+from skep.config.apollo.signing import signature
+from skep.config.errors import Forbidden
+from skep.config.snapshots.snapshot import Snapshot
 from tests.faulty import Behaviour, FaultyServer, Request, answer, listed, released, told
 from tests.pulls import pull
 

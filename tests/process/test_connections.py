@@ -14,7 +14,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from skep import Plugin
-from skep.worker.websocket import WebSocketProtocol
+from skep.worker.websocket.connection import WebSocketProtocol
 from tests.process.http_payloads import KEY, VERSION, chunked, shake
 from tests.raw_websocket import BINARY, PING, TEXT, RawWebSocket, close_of
 from tests.support import wait_until_async
@@ -321,8 +321,8 @@ def test_who_sends_pings_and_does_not_read_the_answers_is_cut_off(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """E9: the limit for what is not sent yet holds for pongs too."""
-    monkeypatch.setattr("skep.worker.websocket._MOST_LIGHT_FRAMES", 10**9)
-    monkeypatch.setattr("skep.worker.websocket._CLOSING", 0.1)
+    monkeypatch.setattr("skep.worker.websocket.connection._MOST_LIGHT_FRAMES", 10**9)
+    monkeypatch.setattr("skep.worker.websocket.connection._CLOSING", 0.1)
     limit, most = 64 * KB, [0]
 
     async def test(site: Website, gate: Gate) -> None:

@@ -243,7 +243,7 @@ def test_the_last_answer_of_a_connection_reaches_who_is_still_sending(run: Run) 
 def test_it_reaches_them_also_when_they_take_their_time_to_read_it(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("skep.worker.limits.LEAVE_SECONDS", 0.2)
+    monkeypatch.setattr("skep.worker.http.limits.LEAVE_SECONDS", 0.2)
 
     async def test(site: Website) -> None:
         connection = await site.connect()

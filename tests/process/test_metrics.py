@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from skep.metrics.exposition import render_text
-from skep.supervisor.ledger import Ledger
+from skep.supervisor.metrics.ledger import Ledger
 
 pytestmark = pytest.mark.process
 

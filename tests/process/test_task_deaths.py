@@ -11,7 +11,7 @@ from skep.base.telemetry import Telemetry
 from skep.engine import binding
 from skep.engine.base import Engine
 from skep.engine.embedded import Embedded
-from skep.worker.catalog import Catalog
+from skep.worker.loading.catalog import Catalog
 from tests.process.chores import PLUGIN, Diary, Forks, ForksInThread, Gathering, Nap, Poison, Round
 from tests.process.store_child import StoreChild
 from tests.process.worker_child import WorkerChild

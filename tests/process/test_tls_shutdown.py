@@ -11,7 +11,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from skep import Plugin
-from skep.worker import closing, protocol
+from skep.worker.http import closing, protocol
 from tests.certificate import believing, certificate
 from tests.support import wait_until_async
 from tests.website import Website, run_website

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Self
 
 from skep.base.telemetry import Telemetry
-from skep.config.options import Options
+from skep.config.options.table import Options
 from skep.engine import binding
 from skep.engine.embedded import Embedded
-from skep.worker import stray
-from skep.worker.catalog import Catalog
+from skep.worker import fork_guard
 from skep.worker.kind import Kind, Workplace
 from skep.worker.kinds.tasks import TaskKind
+from skep.worker.loading.catalog import Catalog
 from tests.process.chores import PLUGIN
 from tests.process.store_child import start_python
 
@@ -67,8 +67,8 @@ class WorkerChild:
 
 
 async def main(socket: Path, slot: str, concurrency: int, grace: float) -> None:
-    stray.watch()
-    stray.guard(asyncio.get_running_loop())
+    fork_guard.watch()
+    fork_guard.guard(asyncio.get_running_loop())
     telemetry = Telemetry()
     catalog = Catalog.collect({"chores": PLUGIN})
     engine = Embedded(socket, f"{slot}@1:{os.getpid()}")

@@ -18,12 +18,12 @@ from skep.base.backoff import Backoff
 from skep.base.errors import PlatformError
 from skep.base.rundir import RunDir
 from skep.base.telemetry import Telemetry
-from skep.config import connection
-from skep.config.admin_access import read_token
-from skep.config.archive import Archive
-from skep.config.options import Options
-from skep.config.reserve import Policy, Reserve
-from skep.config.sources import sources
+from skep.config.apollo import factory
+from skep.config.options.admin_access import read_token
+from skep.config.options.sources import sources
+from skep.config.options.table import Options
+from skep.config.snapshots.archive import Archive
+from skep.config.snapshots.start_source import Policy, Reserve
 from skep.wire.messages import Asked, Boot, Message, Reported, Unconfigured
 
 _UNCONFIGURED = Backoff(first=5.0, jitter=0.2)
@@ -96,7 +96,7 @@ class Agent:
             reserve = Reserve(archive, env_file, "optional")
             return await start_offline(reserve, where, self._offer, self._report)
         await ConfigSync(
-            connection.apollo(options, self._telemetry),
+            factory.apollo(options, self._telemetry),
             Reserve(archive, env_file, cast("Policy", options.config_policy)),
             self._offer,
             self._report,

@@ -8,8 +8,9 @@
      ▲                     │   everything again                                  pauses while some
      └─────────────────────┘                                                     namespaces fail
 
-Each namespace stands for itself (`skep.config.pulled`): one whose release is missing, cannot be
-fetched or must not be applied is *held*, it keeps the release it has, and the others go on.
+Each namespace stands for itself (`skep.config.snapshots.pulled`): one whose release is missing,
+cannot be fetched or must not be applied is *held*, it keeps the release it has, and the others go
+on.
 
 A poll says only that something changed. What was polled is confirmed after the pull, so whatever
 fails in between is told again. The full pull finds what no poll told: a lost notification, a
@@ -31,11 +32,11 @@ from skep.agent.complaints import Complaints
 from skep.base.backoff import Backoff
 from skep.base.errors import ConfigError
 from skep.base.telemetry import Telemetry
-from skep.config.apollo import Apollo
-from skep.config.pulled import Assembly, Held, Pulled
-from skep.config.reserve import Reserve, Source
-from skep.config.snapshot import Release, Snapshot
-from skep.config.trouble import ApolloError, Forbidden, Missing, Throttled, TooSlow, Unusable
+from skep.config.apollo.client import Apollo
+from skep.config.errors import ApolloError, Forbidden, Missing, Throttled, TooSlow, Unusable
+from skep.config.snapshots.pulled import Assembly, Held, Pulled
+from skep.config.snapshots.snapshot import Release, Snapshot
+from skep.config.snapshots.start_source import Reserve, Source
 
 Reason = Literal["start", "notification", "refresh"]
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 
 from skep.agent.config_sync import Candidate, ConfigState
-from skep.config.reserve import Reserve
+from skep.config.snapshots.start_source import Reserve
 
 log = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from skep.api.http_hooks import Cleaner, RequestHook, ResponseHook
     from skep.api.sockets import SocketListener
     from skep.api.task import Task
-    from skep.config.settings import Settings
+    from skep.config.env.settings import Settings
 
 
 @dataclass(frozen=True)

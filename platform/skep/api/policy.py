@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any
 
 from skep.base.backoff import Backoff
-from skep.config.queues import LONGEST_DRAIN
+from skep.config.options.queues import LONGEST_DRAIN
 from skep.engine.ids import LONGEST_DELAY, check_delay, is_delay
 
 Errors = tuple[type[BaseException], ...]

@@ -42,7 +42,7 @@ from skep.api.sockets import HttpListener, TcpListener, UdpListener
 from skep.api.streams import TcpHandler
 from skep.api.task import Task, keys_problem
 from skep.api.websocket import WebSocketHandler
-from skep.config.settings import Settings
+from skep.config.env.settings import Settings
 
 _ASGI = ("scope", "receive", "send")
 

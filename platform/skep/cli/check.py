@@ -13,9 +13,9 @@ from skep.cli.asking import show_json
 from skep.cli.output import waiting
 from skep.cli.root_phase import RootPhase
 from skep.cli.starting import environment_for_children, starting
-from skep.config.archive import Archive
-from skep.supervisor.configuration import Configuration, Configurations, starting_options
-from skep.supervisor.trial import attempt
+from skep.config.snapshots.archive import Archive
+from skep.supervisor.config.configuration import Configuration, Configurations, starting_options
+from skep.supervisor.rollout.dry_run import attempt
 from skep.wire.plan import Plan, Problem
 
 

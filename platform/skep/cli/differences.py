@@ -7,7 +7,7 @@ from rich.markup import escape
 
 from skep.base.masking import mask_value
 from skep.cli.output import screen
-from skep.config.snapshot import diff
+from skep.config.snapshots.snapshot import diff
 
 _LONGEST = 120
 # One key of two environments: its old and its new value, None where it is not set.

@@ -5,8 +5,8 @@ from typing import Any, get_origin
 
 import click
 
-from skep.config.options import rows
-from skep.config.row import Row
+from skep.config.options.row import Row
+from skep.config.options.table import rows
 
 # The settings that say where the files of a platform lie.
 WHERE = ("data_dir", "env_file", "env")

@@ -10,9 +10,9 @@ import click
 from skep.base.errors import PlatformError
 from skep.base.rundir import RunDir
 from skep.cli.owner import act_as_owner, options_as_owner
-from skep.config.options import Options
-from skep.config.spelling import folded
-from skep.supervisor.configuration import starting_layers
+from skep.config.options.spelling import folded
+from skep.config.options.table import Options
+from skep.supervisor.config.configuration import starting_layers
 
 _KEY = "PLATFORM_DATA_DIR"
 

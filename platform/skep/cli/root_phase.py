@@ -17,9 +17,9 @@ from skep.base.endpoint import Endpoint
 from skep.base.errors import PrivilegeError
 from skep.base.privileges import Identity
 from skep.base.rundir import RunDir
-from skep.config.endpoints import admin, served
-from skep.config.options import Options, resolve
-from skep.supervisor.configuration import starting_options
+from skep.config.options.endpoints import admin, served
+from skep.config.options.table import Options, resolve
+from skep.supervisor.config.configuration import starting_options
 
 _ROOT = frozenset({ownership.ROOT})
 # Root asks no config service, and its app may be named in a file of the user's.

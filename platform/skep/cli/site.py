@@ -14,14 +14,15 @@ from skep.base import masking
 from skep.base.errors import NotRunning, UsageError
 from skep.cli.options import WHERE
 from skep.cli.platform_handle import own_options, run_dir_of
-from skep.config import connection, dotenv, secret_names
-from skep.config.archive import Archive
-from skep.config.history import History
-from skep.config.options import Options
-from skep.config.pulled import Assembly, Pulled
-from skep.config.reserve import Policy, Reserve
-from skep.config.trouble import ApolloError, TooSlow
-from skep.supervisor.configuration import Configurations
+from skep.config.apollo import factory
+from skep.config.env import dotenv, secret_names
+from skep.config.errors import ApolloError, TooSlow
+from skep.config.options.table import Options
+from skep.config.snapshots.archive import Archive
+from skep.config.snapshots.history import History
+from skep.config.snapshots.pulled import Assembly, Pulled
+from skep.config.snapshots.start_source import Policy, Reserve
+from skep.supervisor.config.configuration import Configurations
 from skep.wire import control
 
 # The settings that say where the files lie, and whose configuration is wanted from where.
@@ -128,7 +129,7 @@ def print_held(assembly: Assembly) -> None:
 
 
 async def _pull(options: Options) -> Pulled:
-    apollo = connection.apollo(options)
+    apollo = factory.apollo(options)
     try:
         async with asyncio.timeout(options.config_timeout):
             return await apollo.pull()

@@ -6,11 +6,12 @@ from typing import Any
 import click
 
 from skep.cli.options import platform_options
-from skep.supervisor import inheritance, sdnotify
+from skep.supervisor.observers import service_manager
+from skep.supervisor.sockets import inheritance
 
 # Set for the process that `start -d` starts: it is on its own already.
 DETACHED = "SKEP_DETACHED"
-_FOR_US = inheritance.KEYS | sdnotify.KEYS | {DETACHED}
+_FOR_US = inheritance.KEYS | service_manager.KEYS | {DETACHED}
 
 
 def starting(command: Callable[..., Any]) -> Callable[..., Any]:

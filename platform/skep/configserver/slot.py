@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from skep.base.rundir import RunDir
-from skep.config.options import Options
+from skep.config.options.table import Options
 from skep.configserver.opened import Place, opened
 from skep.configserver.server import serve
 from skep.wire.messages import Boot

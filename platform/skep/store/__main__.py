@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from skep.base.rundir import RunDir
 from skep.base.telemetry import Telemetry
-from skep.config.options import Options
+from skep.config.options.table import Options
 from skep.metrics.frames import Framer
 from skep.metrics.instruments import Instruments
 from skep.metrics.subscriber import subscribe

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from skep.supervisor.crew import Crew
-from skep.supervisor.in_force import not_followed
-from skep.supervisor.strength import Strength
-from skep.supervisor.succession import Succession
+from skep.supervisor.config.in_force import not_followed
+from skep.supervisor.control.scaling import Strength
+from skep.supervisor.processes.crew import Crew
+from skep.supervisor.rollout.rollouts import Succession
 
 State = Literal["starting", "running", "degraded", "reloading", "drained", "stopping"]
 

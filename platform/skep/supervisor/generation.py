@@ -3,12 +3,12 @@
 import time
 from dataclasses import dataclass, field
 
-from skep.config.withheld import options_of_workers
-from skep.supervisor.configuration import Configuration
-from skep.supervisor.crew import Crew
-from skep.supervisor.gate import Request
-from skep.supervisor.slots import Limits
-from skep.supervisor.zygote import Zygote
+from skep.config.options.credentials import options_of_workers
+from skep.supervisor.config.configuration import Configuration
+from skep.supervisor.processes.crew import Crew
+from skep.supervisor.processes.slot import Limits
+from skep.supervisor.processes.zygote import Zygote
+from skep.supervisor.rollout.gate import Request
 from skep.wire.messages import Boot
 from skep.wire.plan import Plan
 

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from skep.config.options import Options, changed
-from skep.supervisor.refusals import Refusals
+from skep.config.options.table import Options, changed
+from skep.supervisor.config.refusals import Refusals
 from skep.supervisor.report import Report
 
 

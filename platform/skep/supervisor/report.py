@@ -4,8 +4,8 @@ import time
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from skep.supervisor.gate import Request
 from skep.supervisor.generation import Generation
+from skep.supervisor.rollout.gate import Request
 from skep.wire.plan import Problem
 
 Outcome = Literal["committed", "live", "refused", "rolled back", "unchanged", "superseded"]

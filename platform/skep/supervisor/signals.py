@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from skep.base import signals
 from skep.base.linux import become_subreaper
-from skep.supervisor.gate import Request
+from skep.supervisor.rollout.gate import Request
 
 if TYPE_CHECKING:
     from skep.supervisor.supervisor import Supervisor

@@ -5,11 +5,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from skep.supervisor.chronicle import Chronicle
-from skep.supervisor.crew import Crew
-from skep.supervisor.in_force import releases_in_force
+from skep.supervisor.config.history import Chronicle
+from skep.supervisor.config.in_force import releases_in_force
 from skep.supervisor.outcomes import Outcomes
-from skep.supervisor.succession import Succession
+from skep.supervisor.processes.crew import Crew
+from skep.supervisor.rollout.rollouts import Succession
 
 
 def document(

@@ -3,11 +3,11 @@
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from skep.supervisor.generations import Generations
-from skep.supervisor.hooks import HookCalls
-from skep.supervisor.platform_slots import PlatformSlots
-from skep.supervisor.succession import Succession
-from skep.supervisor.waiting import until
+from skep.base.waiting import until
+from skep.supervisor.observers.hooks import HookCalls
+from skep.supervisor.processes.platform_slots import PlatformSlots
+from skep.supervisor.rollout.generations import Generations
+from skep.supervisor.rollout.rollouts import Succession
 
 # What hangs is killed by its slot, after all its limits; this is for what even then does not end.
 _SLACK = 1.0

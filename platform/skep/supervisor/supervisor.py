@@ -14,54 +14,54 @@ from typing import Any
 from skep.base import signals
 from skep.base.rundir import RunDir, bind_unix
 from skep.base.telemetry import Telemetry
-from skep.config import endpoints
-from skep.config.archive import Archive
-from skep.config.options import Options
-from skep.supervisor import gate as gates
+from skep.config.options import endpoints
+from skep.config.options.table import Options
+from skep.config.snapshots.archive import Archive
 from skep.supervisor import status
 from skep.supervisor.alarm import Alarm
-from skep.supervisor.audit import Audit
-from skep.supervisor.caller import current_caller
-from skep.supervisor.census import Census
-from skep.supervisor.certificates import Certificates
-from skep.supervisor.child import Child
-from skep.supervisor.children import Children
-from skep.supervisor.chronicle import Chronicle
-from skep.supervisor.commands import Commands
 from skep.supervisor.condition import Condition
-from skep.supervisor.configuration import Configurations
-from skep.supervisor.control import Command, Control
-from skep.supervisor.crew import Crew
-from skep.supervisor.delivering import Delivering
-from skep.supervisor.effects import Effect
-from skep.supervisor.fallback import Fallback
-from skep.supervisor.gate import Gate, Request
-from skep.supervisor.gauges import Gauges
+from skep.supervisor.config.configuration import Configurations
+from skep.supervisor.config.history import Chronicle
+from skep.supervisor.control.audit import Audit
+from skep.supervisor.control.caller import current_caller
+from skep.supervisor.control.commands import Commands
+from skep.supervisor.control.inspection import Inspection
+from skep.supervisor.control.logs import Logs
+from skep.supervisor.control.records import Operation, Operations
+from skep.supervisor.control.reload_tasks import Replacement
+from skep.supervisor.control.restart import RESTART, Restart
+from skep.supervisor.control.scaling import Strength
+from skep.supervisor.control.send_task import Delivering
+from skep.supervisor.control.server import Command, Control
+from skep.supervisor.control.settling import Facts, Settling
 from skep.supervisor.generation import Generation
-from skep.supervisor.hooks import HookCalls
-from skep.supervisor.inheritance import Inherited
-from skep.supervisor.inspection import Inspection
-from skep.supervisor.journal import Journal
-from skep.supervisor.ledger import Ledger
-from skep.supervisor.listeners import Listeners
-from skep.supervisor.logs import Logs
-from skep.supervisor.memory import Memory
-from skep.supervisor.news import News
-from skep.supervisor.operations import Operation, Operations
+from skep.supervisor.metrics.gauges import Gauges
+from skep.supervisor.metrics.ledger import Ledger
+from skep.supervisor.metrics.memory import Memory
+from skep.supervisor.metrics.scrape import Scrape
+from skep.supervisor.observers.certificates import Certificates
+from skep.supervisor.observers.hooks import HookCalls
+from skep.supervisor.observers.log_and_count import Journal
+from skep.supervisor.observers.platform_events import News
+from skep.supervisor.observers.service_manager import ServiceManager
 from skep.supervisor.outcomes import Outcomes
-from skep.supervisor.platform_slots import PlatformSlots
-from skep.supervisor.ports import Ports
-from skep.supervisor.replacement import Replacement
+from skep.supervisor.processes.census import Census
+from skep.supervisor.processes.child import Child
+from skep.supervisor.processes.children import Children
+from skep.supervisor.processes.crew import Crew
+from skep.supervisor.processes.platform_slots import PlatformSlots
 from skep.supervisor.report import Report, about
-from skep.supervisor.restart import RESTART, Restart
-from skep.supervisor.scrape import Scrape
-from skep.supervisor.sdnotify import ServiceManager
-from skep.supervisor.settling import Facts, Settling
+from skep.supervisor.rollout import gate as gates
+from skep.supervisor.rollout.changes import Effect
+from skep.supervisor.rollout.fallback import Fallback
+from skep.supervisor.rollout.gate import Gate, Request
+from skep.supervisor.rollout.rollouts import Succession
+from skep.supervisor.rollout.surroundings import Surroundings
 from skep.supervisor.signals import Signals
+from skep.supervisor.sockets.inheritance import Inherited
+from skep.supervisor.sockets.listeners import Listeners
+from skep.supervisor.sockets.ports import Ports
 from skep.supervisor.stop import Stop
-from skep.supervisor.strength import Strength
-from skep.supervisor.succession import Succession
-from skep.supervisor.surroundings import Surroundings
 from skep.wire.messages import Asked, Go, Hello, Message, Reported, Troubled, Unconfigured
 
 # What `platform start` exits with when the first generation does not come up, by stage.

@@ -12,16 +12,16 @@ from skep.api.plugin import Plugin
 from skep.api.task import Task
 from skep.api.worker import Worker
 from skep.base.telemetry import Telemetry
-from skep.config.epoch import declare
-from skep.config.options import Options
+from skep.config.env.epoch import declare
+from skep.config.options.table import Options
 from skep.engine import binding
 from skep.engine.base import Engine, Envelope, Outcome, Row
 from skep.engine.headers import LISTENER
 from skep.engine.ids import clock_ms
 from skep.testing.site import Site
-from skep.worker.app import Application
-from skep.worker.catalog import Catalog
-from skep.worker.lifespans import Lifespans
+from skep.worker.http.app import Application
+from skep.worker.loading.catalog import Catalog
+from skep.worker.loading.lifespans import Lifespans
 
 T = TypeVar("T", bound=Task)
 E = TypeVar("E", bound=Event)

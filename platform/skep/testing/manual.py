@@ -9,9 +9,9 @@ from skep.engine.ids import now_ms
 from skep.testing.inline_engine import Inline, MemoryStore
 from skep.testing.lab import Lab, Plugins
 from skep.worker.kind import Workplace
-from skep.worker.queues import limits
-from skep.worker.run import Runner
-from skep.worker.settle import Settler
+from skep.worker.tasks.queues import limits
+from skep.worker.tasks.runner import Runner
+from skep.worker.tasks.settler import Settler
 
 _OWNER = "task.0@1"
 # A task that delivers itself again and again would otherwise keep a test busy for ever.

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from skep.base.rundir import RunDir, bind_unix
-from skep.config.options import Options
+from skep.config.options.table import Options
 from skep.engine.base import QueueStats
 from skep.engine.embedded import Embedded
 from skep.store.server import serve

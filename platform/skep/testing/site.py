@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry
 
-from skep.config.options import Options
+from skep.config.options.table import Options
 from skep.metrics.instruments import Instruments
 from skep.metrics.web import HttpMetrics
-from skep.worker.edge import Edge
-from skep.worker.joined import HEADER, ID_IN_SCOPE
+from skep.worker.http.coalesced_writes import HEADER, ID_IN_SCOPE
+from skep.worker.http.edge import Edge
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send

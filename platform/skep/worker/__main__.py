@@ -10,15 +10,15 @@ signals.pass_over()
 # It copies the whole environment when it is imported, for servers that nobody starts here.
 import wsgiref.handlers  # noqa: E402, F401
 
-from skep.worker.environ import install  # noqa: E402
+from skep.worker.loading.environ import install  # noqa: E402
 
 # Before anything else is imported, to know what was looked at.
 install()
 
 # Before any plugin is imported, which may fork.
-from skep.worker import stray  # noqa: E402
+from skep.worker import fork_guard  # noqa: E402
 
-stray.watch()
+fork_guard.watch()
 
 import logging  # noqa: E402
 import os  # noqa: E402
@@ -30,7 +30,7 @@ from skep.wire.channel import CHANNEL_FD, BlockingChannel  # noqa: E402
 from skep.worker.boot import begin  # noqa: E402
 
 # A process that `multiprocessing` spawns first runs what its parent's `__main__` says it is.
-__spec__ = find_spec("skep.worker.spawned")
+__spec__ = find_spec("skep.worker.loading.spawned")
 
 if __name__ == "__main__":
     code = begin(BlockingChannel(socket.socket(fileno=CHANNEL_FD)))

@@ -17,7 +17,7 @@ from skep.base import log, logfile, masking
 from skep.base.rundir import RunDir
 from skep.base.telemetry import Telemetry
 from skep.base.title import set_title
-from skep.config.options import Options
+from skep.config.options.table import Options
 from skep.engine import binding
 from skep.engine.embedded import Embedded
 from skep.engine.senders import sender_of
@@ -28,20 +28,22 @@ from skep.wire.channel import BlockingChannel
 from skep.wire.framing import Framing
 from skep.wire.lifecycle import EXIT_NOT_PREPARED, Lifecycle
 from skep.wire.messages import Boot, Failed, Hello
-from skep.worker import chance, memory, stray
-from skep.worker.changes import Changing
-from skep.worker.delivering import Deliverer
-from skep.worker.environ import install
+from skep.worker import fork_guard
+from skep.worker.birth import random_numbers
+from skep.worker.birth.nursery import leave
+from skep.worker.birth.zygote import Generation, Zygote, load, name_zygote
 from skep.worker.hooks import be_one, call
 from skep.worker.kind import Kind, Workplace
 from skep.worker.kinds.cron import CronKind
 from skep.worker.kinds.tasks import TaskKind
 from skep.worker.kinds.web import WebKind
-from skep.worker.news import Teller
-from skep.worker.nursery import leave
-from skep.worker.readiness import Readiness
-from skep.worker.wear import Wear, resident_memory
-from skep.worker.zygote import Generation, Zygote, load, name_zygote
+from skep.worker.loading.changes import Changing
+from skep.worker.loading.environ import install
+from skep.worker.platform_events import Teller
+from skep.worker.tasks.deliver import Deliverer
+from skep.worker.upkeep import memory
+from skep.worker.upkeep.readiness import Readiness
+from skep.worker.upkeep.retirement import Wear, resident_memory
 
 KINDS: Mapping[str, type[Kind]] = {"web": WebKind, "task": TaskKind, "cron": CronKind}
 
@@ -71,7 +73,7 @@ def live(boot: Boot, found: Generation, sock: socket.socket, framing: Framing) -
     """Be the worker that `boot` says; return its exit code."""
     with contextlib.suppress(PermissionError):  # a spawned one leads its session already
         os.setsid()
-    chance.reseed()
+    random_numbers.reseed()
     set_title(f"{boot.slot}@{boot.generation}", boot.options["app_id"])
     if boot.kind == "hook":
         return be_one(boot, found.catalog, found.plan.code, sock)
@@ -111,7 +113,7 @@ def _live_alone(boot: Boot, found: Any, channel: BlockingChannel) -> int:
 
 async def _live(boot: Boot, found: Generation, sock: socket.socket, framing: Framing) -> int:
     options = Options.from_json(boot.options)
-    stray.guard(asyncio.get_running_loop())
+    fork_guard.guard(asyncio.get_running_loop())
     adopt_process()
     registry = CollectorRegistry()
     telemetry, instruments = Telemetry(), Instruments(registry, boot.kind)

@@ -12,13 +12,13 @@ from skep.api.hooks import info_of
 from skep.api.plugin import Plugin
 from skep.base.rundir import RunDir
 from skep.base.telemetry import Telemetry
-from skep.config.options import Options
+from skep.config.options.table import Options
 from skep.engine import binding
 from skep.engine.embedded import Embedded
 from skep.engine.senders import sender_of
 from skep.wire.messages import Boot, Hello, encode
 from skep.worker.calling import completed
-from skep.worker.catalog import Catalog
+from skep.worker.loading.catalog import Catalog
 
 log = logging.getLogger(__name__)
 

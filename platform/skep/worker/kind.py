@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from skep.base.telemetry import Telemetry
-from skep.config.options import Options
+from skep.config.options.table import Options
 from skep.engine.ids import now_ms
 from skep.wire.lifecycle import Role
-from skep.worker.lifespans import Lifespans
-from skep.worker.tls import Tls
+from skep.worker.loading.lifespans import Lifespans
+from skep.worker.loading.tls import Tls
 
 if TYPE_CHECKING:
     from skep.engine.base import Engine
     from skep.metrics.instruments import Instruments
-    from skep.worker.catalog import Catalog
+    from skep.worker.loading.catalog import Catalog
 
 
 def _nobody(*_: object) -> None:

@@ -24,12 +24,12 @@ from skep.agent.config_sync import (
 from skep.base.backoff import Backoff
 from skep.base.errors import ConfigError
 from skep.base.telemetry import Telemetry
-from skep.config import dotenv
-from skep.config.apollo import Apollo
-from skep.config.archive import Archive
-from skep.config.reserve import Policy, Reserve
-from skep.config.servers import Servers
-from skep.config.snapshot import Release, Snapshot
+from skep.config.apollo.client import Apollo
+from skep.config.apollo.failover import Servers
+from skep.config.env import dotenv
+from skep.config.snapshots.archive import Archive
+from skep.config.snapshots.snapshot import Release, Snapshot
+from skep.config.snapshots.start_source import Policy, Reserve
 from tests.faulty import TinyApollo, answer, close, hang, told
 from tests.support import wait_until, wait_until_async
 

@@ -29,7 +29,7 @@ from skep.api.task import Task
 from skep.api.websocket import WebSocketHandler
 from skep.base.backoff import Backoff
 from skep.base.errors import DeclarationError, PluginError
-from skep.config.settings import Settings
+from skep.config.env.settings import Settings
 
 
 class Keys(Settings):
@@ -406,7 +406,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"settings": Keys}, "settings is the class"),
     (
         {"settings": [Settings]},
-        "settings[0] is the class skep.config.settings.Settings; settings t",
+        "settings[0] is the class skep.config.env.settings.Settings; settings t",
     ),
     ({"middleware": [GZipMiddleware]}, "middleware[0] is the class"),
     (

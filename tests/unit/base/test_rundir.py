@@ -50,7 +50,7 @@ def test_fifos_in_the_directory_make_nobody_wait(tmp_path: Path) -> None:
         os.mkfifo(tmp_path / name)
     code = (
         "import sys; from pathlib import Path; from skep.base.rundir import RunDir; "
-        "from skep.config import dotenv; here = RunDir(sys.argv[1]); "
+        "from skep.config.env import dotenv; here = RunDir(sys.argv[1]); "
         "print(here.pid(), here.is_held()); "
         "dotenv._File.at(here.path / '.env')"
     )

@@ -15,7 +15,7 @@ from skep.metrics.exposition import (
     render_text,
 )
 from skep.metrics.names import CATALOGUE
-from skep.supervisor.ledger import Ledger
+from skep.supervisor.metrics.ledger import Ledger
 from tests.packages import require
 
 NASTY = 'a "quoted" back\\slash\nand line'

@@ -78,7 +78,7 @@ def test_a_gauge_has_no_zero_because_nothing_was_measured() -> None:
 def test_the_catalogue_and_the_ledger_load_no_third_party_package() -> None:
     code = (
         "import sys; before = set(sys.modules)\n"
-        "import skep.metrics.names, skep.supervisor.ledger, skep.metrics.exposition\n"
+        "import skep.metrics.names, skep.supervisor.metrics.ledger, skep.metrics.exposition\n"
         "new = {m.split('.')[0] for m in set(sys.modules) - before}\n"
         "print(sorted(new - set(sys.stdlib_module_names) - {'skep'}))"
     )

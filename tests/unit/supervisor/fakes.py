@@ -8,15 +8,15 @@ from signal import SIGKILL, SIGTERM, Signals
 from typing import Any, TypeVar, cast
 
 from skep.base.telemetry import Telemetry
-from skep.config.options import Options
-from skep.config.snapshot import Release, Snapshot
-from skep.supervisor.child import Child
-from skep.supervisor.configuration import Configuration
-from skep.supervisor.crew import Crew
-from skep.supervisor.gate import Request
+from skep.config.options.table import Options
+from skep.config.snapshots.snapshot import Release, Snapshot
+from skep.supervisor.config.configuration import Configuration
 from skep.supervisor.generation import Generation
-from skep.supervisor.slots import Fact, Limits
-from skep.supervisor.zygote import Zygote
+from skep.supervisor.processes.child import Child
+from skep.supervisor.processes.crew import Crew
+from skep.supervisor.processes.slot import Fact, Limits
+from skep.supervisor.processes.zygote import Zygote
+from skep.supervisor.rollout.gate import Request
 from skep.wire.channel import pair
 from skep.wire.messages import Boot, Fork, Message
 from skep.wire.plan import Plan

@@ -21,8 +21,8 @@ from skep.api.worker import Worker
 from skep.base import correlation
 from skep.base.backoff import Backoff
 from skep.base.errors import EngineError, PlatformError, PluginError
-from skep.config.options import Options
-from skep.config.settings import Settings
+from skep.config.env.settings import Settings
+from skep.config.options.table import Options
 from skep.testing import ManualLab, inline, manual, real
 
 LOG: list[Any] = []

@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from skep.base import accepting, fingerprint, tls
 from skep.base.hosts import HostCheck
 from skep.base.sockets import BACKLOG
-from skep.config.options import Options
+from skep.config.options.table import Options
 
 # Seconds between two looks for a renewed certificate.
 _RENEWAL = 2.0

@@ -10,7 +10,7 @@ from skep.cli.config.dry_run import exit_code, try_out
 from skep.cli.options import platform_options
 from skep.cli.output import print_json
 from skep.cli.site import SOURCE, Site, print_held
-from skep.supervisor.way import unusable
+from skep.supervisor.rollout.decision import unusable
 
 
 @click.command("check")

@@ -8,9 +8,9 @@ import click
 from skep.base.errors import ConfigError
 from skep.cli.options import for_platform
 from skep.cli.site import Site
-from skep.config import atomic
-from skep.config.export import FORMATS
-from skep.config.layers import Layers
+from skep.config.env import atomic
+from skep.config.env.export import FORMATS
+from skep.config.env.layers import Layers
 
 
 @click.group("env")

@@ -11,7 +11,7 @@ from rich.markup import escape
 from skep.cli.options import for_platform
 from skep.cli.output import print_json, print_table
 from skep.cli.site import Site
-from skep.config.history import State
+from skep.config.snapshots.history import State
 
 _COLOURS = {"refused": "red", "rolled back": "yellow"}
 

@@ -14,9 +14,9 @@ from skep.base.rundir import RunDir
 from skep.cli.options import for_platform
 from skep.cli.platform_handle import run_dir_of
 from skep.cli.site import Site
-from skep.config.openapi import OpenApi
-from skep.config.secret_names import declare_kept
-from skep.config.snapshot import canonical
+from skep.config.apollo.openapi import OpenApi
+from skep.config.env.secret_names import declare_kept
+from skep.config.snapshots.snapshot import canonical
 from skep.wire import control
 
 _OPERATOR = "platform-cli"

@@ -14,8 +14,8 @@ from skep.cli.differences import differences, print_differences
 from skep.cli.options import platform_options
 from skep.cli.output import print_json
 from skep.cli.site import SOURCE, Site, print_held
-from skep.config.pulled import Assembly
-from skep.config.snapshot import Snapshot
+from skep.config.snapshots.pulled import Assembly
+from skep.config.snapshots.snapshot import Snapshot
 
 
 @click.command("pull")

@@ -11,7 +11,7 @@ from skep.cli.options import platform_options
 from skep.cli.output import print_facts, print_json
 from skep.cli.releases import releases
 from skep.cli.site import SOURCE, Site
-from skep.supervisor.in_force import releases_in_force
+from skep.supervisor.config.in_force import releases_in_force
 
 
 @click.command("status")

@@ -17,7 +17,7 @@ from skep.base import log
 from skep.base.errors import NotRunning
 from skep.base.masking import mask_document
 from skep.cli.platform_handle import run_dir_of
-from skep.config.secret_names import declare_kept
+from skep.config.env.secret_names import declare_kept
 from skep.engine.base import Engine, Row, RowState
 from skep.engine.embedded import Embedded
 from skep.engine.headers import LISTENER, ORIGIN, STEP

@@ -22,11 +22,11 @@ from typing import Any
 from skep.api.cron import CronJob, Tick
 from skep.base.log import bound
 from skep.base.telemetry import Telemetry
-from skep.config.epoch import pin
-from skep.worker import ticker
+from skep.config.env.epoch import pin
 from skep.worker.calling import completed
+from skep.worker.cron import ticker
+from skep.worker.cron.ticker import Due, Timing
 from skep.worker.kind import Workplace
-from skep.worker.ticker import Due, Timing
 
 log = logging.getLogger(__name__)
 

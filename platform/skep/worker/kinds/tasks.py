@@ -9,13 +9,13 @@ from contextlib import suppress
 from typing import Any
 
 from skep.base.errors import EngineError
-from skep.config.queues import own_workers
+from skep.config.options.queues import own_workers
 from skep.engine.base import Lease, Settlement
 from skep.worker.kind import Workplace
-from skep.worker.queue_watch import QueueWatch
-from skep.worker.queues import limits, served_queues
-from skep.worker.run import Runner
-from skep.worker.settle import Settler
+from skep.worker.tasks.queue_watch import QueueWatch
+from skep.worker.tasks.queues import limits, served_queues
+from skep.worker.tasks.runner import Runner
+from skep.worker.tasks.settler import Settler
 
 log = logging.getLogger(__name__)
 

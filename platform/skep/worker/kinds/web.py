@@ -25,24 +25,24 @@ from skep.base.rundir import RunDir
 from skep.metrics.instruments import Instruments
 from skep.metrics.web import HttpMetrics
 from skep.metrics.websocket import WebSocketMetrics
-from skep.worker.access_log import AccessLog
-from skep.worker.app import Application
-from skep.worker.arrivals import Arrivals
-from skep.worker.closing import shutdown_timeout
-from skep.worker.edge import Edge
-from skep.worker.forwarded import Forwarded, Proxies
-from skep.worker.h11_protocol import H11Protocol
-from skep.worker.httptools_protocol import HttptoolsProtocol
-from skep.worker.hub import Hub
+from skep.worker.http.access_log import AccessLog
+from skep.worker.http.app import Application
+from skep.worker.http.closing import shutdown_timeout
+from skep.worker.http.edge import Edge
+from skep.worker.http.forwarded import Forwarded, Proxies
+from skep.worker.http.h11_protocol import H11Protocol
+from skep.worker.http.httptools_protocol import HttptoolsProtocol
+from skep.worker.http.limits import Limits
+from skep.worker.http.protocol import Guard, HttpProtocol
 from skep.worker.kind import Workplace
-from skep.worker.leaks import LeakWatch
-from skep.worker.limits import Limits
-from skep.worker.listening import Listening
-from skep.worker.origins import OriginCheck
-from skep.worker.protocol import Guard, HttpProtocol
-from skep.worker.switchboard import Switchboard
-from skep.worker.websocket import Limits as WebSocketLimits
-from skep.worker.websocket import WebSocketProtocol
+from skep.worker.sockets.handshakes import Arrivals
+from skep.worker.sockets.listening import Listening
+from skep.worker.upkeep.leaks import LeakWatch
+from skep.worker.websocket.connection import Limits as WebSocketLimits
+from skep.worker.websocket.connection import WebSocketProtocol
+from skep.worker.websocket.mesh_server import Switchboard
+from skep.worker.websocket.origins import OriginCheck
+from skep.worker.websocket.registry import Hub
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,206 @@
+"""The config servers of one app: which to ask, and whom when that one fails.
+
+They are given, in the order in which they are wanted, or a meta server names them. Whoever answered
+last is asked next; whoever failed comes last for a while. When a meta server has nothing useful to
+say, its last word counts, and it is asked itself: every config server of Apollo is one, too.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from skep.base.backoff import Backoff
+from skep.base.errors import UsageError
+from skep.config.apollo import discovery
+from skep.config.apollo.server import Answer, Origin, Terms, Timeouts
+from skep.config.errors import ApolloError, Broken, NotApollo, TooSlow, Unreachable
+
+T = TypeVar("T")
+Read = Callable[[Origin, Answer], T]
+
+# What may be otherwise on another server.
+_FAILED = (Unreachable, TooSlow, Broken, NotApollo)
+_COOLDOWN = Backoff(first=2.0, cap=30.0, jitter=0.2)
+# However long a server wants to be left alone.
+_LONGEST_PAUSE = 300.0
+# Between two questions to a meta server: when it has answered, and from when it has not.
+_REFRESH, _RETRY = 300.0, Backoff(first=2.0, cap=60.0, jitter=0.2)
+_TERMS = Terms()
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Health:
+    """How often a server has failed in a row, and until when it is asked last."""
+
+    failures: int = 0
+    until: float = 0.0
+
+
+class Servers:
+    """Several servers that are asked as one; `metas` are asked for them if `urls` is empty.
+
+    Raises UsageError if an address makes no sense, or if there is none.
+    """
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        metas: Sequence[str] = (),
+        *,
+        terms: Terms = _TERMS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if not urls and not metas:
+            raise UsageError("There is no config server to ask: see --config-server.")
+        self._metas = [] if urls else [Origin(url, terms) for url in metas]
+        self._origins = [Origin(url, terms) for url in urls] or list(self._metas)
+        self._terms = terms
+        self._clock = clock
+        self._health: dict[str, _Health] = {}
+        self._locating = asyncio.Lock()
+        self._locate_at, self._vain = 0.0, 0
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """How long a server is waited for."""
+        return self._terms.timeouts
+
+    @property
+    def url(self) -> str:
+        """The address of the server that is asked next."""
+        return self._order()[0].url
+
+    async def ask(self, path: str, params: Mapping[str, str], read: Read[T]) -> T:
+        """Ask the servers in turn until one gives an answer that `read` can make something of.
+
+        Raises the ApolloError of the first that refuses, or the one in which all have failed.
+        """
+        await self._locate()
+        errors: list[ApolloError] = []
+        for origin in self._order():
+            try:
+                got = await origin.get(path, params, self.timeouts.answer)
+                result = read(origin, got)
+            except _FAILED as error:
+                self._fail(origin, error)
+                errors.append(error)
+            else:
+                self._prefer(origin)
+                return result
+        raise _together(errors)
+
+    async def poll(self, path: str, params: Mapping[str, str], read: Read[T]) -> T:
+        """Ask one server, which may hold the question; another one the next time, if it fails.
+
+        It is not asked again by itself: whoever takes a lost poll up may know nothing of our ids.
+        Raises ApolloError.
+        """
+        await self._locate()
+        origin = self._order()[0]
+        try:
+            got = await origin.get(path, params, self.timeouts.hold, again=False)
+            result = read(origin, got)
+        except _FAILED as error:
+            self._fail(origin, error)
+            raise
+        self._prefer(origin)
+        return result
+
+    def turn(self) -> None:
+        """Ask another server next: this one seems to lag behind."""
+        first = self._order()[0]
+        self._origins.sort(key=lambda origin: origin is first)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        for origin in {*self._origins, *self._metas}:
+            await origin.close()
+
+    def _order(self) -> list[Origin]:
+        """Return all servers: the healthy by preference, then the others, soonest well first."""
+        now = self._clock()
+        ends = {origin: self._of(origin).until for origin in self._origins}
+        return sorted(self._origins, key=lambda origin: max(0.0, ends[origin] - now))
+
+    def _of(self, origin: Origin) -> _Health:
+        return self._health.setdefault(origin.url, _Health())
+
+    def _prefer(self, origin: Origin) -> None:
+        self._health.pop(origin.url, None)
+        if origin not in self._metas:
+            self._origins.sort(key=lambda other: other is not origin)
+
+    def _fail(self, origin: Origin, error: ApolloError) -> None:
+        health = self._of(origin)
+        health.failures += 1
+        pause = min(error.pause, _LONGEST_PAUSE)
+        health.until = self._clock() + max(pause, _COOLDOWN.delay(health.failures))
+        if all(self._of(other).until > self._clock() for other in self._origins):
+            # Nobody is well: there may be others by now.
+            self._locate_at = min(self._locate_at, self._clock() + _RETRY.first)
+
+    async def _locate(self) -> None:
+        """Ask a meta server for the servers, when it is time."""
+        async with self._locating:
+            if not self._metas or self._clock() < self._locate_at:
+                return
+            for meta in random.sample(self._metas, len(self._metas)):
+                if urls := await self._named_by(meta):
+                    self._vain, self._locate_at = 0, self._clock() + _REFRESH * _tenth()
+                    return await self._adopt(urls)
+            self._vain += 1
+            self._locate_at = self._clock() + _RETRY.delay(self._vain)
+
+    async def _named_by(self, meta: Origin) -> list[str]:
+        try:
+            params = {"appId": self._terms.key.app_id} if self._terms.key else {}
+            got = await meta.get(discovery.PATH, params, self.timeouts.answer)
+        except ApolloError as error:
+            reason = str(error)
+        else:
+            encrypted = meta.url.startswith("https:")
+            urls = discovery.addresses(got.body, encrypted=encrypted) if got.status == 200 else []
+            if urls:
+                return urls
+            reason = f"The meta server {meta.url} names no config server (HTTP {got.status})."
+        if not self._vain:
+            log.warning("%s The servers it named last are asked, then it itself.", reason)
+        return []
+
+    async def _adopt(self, urls: Iterable[str]) -> None:
+        """Make these the servers, in an order of our own, so that not all ask the same one."""
+        known = {origin.url: origin for origin in self._origins}
+        found = [o for url in urls if (o := known.get(url) or _usable(url, self._terms))]
+        random.shuffle(found)
+        before, self._origins = self._origins, found
+        # Whoever was asked last goes on being asked: it may hold our polls.
+        self._origins.sort(key=lambda origin: origin is not before[0])
+        self._origins += [meta for meta in self._metas if meta not in found]
+        for origin in set(before) - set(self._origins):
+            await origin.retire()
+
+
+def _usable(url: str, terms: Terms) -> Origin | None:
+    try:
+        return Origin(url, terms)
+    except UsageError:
+        log.warning("The meta server names a config server whose address makes no sense.")
+        return None
+
+
+def _together(errors: Sequence[ApolloError]) -> ApolloError:
+    """Return one error for several; it is of the kind of the first."""
+    first = errors[0]
+    texts = dict.fromkeys(map(str, errors))
+    pause = min(error.pause for error in errors)
+    return type(first)(" ".join(texts), first.status, pause)
+
+
+def _tenth() -> float:
+    return random.uniform(0.9, 1.1)

@@ -1,0 +1,169 @@
+"""Writing to a config server: the few calls of Apollo's Open API that the platform needs."""
+
+import base64
+import re
+from dataclasses import dataclass
+from typing import Any, Self
+from urllib.parse import quote
+
+import httpx
+
+from skep.base.errors import ConfigError
+from skep.base.masking import mask_url
+from skep.config.apollo.unfolding import ACCEPTED, Folded, Unfolding
+
+_TIMEOUT = 10.0
+# Any other key travels in Base64: proxies and Apollo's own firewall refuse an escaped `/`, `\`,
+# `%` or `;` in a path. These do not, because older portals know no Base64.
+_PLAIN_KEY = re.compile(r"[0-9a-zA-Z_-][0-9a-zA-Z_.-]*")
+# The variables that name a proxy are meant for the way out, never for the way to this machine.
+_OWN_MACHINE = ("all://127.0.0.1", "all://localhost", "all://[::1]")
+_LONGEST_REASON = 300
+_HEADERS = {"Accept-Encoding": ACCEPTED}
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedRelease:
+    """A release as the Open API tells it; the release key is told to clients only."""
+
+    id: int
+    name: str
+    configurations: dict[str, str]
+
+
+class OpenApi:
+    """A client of Apollo's portal or of the embedded config server; synchronous, for any thread.
+
+    `base_url` is what comes before `/openapi`. Every method raises ConfigError, with the URL and
+    the server's reason, when the server is out of reach or refuses; the constructor does for a
+    token that no header can carry.
+    """
+
+    def __init__(self, base_url: str, token: str, env: str = "DEV") -> None:
+        if not (token.isascii() and token.isprintable()):
+            # Said here, because the HTTP client would quote the token in its complaint.
+            raise ConfigError("The config server's token may hold printable ASCII only.")
+        self._root = f"{base_url.rstrip('/')}/openapi/v1/envs/{quote(env, safe='')}"
+        self._token = token
+        self._client = httpx.Client(
+            timeout=_TIMEOUT, mounts=dict.fromkeys(_OWN_MACHINE), auth=self._authorize
+        )
+
+    def __enter__(self) -> Self:
+        """Keep connections open within the block."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Close the connections."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections; it is of no use afterwards."""
+        self._client.close()
+
+    def set_item(
+        self, app_id: str, cluster: str, namespace: str, key: str, value: str, operator: str
+    ) -> None:
+        """Write one item, whether it exists or not; clients see it when it is published."""
+        try:
+            (key + value).encode()
+        except UnicodeEncodeError as error:
+            raise ConfigError(f"The item {key!r} cannot be written: it is not Unicode.") from error
+        item = {
+            "key": key,
+            "value": value,
+            "dataChangeCreatedBy": operator,
+            "dataChangeLastModifiedBy": operator,
+        }
+        url = f"{self._namespace(app_id, cluster, namespace)}/{_key_path(key)}"
+        self._call("PUT", f"{url}?createIfNotExists=true", item)
+
+    def delete_item(
+        self, app_id: str, cluster: str, namespace: str, key: str, operator: str
+    ) -> None:
+        """Delete one item; clients see it when it is published. Raises ConfigError when there is
+        none."""
+        url = f"{self._namespace(app_id, cluster, namespace)}/{_key_path(key)}"
+        self._call("DELETE", f"{url}?operator={quote(operator, safe='')}")
+
+    def publish(
+        self, app_id: str, cluster: str, namespace: str, title: str, operator: str
+    ) -> PublishedRelease:
+        """Put the items of the namespace in force; return the release they are now."""
+        url = f"{self._namespace(app_id, cluster, namespace)}/releases"
+        answer = self._call("POST", url, {"releaseTitle": title, "releasedBy": operator})
+        return _release(url, answer)
+
+    def latest_release(self, app_id: str, cluster: str, namespace: str) -> PublishedRelease | None:
+        """Return the release in force, or None if nothing is published there."""
+        url = f"{self._namespace(app_id, cluster, namespace)}/releases/latest"
+        answer = self._call("GET", url)
+        return _release(url, answer) if answer.content else None
+
+    def _namespace(self, app_id: str, cluster: str, namespace: str) -> str:
+        names = (quote(name, safe="") for name in (app_id, cluster, namespace))
+        return self._root + "/apps/{}/clusters/{}/namespaces/{}".format(*names)
+
+    def _call(self, method: str, url: str, body: dict[str, Any] | None = None) -> httpx.Response:
+        try:
+            with self._client.stream(method, url, json=body, headers=_HEADERS) as response:
+                answer = _read(response)
+        except Folded as error:
+            raise ConfigError(
+                f"What answers at {mask_url(url)} cannot be read: {error}."
+            ) from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            reason = mask_url(str(error)) or type(error).__name__
+            raise ConfigError(
+                f"The config server cannot be reached at {mask_url(url)}: {reason}."
+            ) from error
+        if not answer.is_success:
+            raise ConfigError(
+                f"The config server refused {method} {mask_url(url)} with status "
+                f"{answer.status_code}: {_reason(answer)}"
+            )
+        return answer
+
+    def _authorize(self, request: httpx.Request) -> httpx.Request:
+        # As `auth`, because otherwise credentials in the URL would take the header's place.
+        request.headers["Authorization"] = self._token
+        return request
+
+
+def _read(response: httpx.Response) -> httpx.Response:
+    """Return an answer with its whole body, unfolded within bounds. Raises Folded."""
+    unfolding = Unfolding(response.headers.get("Content-Encoding", ""))
+    body = b"".join(piece for chunk in response.iter_raw() for piece in unfolding.pieces(chunk))
+    unfolding.end()
+    kept = {k: v for k, v in response.headers.items() if k == "content-type"}
+    return httpx.Response(response.status_code, headers=kept, content=body)
+
+
+def _key_path(key: str) -> str:
+    if _PLAIN_KEY.fullmatch(key):
+        return f"items/{key}"
+    return f"encodedItems/{quote(base64.b64encode(key.encode()).decode(), safe='')}"
+
+
+def _release(url: str, answer: httpx.Response) -> PublishedRelease:
+    try:
+        body = answer.json()
+        return PublishedRelease(
+            id=int(body["id"]),
+            name=str(body["name"]),
+            configurations={str(k): str(v) for k, v in body["configurations"].items()},
+        )
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ConfigError(
+            f"What answers at {mask_url(url)} is no Apollo portal: its answer is no release."
+        ) from error
+
+
+def _reason(answer: httpx.Response) -> str:
+    """Return what the server says about the refusal, in one line."""
+    try:
+        found = answer.json()["message"]
+    except (ValueError, TypeError, KeyError):
+        found = answer.text
+    line = " ".join(str(found).split()) or "it gives no reason."
+    return line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]}…"

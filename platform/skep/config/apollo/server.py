@@ -1,0 +1,372 @@
+"""One config server as an address: requests to it, each with a deadline for the whole answer."""
+
+import asyncio
+import ipaddress
+import logging
+import os
+import ssl
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+import httpx
+
+from skep.base.errors import UsageError
+from skep.base.masking import mask_url
+from skep.config.apollo.access_key import AccessKey
+from skep.config.apollo.interface import address_towards
+from skep.config.apollo.signing import Round, Signer, clock_skew
+from skep.config.apollo.trust import trust
+from skep.config.apollo.unfolding import ACCEPTED, Folded, Unfolding
+from skep.config.errors import (
+    Broken,
+    Declined,
+    EmptyAnswer,
+    Forbidden,
+    NotApollo,
+    Throttled,
+    TooSlow,
+    Unreachable,
+)
+
+_KEPT_CONNECTIONS = 8
+_REDIRECTS, _HOPS = (301, 302, 303, 307, 308), 3
+# A clock that is further off than this is worth a word.
+_SKEW = 30.0
+log = logging.getLogger(__name__)
+
+# The connection was lost before an answer began: with a pooled one, most likely while it was idle.
+_LOST = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """How long to wait for the server, in seconds.
+
+    `connect` bounds the connection with its TLS handshake (a lost SYN is sent again after 1 s),
+    `answer` the whole of an answer, `hold` the whole of a poll: servers hold it for up to 90 s. A
+    502, a 504 or a lost connection after `proxy` is a proxy's impatience with a held poll.
+    """
+
+    connect: float = 2.0
+    answer: float = 5.0
+    hold: float = 120.0
+    proxy: float = 25.0
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How every server is spoken to.
+
+    `key` signs the requests, if it holds a secret. `ip` is sent as the address of this machine; if
+    it is empty, that of the interface that leads to the server. `ca` is a file with authorities to
+    believe beside the known ones.
+    """
+
+    timeouts: Timeouts = Timeouts()
+    key: AccessKey | None = None
+    ip: str = ""
+    ca: str = ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP answer. `signed` is what was signed of its request, empty if nothing was."""
+
+    status: int
+    media_type: str
+    location: str
+    date: str
+    retry_after: str
+    body: bytes
+    signed: str
+
+
+class Origin:
+    """One server, by its base URL, which may have a path in front of Apollo's own.
+
+    User and password in the URL are used (basic authentication) and never shown: `url` is without
+    them. Nothing is opened before the first request; after `close` it may be used again. Raises
+    UsageError if the URL makes no sense.
+    """
+
+    def __init__(self, url: str, terms: Terms) -> None:
+        address = _address(url)
+        user = (address.username, address.password)
+        self._base = address.copy_with(userinfo=b"")
+        self._auth = httpx.BasicAuth(*user) if any(user) else None
+        if self._auth and terms.key:
+            raise UsageError(
+                "The config server's URL holds a user, and there is a secret to sign with: "
+                "one header cannot carry both, leave one of them out."
+            )
+        self._terms = terms
+        self._timeouts = terms.timeouts
+        self._signer = Signer(terms.key, self._base.path) if terms.key else None
+        self._client: httpx.AsyncClient | None = None
+        self._own_ip: str | None = None
+        self._active, self._retired = 0, False
+        self.url = str(self._base).rstrip("/")
+
+    async def get(
+        self, path: str, params: Mapping[str, str], patience: float, *, again: bool = True
+    ) -> Answer:
+        """Return the answer to a GET, whatever its status.
+
+        It must begin within `patience` seconds and, once begun, not drip. `again` sends the
+        request a second time if the connection is lost before the answer begins. Raises TooSlow,
+        Unreachable or NotApollo.
+        """
+        self._active += 1
+        try:
+            return await self._get(path, params, patience, again)
+        except (TooSlow, Unreachable):
+            # This machine may have another address by the time it gets through.
+            self._own_ip = None
+            raise
+        finally:
+            self._active -= 1
+            if self._retired:
+                await self.retire()
+
+    async def _get(
+        self, path: str, params: Mapping[str, str], patience: float, again: bool
+    ) -> Answer:
+        try:
+            async with asyncio.timeout(patience) as deadline:
+                response, signed = await self._ask(path, params, again)
+                try:
+                    soon = asyncio.get_running_loop().time() + self._timeouts.answer
+                    deadline.reschedule(min(soon, deadline.when() or soon))
+                    body = await self._body(response)
+                finally:
+                    await response.aclose()
+        except (TimeoutError, httpx.TimeoutException) as error:
+            connecting = isinstance(error, httpx.TimeoutException)
+            seconds = self._timeouts.connect if connecting else patience
+            raise TooSlow(
+                f"The config server {self.url} did not answer within {seconds:g} s."
+            ) from error
+        except httpx.TransportError as error:
+            raise Unreachable(
+                f"The config server {self.url} cannot be reached ({_cause(error)})."
+            ) from error
+        return Answer(
+            status=response.status_code,
+            media_type=response.headers.get("Content-Type", "").partition(";")[0].strip().lower(),
+            location=response.headers.get("Location", ""),
+            date=response.headers.get("Date", ""),
+            retry_after=response.headers.get("Retry-After", ""),
+            body=body,
+            signed=signed,
+        )
+
+    def check(self, got: Answer, what: str) -> None:
+        """Raise the ApolloError that an answer to a request for `what` means, unless it is good."""
+        status, pause = got.status, _pause(got)
+        if status in (401, 403):
+            raise Forbidden(
+                f"The config server {self.url} refuses {what} (HTTP {status}): "
+                f"check the credentials. {self._diagnosis(got)}",
+                status,
+            )
+        if status == 429:
+            text = f"The config server {self.url} is asked too often for {what} (HTTP 429)."
+            raise Throttled(text, status, pause)
+        if status >= 500:
+            text = f"The config server {self.url} failed on {what} (HTTP {status})."
+            raise Broken(text, status, pause)
+        if status >= 400:
+            raise Declined(f"The config server {self.url} declined {what} (HTTP {status}).", status)
+        if status >= 300 and got.location:
+            raise self.not_apollo(what, f"it redirects to {mask_url(got.location)!r:.200}")
+        if status != 200:
+            raise self.not_apollo(what, f"HTTP {status}")
+
+    def not_apollo(self, what: str, detail: str, got: Answer | None = None) -> NotApollo:
+        """Return the error for an answer that no Apollo server would give.
+
+        What it is decides its shape alone; the media type of `got` helps to explain the rest.
+        """
+        if got and got.media_type not in ("", "application/json"):
+            detail += f" (its Content-Type is {got.media_type!r:.100})"
+        return NotApollo(self._sentence(what, detail))
+
+    def empty(self, what: str, detail: str) -> EmptyAnswer:
+        """Return the error for an answer without any configuration."""
+        return EmptyAnswer(self._sentence(what, detail), 200)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+
+    async def retire(self) -> None:
+        """Close every connection as soon as no request is under way: there will be no other."""
+        self._retired = True
+        if not self._active:
+            await self.close()
+
+    def _sentence(self, what: str, detail: str) -> str:
+        return f"The config server {self.url} gave no Apollo answer to {what}: {detail}."
+
+    def _diagnosis(self, got: Answer) -> str:
+        """Say what was signed, and what speaks against it; never with what."""
+        trouble = self._terms.key.trouble if self._terms.key else ""
+        if not got.signed:
+            return f"The request was not signed: {trouble or 'there is no secret'}."
+        skew = clock_skew(got.date, time.time())
+        clock = f" Its clock is {skew:+.0f} s from ours." if abs(skew) > _SKEW else ""
+        return f"Signed was {got.signed!r}; the server must see this very path.{clock}"
+
+    async def _ask(
+        self, path: str, params: Mapping[str, str], again: bool
+    ) -> tuple[httpx.Response, str]:
+        """Ask until there is an answer that nothing can be done about; return what was signed."""
+        client = self._connected()
+        request = client.build_request("GET", path, params=await self._with_ip(params))
+        signing = self._signer.begin() if self._signer else None
+        hops = 0
+        while True:
+            if signing:
+                request.headers.update(signing.headers(_target(request), time.time()))
+            response = await self._send(client, request, again)
+            date = response.headers.get("Date", "")
+            if (url := self._redirected(request, response)) and hops < _HOPS:
+                hops += 1
+                request = client.build_request("GET", url)
+            elif not (signing and response.status_code == 401 and self._again(signing, date)):
+                if signing and response.status_code != 401:
+                    signing.accepted()
+                return response, signing.signed if signing else ""
+            await response.aclose()
+
+    def _again(self, signing: Round, date: str) -> bool:
+        """Say whether a request that was refused is worth another try."""
+        known = signing.offset
+        found = signing.again(date, time.time())
+        if signing.offset != known:
+            log.warning(
+                "The clock of the config server %s is %+.0f s from ours, too far for a signature: "
+                "requests are signed with its time. Set the clock that is wrong.",
+                self.url,
+                signing.offset,
+            )
+        return found
+
+    def _redirected(self, request: httpx.Request, response: httpx.Response) -> httpx.URL | None:
+        """Return where an answer redirects to, if that is the same server: elsewhere is no config
+        server of ours, and from TLS there is no way back."""
+        if response.status_code not in _REDIRECTS or "Location" not in response.headers:
+            return None
+        with suppress(httpx.InvalidURL):
+            url = request.url.join(response.headers["Location"])
+            here, there = (
+                (address.scheme, address.host, address.port) for address in (request.url, url)
+            )
+            upgraded = there == ("https", request.url.host, None) and request.url.port is None
+            return url if here == there or upgraded else None
+        return None
+
+    async def _with_ip(self, params: Mapping[str, str]) -> dict[str, str]:
+        """Return the parameters with the address by which the server's gray rules know us."""
+        ip = self._terms.ip
+        if not ip:
+            if self._own_ip is None:
+                port = self._base.port or (443 if self._base.scheme == "https" else 80)
+                patience = self._timeouts.connect
+                self._own_ip = await address_towards(self._base.host, port, patience)
+            ip = self._own_ip
+        return {**params, "ip": ip} if ip else dict(params)
+
+    async def _send(
+        self, client: httpx.AsyncClient, request: httpx.Request, again: bool
+    ) -> httpx.Response:
+        try:
+            return await client.send(request, stream=True)
+        except _LOST:
+            if not again:
+                raise
+            return await client.send(request, stream=True)
+
+    async def _body(self, response: httpx.Response) -> bytes:
+        body = bytearray()
+        try:
+            unfolding = Unfolding(response.headers.get("Content-Encoding", ""))
+            async for chunk in response.aiter_raw():
+                for piece in unfolding.pieces(chunk):
+                    body += piece
+                    await asyncio.sleep(0)  # others wait for no more than one piece
+            unfolding.end()
+        except Folded as error:
+            raise self.not_apollo("a request", str(error)) from error
+        except httpx.RemoteProtocolError as error:
+            raise self.not_apollo("a request", f"it is cut off or garbled ({error})") from error
+        return bytes(body)
+
+    def _connected(self) -> httpx.AsyncClient:
+        """Return the client, made at the first request: that takes 40 ms if TLS is needed."""
+        if self._client is None:
+            self._client = httpx.AsyncClient(
+                base_url=self._base,
+                auth=self._auth,
+                verify=trust(self._base, self._terms.ca),
+                timeout=httpx.Timeout(None, connect=self._timeouts.connect),
+                limits=httpx.Limits(
+                    max_keepalive_connections=_KEPT_CONNECTIONS, keepalive_expiry=30.0
+                ),
+                # A proxy named in the environment is what operators expect to be used, except on
+                # the way to this very machine, where it would only be in the way.
+                trust_env=not _is_loopback(self._base.host),
+                headers={
+                    "User-Agent": "skep",
+                    "Accept": "application/json",
+                    "Accept-Encoding": ACCEPTED,
+                },
+            )
+        return self._client
+
+
+def _address(url: str) -> httpx.URL:
+    with suppress(httpx.InvalidURL):
+        address = httpx.URL(url.strip())
+        good = address.scheme in ("http", "https") and address.host and not address.query
+        if good and (address.port or 0) < 65536:
+            return address.copy_with(path=address.path.rstrip("/"), fragment=None)
+    # The URL itself is not shown: what cannot be read may hide a password anywhere.
+    raise UsageError("The config server's URL makes no sense: it looks like http://host:8080.")
+
+
+def _target(request: httpx.Request) -> str:
+    """Return path and query as they are on the request line."""
+    return request.url.raw_path.decode("ascii")
+
+
+def _pause(got: Answer) -> float:
+    """Return how many seconds the server wants to be left alone, 0 if it does not say."""
+    with suppress(ValueError):
+        return max(0.0, float(got.retry_after))
+    return max(0.0, clock_skew(got.retry_after, time.time()))
+
+
+def _is_loopback(host: str) -> bool:
+    with suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost" or host.endswith(".localhost")
+
+
+def _cause(error: BaseException) -> str:
+    """Return what the operating system said about a failed connection, or the best there is."""
+    text = str(error)
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, OSError) and link.errno:
+            # asyncio puts "Connect call failed ('::1', 80)" in place of the system's own words.
+            plain = link.errno > 0 and not isinstance(link, ssl.SSLError)
+            text = os.strerror(link.errno) if plain else str(link.strerror)
+        if isinstance(link, ssl.SSLCertVerificationError):
+            text = f"{link}; whom to believe is said by --config-ca"
+        link = link.__cause__ or link.__context__
+    return " ".join(text.split()).rstrip(".") or type(error).__name__

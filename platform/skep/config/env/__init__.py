@@ -1,0 +1,1 @@
+"""The environment: `.env`, its layers, and the settings classes of plugins."""

@@ -1,0 +1,44 @@
+"""The names that plugins declare secret, kept beside the archive: verbs mask by them although they
+import no plugin, and although nothing may be running.
+
+<config_dir>/secret_names.json   names only, of all plugins that were ever loaded here
+"""
+
+import json
+import logging
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from skep.base import masking
+from skep.config.env import atomic
+
+_FILE = "secret_names.json"
+
+log = logging.getLogger(__name__)
+
+
+def declare_kept(directory: Path) -> None:
+    """Have every name that is kept here masked in this process."""
+    masking.declare(_kept(directory))
+
+
+def keep(directory: Path, names: Iterable[str]) -> None:
+    """Have these names masked in this process, and keep them for others. None is ever dropped: an
+    old snapshot may hold a value of a plugin that is gone."""
+    masking.declare(names)
+    kept = _kept(directory)
+    if new := set(names) - kept:
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            atomic.write(directory / _FILE, json.dumps(sorted(kept | new)).encode())
+        except OSError as error:
+            log.warning("the names of secrets cannot be kept in %s: %s", directory, error.strerror)
+
+
+def _kept(directory: Path) -> set[str]:
+    with suppress(OSError, ValueError):
+        found = json.loads((directory / _FILE).read_text())
+        if isinstance(found, list):
+            return {name for name in found if isinstance(name, str)}
+    return set()

@@ -1,0 +1,1 @@
+"""The platform's own settings: one table of rows, and what is derived from it."""

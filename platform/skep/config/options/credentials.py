@@ -1,0 +1,43 @@
+"""What workers are not given: the credentials for the config service.
+
+The agent alone asks it. A plugin that is deceived into showing its environment must not give away
+what all apps are steered by.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from skep.base.masking import mask_url
+from skep.config.options.spelling import fold
+from skep.config.options.table import Options, rows
+
+_SECRETS = frozenset({"config_secret"})
+# Their user and password are left out; plugins may want to know the rest.
+_ADDRESSES = frozenset({"config_server", "config_meta"})
+
+
+def environment_of_workers(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment without credentials for the config service."""
+    return {
+        key: mask_url(value) if fold(key) in _KEYS_OF_ADDRESSES else value
+        for key, value in environment.items()
+        if fold(key) not in _KEYS_OF_SECRETS
+    }
+
+
+def options_of_workers(options: Options) -> Options:
+    """Return the options without credentials for the config service."""
+    return replace(
+        options,
+        config_secret=(),
+        config_server=tuple(map(mask_url, options.config_server)),
+        config_meta=tuple(map(mask_url, options.config_meta)),
+    )
+
+
+def _keys(names: frozenset[str]) -> frozenset[str]:
+    ours = [row for row in rows() if row.name in names]
+    return frozenset(fold(key) for row in ours for key in (row.key, *row.aliases))
+
+
+_KEYS_OF_SECRETS, _KEYS_OF_ADDRESSES = _keys(_SECRETS), _keys(_ADDRESSES)

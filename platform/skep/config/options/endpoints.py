@@ -1,0 +1,72 @@
+"""Where the platform itself listens, by its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from skep.base.endpoint import Endpoint, Scheme, clashes, is_loopback, parse
+from skep.base.errors import UsageError
+
+if TYPE_CHECKING:
+    from skep.config.options.table import Options
+
+_OWNER, _LOOPBACK = "the platform", "127.0.0.1"
+
+
+def served(options: Options) -> list[Endpoint]:
+    """Return where the plugins' routes are served: `http`, `http-2` …; nowhere without web workers.
+
+    Raises UsageError when `--listen` has an address that is none.
+    """
+    if "web" not in options.kinds:
+        return []
+    texts = [*options.listen, *([f"unix:{options.uds}"] if options.uds else [])]
+    names = ["http", *(f"http-{i}" for i in range(2, len(texts) + 1))]
+    found = [parse(text, name, "--listen") for text, name in zip(texts, names, strict=False)]
+    simple = Endpoint("http", options.host, options.port, owner=_OWNER, remedy="--port")
+    found = found or [simple]
+    return [replace(each, scheme="https") for each in found] if options.tls_cert else found
+
+
+def shared(options: Options, found: Iterable[Endpoint]) -> list[Endpoint]:
+    """Return these listeners with the mode and the group that unix sockets get."""
+    mode = int(options.uds_mode, 8)
+    return [replace(each, mode=mode, group=options.uds_group) for each in found]
+
+
+def admin(options: Options) -> Endpoint:
+    """Return where /metrics and the probes are."""
+    host, port, remedy = options.admin_host, options.admin_port, "--admin-port"
+    scheme: Scheme = "https" if options.admin_tls_cert else "http"
+    return Endpoint("admin", host, port, scheme=scheme, owner=_OWNER, remedy=remedy)
+
+
+def config_server(options: Options) -> Endpoint:
+    """Return where the embedded config server is, if it is used."""
+    remedy = "PLATFORM_CONFIG_SERVER_PORT"
+    return Endpoint("config", _LOOPBACK, options.config_server_port, owner=_OWNER, remedy=remedy)
+
+
+def own(options: Options) -> list[Endpoint]:
+    """Return all of them."""
+    embedded = not options.has_service and not options.offline
+    found = [*served(options), admin(options)]
+    return [*found, config_server(options)] if embedded else found
+
+
+def check(options: Options) -> None:
+    """Raise UsageError when not all can be had together."""
+    for one, other in clashes(own(options)):
+        remedies = f"choose another with {one.remedy} or {other.remedy}"
+        raise UsageError(f"{other.address} is wanted twice: {remedies}.")
+    if options.tls_key and not options.tls_cert:
+        raise UsageError("There is a --tls-key without a --tls-cert.")
+    if options.admin_tls_key and not options.admin_tls_cert:
+        raise UsageError("There is an --admin-tls-key without an --admin-tls-cert.")
+    if not (is_loopback(options.admin_host) or options.admin_token_file or options.admin_tls_cert):
+        raise UsageError(
+            f"--admin-host is {options.admin_host!r}, where other machines can reach /metrics: it "
+            "requires --admin-token-file or --admin-tls-cert."
+        )

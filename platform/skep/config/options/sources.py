@@ -1,0 +1,37 @@
+"""Where the code of a platform lies, by its settings."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from skep.base.fingerprint import Sources
+
+if TYPE_CHECKING:
+    from skep.config.options.table import Options
+
+
+def sources(options: Options) -> Sources:
+    """Return where the code lies: the plugin folders, and if the code is watched the project."""
+    folders = tuple(Path(folder).absolute() for folder in options.plugins)
+    if not options.watch:
+        return Sources(folders)
+    return Sources(
+        (*folders, *(Path(folder).absolute() for folder in options.watch_paths)),
+        project(options),
+        (*map(_pattern, options.watch_exclude), os.path.abspath(options.data_dir)),
+        tuple("." + text.lstrip("*.") for text in options.watch_types),
+    )
+
+
+def project(options: Options) -> Path | None:
+    """Return the folder in which the platform was started, if plugins lie in it; the root of the
+    disk is no project."""
+    here = Path.cwd()
+    is_above = any(Path(folder).absolute().is_relative_to(here) for folder in options.plugins)
+    return here if is_above and here != Path(here.root) else None
+
+
+def _pattern(text: str) -> str:
+    return text.removeprefix("./").rstrip("/")

@@ -1,0 +1,1 @@
+"""Released configurations: as documents, on the disk, and in history."""

@@ -1,0 +1,185 @@
+"""Snapshots on disk: the last known good one, and candidates on their way to the supervisor.
+
+    <config_dir>/applied.json              what the last committed generation runs with
+    <config_dir>/candidates/<digest>.json  pulled, staged, not in force
+    <config_dir>/namespaces/…              the releases of `applied.json`, one by one: see `Cache`
+
+Each file says whose it is and carries a checksum. What is damaged, cut off, somebody else's or of a
+later version is ignored with a warning, never trusted in part. Its time is not judged: a machine
+that boots without a clock must still be able to start from it.
+"""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+from skep.base.errors import ConfigError
+from skep.config.env import atomic
+from skep.config.errors import Unusable
+from skep.config.options.table import Options
+from skep.config.snapshots.cache import Cache
+from skep.config.snapshots.checksum import seal, unseal
+from skep.config.snapshots.snapshot import Release, Snapshot, canonical
+
+_FORMAT = 1
+
+log = logging.getLogger(__name__)
+
+
+class Archive:
+    """The snapshots of one app id, cluster and list of namespaces in one directory."""
+
+    def __init__(
+        self, directory: Path, app_id: str, cluster: str, namespaces: Sequence[str]
+    ) -> None:
+        self.directory = directory
+        self._applied = directory / "applied.json"
+        self._candidates = directory / "candidates"
+        names = [canonical(namespace) for namespace in namespaces]
+        self._whose: tuple[str, str, list[str]] = (app_id, cluster, names)
+        self._cache = Cache(directory / "namespaces", app_id, cluster)
+        self._warned = False
+
+    @classmethod
+    def of(cls, options: Options, directory: Path) -> Self:
+        """Return that of the platform with these options."""
+        return cls(directory, options.app_id, options.cluster, options.namespace)
+
+    def stage(self, snapshot: Snapshot) -> Path:
+        """Keep a snapshot as a candidate; return where. Raises ConfigError if that is impossible.
+
+        A candidate need not survive a power cut: it would be pulled again.
+        """
+        path = self._candidates / f"{snapshot.digest}.json"
+        try:
+            self._candidates.mkdir(mode=0o700, parents=True, exist_ok=True)
+            atomic.write(path, self._encoded(snapshot), durable=False)
+        except OSError as error:
+            raise ConfigError(
+                f"The new config cannot be kept in {self._candidates} ({error.strerror})."
+            ) from error
+        return path
+
+    def is_candidate(self, path: Path) -> bool:
+        """Say whether a snapshot lies where candidates do."""
+        return path.parent == self._candidates
+
+    def store(self, path: Path, snapshot: Snapshot) -> None:
+        """Write a snapshot to a file, for `load`. Raises OSError."""
+        atomic.write(path, self._encoded(snapshot))
+
+    def load(self, path: Path) -> Snapshot | None:
+        """Return the snapshot in a file, None if there is none that can be trusted."""
+        try:
+            return self._decoded(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ConfigError) as error:
+            log.warning("%s is ignored: %s", path, error)
+            return None
+
+    def commit(self, snapshot: Snapshot) -> bool:
+        """Keep a snapshot as the last known good one; say whether that worked.
+
+        A full or read-only disk is no reason to stop: it is warned of once, and until it is mended
+        the platform cannot start without the config server.
+        """
+        try:
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            atomic.sweep(self.directory, self._applied.name)
+            atomic.write(self._applied, self._encoded(snapshot))
+            self._cache.keep(snapshot.releases)
+        except OSError as error:
+            if not self._warned:
+                log.warning(
+                    "the config cannot be kept in %s (%s): without the config server the platform "
+                    "would not start again",
+                    self._applied,
+                    error.strerror,
+                )
+            self._warned = True
+            return False
+        self._warned = False
+        return True
+
+    def applied(self) -> Snapshot | None:
+        """Return the last known good snapshot, None if there is none that can be trusted."""
+        return self.usable(self._applied)
+
+    def usable(self, path: Path) -> Snapshot | None:
+        """Return the snapshot in a file, None if it cannot be an environment either: an earlier
+        version may have applied what this one refuses, and must not stand in the way of its
+        correction."""
+        snapshot = self.load(path)
+        try:
+            if snapshot is not None:
+                snapshot.values()
+        except Unusable as error:
+            log.warning("%s is ignored: %s", path, error)
+            return None
+        return snapshot
+
+    def kept(self, namespace: str) -> Release | None:
+        """Return the release of a namespace that was applied last, in whatever snapshot."""
+        applied = self.applied()
+        return (applied.release(namespace) if applied else None) or self._cache.find(namespace)
+
+    def empty(self, namespace: str) -> Release:
+        """Return a release without keys that no server has published."""
+        app_id, cluster, _ = self._whose
+        return Release(app_id, cluster, namespace, "", {})
+
+    def assembled(self, *, whole: bool = True) -> Snapshot | None:
+        """Return a snapshot of what was applied last of each namespace, in whatever snapshot.
+
+        `whole` asks for all of them; otherwise those that are not there are empty, without release
+        key. None if there is nothing.
+        """
+        namespaces = self._whose[2]
+        found = [self._cache.find(namespace) for namespace in namespaces]
+        if not any(found) or (whole and not all(found)):
+            return None
+        releases = (
+            release or self.empty(namespace)
+            for release, namespace in zip(found, namespaces, strict=True)
+        )
+        return Snapshot(tuple(releases), time.time())
+
+    def holding(self, values: Mapping[str, str]) -> Snapshot:
+        """Return a snapshot of these variables that no server has published.
+
+        They are the first namespace's, the others are empty; there are no release keys.
+        """
+        app_id, cluster, namespaces = self._whose
+        shares = [values, *({} for _ in namespaces[1:])]
+        releases = (
+            Release(app_id, cluster, namespace, "", dict(share))
+            for namespace, share in zip(namespaces, shares, strict=True)
+        )
+        return Snapshot(tuple(releases), time.time())
+
+    def prune(self, keep: int = 8) -> None:
+        """Forget all but the newest candidates, and what a killed process left half written."""
+        atomic.sweep(self._candidates)
+        with suppress(OSError):
+            found = [(path.stat().st_mtime_ns, path) for path in self._candidates.glob("*.json")]
+            for _, path in sorted(found, reverse=True)[keep:]:
+                path.unlink(missing_ok=True)
+
+    def _encoded(self, snapshot: Snapshot) -> bytes:
+        app_id, cluster, namespaces = self._whose
+        body = {"app_id": app_id, "cluster": cluster, "namespaces": namespaces}
+        return seal(_FORMAT, {**body, "snapshot": snapshot.to_json()})
+
+    def _decoded(self, data: bytes) -> Snapshot:
+        document = unseal(_FORMAT, data)
+        whose = tuple(document.get(name) for name in ("app_id", "cluster", "namespaces"))
+        if whose != self._whose:
+            raise ConfigError("it belongs to another app id, cluster or list of namespaces.")
+        snapshot = Snapshot.from_json(document.get("snapshot"))
+        if list(snapshot.release_keys()) != self._whose[2]:
+            raise ConfigError("it does not hold the namespaces it says it holds.")
+        return snapshot

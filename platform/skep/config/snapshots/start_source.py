@@ -1,0 +1,63 @@
+"""What there is to start from when the config service gives nothing.
+
+    the applied snapshot      or, if that cannot be, the cached release of every namespace
+    the managed block         of the environment file: nobody has sealed it
+    some cached releases      the other namespaces are empty
+    nothing                   every namespace is empty
+
+How far down this list a start may go is the start policy.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from skep.config.env import dotenv
+from skep.config.snapshots.archive import Archive
+from skep.config.snapshots.snapshot import Release, Snapshot
+
+Policy = Literal["require", "cache", "optional"]
+Source = Literal["remote", "cache", "file", "none"]
+
+
+@dataclass(frozen=True)
+class Stock:
+    """A snapshot to start from, and where it was found."""
+
+    snapshot: Snapshot
+    source: Source
+
+
+class Reserve:
+    """What one platform may start from: with `require` nothing, with `cache` what was applied as a
+    whole, with `optional` whatever there is."""
+
+    def __init__(self, archive: Archive, env_file: Path, policy: Policy = "cache") -> None:
+        self.archive = archive
+        self.policy = policy
+        self._env_file = env_file
+
+    def find(self) -> Stock | None:
+        """Return the best there is, None if the policy allows none of it. Raises ConfigError if
+        the environment file is needed and cannot be read."""
+        if self.policy == "require":
+            return None
+        whole = self.archive.applied() or self.archive.assembled()
+        if whole is not None:
+            return Stock(whole, "cache")
+        return self._whatever() if self.policy == "optional" else None
+
+    def kept(self, namespace: str) -> Release | None:
+        """Return what one namespace keeps while the service gives nothing usable for it, None if
+        the policy allows nothing."""
+        if self.policy == "require":
+            return None
+        kept = self.archive.kept(namespace)
+        return kept or (self.archive.empty(namespace) if self.policy == "optional" else None)
+
+    def _whatever(self) -> Stock:
+        values = dotenv.managed(dotenv.read(self._env_file), str(self._env_file))
+        if values:
+            return Stock(self.archive.holding(values), "file")
+        some = self.archive.assembled(whole=False)
+        return Stock(some, "cache") if some else Stock(self.archive.holding({}), "none")

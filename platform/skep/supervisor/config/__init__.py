@@ -1,0 +1,1 @@
+"""The configuration of a generation: how it is loaded, checked, applied and recorded."""

@@ -1,0 +1,154 @@
+"""Writes down what became of every change of the configuration, and holds on to what is pinned."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from skep.config.snapshots.archive import Archive
+from skep.config.snapshots.history import History, State
+from skep.config.snapshots.snapshot import Snapshot
+from skep.supervisor.config.configuration import Configuration
+from skep.supervisor.report import Report
+from skep.supervisor.rollout.gate import Request
+
+_APPLIED = ("committed", "live", "rolled back")
+
+
+class Chronicle:
+    """The supervisor's side of the history.
+
+    `withheld` is the newest candidate that came while another snapshot was pinned.
+    """
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+        self._history = History(archive)
+        self._state = self._history.state()
+        self._pinning, self._pinned_before = "", 0
+        self._left = ""
+        self._refused: dict[str, tuple[str, str]] = {}
+        self.withheld = ""
+
+    @property
+    def state(self) -> State:
+        """Which snapshots are in force, good and pinned."""
+        return self._state
+
+    def admit(self, request: Request) -> Request:
+        """Return the request as it may be carried out: a candidate gives way to what is pinned."""
+        pinned = self._state.pinned
+        if not pinned or not request.snapshot or self._history.load(pinned) is None:
+            return request
+        self.withheld = request.snapshot
+        reason = f"{request.reason} is withheld: snapshot {pinned} is pinned"
+        return replace(request, snapshot=str(self._history.path(pinned)), reason=reason)
+
+    def fallback(self, request: Request) -> str:
+        """Return where the snapshot is that held last, or was at least applied; empty if there is
+        none, or if it is what the failed request wanted."""
+        number = self._state.good or self._state.applied
+        good, bad = self._history.load(number), self._archive.load(Path(request.snapshot))
+        if good is None or (bad is not None and bad.digest == good.digest):
+            return ""
+        return str(self._history.path(number))
+
+    def pin(self, number: int) -> tuple[int, str]:
+        """Hold on to an applied snapshot, 0 meaning the one before that in force; return its number
+        and its place. A snapshot that is then refused is let go again. Raises ConfigError."""
+        path = self._history.find(number)
+        self._pinning, self._pinned_before = str(path), self._state.pinned
+        if not self._state.pinned and self._state.applied:
+            self._left = str(self._history.path(self._state.applied))
+        self._set(replace(self._state, pinned=int(path.stem)))
+        return self._state.pinned, str(path)
+
+    def unpin(self) -> str:
+        """Let go; return what is published as far as is known: the newest candidate that was
+        withheld, or else what had been in force. Empty if nothing was pinned."""
+        withheld = (self.withheld or self._left) if self._state.pinned else ""
+        self.withheld = self._left = ""
+        self._set(replace(self._state, pinned=0))
+        return withheld
+
+    def held(self) -> None:
+        """What is in force has passed its probation."""
+        self._set(replace(self._state, good=self._state.applied))
+
+    def reported(self, request: Request, report: Report, serving: Configuration | None) -> None:
+        """Write down the outcome of a request that was about the configuration."""
+        applied = report.outcome in _APPLIED
+        if request.snapshot and request.snapshot == self._pinning:
+            self._pinning = ""
+            if report.outcome == "refused":
+                self._set(replace(self._state, pinned=self._pinned_before))
+        if serving is not None:
+            if applied and serving.snapshot is not None:
+                self._keep(serving.snapshot, report.at)
+            else:
+                self._set(self._dated(self._state, serving.release_keys, report.at))
+        self._remember_refusal(request, report)
+        about_config = bool(request.snapshot or request.changes or request.cause == "config")
+        if about_config and (applied or report.outcome == "refused"):
+            self._history.record(
+                {
+                    "outcome": report.outcome,
+                    "number": self._state.applied if applied else None,
+                    "generation": report.generation,
+                    "cause": report.cause,
+                    "reason": report.reason,
+                    "releases": dict(report.release_keys),
+                    "seconds": round(report.seconds, 3),
+                    "problems": [str(problem) for problem in report.problems],
+                },
+                [(effect.key, effect.old, effect.new) for effect in request.changes],
+            )
+
+    @property
+    def refused(self) -> Mapping[str, tuple[str, str]]:
+        """The release keys of the newest candidate and why it was refused, if it was."""
+        return self._refused
+
+    @property
+    def withheld_keys(self) -> dict[str, str]:
+        """The release keys of the newest candidate that came while another was pinned."""
+        snapshot = self._archive.load(Path(self.withheld)) if self.withheld else None
+        return snapshot.release_keys() if snapshot else {}
+
+    def audit(self) -> list[dict[str, Any]]:
+        """Return what became of the changes that were tried last, the oldest first."""
+        return self._history.audit()
+
+    def _remember_refusal(self, request: Request, report: Report) -> None:
+        if not request.snapshot:
+            return
+        refused = report.outcome == "refused"
+        snapshot = self._archive.load(Path(request.snapshot)) if refused else None
+        keys = snapshot.release_keys() if snapshot else {}
+        why = str(report.problems[0]) if report.problems else "no reason was given"
+        self._refused = {name: (key, why) for name, key in keys.items()}
+
+    def _keep(self, snapshot: Snapshot, now: float) -> None:
+        """Number what is in force now, unless it was in force before."""
+        state = self._dated(self._state, snapshot.release_keys(), now)
+        if snapshot.digest != state.digest:
+            number = self._history.add(snapshot)
+            state = replace(state, applied=number, digest=snapshot.digest)
+        self._set(state)
+
+    @staticmethod
+    def _dated(state: State, release_keys: Mapping[str, str], now: float) -> State:
+        """Note since when each release is in force."""
+        known = state.releases
+        dated = {
+            name: known[name]
+            if known.get(name, {}).get("release") == key
+            else {"release": key, "since": round(now, 3)}
+            for name, key in release_keys.items()
+        }
+        return replace(state, releases=dated)
+
+    def _set(self, state: State) -> None:
+        if state != self._state:
+            self._state = state
+            self._history.set_state(state)

@@ -1,0 +1,151 @@
+"""What an operator looks at, and the two things one turns while looking: commands of the control
+socket."""
+
+import logging
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from typing import Any
+
+from skep.supervisor.control.records import Operations
+from skep.supervisor.control.server import Command, Refusal
+from skep.supervisor.processes.child import Child
+from skep.supervisor.processes.children import Children
+from skep.supervisor.processes.crew import Crew
+from skep.supervisor.processes.procfs import read_boot_time, read_process
+from skep.supervisor.rollout.rollouts import Succession
+from skep.wire.messages import Change
+
+_LEVELS = ("debug", "info", "warning", "error")
+
+
+class Inspection:
+    """The commands `ps`, `info`, `history`, `dump` and `log_level`."""
+
+    def __init__(
+        self,
+        children: Children,
+        succession: Succession,
+        platform_crew: Crew,
+        urls: Callable[[], dict[str, str]],
+        operations: Operations,
+    ) -> None:
+        self._children = children
+        self._succession = succession
+        self._platform = platform_crew
+        self._urls = urls
+        self._operations = operations
+        self._boot = read_boot_time()
+
+    def table(self) -> dict[str, Command]:
+        """Return the commands by name."""
+        return {
+            "ps": self.ps,
+            "info": self.info,
+            "history": self.history,
+            "dump": self.dump,
+            "log_level": self.log_level,
+        }
+
+    async def ps(self, arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return every process of the platform, and what each uses."""
+        states = dict(self._states())
+        rows = [self._row("supervisor", "supervisor", 0, os.getpid(), "running")]
+        for child in self._children:
+            kind = child.slot.partition(".")[0]
+            state = states.get(child.pid, "standing by" if child.is_forker else "ending")
+            rows.append(self._row(child.slot, kind, child.generation, child.pid, state))
+        return rows
+
+    async def info(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what this platform is made of: versions, listeners, what its plugins declare."""
+        current = self._succession.generations.current
+        plan = asdict(current.plan) if current and current.plan else {}
+        options = current.configuration.options if current else None
+        return {
+            "version": version("skep"),
+            "python": platform.python_version(),
+            "pid": os.getpid(),
+            "generation": current.number if current else 0,
+            "listeners": self._urls(),
+            "plan": plan,
+            "kinds": _counts(current.crew) if current else {},
+            "app_id": options.app_id if options else "",
+            "env_file": options.env_file if options else "",
+            "watch": bool(options and options.watch),
+        }
+
+    async def history(self, arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return the last operations, the oldest first."""
+        return self._operations.latest()
+
+    async def dump(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the stacks of the process in a slot, also of one that hangs."""
+        child = self._find(str(arguments["slot"]))
+        text = await child.dump()
+        if not text:
+            raise Refusal(f"{child.name} (pid {child.pid}) did not tell its stacks.")
+        return {"name": child.name, "pid": child.pid, "stacks": text}
+
+    async def log_level(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Log as much as this in every process, until the configuration next says otherwise."""
+        level = str(arguments["level"]).lower()
+        if level not in _LEVELS:
+            raise Refusal(f"{level!r} is no log level; say {', '.join(_LEVELS)}.", "usage")
+        logging.getLogger().setLevel(level.upper())
+        for generation in self._succession.generations.all:
+            old = generation.configuration
+            # Those that are started from now on are told by their generation.
+            generation.configuration = replace(old, options=replace(old.options, log_level=level))
+        told = [child for child in self._children if not child.is_forker]
+        for child in told:
+            child.send(Change(0, {}, apply=True, log_level=level))
+        return {"level": level, "processes": len(told) + 1}
+
+    def _row(self, slot: str, kind: str, generation: int, pid: int, state: str) -> dict[str, Any]:
+        use = read_process(pid, self._boot)
+        return {
+            "name": f"{slot}@{generation}" if generation else slot,
+            "slot": slot,
+            "kind": kind,
+            "generation": generation,
+            "pid": pid,
+            "state": state,
+            "rss": use.resident if use else None,
+            "cpu": round(use.cpu, 2) if use else None,
+            "age": round(max(0.0, time.time() - use.started), 1) if use else None,
+            "threads": use.threads if use else None,
+            "fds": use.fds if use else None,
+        }
+
+    def _crews(self) -> Iterator[Crew]:
+        yield self._platform
+        yield from (generation.crew for generation in self._succession.generations.all)
+
+    def _states(self) -> Iterator[tuple[int, str]]:
+        for crew in self._crews():
+            for name, child in crew.children.items():
+                if name in crew.slots:
+                    yield child.pid, crew.slots[name].state.value
+        for generation in self._succession.generations.all:
+            if (zygote := generation.zygote.current) is not None:
+                yield zygote.pid, "ready" if generation.plan else "loading"
+
+    def _find(self, wanted: str) -> Child:
+        """The newest process in a slot, `web.0`, or that of one generation, `web.0@3`."""
+        found = [c for crew in self._crews() for c in crew.children.values() if c.pid]
+        for child in reversed(found):
+            if wanted in (child.slot, child.name):
+                return child
+        names = ", ".join(sorted(child.name for child in found))
+        raise Refusal(f"There is no process in a slot {wanted}; there are {names}.")
+
+
+def _counts(crew: Crew) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for slot in crew.slots.values():
+        counts[slot.kind] = counts.get(slot.kind, 0) + 1
+    return counts

@@ -1,0 +1,168 @@
+"""New task workers for the old ones within a generation: `platform reload --task-only`.
+
+Each successor comes up first, as for a worker that retires by itself. One that does not come up
+ends the whole: the workers that have no successor yet go on.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from skep.base.telemetry import Telemetry
+from skep.base.waiting import until
+from skep.supervisor.control.caller import Caller, current_caller
+from skep.supervisor.control.records import Operation, Operations
+from skep.supervisor.control.server import Command, Refusal
+from skep.supervisor.generation import Generation
+from skep.supervisor.processes.child import Child
+from skep.supervisor.processes.exit_reason import ended, named
+from skep.supervisor.processes.slot import Slot, State
+from skep.supervisor.rollout.rollouts import Succession
+from skep.wire.messages import Retire
+from skep.wire.plan import Problem
+
+_WHY = Retire("reload", "platform reload --task-only")
+
+
+@dataclass
+class _Round:
+    """One replacement of all task workers; `problem` is why it has failed, if it has."""
+
+    generation: Generation
+    old: Sequence[Child]
+    caller: Caller | None
+    began: float = field(default_factory=time.monotonic)
+    problem: str = ""
+
+    @property
+    def left(self) -> list[Child]:
+        """The old workers that still have their places."""
+        crew = self.generation.crew
+        return [
+            child
+            for child in self.old
+            if crew.children.get(child.slot) is child and not crew.slots[child.slot].leaving
+        ]
+
+    @property
+    def staying(self) -> list[Slot]:
+        """The slots of task workers that are to be filled."""
+        slots = self.generation.crew.slots.values()
+        return [slot for slot in slots if slot.kind == "task" and not slot.leaving]
+
+    @property
+    def to_come(self) -> int:
+        """How many places there are that no new worker has taken."""
+        return len(self.left) + sum(slot.state is not State.READY for slot in self.staying)
+
+    def has_moved(self, left: int) -> bool:
+        """Whether something has happened since `left` were to come."""
+        return self.to_come != left or bool(self.problem)
+
+
+class Replacement:
+    """The command `reload_tasks`."""
+
+    def __init__(
+        self, succession: Succession, operations: Operations, telemetry: Telemetry
+    ) -> None:
+        self._succession = succession
+        self._operations = operations
+        self._round: _Round | None = None
+        self._going: asyncio.Task[None] | None = None
+        telemetry.subscribe("worker.ended", self._ended)
+
+    def table(self) -> dict[str, Command]:
+        """Return the commands by name."""
+        return {"reload_tasks": self.reload_tasks}
+
+    async def reload_tasks(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Replace every task worker by a new one of the same generation; wait, unless `wait` is
+        false. Raises Refusal when a successor does not come up."""
+        begun = self._begin()
+        if begun is None:
+            return {"outcome": "unchanged", "sentence": "There are no task workers to replace."}
+        if not arguments.get("wait", True):
+            sentence = "New task workers were asked for; `platform history` tells how it went."
+            return {"sentence": sentence}
+        assert self._going is not None
+        await self._going
+        if begun.problem:
+            raise Refusal(begun.problem)
+        number, seconds = begun.generation.number, time.monotonic() - begun.began
+        count = f"{len(begun.old)} task worker{'s' if len(begun.old) > 1 else ''}"
+        return {
+            "outcome": "replaced",
+            "generation": number,
+            "workers": [child.slot for child in begun.old],
+            "seconds": round(seconds, 3),
+            "sentence": f"{count} of generation {number} replaced after {seconds:.2f} s.",
+        }
+
+    def _begin(self) -> _Round | None:
+        """Begin to replace the task workers; None when there are none."""
+        generation = self._succession.current
+        if generation is None:
+            raise Refusal("No generation is in service yet.", "starting")
+        if self._succession.upkeep.ended:
+            raise Refusal("The platform is stopping.", "stopping")
+        if self._succession.upkeep.drained:
+            raise Refusal("The platform is drained; say `platform undrain` first.", "drained")
+        if self._round is not None:
+            raise Refusal("The task workers are being replaced already.", "busy")
+        crew = generation.crew
+        old = [
+            child
+            for name, child in crew.children.items()
+            if name in crew.slots and crew.slots[name].kind == "task"
+            if not crew.slots[name].leaving
+        ]
+        if not old:
+            return None
+        caller = current_caller()
+        begun = self._round = _Round(generation, old, caller)
+        operation = self._operations.begin("reload", str(caller), _WHY.detail)
+        operation.generation = generation.number
+        operation.enter("replacing", operation.began)
+        self._going = asyncio.create_task(self._carry_out(begun, operation))
+        return begun
+
+    async def _carry_out(self, begun: _Round, operation: Operation) -> None:
+        upkeep, crew = self._succession.upkeep, begun.generation.crew
+        upkeep.replace(crew, begun.old, _WHY)
+        try:
+            await self._follow(begun)
+        finally:
+            self._round = None
+        if begun.problem:
+            left = [child.slot for child in begun.left]
+            upkeep.call_off(crew, left)
+            if left:
+                begun.problem += f" {', '.join(left)} of the old ones go on."
+            operation.problems = [begun.problem]
+        self._operations.end(operation, "refused" if begun.problem else "replaced")
+
+    async def _follow(self, begun: _Round) -> None:
+        """Wait until all are replaced, or it is known that they will not be."""
+        limits = begun.generation.limits
+        patience = limits.boot + limits.go + limits.kill
+        while (left := begun.to_come) and not begun.problem:
+            if begun.caller is not None:
+                begun.caller.tell({"phase": "replacing", "generation": begun.generation.number})
+            if not await until(partial(begun.has_moved, left), patience):
+                begun.problem = f"No new task worker came up within {patience:g} s."
+        if not begun.staying and self._succession.current is begun.generation:
+            begun.problem = "All workers were told to end meanwhile."
+
+    def _ended(self, fields: Mapping[str, Any]) -> None:
+        """A worker has ended: if it was to be the successor of another, it has not come up."""
+        child: Child = fields["child"]
+        begun = self._round
+        if begun is None or begun.problem or not child.pid or child.dismissed:
+            return
+        if child.slot.startswith("task.") and self._succession.upkeep.is_successor(child):
+            how = child.problem or Problem("prepare", f"{child.name} {ended(child)}.")
+            begun.problem = f"A new task worker did not come up: {named(child, how)}"

@@ -1,0 +1,1 @@
+"""The metrics of all workers and of the supervisor itself."""

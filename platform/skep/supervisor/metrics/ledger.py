@@ -1,0 +1,338 @@
+"""All metrics of all workers, ever: the sum of their frames, and the supervisor's own.
+
+Counters and histograms live here, in the one process that outlives generations, so they never go
+back when workers are replaced or killed. Gauges belong to a worker and end with it, unless they are
+merged as `latest`. No I/O, no clock, one thread.
+"""
+
+import bisect
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from skep.base.errors import InternalError
+from skep.metrics.names import BY_EXPOSED, BY_NAME, CATALOGUE, MAX_SERIES, OTHER, Metric
+from skep.supervisor.metrics.frame import (
+    DISTRIBUTIONS,
+    BadFrame,
+    Definitions,
+    FamilyRow,
+    Frame,
+    Labels,
+    SeriesRow,
+    check,
+)
+
+MAX_FAMILIES = 1000
+
+_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*\Z")
+_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*\Z")
+_SUFFIXES = {"histogram": ("", "_bucket", "_count", "_sum"), "summary": ("", "_count", "_sum")}
+_MERGES: Mapping[str, Callable[[Iterable[float]], float]] = {"sum": sum, "max": max, "min": min}
+_OWN = ""
+
+
+@dataclass(slots=True)
+class _Distribution:
+    """A histogram or summary of one set of labels; how many fell into each bucket by itself."""
+
+    total: float = 0.0
+    counts: dict[float, float] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Family:
+    """One metric. Its type decides which of the three stores is used.
+
+    `gauges` are by labels, then by whose they are. `bounds` are those of all its buckets but +Inf.
+    """
+
+    name: str
+    type: str
+    help: str
+    merge: str
+    bounds: tuple[float, ...] = ()
+    counters: dict[Labels, float] = field(default_factory=dict)
+    distributions: dict[Labels, _Distribution] = field(default_factory=dict)
+    gauges: dict[Labels, dict[str, float]] = field(default_factory=dict)
+
+    def size(self) -> int:
+        """How many sets of labels there are."""
+        return len(self.counters) + len(self.distributions) + len(self.gauges)
+
+    def has(self, labels: Labels) -> bool:
+        """Whether there is a series with these labels."""
+        return labels in self.counters or labels in self.distributions or labels in self.gauges
+
+    def start(self, labels: Labels, bounds: tuple[float, ...]) -> None:
+        """Show what was counted with these labels, from zero; a gauge shows once it is set."""
+        if self.type == "counter":
+            self.counters.setdefault(labels, 0.0)
+        elif self.type in DISTRIBUTIONS:
+            self.distributions.setdefault(labels, _Distribution())
+            self.bounds = tuple(sorted({*self.bounds, *bounds}))
+
+    def add(self, labels: Labels, delta: float) -> None:
+        """Raise a counter."""
+        self.counters[labels] = self.counters.get(labels, 0.0) + delta
+
+    def observe(
+        self, labels: Labels, total: float, bounds: Iterable[float], counts: Iterable[float]
+    ) -> None:
+        """Add to the sum, and to each bucket its count."""
+        held = self.distributions.setdefault(labels, _Distribution())
+        held.total += total
+        for bound, count in zip(bounds, counts, strict=True):
+            held.counts[bound] = held.counts.get(bound, 0.0) + count
+
+    def set(self, owner: str, labels: Labels, value: float) -> None:
+        """Set one owner's gauge."""
+        self.gauges.setdefault(labels, {})[owner] = value
+
+    def drop(self, owner: str, labels: Labels) -> None:
+        """End one owner's gauge."""
+        values = self.gauges.get(labels, {})
+        values.pop(owner, None)
+        if not values:
+            self.gauges.pop(labels, None)
+
+    def owner(self, worker: str) -> str:
+        """Whose a worker's gauge is. What was set last stays when its worker is gone, so it is the
+        ledger's own."""
+        return _OWN if self.merge == "latest" else worker
+
+
+@dataclass
+class _Worker:
+    """What a worker has defined, and the families that its series went to.
+
+    A series without one was refused; its values are passed over.
+    """
+
+    defined: Definitions = field(default_factory=Definitions)
+    families: dict[int, _Family] = field(default_factory=dict)
+
+
+class Ledger:
+    """The sum of everything.
+
+    `worker` is a name that no two living processes share; before its `@` stands the slot
+    (`web.0@3`). In the methods for the supervisor's own metrics, names are the catalogue's, without
+    prefix, and a name or label that is not in it raises InternalError.
+    """
+
+    def __init__(self, max_series: int = MAX_SERIES) -> None:
+        self._max_series = max_series
+        self._families: dict[str, _Family] = {}
+        self._claimed: dict[str, str] = {}
+        # In order of arrival: of two processes in one slot, the younger speaks for it.
+        self._workers: dict[str, _Worker] = {}
+        self.expect()
+
+    def absorb(self, worker: str, frame: object) -> bool:
+        """Add a worker's frame. False if it is bad; then nothing of it counts but that it was."""
+        held = self._workers.setdefault(worker, _Worker())
+        try:
+            checked = check(frame, held.defined)
+        except BadFrame:
+            self.add("metrics_frames_total", outcome="bad")
+            return False
+        held.defined.families.update(checked.defined.families)
+        held.defined.series.update(checked.defined.series)
+        # First what ends: the same labels may begin again under another id.
+        _end(worker, held, checked.dropped)
+        for row in checked.defined.series.values():
+            self._admit(held, row)
+        _apply(worker, held, checked)
+        self.add("metrics_frames_total", outcome="ok")
+        return True
+
+    def forget(self, worker: str) -> None:
+        """End the gauges of a process that is gone. Absorb first what it said last.
+
+        Those that the supervisor has set for its slot end too, unless another process fills it.
+        """
+        self._workers.pop(worker, None)
+        slot = _slot(worker)
+        filled = slot in map(_slot, self._workers)
+        for family in self._families.values():
+            for labels in list(family.gauges):
+                family.drop(worker, labels)
+                if not filled and ("worker", slot) in labels:
+                    family.drop(_OWN, labels)
+
+    def add(self, name: str, value: float = 1.0, **labels: str) -> None:
+        """Raise a counter of the supervisor."""
+        family, key = self._own(name, "counter", labels)
+        family.add(key, value)
+
+    def set(self, name: str, value: float, **labels: str) -> None:
+        """Set a gauge of the supervisor."""
+        family, key = self._own(name, "gauge", labels)
+        family.set(_OWN, key, float(value))
+
+    def observe(self, name: str, value: float, **labels: str) -> None:
+        """Let a histogram of the supervisor see a value."""
+        family, key = self._own(name, "histogram", labels)
+        buckets = BY_NAME[name].buckets
+        bound = (*buckets, math.inf)[bisect.bisect_left(buckets, value)]
+        family.start(key, buckets)
+        family.observe(key, value, [bound], [1.0])
+
+    def clear(self, name: str, **match: str) -> None:
+        """End the series of one metric that carry these labels: a release no longer in force, a
+        cron no longer declared."""
+        family = self._families.get(_row(name).exposed)
+        for store in (family.counters, family.distributions, family.gauges) if family else ():
+            for labels in [la for la in store if match.items() <= dict(la).items()]:
+                store.pop(labels)
+
+    def expect(self, **given: str) -> None:
+        """Show at zero what can be foreseen once these labels are known (`pool="web"`)."""
+        for metric in CATALOGUE:
+            if metric.source == "supervisor" and given.keys() <= metric.labels.keys():
+                for values in metric.zeros(given):
+                    labels = dict(zip(metric.labels, values, strict=True))
+                    family, key = self._own(metric.name, metric.type, labels)
+                    family.start(key, metric.buckets)
+
+    def families(self) -> list[dict[str, Any]]:
+        """Return everything, merged, as JSON can write it, for `skep.metrics.exposition`.
+
+        One object per metric: `name`, `type`, `help`, `bounds` and `series`, which are pairs of
+        labels and value. The value of a histogram or summary is its sum and the counts of its
+        buckets by themselves, +Inf's last; a gauge's can be one of the texts NaN, +Inf and -Inf.
+        """
+        self.set("metrics_series", sum(_lines(family) for family in self._families.values()))
+        rank = {worker: number for number, worker in enumerate(self._workers)}
+        return [
+            {
+                "name": family.name,
+                "type": family.type,
+                "help": family.help,
+                "bounds": family.bounds,
+                "series": [[dict(la), value] for la, value in _merged(family, rank)],
+            }
+            for family in self._families.values()
+            if family.size()
+        ]
+
+    def _admit(self, held: _Worker, row: SeriesRow) -> None:
+        """Let a worker's series take part, unless its metric or one more of it cannot be had."""
+        held.families.pop(row.id, None)
+        family = self._families.get(row.family.name)
+        reason = self._objection(row.family)
+        if not all(_LABEL.match(name) for name, _ in row.labels):
+            reason = "name"
+        if reason:
+            self._refuse(row.family.name, reason)
+            return
+        family = family or self._open(row.family)
+        if not family.has(row.labels) and family.size() >= self._max_series:
+            self._refuse(family.name, "limit")
+            return
+        family.start(row.labels, row.bounds)
+        held.families[row.id] = family
+
+    def _objection(self, row: FamilyRow) -> str:
+        """Why this metric cannot stand beside the others, or nothing."""
+        if not _NAME.match(row.name):
+            return "name"
+        known = self._families.get(row.name) or BY_EXPOSED.get(row.name)
+        if known is not None:
+            return "" if known.type == row.type else "clash"
+        if len(self._families) >= MAX_FAMILIES:
+            return "limit"
+        return "clash" if any(name in self._claimed for name in _exposed(row)) else ""
+
+    def _open(self, row: FamilyRow | Metric) -> _Family:
+        if isinstance(row, FamilyRow):
+            row = BY_EXPOSED.get(row.name, row)
+        name = row.exposed if isinstance(row, Metric) else row.name
+        family = self._families[name] = _Family(name, row.type, row.help, row.merge)
+        self._claimed.update(dict.fromkeys(_exposed(family), name))
+        return family
+
+    def _refuse(self, name: str, reason: str) -> None:
+        # A name that nothing is counted under could be anything, and there could be many.
+        known = name if name in self._families else OTHER
+        self.add("metrics_dropped_series_total", metric=known, reason=reason)
+
+    def _own(self, name: str, kind: str, labels: Mapping[str, str]) -> tuple[_Family, Labels]:
+        metric = _row(name)
+        if metric.type != kind or labels.keys() != metric.labels.keys():
+            raise InternalError(f"{name} is a {metric.type} with labels {list(metric.labels)}.")
+        family = self._families.get(metric.exposed) or self._open(metric)
+        return family, tuple(sorted(labels.items()))
+
+
+def _apply(worker: str, held: _Worker, frame: Frame) -> None:
+    for row, delta in frame.added:
+        if family := held.families.get(row.id):
+            family.add(row.labels, delta)
+    for row, total, counts in frame.observed:
+        if family := held.families.get(row.id):
+            family.observe(row.labels, total, (*row.bounds, math.inf), counts)
+    for row, value in frame.was_set:
+        if family := held.families.get(row.id):
+            family.set(family.owner(worker), row.labels, value)
+
+
+def _end(worker: str, held: _Worker, rows: Iterable[SeriesRow]) -> None:
+    for row in rows:
+        if family := held.families.pop(row.id, None):
+            family.drop(family.owner(worker), row.labels)
+        held.defined.series.pop(row.id, None)
+
+
+def _row(name: str) -> Metric:
+    metric = BY_NAME.get(name)
+    if metric is None:
+        raise InternalError(f"{name} is not in the catalogue of metrics.")
+    return metric
+
+
+def _exposed(family: FamilyRow | _Family) -> list[str]:
+    """The names of the samples that the text will have."""
+    return [family.name + suffix for suffix in _SUFFIXES.get(family.type, ("",))]
+
+
+def _lines(family: _Family) -> int:
+    each = len(family.bounds) + 3 if family.type == "histogram" else 1
+    return family.size() * each
+
+
+def _merged(family: _Family, rank: Mapping[str, int]) -> Iterator[tuple[Labels, Any]]:
+    yield from family.counters.items()
+    for labels, held in family.distributions.items():
+        counts = [held.counts.get(bound, 0.0) for bound in (*family.bounds, math.inf)]
+        yield labels, [held.total, counts]
+    if family.merge == "per_worker":
+        yield from _per_worker(family, rank)
+        return
+    for labels, values in family.gauges.items():
+        merge = _MERGES.get(family.merge, max)
+        yield labels, _number(merge(values.values()))
+
+
+def _per_worker(family: _Family, rank: Mapping[str, int]) -> Iterator[tuple[Labels, Any]]:
+    """One value per slot: while two generations overlap, that of the process that came last."""
+    by_slot: dict[Labels, float] = {}
+    for labels, values in family.gauges.items():
+        for worker in sorted(values, key=lambda worker: rank.get(worker, -1)):
+            key = tuple(sorted({**dict(labels), "worker": _slot(worker)}.items()))
+            by_slot[key] = values[worker]
+    for key, value in by_slot.items():
+        yield key, _number(value)
+
+
+def _slot(worker: str) -> str:
+    return worker.partition("@")[0]
+
+
+def _number(value: float) -> float | str:
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else ("+Inf" if value > 0 else "-Inf")

@@ -1,0 +1,1 @@
+"""What watches the supervisor: logs, counters, events, hooks, the service manager."""

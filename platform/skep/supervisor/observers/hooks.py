@@ -1,0 +1,117 @@
+"""Tells the plugins' hooks what happens. They do not run here: each call is a process of its own,
+forked from the generation in service, and only if a plugin of it has such a hook."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from skep.base.telemetry import Telemetry
+from skep.base.waiting import until
+from skep.supervisor.generation import Generation
+from skep.supervisor.processes.child import Child
+from skep.supervisor.processes.children import Children
+from skep.supervisor.processes.exit_reason import ended
+from skep.wire.messages import Hello, Message
+
+# A zygote that has just died has a successor after this; a call that then finds none is dropped.
+_AGAIN, _TRIES = 0.1, 50
+# A hook limits itself; this is for one that has stopped doing so.
+_LIMIT = 60.0
+
+
+class HookCalls:
+    """Listens to the telemetry of the supervisor and starts a process for each call."""
+
+    def __init__(self, current: Callable[[], Generation | None], children: Children) -> None:
+        self._current = current
+        self._children = children
+        self._running: set[Child] = set()
+        self._loop = asyncio.get_running_loop()
+
+    def subscribe(self, telemetry: Telemetry) -> None:
+        """Listen to what hooks are told of."""
+        for point, heard in (
+            ("platform.serving", self._serving),
+            ("rollout.began", self._began),
+            ("rollout.reported", self._reported),
+            ("worker.ended", self._ended),
+        ):
+            telemetry.subscribe(point, heard)
+
+    async def say_goodbye(self) -> None:
+        """Call `server_stop`, and wait for all calls to end."""
+        self._call("server_stop", pid=os.getpid(), generation=self._generation())
+        await until(lambda: not self._running, _LIMIT)
+
+    def _serving(self, _: dict[str, Any]) -> None:
+        self._call("server_start", pid=os.getpid(), generation=self._generation())
+
+    def _began(self, fields: dict[str, Any]) -> None:
+        request = fields["request"]
+        number, why = fields["generation"], request.reason
+        self._call("before_reload", generation=number, cause=request.cause, reason=why)
+
+    def _reported(self, fields: dict[str, Any]) -> None:
+        report = fields["report"]
+        if report.cause != "start" and report.outcome not in ("unchanged", "live"):
+            self._call(
+                "after_reload",
+                generation=report.generation,
+                cause=report.cause,
+                reason=report.reason,
+                outcome=report.outcome,
+            )
+
+    def _ended(self, fields: dict[str, Any]) -> None:
+        child: Child = fields["child"]
+        if not child.pid or not child.generation or child.is_forker:
+            return
+        info = _info(child)
+        self._call("worker_exit", **info)
+        if not child.dismissed and not fields["stopping"]:
+            self._call("worker_error", **info)
+
+    def _generation(self) -> int:
+        generation = self._current()
+        return generation.number if generation else 0
+
+    def _call(self, hook: str, **info: Any) -> None:
+        generation = self._current()
+        if generation is not None and generation.plan and hook in generation.plan.hooks:
+            self._start(hook, info, _TRIES)
+
+    def _start(self, hook: str, info: dict[str, Any], tries: int) -> None:
+        if (generation := self._current()) is None or tries == 0:
+            return
+        boot = replace(generation.boot(f"hook.{hook}"), facts={"hook": hook, "info": info})
+        child = generation.zygote.fork(boot, self._told, self._gone)
+        if child is None:
+            self._loop.call_later(_AGAIN, self._start, hook, info, tries - 1)
+            return
+        child.dismissed = True
+        self._running.add(child)
+        self._loop.call_later(_LIMIT, child.kill)
+
+    def _told(self, child: Child, message: Message, _: list[int]) -> None:
+        if isinstance(message, Hello):
+            self._children.born(child)
+
+    def _gone(self, child: Child) -> None:
+        self._children.ended(child)
+        self._running.discard(child)
+
+
+def _info(child: Child) -> dict[str, Any]:
+    status = child.status
+    killed = status is not None and os.WIFSIGNALED(status)
+    return {
+        "slot": child.slot,
+        "generation": child.generation,
+        "pid": child.pid,
+        "exit_code": os.WEXITSTATUS(status) if status is not None and not killed else None,
+        "signal": signal.Signals(os.WTERMSIG(status)).name if status and killed else "",
+        "how": ended(child),
+    }

@@ -1,0 +1,120 @@
+"""What has happened, until a worker has fired it as an event of the platform.
+
+The supervisor knows no engine, so it gives each piece of news to one worker of the current
+generation, which puts the event and says so. Should it end before, another is given the same piece:
+the event bears an id made of the piece, by which the engine knows it again.
+"""
+
+import itertools
+import logging
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from skep.base.telemetry import Telemetry
+from skep.supervisor.generation import Generation
+from skep.supervisor.processes.child import Child
+from skep.supervisor.processes.exit_reason import signal_name
+from skep.supervisor.processes.slot import State
+from skep.supervisor.report import Report
+from skep.supervisor.rollout.gate import Request
+from skep.wire.messages import Happened, Message, Noted
+
+log = logging.getLogger(__name__)
+
+# While nobody takes them, workers may crash by the hundred; the newest are worth most.
+_MOST = 1000
+_COMMITTED = ("committed", "rolled back")
+
+
+class News:
+    """The pieces of news that are on their way; `current()` is the generation in service."""
+
+    def __init__(self, current: Callable[[], Generation | None]) -> None:
+        self._current = current
+        self._numbers = itertools.count(1)
+        self._pending: dict[int, Happened] = {}
+        self._with: dict[int, Child] = {}
+
+    def subscribe(self, telemetry: Telemetry) -> None:
+        """Make news of what the supervisor tells of itself."""
+        telemetry.subscribe("worker.ended", self._worker_ended)
+        telemetry.subscribe("rollout.reported", self._reported)
+        telemetry.subscribe("slot.changed", self._slot_changed)
+
+    def happened(self, event: str, fields: Mapping[str, Any]) -> None:
+        """Have an event of `skep.api.platform_events` fired."""
+        number = next(self._numbers)
+        self._pending[number] = Happened(number, event, dict(fields))
+        if len(self._pending) > _MOST:
+            oldest = min(self._pending)
+            log.warning("nobody has fired %s for too long", self._pending.pop(oldest).event)
+            self._with.pop(oldest, None)
+        self._pass_on()
+
+    def told(self, message: Message) -> None:
+        """A worker has said something: perhaps that it has put an event."""
+        if isinstance(message, Noted):
+            self._pending.pop(message.number, None)
+            self._with.pop(message.number, None)
+
+    def _pass_on(self) -> None:
+        """Give what nobody has to a worker that accepts."""
+        waiting = [number for number in self._pending if number not in self._with]
+        teller = self._teller() if waiting else None
+        if teller is not None:
+            for number in waiting:
+                self._with[number] = teller
+                teller.send(self._pending[number])
+
+    def _teller(self) -> Child | None:
+        generation = self._current()
+        if generation is None:
+            return None
+        ready = generation.crew.accepting()
+        # Where the listeners run anyway, if there are any.
+        return min(ready, key=lambda child: not child.slot.startswith("task."), default=None)
+
+    def _worker_ended(self, fields: Mapping[str, Any]) -> None:
+        child: Child = fields["child"]
+        for number in [number for number, teller in self._with.items() if teller is child]:
+            del self._with[number]
+        if child.pid and not child.dismissed and not fields["stopping"]:
+            self.happened("WorkerExited", _exit(child))
+        self._pass_on()
+
+    def _reported(self, fields: Mapping[str, Any]) -> None:
+        report: Report = fields["report"]
+        request: Request = fields["request"]
+        if report.outcome in (*_COMMITTED, "live") and request.changes:
+            news: dict[str, Any] = {
+                "changed": [effect.key for effect in request.changes],
+                "release_keys": dict(report.release_keys),
+                "generation": report.generation,
+                "live": report.outcome == "live",
+            }
+            self.happened("ConfigChanged", news)
+        if report.outcome in _COMMITTED:
+            cause = "rollback" if report.outcome == "rolled back" else report.cause
+            news = {"generation": report.generation, "cause": cause}
+            self.happened("GenerationCommitted", news)
+
+    def _slot_changed(self, fields: Mapping[str, Any]) -> None:
+        if fields["state"] is State.READY:
+            self._pass_on()
+
+
+def _exit(child: Child) -> dict[str, Any]:
+    code: int | None = None
+    killer = ""
+    if child.status is not None and os.WIFSIGNALED(child.status):
+        killer = signal_name(os.WTERMSIG(child.status))
+    elif child.status is not None:
+        code = os.WEXITSTATUS(child.status)
+    return {
+        "slot": child.slot,
+        "generation": child.generation,
+        "pid": child.pid,
+        "exit_code": code,
+        "signal": killer,
+    }

@@ -1,0 +1,56 @@
+"""Every process that is a child of ours, by its id, and the waiting for those that end."""
+
+from collections.abc import Callable, Iterator
+
+from skep.base.reaping import ended_children
+from skep.supervisor.processes.child import Child
+from skep.supervisor.processes.orphans import Orphans
+from skep.supervisor.processes.procfs import read_oom_kills
+
+
+class Children:
+    """The children that live. `on_reaped(pid, status)` is called after each process that was waited
+    for, also one that has no channel or was orphaned to us."""
+
+    def __init__(self, on_reaped: Callable[[int, int], None]) -> None:
+        self._by_pid: dict[int, Child] = {}
+        self._on_reaped = on_reaped
+        self._orphans = Orphans(self._by_pid.keys)
+        self._oom_kills = read_oom_kills()
+
+    def __iter__(self) -> Iterator[Child]:
+        return iter(list(self._by_pid.values()))
+
+    def __bool__(self) -> bool:
+        return bool(self._by_pid)
+
+    def born(self, child: Child) -> None:
+        """A child's process id is known."""
+        self._by_pid[child.pid] = child
+
+    def ended(self, child: Child) -> None:
+        """A child is gone; whatever it has started and left behind ends too."""
+        if child.pid and child.killed_by_another:
+            kills = read_oom_kills()
+            child.oom, self._oom_kills = kills > self._oom_kills, kills
+        if self._by_pid.get(child.pid) is child:
+            del self._by_pid[child.pid]
+            self._orphans.end_those_of(child.pid)
+
+    def reap(self) -> None:
+        """Wait for every child that has ended, also those that were orphaned to us."""
+        for pid, status in ended_children():
+            self.reaped(pid, status)
+
+    def reaped(self, pid: int, status: int) -> None:
+        """Somebody has waited for this process: we or its zygote."""
+        self._orphans.reaped(pid)
+        if (child := self._by_pid.get(pid)) is not None:
+            child.reaped(status)
+        self._on_reaped(pid, status)
+
+    def kill(self) -> None:
+        """Kill what is left."""
+        for child in self:
+            child.kill()
+        self._orphans.kill()

@@ -1,0 +1,289 @@
+"""A set of slots and the children in them: the platform slots, or those of one generation."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+from skep.base.backoff import Backoff
+from skep.base.telemetry import Telemetry
+from skep.supervisor.processes import budget as budgets
+from skep.supervisor.processes.budget import Budget
+from skep.supervisor.processes.child import Child
+from skep.supervisor.processes.exit_reason import ended
+from skep.supervisor.processes.slot import (
+    Fact,
+    Limits,
+    Order,
+    Slot,
+    State,
+    cut_short,
+    hold,
+    hurry,
+    step,
+)
+
+# Between attempts to start what cannot be started just now, or was never born.
+_AGAIN = Backoff(first=0.01, factor=2.0, cap=0.2, jitter=0.2)
+# A worker that was told to go may accept before it says so.
+_ACCEPTING = frozenset({State.GOING, State.READY, State.DRAINING})
+
+
+class Launch(Protocol):
+    """How a slot gets a child."""
+
+    def __call__(self, crew: "Crew", slot: str) -> Child | None:
+        """Order the child; None, or OSError, if that is not possible just now."""
+
+
+class Crew:
+    """Slots by name, each a pure `Slot`, and the child that fills it.
+
+    It obeys the orders of the slots; everything that concerns more than one slot is done by the
+    supervisor, to whom `on_state(crew, slot, state)` tells every change of state.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        launch: Launch,
+        go: Callable[["Crew", Child], None],
+        on_state: Callable[["Crew", str, State], None],
+        telemetry: Telemetry,
+    ) -> None:
+        self.number = number
+        self.slots: dict[str, Slot] = {}
+        self.children: dict[str, Child] = {}
+        self.budgets: dict[str, Budget] = {}
+        self._why: dict[str, str] = {}
+        self._attempts: dict[str, int] = {}
+        self._launch = launch
+        self._go = go
+        self._on_state = on_state
+        self._telemetry = telemetry
+        self._loop = asyncio.get_running_loop()
+
+    def fill(
+        self,
+        names: Iterable[str],
+        limits: Limits,
+        *,
+        released: bool = False,
+        whys: Mapping[str, str] | None = None,
+    ) -> None:
+        """Add the slots that are not there and start their children; `released` ones go as soon as
+        they are prepared.
+
+        `whys` has a word for the metrics for each, if it is not the beginning of a generation.
+        """
+        new = tuple(names)
+        # All are there before anybody is told of the first.
+        for name in new:
+            self.slots.setdefault(name, Slot(name, limits, kept=released, released=released))
+            self._why[name] = (whys or {}).get(name, "")
+        for name in new:
+            self.feed(name, Fact.FILL)
+
+    def feed(self, name: str, fact: Fact) -> None:
+        """Tell a slot what happened and do what it orders. One that is gone is forgotten."""
+        if (before := self.slots.get(name)) is None:
+            return
+        slot, order = step(before, fact, self._loop.time())
+        self.slots[name] = slot
+        if order is not None:
+            self._obey(name, order)
+        if slot.state is State.GONE:
+            del self.slots[name]
+            self._attempts.pop(name, None)
+        if slot.state is not before.state:
+            self._fill_one(slot.kind)
+            self._on_state(self, name, slot.state)
+
+    def keep(self, names: Iterable[str]) -> None:
+        """Fill these slots again whenever their workers end, from now on."""
+        for name in names:
+            self.feed(name, Fact.KEEP)
+
+    def release(self, names: Iterable[str]) -> None:
+        """Let the slots' workers go as soon as they are prepared, now and after every restart."""
+        for name in names:
+            self.feed(name, Fact.RELEASE)
+
+    def retire(self, names: Iterable[str] | None = None) -> None:
+        """Let the workers in these slots, or in all, drain and end for good."""
+        for name in list(self.slots if names is None else names):
+            self.feed(name, Fact.RETIRE)
+
+    def cut_short(self) -> None:
+        """The platform stops: no task may go on for longer than other work."""
+        for name, slot in list(self.slots.items()):
+            self.slots[name], order = cut_short(slot, self._loop.time())
+            if order is not None:
+                self._obey(name, order)
+
+    def kill(self, names: Iterable[str] | None = None) -> None:
+        """Kill the children in these slots, or in all; the slots are not filled again."""
+        for name in list(self.slots if names is None else names):
+            self.feed(name, Fact.RETIRE)
+            if name in self.children:
+                self.children[name].kill()
+
+    def idle(self) -> list[str]:
+        """Return the slots whose worker cannot have accepted anything."""
+        return [name for name, slot in self.slots.items() if slot.state not in _ACCEPTING]
+
+    def ended(self, child: Child) -> bool:
+        """The child is gone; say whether it had been born."""
+        del self.children[child.slot]
+        slot = self.slots.get(child.slot)
+        if slot is not None and slot.state is State.STARTING and child.pid == 0:
+            # It was never born: its zygote died between the order and the fork. That is no crash
+            # of the worker, so it is ordered again from the zygote's successor.
+            self._start_later(child.slot)
+            return False
+        self._attempts.pop(child.slot, None)
+        self.feed(child.slot, Fact.EXITED)
+        self._charge(child)
+        return True
+
+    def accepting(self) -> list[Child]:
+        """Return the children that take work."""
+        return [
+            child
+            for name, child in self.children.items()
+            if name in self.slots and self.slots[name].state is State.READY
+        ]
+
+    def expire(self, now: float) -> None:
+        """Tell LATE to every slot whose deadline has passed. What its child has said before is
+        heard first: it may be we who are late. Where there is no child nobody can be ended."""
+        for name, slot in list(self.slots.items()):
+            if slot.deadline is None or slot.deadline > now:
+                continue
+            if (child := self.children.get(name)) is not None:
+                child.listen()
+            slot = self.slots.get(name, slot)
+            if slot.deadline is not None and slot.deadline <= now:
+                nobody = slot.filled and name not in self.children
+                self.feed(name, Fact.EXITED if nobody else Fact.LATE)
+
+    @property
+    def deadline(self) -> float | None:
+        """When `expire` has to be called next."""
+        return min(
+            (s.deadline for s in self.slots.values() if s.deadline is not None), default=None
+        )
+
+    @property
+    def gone(self) -> bool:
+        """Whether all its workers have ended for good."""
+        return not self.slots and not self.children
+
+    def not_ready(self) -> list[str]:
+        """Return the slots whose worker does not accept, or says itself that it is not ready."""
+        found = []
+        for name, slot in self.slots.items():
+            if slot.leaving:
+                continue
+            child = self.children.get(name)
+            if slot.state is not State.READY or child is None:
+                found.append(name)
+            elif child.unready:
+                found.append(f"{name}: {child.unready}")
+        return found
+
+    def readiness(self) -> dict[str, bool]:
+        """Return for each kind whether any worker of it is ready."""
+        found: dict[str, bool] = {}
+        for name, slot in self.slots.items():
+            if slot.leaving:
+                continue
+            child = self.children.get(name)
+            is_so = slot.state is State.READY and child is not None and not child.unready
+            found[slot.kind] = found.get(slot.kind, False) or is_so
+        return found
+
+    def troubles(self) -> list[str]:
+        """Say which kinds crash again and again, and how, and what workers that serve lack."""
+        now = self._loop.time()
+        for kind, budget in self.budgets.items():
+            self.budgets[kind] = budgets.calmed(budget, now)
+        sentences = (budgets.sentence(k, b, self.slots, now) for k, b in self.budgets.items())
+        return [*(sentence for sentence in sentences if sentence), *self._lacks()]
+
+    def _lacks(self) -> list[str]:
+        """Say what workers that serve lack, once for all that lack the same."""
+        names: dict[str, list[str]] = {}
+        for name, child in self.children.items():
+            if child.trouble:
+                names.setdefault(child.trouble, []).append(name)
+        return [f"{', '.join(slots)}: {trouble}" for trouble, slots in names.items()]
+
+    def _obey(self, name: str, order: Order) -> None:
+        child = self.children.get(name)
+        if order is Order.START:
+            self._start(name)
+        elif child is None:
+            return
+        elif order is Order.GO:
+            self._go(self, child)
+        elif order is Order.DRAIN:
+            child.dismiss(self.slots[name].drain)
+        else:
+            self._force(order, child)
+
+    def _force(self, order: Order, child: Child) -> None:
+        """End a child that is late, the harder the longer it takes."""
+        child.stuck = child.stuck or ("drain" if order is Order.TERMINATE else "hang")
+        self._telemetry.point("worker.stuck", child=child, order=order)
+        if order is Order.ABORT:
+            child.signal(signal.SIGABRT)
+        elif order is Order.TERMINATE:
+            child.terminate()
+        else:
+            child.kill()
+
+    def _charge(self, child: Child) -> None:
+        """Take an exit that nobody asked for out of the budget of its kind."""
+        slot = self.slots.get(child.slot)
+        if slot is None or slot.state is not State.BACKOFF:
+            return
+        now, how = self._loop.time(), ended(child)
+        before = self.budgets.get(slot.kind, Budget())
+        served = not slot.failures
+        budget = budgets.exited(before, now, how, booted=child.booted, served=served)
+        self.budgets[slot.kind] = budget
+        for name, other in self.slots.items():
+            if other.kind == slot.kind:
+                self.slots[name] = hold(other, budget.until)
+        self._fill_one(slot.kind)
+        if before.spent is None and budget.spent is not None:
+            self._telemetry.point("kind.spent", crew=self, kind=slot.kind, budget=budget)
+
+    def _fill_one(self, kind: str) -> None:
+        """Do not wait with one slot of a kind that must not be empty, and is."""
+        if first := budgets.first_again(self.slots, kind):
+            name, moment = first
+            self.slots[name] = hurry(self.slots[name], max(self._loop.time(), moment))
+
+    def _start(self, name: str) -> None:
+        slot = self.slots.get(name)
+        if slot is None or slot.state is not State.STARTING or name in self.children:
+            return
+        try:
+            child = self._launch(self, name)
+        except OSError as error:  # out of processes, descriptors or memory
+            child = None
+            if name not in self._attempts:
+                self._telemetry.point("worker.unstarted", crew=self, slot=name, error=error)
+        if child is None:
+            self._start_later(name)
+            return
+        self.children[name] = child
+        self._telemetry.point(
+            "worker.started", child=child, again=bool(slot.exits), why=self._why.get(name, "")
+        )
+
+    def _start_later(self, name: str) -> None:
+        attempts = self._attempts[name] = self._attempts.get(name, 0) + 1
+        self._loop.call_later(_AGAIN.delay(attempts), self._start, name)

@@ -1,0 +1,55 @@
+"""Say how a process ended."""
+
+import os
+import signal
+from dataclasses import replace
+
+from skep.supervisor.processes.child import Child
+from skep.wire.plan import Problem
+
+
+def describe(status: int | None) -> str:
+    """Return a phrase for a status of os.waitpid: `exited with 3`, `killed by SIGKILL`."""
+    if status is None:
+        return "ended, nobody knows how"
+    if os.WIFSIGNALED(status):
+        return f"killed by {signal_name(os.WTERMSIG(status))}"
+    return f"exited with {os.WEXITSTATUS(status)}"
+
+
+def ended(child: Child) -> str:
+    """Return a phrase for the end of a child, with all that is known about it."""
+    if child.oom:
+        return "killed by the kernel, because memory ran out (SIGKILL)"
+    if child.killed_by_another:
+        return "killed by SIGKILL, from outside"
+    return describe(child.status)
+
+
+def reason(child: Child) -> str:
+    """Return the value of the metric label `reason` for a child that has ended."""
+    if child.oom:
+        return "oom"
+    if child.stuck:
+        return "hang" if child.stuck == "hang" else "timeout_kill"
+    if child.dismissed:
+        return "clean"
+    if child.problem is not None and child.problem.stage == "prepare":
+        return "boot_failure"
+    if child.status is not None and os.WIFEXITED(child.status):
+        return "clean" if os.WEXITSTATUS(child.status) == 0 else "exitcode"
+    return "signal"
+
+
+def named(child: Child, problem: Problem) -> Problem:
+    """Say which worker had the problem, if the problem does not."""
+    if child.name in problem.message:
+        return problem
+    return replace(problem, message=f"{child.name}: {problem.message}")
+
+
+def signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

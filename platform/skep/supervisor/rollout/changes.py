@@ -1,0 +1,64 @@
+"""What a new configuration changes, and what each change takes.
+
+live      the workers take the new value, none is replaced
+unused    no Settings class reads the key: the same, if no plugin has read it otherwise
+rollout   a new generation
+restart   nothing until the platform is started anew
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from skep.base.masking import mask_value
+from skep.config.options.table import rows
+from skep.wire.plan import Plan
+
+Action = Literal["live", "unused", "rollout", "restart"]
+
+_OWN = {row.key: row.change for row in rows()}
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One key that differs: None is not set. `layer` is the one that sets the new value."""
+
+    key: str
+    old: str | None
+    new: str | None
+    layer: str
+    action: Action
+
+    def to_json(self) -> dict[str, str | None]:
+        """Return the effect with masked values."""
+        old, new = (None if v is None else mask_value(self.key, v) for v in (self.old, self.new))
+        return asdict(self) | {"old": old, "new": new}
+
+
+def effects(
+    old: Mapping[str, str], new: Mapping[str, str], layers: Mapping[str, str], plan: Plan
+) -> list[Effect]:
+    """Return an effect for each key whose effective value differs, in order of the keys.
+
+    `layers` says for keys of the new environment which layer sets them.
+    """
+    differing = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+    return [
+        Effect(key, old.get(key), new.get(key), layers.get(key, ""), action(key, plan))
+        for key in differing
+    ]
+
+
+def action(key: str, plan: Plan) -> Action:
+    """Return what a change of this key takes in a generation with this plan."""
+    name = key.upper()
+    if name in _OWN:
+        return _OWN[name]
+    if name in plan.fixed:
+        return "rollout"
+    return "live" if name in plan.live else "unused"
+
+
+def without_rollout(found: list[Effect]) -> bool:
+    """Whether the workers can take all of it as they are, unless one objects."""
+    return all(effect.action != "rollout" for effect in found)

@@ -1,0 +1,72 @@
+"""What becomes of a request: the decision, without doing anything."""
+
+from collections.abc import Set
+from enum import Enum
+
+from skep.base.errors import PlatformError, UsageError
+from skep.config.errors import Unusable
+from skep.supervisor.config.configuration import Configuration
+from skep.supervisor.generation import Generation
+from skep.supervisor.rollout.changes import Effect, effects, without_rollout
+from skep.supervisor.rollout.gate import Request
+from skep.wire.plan import Plan, Problem
+
+Fingerprint = tuple[str, str]
+
+
+class Way(Enum):
+    """How a request is answered."""
+
+    NOTHING = "it was refused before, and nothing about it is new"
+    UNCHANGED = "the generation in service is already what is wanted"
+    REFUSED = "its problems are known"
+    LIVE = "the workers may be able to take it as they are"
+    ROLLOUT = "it takes a new generation"
+
+
+def fingerprint(request: Request, configuration: Configuration) -> Fingerprint:
+    """Return what names the combination that a request wants: configuration and code."""
+    return configuration.digest, request.code
+
+
+def choose(
+    request: Request,
+    configuration: Configuration,
+    current: Generation | None,
+    refused: Set[Fingerprint],
+) -> Way:
+    """Return how a request is answered; `refused` are the combinations that failed before."""
+    if request.problems and request.cause != "rollback":
+        return Way.REFUSED
+    if request.forced or current is None:
+        return Way.ROLLOUT
+    if _same_code(request, current) and configuration.digest == current.configuration.digest:
+        return Way.UNCHANGED
+    if can_be_live(current, configuration, request):
+        return Way.LIVE
+    return Way.NOTHING if fingerprint(request, configuration) in refused else Way.ROLLOUT
+
+
+def effects_on(generation: Generation, configuration: Configuration) -> list[Effect]:
+    """Return what a configuration changes in a generation."""
+    old = generation.configuration.environment
+    plan = generation.plan or Plan()
+    return effects(old, configuration.environment, configuration.layer_of, plan)
+
+
+def can_be_live(generation: Generation, configuration: Configuration, request: Request) -> bool:
+    """Whether the workers of a generation may be able to take a configuration as they are."""
+    if request.forced or generation.plan is None or not _same_code(request, generation):
+        return False
+    return without_rollout(effects_on(generation, configuration))
+
+
+def _same_code(request: Request, generation: Generation) -> bool:
+    return generation.plan is not None and request.code in ("", generation.plan.code)
+
+
+def unusable(error: PlatformError) -> Problem:
+    """Return the problem that a configuration is, before anything has been tried with it."""
+    rule = error.reason if isinstance(error, Unusable) else ""
+    # An option of the platform is a setting like those of plugins.
+    return Problem("config", str(error), rule="schema" if isinstance(error, UsageError) else rule)

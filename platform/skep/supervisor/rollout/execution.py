@@ -1,0 +1,155 @@
+"""The generation that is to be: carries out what `rollout.step` orders.
+
+Nothing in here decides. It tells the pure machine what happened and obeys it.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+
+from skep.base.errors import PlatformError
+from skep.supervisor.config.configuration import Configuration
+from skep.supervisor.generation import Generation
+from skep.supervisor.processes.crew import Crew
+from skep.supervisor.rollout import machine as pure
+from skep.supervisor.rollout.machine import Act, Order, Phase
+from skep.wire.plan import Problem
+
+
+@dataclass(frozen=True)
+class Means:
+    """What a rollout is carried out with.
+
+    `bind` makes sure that the listeners of a generation are bound; `commit` puts a configuration
+    in force, blocking, and is called in a thread. Both raise PlatformError. `part` calls back when
+    nobody is left who came to where only the old generation listens. `phased` is called at every
+    change of phase, `finished` or `refused` at the end, once.
+    """
+
+    bind: Callable[[Generation], Awaitable[None]]
+    commit: Callable[[Configuration], None]
+    part: Callable[[Generation, Callable[[], None]], None]
+    phased: Callable[["Coming"], None]
+    finished: Callable[["Coming"], None]
+    refused: Callable[["Coming"], None]
+
+
+class Coming:
+    """One rollout. `old` is the generation in service, None at the first start; `old_unready` are
+    its kinds that had no ready worker when the rollout began."""
+
+    def __init__(self, generation: Generation, old: Generation | None, means: Means) -> None:
+        self.generation = generation
+        self.old = old
+        ready = old.crew.readiness() if old is not None else {}
+        self.old_unready = frozenset(kind for kind, is_so in ready.items() if not is_so)
+        self.committed = False
+        self.written_at = 0.0
+        self.started = time.monotonic()
+        self.handovers: dict[str, dict[str, object]] = {}
+        self._means = means
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Future[None]] = set()
+        boot = generation.configuration.options.boot_timeout
+        self.rollout = pure.begin(boot, generation.limits.go, self._loop.time())
+
+    @property
+    def replaceable(self) -> bool:
+        """Whether nothing is lost when it is given up."""
+        return self.rollout.phase in (Phase.PLANNING, Phase.PREPARING)
+
+    @property
+    def is_rollback(self) -> bool:
+        """Whether it goes back to the generation before."""
+        return self.generation.request.cause == "rollback"
+
+    @property
+    def replaces(self) -> bool:
+        """Whether it has come so far that the old generation takes nothing new any more."""
+        return self.rollout.phase in (Phase.HANDING_OVER, Phase.FINISHED)
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been going on."""
+        return time.monotonic() - self.started
+
+    def feed(self, fact: pure.Fact) -> None:
+        """Tell the rollout what happened and do what it orders."""
+        before = self.rollout.phase
+        self.rollout, orders = pure.step(self.rollout, fact, self._loop.time())
+        if self.rollout.phase is not before:
+            self._means.phased(self)
+        for order in orders:
+            self._obey(order)
+
+    def expire(self, now: float) -> None:
+        """Tell the rollout if it has waited long enough."""
+        if self.rollout.deadline is not None and self.rollout.deadline <= now:
+            self.feed(pure.Late())
+
+    def handed_over(self, slot: str, state: dict[str, object]) -> None:
+        """The old worker in a slot takes nothing more; `state` is for its successor."""
+        self.handovers.setdefault(slot, state)
+        self.feed(pure.HandedOver(slot))
+
+    def _obey(self, order: Order) -> None:
+        match order.act:
+            case Act.FORK:
+                self._soon(self._fork(order.slots))
+            case Act.COMMIT:
+                self.generation.crew.keep(self.rollout.slots)
+                self._soon(self._commit())
+            case Act.RELEASE:
+                self.generation.crew.release(order.slots)
+            case Act.HAND_OVER:
+                self._hand_over(order.slots)
+            case Act.FINISH:
+                self._means.finished(self)
+            case Act.REFUSE:
+                self._means.refused(self)
+            case Act.RETIRE | Act.CUT if self.old is not None:
+                self._send_away(self.old, order)
+
+    def _send_away(self, old: Generation, order: Order) -> None:
+        if order.act is Act.CUT:
+            old.crew.kill(order.slots)
+        else:
+            self._means.part(old, partial(self._retire, old.crew))
+
+    def _retire(self, old: Crew) -> None:
+        kept = set(self.rollout.singletons)
+        old.retire([slot for slot in old.slots if slot not in kept])
+
+    def _hand_over(self, slots: tuple[str, ...]) -> None:
+        for slot in slots:
+            if self.old is not None:
+                self.old.crew.retire([slot])  # also one that is empty, and would be filled again
+            if self.old is None or slot not in self.old.crew.children:
+                self.feed(pure.HandedOver(slot))
+
+    async def _fork(self, slots: tuple[str, ...]) -> None:
+        try:
+            await self._means.bind(self.generation)
+        except PlatformError as error:
+            self.feed(pure.Denied((Problem("listen", str(error)),)))
+        else:
+            if not self.rollout.over:
+                self.generation.crew.fill(slots, self.generation.limits)
+                self.feed(pure.Ordered())
+
+    async def _commit(self) -> None:
+        commit, configuration = self._means.commit, self.generation.configuration
+        try:
+            await self._loop.run_in_executor(None, commit, configuration)
+        except Exception as error:  # noqa: BLE001 - this phase has no deadline that would end it
+            self.feed(pure.Denied((Problem("commit", str(error) or repr(error)),)))
+        else:
+            self.committed, self.written_at = True, time.time()
+            self.feed(pure.Committed())
+
+    def _soon(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -1,0 +1,88 @@
+"""The generations that live: the current one, one that is coming, those that are retiring."""
+
+from skep.supervisor.generation import Generation
+from skep.supervisor.processes.child import Child
+from skep.supervisor.processes.crew import Crew
+from skep.supervisor.rollout.execution import Coming
+from skep.supervisor.rollout.machine import SINGLETONS, Fact
+from skep.wire.messages import Alone
+
+
+class Generations:
+    """Which generations there are; how one follows another is the affair of `succession.py`."""
+
+    def __init__(self) -> None:
+        self.current: Generation | None = None
+        self.coming: Coming | None = None
+        self.retiring: list[Generation] = []
+
+    @property
+    def all(self) -> list[Generation]:
+        """Every generation of which something lives, the oldest first."""
+        coming = [self.coming.generation] if self.coming else []
+        current = [self.current] if self.current else []
+        return [*self.retiring, *current, *coming]
+
+    @property
+    def alive(self) -> bool:
+        """Whether any worker of any generation lives."""
+        return any(generation.crew.children for generation in self.all)
+
+    @property
+    def deadline(self) -> float | None:
+        """When `expire` has to be called next."""
+        times = [generation.crew.deadline for generation in self.all]
+        times += [self.coming.rollout.deadline if self.coming else None]
+        return min((t for t in times if t is not None), default=None)
+
+    def expire(self, now: float) -> None:
+        """Tell whoever has waited long enough."""
+        if self.coming is not None:
+            self.coming.expire(now)
+        for generation in self.all:
+            generation.crew.expire(now)
+
+    def kill(self) -> None:
+        """End all workers at once."""
+        for generation in self.all:
+            generation.crew.kill()
+
+    def end(self) -> None:
+        """End the zygotes; there are no workers any more."""
+        for generation in self.all:
+            generation.zygote.stop()
+
+    def of(self, child: Child) -> Generation | None:
+        """Return the generation whose worker this is."""
+        for generation in self.all:
+            if generation.crew.children.get(child.slot) is child:
+                return generation
+        return None
+
+    def tell(self, generation: Generation, fact: Fact) -> None:
+        """Tell the rollout a fact about the generation that is coming; of others it knows none."""
+        if self.coming is not None and self.coming.generation is generation:
+            self.coming.feed(fact)
+
+    def handed_over(self, generation: Generation, slot: str, state: dict[str, object]) -> None:
+        """The worker in a slot takes nothing more; tell the rollout if it replaces that one."""
+        if self.coming is not None and self.coming.old is generation:
+            self.coming.handed_over(slot, state)
+
+    def tell_alone(self, slot: str) -> None:
+        """Tell the worker of a singleton if it is the only one in its slot from now on."""
+        there = [g.crew.children[slot] for g in self.all if slot in g.crew.children]
+        if slot.partition(".")[0] in SINGLETONS and len(there) == 1:
+            there[0].send(Alone())
+
+    def with_crew(self, crew: Crew) -> Generation | None:
+        """Return the generation that this crew belongs to."""
+        return next((g for g in self.all if g.crew is crew), None)
+
+    def sweep(self, kept: Generation | None) -> None:
+        """Forget the generations of which nothing lives; of the `kept` one the zygote lives on."""
+        for generation in list(self.retiring):
+            if generation.crew.gone:
+                self.retiring.remove(generation)
+                if generation is not kept:
+                    generation.zygote.stop()

@@ -1,0 +1,1 @@
+"""How many workers there are, and when a worker is replaced for its age."""

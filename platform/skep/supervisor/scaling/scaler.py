@@ -1,0 +1,186 @@
+"""Keeps the generation in service at its strength: scaling it, and replacing workers that ask."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from skep.base.telemetry import Telemetry
+from skep.config.options.queues import own_workers
+from skep.config.options.table import Options
+from skep.supervisor.generation import Generation
+from skep.supervisor.processes import budget as budgets
+from skep.supervisor.processes.budget import Budget
+from skep.supervisor.processes.child import Child
+from skep.supervisor.processes.crew import Crew
+from skep.supervisor.scaling import recycling as pure
+from skep.supervisor.scaling.recycling import Recycling
+from skep.wire.messages import Retire
+from skep.wire.plan import Plan
+
+# A worker that was ready for so long is more than a flicker.
+_HELD = 5.0
+# Any other word that a worker retires with is counted as its age.
+_WHYS = frozenset({"max_requests", "max_memory", "max_age", "task_timeout"})
+
+
+class Upkeep:
+    """Works on whatever generation `current()` is. `hopeless(why)` is called when its web workers
+    have been crashing for so long that nothing will come of it.
+
+    A number that somebody asked for by hand holds through reloads, until the configuration has
+    another one than it had.
+    """
+
+    def __init__(
+        self,
+        current: Callable[[], Generation | None],
+        hopeless: Callable[[str], None],
+        telemetry: Telemetry,
+    ) -> None:
+        self._current = current
+        self._hopeless = hopeless
+        self._look_again = 0.0
+        self._telemetry = telemetry
+        self._by_hand: dict[str, int] = {}
+        self._recycling = Recycling()
+        self._crew: Crew | None = None
+        self.drained = False
+        self.ended = False
+
+    def counts(self, options: Options, plan: Plan) -> dict[str, int]:
+        """Return how many workers of each pool there are to be."""
+        counts = {**_configured(options), "cron": 1, **self._by_hand}
+        kinds = set(plan.kinds).intersection(options.kinds)
+        return {p: count for p, count in counts.items() if p.partition(".")[0] in kinds}
+
+    def wanted(self, generation: Generation, plan: Plan) -> tuple[str, ...]:
+        """Return the slots of a generation that begins."""
+        counts = self.counts(generation.configuration.options, plan)
+        return tuple(f"{kind}.{i}" for kind, count in counts.items() for i in range(count))
+
+    def scale(self, kind: str, count: int) -> None:
+        """Have so many workers of a kind."""
+        self._by_hand[kind] = count
+        self.rescale("scale")
+
+    def configured(self, old: Options, new: Options) -> None:
+        """The configuration is another: what it says anew is newer than what was said by hand."""
+        before, now = _configured(old), _configured(new)
+        for pool in now:
+            if before.get(pool) != now[pool]:
+                self._by_hand.pop(pool, None)
+
+    def rescale(self, why: str) -> None:
+        """Make the number of workers what it is to be."""
+        generation = self._current()
+        if generation is None or generation.plan is None or self.drained or self.ended:
+            return
+        self._recycling, orders = pure.rescale(
+            self._of(generation.crew), generation.crew.slots, self._counts_of(generation)
+        )
+        self._obey(generation, orders, dict.fromkeys(orders.fill, why))
+
+    def asked(self, child: Child, retire: Retire) -> None:
+        """A worker wants to be replaced."""
+        generation = self._current()
+        if generation is None or generation.crew.children.get(child.slot) is not child:
+            return
+        self._telemetry.point("worker.retires", child=child, retire=retire)
+        child.retires = retire.reason if retire.reason in _WHYS else "max_age"
+        self._recycling = pure.asked(self._of(generation.crew), child.slot)
+        self.look(generation.crew)
+
+    def replace(self, crew: Crew, children: Iterable[Child], why: Retire) -> None:
+        """Somebody wants these workers of the generation in service to be replaced."""
+        for child in children:
+            self._telemetry.point("worker.retires", child=child, retire=why)
+            child.retires = why.reason
+            self._recycling = pure.asked(self._of(crew), child.slot)
+        self.look(crew)
+
+    def call_off(self, crew: Crew, slots: Iterable[str]) -> None:
+        """Let the workers in these slots stay, if they have no successor that is ready."""
+        if crew is not self._crew:
+            return  # they are on their way out, with their generation
+        self._recycling, orders = pure.call_off(self._recycling, slots)
+        crew.retire(orders.retire)
+
+    def is_successor(self, child: Child) -> bool:
+        """Whether somebody waits for this worker to be ready, to retire then."""
+        return child.slot in self._recycling.busy
+
+    def look(self, crew: Crew) -> None:
+        """See what can be done now that a slot of a crew has changed."""
+        generation = self._current()
+        if generation is None or generation.crew is not crew or self.drained or self.ended:
+            return
+        self._recycling, orders = pure.advance(self._of(crew), crew.slots)
+        whys = {
+            new: crew.children[old].retires
+            for old, new in self._recycling.successors.items()
+            if new in orders.fill and old in crew.children
+        }
+        self._obey(generation, orders, whys)
+
+    def drain(self) -> None:
+        """Let every worker drain; the place stays empty until `undrain`."""
+        self.drained = True
+        self._recycling = Recycling()
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """Apply `drain` and `scale` to the generation in service, which was on its way when they
+        were asked for."""
+        if self.drained and (generation := self._current()) is not None:
+            generation.crew.retire()
+        self.rescale("scale")
+
+    def undrain(self) -> None:
+        """Fill the places again."""
+        self.drained = False
+        self.rescale("scale")
+
+    def end(self) -> None:
+        """Fill no place any more, whoever wants it: the platform stops, and would not wait for who
+        came now."""
+        self.ended = True
+
+    @property
+    def deadline(self) -> float | None:
+        """When `expire` has to be called next."""
+        generation = self._current()
+        spent = _web_budget(generation).spent if generation else None
+        if generation is None or spent is None or not generation.configuration.options.give_up:
+            return None
+        return max(spent + generation.configuration.options.give_up, self._look_again)
+
+    def expire(self, now: float) -> None:
+        """See whether there is still hope."""
+        generation, deadline = self._current(), self.deadline
+        if generation is None or deadline is None or now < deadline:
+            return
+        self._look_again = now + _HELD
+        held = (s.since for s in generation.crew.slots.values() if s.kind == "web" and s.since)
+        if all(now - since < _HELD for since in held):
+            slots = generation.crew.slots
+            self._hopeless(budgets.sentence("web", _web_budget(generation), slots, now))
+
+    def _counts_of(self, generation: Generation) -> Mapping[str, int]:
+        return self.counts(generation.configuration.options, generation.plan or Plan())
+
+    def _of(self, crew: Crew) -> Recycling:
+        """What goes on in this crew; of the one before nothing has to be known any more."""
+        if crew is not self._crew:
+            self._crew, self._recycling = crew, Recycling()
+        return self._recycling
+
+    def _obey(self, generation: Generation, orders: pure.Orders, whys: Mapping[str, str]) -> None:
+        generation.crew.fill(orders.fill, generation.limits, released=True, whys=whys)
+        generation.crew.retire(orders.retire)
+
+
+def _web_budget(generation: Generation) -> Budget:
+    return generation.crew.budgets.get("web", Budget())
+
+
+def _configured(options: Options) -> dict[str, int]:
+    own = {f"task.{queue}": count for queue, count in own_workers(options.queues).items()}
+    return {"web": options.web_count, "task": options.task_count, **own}

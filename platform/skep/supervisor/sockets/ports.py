@@ -1,0 +1,119 @@
+"""Which listeners are bound when, and who gets them.
+
+Whoever has connected is served, also on a listener that goes away: first no connection can begin
+there any more, then the workers accept all that had begun, and only then they are told to stop
+accepting and everybody closes.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from skep.base.errors import ListenError, UsageError
+from skep.base.waiting import until
+from skep.config.options import admin_access
+from skep.config.options.endpoints import admin, served, shared
+from skep.supervisor.generation import Generation
+from skep.supervisor.processes.child import Child
+from skep.supervisor.rollout.rollouts import Succession
+from skep.supervisor.sockets.listeners import PLATFORM, Listeners
+from skep.wire.messages import HandedOver, Message
+
+# How long the handshake of a client that was let in may take, and then whoever is to accept it.
+_HANDSHAKE = 0.1
+_ACCEPT = 1.0
+_OF_SLOTS = {"agent": ["admin"], "configserver": ["config"], "store": ["store"]}
+
+
+class Ports:
+    """The listeners of the platform slots and of the generations.
+
+    `patient` is whether a platform that was killed may still hold some of them for a moment.
+    """
+
+    def __init__(self, listeners: Listeners, succession: Succession, *, patient: bool) -> None:
+        self._listeners = listeners
+        self._succession = succession
+        self._patient = patient
+        self._leaving: list[int] = []
+        self._closing = self._ended = False
+        self._parting: set[asyncio.Task[None]] = set()
+
+    async def bind(self, generation: Generation) -> None:
+        """Bind what a generation wants and is not bound yet; the admin port stays as it is.
+
+        Raises ListenError.
+        """
+        if self._closing:
+            raise ListenError("The platform is stopping.")
+        options, plan = generation.configuration.options, generation.plan
+        if "admin" not in self._listeners.names(PLATFORM):
+            try:
+                admin_access.check(options)
+            except UsageError as error:
+                raise ListenError(f"The admin port cannot be served. {error}") from error
+            await self._listeners.open([admin(options)], patient=self._patient)
+        own = plan.endpoints if plan and "web" in options.kinds else ()
+        wanted = shared(options, [*served(options), *own])
+        await self._listeners.open(wanted, generation.number, patient=self._patient)
+
+    def of(self, child: Child) -> tuple[list[str], list[int]]:
+        """Return the names and descriptors of the listeners that a child gets."""
+        kind = child.slot.partition(".")[0]
+        names = _OF_SLOTS.get(kind, [])
+        if kind == "web":
+            names = self._listeners.names(child.generation)
+        return names, self._listeners.descriptors(names, child.generation)
+
+    def heard(self, message: Message) -> None:
+        """A child has said something. One that retires closes its copies in a moment, and the last
+        to close a listener resets what still waits in it: that must not be we."""
+        if isinstance(message, HandedOver):
+            self.close_unused()
+
+    def close_unused(self) -> None:
+        """Close what no generation wants that accepts or may accept again."""
+        self._listeners.release([*self._living(), *self._leaving])
+
+    def part(self, former: Generation, then: Callable[[], None]) -> None:
+        """Go on with `then` when all have been accepted who came to where only the `former`
+        generation listens."""
+        if not self._listeners.shut(self._living()):
+            then()
+            return
+
+        async def part() -> None:
+            await self._empty()
+            self._leaving.remove(former.number)
+            then()
+            self.close_unused()
+
+        self._leaving.append(former.number)  # more than once, if there is more to wait for
+        parting = asyncio.create_task(part())
+        self._parting.add(parting)
+        parting.add_done_callback(self._parting.discard)
+
+    async def close(self) -> None:
+        """Let nobody in any more; return when all have been accepted who had come."""
+        self._closing = True
+        if self._listeners.shut(()):
+            await self._empty()
+        self._ended = True
+
+    async def _empty(self) -> None:
+        await asyncio.sleep(_HANDSHAKE)
+        await until(lambda: not self._listeners.waited_at, _ACCEPT)
+
+    def _living(self) -> list[int]:
+        current, coming = self._succession.current, self._succession.coming
+        if self._ended:
+            return []
+        living = [coming.generation.number] if coming else []
+        if current is not None and not (coming and coming.replaces):
+            living.append(current.number)
+        return living
+
+    def urls(self) -> dict[str, str]:
+        """Return the address of each listener, for people."""
+        current, coming = self._succession.current, self._succession.coming
+        shown = current or (coming.generation if coming else None)
+        return self._listeners.urls(shown.number if shown else PLATFORM)

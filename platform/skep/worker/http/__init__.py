@@ -1,0 +1,1 @@
+"""Serve HTTP: protocols, limits, middleware, and the application of all plugins."""

@@ -1,0 +1,190 @@
+"""HTTP with h11: the parser is asked for the next event.
+
+h11 is slower than httptools, and more lenient with the lines of a head: so they are checked here,
+one by one, and h11 gets a head when all of it is well.
+"""
+
+import re
+from typing import Any
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol as UvicornProtocol
+
+from skep.worker.http.coalesced_writes import Joined
+from skep.worker.http.limits import ANSWER, BODY, HEAD, IDLE
+from skep.worker.http.protocol import Guard, HttpProtocol
+from skep.worker.http.request_head import (
+    METHODS,
+    Refusal,
+    check_codings,
+    check_hosts,
+    check_version,
+    is_host,
+    origin_form,
+    unknown_method,
+    wants_websocket,
+    with_host,
+)
+
+_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_REQUEST = re.compile(rb"(%b) +([\x21-\x7e]+) +HTTP/([0-9]\.[0-9])" % _TOKEN)
+_FIELD = re.compile(rb"(%b):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)" % _TOKEN)
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x0c\x0e-\x1f\x7f]")
+_FRAMING = frozenset((b"content-length", b"transfer-encoding"))
+_LENGTH = re.compile(rb"[0-9]{1,20}")
+
+
+class _Parser(h11.Connection):
+    """Shows each event to the protocol before uvicorn sees it."""
+
+    def __init__(self, protocol: "H11Protocol", largest_head: int) -> None:
+        super().__init__(h11.SERVER, largest_head)
+        self._protocol = protocol
+
+    def next_event(self) -> Any:
+        """Raises Refusal where h11 has an error of its own."""
+        try:
+            event = super().next_event()
+        except h11.RemoteProtocolError as error:
+            large = error.error_status_hint == 431
+            raise (Refusal(431, "headers") if large else Refusal(400)) from error
+        match event:
+            case h11.Data():
+                self._protocol.on_body(len(event.data))
+            case h11.EndOfMessage():
+                self._protocol.on_end(event)
+        return event
+
+
+class H11Protocol(HttpProtocol, UvicornProtocol):
+    """One connection of a client."""
+
+    def __init__(self, *arguments: Any, guard: Guard) -> None:
+        super().__init__(*arguments, guard=guard)
+        self.conn = _Parser(self, self._limits.head)
+        self._request: re.Match[bytes] | None = None  # the first line of the head at hand
+        self._fields: list[tuple[bytes, bytes]] = []  # its headers
+        self._size = 0  # their bytes, and those of the trailers
+        self._line = b""  # what has come of a line that has no end yet
+        self._method = b""
+
+    def _feed(self, piece: bytes) -> None:
+        before = self.cycle
+        try:
+            known = self._read_head(piece) if self._phase is HEAD else piece
+            if not known:
+                return
+            self.conn.receive_data(known)
+            self.handle_events()
+        except Refusal as refusal:
+            self._refuse(refusal)
+            return
+        if self.cycle is not before:
+            self.cycle.transport = Joined(self.transport, self.loop, self.hang_up, self.cycle.scope)
+
+    def _read_head(self, piece: bytes) -> bytes:
+        """Check a piece of a head; return the whole head when this was its end. Raises Refusal."""
+        self._raw += len(piece)
+        *lines, self._line = (self._line + piece).split(b"\r\n")
+        for line in lines:
+            if not line:
+                return self._checked()
+            self._read_line(line)
+        if _CONTROL.search(self._line):
+            raise _bad_line(self._line) if self._request is None else Refusal(400)
+        if self._raw > self._limits.head:
+            raise Refusal(431, "headers")
+        return b""
+
+    def _read_line(self, line: bytes) -> None:
+        limits = self._limits
+        if self._request is None:
+            self._request = _REQUEST.fullmatch(line)
+            if self._request is None or self._request[1] not in METHODS:
+                raise _bad_line(line + b"\r\n")
+            self._size, self._fields = len(self._request[2]), []
+        else:
+            field = _FIELD.fullmatch(line)
+            if field is None:
+                raise Refusal(400)
+            name, value = field[1].lower(), field[2].rstrip(b" \t")
+            self._size += len(name) + len(value) + 4
+            if name not in self._dropped:
+                self._fields.append((name, value))
+        if self._size > limits.head or len(self._fields) > limits.headers:
+            raise Refusal(431, "headers")
+
+    def _checked(self) -> bytes:
+        """Check a whole head; return it as h11 gets it. Raises Refusal."""
+        request, self._request = self._request, None
+        assert request is not None
+        if self._refusal is not None:
+            raise self._refusal
+        method, target, version = request[1], request[2], check_version(request[3].decode())
+        hosts = self._values(b"host")
+        check_hosts(version, len(hosts))
+        if not all(map(is_host, hosts)):
+            raise Refusal(400)
+        if method == b"CONNECT":
+            raise Refusal(501)
+        target, host = origin_form(method, target)
+        if host is not None:
+            self._fields = with_host(self._fields, host)
+        self._left = self._framed(version)
+        self._method, self._phase = method, BODY
+        lines = [b"%b: %b\r\n" % field for field in self._fields]
+        return b"%b %b HTTP/%b\r\n%b\r\n" % (method, target, version.encode(), b"".join(lines))
+
+    def _framed(self, version: str) -> int:
+        """Return the bytes of the body, 0 if it comes in chunks. Raises Refusal."""
+        codings, lengths = self._values(b"transfer-encoding"), self._values(b"content-length")
+        if codings:
+            if lengths:
+                raise Refusal(400)  # two readers may see its end in two places
+            check_codings(version, b",".join(codings))
+        elif lengths:
+            if len(lengths) > 1 or not _LENGTH.fullmatch(lengths[0]) or int(lengths[0]) >= 2**64:
+                raise Refusal(400)
+            return int(lengths[0])
+        return 0
+
+    def _values(self, wanted: bytes) -> list[bytes]:
+        return [value for name, value in self._fields if name == wanted]
+
+    def on_body(self, size: int) -> None:
+        """A piece of a body has come."""
+        self._since = self.loop.time()
+        if self._left:
+            self._left -= size
+        if self.cycle.response_complete:
+            self._spill(size)
+
+    def on_end(self, event: h11.EndOfMessage) -> None:
+        """A request is whole. Its trailers are dropped, as httptools' are. Raises Refusal."""
+        trailers = list(event.headers)
+        if trailers:
+            self._guard.dropped(len(trailers))
+        size = self._size + sum(len(name) + len(value) + 4 for name, value in trailers)
+        if size > self._limits.head or len(self._fields) + len(trailers) > self._limits.headers:
+            raise Refusal(431, "headers")
+        framed = any(name in _FRAMING or _CONTROL.search(value) for name, value in trailers)
+        if framed or self.conn.trailing_data[0]:  # h11 has taken for an end what is none
+            raise Refusal(400)
+        self._enter(IDLE if self.cycle.response_complete else ANSWER)
+
+    def on_response_complete(self) -> None:
+        if self.conn.our_state is h11.DONE and self.conn.their_state is h11.DONE:
+            self.conn.start_next_cycle()
+        super().on_response_complete()
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """Raises Refusal."""
+        self._open_websocket(self._method, event.target, self.headers)
+
+    def _should_upgrade(self) -> bool:
+        return wants_websocket(self.scope["http_version"], self.headers)
+
+
+def _bad_line(line: bytes) -> Refusal:
+    """Return how to answer a request that begins with this line."""
+    return Refusal(400) if line.split(b" ")[0] in METHODS else unknown_method(line)

@@ -1,0 +1,387 @@
+"""What uvicorn's HTTP protocols lack: what a client sends is bounded, what it owes has a deadline.
+
+No connection has a timer of its own. Each one notes since when it has been waiting, and `Guard`
+looks at all of them twice a second: that costs less than to set and cancel a timer per request, and
+closes idle connections too. The parser is `httptools_protocol.py`'s affair, or `h11_protocol.py`'s.
+They and this touch attributes of uvicorn's classes: `tests/process/test_limits.py` holds both
+against new versions.
+"""
+
+import asyncio
+import http
+import re
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from uvicorn.protocols.http.flow_control import FlowControl
+
+from skep.worker.http.closing import Closing
+from skep.worker.http.forwarded import Proxies
+from skep.worker.http.limits import (
+    ANSWER,
+    BODY,
+    HEAD,
+    IDLE,
+    LEAVE_BYTES,
+    LEAVING,
+    SILENT,
+    Limits,
+    Phase,
+)
+from skep.worker.http.request_head import END, Headers, Refusal
+
+_LOOK = 0.5
+# So many connections beyond the limit are told to come again; more are cut without a word.
+_ANSWERED_CROWD = 50
+_BLANK = re.compile(rb"[\r\n]*")  # before a request (RFC 9112, 2.2)
+# What the kernel says of a TCP connection that the other side has reset (tcp_states.h).
+_TCP_CLOSE = 7
+# Of the connection and not of the request (RFC 9110, 7.6.1); `proxy` would become HTTP_PROXY in the
+# environment of a CGI program. `connection`, `upgrade` and `transfer-encoding` are read by uvicorn.
+HOP_BY_HOP = frozenset((b"keep-alive", b"proxy-connection", b"te", b"trailer", b"proxy"))
+FORWARDED = frozenset(
+    (
+        b"forwarded",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-port",
+        b"x-forwarded-prefix",
+        b"x-forwarded-proto",
+        b"x-forwarded-server",
+        b"x-real-ip",
+    )
+)
+_OF_STRANGERS = HOP_BY_HOP | FORWARDED
+
+
+class Guard:
+    """Watches over the connections of one worker.
+
+    `refused(reason)` is called for each client that had to go, `dropped(count)` for trailers.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        proxies: Proxies,
+        refused: Callable[[str], None],
+        dropped: Callable[[float], None],
+    ) -> None:
+        self.limits = limits
+        self.proxies = proxies
+        self.refused = refused
+        self.dropped = dropped
+        self._closing = Closing()
+
+    async def watch(self, connections: set[Any]) -> None:
+        """Look at the connections for ever."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(_LOOK)
+            now = loop.time()
+            for connection in list(connections):
+                if connection.transport.is_closing():
+                    if self._closing.look(connection, now, self.limits.progress_time):
+                        self.refused("slow_reader")
+                elif isinstance(connection, HttpProtocol):
+                    connection.look(now)
+
+
+class Flow(FlowControl):
+    """Does not read while a request waits for the answer to the one before it, even if the
+    application calls `receive()`."""
+
+    holding = False
+
+    def resume_reading(self) -> None:
+        """Read again."""
+        if self.read_paused and not self.holding:
+            super().resume_reading()
+
+
+class HttpProtocol(asyncio.Protocol):
+    """One connection of a client; goes before one of uvicorn's protocols, whose attributes these
+    are.
+
+    The parser gets one message at a time. The next request is parsed when the one before it is
+    answered, and waits in `_rest` until then: so a client that pipelines costs no more than one
+    that does not.
+    """
+
+    loop: asyncio.AbstractEventLoop
+    transport: asyncio.Transport
+    connections: set[Any]
+    client: tuple[str, int] | None
+    flow: Any
+    cycle: Any
+    config: Any
+    app_state: Any
+    scheme: Any
+    server_state: Any
+    ws_protocol_class: Any
+
+    def __init__(self, *arguments: Any, guard: Guard) -> None:
+        super().__init__(*arguments)
+        self._guard = guard
+        self._limits = guard.limits
+        self._dropped = HOP_BY_HOP
+        self._phase = SILENT
+        self._since = self.loop.time()
+        self._spilled = 0  # bytes of the body at hand, which nobody wants any more
+        self._allowed = LEAVE_BYTES  # bytes that may still come when all is said
+        self._unsent = 0
+        self._unsent_since = 0.0
+        self._refusal: Refusal | None = None
+        self._raw = 0  # bytes of the head at hand, or those since the last ones of a chunked body
+        self._left = 0  # bytes of the body at hand that are still to come, if its length is known
+        self._seam = b""  # the last bytes given to the parser, if a message goes on after them
+        self._rest = b""  # what came behind the request that is being answered,
+        self._rest_at = 0  # from this byte on
+        self._websocket: Any = None
+        self._half_closed = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.flow = Flow(self.transport)
+        if not self._guard.proxies.trusts(transport):
+            self._dropped = _OF_STRANGERS
+        crowd = len(self.connections) - self._limits.connections
+        if crowd > _ANSWERED_CROWD:
+            self._guard.refused("connections")
+            self.transport.abort()
+        elif crowd > 0:
+            self._refusal = Refusal(503, "connections")
+
+    def data_received(self, data: bytes) -> None:
+        """Take what a client has sent."""
+        phase = self._phase
+        if phase is ANSWER or phase is LEAVING:
+            self._put_off(data, 0)
+            return
+        if phase is IDLE or phase is SILENT:
+            self._phase, self._raw = HEAD, 0
+            if data.find(END) == len(data) - 4 and data[0] > 13:
+                self._feed(data)  # one head, as most often
+                if self._phase is not ANSWER:  # while the application works, no time runs
+                    self._since = self.loop.time()
+                return
+            self._since = self.loop.time()
+        self._proceed(data, 0)
+
+    def eof_received(self) -> Any:  # a bool; uvicorn's says None
+        """Return whether to keep the connection open, because the client may wait for its answer.
+
+        A client that closes its half during an answer, or with TLS, has gone.
+        """
+        if self._phase is not ANSWER or self.scheme == "https" or self.cycle.response_started:
+            return False
+        self.cycle.keep_alive = False
+        self._half_closed = True
+        self._since = self.loop.time()
+        return True
+
+    def _feed(self, piece: bytes) -> None:
+        """Give the parser a piece of one message."""
+        raise NotImplementedError
+
+    def _proceed(self, data: bytes, at: int) -> None:
+        """Take messages from `at` on, up to the first one whose answer is not out."""
+        end = len(data)
+        while at < end:
+            if self._phase is ANSWER or self._phase is LEAVING:
+                self._put_off(data, at)
+                return
+            if self._phase is IDLE:
+                self._enter(HEAD)
+                self._raw = 0
+            if self._phase is HEAD and self._raw == 0:
+                self._seam = b""
+                at += len(_BLANK.match(data, at)[0])  # type: ignore[index]
+                if at == end:
+                    return
+            until = self._cut(data, at)
+            piece = data[at:until]
+            self._feed(piece)
+            self._seam = piece[-3:] if len(piece) > 2 else (self._seam + piece)[-3:]
+            at = until
+            if self._websocket is not None:
+                self._websocket.data_received(data[at:])
+                return
+
+    def _cut(self, data: bytes, at: int) -> int:
+        """Return where to cut `data`: at the end of the message that continues at `at`, or earlier
+        if that end cannot be seen without parsing."""
+        if self._phase is BODY and self._left:
+            return min(at + self._left, len(data))
+        seam = self._seam
+        found = (seam + data[at : at + 3]).find(END) if seam else -1
+        if found >= 0:
+            return at + found + len(END) - len(seam)
+        last = min(at + self._limits.head, len(data)) if self._phase is BODY else len(data)
+        found = data.find(END, at, last)
+        return found + len(END) if found >= 0 else last
+
+    def _put_off(self, data: bytes, at: int) -> None:
+        if self._phase is LEAVING:
+            self._leave(len(data) - at)
+        else:
+            if self._rest:
+                data, at = self._rest[self._rest_at :] + data[at:], 0
+            self._rest, self._rest_at = data, at
+            self.flow.holding = True
+            self.flow.pause_reading()
+
+    def _next(self) -> None:
+        """Parse the requests that waited for an answer."""
+        data, self._rest = self._rest, b""
+        self._proceed(data, self._rest_at)
+        if not self._rest:
+            self._read_on()
+
+    def _read_on(self) -> None:
+        self.flow.holding = False
+        self.flow.resume_reading()
+
+    def _open_websocket(self, method: bytes, target: bytes, headers: Headers) -> None:
+        """Hand this connection to the WebSocket protocol. Raises Refusal."""
+        protocol = self.ws_protocol_class(
+            config=self.config, server_state=self.server_state, app_state=self.app_state
+        )
+        protocol.check(method, headers)
+        self._read_on()
+        self.connections.discard(self)
+        protocol.connection_made(self.transport)
+        self.transport.set_protocol(protocol)
+        protocol.open_with(target.decode("ascii"), headers, self._limits.progress_time)
+        self._websocket = protocol
+
+    def on_response_complete(self) -> None:
+        """Count the answer and read on. In the place of uvicorn's method, which sets a timer for
+        the next request."""
+        self.server_state.total_requests += 1
+        self._spilled = 0
+        if self._phase is LEAVING or self.transport.is_closing():
+            return
+        if self._phase is ANSWER:
+            self._phase, self._since = IDLE, self.loop.time()
+        if self.flow.read_paused:
+            self.flow.resume_reading()
+        if self._rest:
+            self._next()
+
+    def hang_up(self) -> None:
+        """The last answer is out. Whoever is still sending would be reset by a close, perhaps
+        before it has read the answer: so listen for a moment."""
+        if self._phase is BODY:
+            self._allowed += self._limits.body
+            self._part()
+        elif self._rest:
+            self._part()
+        else:
+            self.transport.close()
+
+    def look(self, now: float) -> None:
+        """End the connection if the client has not done in time what it has to do next."""
+        phase = self._phase
+        if phase is BODY and self.cycle.response_complete:
+            phase = IDLE  # for what is left of the body nobody waits any more
+        elif phase is BODY and self.flow.read_paused:
+            self._since = now  # it is the application that does not take what there is
+        elif phase is LEAVING and self.transport.get_write_buffer_size():
+            self._since = now  # it has something to read yet; how long it may take is `_stuck`'s
+        if self._stuck(now):
+            self._guard.refused("slow_reader")
+            self.transport.abort()
+        elif self._half_closed and self._is_gone(now):
+            self.transport.abort()
+        elif self._limits.overdue(phase, now - self._since):
+            self._end_wait()
+
+    def _end_wait(self) -> None:
+        match self._phase:
+            case Phase.HEAD:
+                self._refuse(Refusal(408, "header_timeout"))
+            case Phase.BODY if not self.cycle.response_complete:
+                self._refuse(Refusal(408, "stalled"))
+            case Phase.LEAVING:
+                self.transport.abort()
+            case Phase.SILENT:
+                self._guard.refused("header_timeout")
+                self.transport.close()
+            case _:
+                self.transport.close()
+
+    def _stuck(self, now: float) -> bool:
+        """Say whether the client has taken nothing of its answer for too long."""
+        unsent = self.transport.get_write_buffer_size()
+        if unsent == 0 or unsent != self._unsent:
+            self._unsent, self._unsent_since = unsent, now
+        return now - self._unsent_since > self._limits.progress_time
+
+    def _is_gone(self, now: float) -> bool:
+        """Whether a client that closed its half has closed the other one too: in that case it
+        resets the connection when it receives the first bytes of the answer."""
+        if not self.cycle.response_started:
+            return now - self._since > self._limits.progress_time
+        peer: socket.socket = self.transport.get_extra_info("socket")
+        if peer.family == socket.AF_UNIX or not hasattr(socket, "TCP_INFO"):
+            return False
+        return peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE
+
+    def _spill(self, size: int) -> None:
+        """Throw away the body of a request that is answered; there is an end to that too."""
+        self._spilled += size
+        if self._spilled > self._limits.body + LEAVE_BYTES:
+            self._guard.refused("body")
+            self._enter(LEAVING)
+            self.transport.close()
+
+    def _refuse(self, refusal: Refusal) -> None:
+        self._guard.refused(refusal.reason)
+        self._refusal = refusal
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
+            if cycle.response_started:
+                cycle.transport.close()  # within an answer there is no place for another
+                return
+        self.transport.write(_answer(refusal, self.server_state.default_headers))
+        self._part()
+
+    def _enter(self, phase: Phase) -> None:
+        self._phase, self._since = phase, self.loop.time()
+
+    def _part(self) -> None:
+        """Send nothing more, and wait a moment for the client to have read what was sent. TLS has
+        no half of a connection to close, but the answer tells the client that it is over."""
+        self._enter(LEAVING)
+        self._rest = b""
+        self._read_on()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+
+    def _leave(self, received: int) -> None:
+        """Throw away what still comes. A body that may be sent may take its time."""
+        self._allowed -= received
+        if self._allowed < 0:
+            self.transport.abort()
+        elif self._allowed > LEAVE_BYTES:
+            self._since = self.loop.time()
+
+
+def _answer(refusal: Refusal, defaults: Headers) -> bytes:
+    phrase = http.HTTPStatus(refusal.status).phrase.encode()
+    body = phrase + b"\n"
+    return b"".join(
+        (
+            b"HTTP/1.1 %d %b\r\n" % (refusal.status, phrase),
+            *(b"%b: %b\r\n" % header for header in defaults),
+            b"content-type: text/plain; charset=utf-8\r\n",
+            b"content-length: %d\r\n" % len(body),
+            refusal.headers,
+            b"connection: close\r\n\r\n",
+            body,
+        )
+    )

@@ -1,0 +1,1 @@
+"""Load the plugins of one state of the code, and check what they declare."""

@@ -1,0 +1,334 @@
+"""A TcpListener being served: connections, their frames, and how they end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import time
+from typing import TYPE_CHECKING, Any, cast
+
+from skep.api.framing import FrameTooLarge
+from skep.worker.sockets.handshakes import Arrivals
+
+if TYPE_CHECKING:
+    import socket
+    import ssl
+
+    from skep.api.sockets import TcpListener
+    from skep.metrics.websocket import SocketMetrics
+
+_UNLISTEN = 0.02
+# How long a client may take to read what was sent and to close, after we have.
+_LINGER = 1.0
+# How long one that has said its last word may take to read what was sent.
+_FLUSH = 10.0
+# How long a client may take for the handshake of TLS.
+_HANDSHAKE = 10.0
+# How much of a drain is kept for saying goodbye, and how long a handler may take for it at the end.
+_GOODBYE = 1.5
+
+log = logging.getLogger(__name__)
+
+
+class TcpServer:
+    """Serves one listener in one worker."""
+
+    def __init__(
+        self,
+        name: str,
+        declared: TcpListener,
+        counts: SocketMetrics,
+        backlog: int,
+        tls: ssl.SSLContext | None,
+    ) -> None:
+        self.name = name
+        self.declared = declared
+        self.counts = counts
+        self.draining = False
+        self._backlog = backlog
+        self._tls = tls
+        self.connections: dict[TcpConnection, asyncio.Task[None]] = {}
+        self._server: asyncio.Server | None = None
+        self._arrivals = Arrivals(_HANDSHAKE)
+        counts.watch(lambda: len(self.connections))
+
+    async def start(self, listener: socket.socket) -> None:
+        """Accept from an inherited socket."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            self._made,
+            sock=listener,
+            backlog=self._backlog,
+            ssl=self._tls,
+            ssl_handshake_timeout=_HANDSHAKE if self._tls else None,
+        )
+
+    def retire(self) -> None:
+        """Tell the handlers; new connections go to the new workers as soon as ours is closed."""
+        self.draining = True
+        for connection in list(self.connections):
+            connection.say_goodbye()
+
+    async def drain(self, deadline: float) -> None:
+        """Serve the connections there are; shortly before the deadline, end them."""
+        loop = asyncio.get_running_loop()
+        await self._unlisten()
+        await self._arrivals.settle(deadline - _GOODBYE)
+        await self._wait(deadline - _GOODBYE)
+        for connection in list(self.connections):
+            connection.end("drained")
+        await self._wait(deadline - 0.2)
+        for task in self.connections.values():
+            task.cancel()
+        await self._wait(loop.time() + 0.1)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return what is to be told of the connections."""
+        return [connection.row() for connection in self.connections]
+
+    def begin(self, connection: TcpConnection) -> None:
+        """A client has connected; serve it, unless there are too many."""
+        if len(self.connections) >= self.declared.connections:
+            self.counts.closed("full")
+            connection.abort()
+            return
+        self.counts.opened()
+        task = asyncio.get_running_loop().create_task(connection.serve())
+        self.connections[connection] = task
+        task.add_done_callback(lambda _: self.connections.pop(connection, None))
+        if self.draining:
+            connection.say_goodbye()
+
+    async def _unlisten(self) -> None:
+        """Close our copy of the listener. What asyncio's own loop has accepted becomes a connection
+        a moment later, and would not if it were closed before."""
+        if self._server is None:
+            return
+        loop = asyncio.get_running_loop()
+        if isinstance(loop, asyncio.SelectorEventLoop):
+            for listener in self._server.sockets:
+                loop.remove_reader(listener.fileno())
+            await asyncio.sleep(_UNLISTEN)
+        self._server.close()
+
+    def _made(self) -> asyncio.Protocol:
+        protocol = TcpConnection(self).protocol
+        if self._tls is not None:
+            self._arrivals.expect(protocol)
+        return protocol
+
+    async def _wait(self, deadline: float) -> None:
+        left = deadline - asyncio.get_running_loop().time()
+        if self.connections and left > 0:
+            await asyncio.wait(list(self.connections.values()), timeout=left)
+
+
+class _Protocol(asyncio.StreamReaderProtocol):
+    """asyncio's streams, and what they do not tell."""
+
+    transport: asyncio.Transport | None = None
+
+    def __init__(self, connection: TcpConnection, reader: asyncio.StreamReader) -> None:
+        super().__init__(reader)
+        self._connection = connection
+        self._reader = reader
+        self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.deaf = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.transport = cast(asyncio.Transport, transport)
+        loop = asyncio.get_running_loop()
+        self._connection.writer = asyncio.StreamWriter(self.transport, self, self._reader, loop)
+        self._connection.begin()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._finish()
+
+    def eof_received(self) -> bool | None:
+        self._finish()
+        return super().eof_received()
+
+    def data_received(self, data: bytes) -> None:
+        if not self.deaf:
+            self._connection.heard = True
+            super().data_received(data)
+
+    def _finish(self) -> None:
+        """The other side sends no more."""
+        if not self.finished.done():
+            self.finished.set_result(None)
+
+    def resume(self) -> None:
+        """Read on, to throw it away."""
+        assert self.transport is not None
+        self.transport.resume_reading()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._connection.handler.on_buffer_full(self._connection)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._connection.handler.on_buffer_empty(self._connection)
+
+
+class TcpConnection:
+    """One connection; see `skep.api.streams.TcpConnection`."""
+
+    writer: asyncio.StreamWriter
+
+    def __init__(self, server: TcpServer) -> None:
+        self.id = secrets.token_hex(8)
+        self.since = time.time()
+        self.frames = 0
+        self.heard = False
+        self.handler = server.declared.handler()
+        self._server = server
+        self._declared = server.declared
+        self._reader = asyncio.StreamReader(limit=server.declared.framing.limit)
+        self.protocol = _Protocol(self, self._reader)
+        self._reason = ""
+        self._goodbye: asyncio.Task[None] | None = None
+
+    @property
+    def peer(self) -> str:
+        """The other side."""
+        peer = self.writer.get_extra_info("peername")
+        return f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else ""
+
+    @property
+    def draining(self) -> bool:
+        """Whether the worker is being replaced."""
+        return self._server.draining
+
+    async def send(self, data: bytes) -> None:
+        """Send a frame; a client that does not read it for `idle` seconds is cut off."""
+        if self.writer.is_closing() or self._reason:
+            raise ConnectionResetError("The connection is closed.")
+        self.writer.write(self._declared.framing.wrap(data))
+        try:
+            async with asyncio.timeout(self._declared.idle):
+                await self.writer.drain()
+        except TimeoutError:
+            self._reason = self._reason or "slow"
+            self.abort()
+            raise ConnectionAbortedError("The client does not read what is sent.") from None
+
+    def close(self) -> None:
+        """Close it after what was sent."""
+        self.end("closed")
+
+    def end(self, reason: str) -> None:
+        """Read no more; the first reason is the one that counts."""
+        if not self._reason:
+            self._reason = reason
+            self.protocol.deaf = True
+            self._reader.feed_eof()
+
+    def abort(self) -> None:
+        """Cut it off."""
+        self.writer.transport.abort()
+
+    def begin(self) -> None:
+        """The transport is there."""
+        self._server.begin(self)
+
+    def say_goodbye(self) -> None:
+        """Tell the handler that the worker is being replaced."""
+        self._goodbye = asyncio.get_running_loop().create_task(self._tell_drain())
+
+    def row(self) -> dict[str, Any]:
+        """Return what is to be told of it."""
+        return {
+            "id": self.id,
+            "listener": self._server.name,
+            "client": self.peer,
+            "since": self.since,
+            "frames": self.frames,
+        }
+
+    async def serve(self) -> None:
+        """Be there for the client from the first byte to the last."""
+        silence = self._watch_for_silence()
+        reason = "error"
+        try:
+            await self.handler.on_connect(self)
+            reason = await self._receive()
+        except ConnectionError:
+            reason = self._reason or "lost"
+        except asyncio.CancelledError:
+            reason = self._reason or "drained"
+        except Exception:
+            log.exception("the handler of %s failed", self._server.name)
+        finally:
+            if silence is not None:
+                silence.cancel()
+            self._server.counts.closed(reason)
+            await self._end(reason)
+
+    def _watch_for_silence(self) -> asyncio.TimerHandle | None:
+        seconds = self._declared.first_byte
+        if seconds is None:
+            return None
+        loop = asyncio.get_running_loop()
+        return loop.call_later(seconds, lambda: None if self.heard else self.end("silent"))
+
+    async def _receive(self) -> str:
+        """Handle frames until there are no more; return why."""
+        while not self._reason:
+            try:
+                async with asyncio.timeout(self._declared.idle):
+                    frame = await self._declared.framing.read(self._reader)
+            except TimeoutError:
+                return "idle"
+            except FrameTooLarge:
+                return "too_large"
+            except asyncio.IncompleteReadError as error:
+                return self._reason or ("cut" if error.partial else "eof")
+            self.frames += 1
+            self._server.counts.received()
+            await self.handler.on_receive(self, frame)
+        return self._reason
+
+    async def _end(self, reason: str) -> None:
+        """Tell the handler, then close so that what was sent arrives: with a FIN, after which what
+        the client still sends is thrown away until it closes too. A close with unread bytes would
+        be a reset."""
+        self._reason = self._reason or reason
+        try:
+            await self.handler.on_close(self, reason)
+        except Exception:
+            log.exception("on_close of %s failed", self._server.name)
+        if self._goodbye is not None:
+            self._goodbye.cancel()
+        self.protocol.deaf = True
+        transport = self.writer.transport
+        if not transport.can_write_eof():  # TLS, which says goodbye by itself when it is closed
+            self._flush(transport)
+            return
+        with contextlib.suppress(OSError, RuntimeError):
+            if not transport.is_closing():
+                transport.write_eof()
+                self.protocol.resume()
+        done, _ = await asyncio.wait({self.protocol.finished}, timeout=_LINGER)
+        if done:
+            self._flush(transport)
+        else:
+            transport.abort()
+
+    def _flush(self, transport: asyncio.WriteTransport) -> None:
+        """Close when what was sent is read, which may take its time."""
+        transport.close()
+        asyncio.get_running_loop().call_later(_FLUSH, transport.abort)
+
+    async def _tell_drain(self) -> None:
+        try:
+            await self.handler.on_drain(self)
+        except ConnectionError:
+            return
+        except Exception:
+            log.exception("on_drain of %s failed", self._server.name)

@@ -1,0 +1,1 @@
+"""Run deliveries: decode, handle, judge, settle."""

@@ -1,0 +1,123 @@
+"""Deliver and fire for someone outside, who knows a task or event by its name and its payload as
+text."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from skep.api.payload import Payload
+from skep.api.receipt import Receipt
+from skep.base.errors import EngineError, UsageError
+from skep.base.log import excerpt
+from skep.wire.messages import Deliver, Delivered
+from skep.worker.loading.catalog import Catalog
+
+P = TypeVar("P", bound=Payload)
+
+_ARTICLES = {"task": "a task", "event": "an event"}
+# Characters.
+_LONGEST_REFUSAL = 4000
+
+log = logging.getLogger(__name__)
+
+
+class Deliverer:
+    """Makes the tasks and events of a catalog out of text, and delivers or fires them."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    async def deliver(self, order: Deliver) -> Delivered:
+        """Deliver; what does not fit is refused as it would be in code, and nothing is kept."""
+        try:
+            receipt = await self._receipt(order)
+        except (UsageError, TypeError, ValueError) as error:
+            return Delivered(order.number, refusal=_text(error), code="usage")
+        except EngineError as error:
+            return Delivered(order.number, refusal=_text(error), code="error")
+        except Exception as error:  # a validator of the plugin's may raise anything
+            log.exception("%s could not be made", order.name)
+            return Delivered(order.number, refusal=_text(error, order.name), code="error")
+        if receipt is None:
+            return Delivered(order.number)
+        return Delivered(order.number, receipt.id, receipt.duplicate)
+
+    async def _receipt(self, order: Deliver) -> Receipt | None:
+        if order.what == "event":
+            return await _made(self._catalog.events, order).fire(**order.terms)
+        return await _made(self._catalog.tasks, order).deliver(**order.terms)
+
+
+def _made(known: Mapping[str, type[P]], order: Deliver) -> P:
+    """Return what is ordered with its values: one JSON object of its fields, or the fields one by
+    one in their order. Raises UsageError."""
+    cls, values = known.get(order.name), order.values
+    if cls is None:
+        names = ", ".join(sorted(known)) or "none"
+        raise UsageError(
+            f"No plugin has {_ARTICLES[order.what]} {order.name}. The {order.what}s are: {names}."
+        )
+    if len(values) == 1 and values[0].lstrip().startswith("{"):
+        return _checked(cls, _parsed_object(values[0]))
+    return _of_values(cls, values)
+
+
+def _text(error: Exception, task: str = "") -> str:
+    """Return why a task was refused."""
+    return excerpt(f"{task}: {error!r}." if task else str(error), _LONGEST_REFUSAL)
+
+
+def _parsed_object(text: str) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"The payload {text[:200]!r} is no JSON: {error}.") from error
+    return found
+
+
+def _of_values(cls: type[P], values: Sequence[str]) -> P:
+    names = list(cls.model_fields)
+    if len(values) > len(names):
+        fields = f"its fields: {', '.join(names)}" if names else "no fields"
+        raise UsageError(
+            f"{cls.registered_name()} cannot be made of {len(values)} values; it has {fields}."
+        )
+    given = dict(zip(names, values, strict=False))
+    parsed = {name: _parsed(text) for name, text in given.items()}
+    try:
+        return cls.model_validate_json(json.dumps(parsed), by_name=True)
+    except ValidationError as error:
+        # `7` and `true` may be meant as texts.
+        wanted = {
+            str(one["loc"][0]) for one in error.errors() if one["loc"] and "string" in one["type"]
+        }
+    texts = {name: text for name, text in given.items() if name in wanted}
+    return _checked(cls, {**parsed, **texts})
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _checked(cls: type[P], fields: Mapping[str, Any]) -> P:
+    """Make the task or event, as strictly as in code, but for what JSON has no type for."""
+    try:
+        return cls.model_validate_json(json.dumps(fields), by_name=True)
+    except ValidationError as error:
+        reasons = "; ".join(_reason(cls, one) for one in error.errors())
+        raise UsageError(f"{cls.registered_name()} cannot be made of this: {reasons}.") from error
+
+
+def _reason(cls: type[Payload], error: Any) -> str:
+    place = ".".join(map(str, error["loc"]))
+    if error["type"] == "missing":
+        return f"`{place}` is missing"
+    if error["type"] == "extra_forbidden":
+        return f"`{place}` is none of its fields ({', '.join(cls.model_fields) or 'it has none'})"
+    return f"`{place}`: {error['msg']}" if place else str(error["msg"])

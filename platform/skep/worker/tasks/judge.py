@@ -1,0 +1,174 @@
+"""What becomes of a delivery after a run: pure, so that every case is a line in a test.
+
+returned ───────────────► done       then: finish, or the next listener
+raised an error, Retry ─► retry      as long as there are tries, if it is among `retry_on`
+                        └► dead      "failed", or "timeout", after the last one; then: failed
+raised Discard, drop_on ► done
+returned what is no JSON► dead       "invalid_result", at once, for its work is done; then: failed
+cut off by a drain ─────► cut        it has cost no try, but is counted
+                        └► dead      "cut_off", when that was once too often
+cancelled ──────────────► release    which the engine makes an end
+holders died too often ─► dead        "worker_lost"; then: failed
+name not known ─────────► put again  3 times, for a rollout may be under way
+                        └► dead      "unknown_task"
+payload does not fit ───► dead       "undecodable"
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from msgspec.structs import replace
+
+from skep.api.policy import CUT_TRIES, HandlerTimeout, Policy, Retry
+from skep.base import log
+from skep.base.backoff import Backoff
+from skep.engine.base import CUT_OFF, Envelope, Lease, Settlement
+from skep.engine.headers import UNKNOWN
+from skep.worker.tasks.steps import InvalidResult, Step
+
+# What an old worker does not know, a newer one may: 1, 5 and 25 s are longer than a rollout takes.
+UNKNOWN_TRIES = 3
+_UNKNOWN_BACKOFF = Backoff(first=1.0, factor=5.0, cap=25.0, jitter=0.0)
+# Tracebacks of deep recursion are long, and their two ends are what is read.
+_LONGEST_ERROR = 8000
+
+Outcome = Literal["success", "failure", "timeout", "cancelled", "rejected"]
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """The handler came to its end; `then` follows from what it returned, `result` is kept of it."""
+
+    then: tuple[Envelope, ...]
+    result: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """The handler raised something, whatever it was."""
+
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class CutOff:
+    """The worker had to go before the handler came to its end; `tries` is how often that may be."""
+
+    tries: int = CUT_TRIES
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """Somebody has cancelled the delivery; the engine forgets it when it is given back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Too many workers have died over it, so it was not begun again."""
+
+
+Ending = Returned | Raised | CutOff | Cancelled | Lost
+
+
+def is_suspect(losses: int, lost_tries: int) -> bool:
+    """Say whether one more death would be the last: then there must be no other to blame for it.
+
+    What is leased beside a task that kills its workers is lost with it, as often as it is. So
+    before the last of its losses, a delivery is run by a worker that holds nothing else. One that
+    may be lost but once is not known to have killed anybody, and needs no worker of its own.
+    """
+    return 0 < losses == lost_tries - 1
+
+
+def judge(
+    lease: Lease,
+    step: Step,
+    ending: Ending,
+    now: int,
+    draw: Callable[[], float] = random.random,
+) -> Settlement:
+    """Return how a lease is settled whose step ended so, at `now`."""
+    match ending:
+        case Returned(then, result):
+            return Settlement(lease, "done", then=then, result=result)
+        case Cancelled():
+            return Settlement(lease, "release")
+        case CutOff(tries) if lease.cuts + 1 < tries:
+            return Settlement(lease, "cut")
+        case CutOff():
+            return _bury(lease, step, CUT_OFF, _cut_text(lease.cuts + 1))
+        case Lost():
+            return _bury(lease, step, "worker_lost", f"{lease.losses} workers died over it.")
+        case Raised(InvalidResult() as error):
+            return _bury(lease, step, "invalid_result", str(error))
+        case Raised(error) if step.policy.is_dropped(error):
+            return Settlement(lease, "done", then=step.meanwhile)
+        case Raised(error) if step.policy.is_retried(error, lease.attempt):
+            asked = error.delay if isinstance(error, Retry) else None
+            delay = step.policy.backoff.delay(lease.attempt, draw) if asked is None else asked
+            text = "" if isinstance(error, Retry) else _as_text(error)
+            at = now + round(delay * 1000)
+            return Settlement(lease, "retry", at, error=text, then=step.meanwhile)
+        case Raised(error):
+            reason = "timeout" if isinstance(error, HandlerTimeout) else "failed"
+            return _bury(lease, step, reason, _as_text(error))
+
+
+def outcome(ending: Ending, policy: Policy) -> Outcome:
+    """Return what a step that ended so is called in metrics."""
+    match ending:
+        case Returned():
+            return "success"
+        case Raised(InvalidResult()):
+            return "failure"
+        case CutOff() | Cancelled():
+            return "cancelled"
+        case Raised(error) if policy.is_dropped(error):
+            return "rejected"
+        case Raised(HandlerTimeout()):
+            return "timeout"
+        case _:
+            return "failure"
+
+
+def judge_unknown(lease: Lease, error: str, now: int) -> Settlement:
+    """Return how a lease is settled whose name no plugin here knows."""
+    envelope = lease.envelope
+    times = int(envelope.headers.get(UNKNOWN, "0")) + 1
+    if times > UNKNOWN_TRIES:
+        return Settlement(lease, "dead", reason="unknown_task", error=error)
+    due = now + round(_UNKNOWN_BACKOFF.delay(times) * 1000)
+    headers = {**envelope.headers, UNKNOWN: str(times)}
+    return Settlement(lease, "done", then=(replace(envelope, headers=headers, due=due),))
+
+
+def judge_undecodable(lease: Lease, error: str) -> Settlement:
+    """Return how a lease is settled whose payload does not fit."""
+    return Settlement(
+        lease, "dead", reason="undecodable", error=_storable(log.excerpt(error, _LONGEST_ERROR))
+    )
+
+
+def _cut_text(cuts: int) -> str:
+    times = "once" if cuts == 1 else f"{cuts} times"
+    return (
+        f"It was begun and cut off {times}, because its worker was replaced or stopped before it "
+        "ended: give it more time with `drain`, or work in smaller steps."
+    )
+
+
+def _bury(lease: Lease, step: Step, reason: str, error: str) -> Settlement:
+    then = step.meanwhile + step.on_death(error)
+    return Settlement(lease, "dead", reason=reason, error=error, then=then)
+
+
+def _as_text(error: BaseException) -> str:
+    """Return the traceback as it is kept."""
+    return _storable(log.traceback_text(error, _LONGEST_ERROR))
+
+
+def _storable(text: str) -> str:
+    """Return the text with what no bytes can be made of (half a surrogate pair) spelt out."""
+    return text.encode(errors="backslashreplace").decode()

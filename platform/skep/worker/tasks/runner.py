@@ -1,0 +1,371 @@
+"""One lease, from its hand-out to its settlement: decode, handle, judge, settle, tell."""
+
+import asyncio
+import contextvars
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from inspect import iscoroutinefunction
+from typing import Any
+
+from skep.api.context import Cancellation, Context
+from skep.api.policy import Discard, HandlerTimeout, Retry
+from skep.base.correlation import correlated
+from skep.base.log import bound
+from skep.config.env.epoch import pin
+from skep.engine.base import Lease, Settlement
+from skep.engine.headers import STEP
+from skep.engine.senders import is_newer
+from skep.worker.calling import completed
+from skep.worker.fork_guard import end_if_forked
+from skep.worker.kind import Workplace
+from skep.worker.tasks.judge import (
+    Cancelled,
+    CutOff,
+    Ending,
+    Lost,
+    Raised,
+    Returned,
+    is_suspect,
+    judge,
+    judge_undecodable,
+    judge_unknown,
+    outcome,
+)
+from skep.worker.tasks.progress import Progress
+from skep.worker.tasks.queues import Outliving
+from skep.worker.tasks.settler import Settler
+from skep.worker.tasks.steps import (
+    InvalidResult,
+    Step,
+    Undecodable,
+    Unknown,
+    decode,
+    lost_tries,
+    origin,
+)
+
+log = logging.getLogger(__name__)
+
+# What a listener's outcome is called; one that was cut off was not delivered.
+_EVENT_OUTCOMES = {
+    "success": "success",
+    "failure": "failure",
+    "timeout": "failure",
+    "rejected": "skipped",
+}
+# How long a coroutine may take to end after it was cancelled because its time was over.
+_STUBBORN = 1.0
+# Longer than a rollout takes beyond the time its workers have to come up (seconds).
+_SLACK = 10.0
+# For how long what a newer generation delivered is left to its workers (ms).
+_LEFT_TO_OTHERS = 250
+
+
+@dataclass(slots=True)
+class _Handling:
+    """A handler at work; it may go on for `drain` seconds when its worker has to go. What is async
+    can be cancelled; a thread cannot."""
+
+    task: asyncio.Task[Any]
+    cancellation: Cancellation
+    is_async: bool
+    drain: float
+    cut: bool = False
+
+
+class Runner:
+    """Runs leases; `threads` are for handlers that are plain functions."""
+
+    def __init__(self, workplace: Workplace, threads: Executor, settler: Settler) -> None:
+        self._workplace = workplace
+        self._threads = threads
+        self._settler = settler
+        self._tell = workplace.telemetry.point
+        self._progress = Progress(workplace.engine)
+        self._outliving = Outliving(workplace.options)
+        # What a newer generation delivers is not run here while that generation comes up.
+        self._overlap = round((workplace.options.boot_timeout + _SLACK) * 1000)
+        self._handling: dict[str, _Handling] = {}
+        self._cutting_off = False
+        self.abandoned = 0
+
+    async def run(self, lease: Lease) -> None:
+        """Decode, handle, judge; the settler does the rest."""
+        pin()
+        if newer := is_newer(lease.envelope.sender, self._workplace.sender):
+            now = self._workplace.clock()
+            if now - lease.put_at < self._overlap:
+                settlement = Settlement(lease, "release", now + _LEFT_TO_OTHERS)
+                self._settler.settle(settlement, tell=lambda: None)
+                return
+        # After a rollback this generation is newer than the code that it runs.
+        exact = newer or is_newer(lease.envelope.sender, self._workplace.loaded_by)
+        try:
+            step = decode(lease, self._workplace.catalog, exact=exact)
+        except Unknown as error:
+            self._refuse(judge_unknown(lease, str(error), self._workplace.clock()))
+        except Undecodable as error:
+            self._refuse(judge_undecodable(lease, str(error)))
+        else:
+            started = time.perf_counter()
+            with self._counted(lease):
+                ending = await self._handle(lease, step)
+            seconds = time.perf_counter() - started
+            settlement = judge(lease, step, ending, self._workplace.clock())
+            told = partial(self._report, step, ending, settlement, seconds)
+            self._settler.settle(settlement, told)
+
+    def is_suspect(self, lease: Lease) -> bool:
+        """Say whether a lease has to be run by a worker that holds nothing else."""
+        return lease.losses > 0 and is_suspect(
+            lease.losses, lost_tries(lease.envelope, self._workplace.catalog)
+        )
+
+    def cut_off(self) -> None:
+        """Stop every handler where it waits; what it was working on goes to another worker."""
+        self._cutting_off = True
+        for handling in self._handling.values():
+            handling.task.cancel()
+
+    def cut_off_overdue(self, elapsed: float) -> float:
+        """Stop the handlers that have gone on for longer than they may, `elapsed` seconds after
+        their worker had to go; return in how many seconds the next will have, 0 if none will.
+
+        A plain function is left alone: its thread would go on beside the run elsewhere.
+        """
+        later = [handling.drain - elapsed for handling in self._handling.values()]
+        for handling in self._handling.values():
+            if handling.is_async and handling.drain <= elapsed and not handling.cut:
+                handling.cut = True
+                handling.task.cancel()
+        return min((seconds for seconds in later if seconds > 0), default=0.0)
+
+    def cancel(self, deliveries: Iterable[str]) -> None:
+        """Stop the handlers of these deliveries, as far as they can be stopped."""
+        for delivery in deliveries:
+            if (handling := self._handling.get(delivery)) is not None:
+                handling.cancellation.requested = True
+                if handling.is_async:
+                    handling.task.cancel()
+
+    def _refuse(self, settlement: Settlement) -> None:
+        """Settle what could not be handled."""
+        self._settler.settle(settlement, partial(self._report_refusal, settlement))
+
+    @contextmanager
+    def _counted(self, lease: Lease) -> Iterator[None]:
+        queue = lease.envelope.queue
+        waited = self._workplace.clock() - max(lease.put_at, lease.envelope.due)
+        self._tell("task.waited", queue=queue, seconds=max(waited, 0) / 1000)
+        self._tell("task.running", queue=queue, by=1)
+        self._workplace.served()
+        try:
+            yield
+        finally:
+            self._tell("task.running", queue=queue, by=-1)
+
+    # -- handle ----------------------------------------------------------------------------------
+
+    async def _handle(self, lease: Lease, step: Step) -> Ending:
+        delivery = origin(lease.envelope)
+        ctx = Context(
+            id=delivery,
+            attempt=lease.attempt,
+            tries=step.policy.tries,
+            log=logging.getLogger(step.name),
+            slot=self._workplace.slot,
+            generation=self._workplace.generation,
+            note=partial(self._progress.note, lease),
+        )
+        with (
+            correlated(lease.envelope.headers),
+            bound(task=step.name, task_id=delivery, attempt=lease.attempt),
+        ):
+            if lease.losses >= step.policy.lost_tries:
+                ending: Ending = Lost()
+            elif self._cutting_off:
+                ending = CutOff(self._cut_tries(lease, step))
+            else:
+                ending = await self._call(lease, step, ctx)
+            _log(step, ending, lease)
+        return ending
+
+    async def _call(self, lease: Lease, step: Step, ctx: Context) -> Ending:
+        """Call the handler. Whatever it raises is its own failure, never the worker's end."""
+        me = asyncio.current_task()
+        assert me is not None
+        handling = self._handling[lease.envelope.id] = _Handling(
+            me,
+            ctx.cancellation,
+            iscoroutinefunction(step.handler),
+            self._outliving.drain(step.policy, lease.envelope.queue),
+        )
+        try:
+            work = self._work(step.handler, ctx, handling)
+            if step.policy.timeout is not None:
+                value = await self._within(step.policy.timeout, work, step, handling)
+            else:
+                value = await work
+            return Returned(step.on_return(value), step.result(value))
+        except BaseException as error:  # noqa: BLE001 - SystemExit too; it is judged and logged
+            if (ending := self._stopped(error, handling)) is None:
+                return Raised(error)
+            return CutOff(self._cut_tries(lease, step)) if ending is CutOff else Cancelled()
+        finally:
+            end_if_forked()
+            del self._handling[lease.envelope.id]
+
+    def _stopped(
+        self, error: BaseException, handling: _Handling
+    ) -> type[CutOff] | type[Cancelled] | None:
+        """Tell whether the handler was stopped, and why; None if it has raised the error itself."""
+        me = handling.task
+        stopped = isinstance(error, asyncio.CancelledError) and me.cancelling() > 0
+        while me.cancelling():
+            me.uncancel()
+        if stopped and (self._cutting_off or handling.cut):
+            return CutOff
+        # A handler may cancel itself: that is no reason to begin it again, and again.
+        return Cancelled if stopped and handling.cancellation.requested else None
+
+    def _cut_tries(self, lease: Lease, step: Step) -> int:
+        return self._outliving.cut_tries(step.policy, lease.envelope.queue)
+
+    async def _work(
+        self, handler: Callable[[Context], Any], ctx: Context, handling: _Handling
+    ) -> Any:
+        """Run the handler, in the loop or in a thread, and return what it has come to."""
+        if handling.is_async:
+            return await completed(await handler(ctx))
+        loop = asyncio.get_running_loop()
+        context = contextvars.copy_context()
+        value = await loop.run_in_executor(self._threads, context.run, _plain, handler, ctx)
+        handling.is_async = True
+        return await completed(value)
+
+    async def _within(
+        self, seconds: float, handler: Awaitable[Any], step: Step, handling: _Handling
+    ) -> Any:
+        """Return what the handler returns within so many seconds. Raises HandlerTimeout."""
+        work = asyncio.ensure_future(_contained(handler))
+        try:
+            await asyncio.wait({work}, timeout=seconds)
+            if not work.done():
+                await self._give_up(work, step, handling)
+                raise HandlerTimeout(step.name, seconds)
+        except asyncio.CancelledError:
+            work.cancel()
+            raise
+        value, error = work.result()
+        if error is not None:
+            raise error
+        return value
+
+    async def _give_up(self, work: asyncio.Future[Any], step: Step, handling: _Handling) -> None:
+        """Stop a handler. One that does not stop is left to itself, and this worker asks to be
+        replaced: a thread can be ended with its process only."""
+        handling.cancellation.requested = True
+        if handling.is_async:
+            work.cancel()
+        await asyncio.wait({work}, timeout=_STUBBORN)
+        if not work.done():
+            self.abandoned += 1
+            self._workplace.retire("task_timeout", f"{step.name} did not stop after its timeout")
+
+    # -- tell ------------------------------------------------------------------------------------
+
+    def _report(self, step: Step, ending: Ending, settlement: Settlement, seconds: float) -> None:
+        """Tell what was done, now that it counts."""
+        queue = settlement.lease.envelope.queue
+        if step.event:
+            self._report_event(step, ending, settlement, seconds)
+        elif not isinstance(ending, Lost):
+            self._tell(
+                "task.finished",
+                task=step.name,
+                queue=queue,
+                outcome=outcome(ending, step.policy),
+                seconds=seconds,
+            )
+        if isinstance(ending, CutOff):
+            self._tell("task.cut_off", task=step.name, queue=queue)
+        if settlement.verdict == "retry":
+            self._tell("task.retried", task=step.name, queue=queue)
+        if settlement.verdict == "dead":
+            self._tell("task.dead", task=step.name, queue=queue, reason=settlement.reason)
+        for envelope in settlement.then:
+            if STEP in envelope.headers:
+                name = f"{envelope.name}.{envelope.headers[STEP]}"
+                self._tell("task.enqueued", task=name, queue=envelope.queue)
+
+    def _report_refusal(self, settlement: Settlement) -> None:
+        if settlement.verdict == "dead":
+            name, queue = settlement.lease.envelope.name, settlement.lease.envelope.queue
+            log.error("%s was given up (%s): %s", name, settlement.reason, settlement.error)
+            self._tell("task.dead", task=name, queue=queue, reason=settlement.reason)
+
+    def _report_event(
+        self, step: Step, ending: Ending, settlement: Settlement, seconds: float
+    ) -> None:
+        called = _EVENT_OUTCOMES.get(outcome(ending, step.policy))
+        if called is not None:
+            self._tell_delivered(step.event, step.name, called, seconds)
+        if isinstance(ending, Returned) and not settlement.then:
+            for name in step.following:  # it has returned False
+                self._tell_delivered(step.event, name, "skipped", 0.0)
+
+    def _tell_delivered(self, event: str, listener: str, called: str, seconds: float) -> None:
+        self._tell(
+            "event.delivered", event=event, listener=listener, outcome=called, seconds=seconds
+        )
+
+
+async def _contained(handler: Awaitable[Any]) -> tuple[Any, BaseException | None]:
+    """Return what it returns or raises: a SystemExit would end the loop with the asyncio task."""
+    try:
+        return await handler, None
+    except BaseException as error:  # noqa: BLE001 - it travels
+        return None, error
+
+
+def _plain(handler: Callable[[Context], Any], ctx: Context) -> Any:
+    """Call a handler in its thread."""
+    try:
+        return handler(ctx)
+    except (StopIteration, GeneratorExit) as error:
+        # Thrown into a coroutine, by the future of this thread, they mean something else: PEP 479.
+        raise RuntimeError(f"The handler raised {type(error).__name__}.") from error
+    finally:
+        end_if_forked()
+
+
+def _log(step: Step, ending: Ending, lease: Lease) -> None:
+    """Say what the author should know; a success is not news."""
+    attempt = lease.attempt
+    match ending:
+        case Raised(InvalidResult() as error):
+            log.error("%s was given up after it had run: %s", step.name, error)
+        case Raised(error) if step.policy.is_dropped(error):
+            why = error.reason if isinstance(error, Discard) else repr(error)
+            log.info("%s was discarded: %s", step.name, why)
+        case Raised(error) if step.policy.is_retried(error, attempt):
+            if isinstance(error, Retry):
+                log.info("%s asks to be tried again", step.name)
+            else:
+                log.warning("%s failed and will be tried again", step.name, exc_info=error)
+        case Raised(error):
+            log.error("%s failed for the last time", step.name, exc_info=error)
+        case Lost():
+            deaths = step.policy.lost_tries
+            log.error("%s was given up: %d workers died over it", step.name, deaths)
+        case CutOff(tries) if lease.cuts + 1 < tries:
+            log.warning("%s was cut off and will run again (%d)", step.name, lease.cuts + 1)
+        case CutOff(tries):
+            log.error("%s was given up: it was cut off %d times", step.name, lease.cuts + 1)
+        case Cancelled():
+            log.info("%s was cancelled", step.name)

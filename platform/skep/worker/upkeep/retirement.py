@@ -1,0 +1,58 @@
+"""When a worker has done enough: after so many requests or tasks, so long, with so much memory."""
+
+import os
+import random
+from collections.abc import Callable
+from contextlib import suppress
+
+from skep.config.options.table import Options
+
+# So far the limits of one worker may lie from those that are set, so that not all go at once.
+_JITTER = 0.1
+# A peak is no leak: so many looks in a row, one a second, have to find too much memory.
+_LOOKS = 3
+_MIB = 1024 * 1024
+
+Retire = Callable[[str, str], None]
+
+
+class Wear:
+    """Counts what a worker does and calls `retire(reason, detail)` when a limit is reached.
+
+    `draw` gives numbers in [0, 1).
+    """
+
+    def __init__(
+        self, options: Options, now: float, draw: Callable[[], float] = random.random
+    ) -> None:
+        def limit(value: float) -> float:
+            return value * (1 - _JITTER + 2 * _JITTER * draw()) if value else float("inf")
+
+        self._most = max(1.0, limit(options.max_requests))
+        self._until = now + limit(options.max_age)
+        self._largest = limit(options.max_rss) * _MIB
+        self._born = now
+        self._count = 0
+        self._too_large = 0
+        self.retire: Retire = lambda reason, detail: None
+
+    def served(self) -> None:
+        """One request or task more."""
+        self._count += 1
+        if self._count >= self._most:
+            self.retire("max_requests", f"{self._count} served")
+
+    def look(self, now: float, resident: int) -> None:
+        """Once a second: it is so late, and there are so many bytes of resident memory."""
+        if now >= self._until:
+            self.retire("max_age", f"{now - self._born:.0f} s old")
+        self._too_large = self._too_large + 1 if resident > self._largest else 0
+        if self._too_large >= _LOOKS:
+            self.retire("max_memory", f"{resident / _MIB:.0f} MiB")
+
+
+def resident_memory() -> int:
+    """Return how many bytes of memory this process has; 0 where the kernel does not say."""
+    with suppress(OSError), open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0

@@ -1,0 +1,1 @@
+"""Serve WebSockets, and reach them from other processes."""
