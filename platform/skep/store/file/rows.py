@@ -1,7 +1,7 @@
-"""Whether a row of the queue is one that this platform wrote, and what becomes of one that is not.
+"""Checks the rows of a damaged file, and makes dead letters of those that are damaged.
 
 The file may be damaged where SQLite does not look: in the bytes of a text, in the type or the range
-of a number. Such a row is read as bytes, judged column by column, and kept as a dead letter.
+of a number. Such a row is read as bytes, checked column by column, and kept as a dead letter.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +15,7 @@ from skep.engine.ids import new_id
 from skep.store.file import schema
 from skep.store.file.rules import read_rules
 
-# The reason of a dead letter that is what could be read of a damaged row.
+# The reason of a dead letter made of a damaged row.
 CORRUPT = "corrupt"
 _STATES = {0: "ready", 1: "scheduled", 2: "leased", 4: "blocked"}
 # How much of a damaged value the dead letter shows.
@@ -31,14 +31,14 @@ class Column(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """The values of a row as far as they could be read, and what is wrong with them."""
+    """The values of a row as far as they are readable, and what is wrong with them."""
 
     values: dict[str, Any]
     problems: list[str]
 
 
 class Judge:
-    """Judges the rows of one table, whose texts are given as bytes."""
+    """Checks the rows of one table, whose texts are given as bytes."""
 
     def __init__(self, table: str, columns: Sequence[Column]) -> None:
         self._columns = columns
@@ -48,7 +48,7 @@ class Judge:
         self._check = _MEANINGS.get(table)
 
     def judge(self, raw: Sequence[Any]) -> Judged:
-        """Read a row. Nearly all are sound, so those take the short way."""
+        """Check a row. Nearly all are sound, so those take the fast path."""
         try:
             if [*map(type, raw)] == self._types:
                 return self._sound(raw)
@@ -98,7 +98,7 @@ def dead_letter(
 
 
 def lost_letter(delivery: str, now: int) -> dict[str, Any]:
-    """Return the row of `dead` for a delivery of which nothing but the id is left."""
+    """Return the row of `dead` for a delivery whose id alone is left."""
     values = {"id": delivery, "name": "?", "queue": "default", "body": b"", "headers": ""}
     return dead_letter(values, ["nothing but its id could be read"], delivery, now)
 
@@ -140,7 +140,7 @@ def row_of(values: Mapping[str, Any]) -> Row:
 
 
 def _check_delivery(values: Mapping[str, Any]) -> None:
-    """Raise DecodeError, ValueError or KeyError if no engine could hand this out."""
+    """Raise DecodeError, ValueError or KeyError if this cannot be handed out."""
     for name, (lowest, highest) in _RANGES.items():
         if not lowest <= values[name] <= highest:
             raise ValueError(f"{name} is {values[name]}, not from {lowest} to {highest}")

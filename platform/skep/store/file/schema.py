@@ -1,4 +1,4 @@
-"""The file of the store: opened, made, or moved out of the way."""
+"""The format of queue.db, and the file: opened, made, or moved aside."""
 
 import sqlite3
 import time
@@ -136,7 +136,7 @@ VERSION = len(_STEPS)
 # checkpoint comes after 16 MB of log, because it costs two fsyncs, and cuts the log back to that
 # size. See https://sqlite.org/wal.html.
 _INCREMENTAL = 2
-# How many seconds a program that has locked the file, like a backup, is waited for at the start.
+# How many seconds to wait at the start for a program that has locked the file, like a backup.
 _LOCKED = 20.0
 _PRAGMAS = (
     "PRAGMA journal_mode = WAL",
@@ -160,7 +160,7 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
 
 
 def write_headers(headers: dict[str, str]) -> str:
-    """Return headers as they stand in their column; most deliveries have none."""
+    """Return headers as their column holds them; most deliveries have none."""
     return msgspec.json.encode(headers).decode() if headers else ""
 
 
@@ -217,7 +217,7 @@ def open_file(path: Path) -> sqlite3.Connection:
         _migrate(database, path)
         if not has_tables(database):
             raise Damaged("a table or a column is missing")
-        # From now on the loop waits for nobody: a turn that finds a lock is done again later.
+        # From now on the loop does not wait for locks: a locked transaction is retried later.
         database.execute("PRAGMA busy_timeout = 0").close()
     except BaseException:
         database.close()
@@ -246,7 +246,7 @@ def _migrate(database: sqlite3.Connection, path: Path) -> None:
 
 
 def has_tables(database: sqlite3.Connection) -> bool:
-    """Say whether a database has all tables and columns of a queue."""
+    """Return whether a database has all tables and columns of a queue."""
     with closing(sqlite3.connect(IN_MEMORY)) as model:
         model.executescript("".join(_STEPS))
         return all(
@@ -266,7 +266,7 @@ def columns_of(database: sqlite3.Connection, table: str) -> list[tuple[str, str]
 
 
 def parts(path: Path) -> list[Path]:
-    """Return the names of what belongs to the database: its log, the index of that, the file."""
+    """Return the paths of the database: its log, the index of the log, the file."""
     return [path.with_name(path.name + suffix) for suffix in ("-wal", "-shm", "")]
 
 

@@ -1,4 +1,4 @@
-"""A look into the queue for operators, beside the writer and without holding it up."""
+"""Lists deliveries for operators, beside the writer and without blocking it."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ _STATES: tuple[RowState, ...] = ("ready", "scheduled", "leased", "dead", "blocke
 
 
 def scan(database: Database, ask: Scan) -> list[Row]:
-    """Return up to `n` rows of one queue and state, from the one behind the place `after` on."""
+    """Return up to `n` rows of one queue and state, from the one after the place `after`."""
     is_place = ask.after.isdecimal() and len(ask.after) <= schema.LONGEST_SEQ
     place = int(ask.after) if is_place else 0
     with database.reader() as reader:
