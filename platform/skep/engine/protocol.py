@@ -219,29 +219,10 @@ class Bye(Struct, frozen=True, array_like=True, tag="bye"):
 
 
 Request = (
-    Introduction
-    | Put
-    | Take
-    | Untake
-    | Settle
-    | Extend
-    | Pulse
-    | Note
-    | Reap
-    | Cancel
-    | Grasp
-    | Drop
-    | Configure
-    | Pause
-    | Count
-    | Scan
-    | Find
-    | Await
-    | Alter
-    | Acknowledge
-    | Restore
+    Introduction | Put | Take | Untake | Settle | Extend | Pulse | Note | Reap | Cancel | Grasp
+    | Drop | Configure | Pause | Count | Scan | Find | Await | Alter | Acknowledge | Restore
     | Bye
-)
+)  # fmt: skip
 
 
 class Welcome(Struct, frozen=True, array_like=True, tag="welcome"):
@@ -346,21 +327,9 @@ class Invalid(Struct, frozen=True, array_like=True, tag="invalid"):
 
 
 Reply = (
-    Welcome
-    | PutOutcomes
-    | Leases
-    | Accepted
-    | Cancellations
-    | Flagged
-    | HoldAnswer
-    | Counts
-    | Rows
-    | Ended
-    | Damages
-    | Affected
-    | NoRoom
-    | Invalid
-)
+    Welcome | PutOutcomes | Leases | Accepted | Cancellations | Flagged | HoldAnswer | Counts
+    | Rows | Ended | Damages | Affected | NoRoom | Invalid
+)  # fmt: skip
 
 _encoder = msgspec.msgpack.Encoder()
 _decode_anything = msgspec.msgpack.Decoder().decode

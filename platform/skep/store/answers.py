@@ -75,8 +75,15 @@ class Answers:
                 return protocol.Welcome(call, kept, self._lease_ms)
             case protocol.Reap(call, owner):
                 return protocol.Affected(call, moves.take_from(owner, now))
+            case protocol.Grasp(call, name, token, ttl):
+                return protocol.HoldAnswer(call, self._database.holds.grasp(name, token, ttl, now))
+            case protocol.Drop(call, name, token):
+                self._database.holds.drop(name, token)
+                return protocol.Affected(call, 1)
+            case protocol.Await():
+                return self._await(connection, request, now)
             case _:
-                return self._answer_operator(connection, request, now)
+                return self._answer_operator(request, now)
 
     def _put(self, put: protocol.Put, now: int) -> protocol.Reply:
         moves = self._database.moves
@@ -85,9 +92,7 @@ class Answers:
             return protocol.NoRoom(put.call, f"{moves.waiting(full)} wait in it", full)
         return protocol.PutOutcomes(put.call, moves.put(put.envelopes, now))
 
-    def _answer_operator(
-        self, connection: Client, request: protocol.Request, now: int
-    ) -> protocol.Reply | None:
+    def _answer_operator(self, request: protocol.Request, now: int) -> protocol.Reply | None:
         database = self._database
         match request:
             case protocol.Count(call):
@@ -96,32 +101,20 @@ class Answers:
                 return protocol.Cancellations(call, database.edits.cancel(ids, now))
             case protocol.Alter(call, ids, op):
                 return protocol.Affected(call, database.edits.edit(ids, op, now))
-            case protocol.Grasp(call, name, token, ttl):
-                return protocol.HoldAnswer(call, database.holds.grasp(name, token, ttl, now))
-            case protocol.Await():
-                return self._await(connection, request, now)
-            case protocol.Restore(call, rows):
-                return protocol.Affected(call, database.restoring.restore(rows, now))
-            case _:
-                return self._obey(request)
-
-    def _obey(self, request: protocol.Request) -> protocol.Reply | None:
-        match request:
             case protocol.Scan(call):
-                return protocol.Rows(call, scan(self._database, request))
+                return protocol.Rows(call, scan(database, request))
             case protocol.Find(call):
-                return protocol.Rows(call, find(self._database, request))
-            case protocol.Acknowledge(call):
-                return protocol.Damages(call, self._database.acknowledge())
-            case protocol.Drop(call, name, token):
-                self._database.holds.drop(name, token)
-                return protocol.Affected(call, 1)
+                return protocol.Rows(call, find(database, request))
             case protocol.Configure(call, limits):
-                self._database.configure(limits)
+                database.configure(limits)
                 return protocol.Affected(call, len(limits))
             case protocol.Pause(call, queues, paused):
-                self._database.pause(queues, paused)
+                database.pause(queues, paused)
                 return protocol.Affected(call, len(queues))
+            case protocol.Acknowledge(call):
+                return protocol.Damages(call, database.acknowledge())
+            case protocol.Restore(call, rows):
+                return protocol.Affected(call, database.restoring.restore(rows, now))
         return None
 
     def _await(

@@ -296,38 +296,11 @@ class Unconfigured:
 
 
 Message = (
-    Boot
-    | Become
-    | Go
-    | Drain
-    | Alone
-    | Flush
-    | Change
-    | Changed
-    | Trace
-    | Traced
-    | Fork
-    | Happened
-    | Noted
-    | Deliver
-    | Delivered
-    | Hello
-    | Prepared
-    | Accepting
-    | Failed
-    | HandedOver
-    | Beat
-    | Retire
-    | Frame
-    | Flushed
-    | Planned
-    | Refused
-    | Exited
-    | Asked
-    | Reported
-    | Troubled
+    Boot | Become | Go | Drain | Alone | Flush | Change | Changed | Trace | Traced | Fork
+    | Happened | Noted | Deliver | Delivered | Hello | Prepared | Accepting | Failed | HandedOver
+    | Beat | Retire | Frame | Flushed | Planned | Refused | Exited | Asked | Reported | Troubled
     | Unconfigured
-)
+)  # fmt: skip
 M = TypeVar("M", bound=Message)
 
 _KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in get_args(Message)}

@@ -214,7 +214,7 @@ def _loud(damage: Damage) -> Damage:
 def rows_of(path: Path) -> Iterator[Row]:
     """Yield the deliveries and dead letters of a file that no store uses, as far as they can be
     read; the file is not changed. Raises EngineError when it is not a queue."""
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as source:
+    with closing(schema.connect_to_read(path)) as source:
         try:
             schema.check_version(source, path)
             source.execute("SELECT seq FROM delivery LIMIT 0")

@@ -17,7 +17,7 @@ from skep.store.file.rules import read_rules
 
 # The reason of a dead letter made of a damaged row.
 CORRUPT = "corrupt"
-_STATES = {0: "ready", 1: "scheduled", 2: "leased", 4: "blocked"}
+_WAITING = (schema.READY, schema.SCHEDULED, schema.LEASED, schema.BLOCKED)
 # How much of a damaged value the dead letter shows.
 _SHOWN = 200
 _EMPTY: Mapping[str, Any] = {"TEXT": "", "INTEGER": 0, "BLOB": b""}
@@ -121,7 +121,7 @@ def _read(column: Column, value: Any) -> tuple[Any, str]:
 
 def row_of(values: Mapping[str, Any]) -> Row:
     """Return a sound row of the tables of deliveries or dead letters as operators see it."""
-    state: Any = _STATES[values["state"]] if "state" in values else "dead"
+    state = schema.STATES[values.get("state", schema.DEAD)]
     envelope: Envelope = schema.make_envelope(
         [values.get(name, "") for name in schema.COLUMNS.split(", ")],
         read_rules(values.get("rules", "")),
@@ -144,7 +144,7 @@ def _check_delivery(values: Mapping[str, Any]) -> None:
     for name, (lowest, highest) in _RANGES.items():
         if not lowest <= values[name] <= highest:
             raise ValueError(f"{name} is {values[name]}, not from {lowest} to {highest}")
-    if values.get("state", 0) not in _STATES:
+    if values.get("state", schema.READY) not in _WAITING:
         raise ValueError(f"state is {values['state']}")
     schema.read_headers(values["headers"])
     read_rules(values.get("rules", ""))
@@ -160,22 +160,7 @@ _MEANINGS: Mapping[str, Callable[[Mapping[str, Any]], None]] = {
     "dead": _check_delivery,
     "queue": _check_queue,
 }
-_CARRIED = (
-    "id",
-    "name",
-    "queue",
-    "priority",
-    "due",
-    "put_at",
-    "headers",
-    "body",
-    "attempt",
-    "losses",
-    "lane",
-    "rules",
-    "sender",
-    "cuts",
-)
+_CARRIED = (*schema.COLUMNS.split(", "), "put_at", "attempt", "losses", "rules", "cuts")
 _RANGES = {
     "priority": (-(2**31), 2**31),
     "due": (0, 2**53),

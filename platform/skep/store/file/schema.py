@@ -10,13 +10,16 @@ from typing import Any, Literal
 import msgspec
 
 from skep.base.errors import EngineError
-from skep.engine.base import Envelope
+from skep.engine.base import Envelope, RowState
 from skep.store.file.rules import NONE, Rules
 
 # What a confirmation of a put means: it survives the loss of power, the death of any process, or
 # nothing but the death of its clients.
 Durability = Literal["full", "normal", "memory"]
 IN_MEMORY = Path(":memory:")
+# The states as their column holds them; dead letters have a table of their own.
+READY, SCHEDULED, LEASED, DEAD, BLOCKED = range(5)
+STATES: tuple[RowState, ...] = ("ready", "scheduled", "leased", "dead", "blocked")
 # The digits of the largest number that surely fits where rows are numbered.
 LONGEST_SEQ = 18
 # What an envelope is made of, beside its rules.
@@ -177,23 +180,11 @@ def make_envelope(columns: Sequence[Any], rules: Rules) -> Envelope:
     if not (0 <= due <= _LATEST and -_PRIORITIES <= priority <= _PRIORITIES):
         raise Damaged(f"due is {due}, priority is {priority}")
     found = read_headers(headers)
+    what = (id_, name, body, queue, found, due, priority)
     if rules is NONE and not lane:
-        return Envelope(id_, name, body, queue, found, due, priority, sender=sender)
-    return Envelope(
-        id_,
-        name,
-        body,
-        queue,
-        found,
-        due,
-        priority,
-        rules.key,
-        rules.unique_for,
-        lane,
-        rules.concurrency,
-        rules.keep_result,
-        sender,
-    )
+        return Envelope(*what, sender=sender)
+    unique, limits = (rules.key, rules.unique_for), (lane, rules.concurrency)
+    return Envelope(*what, *unique, *limits, rules.keep_result, sender)
 
 
 def open_file(path: Path) -> sqlite3.Connection:

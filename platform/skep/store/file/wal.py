@@ -45,9 +45,8 @@ def keep_rest(path: Path, aside: Path) -> int:
 
 def _counted(path: Path) -> int:
     """Return how many frames SQLite takes. What is wrong with the database shows elsewhere."""
-    address = f"{path.absolute().as_uri()}?mode=ro"
     try:
-        with closing(sqlite3.connect(address, uri=True)) as database:
+        with closing(schema.connect_to_read(path)) as database:
             database.execute("PRAGMA schema_version").fetchone()
             index = schema.parts(path)[1].read_bytes()
     except (sqlite3.Error, UnicodeDecodeError, OSError):

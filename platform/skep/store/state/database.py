@@ -17,13 +17,9 @@ from skep.engine.base import QueueLimits, QueueStats
 from skep.store.file import opening, schema
 from skep.store.file.damage import DAMAGE, Damage, is_damage, read_damages, write_damages
 from skep.store.file.rules import read_rules
+from skep.store.file.schema import BLOCKED, DEAD, LEASED, READY, SCHEDULED
 from skep.store.state.deliveries import (
-    BLOCKED,
-    DEAD,
-    LEASED,
     NOBODY,
-    READY,
-    SCHEDULED,
     Deliveries,
     HeldLease,
 )

@@ -19,13 +19,13 @@ from skep.engine.base import CUT_OFF, Envelope, Lease, Outcome, Result
 from skep.engine.protocol import Mark
 from skep.store.file import schema
 from skep.store.file.rules import NONE, Rules, read_rules, rules_of, write_rules
+from skep.store.file.schema import BLOCKED, DEAD, LEASED, READY, SCHEDULED
 from skep.store.state.keys import Keys
 from skep.store.state.lanes import LanePlace, Lanes
 from skep.store.state.queue_limits import Throttle
 from skep.store.state.results import Results
 from skep.store.state.transaction import Transaction
 
-READY, SCHEDULED, LEASED, DEAD, BLOCKED = range(5)
 # The connection of a lease whose holder has not reconnected since the store started.
 NOBODY = 0
 # Rows made ready in one transaction: more would delay the requests of that transaction.
@@ -62,7 +62,7 @@ FROM delivery WHERE seq = ?"""
 _FIND = "SELECT seq, id, queue, state, lane, rules FROM delivery WHERE id = ?"
 _FLAG = "UPDATE delivery SET cancelled = 1 WHERE seq = ?"
 _NOTE = "UPDATE delivery SET progress = ? WHERE seq = ?"
-_KNOWN = "SELECT count(*) FROM delivery WHERE id = ?"
+_FORGET_DEAD = "DELETE FROM dead WHERE id = ? RETURNING queue"
 
 
 _READY_AT_ONCE = LanePlace(is_ready=True)
@@ -124,7 +124,7 @@ class Deliveries:
             room = throttle.limits.max_ready - self.waiting(queue) if throttle is not None else 0
             if throttle is None or not throttle.limits.max_ready or number <= room:
                 continue
-            new = (e for e in envelopes if e.queue == queue and not self._knows(e.id))
+            new = (e for e in envelopes if e.queue == queue and self.look_up(e.id) is None)
             if sum(1 for _ in new) > room:
                 return queue
         return ""
@@ -133,9 +133,6 @@ class Deliveries:
         """Return how many wait in a queue: ready, scheduled or blocked."""
         counts = self.counts.get(queue)
         return counts[READY] + counts[SCHEDULED] + counts[BLOCKED] if counts else 0
-
-    def _knows(self, delivery: str) -> bool:
-        return bool(self._transaction.read(_KNOWN, (delivery,)).fetchone()[0])
 
     def _put(self, new: Envelope, now: int) -> Outcome:
         rules = rules_of(new)
@@ -342,6 +339,13 @@ class Deliveries:
     def remove(self, found: Found, now: int) -> None:
         """Cancel a delivery that waits."""
         self._cancel(found.seq, found, found.state, now)
+
+    def forget_dead(self, delivery: str) -> bool:
+        """Delete a dead letter; return whether there was one."""
+        queues = self._transaction.change(_FORGET_DEAD, (delivery,)).fetchall()
+        for (queue,) in queues:
+            self.count(queue, DEAD, -1)
+        return bool(queues)
 
     def _cancel(self, seq: int, who: HeldLease | Found, state: int, now: int) -> None:
         self._transaction.change(_FORGET, (seq,))

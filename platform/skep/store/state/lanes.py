@@ -14,9 +14,8 @@ from typing import NamedTuple
 import msgspec
 
 from skep.store.file.rules import read_rules
+from skep.store.file.schema import BLOCKED, READY
 from skep.store.state.transaction import Transaction
-
-_READY, _BLOCKED = 0, 4
 
 # `lane != ''` stands in each, so that SQLite uses the partial index of what is ready.
 _LANE = "FROM delivery WHERE lane = ?1 AND lane != ''"
@@ -87,12 +86,12 @@ class Lanes:
         """Move a blocked delivery to its place."""
         self.make_room(place)
         if place.is_ready:
-            self._set(seq, queue, _BLOCKED, _READY)
+            self._set(seq, queue, BLOCKED, READY)
 
     def make_room(self, place: LanePlace) -> None:
         """Block the delivery that has to give way."""
         if place.instead_of is not None:
-            self._set(*place.instead_of, _READY, _BLOCKED)
+            self._set(*place.instead_of, READY, BLOCKED)
 
     def taken(self, lane: str) -> None:
         """Count a delivery that was leased."""
@@ -116,7 +115,7 @@ class Lanes:
                 return
             if self._transaction.read(_NTH_READY.format(these), (lane, value, room - 1)).fetchone():
                 return
-            self._set(seq, queue, _BLOCKED, _READY)
+            self._set(seq, queue, BLOCKED, READY)
             if concurrency == 1:
                 return
 
@@ -131,7 +130,7 @@ class Lanes:
         for seq, queue in self._transaction.read(
             _READY_ONES.format(these), (lane, value)
         ).fetchall():
-            self._set(seq, queue, _READY, _BLOCKED)
+            self._set(seq, queue, READY, BLOCKED)
         self.fill(lane)
 
     def _set(self, seq: int, queue: str, before: int, after: int) -> None:

@@ -8,12 +8,12 @@ from skep.engine.base import Cancellation, Edit, Envelope
 from skep.engine.headers import DIED
 from skep.store.file import schema
 from skep.store.file.rules import read_rules
-from skep.store.state.deliveries import DEAD, LEASED, SCHEDULED, Deliveries
+from skep.store.file.schema import LEASED, SCHEDULED
+from skep.store.state.deliveries import Deliveries
 from skep.store.state.results import Results
 from skep.store.state.transaction import Transaction
 
 _DEAD = f"SELECT {schema.COLUMNS}, rules, reason FROM dead WHERE id = ?"
-_DELETE_DEAD = "DELETE FROM dead WHERE id = ? RETURNING queue"
 _MAKE_DUE = "UPDATE delivery SET due = ? WHERE seq = ?"
 
 
@@ -56,12 +56,12 @@ class OperatorEdits:
         if outcome.duplicate:
             return False
         self._results.forget(delivery)
-        return self._delete_dead(delivery)
+        return self._moves.forget_dead(delivery)
 
     def _delete(self, delivery: str, now: int) -> bool:
         found = self._moves.look_up(delivery)
         if found is None:
-            return self._delete_dead(delivery)
+            return self._moves.forget_dead(delivery)
         if found.state != LEASED:
             self._moves.remove(found, now)
         return found.state != LEASED
@@ -73,12 +73,6 @@ class OperatorEdits:
         self._transaction.change(_MAKE_DUE, (now, found.seq))
         self._moves.expect(now)
         return True
-
-    def _delete_dead(self, delivery: str) -> bool:
-        queues = self._transaction.change(_DELETE_DEAD, (delivery,)).fetchall()
-        for (queue,) in queues:
-            self._moves.count(queue, DEAD, -1)
-        return bool(queues)
 
 
 def _risen(envelope: Envelope, reason: str) -> Envelope:

@@ -6,12 +6,12 @@ from skep.engine.base import Row
 from skep.store.file import schema
 from skep.store.file.rows import CORRUPT
 from skep.store.file.rules import rules_of, write_rules
-from skep.store.state.deliveries import DEAD, Deliveries
+from skep.store.file.schema import DEAD
+from skep.store.state.deliveries import Deliveries
 from skep.store.state.transaction import Transaction
 
 _CLAIM = "INSERT INTO restored (id) VALUES (?) ON CONFLICT DO NOTHING"
 _WHY_DEAD = "SELECT reason FROM dead WHERE id = ?"
-_DELETE_DEAD = "DELETE FROM dead WHERE id = ? RETURNING queue"
 _PAST = """
 UPDATE delivery SET attempt = ?, losses = ?, cuts = ?, put_at = ?, error = ? WHERE id = ?"""
 _BURY = """
@@ -39,8 +39,7 @@ class Restoring:
         is_new = self._transaction.change(_CLAIM, (delivery,)).rowcount > 0
         if why_dead != (CORRUPT,) and (why_dead is not None or not is_new):
             return False
-        for (queue,) in self._transaction.change(_DELETE_DEAD, (delivery,)).fetchall():
-            self._moves.count(queue, DEAD, -1)
+        self._moves.forget_dead(delivery)
         if row.state == "dead":
             return self._bury(row, now)
         (outcome,) = self._moves.put([row.envelope], now)
