@@ -63,15 +63,15 @@ def test_a6_no_public_call_with_any_value_hurts_its_neighbours(
 ) -> None:
     """A6: a wrong value raises a documented error in its own call; the store never hangs up, and
     whoever delivers in the same process does not notice."""
-    line = engine()._line
+    connection: Any = engine()._store
     connections: list[object] = []
-    begin = line._begin
+    begin = connection._begin
 
     def begin_again(link: Any) -> None:
         connections.append(link)
         begin(link)
 
-    monkeypatch.setattr(line, "_begin", begin_again)
+    monkeypatch.setattr(connection, "_begin", begin_again)
     neighbour = Neighbour()
     calls = 0
 
@@ -105,7 +105,7 @@ def test_a6_no_public_call_with_any_value_hurts_its_neighbours(
     assert neighbour.delivered == calls
     assert connections == []
     # And nothing is left of them that would be sent again
-    assert line._calls == {}
+    assert connection._calls == {}
 
 
 @pytest.mark.parametrize(

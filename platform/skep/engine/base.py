@@ -11,8 +11,8 @@ The promises every driver keeps (the conformance suite in `tests/contract` holds
   refused (*fenced*), and so are the follow-ups it carries;
 * a settlement and its follow-ups are one atomic step;
 * the lease of a process that died, or that was silent for longer than the engine's lease time, is
-  handed to another, with `losses` one higher. While a process lives, nobody has to renew a lease:
-  the engine's own thread does.
+  handed to another, with `losses` one higher. A live process need not renew its leases: the
+  engine's own thread does.
 
 Times are milliseconds since the epoch by the engine's clock.
 """
@@ -108,7 +108,8 @@ class Settlement(Struct, frozen=True):
     `done` forgets the envelope; `retry` keeps it until `at`, one attempt older, with the `error` (a
     text) if there is one; `dead` moves it to the dead letters with `reason` (a word) and `error`;
     `release` gives it back, uncounted, to be ready again at `at`, and `cut` does so and counts a
-    cut. What was cancelled meanwhile is not kept by `retry`, `release` and `cut`, but gone. `then`
+    cut. What was cancelled in the
+    meantime is removed by `retry`, `release` and `cut`. `then`
     is put in the same atomic step, after the envelope is gone: so what follows a `done` may bear
     the same id. `result` is kept with a `done` if the envelope asks for that.
     """
@@ -224,53 +225,53 @@ class Engine(Protocol):
         """
 
     async def extend(self, leases: Sequence[Lease]) -> list[bool]:
-        """Say that this process lives; False for the leases that it has lost."""
+        """Report that this process is alive; return False for each lease that it has lost."""
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         """End the leases; False means: fenced off, and nothing of it happened.
 
         When the store was killed while it settled, False can also mean that it happened and the
-        answer was lost; so let nothing depend on it but the log.
+        answer was lost; so only the log may depend on it.
         """
 
     async def progress(self, lease: Lease, value: str) -> bool:
-        """Note how far it has come, a short text for operators; False if the lease is lost.
+        """Set the progress, a short text for operators; return False if the lease is lost.
 
         Raises EngineError when the text is longer than LARGEST_PROGRESS.
         """
 
     async def reap(self, owner: str) -> int:
-        """Take back, as losses, what a process holds that is known to be dead; return how many."""
+        """Take back, as losses, what a dead process holds; return how many."""
 
     # -- cancelling ------------------------------------------------------------------------------
 
     async def cancel(self, ids: Sequence[str]) -> list[Cancellation]:
-        """Have deliveries not happen: `removed` if they have not begun, else `flagged`: the holder
-        is told, and what it does not settle as done or dead is gone. `unknown` are those that have
-        ended, or never were."""
+        """Cancel deliveries: `removed` if they have not begun; `flagged` if they are leased:
+        the holder is notified, and unless it settles them as done or dead they are removed;
+        `unknown` if they have ended or never existed."""
 
     async def cancelled(self) -> list[str]:
-        """Wait until deliveries are cancelled that this process holds; return their ids.
+        """Wait until deliveries that this process holds are cancelled; return their ids.
 
-        Each is told once, to one caller.
+        Each id is returned once, to one caller.
         """
 
     # -- the leader ------------------------------------------------------------------------------
 
     async def hold(self, name: str, ttl: int, token: str = "") -> Hold | None:
-        """Hold a name for `ttl` ms, or hold it longer with the token of the hold; None if somebody
-        else holds it."""
+        """Hold a name for `ttl` ms, or renew a hold with its token; None if another process holds
+        the name."""
 
     async def drop(self, hold: Hold) -> None:
-        """Hold it no longer; nothing happens if it is lost already."""
+        """Release a hold; nothing happens if it is already lost."""
 
     # -- queues and operators --------------------------------------------------------------------
 
     async def configure(self, limits: Mapping[str, QueueLimits]) -> None:
-        """Let these queues have these limits, and all others none, until configured otherwise."""
+        """Set the limits of these queues, and remove those of all others."""
 
     async def pause(self, queues: Sequence[str], paused: bool = True) -> None:
-        """Hand nothing out of these queues, or go on with it; remembered over every restart."""
+        """Pause or resume these queues; remembered across restarts."""
 
     async def stats(self) -> dict[str, QueueStats]:
         """Return the state of every queue that holds anything or is paused."""
@@ -285,8 +286,7 @@ class Engine(Protocol):
     async def result(self, delivery: str, wait: float = 0.0) -> Result | None:
         """Return how a delivery has ended, if that is kept, waiting up to so many seconds for it.
 
-        None means: not ended yet. It comes at once when nothing can be waited for, because there
-        is no such delivery.
+        None means: not ended yet; it returns at once if there is no such delivery.
         """
 
     async def edit(self, ids: Sequence[str], op: Edit) -> int:

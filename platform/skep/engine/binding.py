@@ -28,11 +28,11 @@ _FORKED = (
 @dataclass(frozen=True)
 class Binding:
     """An open engine, the loop it was opened in, the names of each event's listeners, and the clock
-    by which delays are reckoned.
+    for delays.
 
     `declared` has every task and event of the plugins by its name; None where no plugins are
-    loaded. `compares` says that every payload has to be compared with what it comes back as.
-    `sender` is what the envelopes of this process bear as theirs.
+    loaded. `compares` says that every payload is compared with its decoded copy. `sender` is the
+    sender of this process's envelopes.
     """
 
     engine: Engine
@@ -72,7 +72,7 @@ class Binding:
 # into a forked child, which binds its own.
 _binding: Binding | None = None
 _is_forked = False
-# Of each running event loop of a process that is no worker: its connection to the store.
+# In a process that is not a worker: the connection to the store of each running event loop.
 _visits: dict[
     asyncio.AbstractEventLoop, tuple[AsyncGenerator[Binding, None], asyncio.Future[Binding]]
 ] = {}
@@ -87,10 +87,10 @@ def bind(
     compares: bool = False,
     sender: str = "",
 ) -> None:
-    """Make an open engine that of this process; called in the loop that opened it.
+    """Make an open engine the engine of this process; called in the loop that opened it.
 
-    `listeners` gives the names of the listeners of every event, in the order in which they run;
-    `sender` is what the envelopes of this process bear as theirs.
+    `listeners` gives the names of the listeners of every event, in the order in which they run. For
+    the others see `Binding`.
     """
     global _binding, _is_forked
     loop = asyncio.get_running_loop()
@@ -99,7 +99,7 @@ def bind(
 
 
 def unbind() -> None:
-    """Have no engine any more."""
+    """Remove the engine of this process."""
     global _binding
     _binding = None
 
@@ -110,7 +110,7 @@ def clock() -> Callable[[], float]:
 
 
 def sender() -> str:
-    """Return what envelopes of this process bear as their sender."""
+    """Return the sender of this process's envelopes."""
     return "" if _binding is None else _binding.sender
 
 
@@ -120,17 +120,17 @@ def declared() -> Mapping[str, type] | None:
 
 
 def compares() -> bool:
-    """Return whether every payload has to be compared with what it comes back as."""
+    """Return whether every payload is compared with its decoded copy."""
     return _binding is not None and _binding.compares
 
 
 def is_bound() -> bool:
-    """Say whether this process is a worker, which has an engine of its own."""
+    """Return whether this process is a worker, which has an engine of its own."""
     return _binding is not None
 
 
 def current() -> Binding:
-    """Return the engine of this worker. Raises EngineError when this process is none."""
+    """Return the engine of this worker. Raises EngineError in any other process."""
     if _binding is None:
         raise EngineError(_FORKED if _is_forked else "This process is not a worker.")
     return _binding
@@ -167,8 +167,10 @@ def wait_for(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 def run_dir() -> RunDir:
-    """Return the data directory of the platform that this process, which is not a worker, means.
-    Raises EngineError when none is set, or when it was forked from a worker."""
+    """Return the data directory in PLATFORM_DATA_DIR, for a process that is not a worker.
+
+    Raises EngineError when none is set, or when the process was forked from a worker.
+    """
     if _is_forked:
         raise EngineError(_FORKED)
     try:
@@ -181,8 +183,8 @@ def run_dir() -> RunDir:
 
 
 async def _connection(engine: Embedded) -> AsyncGenerator[Binding, None]:
-    """Yield an open engine. `asyncio.run` closes what was left of a generator, and so the engine,
-    when its loop ends."""
+    """Yield an open engine. `asyncio.run` closes the generator, and so the engine, when its loop
+    ends."""
     loop = asyncio.get_running_loop()
     try:
         await engine.open()

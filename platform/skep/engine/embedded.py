@@ -81,7 +81,7 @@ class StoreClient:
 
     async def put(self, envelopes: Sequence[Envelope]) -> list[Outcome]:
         request = protocol.Put(self._store.next_call(), envelopes)
-        reply: protocol.Outcomes = await self._store.ask(request)
+        reply: protocol.PutOutcomes = await self._store.ask(request)
         return reply.outcomes
 
     async def lease(self, queues: Sequence[str], n: int) -> list[Lease]:
@@ -89,7 +89,7 @@ class StoreClient:
 
     async def extend(self, leases: Sequence[Lease]) -> list[bool]:
         request = protocol.Extend(self._store.next_call(), [lease.token for lease in leases])
-        reply: protocol.Settled = await self._store.ask(request)
+        reply: protocol.Accepted = await self._store.ask(request)
         return reply.accepted
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
@@ -103,11 +103,13 @@ class StoreClient:
         return accepted
 
     async def _settle(self, marks: list[protocol.Mark]) -> list[bool]:
-        """Settle one batch; if it is refused, each alone, so that one cannot hold up the others.
-        What cannot be settled as it was meant becomes a dead letter."""
+        """Settle one batch. If it is refused, settle each alone, so that one blocks no other; what
+        still cannot be settled becomes a dead letter."""
         request = protocol.Settle(self._store.next_call(), marks)
         try:
-            reply: protocol.Settled = await self._store.ask(request, [mark.token for mark in marks])
+            reply: protocol.Accepted = await self._store.ask(
+                request, [mark.token for mark in marks]
+            )
         except (RequestRefused, ValueError) as error:
             if len(marks) > 1:
                 return [(await self._settle([mark]))[0] for mark in marks]
@@ -120,13 +122,13 @@ class StoreClient:
 
     async def progress(self, lease: Lease, value: str) -> bool:
         check_progress(value)
-        reply: protocol.Settled = await self._store.ask(
+        reply: protocol.Accepted = await self._store.ask(
             protocol.Note(self._store.next_call(), lease.token, value)
         )
         return reply.accepted[0]
 
     async def reap(self, owner: str) -> int:
-        reply: protocol.Changed = await self._store.ask(
+        reply: protocol.Affected = await self._store.ask(
             protocol.Reap(self._store.next_call(), owner)
         )
         return reply.number
@@ -134,7 +136,7 @@ class StoreClient:
     # -- cancelling ------------------------------------------------------------------------------
 
     async def cancel(self, ids: Sequence[str]) -> list[Cancellation]:
-        reply: protocol.Cancelled = await self._store.ask(
+        reply: protocol.Cancellations = await self._store.ask(
             protocol.Cancel(self._store.next_call(), ids)
         )
         return reply.found
@@ -145,9 +147,9 @@ class StoreClient:
     # -- the leader ------------------------------------------------------------------------------
 
     async def hold(self, name: str, ttl: int, token: str = "") -> Hold | None:
-        # The token is ours, so that the question can be repeated when the answer was lost.
+        # The client makes the token, so that it can repeat the request when the answer was lost.
         request = protocol.Grasp(self._store.next_call(), name, token or new_id(), ttl)
-        reply: protocol.Held = await self._store.ask(request)
+        reply: protocol.HoldAnswer = await self._store.ask(request)
         return reply.hold
 
     async def drop(self, hold: Hold) -> None:
@@ -183,8 +185,8 @@ class StoreClient:
         return reply.result
 
     async def edit(self, ids: Sequence[str], op: Edit) -> int:
-        reply: protocol.Changed = await self._store.ask(
-            protocol.Change(self._store.next_call(), ids, op)
+        reply: protocol.Affected = await self._store.ask(
+            protocol.Alter(self._store.next_call(), ids, op)
         )
         return reply.number
 
@@ -201,22 +203,22 @@ class Embedded(StoreClient):
         super().__init__(partial(StoreConnection, path, owner, deadline))
 
     async def acknowledge(self) -> list[str]:
-        """Let what has happened to the file be known; return what that was."""
+        """Confirm that an operator knows of the damages to the file; return them."""
         request = protocol.Acknowledge(self._store.next_call())
         reply: protocol.Damages = await self._store.ask(request)
         return reply.whats
 
     async def restore(self, rows: Sequence[Row]) -> int:
-        """Keep deliveries and dead letters of another file, but those that were kept before;
-        return how many were not."""
-        reply: protocol.Changed = await self._store.ask(
+        """Keep deliveries and dead letters of another file, except those that were kept before;
+        return how many were new."""
+        reply: protocol.Affected = await self._store.ask(
             protocol.Restore(self._store.next_call(), rows)
         )
         return reply.number
 
 
 def _batches(marks: Sequence[protocol.Mark]) -> Iterator[list[protocol.Mark]]:
-    """Cut settlements into requests that are not too large, however much follows from them."""
+    """Divide settlements into requests that are not too large, follow-ups included."""
     batch: list[protocol.Mark] = []
     size = 0
     for mark in marks:

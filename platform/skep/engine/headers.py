@@ -1,6 +1,6 @@
 """The headers of an envelope: what the machinery writes beside the payload."""
 
-# Which listener of the event has its turn; an envelope with this header is an event's.
+# The listener of the event to run; an envelope with this header is an event's.
 LISTENER = "listener"
 # `finish` or `failed`; without it the envelope asks for the task's `handle`.
 STEP = "step"

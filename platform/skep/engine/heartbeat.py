@@ -1,5 +1,7 @@
-"""The word of a process that it lives, said by a thread, so that a blocked event loop is not taken
-for a death."""
+"""A thread that reports to the store that its process is alive.
+
+A thread, because a blocked event loop must not count as a dead process.
+"""
 
 import socket
 import threading
@@ -12,16 +14,16 @@ from skep.engine import protocol
 # Several beats may be lost or late before the lease time is over.
 _BEATS_PER_TERM = 5
 _LONGEST_PAUSE = 5.0
-# Until the store has told its lease time: the first pause must not outlast a short one.
+# The lease time assumed until the store has sent its own; short, because that may be short.
 _UNTOLD = 1.0
-# How long a beat may be stuck when nobody wants it any more.
+# How long `stop` waits for a beat that is stuck.
 _FAREWELL = 1.0
 
 
 class Heartbeat:
     """Beats for an owner on a connection of its own, because no thread may write to the loop's.
 
-    `term` is the lease time in seconds, as soon as the store has told it.
+    `term` is the lease time in seconds.
     """
 
     def __init__(self, path: Path, owner: str) -> None:
@@ -32,14 +34,14 @@ class Heartbeat:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to beat, if it does not already."""
+        """Start beating."""
         if self._thread is None:
-            # A daemon: if the process ends without `stop`, it has nothing left to live for.
+            # A daemon thread, so that it does not keep a process alive that ends without `stop`.
             self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
             self._thread.start()
 
     def stop(self) -> None:
-        """Beat no more."""
+        """Stop beating."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join(_FAREWELL)

@@ -38,14 +38,14 @@ from skep.engine.base import Count as Number
 
 T = TypeVar("T")
 
-# The largest request: far more than any sensible batch, it bounds what a client that went wrong can
-# make the store hold. A reply is as large as what it carries.
+# The largest request: far more than any sensible batch, it bounds what a broken client can make
+# the store hold. A reply is as large as what it carries.
 LARGEST_REQUEST = 16 * 1024 * 1024
 _LENGTH = 4
 
 
-class Hello(Struct, frozen=True, array_like=True, tag="hello"):
-    """Who I am, and the tokens of every lease I hold from before."""
+class Introduction(Struct, frozen=True, array_like=True, tag="hello"):
+    """Name the owner, and the tokens of the leases it still holds."""
 
     call: int
     owner: str
@@ -53,14 +53,14 @@ class Hello(Struct, frozen=True, array_like=True, tag="hello"):
 
 
 class Put(Struct, frozen=True, array_like=True, tag="put"):
-    """Keep these."""
+    """Keep these envelopes."""
 
     call: int
     envelopes: Sequence[Envelope]
 
 
 class Take(Struct, frozen=True, array_like=True, tag="take"):
-    """Lease me up to `n`, as soon as there are any."""
+    """Lease up to `n`, as soon as any are ready."""
 
     call: int
     queues: Sequence[str]
@@ -68,13 +68,13 @@ class Take(Struct, frozen=True, array_like=True, tag="take"):
 
 
 class Untake(Struct, frozen=True, array_like=True, tag="untake"):
-    """Forget my request `call` to lease; it is answered with no leases unless it was already."""
+    """Cancel the `Take` with this number; it is answered with no leases unless it already was."""
 
     call: int
 
 
 class Mark(Struct, frozen=True, array_like=True):
-    """A settlement without what the store has anyway."""
+    """A settlement without what the store already has."""
 
     token: str
     verdict: Verdict
@@ -93,21 +93,21 @@ class Settle(Struct, frozen=True, array_like=True, tag="settle"):
 
 
 class Extend(Struct, frozen=True, array_like=True, tag="extend"):
-    """I live, and these are mine, am I right?"""
+    """Ask which of these leases are still held."""
 
     call: int
     tokens: Sequence[str]
 
 
 class Pulse(Struct, frozen=True, array_like=True, tag="pulse"):
-    """This owner lives."""
+    """Report that this owner is alive."""
 
     owner: str
     call: int = 0
 
 
 class Note(Struct, frozen=True, array_like=True, tag="note"):
-    """So far has it come."""
+    """Set the progress of a lease."""
 
     call: int
     token: str
@@ -115,21 +115,21 @@ class Note(Struct, frozen=True, array_like=True, tag="note"):
 
 
 class Reap(Struct, frozen=True, array_like=True, tag="reap"):
-    """This owner is dead: take back what it holds."""
+    """Take back what a dead owner holds."""
 
     call: int
     owner: str
 
 
 class Cancel(Struct, frozen=True, array_like=True, tag="cancel"):
-    """Let these not happen."""
+    """Cancel these deliveries."""
 
     call: int
     ids: Sequence[str]
 
 
 class Grasp(Struct, frozen=True, array_like=True, tag="grasp"):
-    """Let me hold this name under this token, new or as before."""
+    """Hold a name under this token, or renew the hold."""
 
     call: int
     name: str
@@ -138,7 +138,7 @@ class Grasp(Struct, frozen=True, array_like=True, tag="grasp"):
 
 
 class Drop(Struct, frozen=True, array_like=True, tag="drop"):
-    """I hold this name no longer."""
+    """Release a name."""
 
     call: int
     name: str
@@ -146,14 +146,14 @@ class Drop(Struct, frozen=True, array_like=True, tag="drop"):
 
 
 class Configure(Struct, frozen=True, array_like=True, tag="configure"):
-    """These queues have these limits, and no others have any."""
+    """Set the limits of these queues, and remove those of all others."""
 
     call: int
     limits: Mapping[str, QueueLimits]
 
 
 class Pause(Struct, frozen=True, array_like=True, tag="pause"):
-    """Hand nothing out of these queues, or do again."""
+    """Pause or resume these queues."""
 
     call: int
     queues: Sequence[str]
@@ -161,22 +161,22 @@ class Pause(Struct, frozen=True, array_like=True, tag="pause"):
 
 
 class Find(Struct, frozen=True, array_like=True, tag="find"):
-    """How is this one?"""
+    """Look up one delivery."""
 
     call: int
     id: str
 
 
 class Await(Struct, frozen=True, array_like=True, tag="await"):
-    """How did this one end? I wait so many ms for it."""
+    """Wait up to `wait` ms for the result of a delivery."""
 
     call: int
     id: str
     wait: Milliseconds
 
 
-class Change(Struct, frozen=True, array_like=True, tag="change"):
-    """Do this to them."""
+class Alter(Struct, frozen=True, array_like=True, tag="change"):
+    """Change these deliveries by hand."""
 
     call: int
     ids: Sequence[str]
@@ -184,13 +184,13 @@ class Change(Struct, frozen=True, array_like=True, tag="change"):
 
 
 class Count(Struct, frozen=True, array_like=True, tag="count"):
-    """How much is in which queue?"""
+    """Count the deliveries of each queue."""
 
     call: int
 
 
 class Scan(Struct, frozen=True, array_like=True, tag="scan"):
-    """What is in this queue?"""
+    """List deliveries of one queue and state."""
 
     call: int
     queue: str
@@ -200,138 +200,119 @@ class Scan(Struct, frozen=True, array_like=True, tag="scan"):
 
 
 class Acknowledge(Struct, frozen=True, array_like=True, tag="acknowledge"):
-    """What has happened to the file is known to an operator."""
+    """Confirm that an operator knows of the damage to the file."""
 
     call: int
 
 
 class Restore(Struct, frozen=True, array_like=True, tag="restore"):
-    """Keep these deliveries and dead letters of another file, but those that were kept before."""
+    """Keep deliveries and dead letters of another file, except those that were kept before."""
 
     call: int
     rows: Sequence[Row]
 
 
 class Bye(Struct, frozen=True, array_like=True, tag="bye"):
-    """I am leaving: take back what I hold. Answered by the end of the connection."""
+    """Leave, and give back what is held. The store answers by closing the connection."""
 
     call: int
 
 
 Request = (
-    Hello
-    | Put
-    | Take
-    | Untake
-    | Settle
-    | Extend
-    | Pulse
-    | Note
-    | Reap
-    | Cancel
-    | Grasp
-    | Drop
-    | Configure
-    | Pause
-    | Count
-    | Scan
-    | Find
-    | Await
-    | Change
-    | Acknowledge
-    | Restore
+    Introduction | Put | Take | Untake | Settle | Extend | Pulse | Note | Reap | Cancel | Grasp
+    | Drop | Configure | Pause | Count | Scan | Find | Await | Alter | Acknowledge | Restore
     | Bye
-)
+)  # fmt: skip
 
 
 class Welcome(Struct, frozen=True, array_like=True, tag="welcome"):
-    """You hold those of your leases that are True; the others are not yours any more. If you are
-    silent for `lease` ms, none is."""
+    """Which of the leases of the introduction are still held; all are lost after `lease` ms of
+    silence."""
 
     call: int
     kept: list[bool]
     lease: int
 
 
-class Outcomes(Struct, frozen=True, array_like=True, tag="outcomes"):
-    """They are kept."""
+class PutOutcomes(Struct, frozen=True, array_like=True, tag="outcomes"):
+    """The envelopes are kept."""
 
     call: int
     outcomes: list[Outcome]
 
 
 class Leases(Struct, frozen=True, array_like=True, tag="leases"):
-    """They are yours."""
+    """Leases, in answer to a `Take`."""
 
     call: int
     leases: list[Lease]
 
 
-class Settled(Struct, frozen=True, array_like=True, tag="settled"):
-    """Those that are True have happened."""
+class Accepted(Struct, frozen=True, array_like=True, tag="settled"):
+    """Which of the settlements or leases of the request the store accepted."""
 
     call: int
     accepted: list[bool]
 
 
 class Counts(Struct, frozen=True, array_like=True, tag="counts"):
-    """So much is in each queue."""
+    """How much is in each queue."""
 
     call: int
     queues: dict[str, QueueStats]
 
 
 class Rows(Struct, frozen=True, array_like=True, tag="rows"):
-    """That is in the queue."""
+    """The deliveries that were found."""
 
     call: int
     rows: list[Row]
 
 
-class Cancelled(Struct, frozen=True, array_like=True, tag="cancelled"):
-    """That became of each."""
+class Cancellations(Struct, frozen=True, array_like=True, tag="cancelled"):
+    """What became of each delivery to cancel."""
 
     call: int
     found: list[Cancellation]
 
 
 class Flagged(Struct, frozen=True, array_like=True, tag="flagged"):
-    """These of yours are not wanted any more."""
+    """Deliveries that this client holds were cancelled."""
 
     ids: list[str]
     call: int = 0
 
 
-class Held(Struct, frozen=True, array_like=True, tag="held"):
-    """It is yours, or, without a hold, somebody else's."""
+class HoldAnswer(Struct, frozen=True, array_like=True, tag="held"):
+    """The hold; None if another process holds the name."""
 
     call: int
     hold: Hold | None
 
 
 class Ended(Struct, frozen=True, array_like=True, tag="ended"):
-    """So it ended, or it has not."""
+    """How the delivery has ended; None if it has not."""
 
     call: int
     result: Result | None
 
 
 class Damages(Struct, frozen=True, array_like=True, tag="damages"):
-    """That is what has happened."""
+    """The damages that were confirmed."""
 
     call: int
     whats: list[str]
 
 
-class Changed(Struct, frozen=True, array_like=True, tag="changed"):
-    """So many were."""
+class Affected(Struct, frozen=True, array_like=True, tag="changed"):
+    """How many the request changed."""
 
     call: int
     number: int
 
 
-class Refused(Struct, frozen=True, array_like=True, tag="refused"):
-    """The disk is full, or the queue that is named: nothing of your request happened."""
+class NoRoom(Struct, frozen=True, array_like=True, tag="refused"):
+    """The disk is full, or the named queue: nothing of the request happened."""
 
     call: int
     error: str
@@ -339,28 +320,16 @@ class Refused(Struct, frozen=True, array_like=True, tag="refused"):
 
 
 class Invalid(Struct, frozen=True, array_like=True, tag="invalid"):
-    """This request cannot be carried out, now or later; nothing of it happened."""
+    """The request can never be carried out; nothing of it happened."""
 
     call: int
     error: str
 
 
 Reply = (
-    Welcome
-    | Outcomes
-    | Leases
-    | Settled
-    | Cancelled
-    | Flagged
-    | Held
-    | Counts
-    | Rows
-    | Ended
-    | Damages
-    | Changed
-    | Refused
-    | Invalid
-)
+    Welcome | PutOutcomes | Leases | Accepted | Cancellations | Flagged | HoldAnswer | Counts
+    | Rows | Ended | Damages | Affected | NoRoom | Invalid
+)  # fmt: skip
 
 _encoder = msgspec.msgpack.Encoder()
 _decode_anything = msgspec.msgpack.Decoder().decode

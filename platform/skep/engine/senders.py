@@ -1,21 +1,21 @@
-"""What delivered: which generation, and whether it is newer than that of a worker.
+"""Senders: the generation that delivered, and whether it is newer than a worker's.
 
 While one generation follows another, workers of both lease from the same queues. A worker cannot
 represent what a newer generation delivered: it does not know a new field, a new listener, a
 `finish` that was added, or another configuration. So it gives such a delivery back.
 """
 
-# As much of the digest of the code as tells states of one project apart.
+# Enough of the digest of the code to distinguish the states of one project.
 _CODE = 12
 
 
 def sender_of(run_id: str, generation: int, code: str) -> str:
-    """Return what the deliveries of a generation bear as their sender."""
+    """Return the sender of the deliveries of a generation."""
     return f"{run_id}/{generation}/{code[:_CODE]}"
 
 
 def is_newer(sender: str, own: str) -> bool:
-    """Say whether a delivery comes from a newer generation of the same run of the platform."""
+    """Return whether a delivery comes from a newer generation of the same run."""
     if sender == own or not sender or not own:
         return False
     run, generation, _ = _parts(sender)
@@ -24,7 +24,7 @@ def is_newer(sender: str, own: str) -> bool:
 
 
 def described(sender: str) -> dict[str, str | int] | None:
-    """Return a sender as it is shown to operators, None if it is not known."""
+    """Return a sender as operators see it, None if it is unknown."""
     if not sender:
         return None
     _, generation, code = _parts(sender)

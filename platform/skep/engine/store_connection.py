@@ -1,9 +1,9 @@
-"""The client's end of the conversation with the store.
+"""The client's end of the connection to the store.
 
 Every request is kept until it is answered, as the bytes that were sent. When the connection ends,
-the client connects again, says which leases it holds, and repeats what was not answered: the store
-knows a delivery it already keeps by its id, and a lease by its token. So a store may be killed and
-started again at any moment, and those who asked something only wait a little longer.
+the client connects again, names the leases it holds, and repeats what was not answered: the store
+recognises a delivery by its id, and a lease by its token. So a store may be killed and restarted at
+any moment; callers only wait a little longer.
 """
 
 import asyncio
@@ -31,9 +31,9 @@ from skep.engine.heartbeat import Heartbeat
 log = logging.getLogger(__name__)
 
 NOT_OPEN = "The engine is not open: nothing can be delivered or leased here."
-# The supervisor keeps the socket while the store is away, so connecting again hardly ever fails.
+# The supervisor keeps the socket while the store is away, so reconnecting rarely fails.
 _RECONNECT = Backoff(first=0.02, factor=2.0, cap=1.0, jitter=1.0)
-# How often it is looked whether a request has waited too long.
+# How often requests are checked for having waited too long.
 _LOOK_EVERY = 0.5
 # How long the store may take to let a client go.
 _FAREWELL = 1.0
@@ -42,7 +42,7 @@ _NEVER = float("inf")
 
 @dataclass(slots=True)
 class _Call:
-    """A request that is not answered. Nobody waits for it if it has no future."""
+    """A request that is not answered; without a future, no caller waits for it."""
 
     frame: bytes
     future: asyncio.Future[Any] | None
@@ -51,9 +51,9 @@ class _Call:
 
 
 class StoreConnection:
-    """Asks the store, until it is answered, and knows what this process holds.
+    """Repeats each request until the store answers it, and knows which leases this process holds.
 
-    `flagged` is told the ids of deliveries that are cancelled while they are held here.
+    `flagged` is called with the ids of deliveries that are held here and were cancelled.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class StoreConnection:
         self._link: _Link | None = None
         self._numbers = itertools.count(1)
         self._calls: dict[int, _Call] = {}
-        # Requests to lease that were cancelled, but may be answered with leases all the same.
+        # Cancelled requests to lease, which may still be answered with leases.
         self._unwanted: set[int] = set()
         # The tokens of all leases this process has; a dict because it keeps their order.
         self._held: dict[str, None] = {}
@@ -95,7 +95,7 @@ class StoreConnection:
             ) from None
 
     async def close(self) -> None:
-        """Give back what is held and disconnect. What was not answered fails with EngineError."""
+        """Give back what is held and disconnect. Open requests fail with EngineError."""
         if self._keeper is None:
             return
         self._keeper.cancel()
@@ -140,16 +140,16 @@ class StoreConnection:
     # -- the connection --------------------------------------------------------------------------
 
     async def _keep_connected(self, address: str) -> None:
-        """Be connected for ever; wait longer from one fruitless attempt to the next."""
-        fruitless = 0
+        """Reconnect for ever, with growing delays while no store answers."""
+        failures = 0
         while True:
             welcome = await self._stay_connected(address)
-            fruitless = 0 if welcome else fruitless + 1
-            if fruitless:
-                await asyncio.sleep(_RECONNECT.delay(fruitless))
+            failures = 0 if welcome else failures + 1
+            if failures:
+                await asyncio.sleep(_RECONNECT.delay(failures))
 
     async def _stay_connected(self, address: str) -> bool:
-        """Connect, until the connection ends; say whether a store was at the other end."""
+        """Connect and wait until the connection ends; return whether a store answered."""
         try:
             _, link = await self._loop.create_unix_connection(lambda: _Link(self), address)
         except OSError:
@@ -158,12 +158,12 @@ class StoreConnection:
         return link.welcome
 
     def _begin(self, link: "_Link") -> None:
-        """Introduce ourselves, and repeat what is not answered."""
+        """Send the introduction, and repeat what is not answered."""
         self._link = link
         self._unwanted.clear()
         self._outbox.clear()
         link.claimed = tuple(self._held)
-        hello = protocol.Hello(self.next_call(), self._owner, link.claimed)
+        hello = protocol.Introduction(self.next_call(), self._owner, link.claimed)
         frames = [protocol.frame(hello), *(call.frame for call in self._calls.values())]
         link.transport.write(b"".join(frames))
         self._connected.set()
@@ -207,7 +207,6 @@ class StoreConnection:
         self._outbox.clear()
 
     def _answer(self, link: "_Link", reply: protocol.Reply) -> None:
-        """Take a reply to the one who waits for it."""
         call = self._calls.pop(reply.call, None)
         match reply:
             case protocol.Welcome(_, kept, lease):
@@ -217,7 +216,7 @@ class StoreConnection:
                 self._receive(call, reply)
             case protocol.Flagged(ids):
                 self._flagged(ids)
-            case protocol.Refused() if call is not None:
+            case protocol.NoRoom() if call is not None:
                 _fail(call, refusal(reply))
             case protocol.Invalid(_, error):
                 log.error("The store and this process do not understand each other: %s", error)
@@ -230,14 +229,14 @@ class StoreConnection:
                     call.future.set_result(reply)
 
     def _be_welcome(self, link: "_Link", kept: Sequence[bool]) -> None:
-        """Forget the leases that went to others while we were away."""
+        """Forget the leases that went to others while disconnected."""
         link.welcome = True
         for token, still_ours in zip(link.claimed, kept, strict=True):
             if not still_ours:
                 self._held.pop(token, None)
 
     def _receive(self, call: _Call | None, reply: protocol.Leases) -> None:
-        """Hand leases to the one who waits for them, or back if nobody does any more."""
+        """Give leases to the caller that waits for them, or return them to the store."""
         for lease in reply.leases:
             self._held[lease.token] = None
         if call is not None and call.future is not None and not call.future.done():
@@ -247,7 +246,7 @@ class StoreConnection:
             self._release(reply.leases)
 
     def _take_no_more(self, number: int, future: asyncio.Future[Any]) -> None:
-        """Undo a request to lease, at whatever point of its way it is."""
+        """Undo a request to lease, whether it is sent, answered or neither."""
         if not future.cancelled():  # it was answered in the same round of the loop
             self._release(future.result().leases)
         elif self._calls.pop(number, None) is not None:
@@ -303,7 +302,7 @@ class _Link(asyncio.Protocol):
         self.ended.set()
 
 
-def refusal(reply: protocol.Refused) -> EngineError:
+def refusal(reply: protocol.NoRoom) -> EngineError:
     """Return the error to raise when the store refuses a request."""
     if reply.queue:
         return QueueFull(f"The queue {reply.queue} is full ({reply.error}): deliver again later.")

@@ -13,7 +13,7 @@ Instrument = Counter | Gauge | Histogram | LoopMetric
 _OF_THE_LOOP = frozenset(("http_requests_total", "http_request_duration_seconds"))
 
 
-class Children(dict[tuple[str, ...], Any]):
+class InstrumentChildren(dict[tuple[str, ...], Any]):
     """The children of one instrument by their label values, in the catalogue's order.
 
     Looking one up makes it. Beyond MAX_SERIES the labels that are OPEN read `__other__`.
@@ -47,7 +47,7 @@ class Instruments:
         kind = pool.partition(".")[0]
         self.pool = pool
         self._children = {
-            metric.name: Children(metric, _make(metric, registry))
+            metric.name: InstrumentChildren(metric, _make(metric, registry))
             for metric in CATALOGUE
             if metric.source in (kind, "worker")
         }
@@ -57,7 +57,7 @@ class Instruments:
         """Whether this kind of worker produces the metric."""
         return name in self._children
 
-    def children(self, name: str) -> Children:
+    def children(self, name: str) -> InstrumentChildren:
         """Return the children of a metric. Raises KeyError if this worker does not produce it."""
         return self._children[name]
 

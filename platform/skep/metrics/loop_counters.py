@@ -1,7 +1,7 @@
 """Counters and histograms for one thread only, where the client library's locks cost too much.
 
-A request of HTTP would pay a twentieth of its CPU for them. These are of the event loop alone, and
-show themselves to a registry as any other collector does.
+An HTTP request would pay a twentieth of its CPU for them. These belong to the event loop alone, and
+are collected by a registry like any other.
 """
 
 from bisect import bisect_left
@@ -15,7 +15,7 @@ from skep.metrics.names import Metric
 
 
 class LoopCounter:
-    """A counter of one set of labels: to count is to add to `count`."""
+    """A counter of one set of labels; add to `count`."""
 
     __slots__ = ("count",)
 

@@ -254,8 +254,8 @@ _TASKS = (
 
 _STORE = (
     _histogram("store_turn_duration_seconds", "store",
-               "Time the store worked off a turn, its commit included.", LAG),
-    _counter("store_requests_total", "store", "Requests worked off, in turns of many."),
+               "Time of one transaction of the store, commit included.", LAG),
+    _counter("store_requests_total", "store", "Requests carried out, many per transaction."),
     _gauge("store_disk_full", "store",
            "1 while the disk has no room and deliveries are refused, else 0."),
     _counter("store_corruptions_total", "store",
@@ -319,7 +319,7 @@ _CONFIG = (
     _counter("config_pull_errors_total", "agent", "Pulls that failed, by reason.",
              namespace=OPEN, reason=_PULL_ERRORS),
     _histogram("config_pull_duration_seconds", "agent", "Time a pull took.", REMOTE),
-    _counter("config_notifications_total", "agent", "Changes the config server told of.",
+    _counter("config_notifications_total", "agent", "Changes that the config server announced.",
              namespace=OPEN),
     _gauge("config_long_poll_connected", "agent", "1 while a long poll is open."),
 )

@@ -1,8 +1,8 @@
-"""The metrics of HTTP, fed by hand: a telemetry point would cost more than the rest together."""
+"""The metrics of HTTP, counted directly: a telemetry point would cost more than all the rest."""
 
 from collections.abc import Callable
 
-from skep.metrics.instruments import Children, Instruments
+from skep.metrics.instruments import InstrumentChildren, Instruments
 from skep.metrics.loop_counters import LoopCounter, LoopHistogram
 from skep.metrics.names import MAX_SERIES, METHODS
 
@@ -15,7 +15,7 @@ class HttpMetrics:
     """Counts requests. Call it in the event loop only; `begin` and `end` come in pairs.
 
     `route` is the template (`/users/{id}`), UNMATCHED where no route matched, the prefix with `/*`
-    for a mounted application; never the path. `connections` tells how many are open.
+    for a mounted application; never the path. `connections` returns how many are open.
     """
 
     def __init__(self, instruments: Instruments, connections: Callable[[], int]) -> None:
@@ -36,25 +36,25 @@ class HttpMetrics:
             gauge.set_function(function)
 
     def begin(self) -> None:
-        """A request's head has arrived."""
+        """Count a request whose head has arrived."""
         self._in_progress += 1
 
     def end(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Its answer is out, or given up."""
+        """Count its answer, sent or abandoned."""
         self._in_progress -= 1
         counter, histogram = self._answers[method, route, status]
         counter.count += 1
         histogram.observe(seconds)
 
     def exception(self, route: str) -> None:
-        """No handler caught an exception."""
+        """Count an exception that no handler caught."""
         self._exceptions[(route,)].inc()
 
 
 class _Answers(dict[tuple[str, str, int], Answer]):
     """What to call for an answer, looked up once per method, route and status."""
 
-    def __init__(self, requests: Children, durations: Children) -> None:
+    def __init__(self, requests: InstrumentChildren, durations: InstrumentChildren) -> None:
         super().__init__()
         self._requests = requests
         self._durations = durations
@@ -64,7 +64,7 @@ class _Answers(dict[tuple[str, str, int], Answer]):
         known = method in METHODS
         labels = (method if known else "OTHER", route)
         answer = (self._requests[(*labels, str(status))], self._durations[labels])
-        # Methods are the client's word: remembering every invention would be a leak.
+        # The client invents methods: remembering all of them would be a leak.
         if known and len(self) < MAX_SERIES:
             self[key] = answer
         return answer

@@ -18,8 +18,8 @@ from skep.store.server import serve
 from skep.wire.messages import Boot, Troubled
 from skep.wire.platform_slot import Send, run
 
-# When the supervisor has died, its workers drain for 3 s and settle what they finish; a lease that
-# another store gave away meanwhile would be a task that runs twice.
+# When the supervisor has died, its workers drain for 3 s and settle what they finish. If another
+# store handed out their leases in that time, tasks would run twice.
 _PATIENCE = 3.5
 
 
@@ -36,7 +36,7 @@ class StoreSlot:
         self._serving: asyncio.Task[None] | None = None
 
     async def prepare(self) -> None:
-        """Nothing: the file is opened when there is nobody before us who has it open."""
+        """Nothing: the store before us may still have the file open."""
 
     async def accept(
         self, listeners: Mapping[str, socket.socket], handover: Mapping[str, Any]
@@ -58,7 +58,7 @@ class StoreSlot:
         return self._serving
 
     def retire(self) -> Mapping[str, Any]:
-        """Go on: whoever still has something to settle is about to do so."""
+        """Keep serving: clients may still have something to settle."""
         return {}
 
     async def drain(self, deadline: float) -> None:
@@ -77,7 +77,6 @@ def main() -> int:
     subscribe(telemetry, Instruments(registry, "store"))
 
     def build(boot: Boot, send: Send) -> StoreSlot:
-        """Make the slot that counts in this process's registry."""
         return StoreSlot(boot, telemetry, send)
 
     return run(build, Framer(registry).next)

@@ -1,4 +1,4 @@
-"""What each request comes to, within a turn."""
+"""Carries out requests within a transaction."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,7 @@ from skep.store.state.scan import find, scan
 
 
 class Answers:
-    """Does what is asked and returns what is to be answered once the turn is committed."""
+    """Carries out requests; the replies may be sent once the transaction is committed."""
 
     def __init__(
         self,
@@ -28,11 +28,11 @@ class Answers:
     def answer(
         self, connection: Client, request: protocol.Request, now: int
     ) -> protocol.Reply | None:
-        """Do one request; None if there is nothing to say, or not yet."""
+        """Carry out one request; return its reply, None if there is none or not yet."""
         moves = self._database.moves
         match request:  # the frequent first
             case protocol.Settle(call, marks):
-                return protocol.Settled(call, moves.settle(marks, now))
+                return protocol.Accepted(call, moves.settle(marks, now))
             case protocol.Put():
                 return self._put(request, now)
             case protocol.Take():
@@ -50,10 +50,10 @@ class Answers:
         self._database.moves.give_back(number, lost, now)
 
     def notify(self, clients: Mapping[int, Client]) -> None:
-        """After the commit, send what the turn means for clients that have not asked just now."""
+        """After the commit, send results and cancellations to the clients that wait for them."""
         results, edits = self._database.results, self._database.edits
         if results.fresh:
-            self._result_waiters.tell(results.fresh)
+            self._result_waiters.answer(results.fresh)
             results.fresh.clear()
         for number, delivery in edits.flagged:
             if (holder := clients.get(number)) is not None:
@@ -66,63 +66,55 @@ class Answers:
         moves = self._database.moves
         match request:
             case protocol.Extend(call, tokens):
-                return protocol.Settled(call, moves.still(tokens))
+                return protocol.Accepted(call, moves.still(tokens))
             case protocol.Note(call, token, text):
-                return protocol.Settled(call, [moves.note(token, text)])
-            case protocol.Hello(call, owner, held):
+                return protocol.Accepted(call, [moves.note(token, text)])
+            case protocol.Introduction(call, owner, held):
                 connection.owner = owner
                 kept = moves.adopt(owner, connection.number, held, now)
                 return protocol.Welcome(call, kept, self._lease_ms)
             case protocol.Reap(call, owner):
-                return protocol.Changed(call, moves.take_from(owner, now))
+                return protocol.Affected(call, moves.take_from(owner, now))
+            case protocol.Grasp(call, name, token, ttl):
+                return protocol.HoldAnswer(call, self._database.holds.grasp(name, token, ttl, now))
+            case protocol.Drop(call, name, token):
+                self._database.holds.drop(name, token)
+                return protocol.Affected(call, 1)
+            case protocol.Await():
+                return self._await(connection, request, now)
             case _:
-                return self._answer_operator(connection, request, now)
+                return self._answer_operator(request, now)
 
     def _put(self, put: protocol.Put, now: int) -> protocol.Reply:
         moves = self._database.moves
         full = moves.full(put.envelopes)
         if full:
-            return protocol.Refused(put.call, f"{moves.waiting(full)} wait in it", full)
-        return protocol.Outcomes(put.call, moves.put(put.envelopes, now))
+            return protocol.NoRoom(put.call, f"{moves.waiting(full)} wait in it", full)
+        return protocol.PutOutcomes(put.call, moves.put(put.envelopes, now))
 
-    def _answer_operator(
-        self, connection: Client, request: protocol.Request, now: int
-    ) -> protocol.Reply | None:
+    def _answer_operator(self, request: protocol.Request, now: int) -> protocol.Reply | None:
         database = self._database
         match request:
             case protocol.Count(call):
                 return protocol.Counts(call, database.stats())
             case protocol.Cancel(call, ids):
-                return protocol.Cancelled(call, database.edits.cancel(ids, now))
-            case protocol.Change(call, ids, op):
-                return protocol.Changed(call, database.edits.edit(ids, op, now))
-            case protocol.Grasp(call, name, token, ttl):
-                return protocol.Held(call, database.holds.grasp(name, token, ttl, now))
-            case protocol.Await():
-                return self._await(connection, request, now)
-            case protocol.Restore(call, rows):
-                return protocol.Changed(call, database.restoring.restore(rows, now))
-            case _:
-                return self._obey(request)
-
-    def _obey(self, request: protocol.Request) -> protocol.Reply | None:
-        """Do what concerns no delivery."""
-        match request:
+                return protocol.Cancellations(call, database.edits.cancel(ids, now))
+            case protocol.Alter(call, ids, op):
+                return protocol.Affected(call, database.edits.edit(ids, op, now))
             case protocol.Scan(call):
-                return protocol.Rows(call, scan(self._database, request))
+                return protocol.Rows(call, scan(database, request))
             case protocol.Find(call):
-                return protocol.Rows(call, find(self._database, request))
-            case protocol.Acknowledge(call):
-                return protocol.Damages(call, self._database.acknowledge())
-            case protocol.Drop(call, name, token):
-                self._database.holds.drop(name, token)
-                return protocol.Changed(call, 1)
+                return protocol.Rows(call, find(database, request))
             case protocol.Configure(call, limits):
-                self._database.configure(limits)
-                return protocol.Changed(call, len(limits))
+                database.configure(limits)
+                return protocol.Affected(call, len(limits))
             case protocol.Pause(call, queues, paused):
-                self._database.pause(queues, paused)
-                return protocol.Changed(call, len(queues))
+                database.pause(queues, paused)
+                return protocol.Affected(call, len(queues))
+            case protocol.Acknowledge(call):
+                return protocol.Damages(call, database.acknowledge())
+            case protocol.Restore(call, rows):
+                return protocol.Affected(call, database.restoring.restore(rows, now))
         return None
 
     def _await(

@@ -33,38 +33,37 @@ class Client(Protocol):
         """Send replies; they are lost on a client that has gone."""
 
 
-class Desk(Protocol):
-    """Where the requests of all connections are brought to."""
+class RequestHandler(Protocol):
+    """Takes the requests of all connections."""
 
     def came(self, connection: ClientConnection) -> None:
-        """Know a new client."""
+        """Add a new client."""
 
     def ask(self, connection: ClientConnection, request: Request) -> None:
-        """Take a request; it is answered through the connection."""
+        """Take a request; the reply is sent through the connection."""
 
     def left(self, connection: ClientConnection) -> None:
-        """The connection has ended, however that came."""
+        """Remove a connection that has ended."""
 
 
 class ClientConnection(asyncio.Protocol):
-    """The store's end of a connection; `owner` is who is at the other end, once it has said so."""
+    """The store's end of a connection; `owner` is empty until the client has introduced itself."""
 
     _transport: asyncio.Transport
 
-    def __init__(self, desk: Desk, number: int) -> None:
+    def __init__(self, handler: RequestHandler, number: int) -> None:
         self.number = number
         self.owner = ""
-        self._desk = desk
+        self._handler = handler
         self._splitter = Splitter(LARGEST_REQUEST)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Become known."""
         self._transport = transport  # type: ignore[assignment]  # a stream's transport is one
-        self._desk.came(self)
+        self._handler.came(self)
 
     def data_received(self, data: bytes) -> None:
-        """Bring every whole request to the desk. One that cannot be read is refused by its number;
-        only a client that sends no requests at all is cut off."""
+        """Pass every whole request on. One that cannot be read is refused by its number; only a
+        client that does not send requests at all is disconnected."""
         try:
             for body in self._splitter.feed(data):
                 request = read_request(body)
@@ -72,21 +71,21 @@ class ClientConnection(asyncio.Protocol):
                     log.error("%s sent a request that cannot be read: %s", self, request.error)
                     self.send([request])
                 else:
-                    self._desk.ask(self, request)
+                    self._handler.ask(self, request)
         except (DecodeError, EngineError) as error:
-            log.error("%s sent what is no request and was cut off: %s", self, error)
+            log.error(
+                "%s sent something that is not a request and was disconnected: %s", self, error
+            )
             self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell the desk, whose business the leases are."""
-        self._desk.left(self)
+        self._handler.left(self)
 
     def pause_writing(self) -> None:
-        """Hear nothing from a client that does not read its answers."""
+        """Stop reading from a client that does not read its replies."""
         self._transport.pause_reading()
 
     def resume_writing(self) -> None:
-        """Hear it again."""
         self._transport.resume_reading()
 
     def send(self, replies: Sequence[Reply]) -> None:
@@ -95,7 +94,7 @@ class ClientConnection(asyncio.Protocol):
             self._transport.write(b"".join([frame(reply) for reply in replies]))
 
     def close(self) -> None:
-        """Send what is left, then hang up."""
+        """Send what is left, then close."""
         self._transport.close()
 
     def __str__(self) -> str:

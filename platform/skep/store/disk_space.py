@@ -1,4 +1,4 @@
-"""The room the database takes: its log, its free pages, and what is left on the disk."""
+"""The disk space that the database takes and leaves: its log, its free pages, the reserve."""
 
 import logging
 import sqlite3
@@ -11,14 +11,14 @@ from skep.store.state.database import Database
 
 log = logging.getLogger(__name__)
 
-# Pages given back to the disk in one go: about a millisecond of the store's time.
+# Pages returned to the disk at a time: about a millisecond of the store's time.
 _PAGES_AT_ONCE = 1000
 # The primary code of all errors of reading and writing, without their details.
 _IOERR = sqlite3.SQLITE_IOERR
 
 
 class DiskSpace:
-    """Keeps room on the disk; in memory there is always some."""
+    """Keeps space on the disk; in memory there is always some."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -28,7 +28,7 @@ class DiskSpace:
         self._database: Database
 
     def open(self, database: Database) -> None:
-        """Make the reserve file, and let the log be no longer than a small disk can bear."""
+        """Make the reserve file, and limit the log to what a small disk can hold."""
         self._database = database
         if not database.in_memory:
             self._reserve = ReserveFile(self._path)
@@ -37,28 +37,28 @@ class DiskSpace:
 
     @property
     def scarce(self) -> bool:
-        """Whether nothing new may be kept."""
+        """Whether new deliveries are refused."""
         return self._reserve is not None and self._reserve.scarce
 
     @property
     def trouble(self) -> str:
-        """Why nothing new may be kept, empty if it may."""
+        """Why new deliveries are refused, empty if they are not."""
         if not self.scarce:
             return ""
         return f"the disk of {self._path.parent} is full or cannot be used: deliveries are refused"
 
     def is_full(self, error: Exception) -> bool:
-        """Say whether an error means that the disk is full."""
+        """Return whether an error means that the disk is full."""
         code = primary_code(error)
         if code == sqlite3.SQLITE_FULL:
             return True
         return code == _IOERR and self._reserve is not None and self._reserve.used_up()
 
-    def make(self) -> bool:
-        """The disk is full: make room for what must be written; return whether there was a way."""
+    def release(self) -> bool:
+        """Free space for what must be written; return False if none is left to free."""
         if self._reserve is None or self._reserve.scarce:
             return False
-        self._reserve.give_up()
+        self._reserve.delete()
         try:
             self._database.shorten_log()
         except sqlite3.OperationalError as error:
@@ -67,8 +67,8 @@ class DiskSpace:
         return True
 
     def keep_house(self) -> None:
-        """Sweep out what is over; give free pages back to the disk if nothing has happened since
-        the last time, or if there is no room. Raises sqlite3.Error when the file cannot be used."""
+        """Delete what has expired; return free pages to the disk if nothing has changed since the
+        last call, or if space is scarce. Raises sqlite3.Error when the file cannot be used."""
         idle = self._database.commits == self._commits
         try:
             self._database.sweep(now_ms())
@@ -84,7 +84,7 @@ class DiskSpace:
             self._reserve.check()
 
     def _tidy(self) -> None:
-        """Shrink the file, and when there is nothing left to shrink, once, the log."""
+        """Shrink the file; when nothing is left to shrink, shrink the log once."""
         vacuumed = self._database.vacuum(_PAGES_AT_ONCE)
         if self.scarce or (self._untidy and not vacuumed):
             self._database.shorten_log()

@@ -1,4 +1,4 @@
-"""The only one who waits for the disk: it forces the log down, once for all who wait for that."""
+"""Forces the log to the disk, once for all clients that wait for it."""
 
 import asyncio
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 from skep.engine.protocol import Reply
 from skep.store.connection import Client
 
-# How long until it is looked again whether there is a file to confirm by.
+# The pause before checking again whether the file is in order.
 _LOOK_AGAIN = 0.5
 # macOS has no fdatasync.
 _sync = getattr(os, "fdatasync", os.fsync)
@@ -22,8 +22,8 @@ class Flusher:
     With `synchronous = NORMAL` SQLite writes each transaction to the log, whole and in order, and
     leaves it to the system when that reaches the disk; FULL would force the log down in every
     commit. Forcing it down from here makes what was committed before just as durable, and only
-    those wait for it who have to. See https://sqlite.org/wal.html#performance_considerations.
-    Without `waits` nobody does: then the loss of power can undo what was confirmed.
+    replies that need it wait. See https://sqlite.org/wal.html#performance_considerations.
+    Without `waits` none does, and a loss of power can undo what was confirmed.
     """
 
     def __init__(self, database: Path, *, waits: bool = True) -> None:
@@ -34,25 +34,25 @@ class Flusher:
         self._waiting: defaultdict[Client, list[Reply]] = defaultdict(list)
         self._wake = asyncio.Event()
         self._stopping = False
-        # What is wrong with the names of the files, asked in the thread; and what brings all that
-        # is committed to where the next store looks for it, if that is possible.
+        # What is wrong with the names of the files, called in the thread; and whether the file is
+        # in order, repairing it if that is possible.
         self.missing: Callable[[], str] = str
         self.is_whole: Callable[[], bool] = lambda: True
 
     def open(self) -> None:
-        """Open the log; it is there for as long as the database is open."""
+        """Open the log, which exists as long as the database is open."""
         if self._waits:
             self._descriptor = os.open(self._log, os.O_RDONLY | os.O_CLOEXEC)
 
     def reopen(self) -> None:
-        """Open the log of a file that has taken the place of the former."""
+        """Open the log of the file that has replaced the former."""
         if self._waits:
             new = os.open(self._log, os.O_RDONLY | os.O_CLOEXEC)
             os.dup2(new, self._descriptor, inheritable=False)  # the thread may be using it
             os.close(new)
 
     def confirm(self, connection: Client, reply: Reply) -> None:
-        """Send a reply as soon as everything committed until now is on the disk."""
+        """Send a reply once everything committed so far is on the disk."""
         if self._waits:
             self._waiting[connection].append(reply)
             self._wake.set()
@@ -60,7 +60,7 @@ class Flusher:
             connection.send([reply])
 
     async def flush(self) -> None:
-        """Confirm, until `stop`. Raises OSError when the disk fails: then nothing is sure."""
+        """Confirm, until `stop`. Raises OSError when the disk fails."""
         loop = asyncio.get_running_loop()
         while not self._stopping or self._waiting:
             await self._wake.wait()
@@ -79,7 +79,7 @@ class Flusher:
         return self.missing()
 
     async def _put_off(self, waiting: dict[Client, list[Reply]]) -> None:
-        """Confirm nothing that lies nowhere; the clients may have it from another store."""
+        """Confirm nothing that may be lost; the clients repeat it to the next store."""
         if self._stopping:
             return
         for connection, replies in waiting.items():
@@ -88,12 +88,11 @@ class Flusher:
         self._wake.set()
 
     def stop(self) -> None:
-        """Let `flush` return when everybody has his answer."""
+        """Let `flush` return once all replies are sent."""
         self._stopping = True
         self._wake.set()
 
     def close(self) -> None:
-        """Let go of the log."""
         self._thread.shutdown()
         if self._descriptor >= 0:
             os.close(self._descriptor)

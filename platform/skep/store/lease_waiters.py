@@ -1,4 +1,4 @@
-"""Those who wait for leases, the first first."""
+"""The clients that wait for leases, in the order of their requests."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ class _Waiter(NamedTuple):
 
 
 class LeaseWaiters:
-    """The requests to lease that are not answered; `asleep` says of an owner that it gets none."""
+    """The open requests to lease; an owner that is `asleep` gets none."""
 
     def __init__(self, database: Database, asleep: Callable[[str], bool]) -> None:
         self._database = database
@@ -26,19 +26,19 @@ class LeaseWaiters:
         self._rounds = 0
 
     def begin(self) -> None:
-        """A turn begins."""
+        """Begin a transaction."""
         self._before = self._waiting.copy()
 
     def rollback(self) -> None:
-        """What was told to nobody has not happened: they wait as before the turn."""
+        """Restore what waited when the transaction began."""
         self._waiting = self._before
 
     def add(self, connection: Client, take: protocol.Take) -> None:
-        """Let one more wait."""
+        """Add a request."""
         self._waiting.append(_Waiter(connection, take))
 
     def remove(self, connection: Client, call: int) -> bool:
-        """Let one wait no longer; False if it was answered already."""
+        """Remove a request; return False if it is already answered."""
         for waiter in self._waiting:
             if waiter.connection is connection and waiter.take.call == call:
                 self._waiting.remove(waiter)
@@ -46,31 +46,31 @@ class LeaseWaiters:
         return False
 
     def forget(self, number: int) -> None:
-        """A connection waits for nothing any more."""
+        """Remove all requests of a connection."""
         self._waiting = deque(t for t in self._waiting if t.connection.number != number)
 
     def hand_out(self, now: int) -> list[tuple[Client, protocol.Leases]]:
-        """Lease what is ready to those who wait; return what is to be told."""
-        told: list[tuple[Client, protocol.Leases]] = []
+        """Lease what is ready to the waiting clients; return the replies to send."""
+        replies: list[tuple[Client, protocol.Leases]] = []
         if not self._waiting or not self._database.ready_queues():
-            return told
+            return replies
         self._rounds += 1
         still_waiting: deque[_Waiter] = deque()
         for waiter in self._waiting:
             leases = self._take(waiter, now)
             if leases:
-                told.append((waiter.connection, protocol.Leases(waiter.take.call, leases)))
+                replies.append((waiter.connection, protocol.Leases(waiter.take.call, leases)))
             else:
                 still_waiting.append(waiter)
         self._waiting = still_waiting
-        return told
+        return replies
 
     def _take(self, waiter: _Waiter, now: int) -> list[Lease]:
         connection, take = waiter
         queues = _selected(take.queues, self._database.ready_queues())
         if not queues or self._asleep(connection.owner):
             return []
-        # Begin with another queue each time, so that a busy one starves no other.
+        # Start with another queue each time, so that a busy one does not starve the others.
         first = self._rounds % len(queues)
         turned = [*queues[first:], *queues[:first]]
         moves = self._database.moves
@@ -78,7 +78,7 @@ class LeaseWaiters:
 
 
 def _selected(named: Sequence[str], ready: Sequence[str]) -> Sequence[str]:
-    """Return the queues that are named, or of the `ready` ones those that no `-name` leaves out."""
+    """Return the named queues; with `-name` or no names, the ready ones that are not excluded."""
     if named and not named[0].startswith("-"):
         return named
     return [queue for queue in ready if f"-{queue}" not in named]

@@ -1,11 +1,11 @@
-"""Who lives: pure, with the time an argument."""
+"""Which owners are alive: pure, with the time as an argument."""
 
 
 class Liveness:
-    """When each owner was last heard of; one that is silent for `term` seconds has lost its leases.
+    """When each owner last sent anything; one that is silent for `term` seconds loses its leases.
 
-    `look` has to be called several times in a term. When it comes late, it is the store that was
-    asleep, and everybody is given a new term.
+    Call `look` every `every` seconds. When a call is late, the store itself was suspended, and each
+    owner is given a new term.
     """
 
     def __init__(self, term: float) -> None:
@@ -16,7 +16,7 @@ class Liveness:
         self._looked: float | None = None
 
     def beat(self, owner: str, now: float) -> bool:
-        """An owner was heard of; say whether it had been silent."""
+        """Record that an owner is alive; return whether it had been silent."""
         self._heard[owner] = now
         if owner not in self._silent:
             return False
@@ -24,12 +24,12 @@ class Liveness:
         return True
 
     def forget(self, owner: str) -> None:
-        """An owner has gone."""
+        """Forget an owner that has disconnected."""
         self._heard.pop(owner, None)
         self._silent.discard(owner)
 
     def is_silent(self, owner: str) -> bool:
-        """Say whether an owner was last seen silent."""
+        """Return whether an owner was silent at the last look."""
         return owner in self._silent
 
     def look(self, now: float) -> list[str]:

@@ -1,11 +1,11 @@
-"""Notices that the file is damaged or gone while the store works, and does what can be done."""
+"""Detects that the file is damaged or gone while the store runs, and repairs it."""
 
 import logging
 from pathlib import Path
 
 from skep.base.errors import EngineError
 from skep.store.file.damage import is_damage
-from skep.store.file.watch import Watch
+from skep.store.file.watch import FileWatch
 from skep.store.flusher import Flusher
 from skep.store.state.database import Database
 
@@ -13,30 +13,30 @@ log = logging.getLogger(__name__)
 
 
 class Repairs:
-    """Keeps what is committed in a file that is whole and has the right name; in memory there is
-    nothing to do. `trouble` is why that is not possible, empty as long as it is."""
+    """Keeps what is committed in a whole file under the right name; in memory it does nothing.
+
+    `trouble` is why that is impossible, empty if it is possible.
+    """
 
     def __init__(self, path: Path, database: Database, flusher: Flusher) -> None:
         self.trouble = ""
         self._database = database
         self._flusher = flusher
-        self._watch = Watch(path)
+        self._watch = FileWatch(path)
 
     def open(self) -> None:
-        """Begin to watch the file that was opened."""
+        """Start watching the open file."""
         if not self._database.in_memory:
             self._watch.open()
             self._flusher.missing, self._flusher.is_whole = self._watch.missing, self.look
 
     def close(self) -> None:
-        """Let go of the file; called when the database is closed."""
+        """Stop watching, after the database is closed."""
         self._watch.close()
 
     def look(self) -> bool:
-        """Return whether all that is committed lies where it belongs. If the file is gone, replaced
-        or cut, what can still be read through the open connection is written to a new one first.
-
-        Called between turns.
+        """Return whether the file is in order. If it is gone, replaced or cut, first write what can
+        still be read through the open connection to a new one. Call it between transactions.
         """
         if self._database.in_memory:
             return True
@@ -52,7 +52,7 @@ class Repairs:
         return not self.trouble
 
     def help(self, error: Exception) -> bool:
-        """Mend what made a turn fail, after it was rolled back; return whether anything was."""
+        """Repair what made a transaction fail, after its rollback; return whether anything was."""
         if self._database.in_memory:
             return False
         if self._watch.look():

@@ -1,4 +1,4 @@
-"""Those who wait for the result of a delivery."""
+"""The clients that wait for the result of a delivery."""
 
 import asyncio
 from collections import defaultdict
@@ -18,7 +18,7 @@ class _Waiter:
 
 
 class ResultWaiters:
-    """The questions for results that are open, each answered anyway some time."""
+    """The open requests for results; each is answered at the latest when its time is over."""
 
     def __init__(self) -> None:
         self._waiting: defaultdict[str, list[_Waiter]] = defaultdict(list)
@@ -29,15 +29,15 @@ class ResultWaiters:
         alarm = loop.call_later(seconds, self._give_up, delivery, call, connection)
         self._waiting[delivery].append(_Waiter(connection, call, alarm))
 
-    def tell(self, results: Sequence[Result]) -> None:
-        """Answer those who wait for these."""
+    def answer(self, results: Sequence[Result]) -> None:
+        """Send these results to the clients that wait for them."""
         for result in results:
             for waiter in self._waiting.pop(result.id, ()):
                 waiter.alarm.cancel()
                 waiter.connection.send([Ended(waiter.call, result)])
 
     def close(self) -> None:
-        """Answer nobody any more."""
+        """Drop all requests."""
         for waiters in self._waiting.values():
             for waiter in waiters:
                 waiter.alarm.cancel()

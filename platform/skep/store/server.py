@@ -19,7 +19,7 @@ from skep.store.writer import Writer
 
 log = logging.getLogger(__name__)
 
-# How long a holder may be silent, in seconds.
+# How many seconds an owner may be silent.
 LEASE = 30.0
 _ACCEPT_PAUSE = 0.1
 
@@ -38,14 +38,14 @@ async def serve(
 ) -> None:
     """Be the store behind a unix socket that is bound and listening, until `stop` is set.
 
-    Clients that are connected then have `patience` seconds to settle what they hold and to go.
+    Connected clients then have `patience` seconds to settle what they hold and disconnect.
 
     `run_id` names this run of the platform: a lease from another run is given to others at once,
-    one from the same run when its holder has not come back for it within 5 s. A holder that is
-    silent for `lease` seconds loses its leases. `troubled` is called with what operators should
-    know about the file, at first and whenever that changes. With the durability `memory` nothing
-    is written to the database. Returns when the turn at hand is committed and answered; what is
-    asked later waits for the next store on the socket.
+    one from the same run when its holder has not reconnected within 5 s. A holder that is silent
+    for `lease` seconds loses its leases. `troubled` is called with what operators should know about
+    the file, first at the start and then whenever that changes. With the durability `memory`
+    nothing is written to the database. Returns when the current transaction is committed and
+    answered; later requests wait for the next store on the socket.
     Raises AlreadyRunning when another store holds the database, EngineError when another version
     wrote it, sqlite3.Error when it cannot be written for another reason than a full disk.
     """

@@ -1,11 +1,11 @@
-"""The one writer: all requests in turns, one transaction a turn, and the disk waited for aside.
+"""The one writer: requests in batches, one transaction per batch; a thread waits for the disk.
 
-What has come while a turn was worked off is the next turn (*natural group commit*): no timer delays
+What arrives while a batch is processed is the next batch (*natural group commit*): no timer delays
 a lonely request, and a crowd shares one transaction. A transaction is committed to the log without
-waiting for the disk, which is enough to survive the death of any process; leases and settlements
-are answered there and then, because losing the last of them with the power only means that a task
-runs again. A `put` is answered when the log has been forced to the disk after its commit. That
-happens in a thread, while further turns go on, and once for all who wait for it.
+waiting for the disk, which is enough to survive the death of any process. Leases and settlements
+are answered at once, because losing the last of them in a power failure only means that a task runs
+again. A `put` is answered when the log has been forced to the disk after its commit; that happens
+in a thread, once for all that wait, while further batches are processed.
 """
 
 import asyncio
@@ -36,37 +36,37 @@ from skep.store.state.database import Database
 from skep.store.state.deliveries import NOBODY
 from skep.store.state.scan import find, scan
 
-# The most requests of one turn: more would make the first of them wait for the last.
-_TURN = 512
-# After a start in the same run: how long the holders of leases may take to come back for them, and
-# how long nothing is handed out. The second lets clients repeat what the former store had kept and
-# not confirmed, while it is still here to be recognised as a duplicate.
+# The most requests of one batch: more would make the first wait for the last.
+_BATCH = 512
+# After a start in the same run: how long the holders of leases may take to reconnect, and how long
+# nothing is handed out. The second lets clients repeat what the former store had kept and not
+# confirmed, while it can still be recognised as a duplicate.
 _COME_BACK_WITHIN = 5.0
 _HAND_OUT_AFTER = 0.1
-# The wall clock may jump; what is due is late by no more than this because of it.
+# The most that a jump of the wall clock can delay what is due.
 _LONGEST_NAP = 1.0
-# After the disk was found full, how long until what must be written is tried again.
+# The pause before retrying what must be written to a full disk.
 _FULL_PAUSE = 1.0
-# How long clients may take to read their last answers.
+# How long clients may take to read their last replies.
 _FAREWELL = 0.2
 _KEEP_HOUSE_EVERY = 1.0
-# How long until it is looked again whether another program has let go of the file.
+# The pause before retrying while another program has locked the file.
 _LOCKED_PAUSE = 0.05
 _LOCKED = "the queue is locked by another program: what is asked of it waits"
-# When the return of leases that could not be done is tried again.
+# The pause before retrying a return of leases that failed.
 _AGAIN = 1.0
 
 log = logging.getLogger(__name__)
 
 
 class _Lost(NamedTuple):
-    """A connection has ended; what it still holds goes to others."""
+    """A connection has ended: give what it holds to others."""
 
     number: int
 
 
 class _Silent(NamedTuple):
-    """An owner has not been heard of for too long; what it holds goes to others."""
+    """An owner was silent for too long: give what it holds to others."""
 
     owner: str
 
@@ -76,7 +76,7 @@ _Replies = defaultdict[Client, list[protocol.Reply]]
 
 
 class Writer:
-    """The desk to which all requests are brought, and the one who works them off in turns.
+    """Takes the requests of all connections and processes them in batches.
 
     An owner that is silent for `lease` seconds loses what it holds. `troubled` is called with what
     operators should know about the file, at first and whenever that changes.
@@ -118,7 +118,7 @@ class Writer:
         self._stopping = False
 
     def open(self, run_id: str) -> None:
-        """Open the database and wait for those who may come back."""
+        """Open the database; give the holders of an earlier store of this run time to reconnect."""
         same_run = self._database.open(run_id, now_ms())
         self._disk.open(self._database)
         self._flusher.open()
@@ -134,19 +134,19 @@ class Writer:
         self._set_alarm()
 
     def stop(self) -> None:
-        """Let `write` return after the turn at hand."""
+        """Let `write` return after the current batch."""
         self._stopping = True
         self._wake.set()
 
     async def wait_until_alone(self, seconds: float) -> None:
-        """Wait until no client is connected, but not for ever."""
+        """Wait until no client is connected, for so many seconds at most."""
         if self._connections:
             self._deserted.clear()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._deserted.wait(), seconds)
 
     async def close(self) -> None:
-        """Hang up on everybody and close the database. Their leases stay theirs."""
+        """Disconnect all clients and close the database. They keep their leases."""
         for connection in self._connections.values():
             connection.close()
         await self.wait_until_alone(_FAREWELL)
@@ -158,14 +158,14 @@ class Writer:
         self._database.close()
         self._repairs.close()
 
-    # -- the desk --------------------------------------------------------------------------------
+    # -- requests --------------------------------------------------------------------------------
 
     def came(self, connection: ClientConnection) -> None:
-        """Know a new client."""
+        """Add a new client."""
         self._connections[connection.number] = connection
 
     def ask(self, connection: ClientConnection, request: protocol.Request) -> None:
-        """Take a request for the next turn; a look into the file waits for no turn."""
+        """Queue a request for the next batch; a look into the file does not wait for it."""
         if isinstance(request, protocol.Pulse):
             self._hear_of(request.owner)
             return
@@ -179,7 +179,7 @@ class Writer:
             self._bring((connection, request))
 
     def left(self, connection: ClientConnection) -> None:
-        """Give what the connection holds to others, after all that it has asked for."""
+        """Give what the connection holds to others, after all its requests."""
         del self._connections[connection.number]
         self._liveness.forget(connection.owner)
         if not self._connections:
@@ -192,7 +192,7 @@ class Writer:
 
     def _hear_of(self, owner: str) -> None:
         if owner and self._liveness.beat(owner, self._loop.time()):
-            self._wake.set()  # it waits for leases, perhaps
+            self._wake.set()  # it may wait for leases
 
     def _begin_handing_out(self) -> None:
         self._handing_out = True
@@ -211,7 +211,7 @@ class Writer:
         connection.send([reply])
 
     async def _rows(self, request: protocol.Scan | protocol.Find) -> list[Row]:
-        """Look up rows, and once more if something was mended because of them."""
+        """Look up rows, and once more if that led to a repair."""
         look = partial(find if isinstance(request, protocol.Find) else scan, self._database)
         try:
             return await asyncio.to_thread(look, request)
@@ -220,27 +220,27 @@ class Writer:
                 raise
             return await asyncio.to_thread(look, request)
 
-    # -- the turns -------------------------------------------------------------------------------
+    # -- batches ---------------------------------------------------------------------------------
 
     async def write(self) -> None:
-        """Work off what is brought, turn by turn, until `stop`."""
+        """Process requests, batch by batch, until `stop`."""
         while not self._stopping:
             await self._wake.wait()
             self._wake.clear()
-            self._turn()
+            self._process_batch()
             await asyncio.sleep(0)  # let the next requests in
             if self._matters and not self._locked:
                 self._wake.set()
 
-    def _turn(self) -> None:
-        """Do what was asked, commit once, and only then answer."""
-        self._work_off([self._matters.popleft() for _ in range(min(len(self._matters), _TURN))])
+    def _process_batch(self) -> None:
+        """Carry out the requests, commit once, and only then reply."""
+        self._process([self._matters.popleft() for _ in range(min(len(self._matters), _BATCH))])
 
-    def _work_off(self, matters: list[_Matter], *, mended: bool = False) -> None:
+    def _process(self, matters: list[_Matter], *, mended: bool = False) -> None:
         self._lease_waiters.begin()
         begun = time.perf_counter()
         try:
-            replies = self._do(matters)
+            replies = self._carry_out(matters)
             self._database.commit()
         except Exception as error:  # noqa: BLE001 - only the request that caused it may suffer
             mended = self._roll_back() or mended
@@ -254,7 +254,7 @@ class Writer:
         self._answers.notify(self._connections)
 
     def _roll_back(self) -> bool:
-        """Undo the turn; return whether the file had to be mended for that."""
+        """Undo the transaction; return whether the file had to be repaired for that."""
         self._lease_waiters.rollback()
         try:
             self._database.rollback()
@@ -265,27 +265,27 @@ class Writer:
         return False
 
     def _fail(self, matters: list[_Matter], error: Exception, mended: bool) -> None:
-        """Do what can be done about a turn that was rolled back: make room, wait, mend the file; at
-        last, find the one request that fails, and refuse it."""
+        """Handle a batch that was rolled back: free space, wait or repair the file; at last, find
+        the one request that fails, by halves, and refuse it."""
         if self._disk.is_full(error):
             self._send(self._refuse(matters, str(error)))
             self._set_alarm(_FULL_PAUSE)
         elif primary_code(error) == sqlite3.SQLITE_BUSY:
             self._wait_for_lock(matters)
         elif not mended and self._repairs.help(error):
-            self._work_off(matters, mended=True)
+            self._process(matters, mended=True)
         elif len(matters) > 1:
             half = len(matters) // 2
             tried = mended or is_damage(error)
-            self._work_off(matters[:half], mended=tried)
-            self._work_off(matters[half:], mended=tried)
+            self._process(matters[:half], mended=tried)
+            self._process(matters[half:], mended=tried)
         elif matters:
             self._give_up(matters[0], error)
         else:
-            raise error  # no request is the cause: the store itself cannot go on
+            raise error  # no request is the cause: the store cannot continue
 
     def _give_up(self, matter: _Matter, error: Exception) -> None:
-        """Refuse the one request that makes its turn fail."""
+        """Refuse the one request that makes its batch fail."""
         log.error("%s cannot be carried out", _named(matter), exc_info=error)
         if isinstance(matter, _Lost | _Silent):
             self._loop.call_later(_AGAIN, self._bring, matter)
@@ -294,7 +294,7 @@ class Writer:
             connection.send([protocol.Invalid(request.call, f"{type(error).__name__}: {error}")])
 
     def _wait_for_lock(self, matters: list[_Matter]) -> None:
-        """Another program has locked the file, perhaps to copy it: do all this a little later."""
+        """Retry a little later: another program has locked the file, perhaps to copy it."""
         if not self._locked:
             log.warning("The queue is locked by another program, a backup perhaps: waiting for it.")
         self._locked = True
@@ -303,19 +303,19 @@ class Writer:
         self._loop.call_later(_LOCKED_PAUSE, self._wake.set)
 
     def _send(self, replies: _Replies) -> None:
-        """Answer; but what was put has to be on the disk first."""
+        """Send replies; what was put must be on the disk first."""
         for connection, answers in replies.items():
             at_once = []
             for answer in answers:
-                if isinstance(answer, protocol.Outcomes):
+                if isinstance(answer, protocol.PutOutcomes):
                     self._flusher.confirm(connection, answer)
                 else:
                     at_once.append(answer)
             if at_once:
                 connection.send(at_once)
 
-    def _do(self, matters: Iterable[_Matter]) -> _Replies:
-        """Do what was asked and hand out what became ready; return what is to be answered."""
+    def _carry_out(self, matters: Iterable[_Matter]) -> _Replies:
+        """Carry out the requests and hand out what became ready; return the replies."""
         replies: _Replies = defaultdict(list)
         now = now_ms()
         self._database.moves.promote(now)
@@ -338,7 +338,7 @@ class Writer:
         self, connection: ClientConnection, request: protocol.Request, now: int
     ) -> protocol.Reply | None:
         if isinstance(request, protocol.Put) and (self._disk.scarce or self._repairs.trouble):
-            return protocol.Refused(request.call, "there is no room for anything new")
+            return protocol.NoRoom(request.call, "there is no room for anything new")
         if isinstance(request, protocol.Bye):
             self._answers.let_go(connection.number, lost=False, now=now)
             connection.close()
@@ -350,17 +350,17 @@ class Writer:
     # -- a full disk -----------------------------------------------------------------------------
 
     def _refuse(self, matters: Sequence[_Matter], error: str) -> _Replies:
-        """Refuse what is new; do the rest in the room that was made, or when there is some."""
+        """Refuse what is new; retry the rest in the space that was freed, or later."""
         replies: _Replies = defaultdict(list)
-        made = self._disk.make()
+        freed = self._disk.release()
         again: list[_Matter] = []
         for matter in matters:
-            refused = (protocol.Put,) if made else (protocol.Put, protocol.Settle)
+            refused = (protocol.Put,) if freed else (protocol.Put, protocol.Settle)
             if not isinstance(matter, _Lost | _Silent) and isinstance(matter[1], refused):
-                replies[matter[0]].append(protocol.Refused(matter[1].call, error))
+                replies[matter[0]].append(protocol.NoRoom(matter[1].call, error))
             else:
                 again.append(matter)
-        if made:
+        if freed:
             self._matters.extendleft(reversed(again))
             self._wake.set()
         else:
@@ -385,7 +385,7 @@ class Writer:
         self._looking = self._loop.call_later(self._liveness.every, self._look_for_silent)
 
     def _keep_house(self) -> None:
-        # First of all: whatever goes wrong now, room that there is later has to be noticed.
+        # Scheduled first: whatever fails now, space that is freed later must be noticed.
         self._housekeeping = self._loop.call_later(_KEEP_HOUSE_EVERY, self._keep_house)
         self._repairs.look()
         try:
@@ -397,7 +397,7 @@ class Writer:
         self._report()
 
     def _report(self) -> None:
-        """Report what operators should know, whenever that changes."""
+        """Report what operators should know, if that has changed."""
         troubles = [
             *(damage.what for damage in self._database.damages),
             *filter(None, (self._disk.trouble, self._repairs.trouble)),
@@ -409,7 +409,6 @@ class Writer:
 
 
 def _named(matter: _Matter) -> str:
-    """Return what a matter is called in the log."""
     if isinstance(matter, _Lost | _Silent):
         return f"The return of what {matter[0]} holds"
     return f"A request ({type(matter[1]).__name__.lower()}) of {matter[0]}"

@@ -24,7 +24,7 @@ from skep.testing.real import RealLab, real
 def manual_lab(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., AbstractAsyncContextManager[ManualLab]]:
-    """Open a lab in which deliveries wait until they are told to run."""
+    """Open a lab in which deliveries wait until `drain` or `advance`."""
     monkeypatch.setenv("PLATFORM_DATA_DIR", str(tmp_path))
     return manual
 

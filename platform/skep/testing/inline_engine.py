@@ -141,7 +141,7 @@ class InlineConnection:
                 return await future
             finally:
                 del self._waiting[request.call]
-        if isinstance(reply, protocol.Refused):
+        if isinstance(reply, protocol.NoRoom):
             raise refusal(reply)
         return reply
 

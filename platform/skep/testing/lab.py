@@ -46,7 +46,7 @@ class Lab:
         self._fired: list[Event] = []
         self._dead_are_expected = False
         self.telemetry.subscribe(
-            "event.published", lambda told: self._fired.append(told["payload"])
+            "event.published", lambda point: self._fired.append(point["payload"])
         )
 
     # -- questions -------------------------------------------------------------------------------
@@ -79,7 +79,7 @@ class Lab:
         _expect(event.registered_name(), "fired", fields, times, found, all_of_it)
 
     async def dead(self) -> list[Row]:
-        """Return the dead letters. Those nobody has asked for fail the test when the lab closes."""
+        """Return the dead letters. If it is not called, they fail the test when the lab closes."""
         self._dead_are_expected = True
         return await self._dead()
 

@@ -1,4 +1,4 @@
-"""Labs without a store: what is delivered waits in memory, and time passes when it is told to."""
+"""Labs without a store process: deliveries wait in memory, and the test sets the clock."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -103,7 +103,7 @@ class ManualLab(Lab):
 
 @asynccontextmanager
 async def manual(plugins: Plugins, queues: tuple[str, ...] = ()) -> AsyncIterator[ManualLab]:
-    """A lab in which deliveries wait until they are told to run.
+    """A lab in which deliveries wait until `drain` or `advance`.
 
     `queues` are limits as in `PLATFORM_QUEUES`.
     """

@@ -125,7 +125,7 @@ class Channel:
                 self._loop.add_writer(self._sock.fileno(), self._flush)
                 return
             except OSError:
-                # The other side is gone; the reader will see the end of file and say so.
+                # The other side is gone; the reader will see the end of file and report it.
                 _close_all(descriptors)
                 self._waiting.clear()
                 break
@@ -198,7 +198,7 @@ class BlockingChannel:
 
 def _received(sock: socket.socket) -> tuple[bytes, list[int]]:
     """Receive once. What comes is not for programs that this process starts: one that outlives it
-    would keep a listener open on which nobody accepts."""
+    would keep a listener open without accepting."""
     data, descriptors, _, _ = socket.recv_fds(sock, _RECEIVE, _MOST_DESCRIPTORS)
     for descriptor in descriptors:
         os.set_inheritable(descriptor, False)  # `recv_fds` passes no MSG_CMSG_CLOEXEC on

@@ -1,8 +1,8 @@
-"""Talk to the control socket: one JSON object a line, a question and its answer.
+"""Client of the control socket: one JSON object a line, a question and its answer.
 
 A question is `{"cmd": "status", "args": {}}`. Its answer is `{"ok": true, "result": …}` or
-`{"ok": false, "error": "a sentence", "code": "refused"}`. Who asks with `"news": true` is told on
-the way how it goes: `{"news": {…}}`, any number of lines before the answer.
+`{"ok": false, "error": "a sentence", "code": "refused"}`. With `"news": true` in the
+question, reports of progress come before the answer: any number of lines `{"news": {…}}`.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from typing import Any
 from skep.base.errors import NotAllowed, NotRunning, PlatformError, TimedOut, UsageError
 from skep.base.rundir import RunDir, unix_address
 
-# How long (seconds) a platform that starts, or restarts, may take before it can be asked.
+# How long (seconds) to wait for a platform that starts or restarts.
 _PATIENCE = 10.0
 _LOOK = 0.02
 # A question may have 64 KiB; this is for a payload in it, as JSON.
@@ -42,10 +42,9 @@ def call(
     """Ask the supervisor behind the control socket at `path` and return its result.
 
     `timeout` is in seconds, None to wait as long as the supervisor lives. `news` is called with
-    what it tells on the way. A platform that starts or restarts is waited for. Raises NotRunning
-    when nobody is there, NotAllowed when the caller may not ask, TimedOut when there is no answer
-    in time or what was asked takes too long, UsageError when it cannot be meant, CommandFailed when
-    the answer is no.
+    reports of progress. A platform that starts or restarts is waited for. Raises NotRunning when no
+    platform runs, NotAllowed when the caller may not ask, TimedOut when there is no answer in time
+    or the command takes too long, UsageError when it is malformed, CommandFailed when it failed.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.settimeout(timeout)
@@ -54,11 +53,11 @@ def call(
             sock.sendall(_question(command, arguments, news is not None))
             with sock.makefile("rb") as answers:
                 for line in iter(lambda: answers.readline(LONGEST_ANSWER), b""):
-                    told = json.loads(line)
-                    if "ok" in told:
-                        return _result(told)
+                    message = json.loads(line)
+                    if "ok" in message:
+                        return _result(message)
                     if news is not None:
-                        news(told["news"])
+                        news(message["news"])
         except TimeoutError as error:
             raise TimedOut(f"The platform on {path.parent} did not answer in time.") from error
         except OSError as error:
@@ -67,7 +66,7 @@ def call(
 
 
 def _connect(sock: socket.socket, path: Path) -> None:
-    """Connect, as soon as the one who has the directory listens."""
+    """Connect, waiting while the holder of the directory does not yet listen."""
     end, address = time.monotonic() + _PATIENCE, unix_address(path)
     while True:
         try:

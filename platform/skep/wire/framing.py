@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from skep.wire.messages import Message, ProtocolError, decode
 
-# A plan or a frame of metrics is far below this; what is above comes from a child gone mad.
+# A plan or a frame of metrics is far below this; what is above comes from a broken child.
 LONGEST_LINE = 16 * 1024 * 1024
 
 
@@ -44,6 +44,6 @@ class Framing:
         return message, [self._descriptors.popleft() for _ in range(wanted)]
 
     def close(self) -> None:
-        """Close the descriptors that nobody took."""
+        """Close the descriptors that were not taken."""
         while self._descriptors:
             os.close(self._descriptors.popleft())

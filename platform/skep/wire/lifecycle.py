@@ -1,10 +1,10 @@
-"""The child's side of its life: the same dialogue with the supervisor for every kind of slot.
+"""The life of a child of the supervisor, the same for every kind of slot.
 
     Hello ─► prepare() ─► Prepared ─► (Go) ─► accept() ─► Accepting ─► Beat, Frame … ─► (Drain)
           ─► retire() ─► HandedOver ─► drain() ─► stop() ─► the process ends
 
-A SIGTERM is a Drain. The end of the channel means that the supervisor is dead: the child drains for
-a moment only and goes, so that a new supervisor finds the port and the store free.
+A SIGTERM is a Drain. The end of the channel means that the supervisor is dead: the child drains
+briefly and ends, so that a new supervisor finds the port and the store free.
 """
 
 import asyncio
@@ -50,8 +50,8 @@ from skep.wire.plan import LONGEST_TRACE, Problem
 
 EXIT_DRAINED, EXIT_NOT_PREPARED, EXIT_ORPHANED = 0, 10, 12
 _BEAT = 1.0
-# After the supervisor's death: so long for a drain, and so long until the process ends by force,
-# even if its event loop is blocked.
+# Seconds after the supervisor's death: for a drain, and until the process is ended by force, even
+# if its event loop is blocked.
 _ORPHAN_DRAIN, _ORPHAN_LIFE = 3.0, 4.0
 
 log = logging.getLogger(__name__)
@@ -60,29 +60,29 @@ T = TypeVar("T")
 
 
 class Role(Protocol):
-    """What a child does. Called once each, in this order, in one event loop; `retire` and what
-    follows may come without `accept` before it."""
+    """What a child does. Each method is called once, in this order, in one event loop; `accept` may
+    be left out."""
 
     async def prepare(self) -> None:
-        """Do all that may fail, accept nothing."""
+        """Do everything that may fail; accept no work."""
 
     async def accept(
         self, listeners: Mapping[str, socket.socket], handover: Mapping[str, Any]
     ) -> asyncio.Task[None] | None:
-        """Start taking work; return the task that does it, if there is one: should it end before
-        the drain, the child fails.
+        """Start taking work; return the task that does it, if there is one: the child fails if that
+        ends before the drain.
 
-        `listeners` are listening sockets by name; `handover` is what the one before in this slot
-        gave back from `retire` (empty if there was none)."""
+        `listeners` are listening sockets by name; `handover` is what `retire` of the predecessor in
+        this slot returned (empty if there was none)."""
 
     def retire(self) -> Mapping[str, Any]:
-        """Take nothing new from now on; return what the successor in this slot should know."""
+        """Take no new work; return the state for the successor in this slot."""
 
     async def drain(self, deadline: float) -> None:
-        """Finish what there is, until the loop's time `deadline`."""
+        """Finish the running work, until the loop's time `deadline`."""
 
     async def stop(self) -> None:
-        """Let go of everything; what is not finished is cut off."""
+        """Release everything; cancel what is not finished."""
 
 
 async def _see_nothing(trace: Trace) -> Traced:
@@ -102,19 +102,19 @@ async def _agree(change: Change) -> str:
 
 
 class Lifecycle:
-    """Leads one child through its life.
+    """Runs a role from `prepare` to `stop`, and answers the supervisor's messages.
 
-    `frame` returns the metric deltas since it was called last, or None. `change` does what a Change
-    asks and returns an objection or nothing. `on_beat` is told each second how late the loop was;
-    `unready` returns why the plugins do not want to be asked just now, or nothing; `trouble` what
-    does not work although the child serves. `on_alone` is told
-    when whoever was in this slot before is gone. `happened` returns when the news is kept. `trace`
-    watches the memory. `deliver` delivers for somebody outside.
+    `frame` returns the metric deltas since its last call, or None. `change` carries out a Change
+    and returns an objection or nothing. `on_beat` receives each second how late the loop was.
+    `unready` returns why the plugins want no requests now, or nothing; `trouble` what does not work
+    although the child serves. `on_alone` is called when the predecessor in this slot has ended.
+    `happened` returns when the event is kept. `trace` traces the memory. `deliver` delivers for a
+    command.
     """
 
     def __init__(
         self,
-        life: Role,
+        role: Role,
         frame: Callable[[], dict[str, Any] | None] | None = None,
         change: Callable[[Change], Awaitable[str]] = _agree,
         on_beat: Callable[[float], None] = lambda lag: None,
@@ -133,33 +133,33 @@ class Lifecycle:
         self._on_alone = on_alone
         self._change = change
         self._on_beat = on_beat
-        self._life = life
+        self._role = role
         self._frame = frame
         self._channel: Channel | None = None
         self._go: asyncio.Future[tuple[Go, list[int]]]
         self._drain: asyncio.Future[float]
-        # While it drains: set when it is to be done earlier than was said at first.
+        # Set while it drains, for an earlier deadline.
         self._draining: asyncio.Timeout | None = None
         self._answering: set[asyncio.Future[None]] = set()
         self._retired = False
         self.orphaned = False
 
     def retire(self, reason: str, detail: str = "") -> None:
-        """Ask once to be replaced; everything goes on until the supervisor says to drain."""
+        """Ask once to be replaced; work goes on until the supervisor sends a Drain."""
         if not self._retired:
             self._retired = True
             self.send(Retire(reason, detail))
 
     def send(self, message: Message) -> None:
-        """Send the supervisor a message."""
+        """Send a message to the supervisor."""
         if self._channel is not None:
             self._channel.send(message)
 
     async def run(self, sock: socket.socket, framing: Framing, drain_timeout: float) -> int:
-        """Live; return the exit code. `drain_timeout` (seconds) is for a SIGTERM from outside."""
+        """Run; return the exit code. `drain_timeout` (seconds) applies to a SIGTERM."""
         loop = asyncio.get_running_loop()
         self._go, self._drain = loop.create_future(), loop.create_future()
-        self._channel = Channel(sock, self._told, self._orphan, framing)
+        self._channel = Channel(sock, self._receive, self._orphan, framing)
         loop.add_signal_handler(signal.SIGTERM, self._begin_drain, drain_timeout)
         signals.let_go({signal.SIGTERM, signal.SIGQUIT})
         _watch_for_the_end(sock.fileno())
@@ -180,17 +180,17 @@ class Lifecycle:
         if self._go.done() and not await self._worked():
             return EXIT_NOT_PREPARED
         seconds = await self._drain
-        self.send(HandedOver(dict(self._life.retire())))
+        self.send(HandedOver(dict(self._role.retire())))
         deadline = asyncio.get_running_loop().time() + seconds
         await self._drained(deadline)
-        await self._life.stop()
+        await self._role.stop()
         return EXIT_ORPHANED if self.orphaned else EXIT_DRAINED
 
     async def _drained(self, deadline: float) -> None:
-        """Drain, until the deadline or one that comes later and is earlier."""
+        """Drain until the deadline, or an earlier one that is set later."""
         try:
             async with asyncio.timeout(None) as self._draining:
-                await self._life.drain(deadline)
+                await self._role.drain(deadline)
         except TimeoutError:
             if self._draining is None or not self._draining.expired():
                 raise
@@ -198,8 +198,8 @@ class Lifecycle:
             self._draining = None
 
     async def _prepared(self) -> bool:
-        """Prepare, unless the order to drain comes first."""
-        preparing = asyncio.ensure_future(_contained(self._life.prepare()))
+        """Prepare, unless a Drain comes first; return whether it succeeded."""
+        preparing = asyncio.ensure_future(_contained(self._role.prepare()))
         await _first(preparing, self._drain)
         if not preparing.done():
             preparing.cancel()
@@ -208,13 +208,13 @@ class Lifecycle:
         return self._succeeded(preparing, "prepare")
 
     async def _worked(self) -> bool:
-        """Accept, and work until the order to drain; say whether it came to that."""
+        """Accept, and work until the Drain; return whether no failure came first."""
         go, descriptors = self._go.result()
         listeners = {
             name: socket.socket(fileno=descriptor)
             for name, descriptor in zip(go.listeners, descriptors, strict=True)
         }
-        accepting = asyncio.ensure_future(_contained(self._life.accept(listeners, go.handover)))
+        accepting = asyncio.ensure_future(_contained(self._role.accept(listeners, go.handover)))
         await asyncio.wait({accepting})
         if not self._succeeded(accepting, "go"):
             return False
@@ -228,7 +228,7 @@ class Lifecycle:
         return (not step.cancelled() and step.exception() is None) or self._failed(step, stage)
 
     def _failed(self, step: asyncio.Future[Any], stage: str) -> bool:
-        """Tell the supervisor why the child cannot go on; False, for the caller to return."""
+        """Report to the supervisor why the child fails; always return False."""
         error = None if step.cancelled() else step.exception()
         if error is None:
             how = "was cancelled" if step.cancelled() else "ended by itself"
@@ -239,7 +239,7 @@ class Lifecycle:
         self.send(Failed(problem))
         return False
 
-    def _told(self, message: Message, descriptors: list[int]) -> None:
+    def _receive(self, message: Message, descriptors: list[int]) -> None:
         match message:
             case Go() if not self._go.done():
                 self._go.set_result((message, descriptors))
@@ -293,7 +293,7 @@ class Lifecycle:
             self.send(Frame(frame))
 
     async def _beats(self) -> None:
-        """Say once a second that the loop turns, and how late it came to say so."""
+        """Report once a second that the loop runs, and how late it was."""
         loop = asyncio.get_running_loop()
         while True:
             due = loop.time() + _BEAT
@@ -305,8 +305,8 @@ class Lifecycle:
 
 
 async def _contained(step: Coroutine[Any, Any, T]) -> T:
-    """Await a step. What a plugin raises may be a SystemExit, which would end the event loop before
-    anybody could be told why."""
+    """Await a step. A plugin may raise SystemExit, which would end the event loop before the cause
+    is reported."""
     try:
         return await step
     except (SystemExit, KeyboardInterrupt) as error:

@@ -1,8 +1,8 @@
-"""What every process of the platform may ask the web workers, whichever holds the connection.
+"""Requests of any process of the platform to all web workers, about their connections.
 
 Each web worker listens on a unix socket of its own in the data directory, from before it accepts
-until its last connection is gone; whoever asks lists the directory and asks them all. Nothing is
-kept about who has which connection, so nothing can be out of date, during a rollout neither.
+until its last connection is gone; a client lists the directory and asks them all. No record is
+kept of who has which connection, so none can be out of date, even during a rollout.
 
 A frame is a length (4 bytes, big-endian) and msgpack. Answers come in the order of the questions.
 A backplane across machines would be one more `Backplane`, asked beside the mesh of this machine.
@@ -19,7 +19,7 @@ import msgspec
 
 LONGEST = 64 * 1024 * 1024
 _HEAD = 4
-# A worker whose event loop is stuck does not keep those who push waiting for longer (seconds).
+# The longest wait (seconds) for a worker whose event loop is stuck.
 _PATIENCE = 5.0
 
 Op = Literal["push", "kick", "list", "sockets"]
@@ -51,7 +51,7 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Backplane(Protocol):
-    """Whoever can reach connections."""
+    """Something that can reach connections."""
 
     async def ask(self, command: Command) -> Answer:
         """Carry out a command wherever there are connections; return the sum of the answers."""
@@ -129,7 +129,7 @@ class Mesh:
         if peer is None or peer.closed:
             reader, writer = await asyncio.open_unix_connection(self._address(name))
             known = self._peers.get(name)
-            if known is not None and not known.closed:  # somebody else was quicker
+            if known is not None and not known.closed:  # another task was quicker
                 writer.close()
                 return known
             peer = self._peers[name] = _Peer(reader, writer)

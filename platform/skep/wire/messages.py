@@ -26,7 +26,7 @@ from skep.wire.plan import Plan, Problem
 
 @dataclass(frozen=True)
 class Boot:
-    """Who you are. The first message a child reads. `facts` are what a hook is to be told."""
+    """The first message to a child: what it is. `facts` are the arguments of hooks."""
 
     slot: str
     kind: str
@@ -38,14 +38,14 @@ class Boot:
 
 @dataclass(frozen=True)
 class Become:
-    """To a child of the nursery: be a zygote with this environment, and say Hello."""
+    """To a child of the nursery: become a zygote with this environment, and send Hello."""
 
     environment: dict[str, str]
 
 
 @dataclass(frozen=True)
 class Go:
-    """Listen, on the descriptors that come with this, named in the same order."""
+    """Accept on the descriptors that come with this; `listeners` names them in their order."""
 
     listeners: list[str] = field(default_factory=list)
     handover: dict[str, Any] = field(default_factory=dict)
@@ -54,29 +54,29 @@ class Go:
 
 @dataclass(frozen=True)
 class Drain:
-    """Take nothing new, finish what you have within so many seconds, then end."""
+    """Take no new work, finish the rest within so many seconds, then end."""
 
     seconds: float
 
 
 @dataclass(frozen=True)
 class Alone:
-    """Whoever was in your slot before you is gone, with all that still ran there."""
+    """The predecessor in this slot has ended, with all its work."""
 
 
 @dataclass(frozen=True)
 class Flush:
-    """Send your metrics now, then answer Flushed with the same number."""
+    """Send the metrics now, then answer Flushed with the same number."""
 
     number: int
 
 
 @dataclass(frozen=True)
 class Change:
-    """These keys of the environment have other values; None is gone.
+    """Other values of these keys of the environment; None removes a key.
 
-    First it is asked whether that can be done without a new process (`apply` is False), then it is
-    done. `log_level` is the platform's own, empty when it does not change.
+    With `apply` False it asks whether that is possible without a new process; with True it applies
+    them. `log_level` is the platform's own, empty when it does not change.
     """
 
     number: int
@@ -87,7 +87,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Changed:
-    """The answer to a Change: it can be done, or has been; or why not."""
+    """The answer to a Change: it is possible, or applied; or the objection."""
 
     number: int
     apply: bool
@@ -96,8 +96,8 @@ class Changed:
 
 @dataclass(frozen=True)
 class Trace:
-    """Watch your memory for so many seconds, then answer Traced with the same number and the
-    `top` lines of source behind what was allocated meanwhile and is still there."""
+    """Trace the memory for so many seconds, then answer Traced with the same number and the `top`
+    lines of source whose allocations of that time are not freed."""
 
     number: int
     seconds: float
@@ -133,7 +133,7 @@ class Happened:
 
 @dataclass(frozen=True)
 class Noted:
-    """The event of the Happened with this number is in the engine, or nobody listens to it."""
+    """The event with this number is in the engine, or no plugin listens to it."""
 
     number: int
 
@@ -153,8 +153,8 @@ class Deliver:
 
 @dataclass(frozen=True)
 class Delivered:
-    """It is delivered, and this is its receipt, without an id if no plugin listens to the event; or
-    it is not, for the reason in `refusal`, which `code` classes for scripts."""
+    """The receipt of a delivery, without an id if no plugin listens to the event; or why it is
+    refused, a sentence in `refusal` and a word for scripts in `code`."""
 
     number: int
     id: str = ""
@@ -165,8 +165,8 @@ class Delivered:
 
 @dataclass(frozen=True)
 class Hello:
-    """A child is running and reads its channel. The descriptor that may come with this is a file in
-    memory, where its stacks are found when it is asked for them or crashes."""
+    """A child runs and reads its channel. The descriptor that may come with this is a file in
+    memory, to which it writes its stacks on request and when it crashes."""
 
     pid: int
     fds: int = 0
@@ -191,16 +191,16 @@ class Failed:
 
 @dataclass(frozen=True)
 class HandedOver:
-    """The child takes no new work; `state` is what its successor in the slot should know."""
+    """The child takes no new work; `state` is for its successor in the slot."""
 
     state: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Beat:
-    """The child's event loop turns; `lag` is how late it came, in seconds. `unready` is why a
-    plugin does not want to be asked just now, empty if it does; `trouble` is what does not work
-    although the child serves."""
+    """The child's event loop runs; `lag` is how late it was, in seconds. `unready` is why a plugin
+    wants no requests now, empty if it does; `trouble` is what does not work although the child
+    serves."""
 
     lag: float
     unready: str = ""
@@ -209,8 +209,8 @@ class Beat:
 
 @dataclass(frozen=True)
 class Retire:
-    """The child wants to be replaced, because it has done enough; it goes on until it is told to
-    drain. `reason` is a word for the metrics, `detail` a phrase for people."""
+    """The child asks to be replaced, because it is worn out; it works on until it is drained.
+    `reason` is a word for the metrics, `detail` a phrase for people."""
 
     reason: str
     detail: str = ""
@@ -261,7 +261,7 @@ class Asked:
     `cause` is config or code. `snapshot` is the path of the staged candidate, empty for the one in
     force; `code` the digest of the code as it is now. `problems` were found without loading
     anything (a syntax error); the rollout is refused with them at once. `notified` and `pulled` are
-    when the config server told of it and when it was pulled, in epoch seconds, 0 if that is not so.
+    when the config server announced it and when it was pulled, in epoch seconds, or 0.
     """
 
     cause: str
@@ -275,59 +275,32 @@ class Asked:
 
 @dataclass(frozen=True)
 class Reported:
-    """How the agent stands with the config server, for `platform status`."""
+    """The agent's connection to the config server, for `platform status`."""
 
     state: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Troubled:
-    """Why the store is not well, for `platform status`; no reasons if it is."""
+    """What is wrong with the store, for `platform status`; empty if nothing is."""
 
     reasons: list[str]
 
 
 @dataclass(frozen=True)
 class Unconfigured:
-    """The agent has no configuration at all to start from; `code` is what a start ends with."""
+    """The agent has no configuration to start with; `code` is the exit status."""
 
     reason: str
     code: int
 
 
 Message = (
-    Boot
-    | Become
-    | Go
-    | Drain
-    | Alone
-    | Flush
-    | Change
-    | Changed
-    | Trace
-    | Traced
-    | Fork
-    | Happened
-    | Noted
-    | Deliver
-    | Delivered
-    | Hello
-    | Prepared
-    | Accepting
-    | Failed
-    | HandedOver
-    | Beat
-    | Retire
-    | Frame
-    | Flushed
-    | Planned
-    | Refused
-    | Exited
-    | Asked
-    | Reported
-    | Troubled
+    Boot | Become | Go | Drain | Alone | Flush | Change | Changed | Trace | Traced | Fork
+    | Happened | Noted | Deliver | Delivered | Hello | Prepared | Accepting | Failed | HandedOver
+    | Beat | Retire | Frame | Flushed | Planned | Refused | Exited | Asked | Reported | Troubled
     | Unconfigured
-)
+)  # fmt: skip
 M = TypeVar("M", bound=Message)
 
 _KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in get_args(Message)}

@@ -1,4 +1,4 @@
-"""Be a platform slot: what the agent, the store and the config server do at their start."""
+"""The start of a platform slot: agent, store and config server."""
 
 import asyncio
 import os
@@ -20,10 +20,10 @@ Send = Callable[[Message], None]
 def run(
     build: Callable[[Boot, Send], Role], frame: Callable[[], dict[str, Any] | None] | None = None
 ) -> int:
-    """Read who we are from the channel, live, and return the exit code.
+    """Read the Boot message, run, and return the exit code.
 
-    `build(boot, send)` makes the life; `send` is its way to the supervisor. `frame` returns metric
-    deltas.
+    `build(boot, send)` makes the role; `send` sends a message to the supervisor. `frame` returns
+    metric deltas.
     """
     signals.hold()
     signals.pass_over()

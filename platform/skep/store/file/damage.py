@@ -1,4 +1,4 @@
-"""What has happened to the file, kept until an operator has acknowledged it."""
+"""Damage to the file, recorded until an operator has acknowledged it."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -11,20 +11,20 @@ from skep.store.file.schema import Damaged
 # What is raised when the file is damaged, and by other things too: see `is_damage`.
 DAMAGE = (sqlite3.DatabaseError, msgspec.DecodeError, UnicodeDecodeError, Damaged)
 _OF_THE_FILE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-# A place of the disk cannot be read; the others can.
+# One place of the disk cannot be read.
 _OF_THE_DISK = (
     sqlite3.SQLITE_IOERR_READ,
     sqlite3.SQLITE_IOERR_SHORT_READ,
     sqlite3.SQLITE_IOERR_CORRUPTFS,
 )
 
-# What is kept of a file that is damaged again and again.
+# The most records that are kept.
 _MOST = 20
 
 
 class Damage(Struct, frozen=True):
-    """A damage to the file at a moment (ms since the epoch), and what was done about it: a
-    sentence for operators."""
+    """When the file was damaged (ms since the epoch), and a sentence for operators: how, and what
+    was done about it."""
 
     at: int
     what: str
@@ -39,19 +39,19 @@ def read_damages(column: str) -> list[Damage]:
 
 
 def write_damages(damages: Sequence[Damage]) -> str:
-    """Return damages as they stand in their column."""
+    """Return damages as their column holds them."""
     return msgspec.json.encode(damages[-_MOST:]).decode()
 
 
 def keep(sqlite: sqlite3.Connection, damage: Damage) -> None:
-    """Write a damage into the file, in the transaction that does something about it."""
+    """Record damage in the file, in the transaction that repairs it."""
     known = sqlite.execute("SELECT value FROM meta WHERE key = 'damage'").fetchone()
     damages = [*read_damages(known[0] if known else ""), damage]
     sqlite.execute("INSERT OR REPLACE INTO meta VALUES ('damage', ?)", (write_damages(damages),))
 
 
 def is_damage(error: Exception) -> bool:
-    """Say whether an error means that the file, or a row in it, is damaged."""
+    """Return whether an error means that the file, or a row in it, is damaged."""
     if isinstance(error, sqlite3.OperationalError):
         # The only one without a code: a text that is not UTF-8. Our statements are right, so one
         # that does not fit the tables means that the description of these is damaged.

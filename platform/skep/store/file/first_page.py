@@ -1,9 +1,9 @@
 """Makes a copy of a file that SQLite refuses as a whole, so that its rows can be read one by one.
 
-The header of the first page says what the file is and how many pages it has, the rest of this page
-where each table begins; so a single byte of it, or a missing end, is enough for a refusal. Both are
-known from any other file: tables are made in the same order, and SQLite gives them the same pages,
-because the first pages of a file with auto_vacuum are those where tables and indexes begin.
+The header of the first page holds the type of the file and its number of pages, the rest of the
+page where each table begins. One wrong byte in it, or a missing end, makes SQLite refuse the file.
+Both can be taken from any other file: tables are made in the same order, and SQLite gives them the
+same pages, because a file with auto_vacuum begins with the roots of tables and indexes.
 """
 
 import os
@@ -15,13 +15,14 @@ from pathlib import Path
 from skep.store.file import schema
 
 _PAGE, _HEADER = 4096, 100
-# Places in the header: the number of pages; the list of free pages, and how many they are. See https://sqlite.org/fileformat.html#the_database_header.
+# Offsets in the header: the number of pages; the list of free pages and their number. See
+# https://sqlite.org/fileformat.html#the_database_header.
 _NUMBER, _FREE = slice(28, 32), slice(32, 40)
 
 
 def patch(path: Path, copy: Path) -> None:
-    """Copy a file and its log, and give the copy the first page of a new file: its header, and if
-    that is not enough, all of it. Raises OSError."""
+    """Copy a file and its log, and replace the header of the copy by that of a new file; if that is
+    not enough, the whole first page. Raises OSError."""
     for part, its_copy in zip(schema.parts(path), schema.parts(copy), strict=True):
         if part.exists() and part.suffix[-4:] != "-shm":
             shutil.copyfile(part, its_copy)
@@ -43,7 +44,7 @@ def patch(path: Path, copy: Path) -> None:
 
 
 def has_tables(path: Path) -> bool:
-    """Say whether all tables of a queue can be found in a file."""
+    """Return whether a file has all tables of a queue."""
     try:
         with closing(sqlite3.connect(path)) as database:
             return schema.has_tables(database)

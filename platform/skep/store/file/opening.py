@@ -1,8 +1,8 @@
 """Opens the queue, whatever has happened to its file.
 
-A damaged file is mended where it lies, by building its indexes again, if that is enough. If not,
-what can be read of it is written to a new file, and the damaged one is moved aside. The new file is
-complete and on the disk before it takes the name, so a crash on the way loses nothing.
+A damaged file is repaired in place by rebuilding its indexes, if that is enough. If not, what can
+be read is written to a new file, and the damaged one is moved aside. The new file is complete and
+on the disk before it takes the name, so a crash in between loses nothing.
 """
 
 import logging
@@ -29,11 +29,11 @@ ON CONFLICT DO NOTHING"""
 
 
 def connect(path: Path, damaged: Callable[[], None] = lambda: None) -> sqlite3.Connection:
-    """Open the database for writing, making it if it is not there, and mending it if need be.
+    """Open the database for writing, making or repairing it if necessary.
 
-    `damaged` is called when it was damaged; what was done about it stands in the file. Raises
+    `damaged` is called when it was damaged; the file records what was done about it. Raises
     EngineError when the file was written by a newer platform, or when the system does not let it be
-    opened or mended.
+    opened or repaired.
     """
     if path == schema.IN_MEMORY:
         return schema.open_file(path)
@@ -54,7 +54,7 @@ def connect(path: Path, damaged: Callable[[], None] = lambda: None) -> sqlite3.C
 
 
 def rewrite(source: sqlite3.Connection, path: Path, why: str) -> Damage:
-    """Write all that an open connection can still read to a new file, which takes the name.
+    """Write all that an open connection can still read to a new file, and give that the name.
 
     The connection is closed. Whatever lay under the name is moved aside. Raises sqlite3.Error or
     OSError when the new file cannot be written; the connection is open then, and nothing moved.
@@ -76,14 +76,14 @@ def rewrite(source: sqlite3.Connection, path: Path, why: str) -> Damage:
         keep(target, damage)
     _force_down(new)
     schema.move_aside(path, aside)
-    source.close()  # before there is a new log under the name of the one that it deletes
+    source.close()  # this deletes the log, so do it before a new log has its name
     new.rename(path)
     _force_down(path.parent)
     return _loud(damage)
 
 
 def mend(sqlite: sqlite3.Connection, path: Path, why: str) -> Damage:
-    """Mend the file where it lies. Raises one of DAMAGE when that is not enough."""
+    """Repair the file in place. Raises one of DAMAGE when that is not enough."""
     with salvage.transaction(sqlite):
         buried = salvage.mend(sqlite)
         rest = f", and {_corrupt(buried)}" if buried else ""
@@ -142,8 +142,7 @@ def _rewrite(path: Path, why: str) -> None:
 
 
 def _finish_rewriting(path: Path) -> str:
-    """Take the new file of a store that died before it could, or forget one that is not done;
-    return what was lost by that."""
+    """Finish or discard the new file of a store that died while rewriting; return what was lost."""
     new, lost = _new(path), ""
     if new.exists() and not path.exists():
         if _is_complete(new):
@@ -158,7 +157,7 @@ def _finish_rewriting(path: Path) -> str:
 
 
 def _look_into_log(path: Path) -> str:
-    """Return what SQLite is about to pass over in the log of a store that died."""
+    """Report what SQLite will ignore in the log of a store that died."""
     aside = schema.aside_name(path)
     try:
         rest = wal.keep_rest(path, aside)
@@ -175,10 +174,10 @@ def _look_into_log(path: Path) -> str:
 
 
 def _is_complete(new: Path) -> bool:
-    """Say whether a new file was written to its end; what stands in its log is merged into it."""
+    """Return whether a new file was written completely; its log is merged into it."""
     with closing(sqlite3.connect(new)) as database, suppress(sqlite3.Error):
-        told = database.execute("SELECT 1 FROM meta WHERE key = 'damage'").fetchone()
-        return told is not None
+        found = database.execute("SELECT 1 FROM meta WHERE key = 'damage'").fetchone()
+        return found is not None
     return False
 
 
@@ -215,7 +214,7 @@ def _loud(damage: Damage) -> Damage:
 def rows_of(path: Path) -> Iterator[Row]:
     """Yield the deliveries and dead letters of a file that no store uses, as far as they can be
     read; the file is not changed. Raises EngineError when it is not a queue."""
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as source:
+    with closing(schema.connect_to_read(path)) as source:
         try:
             schema.check_version(source, path)
             source.execute("SELECT seq FROM delivery LIMIT 0")

@@ -1,8 +1,7 @@
-"""Room on the disk that is kept to be given up when there is none left.
+"""A file that reserves disk space.
 
-A full disk must stop what is new, not what goes on: that a task has ended has to be written down
-too. So a file that holds nothing is deleted when the disk is full, and made again when there is
-room for it and more.
+A full disk must stop new deliveries, not running ones: the end of a task has to be written too. So
+an empty file is deleted when the disk is full, and made again when there is space for it and more.
 """
 
 import logging
@@ -14,7 +13,7 @@ log = logging.getLogger(__name__)
 
 _PAGE = 4096
 _LARGEST = 8 * 1024 * 1024
-# Less than this is no room for anything new.
+# With less space than this, new deliveries are refused.
 _RESERVE = 1024 * 1024
 # The share of a small file system that the reserve file, and the log, may take.
 _SHARE, _LOG_SHARE = 4, 8
@@ -22,14 +21,14 @@ _LONGEST_LOG = 4000
 
 
 class ReserveFile:
-    """The reserve file beside a database; `scarce` is True while nothing new may be kept."""
+    """The reserve file beside a database; `scarce` is True while new deliveries are refused."""
 
     def __init__(self, database: Path) -> None:
         self._file = database.with_name(f"{database.name}.ballast")
         self.scarce = False
 
-    def give_up(self, why: str = "is full") -> None:
-        """The disk was found full, or not to be there."""
+    def delete(self, why: str = "is full") -> None:
+        """Free the space, because the disk is full or unusable; refuse new deliveries."""
         if not self.scarce:
             log.critical(
                 "The disk of %s %s: deliveries are refused until there is room again. What is "
@@ -42,36 +41,36 @@ class ReserveFile:
             self._file.unlink()
 
     def check(self) -> bool:
-        """Look how much room there is; return whether that changed what is accepted."""
+        """Measure the free space; return whether `scarce` has changed."""
         before = self.scarce
         try:
             self._look()
-        except OSError as error:  # what was accepted now would be nowhere
-            self.give_up(f"cannot be used ({error.strerror})")
+        except OSError as error:
+            self.delete(f"cannot be used ({error.strerror})")
         return self.scarce != before
 
     def _look(self) -> None:
         if self._whole():
             if self.used_up():
-                self.give_up()
+                self.delete()
         elif self.free() >= self._size() + 2 * _RESERVE and self._make():
             if self.scarce:
                 log.warning("The disk of %s has room again.", self._file.parent)
             self.scarce = False
         else:
-            self.give_up()
+            self.delete()
 
     def used_up(self) -> bool:
-        """Say whether there is hardly anything left on the disk."""
+        """Return whether the disk is almost full."""
         return self.free() < _RESERVE
 
     def free(self) -> int:
-        """Return how many bytes may still be written."""
+        """Return the free bytes."""
         found = os.statvfs(self._file.parent)
         return found.f_bavail * found.f_frsize
 
     def log_pages(self) -> int:
-        """Return after how many pages the log of the database is to be merged into it."""
+        """Return at how many pages the log is merged into the database."""
         return max(100, min(_LONGEST_LOG, self._total() // _LOG_SHARE // _PAGE))
 
     def _total(self) -> int:
@@ -91,7 +90,7 @@ class ReserveFile:
                 os.posix_fallocate(descriptor, 0, self._size())
             else:  # macOS
                 os.write(descriptor, bytes(self._size()))
-        except OSError:  # somebody else was quicker
+        except OSError:  # another process took the space
             self._file.unlink()
             return False
         finally:

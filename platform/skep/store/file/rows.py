@@ -1,7 +1,7 @@
-"""Whether a row of the queue is one that this platform wrote, and what becomes of one that is not.
+"""Checks the rows of a damaged file, and makes dead letters of those that are damaged.
 
 The file may be damaged where SQLite does not look: in the bytes of a text, in the type or the range
-of a number. Such a row is read as bytes, judged column by column, and kept as a dead letter.
+of a number. Such a row is read as bytes, checked column by column, and kept as a dead letter.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,9 +15,9 @@ from skep.engine.ids import new_id
 from skep.store.file import schema
 from skep.store.file.rules import read_rules
 
-# The reason of a dead letter that is what could be read of a damaged row.
+# The reason of a dead letter made of a damaged row.
 CORRUPT = "corrupt"
-_STATES = {0: "ready", 1: "scheduled", 2: "leased", 4: "blocked"}
+_WAITING = (schema.READY, schema.SCHEDULED, schema.LEASED, schema.BLOCKED)
 # How much of a damaged value the dead letter shows.
 _SHOWN = 200
 _EMPTY: Mapping[str, Any] = {"TEXT": "", "INTEGER": 0, "BLOB": b""}
@@ -31,14 +31,14 @@ class Column(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """The values of a row as far as they could be read, and what is wrong with them."""
+    """The values of a row as far as they are readable, and what is wrong with them."""
 
     values: dict[str, Any]
     problems: list[str]
 
 
 class Judge:
-    """Judges the rows of one table, whose texts are given as bytes."""
+    """Checks the rows of one table, whose texts are given as bytes."""
 
     def __init__(self, table: str, columns: Sequence[Column]) -> None:
         self._columns = columns
@@ -48,7 +48,7 @@ class Judge:
         self._check = _MEANINGS.get(table)
 
     def judge(self, raw: Sequence[Any]) -> Judged:
-        """Read a row. Nearly all are sound, so those take the short way."""
+        """Check a row. Nearly all are sound, so those take the fast path."""
         try:
             if [*map(type, raw)] == self._types:
                 return self._sound(raw)
@@ -98,7 +98,7 @@ def dead_letter(
 
 
 def lost_letter(delivery: str, now: int) -> dict[str, Any]:
-    """Return the row of `dead` for a delivery of which nothing but the id is left."""
+    """Return the row of `dead` for a delivery whose id alone is left."""
     values = {"id": delivery, "name": "?", "queue": "default", "body": b"", "headers": ""}
     return dead_letter(values, ["nothing but its id could be read"], delivery, now)
 
@@ -121,7 +121,7 @@ def _read(column: Column, value: Any) -> tuple[Any, str]:
 
 def row_of(values: Mapping[str, Any]) -> Row:
     """Return a sound row of the tables of deliveries or dead letters as operators see it."""
-    state: Any = _STATES[values["state"]] if "state" in values else "dead"
+    state = schema.STATES[values.get("state", schema.DEAD)]
     envelope: Envelope = schema.make_envelope(
         [values.get(name, "") for name in schema.COLUMNS.split(", ")],
         read_rules(values.get("rules", "")),
@@ -140,11 +140,11 @@ def row_of(values: Mapping[str, Any]) -> Row:
 
 
 def _check_delivery(values: Mapping[str, Any]) -> None:
-    """Raise DecodeError, ValueError or KeyError if no engine could hand this out."""
+    """Raise DecodeError, ValueError or KeyError if this cannot be handed out."""
     for name, (lowest, highest) in _RANGES.items():
         if not lowest <= values[name] <= highest:
             raise ValueError(f"{name} is {values[name]}, not from {lowest} to {highest}")
-    if values.get("state", 0) not in _STATES:
+    if values.get("state", schema.READY) not in _WAITING:
         raise ValueError(f"state is {values['state']}")
     schema.read_headers(values["headers"])
     read_rules(values.get("rules", ""))
@@ -160,22 +160,7 @@ _MEANINGS: Mapping[str, Callable[[Mapping[str, Any]], None]] = {
     "dead": _check_delivery,
     "queue": _check_queue,
 }
-_CARRIED = (
-    "id",
-    "name",
-    "queue",
-    "priority",
-    "due",
-    "put_at",
-    "headers",
-    "body",
-    "attempt",
-    "losses",
-    "lane",
-    "rules",
-    "sender",
-    "cuts",
-)
+_CARRIED = (*schema.COLUMNS.split(", "), "put_at", "attempt", "losses", "rules", "cuts")
 _RANGES = {
     "priority": (-(2**31), 2**31),
     "due": (0, 2**53),

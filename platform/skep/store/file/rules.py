@@ -1,4 +1,4 @@
-"""What an envelope asks for beyond being run, as it stands in its column."""
+"""The rarely used fields of an envelope, in a column of their own."""
 
 import msgspec
 from msgspec import Struct
@@ -7,7 +7,7 @@ from skep.engine.base import Envelope
 
 
 class Rules(Struct, frozen=True, omit_defaults=True):
-    """The fields of an Envelope that most leave alone."""
+    """The fields of an Envelope that most deliveries leave at their defaults."""
 
     key: str = ""
     unique_for: int = 0
@@ -28,7 +28,7 @@ def rules_of(envelope: Envelope) -> Rules:
 
 
 def write_rules(rules: Rules) -> str:
-    """Return rules as they stand in their column; most deliveries have none."""
+    """Return rules as their column holds them; most deliveries have none."""
     return "" if rules is NONE else _encode(rules).decode()
 
 

@@ -1,8 +1,7 @@
-"""Reads what is left in a damaged file: in place as far as that goes, else row by row into another.
+"""Repairs a damaged file in place, or copies what is readable to another, row by row.
 
-A page that cannot be read takes its own rows along and no others: what SQLite refuses to read as a
-range is read in halves, down to the single row. What is lost is known by the index of the ids, if
-that can be read.
+An unreadable page costs its own rows and no others: a range that SQLite refuses to read is read in
+halves, down to the single row. The index of the ids, if readable, tells which rows are lost.
 """
 
 import sqlite3
@@ -15,21 +14,21 @@ from skep.store.file import schema
 from skep.store.file.rows import Column, Judge, Judged, dead_letter, lost_letter
 
 _DELIVERIES = ("delivery", "dead")
-# What is raised by reading: SQLite's complaint may quote what is no text.
+# What reading raises: SQLite's message may quote bytes that are not text.
 _UNREADABLE = (sqlite3.DatabaseError, UnicodeDecodeError)
-# Rows read in one go: some may have a megabyte.
+# Rows read at a time: some may have a megabyte.
 _CHUNK = 64
-# Where the rows may be, as far as can be guessed, when neither the table nor its index says it.
+# The numbers of rows to try when neither the table nor its index is readable.
 _GUESSED = 1 << 17
-# How many milliseconds another program that has locked the file is waited for.
+# How many milliseconds to wait for another program that has locked the file.
 _PATIENCE = 5000
 _IS_THERE = "SELECT 1 FROM delivery WHERE id = ?1 UNION SELECT 1 FROM dead WHERE id = ?1"
-# A key that waits for the end of a delivery which is gone would be held for ever.
+# The key of a delivery that is gone would be held for ever.
 _FREE_KEYS = "DELETE FROM uniq WHERE until = 0 AND id NOT IN (SELECT id FROM delivery)"
 
 
 class Salvaged(NamedTuple):
-    """How many deliveries and dead letters were kept as they were, and how many became dead letters
+    """How many deliveries and dead letters were kept unchanged, and how many became dead letters
     because they were damaged."""
 
     kept: int
@@ -38,8 +37,8 @@ class Salvaged(NamedTuple):
 
 @contextmanager
 def transaction(sqlite: sqlite3.Connection) -> Iterator[None]:
-    """Do all that is in the block, or nothing; another program that has locked the file is waited
-    for."""
+    """Carry out the block in one transaction, waiting for another program that has locked the
+    file."""
     try:
         sqlite.execute(f"PRAGMA busy_timeout = {_PATIENCE}").close()
         sqlite.execute("BEGIN IMMEDIATE")
@@ -54,7 +53,7 @@ def transaction(sqlite: sqlite3.Connection) -> Iterator[None]:
 
 
 def mend(sqlite: sqlite3.Connection) -> int:
-    """Build the indexes again and bury the rows that are damaged; return how many those were.
+    """Rebuild the indexes and make dead letters of damaged rows; return how many.
 
     Called in a transaction. Raises one of DAMAGE when this is not enough.
     """
@@ -84,7 +83,7 @@ def mend(sqlite: sqlite3.Connection) -> int:
 
 
 def copy(source: sqlite3.Connection, target: sqlite3.Connection) -> Salvaged:
-    """Copy what can be read into a database that is new and has all its tables.
+    """Copy what is readable to a new database that has all its tables.
 
     Called in a transaction of the target.
     """
@@ -107,7 +106,7 @@ def copy(source: sqlite3.Connection, target: sqlite3.Connection) -> Salvaged:
 
 
 def rows(source: sqlite3.Connection) -> Iterator[dict[str, Any]]:
-    """Yield the deliveries and dead letters that can be read whole, by their columns."""
+    """Yield the deliveries and dead letters that are whole, as their columns."""
     with _Raw(source) as raw:
         for table in _DELIVERIES:
             for _, judged in raw.judged(Shape(table, tuple(raw.columns(table)), "rowid")):
@@ -116,7 +115,7 @@ def rows(source: sqlite3.Connection) -> Iterator[dict[str, Any]]:
 
 
 def _bury_lost(sqlite: sqlite3.Connection, ids: Sequence[str], now: int) -> int:
-    """Make dead letters of those that an index knew and that are nowhere; return how many."""
+    """Make dead letters of ids that are only in an index; return how many."""
     return sum(
         _insert(sqlite, "dead", lost_letter(delivery, now))
         for delivery in ids
@@ -126,13 +125,13 @@ def _bury_lost(sqlite: sqlite3.Connection, ids: Sequence[str], now: int) -> int:
 
 def _untangle(sqlite: sqlite3.Connection) -> None:
     sqlite.execute(_FREE_KEYS)
-    # What waits for another with its concurrency key, where that other is gone.
+    # A delivery may wait for another with its concurrency key that is gone.
     for statement in schema.ORDER_LANES.split(";"):
         sqlite.execute(statement)
 
 
 class Shape(NamedTuple):
-    """A table: its columns, and that by which its rows are numbered, empty if there is none."""
+    """A table: its columns, and the column that numbers its rows, empty if there is none."""
 
     table: str
     columns: tuple[Column, ...]
@@ -151,7 +150,7 @@ def _columns(sqlite: sqlite3.Connection, table: str) -> list[Column]:
 
 
 def _key(sqlite: sqlite3.Connection, table: str) -> str:
-    """Return the column by which the rows are numbered, nothing for a table without numbers."""
+    """Return the column that numbers the rows, empty if there is none."""
     try:
         sqlite.execute(f"SELECT rowid FROM {table} LIMIT 0")
     except sqlite3.OperationalError:  # it was made WITHOUT ROWID
@@ -167,7 +166,7 @@ def _insert(target: sqlite3.Connection, table: str, values: Mapping[str, Any]) -
 
 
 class _Raw:
-    """Reads a database whose texts are given as bytes, as long as the block lasts."""
+    """Reads a database with texts as bytes, within a `with` block."""
 
     def __init__(self, source: sqlite3.Connection) -> None:
         self._source = source
@@ -188,8 +187,7 @@ class _Raw:
         return []
 
     def ids(self, table: str) -> dict[int, str]:
-        """Return the ids in the index of a table by the numbers of their rows, as far as they can
-        be read."""
+        """Return the readable ids in the index of a table, by the numbers of their rows."""
         index = f"sqlite_autoindex_{table}_1"
         with suppress(*_UNREADABLE):
             sql = f"SELECT rowid, id FROM {table} INDEXED BY {index}"
@@ -197,7 +195,7 @@ class _Raw:
         return {}
 
     def judged(self, shape: Shape) -> Iterator[tuple[int, Judged]]:
-        """Yield the number of each row that can be read, and what it holds."""
+        """Yield the number of each readable row, and its values."""
         present = {column.name for column in self.columns(shape.table)}
         wanted = [column for column in shape.columns if column.name in present]
         if wanted:
@@ -219,7 +217,7 @@ class _Raw:
             yield from self._range(sql, chunk, end)
 
     def _from_both_ends(self, sql: str, key: Column) -> Iterator[tuple[Any, ...]]:
-        """Read a small table without numbers up to the damage, and from behind down to it."""
+        """Read a small table without numbers forwards to the damage, and backwards to it."""
         for order in ("ASC", "DESC"):
             try:
                 yield from self._source.execute(f"{sql} ORDER BY {key.name} {order}")
@@ -228,7 +226,7 @@ class _Raw:
             return
 
     def _numbers(self, table: str) -> Sequence[int]:
-        """Return the numbers of all rows there are, or more."""
+        """Return the numbers of all rows, and perhaps of others."""
         with suppress(*_UNREADABLE):
             sql = f"SELECT rowid FROM {table} ORDER BY rowid"
             return [number for (number,) in self._source.execute(sql).fetchall()]
@@ -239,7 +237,7 @@ class _Raw:
         return range(first, min(last, first + _GUESSED) + 1)
 
     def _ends(self, table: str) -> list[int]:
-        """Return the first and the last number, as far as they can be read."""
+        """Return the first and the last number, if readable."""
         found: list[int] = []
         for order in ("ASC", "DESC"):
             with suppress(*_UNREADABLE):
@@ -248,8 +246,8 @@ class _Raw:
         return found
 
     def _range(self, sql: str, numbers: Sequence[int], end: int) -> Iterator[tuple[Any, ...]]:
-        """Read the rows from the first of these numbers to the end; if that is not possible, in
-        halves, and at last each alone."""
+        """Read the rows from the first of these numbers to the end; if that fails, in halves, down
+        to single rows."""
         try:
             found = self._source.execute(sql, (numbers[0], end)).fetchall()
         except _UNREADABLE:

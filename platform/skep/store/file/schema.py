@@ -1,4 +1,4 @@
-"""The file of the store: opened, made, or moved out of the way."""
+"""The format of queue.db, and the file: opened, made, or moved aside."""
 
 import sqlite3
 import time
@@ -10,13 +10,16 @@ from typing import Any, Literal
 import msgspec
 
 from skep.base.errors import EngineError
-from skep.engine.base import Envelope
+from skep.engine.base import Envelope, RowState
 from skep.store.file.rules import NONE, Rules
 
 # What a confirmation of a put means: it survives the loss of power, the death of any process, or
 # nothing but the death of its clients.
 Durability = Literal["full", "normal", "memory"]
 IN_MEMORY = Path(":memory:")
+# The states as their column holds them; dead letters have a table of their own.
+READY, SCHEDULED, LEASED, DEAD, BLOCKED = range(5)
+STATES: tuple[RowState, ...] = ("ready", "scheduled", "leased", "dead", "blocked")
 # The digits of the largest number that surely fits where rows are numbered.
 LONGEST_SEQ = 18
 # What an envelope is made of, beside its rules.
@@ -136,7 +139,7 @@ VERSION = len(_STEPS)
 # checkpoint comes after 16 MB of log, because it costs two fsyncs, and cuts the log back to that
 # size. See https://sqlite.org/wal.html.
 _INCREMENTAL = 2
-# How many seconds a program that has locked the file, like a backup, is waited for at the start.
+# How many seconds to wait at the start for a program that has locked the file, like a backup.
 _LOCKED = 20.0
 _PRAGMAS = (
     "PRAGMA journal_mode = WAL",
@@ -160,7 +163,7 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
 
 
 def write_headers(headers: dict[str, str]) -> str:
-    """Return headers as they stand in their column; most deliveries have none."""
+    """Return headers as their column holds them; most deliveries have none."""
     return msgspec.json.encode(headers).decode() if headers else ""
 
 
@@ -177,23 +180,11 @@ def make_envelope(columns: Sequence[Any], rules: Rules) -> Envelope:
     if not (0 <= due <= _LATEST and -_PRIORITIES <= priority <= _PRIORITIES):
         raise Damaged(f"due is {due}, priority is {priority}")
     found = read_headers(headers)
+    what = (id_, name, body, queue, found, due, priority)
     if rules is NONE and not lane:
-        return Envelope(id_, name, body, queue, found, due, priority, sender=sender)
-    return Envelope(
-        id_,
-        name,
-        body,
-        queue,
-        found,
-        due,
-        priority,
-        rules.key,
-        rules.unique_for,
-        lane,
-        rules.concurrency,
-        rules.keep_result,
-        sender,
-    )
+        return Envelope(*what, sender=sender)
+    unique, limits = (rules.key, rules.unique_for), (lane, rules.concurrency)
+    return Envelope(*what, *unique, *limits, rules.keep_result, sender)
 
 
 def open_file(path: Path) -> sqlite3.Connection:
@@ -217,7 +208,7 @@ def open_file(path: Path) -> sqlite3.Connection:
         _migrate(database, path)
         if not has_tables(database):
             raise Damaged("a table or a column is missing")
-        # From now on the loop waits for nobody: a turn that finds a lock is done again later.
+        # From now on the loop does not wait for locks: a locked transaction is retried later.
         database.execute("PRAGMA busy_timeout = 0").close()
     except BaseException:
         database.close()
@@ -246,7 +237,7 @@ def _migrate(database: sqlite3.Connection, path: Path) -> None:
 
 
 def has_tables(database: sqlite3.Connection) -> bool:
-    """Say whether a database has all tables and columns of a queue."""
+    """Return whether a database has all tables and columns of a queue."""
     with closing(sqlite3.connect(IN_MEMORY)) as model:
         model.executescript("".join(_STEPS))
         return all(
@@ -266,7 +257,7 @@ def columns_of(database: sqlite3.Connection, table: str) -> list[tuple[str, str]
 
 
 def parts(path: Path) -> list[Path]:
-    """Return the names of what belongs to the database: its log, the index of that, the file."""
+    """Return the paths of the database: its log, the index of the log, the file."""
     return [path.with_name(path.name + suffix) for suffix in ("-wal", "-shm", "")]
 
 

@@ -1,4 +1,4 @@
-"""What SQLite would pass over in silence: a log that is damaged before its end.
+"""Saves what SQLite would silently ignore: the rest of a log that is damaged before its end.
 
 After the death of a store SQLite takes from the log what stands before the first frame that is
 damaged. That is right after a loss of power, where such a frame was never confirmed; it is not when
@@ -27,7 +27,7 @@ _COUNTED = 16
 
 def keep_rest(path: Path, aside: Path) -> int:
     """If SQLite passes over some of the log, copy the database to `aside`, with a log of which it
-    does not; return how many frames those are. Called while nobody has the database open.
+    does not; return how many frames those are. Called while the database is not open.
 
     Raises OSError.
     """
@@ -45,9 +45,8 @@ def keep_rest(path: Path, aside: Path) -> int:
 
 def _counted(path: Path) -> int:
     """Return how many frames SQLite takes. What is wrong with the database shows elsewhere."""
-    address = f"{path.absolute().as_uri()}?mode=ro"
     try:
-        with closing(sqlite3.connect(address, uri=True)) as database:
+        with closing(schema.connect_to_read(path)) as database:
             database.execute("PRAGMA schema_version").fetchone()
             index = schema.parts(path)[1].read_bytes()
     except (sqlite3.Error, UnicodeDecodeError, OSError):
@@ -61,8 +60,8 @@ def _frames(content: bytes) -> Iterator[bytes]:
 
 
 def _salts(content: bytes) -> bytes:
-    """Return what marks the frames that were written since the log was begun anew: it stands in
-    the header, and in each frame."""
+    """Return what marks the frames written since the log was last restarted: the header has it, and
+    each frame."""
     marks = [frame[_SALTS] for frame in _frames(content)][:2]
     return marks[0] if len(marks) == 2 and marks[0] == marks[1] else content[16:24]
 

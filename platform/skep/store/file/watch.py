@@ -1,4 +1,4 @@
-"""Whether the file under the name of the queue is still the one that is open, and whole."""
+"""Detects that the open file of the queue was removed, replaced or cut."""
 
 import os
 import sys
@@ -16,7 +16,7 @@ _LOG_MAGIC, _LOG_HEADER, _FRAME_HEADER = b"\x37\x7f\x06", 32, 24
 _FRAMES, _SALTS, _MERGED, _TRIED = 16, 32, 96, 128
 
 
-class Watch:
+class FileWatch:
     """Watches the database, its log and the index of that.
 
     Closing any descriptor of a file gives up all locks that the process has on it, SQLite's among
@@ -47,14 +47,14 @@ class Watch:
                 os.close(former)
 
     def close(self) -> None:
-        """Let go of the files; called when the database has been closed."""
+        """Close the files; called after the database is closed."""
         for descriptor in self._descriptors.values():
             os.close(descriptor)
         self._descriptors.clear()
 
     def missing(self) -> str:
-        """Return what is wrong with the names: other files have them, or none. For any thread, and
-        at any time."""
+        """Return what is wrong with the names: other files have them, or none. Any thread may call
+        it at any time."""
         for path, known in [*self._known.items()]:
             try:
                 found = os.stat(path)
@@ -67,7 +67,7 @@ class Watch:
     def look(self) -> str:
         """Return what is wrong, as the end of a sentence about the queue; empty if nothing is.
 
-        Called between turns: while SQLite merges its log, sizes mean nothing.
+        Called between transactions: while SQLite merges its log, sizes mean nothing.
         """
         if why := self.missing():
             return why
@@ -85,8 +85,8 @@ class Watch:
         return header.startswith(_MAGIC) and (is_large_enough or self._is_half_merged())
 
     def _is_overwritten(self) -> bool:
-        """Say whether the header has changed though nothing was merged into the file: somebody has
-        copied another over it."""
+        """Return whether the header has changed although nothing was merged into the file: another
+        file was copied over it."""
         before = self._merged_so_far()
         header = os.pread(self._descriptors[self._file], _HEADER, 0)
         if self._is_half_merged() or self._merged_so_far() != before:

@@ -1,7 +1,7 @@
-"""queue.db as a whole: opened by its one writer, changed in turns, asked about.
+"""queue.db as a whole: opened by its one writer, changed in transactions, queried.
 
-A turn is any number of moves, then `commit` or `rollback`. Nothing of a turn may be told to anybody
-before its commit.
+A transaction is any number of changes, then `commit` or `rollback`. No reply about a change may be
+sent before the commit.
 """
 
 import logging
@@ -17,15 +17,11 @@ from skep.engine.base import QueueLimits, QueueStats
 from skep.store.file import opening, schema
 from skep.store.file.damage import DAMAGE, Damage, is_damage, read_damages, write_damages
 from skep.store.file.rules import read_rules
+from skep.store.file.schema import BLOCKED, DEAD, LEASED, READY, SCHEDULED
 from skep.store.state.deliveries import (
-    BLOCKED,
-    DEAD,
-    LEASED,
     NOBODY,
-    READY,
-    SCHEDULED,
     Deliveries,
-    Held,
+    HeldLease,
 )
 from skep.store.state.holds import Holds
 from skep.store.state.keys import Keys
@@ -68,8 +64,10 @@ _SERIALS_FROM = 1_700_000_000
 
 
 class Database:
-    """What the store keeps; `moves`, `holds`, `results` and `edits` change it. `damaged` is called
-    whenever the file was."""
+    """What the store keeps; `moves`, `holds`, `results` and `edits` change it.
+
+    `damaged` is called whenever damage to the file was found.
+    """
 
     def __init__(self, path: Path, damaged: Callable[[], None] = lambda: None) -> None:
         self._damaged = damaged
@@ -77,7 +75,7 @@ class Database:
         self._sqlite: sqlite3.Connection
         self._transaction: Transaction
         self._log_pages = 0
-        # What has happened to the file and is not acknowledged.
+        # Damage to the file that no operator has acknowledged.
         self.damages: list[Damage] = []
         self.moves: Deliveries
         self.holds: Holds
@@ -89,10 +87,10 @@ class Database:
     # -- opening and closing ---------------------------------------------------------------------
 
     def open(self, run_id: str, now: int) -> bool:
-        """Open the file; say whether it was last open in this same run of the platform.
+        """Open the file; return whether it was last open in this same run of the platform.
 
-        If it was, the holders of its leases may live and come back for them. If not, they are dead
-        or dying, and their leases are given back at once.
+        If it was, the holders of its leases may be alive and reconnect. If not, they are dead or
+        dying, and their leases are given back at once.
         """
         self._sqlite = opening.connect(self._path, self._damaged)
         self._transaction = Transaction(self._sqlite)
@@ -111,13 +109,13 @@ class Database:
             return self._begin(run_id, now)
 
     def _begin(self, run_id: str, now: int) -> bool:
-        """Learn what the file holds, and note that this run has it."""
+        """Load the state from the file, and record that this run has it open."""
         meta = dict(self._transaction.read("SELECT key, value FROM meta").fetchall())
         last = int(start) if (start := meta.get("start", "")).isdecimal() else 0
         start_now = max(last + 1, now // 1000 - _SERIALS_FROM)
         self.moves.serial = start_now << 32
         same_run = meta.get("run") == run_id
-        self._learn({})
+        self._load({})
         self._note("start", str(start_now))
         self._note("run", run_id)
         self.damages = read_damages(meta.get("damage", ""))
@@ -130,12 +128,12 @@ class Database:
         self._transaction.change("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
     def close(self) -> None:
-        """Close the file; its log is merged into it."""
+        """Close the file, merging its log into it."""
         self._sqlite.close()
 
     @contextmanager
     def reader(self) -> Iterator[sqlite3.Connection]:
-        """A connection that sees what is committed; for any thread, unless all is in memory."""
+        """A connection that sees what is committed; for any thread, if there is a file."""
         if self.in_memory:
             yield self._sqlite
         else:
@@ -147,13 +145,13 @@ class Database:
         """Whether there is no file."""
         return self._path == schema.IN_MEMORY
 
-    def _learn(self, known: Mapping[int, Held]) -> None:
-        """Take from the file what is known by heart from then on.
+    def _load(self, known: Mapping[int, HeldLease]) -> None:
+        """Load from the file what is kept in memory.
 
-        The connection of a lease is in no file: it is that of those `known` already.
+        The connections of leases are not in the file; they are taken from those `known` already.
         """
         moves = self.moves
-        # Read before anything is forgotten: the file may be damaged.
+        # Read everything before changing anything: the file may be damaged.
         counted = self._transaction.read(_COUNTS).fetchall()
         leased = self._transaction.read(_LEASED).fetchall()
         moves.counts.clear()
@@ -163,15 +161,15 @@ class Database:
         for seq, serial, owner, id_, queue, lane, rules, cancelled in leased:
             before = known.get(seq)
             connection = before.connection if before and before.serial == serial else NOBODY
-            moves.held[seq] = Held(
+            moves.held[seq] = HeldLease(
                 serial, owner, connection, id_, queue, lane, read_rules(rules), bool(cancelled)
             )
-        self._learn_throttles()
+        self._load_throttles()
         lanes = (held.lane for held in moves.held.values() if held.lane)
         moves.lanes.learn(lanes, self._paused())
         moves.learn_next_due()
 
-    def _learn_throttles(self) -> None:
+    def _load_throttles(self) -> None:
         for name, paused, limits in self._transaction.read(
             "SELECT name, paused, limits FROM queue"
         ):
@@ -179,10 +177,10 @@ class Database:
             throttle.paused = bool(paused)
             throttle.limits = msgspec.json.decode(limits, type=QueueLimits) if limits else NO_LIMITS
 
-    # -- damage, between turns -------------------------------------------------------------------
+    # -- damage, between transactions ------------------------------------------------------------
 
     def repair(self, error: Exception) -> None:
-        """Mend the file where it lies, or else write what can be read to a new one.
+        """Repair the file in place, or else write what can be read to a new one.
 
         Raises EngineError when neither is possible.
         """
@@ -196,7 +194,7 @@ class Database:
             self._take_up(damage)
 
     def rewrite(self, why: str) -> None:
-        """Write all that can be read through the open connection to a new file, and go on with it.
+        """Write all that can be read through the open connection to a new file, and use that.
 
         Raises EngineError when that is not possible.
         """
@@ -221,19 +219,16 @@ class Database:
         return whats
 
     def _take_up(self, damage: Damage) -> None:
-        """Learn what is in the file by now."""
+        """Load the state again from the repaired file."""
         self.damages.append(damage)
         self._damaged()
-        self._learn({**self.moves.held, **self.moves.let_go})
+        self._load({**self.moves.held, **self.moves.let_go})
         self.moves.let_go.clear()
 
-    # -- a turn ----------------------------------------------------------------------------------
+    # -- a transaction ---------------------------------------------------------------------------
 
     def commit(self) -> None:
-        """Write the turn to the log, where it survives the death of this process.
-
-        Raises sqlite3.Error; the turn can then only be rolled back.
-        """
+        """Write the transaction to the log; see `Transaction.commit`."""
         self._transaction.commit()
         self.moves.let_go.clear()
 
@@ -245,20 +240,20 @@ class Database:
         self._transaction.rollback()
         self.results.fresh.clear()
         self.edits.flagged.clear()
-        self._learn({**self.moves.held, **self.moves.let_go})
+        self._load({**self.moves.held, **self.moves.let_go})
         self.moves.let_go.clear()
 
     # -- queues ----------------------------------------------------------------------------------
 
     def pause(self, queues: Sequence[str], paused: bool) -> None:
-        """Hand nothing out of these queues, or do again."""
+        """Pause or resume these queues."""
         for queue in queues:
             self._transaction.change(_PAUSE, (queue, paused))
             self.moves.throttles.setdefault(queue, Throttle()).paused = paused
         self.moves.lanes.pause(self._paused())
 
     def configure(self, limits: Mapping[str, QueueLimits]) -> None:
-        """Let these queues have these limits, and others none."""
+        """Set the limits of these queues, and remove those of all others."""
         for queue in limits.keys() | self.moves.throttles.keys():
             wanted = limits.get(queue, NO_LIMITS)
             throttle = self.moves.throttles.setdefault(queue, Throttle())
@@ -266,21 +261,21 @@ class Database:
                 self._transaction.change(_LIMIT, (queue, msgspec.json.encode(wanted).decode()))
                 throttle.limits = wanted
 
-    # -- housekeeping, between turns -------------------------------------------------------------
+    # -- housekeeping, between transactions ------------------------------------------------------
 
     def sweep(self, now: int) -> None:
-        """Forget keys and results whose time is over."""
+        """Delete keys and results that have expired."""
         self.keys.sweep(now)
         self.results.sweep(now)
 
     @property
     def commits(self) -> int:
-        """How many turns have changed something."""
+        """How many transactions have changed something."""
         return self._transaction.commits
 
     def vacuum(self, pages: int) -> bool:
-        """Free up to so many pages that are empty; say whether there were any. The disk has them
-        when the log is merged."""
+        """Free up to so many empty pages; return whether there were any. The disk regains them when
+        the log is merged."""
         if not self._sqlite.execute("PRAGMA freelist_count").fetchone()[0]:
             return False
         # It frees a page a step, and `execute` makes but one step of what returns no columns.
@@ -288,7 +283,7 @@ class Database:
         return True
 
     def limit_log(self, pages: int) -> None:
-        """Merge the log into the file whenever it has so many pages."""
+        """Merge the log into the file whenever it has reached so many pages."""
         self._log_pages = pages
         self._sqlite.execute(f"PRAGMA wal_autocheckpoint = {pages}").fetchall()
 
@@ -299,7 +294,7 @@ class Database:
     # -- questions -------------------------------------------------------------------------------
 
     def next_wake(self, now: int) -> int | None:
-        """Return when something may have to be done: what is due, or what a rate held up."""
+        """Return when the next delivery is due or allowed by a rate."""
         moves = self.moves
         moments = [moves.next_due] if moves.next_due is not None else []
         for queue, throttle in moves.throttles.items():

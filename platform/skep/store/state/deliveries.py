@@ -1,14 +1,14 @@
-"""The moves of deliveries, as rows, and what is known of them by heart.
+"""The states of deliveries: rows, and the part of them that is kept in memory.
 
-The moves decide by what is in memory (who holds what, how much is in which state) and write rows;
-nothing of a turn may be told to anybody before its commit.
+The changes decide by what is in memory (who holds what, how many are in which state) and write
+rows. No reply about them may be sent before the commit.
 
     put ──► ready ──► leased ──► gone, or dead
        └──► scheduled    │
             (until due)  └──► ready, scheduled: given back, or to be tried again
 
-What is ready by its time, but for which there is no room with its concurrency key, is blocked until
-there is; see `lanes.py`.
+What is due, but for which its concurrency key has no room, is blocked until there is; see
+`lanes.py`.
 """
 
 from collections import Counter
@@ -19,18 +19,18 @@ from skep.engine.base import CUT_OFF, Envelope, Lease, Outcome, Result
 from skep.engine.protocol import Mark
 from skep.store.file import schema
 from skep.store.file.rules import NONE, Rules, read_rules, rules_of, write_rules
+from skep.store.file.schema import BLOCKED, DEAD, LEASED, READY, SCHEDULED
 from skep.store.state.keys import Keys
-from skep.store.state.lanes import Lanes, Place
+from skep.store.state.lanes import LanePlace, Lanes
 from skep.store.state.queue_limits import Throttle
 from skep.store.state.results import Results
 from skep.store.state.transaction import Transaction
 
-READY, SCHEDULED, LEASED, DEAD, BLOCKED = range(5)
-# The connection of a lease whose holder has not been heard of since the store started.
+# The connection of a lease whose holder has not reconnected since the store started.
 NOBODY = 0
-# Rows made ready in one turn: more would hold up the others of that turn.
+# Rows made ready in one transaction: more would delay the requests of that transaction.
 _PROMOTED_AT_ONCE = 500
-# How long it can be asked whether a delivery was cancelled.
+# How long the result of a cancelled delivery is kept, in ms.
 _CANCELLED_KEPT = 3_600_000
 
 _PUT = """
@@ -62,14 +62,14 @@ FROM delivery WHERE seq = ?"""
 _FIND = "SELECT seq, id, queue, state, lane, rules FROM delivery WHERE id = ?"
 _FLAG = "UPDATE delivery SET cancelled = 1 WHERE seq = ?"
 _NOTE = "UPDATE delivery SET progress = ? WHERE seq = ?"
-_KNOWN = "SELECT count(*) FROM delivery WHERE id = ?"
+_FORGET_DEAD = "DELETE FROM dead WHERE id = ? RETURNING queue"
 
 
-_READY_AT_ONCE = Place(is_ready=True)
+_READY_AT_ONCE = LanePlace(is_ready=True)
 
 
-class Held(NamedTuple):
-    """A lease, by heart."""
+class HeldLease(NamedTuple):
+    """A lease, as it is kept in memory."""
 
     serial: int
     owner: str
@@ -93,26 +93,26 @@ class Found(NamedTuple):
 
 
 class Deliveries:
-    """What waits and what is leased."""
+    """The deliveries that wait or are leased."""
 
     def __init__(self, transaction: Transaction, keys: Keys, results: Results) -> None:
         self._transaction = transaction
         self._keys = keys
         self._results = results
-        self.held: dict[int, Held] = {}
-        # What was held when the turn began, and is no longer.
-        self.let_go: dict[int, Held] = {}
+        self.held: dict[int, HeldLease] = {}
+        # What was held when the transaction began, and is no longer.
+        self.let_go: dict[int, HeldLease] = {}
         self.counts: dict[str, list[int]] = {}
         self.lanes = Lanes(transaction, self._move)
         self.throttles: dict[str, Throttle] = {}
         self.next_due: int | None = None
-        # The serial that all leases of one `take` bear.
+        # The serial of all leases of the latest `take` from one queue.
         self.serial = 0
 
     # -- put and take ----------------------------------------------------------------------------
 
     def put(self, envelopes: Iterable[Envelope], now: int) -> list[Outcome]:
-        """Keep what is not kept already."""
+        """Keep what is not yet kept."""
         return [self._put(envelope, now) for envelope in envelopes]
 
     def full(self, envelopes: Sequence[Envelope]) -> str:
@@ -124,18 +124,15 @@ class Deliveries:
             room = throttle.limits.max_ready - self.waiting(queue) if throttle is not None else 0
             if throttle is None or not throttle.limits.max_ready or number <= room:
                 continue
-            new = (e for e in envelopes if e.queue == queue and not self._knows(e.id))
+            new = (e for e in envelopes if e.queue == queue and self.look_up(e.id) is None)
             if sum(1 for _ in new) > room:
                 return queue
         return ""
 
     def waiting(self, queue: str) -> int:
-        """Return how many wait in a queue, for whatever."""
+        """Return how many wait in a queue: ready, scheduled or blocked."""
         counts = self.counts.get(queue)
         return counts[READY] + counts[SCHEDULED] + counts[BLOCKED] if counts else 0
-
-    def _knows(self, delivery: str) -> bool:
-        return bool(self._transaction.read(_KNOWN, (delivery,)).fetchone()[0])
 
     def _put(self, new: Envelope, now: int) -> Outcome:
         rules = rules_of(new)
@@ -198,7 +195,7 @@ class Deliveries:
         leases = []
         for row in rows:
             lane, rules = row[8], read_rules(row[10])
-            self.held[row[0]] = Held(serial, owner, connection, row[1], queue, lane, rules)
+            self.held[row[0]] = HeldLease(serial, owner, connection, row[1], queue, lane, rules)
             leases.append(_lease(row, serial, rules))
             if lane:
                 self.lanes.taken(lane)
@@ -221,24 +218,24 @@ class Deliveries:
     # -- the end of a lease ----------------------------------------------------------------------
 
     def settle(self, marks: Iterable[Mark], now: int) -> list[bool]:
-        """End leases; False for those that are not held under this token any more."""
+        """End leases; False for those that are no longer held under this token."""
         return [self._settle(mark, now) for mark in marks]
 
     def still(self, tokens: Iterable[str]) -> list[bool]:
-        """Say which of these leases are held."""
+        """Return which of these leases are held."""
         return [self._holding(token) is not None for token in tokens]
 
     def note(self, token: str, text: str) -> bool:
-        """Note how far a lease has come."""
+        """Set the progress of a lease."""
         seq = self._holding(token)
         if seq is not None:
             self._transaction.change(_NOTE, (text, seq))
         return seq is not None
 
     def adopt(self, owner: str, connection: int, tokens: Sequence[str], now: int) -> list[bool]:
-        """Let a holder that came back have its leases again; False for those it has lost.
+        """Return leases to a holder that reconnected; False for those it has lost.
 
-        What this owner was handed out and does not name has never reached it, and goes back.
+        What was leased to this owner and is not named never reached it, and is given back.
         """
         kept = [self._adopt(owner, connection, token) for token in tokens]
         for seq, held in list(self.held.items()):
@@ -247,20 +244,20 @@ class Deliveries:
         return kept
 
     def give_back(self, connection: int, lost: bool, now: int) -> None:
-        """Make ready what is leased by a connection, counted as a loss or not."""
+        """Make ready what a connection has leased, counted as losses or not."""
         for seq, held in list(self.held.items()):
             if held.connection == connection:
                 self._give_back(seq, held, lost, now)
 
     def take_from(self, owner: str, now: int) -> int:
-        """Make ready, as losses, what an owner has leased; return how many that were."""
+        """Make ready, as losses, what an owner has leased; return how many."""
         lost = [(seq, held) for seq, held in self.held.items() if held.owner == owner]
         for seq, held in lost:
             self._give_back(seq, held, lost=True, now=now)
         return len(lost)
 
     def _holding(self, token: str) -> int | None:
-        """Return the row that is held under this very token, if it still is."""
+        """Return the number of the row that is held under this token."""
         seq, _, serial = token.partition("-")
         if not seq.isdecimal() or len(seq) > schema.LONGEST_SEQ:
             return None
@@ -277,7 +274,7 @@ class Deliveries:
                 self._transaction.change(_FORGET, (seq,))
                 self.counts[held.queue][LEASED] -= 1
                 if any(envelope.id == held.id for envelope in mark.then):
-                    self._leave_lane(held.lane)  # it has not ended: it begins anew
+                    self._leave_lane(held.lane)  # it has not ended: it begins again
                 else:
                     self._end(held, Result(held.id, "done", mark.result), now)
             case "dead":
@@ -294,7 +291,7 @@ class Deliveries:
             self.put(mark.then, now)
         return True
 
-    def _wait(self, seq: int, held: Held, mark: Mark, now: int) -> None:
+    def _wait(self, seq: int, held: HeldLease, mark: Mark, now: int) -> None:
         state = SCHEDULED if mark.at > now else BLOCKED if held.lane else READY
         counts = (mark.verdict == "retry", mark.verdict == "cut")
         self._transaction.change(_WAIT, (state, mark.at, *counts, mark.error, mark.error, seq))
@@ -310,7 +307,7 @@ class Deliveries:
         self.held[seq] = self.held[seq]._replace(connection=connection)
         return True
 
-    def _give_back(self, seq: int, held: Held, lost: bool, now: int) -> None:
+    def _give_back(self, seq: int, held: HeldLease, lost: bool, now: int) -> None:
         self._release(seq)
         if held.cancelled:
             self._cancel(seq, held, LEASED, now)
@@ -319,7 +316,7 @@ class Deliveries:
         self._move(held.queue, LEASED, BLOCKED if held.lane else READY)
         self._leave_lane(held.lane)
 
-    def _release(self, seq: int) -> Held:
+    def _release(self, seq: int) -> HeldLease:
         held = self.let_go[seq] = self.held.pop(seq)
         return held
 
@@ -334,16 +331,23 @@ class Deliveries:
         return Found(seq, id_, queue, state, lane, read_rules(rules))
 
     def flag(self, seq: int) -> int:
-        """Let a leased one not be kept after its lease; return the connection that holds it."""
+        """Cancel a leased delivery; return the connection that holds it."""
         self._transaction.change(_FLAG, (seq,))
         held = self.held[seq] = self.held[seq]._replace(cancelled=True)
         return held.connection
 
     def remove(self, found: Found, now: int) -> None:
-        """Forget one that waits."""
+        """Cancel a delivery that waits."""
         self._cancel(found.seq, found, found.state, now)
 
-    def _cancel(self, seq: int, who: Held | Found, state: int, now: int) -> None:
+    def forget_dead(self, delivery: str) -> bool:
+        """Delete a dead letter; return whether there was one."""
+        queues = self._transaction.change(_FORGET_DEAD, (delivery,)).fetchall()
+        for (queue,) in queues:
+            self.count(queue, DEAD, -1)
+        return bool(queues)
+
+    def _cancel(self, seq: int, who: HeldLease | Found, state: int, now: int) -> None:
         self._transaction.change(_FORGET, (seq,))
         self.counts[who.queue][state] -= 1
         self._results.keep(Result(who.id, "cancelled"), now + _CANCELLED_KEPT)
@@ -354,8 +358,8 @@ class Deliveries:
         elif who.lane:
             self.lanes.fill(who.lane)
 
-    def _end(self, held: Held, result: Result, now: int) -> None:
-        """Do what the rules say of the end, and let the next in the lane go."""
+    def _end(self, held: HeldLease, result: Result, now: int) -> None:
+        """Apply the rules for the end, and let the next in the lane start."""
         rules = held.rules
         if rules is not NONE:
             if rules.keep_result:
@@ -369,14 +373,14 @@ class Deliveries:
         if lane:
             self.lanes.left(lane)
 
-    # -- by heart --------------------------------------------------------------------------------
+    # -- in memory -------------------------------------------------------------------------------
 
     def count(self, queue: str, state: int, number: int) -> None:
         """Count some more in a state."""
         self.counts.setdefault(queue, [0, 0, 0, 0, 0])[state] += number
 
     def expect(self, due: int) -> None:
-        """Know that something is due then."""
+        """Record when something is due."""
         self.next_due = due if self.next_due is None else min(self.next_due, due)
 
     def learn_next_due(self) -> None:
@@ -392,6 +396,6 @@ class Deliveries:
 
 
 def _lease(row: tuple[Any, ...], serial: int, rules: Rules) -> Lease:
-    """Make a lease of what `_TAKE` returns."""
+    """Return the lease of a row that `_TAKE` returned."""
     envelope = schema.make_envelope(row[1:10], rules)
     return Lease(envelope, f"{row[0]}-{serial}", *row[11:])

@@ -8,27 +8,27 @@ from skep.engine.base import Cancellation, Edit, Envelope
 from skep.engine.headers import DIED
 from skep.store.file import schema
 from skep.store.file.rules import read_rules
-from skep.store.state.deliveries import DEAD, LEASED, SCHEDULED, Deliveries
+from skep.store.file.schema import LEASED, SCHEDULED
+from skep.store.state.deliveries import Deliveries
 from skep.store.state.results import Results
 from skep.store.state.transaction import Transaction
 
 _DEAD = f"SELECT {schema.COLUMNS}, rules, reason FROM dead WHERE id = ?"
-_EXHUME = "DELETE FROM dead WHERE id = ? RETURNING queue"
-_HASTEN = "UPDATE delivery SET due = ? WHERE seq = ?"
+_MAKE_DUE = "UPDATE delivery SET due = ? WHERE seq = ?"
 
 
 class OperatorEdits:
-    """The edits, and who has to be told of them."""
+    """The edits, and the connections to notify of them."""
 
     def __init__(self, transaction: Transaction, moves: Deliveries, results: Results) -> None:
         self._transaction = transaction
         self._moves = moves
         self._results = results
-        # Connections and the ids of deliveries they hold that were cancelled in this turn.
+        # Connections, and the ids of deliveries they hold that this transaction cancelled.
         self.flagged: list[tuple[int, str]] = []
 
     def cancel(self, ids: Sequence[str], now: int) -> list[Cancellation]:
-        """Let deliveries not happen."""
+        """Cancel deliveries."""
         return [self._cancel(delivery, now) for delivery in ids]
 
     def edit(self, ids: Sequence[str], op: Edit, now: int) -> int:
@@ -56,12 +56,12 @@ class OperatorEdits:
         if outcome.duplicate:
             return False
         self._results.forget(delivery)
-        return self._exhume(delivery)
+        return self._moves.forget_dead(delivery)
 
     def _delete(self, delivery: str, now: int) -> bool:
         found = self._moves.look_up(delivery)
         if found is None:
-            return self._exhume(delivery)
+            return self._moves.forget_dead(delivery)
         if found.state != LEASED:
             self._moves.remove(found, now)
         return found.state != LEASED
@@ -70,17 +70,11 @@ class OperatorEdits:
         found = self._moves.look_up(delivery)
         if found is None or found.state != SCHEDULED:
             return False
-        self._transaction.change(_HASTEN, (now, found.seq))
+        self._transaction.change(_MAKE_DUE, (now, found.seq))
         self._moves.expect(now)
         return True
 
-    def _exhume(self, delivery: str) -> bool:
-        queues = self._transaction.change(_EXHUME, (delivery,)).fetchall()
-        for (queue,) in queues:
-            self._moves.count(queue, DEAD, -1)
-        return bool(queues)
-
 
 def _risen(envelope: Envelope, reason: str) -> Envelope:
-    """Return a dead letter as it is put again, for the workers there are now."""
+    """Return a dead letter as it is put again, for the current workers."""
     return replace(envelope, headers={**envelope.headers, DIED: reason}, sender="")

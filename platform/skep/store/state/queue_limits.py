@@ -1,4 +1,4 @@
-"""How much of one queue may be handed out now: pure, with the time an argument."""
+"""How much of one queue may be handed out now: pure, with the time as an argument."""
 
 from collections import deque
 
@@ -11,7 +11,7 @@ class Throttle:
     """The limits of one queue, whether it is paused, and when its last leases began.
 
     The window of a rate slides: in no period, wherever it begins, are there more than `rate`
-    leases. It is forgotten with the process.
+    leases. It is lost with the process.
     """
 
     def __init__(self, limits: QueueLimits = NO_LIMITS, paused: bool = False) -> None:
@@ -20,7 +20,7 @@ class Throttle:
 
     @property
     def limits(self) -> QueueLimits:
-        """The limits; new ones judge what has begun already too."""
+        """The limits; new ones also count the leases that have begun."""
         return self._limits
 
     @limits.setter
@@ -30,7 +30,7 @@ class Throttle:
         self._begun: deque[int] = deque(begun, maxlen=limits.rate)
 
     def allows(self, n: int, leased: int, now: int) -> int:
-        """Return how many of `n` may be leased now, while so many are."""
+        """Return how many of `n` may be leased now, while `leased` are."""
         if self.paused:
             return 0
         limits = self._limits
@@ -41,19 +41,19 @@ class Throttle:
         return max(n, 0)
 
     def passed(self, n: int, now: int) -> None:
-        """So many were leased."""
+        """Count `n` leases that begin."""
         if self._limits.rate:
             self._begun.extend([now] * n)
 
     def opens_at(self, now: int) -> int | None:
-        """Return when the rate allows the next lease, if that is what stands in its way."""
+        """Return when the rate allows the next lease, None if the rate does not prevent it."""
         if self.paused or not self._limits.rate or self._room(now):
             return None
         return self._begun[0] + self._limits.period
 
     def _room(self, now: int) -> int:
         begun = self._begun
-        # What lies in the future was leased before the clock was set back.
+        # Moments in the future are from before the clock was set back.
         while begun and not now - self._limits.period < begun[0] <= now:
             begun.popleft()
         return self._limits.rate - len(begun)

@@ -6,12 +6,12 @@ from skep.engine.base import Row
 from skep.store.file import schema
 from skep.store.file.rows import CORRUPT
 from skep.store.file.rules import rules_of, write_rules
-from skep.store.state.deliveries import DEAD, Deliveries
+from skep.store.file.schema import DEAD
+from skep.store.state.deliveries import Deliveries
 from skep.store.state.transaction import Transaction
 
 _CLAIM = "INSERT INTO restored (id) VALUES (?) ON CONFLICT DO NOTHING"
 _WHY_DEAD = "SELECT reason FROM dead WHERE id = ?"
-_EXHUME = "DELETE FROM dead WHERE id = ? RETURNING queue"
 _PAST = """
 UPDATE delivery SET attempt = ?, losses = ?, cuts = ?, put_at = ?, error = ? WHERE id = ?"""
 _BURY = """
@@ -21,16 +21,15 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
 
 class Restoring:
-    """Restores rows of another file. What was restored once is remembered, because it may have
-    ended by the next time. A dead letter that is what was left of a damaged row gives way to the
-    whole one."""
+    """Restores rows of another file, and remembers them, because they may have ended by the next
+    time. A dead letter made of a damaged row is replaced by the whole one."""
 
     def __init__(self, transaction: Transaction, moves: Deliveries) -> None:
         self._transaction = transaction
         self._moves = moves
 
     def restore(self, rows: Sequence[Row], now: int) -> int:
-        """Keep those that were not kept before; return how many those are."""
+        """Keep those that were not kept before; return how many."""
         self._transaction.change(schema.RESTORED)
         return sum(self._restore(row, now) for row in rows)
 
@@ -40,14 +39,13 @@ class Restoring:
         is_new = self._transaction.change(_CLAIM, (delivery,)).rowcount > 0
         if why_dead != (CORRUPT,) and (why_dead is not None or not is_new):
             return False
-        for (queue,) in self._transaction.change(_EXHUME, (delivery,)).fetchall():
-            self._moves.count(queue, DEAD, -1)
+        self._moves.forget_dead(delivery)
         if row.state == "dead":
             return self._bury(row, now)
         (outcome,) = self._moves.put([row.envelope], now)
         if outcome.duplicate:
             return False
-        # Who held it when the file was lost is not known here, and may have been killed by it.
+        # Its holder is unknown, and may have been killed by it.
         losses = row.losses + (row.state == "leased")
         self._transaction.change(
             _PAST, (row.attempt, losses, row.cuts, row.put_at, row.error, delivery)

@@ -10,7 +10,7 @@ _SWEEP = "DELETE FROM result WHERE until <= ?"
 
 
 class Results:
-    """The results, and those that came in this turn."""
+    """The results, and the fresh ones of this transaction."""
 
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
@@ -28,9 +28,9 @@ class Results:
         return None if row is None else Result(*row)
 
     def forget(self, delivery: str) -> None:
-        """Forget a result, because the delivery begins anew."""
+        """Delete a result, because the delivery begins again."""
         self._transaction.change(_FORGET, (delivery,))
 
     def sweep(self, now: int) -> None:
-        """Forget results whose time is over."""
+        """Delete results that have expired."""
         self._transaction.change(_SWEEP, (now,))

@@ -1,22 +1,21 @@
-"""A look into the queue for operators, beside the writer and without holding it up."""
+"""Lists deliveries for operators, beside the writer and without blocking it."""
 
 from typing import Any
 
-from skep.engine.base import Row, RowState
+from skep.engine.base import Row
 from skep.engine.protocol import Find, Scan
 from skep.store.file import schema
 from skep.store.file.rules import read_rules
 from skep.store.state.database import Database
 
-_COLUMNS = f"seq, {schema.COLUMNS}, rules, attempt, losses, put_at, cuts"
-_WAITING = f"SELECT {_COLUMNS}, holder, '', error, progress, cancelled, state FROM delivery"
-_DEAD = f"SELECT {_COLUMNS}, '', reason, error, '', 0, 3 FROM dead"
+_COLUMNS = f"seq, {schema.COLUMNS}, rules, attempt, losses, put_at"
+_WAITING = f"SELECT {_COLUMNS}, holder, '', error, progress, cancelled, cuts, state FROM delivery"
+_DEAD = f"SELECT {_COLUMNS}, '', reason, error, '', 0, cuts, 3 FROM dead"
 _PAGE = "seq > ? ORDER BY seq LIMIT ?"
-_STATES: tuple[RowState, ...] = ("ready", "scheduled", "leased", "dead", "blocked")
 
 
 def scan(database: Database, ask: Scan) -> list[Row]:
-    """Return up to `n` rows of one queue and state, from the one behind the place `after` on."""
+    """Return up to `n` rows of one queue and state, from the one after the place `after`."""
     is_place = ask.after.isdecimal() and len(ask.after) <= schema.LONGEST_SEQ
     place = int(ask.after) if is_place else 0
     with database.reader() as reader:
@@ -25,7 +24,7 @@ def scan(database: Database, ask: Scan) -> list[Row]:
                 f"{_DEAD} WHERE queue = ? AND {_PAGE}", (ask.queue, place, ask.n)
             )
         else:
-            values = (ask.queue, _STATES.index(ask.state), place, ask.n)
+            values = (ask.queue, schema.STATES.index(ask.state), place, ask.n)
             found = reader.execute(f"{_WAITING} WHERE queue = ? AND state = ? AND {_PAGE}", values)
         return [_row(row) for row in found]
 
@@ -41,21 +40,7 @@ def find(database: Database, ask: Find) -> list[Row]:
 
 
 def _row(row: tuple[Any, ...]) -> Row:
-    seq, *columns = row[:10]
-    rules, attempt, losses, put_at, cuts = row[10:15]
-    holder, reason, error, progress, cancelled, state = row[15:]
+    (seq, *columns), (rules, *rest, cancelled, cuts, state) = row[:10], row[10:]
+    rest += [bool(cancelled), cuts]
     envelope = schema.make_envelope(columns, read_rules(rules))
-    return Row(
-        envelope,
-        str(seq),
-        _STATES[state],
-        attempt,
-        losses,
-        put_at,
-        holder,
-        reason,
-        error,
-        progress,
-        bool(cancelled),
-        cuts,
-    )
+    return Row(envelope, str(seq), schema.STATES[state], *rest)
