@@ -57,7 +57,9 @@ class Strength:
         self.begin_drain()
         limits = generation.limits
         patience = max(limits.drain, limits.task_drain) + limits.stop + limits.kill + 1.0
-        if not await until(lambda: not generation.crew.children, patience):
+        if self._succession.coming is not None:  # it ends before its workers drain
+            patience += limits.boot + limits.go
+        if not await until(lambda: self._is_empty, patience):
             raise Refusal("Not all workers have ended.", "timeout")
         return {"sentence": "Drained: connections wait, tasks and crons rest."}
 
@@ -72,7 +74,7 @@ class Strength:
 
     def begin_drain(self) -> None:
         """Take nothing any more."""
-        self._upkeep.drain()
+        self._succession.drain()
         self._changed()
 
     def one_web_worker(self, *, more: bool) -> None:
@@ -85,6 +87,13 @@ class Strength:
             return
         self._upkeep.scale("web", min(_MOST, max(1, counts["web"] + (1 if more else -1))))
         self._changed()
+
+    @property
+    def _is_empty(self) -> bool:
+        """Whether no worker is left that serves, or will."""
+        succession = self._succession
+        current = succession.current
+        return succession.coming is None and not (current and current.crew.children)
 
     def _serving(self) -> "Generation":
         if (generation := self._succession.current) is None:

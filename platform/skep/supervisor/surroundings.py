@@ -17,7 +17,7 @@ from skep.wire.messages import Message
 class Surroundings:
     """Callbacks into the supervisor.
 
-    `put_back` takes a request that was begun and has to wait for a rollback. `told` is called for
+    `put_back` takes a request that was begun and has to wait. `told` is called for
     every child of a generation, before the succession looks at it, and so is the `census`. `bind`
     makes sure that the listeners of a generation are bound. `go` tells a prepared child to listen.
     `part` calls back when nobody is left who came to where only the former generation listens.
