@@ -12,7 +12,7 @@ from typing import Any
 from skep.api.plugin import Plugin
 from skep.base.telemetry import Telemetry
 from skep.config.options import Options
-from skep.engine import current
+from skep.engine import binding
 from skep.engine.base import Engine, QueueStats, Row
 from skep.engine.embedded import Embedded
 from skep.engine.ids import now_ms
@@ -93,7 +93,7 @@ async def workshop(directory: Path, plugin: Plugin, **options: Any) -> AsyncIter
         workplace.retire = lambda _, detail: retirements.append(detail)
         workplace.sender = workplace.loaded_by = SENDER
         names, declared = catalog.listener_names(), catalog.declared()
-        current.bind(engine, telemetry, names, declared=declared, compares=True, sender=SENDER)
+        binding.bind(engine, telemetry, names, declared=declared, compares=True, sender=SENDER)
         try:
             async with at_work(workplace) as kind:
                 shop = Workshop(engine, kind, retirements=retirements)
@@ -103,7 +103,7 @@ async def workshop(directory: Path, plugin: Plugin, **options: Any) -> AsyncIter
                 yield shop
         finally:
             await engine.close()
-            current.unbind()
+            binding.unbind()
 
 
 def run_workshop(

@@ -11,7 +11,7 @@ from pathlib import Path
 import uvloop
 
 from skep.base.telemetry import Telemetry
-from skep.engine import current
+from skep.engine import binding
 from skep.engine.embedded import Embedded
 from skep.engine.ids import new_id
 from tests.benchmarks.figures import Figure, percentile, spread
@@ -44,7 +44,7 @@ async def _deliver_beside_wrong_calls(store: StoreChild) -> tuple[list[float], l
     client = Embedded(store.path, "web.0@1:1")
     await client.open()
     await client.stats()
-    current.bind(client, Telemetry(), {Happened.registered_name(): ("a", "b")})
+    binding.bind(client, Telemetry(), {Happened.registered_name(): ("a", "b")})
     alone, times = [], []
     for call in CALLS.values():
         for value in EDGES:
@@ -53,7 +53,7 @@ async def _deliver_beside_wrong_calls(store: StoreChild) -> tuple[list[float], l
             with suppress(*DOCUMENTED):
                 await call(value, value)
             times.append(await beside)
-    current.unbind()
+    binding.unbind()
     await client.close()
     return alone, times
 

@@ -21,7 +21,7 @@ from typing import Any
 import uvloop
 
 from skep.base.telemetry import Telemetry
-from skep.engine import current
+from skep.engine import binding
 from skep.engine.base import Engine
 from skep.engine.embedded import Embedded
 from tests.benchmarks.figures import Figure, spread
@@ -57,11 +57,11 @@ async def _with_engine(
     engine = Embedded(socket, "bench")
     await engine.open()
     await engine.stats()  # so that the store is up
-    current.bind(engine, Telemetry(), {})
+    binding.bind(engine, Telemetry(), {})
     try:
         return await measurement(engine, socket)
     finally:
-        current.unbind()
+        binding.unbind()
         await engine.close()
 
 

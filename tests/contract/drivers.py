@@ -12,9 +12,8 @@ from typing import Protocol
 from skep.engine.base import Engine, Envelope, Lease, Outcome
 from skep.engine.embedded import Embedded
 from skep.engine.ids import new_id
-from skep.engine.inline import Inline
-from skep.engine.memory import Memory
-from skep.store.file import Durability
+from skep.store.file.schema import Durability
+from skep.testing.inline_engine import Inline, InlineConnection, MemoryStore
 from tests.process.store_child import StoreChild, start_python
 from tests.support import wait_until_async
 
@@ -92,32 +91,35 @@ class NormalDriver(EmbeddedDriver):
 class InlineDriver:
     """No server at all: the memory of this process."""
 
-    def __init__(self) -> None:
-        self._memory = Memory()
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
 
     @classmethod
     @contextmanager
     def running(cls, directory: Path) -> Iterator[Driver]:
-        yield cls()
+        store = MemoryStore()
+        yield cls(store)
+        store.close()
 
     def client(self, owner: str, deadline: float = 10.0) -> Engine:
-        return Inline(self._memory, owner)
+        return Inline(self._store, owner)
 
     @contextmanager
     def holder(self, owner: str) -> Iterator[Holder]:
-        yield _Ghost(self._memory, owner)
+        yield _Ghost(self._store, owner)
 
 
 class _Ghost:
     """A client that dies without a word."""
 
-    def __init__(self, memory: Memory, owner: str) -> None:
-        self._memory = memory
-        self._owner = owner
-        memory.take(owner, (), 1)
+    def __init__(self, store: MemoryStore, owner: str) -> None:
+        self._store = store
+        self._client = InlineConnection(store, owner, lambda _: None)
+        store.add(self._client)
+        self._client.take_now((), 1)
 
     def kill(self) -> None:
-        self._memory.left(self._owner, lost=True)
+        self._store.remove(self._client, lost=True)
 
 
 DRIVERS = [EmbeddedDriver, InMemoryDriver, InlineDriver]

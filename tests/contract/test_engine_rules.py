@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from skep.base.errors import EngineError, QueueFull
-from skep.engine.base import CUT_OFF, LARGEST_PROGRESS, Engine, Envelope, Limits, Settlement
+from skep.engine.base import CUT_OFF, LARGEST_PROGRESS, Engine, Envelope, QueueLimits, Settlement
 from skep.engine.ids import now_ms
 from tests.contract.drivers import (
     Driver,
@@ -255,7 +255,7 @@ def test_what_was_cancelled_does_not_begin_again_after_a_cut_off(driver: Driver)
 
 def test_a_full_queue_refuses_what_is_put_all_or_none(driver: Driver) -> None:
     async def test(engine: Engine) -> None:
-        await engine.configure({"default": Limits(max_ready=3)})
+        await engine.configure({"default": QueueLimits(max_ready=3)})
         kept = [an_envelope(), an_envelope(due=now_ms() + 60_000)]
         await engine.put(kept)
         with pytest.raises(QueueFull, match="default is full"):
@@ -277,7 +277,7 @@ def test_a_full_queue_refuses_what_is_put_all_or_none(driver: Driver) -> None:
 
 def test_a_queue_hands_out_no_more_at_a_time_than_it_may(driver: Driver) -> None:
     async def test(engine: Engine) -> None:
-        await engine.configure({"mail": Limits(concurrency=2)})
+        await engine.configure({"mail": QueueLimits(concurrency=2)})
         await engine.put([an_envelope(queue="mail") for _ in range(5)])
         await engine.put([an_envelope(queue="other")])
         leases = await engine.lease(("mail", "other"), 10)
@@ -295,7 +295,7 @@ def test_a_queue_hands_out_no_more_at_a_time_than_it_may(driver: Driver) -> None
 
 def test_a_queue_hands_out_no_faster_than_it_may(driver: Driver) -> None:
     async def test(engine: Engine) -> None:
-        await engine.configure({"default": Limits(rate=3, period=400)})
+        await engine.configure({"default": QueueLimits(rate=3, period=400)})
         await engine.put([an_envelope() for _ in range(7)])
         moments: list[int] = []
         while len(moments) < 7:

@@ -11,8 +11,8 @@ from skep.api.policy import Retry
 from skep.api.receipt import Receipt, gather
 from skep.api.task import Task
 from skep.base.errors import PlatformError
-from skep.engine import current
-from skep.engine.base import Envelope, Lease, Limits, Settlement
+from skep.engine import binding
+from skep.engine.base import Envelope, Lease, QueueLimits, Settlement
 from skep.engine.ids import new_id
 
 DOCUMENTED = (ValueError, TypeError, PlatformError, TimeoutError)
@@ -69,7 +69,7 @@ def fired(term: str) -> Call:
 
 
 def engine() -> Any:
-    return current.binding().engine
+    return binding.current().engine
 
 
 async def retry(value: Any, other: Any) -> object:
@@ -116,6 +116,6 @@ CALLS: dict[str, Call] = {
     "find(v)": lambda v, w: engine().find(v),
     "edit(v, w)": lambda v, w: engine().edit([v], w),
     "pause(v)": lambda v, w: engine().pause([v], w),
-    "configure(v)": lambda v, w: engine().configure({"q": Limits(max_ready=v, period=w)}),
+    "configure(v)": lambda v, w: engine().configure({"q": QueueLimits(max_ready=v, period=w)}),
     "reap(v)": lambda v, w: engine().reap(v),
 }

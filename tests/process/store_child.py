@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from skep.base.rundir import RunDir, bind_unix
-from skep.store.file import Durability
+from skep.store.file.schema import Durability
 from skep.store.server import LEASE, serve
 
 ROOT = Path(__file__).parent.parent.parent

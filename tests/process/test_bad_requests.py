@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from skep.base.telemetry import Telemetry
-from skep.engine import current, protocol
+from skep.engine import binding, protocol
 from skep.engine.embedded import Embedded
 from skep.engine.ids import new_id
 from tests.process.bad_calls import (
@@ -50,11 +50,11 @@ def runner(tmp_path: Path) -> Iterator[asyncio.Runner]:
         runner.run(client.open())
 
         async def bind() -> None:
-            current.bind(client, Telemetry(), {Happened.registered_name(): ("a", "b")})
+            binding.bind(client, Telemetry(), {Happened.registered_name(): ("a", "b")})
 
         runner.run(bind())
         yield runner
-        current.unbind()
+        binding.unbind()
         runner.run(client.close())
 
 

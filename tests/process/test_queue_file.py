@@ -18,7 +18,7 @@ from skep.base.errors import StoreFull
 from skep.engine.base import Engine, Envelope, Row, Settlement
 from skep.engine.embedded import Embedded
 from skep.engine.ids import new_id, now_ms
-from skep.store.opening import rows_of
+from skep.store.file.opening import rows_of
 from tests.process.store_child import StoreChild
 from tests.support import wait_until_async
 
@@ -378,7 +378,7 @@ def test_d7_an_older_file_that_is_copied_over_it_is_noticed(store: StoreChild) -
         with closing(sqlite3.connect(file)) as database:
             database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         before = file.stat().st_mtime_ns
-        # The store has looked at the file as it is now when the ballast is there again
+        # The store has looked at the file as it is now when the reserve file is there again
         ballast = file.with_name("queue.db.ballast")
         ballast.unlink()
         await wait_until_async(ballast.exists)

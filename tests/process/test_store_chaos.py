@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from skep.base.telemetry import Telemetry
-from skep.engine import current
+from skep.engine import binding
 from skep.engine.base import Engine, Envelope, Settlement
 from skep.engine.embedded import Embedded
 from skep.engine.ids import new_id
@@ -44,11 +44,11 @@ def with_client(store: StoreChild, work: Callable[[Engine], Awaitable[None]]) ->
     async def run() -> None:
         engine = Embedded(store.path, "web.0@1:1")
         await engine.open()
-        current.bind(engine, Telemetry(), {})
+        binding.bind(engine, Telemetry(), {})
         try:
             await work(engine)
         finally:
-            current.unbind()
+            binding.unbind()
             await engine.close()
 
     asyncio.run(run())

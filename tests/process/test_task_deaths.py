@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from skep.base.telemetry import Telemetry
-from skep.engine import current
+from skep.engine import binding
 from skep.engine.base import Engine
 from skep.engine.embedded import Embedded
 from skep.worker.catalog import Catalog
@@ -38,11 +38,11 @@ async def delivering(store: StoreChild) -> AsyncIterator[Engine]:
     """Make this process one that can deliver."""
     engine = Embedded(store.path, "web.0@1:1")
     await engine.open()
-    current.bind(engine, Telemetry(), Catalog.collect({"chores": PLUGIN}).listener_names())
+    binding.bind(engine, Telemetry(), Catalog.collect({"chores": PLUGIN}).listener_names())
     try:
         yield engine
     finally:
-        current.unbind()
+        binding.unbind()
         await engine.close()
 
 

@@ -10,7 +10,7 @@ from typing import Self
 
 from skep.base.telemetry import Telemetry
 from skep.config.options import Options
-from skep.engine import current
+from skep.engine import binding
 from skep.engine.embedded import Embedded
 from skep.worker import stray
 from skep.worker.catalog import Catalog
@@ -73,7 +73,7 @@ async def main(socket: Path, slot: str, concurrency: int, grace: float) -> None:
     catalog = Catalog.collect({"chores": PLUGIN})
     engine = Embedded(socket, f"{slot}@1:{os.getpid()}")
     await engine.open()
-    current.bind(engine, telemetry, catalog.listener_names())
+    binding.bind(engine, telemetry, catalog.listener_names())
     options = Options(task_concurrency=concurrency)
     workplace = Workplace(slot, 1, catalog, engine, telemetry, options)
     kind: Kind = TaskKind(workplace)

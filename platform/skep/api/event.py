@@ -12,7 +12,7 @@ from skep.api.receipt import Receipt
 from skep.base.backoff import Backoff
 from skep.base.errors import EngineError, PlatformError
 from skep.base.rundir import RunDir
-from skep.engine import current
+from skep.engine import binding
 from skep.engine.base import Envelope
 from skep.engine.headers import ALONE, LISTENER, ORIGIN
 from skep.wire import control
@@ -40,15 +40,15 @@ class Event(Payload):
         keeps nothing, when no plugin listens to it. Outside of the platform's workers, one of them
         fires it, that of the platform in PLATFORM_DATA_DIR. Raises what `Task.deliver` raises.
         """
-        if not current.is_bound():
-            return await self._fire_there(current.run_dir(), terms)
-        binding = current.binding()
+        if not binding.is_bound():
+            return await self._fire_there(binding.run_dir(), terms)
+        bound = binding.current()
         self.require_declared()
-        binding.telemetry.point("event.published", event=self._name, payload=self)
-        envelopes = self.envelopes(binding.listeners, **terms)
+        bound.telemetry.point("event.published", event=self._name, payload=self)
+        envelopes = self.envelopes(bound.listeners, **terms)
         if not envelopes:
             return None
-        await binding.put(envelopes)
+        await bound.put(envelopes)
         return Receipt(envelopes[0].id)
 
     async def _fire_there(self, run_dir: RunDir, terms: Terms) -> Receipt | None:
@@ -85,7 +85,7 @@ class Event(Payload):
 
     def fire_sync(self, **terms: Unpack[Terms]) -> Receipt | None:
         """Do what `fire` does, from a thread or a script."""
-        return current.wait_for(self.fire(**terms))
+        return binding.wait_for(self.fire(**terms))
 
 
 E_co = TypeVar("E_co", bound=Event, covariant=True)

@@ -11,7 +11,7 @@ from skep.api.policy import A_COUNT, is_count
 from skep.api.roundtrip import difference, is_exact
 from skep.base import correlation
 from skep.base.errors import EngineError, Undeclared
-from skep.engine import current
+from skep.engine import binding
 from skep.engine.base import Envelope
 from skep.engine.headers import TRIES
 from skep.engine.ids import due_after, new_id
@@ -83,7 +83,7 @@ class Payload(
     def require_declared(cls) -> None:
         """Raise Undeclared in a worker of whose plugins none declares this class: what is delivered
         to it would never run."""
-        declared = current.declared()
+        declared = binding.declared()
         if declared is None or declared.get(cls._name) is cls:
             return
         name, plugin = f"{cls.__module__}.{cls.__qualname__}", plugin_of(cls.__module__)
@@ -139,9 +139,9 @@ class Payload(
             body=self._body(),
             queue=queue or self.queue,
             headers=headers,
-            due=due_after(delay, current.clock()),
+            due=due_after(delay, binding.clock()),
             priority=priority,
-            sender=current.sender(),
+            sender=binding.sender(),
         )
         return self._keyed(envelope, key)
 
@@ -163,7 +163,7 @@ class Payload(
                 f"The payload of {self._name} has {len(body)} bytes, and {LARGEST_BODY} is the "
                 "most: keep the data elsewhere, and deliver where it is."
             )
-        is_compared = current.compares() or not is_exact(type(self))
+        is_compared = binding.compares() or not is_exact(type(self))
         if is_compared and (problem := difference(self, body)):
             raise EngineError(problem)
         return body

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from skep.api.websocket import frame
 from skep.base.errors import PlatformError
 from skep.base.rundir import RunDir
-from skep.engine import current
+from skep.engine import binding
 from skep.wire.mesh import LONGEST, Command, Mesh
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ def push_sync(
     Raises EngineError in a coroutine of a worker, where `push` is to be awaited.
     """
     pushing = push(data, user=user, room=room, connection=connection)
-    if current.is_bound():
-        return current.binding().wait_for(pushing)
+    if binding.is_bound():
+        return binding.current().wait_for(pushing)
     return asyncio.run(pushing)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from skep.api.payload import is_text
 from skep.base.errors import EngineError
-from skep.engine import current
+from skep.engine import binding
 from skep.engine.base import Result
 from skep.engine.ids import check_delay
 
@@ -50,7 +50,7 @@ class Receipt:
         number of seconds between 0 and a hundred years.
         """
         check_delay(timeout, "timeout")
-        engine = (await current.reach()).engine
+        engine = (await binding.reach()).engine
         found = await engine.result(self.id, timeout)
         if found is None and await engine.find(self.id) is not None:
             raise TimeoutError(f"The delivery {self.id} did not end within {timeout:g} s.")
@@ -59,7 +59,7 @@ class Receipt:
 
     def result_sync(self, timeout: float = 60.0) -> Any:
         """Do what `result` does, from a thread."""
-        return current.wait_for(self.result(timeout))
+        return binding.wait_for(self.result(timeout))
 
     async def cancel(self) -> bool:
         """Have the delivery not happen; say whether it had not ended yet.
@@ -67,13 +67,13 @@ class Receipt:
         What has not begun never does. A coroutine that runs is cancelled; a plain function that
         runs is told through `ctx.cancelled()`, and if it ends all the same, it has ended.
         """
-        engine = (await current.reach()).engine
+        engine = (await binding.reach()).engine
         (outcome,) = await engine.cancel([self.id])
         return outcome != "unknown"
 
     def cancel_sync(self) -> bool:
         """Do what `cancel` does, from a thread."""
-        return current.wait_for(self.cancel())
+        return binding.wait_for(self.cancel())
 
 
 async def gather(*tasks: "Task", timeout: float = 60.0, **terms: Unpack["Terms"]) -> list[Any]:

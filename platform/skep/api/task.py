@@ -18,7 +18,7 @@ from skep.api.policy import (
 )
 from skep.api.receipt import Receipt
 from skep.base.backoff import Backoff
-from skep.engine import current
+from skep.engine import binding
 from skep.engine.base import Envelope
 from skep.engine.ids import milliseconds
 
@@ -73,7 +73,7 @@ class Task(Payload):
     def deliver_sync(self, **terms: Unpack[Terms]) -> Receipt:
         """Do what `deliver` does, from a thread, as a handler that is a plain `def` runs in one, or
         from a script."""
-        return current.wait_for(self.deliver(**terms))
+        return binding.wait_for(self.deliver(**terms))
 
     @classmethod
     async def deliver_many(cls, tasks: Iterable[Self], **terms: Unpack[Terms]) -> list[Receipt]:
@@ -84,16 +84,16 @@ class Task(Payload):
         tasks = list(tasks)  # of an iterator nothing would be left after the check
         if wrong := [task for task in tasks if not isinstance(task, Task)]:
             raise TypeError(f"{wrong[0]!r} cannot be delivered: it is not an object of a Task.")
-        binding = await current.reach()
+        bound = await binding.reach()
         envelopes = [task.envelope(**terms) for task in tasks]
-        outcomes = await binding.put(envelopes)
+        outcomes = await bound.put(envelopes)
         receipts = []
         for envelope, outcome in zip(envelopes, outcomes, strict=True):
             # One whose confirmation was lost and that was sent again is a duplicate of itself.
             duplicate = outcome.duplicate and outcome.id != envelope.id
             receipts.append(Receipt(outcome.id, duplicate))
             if not duplicate:
-                binding.telemetry.point("task.enqueued", task=envelope.name, queue=envelope.queue)
+                bound.telemetry.point("task.enqueued", task=envelope.name, queue=envelope.queue)
         return receipts
 
     def _keyed(self, envelope: Envelope, key: str | None) -> Envelope:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from skep.cli.options import for_platform
-from skep.cli.running import run_dir_of
+from skep.cli.platform_handle import run_dir_of
 from skep.wire import control
 
 # The supervisor answers in milliseconds unless it has something to wait for.

@@ -10,8 +10,8 @@ from skep.base import privileges
 from skep.base.errors import PlatformError, PluginError
 from skep.base.rundir import RunDir
 from skep.cli.asking import show_json
+from skep.cli.output import waiting
 from skep.cli.root_phase import RootPhase
-from skep.cli.screen import waiting
 from skep.cli.starting import environment_for_children, starting
 from skep.config.archive import Archive
 from skep.supervisor.configuration import Configuration, Configurations, starting_options

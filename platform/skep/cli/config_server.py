@@ -15,8 +15,8 @@ from skep.base.rundir import RunDir
 from skep.base.sockets import BACKLOG
 from skep.base.title import set_title
 from skep.cli.options import WHERE, platform_options
+from skep.cli.platform_handle import own_options
 from skep.cli.root_phase import refuse_paths_of_others
-from skep.cli.running import own_options
 from skep.configserver.opened import Place, opened
 from skep.configserver.server import serve
 

@@ -20,8 +20,8 @@ from skep.base import privileges, signals
 from skep.base.errors import TimedOut
 from skep.base.privileges import Identity
 from skep.base.rundir import RunDir
+from skep.cli.output import waiting
 from skep.cli.root_phase import RootPhase
-from skep.cli.screen import waiting
 from skep.cli.starting import DETACHED
 from skep.config.options import Options
 

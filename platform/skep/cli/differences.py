@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from rich.markup import escape
 
 from skep.base.masking import mask_value
-from skep.cli.screen import screen
+from skep.cli.output import screen
 from skep.config.snapshot import diff
 
 _LONGEST = 120

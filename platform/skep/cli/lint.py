@@ -7,9 +7,9 @@ from typing import Any
 import click
 
 from skep.base.errors import UsageError
+from skep.cli.lint_rules import ACCEPTED, findings
 from skep.cli.options import WHERE, platform_options
-from skep.cli.running import own_options
-from skep.cli.shared_state import ACCEPTED, findings
+from skep.cli.platform_handle import own_options
 
 
 @click.group("lint")

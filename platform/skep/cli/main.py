@@ -42,8 +42,27 @@ _VERBS = {
     "config-server": "Run the embedded config server alone.",
 }
 
-# Where a module cannot be named after its verb, because the standard library has one of that name.
-_MODULES = {"queue": "queues"}
+_MODULES = {
+    "restart": "running.restart",
+    "reload": "running.reload",
+    "status": "running.status",
+    "ps": "running.ps",
+    "info": "running.info",
+    "history": "running.history",
+    "scale": "running.scale",
+    "drain": "running.drain",
+    "undrain": "running.undrain",
+    "log-level": "running.log_level",
+    "dump": "running.dump",
+    "mem": "running.mem",
+    "task": "tasks.task",
+    "event": "tasks.event",
+    "dead": "tasks.dead",
+    "queue": "tasks.queues",
+    "env": "config.env",
+    "conns": "sockets.conns",
+    "ws": "sockets.ws",
+}
 
 platform = Verbs(
     "skep.cli",

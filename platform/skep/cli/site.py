@@ -13,7 +13,7 @@ import click
 from skep.base import masking
 from skep.base.errors import NotRunning, UsageError
 from skep.cli.options import WHERE
-from skep.cli.running import own_options, run_dir_of
+from skep.cli.platform_handle import own_options, run_dir_of
 from skep.config import connection, dotenv, secret_names
 from skep.config.archive import Archive
 from skep.config.history import History

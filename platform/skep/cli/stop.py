@@ -7,8 +7,8 @@ import click
 
 from skep.base.errors import PlatformError, TimedOut
 from skep.cli.asking import ask, asking, show_json
-from skep.cli.ended import Process
-from skep.cli.screen import Say, waiting
+from skep.cli.output import Say, waiting
+from skep.cli.running.process_end import Process
 
 _LOOK = 0.2
 

@@ -10,7 +10,7 @@ import click
 class Verbs(click.Group):
     """Knows its verbs by name and one line; the module of a verb has it as `command`.
 
-    `modules` names those whose module is not called as they are.
+    `modules` names those whose module is elsewhere or not called as they are.
     """
 
     def __init__(

@@ -131,7 +131,7 @@ class Result(Struct, frozen=True, array_like=True):
     error: str = ""
 
 
-class Limits(Struct, frozen=True, array_like=True):
+class QueueLimits(Struct, frozen=True, array_like=True):
     """What one queue may hold and how fast it is handed out; 0 is no limit.
 
     `max_ready` is how many may wait in it, ready, blocked or scheduled, before `put` raises
@@ -266,7 +266,7 @@ class Engine(Protocol):
 
     # -- queues and operators --------------------------------------------------------------------
 
-    async def configure(self, limits: Mapping[str, Limits]) -> None:
+    async def configure(self, limits: Mapping[str, QueueLimits]) -> None:
         """Let these queues have these limits, and all others none, until configured otherwise."""
 
     async def pause(self, queues: Sequence[str], paused: bool = True) -> None:

@@ -1,9 +1,15 @@
-"""The embedded engine: a client of this machine's store, over its unix socket."""
+"""The embedded engine: a client of this machine's store, over its unix socket.
+
+`StoreClient` turns the methods of `Engine` into requests of the store's protocol, for any
+connection that carries them.
+"""
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any, Protocol
 
 from skep.base.errors import RequestRefused
 from skep.engine import protocol
@@ -13,8 +19,8 @@ from skep.engine.base import (
     Envelope,
     Hold,
     Lease,
-    Limits,
     Outcome,
+    QueueLimits,
     QueueStats,
     Result,
     Row,
@@ -23,7 +29,7 @@ from skep.engine.base import (
     check_progress,
 )
 from skep.engine.ids import milliseconds, new_id
-from skep.engine.line import Line
+from skep.engine.store_connection import StoreConnection
 
 log = logging.getLogger(__name__)
 
@@ -33,46 +39,60 @@ _LARGEST_BATCH = protocol.LARGEST_REQUEST // 4
 _UNSETTLED = "unsettled"
 
 
-class Embedded:
-    """An engine whose store is another process of this platform.
+class Requests(Protocol):
+    """A connection to a store."""
 
-    `path` is the store's socket; `owner` tells this process from every other, now and earlier
-    (`task.0@3:812`). A request that is not answered within `deadline` seconds fails with
-    StoreUnavailable. All methods belong to the loop that called `open`.
-    """
-
-    def __init__(self, path: Path, owner: str, *, deadline: float = 10.0) -> None:
-        self._flagged: asyncio.Queue[list[str]] = asyncio.Queue()
-        self._line = Line(path, owner, deadline, self._flagged.put_nowait)
+    def next_call(self) -> int:
+        """Return the number of the next request."""
 
     async def open(self) -> None:
-        """Connect. Raises StoreUnavailable when nothing listens on the socket."""
-        await self._line.open()
+        """Connect. Raises StoreUnavailable when no store answers."""
 
     async def close(self) -> None:
-        """Give back what is held and disconnect. What was not answered fails with EngineError."""
-        await self._line.close()
+        """Give back what is held and disconnect."""
+
+    async def ask(
+        self, request: protocol.Request, tokens: Sequence[str] = (), wait: float = 0.0
+    ) -> Any:
+        """Return the store's reply, which ends the leases of these tokens."""
+
+    async def take(self, queues: Sequence[str], n: int) -> list[Lease]:
+        """Wait for leases, for ever; if that is cancelled, they go back."""
+
+
+class StoreClient:
+    """An engine whose store is at the other end of the connection that `connect` makes.
+
+    `connect` takes the function to call with the ids of deliveries that are held here and were
+    cancelled. See `Engine` for the methods; all belong to the loop that called `open`.
+    """
+
+    def __init__(self, connect: Callable[[Callable[[list[str]], None]], Requests]) -> None:
+        self._flagged: asyncio.Queue[list[str]] = asyncio.Queue()
+        self._store = connect(self._flagged.put_nowait)
+
+    async def open(self) -> None:
+        await self._store.open()
+
+    async def close(self) -> None:
+        await self._store.close()
 
     # -- deliveries ------------------------------------------------------------------------------
 
     async def put(self, envelopes: Sequence[Envelope]) -> list[Outcome]:
-        """Keep the envelopes; see Engine."""
-        request = protocol.Put(self._line.number(), envelopes)
-        reply: protocol.Outcomes = await self._line.ask(request)
+        request = protocol.Put(self._store.next_call(), envelopes)
+        reply: protocol.Outcomes = await self._store.ask(request)
         return reply.outcomes
 
     async def lease(self, queues: Sequence[str], n: int) -> list[Lease]:
-        """Wait for something ready; see Engine."""
-        return await self._line.take(queues, n)
+        return await self._store.take(queues, n)
 
     async def extend(self, leases: Sequence[Lease]) -> list[bool]:
-        """Say that this process lives; see Engine."""
-        request = protocol.Extend(self._line.number(), [lease.token for lease in leases])
-        reply: protocol.Settled = await self._line.ask(request)
+        request = protocol.Extend(self._store.next_call(), [lease.token for lease in leases])
+        reply: protocol.Settled = await self._store.ask(request)
         return reply.accepted
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
-        """End the leases; see Engine."""
         accepted: list[bool] = []
         marks = [
             protocol.Mark(s.lease.token, s.verdict, s.at, s.reason, s.error, s.then, s.result)
@@ -85,9 +105,9 @@ class Embedded:
     async def _settle(self, marks: list[protocol.Mark]) -> list[bool]:
         """Settle one batch; if it is refused, each alone, so that one cannot hold up the others.
         What cannot be settled as it was meant becomes a dead letter."""
-        request = protocol.Settle(self._line.number(), marks)
+        request = protocol.Settle(self._store.next_call(), marks)
         try:
-            reply: protocol.Settled = await self._line.ask(request, [mark.token for mark in marks])
+            reply: protocol.Settled = await self._store.ask(request, [mark.token for mark in marks])
         except (RequestRefused, ValueError) as error:
             if len(marks) > 1:
                 return [(await self._settle([mark]))[0] for mark in marks]
@@ -99,94 +119,99 @@ class Embedded:
         return reply.accepted
 
     async def progress(self, lease: Lease, value: str) -> bool:
-        """Note how far it has come; see Engine."""
         check_progress(value)
-        reply: protocol.Settled = await self._line.ask(
-            protocol.Note(self._line.number(), lease.token, value)
+        reply: protocol.Settled = await self._store.ask(
+            protocol.Note(self._store.next_call(), lease.token, value)
         )
         return reply.accepted[0]
 
     async def reap(self, owner: str) -> int:
-        """Take back what a dead process holds; see Engine."""
-        reply: protocol.Changed = await self._line.ask(protocol.Reap(self._line.number(), owner))
+        reply: protocol.Changed = await self._store.ask(
+            protocol.Reap(self._store.next_call(), owner)
+        )
         return reply.number
 
     # -- cancelling ------------------------------------------------------------------------------
 
     async def cancel(self, ids: Sequence[str]) -> list[Cancellation]:
-        """Have deliveries not happen; see Engine."""
-        reply: protocol.Cancelled = await self._line.ask(protocol.Cancel(self._line.number(), ids))
+        reply: protocol.Cancelled = await self._store.ask(
+            protocol.Cancel(self._store.next_call(), ids)
+        )
         return reply.found
 
     async def cancelled(self) -> list[str]:
-        """Wait until deliveries are cancelled that are held here; see Engine."""
         return await self._flagged.get()
 
     # -- the leader ------------------------------------------------------------------------------
 
     async def hold(self, name: str, ttl: int, token: str = "") -> Hold | None:
-        """Hold a name; see Engine."""
         # The token is ours, so that the question can be repeated when the answer was lost.
-        request = protocol.Grasp(self._line.number(), name, token or new_id(), ttl)
-        reply: protocol.Held = await self._line.ask(request)
+        request = protocol.Grasp(self._store.next_call(), name, token or new_id(), ttl)
+        reply: protocol.Held = await self._store.ask(request)
         return reply.hold
 
     async def drop(self, hold: Hold) -> None:
-        """Hold it no longer."""
-        await self._line.ask(protocol.Drop(self._line.number(), hold.name, hold.token))
+        await self._store.ask(protocol.Drop(self._store.next_call(), hold.name, hold.token))
 
     # -- queues and operators --------------------------------------------------------------------
 
-    async def configure(self, limits: Mapping[str, Limits]) -> None:
-        """Let these queues have these limits; see Engine."""
-        await self._line.ask(protocol.Configure(self._line.number(), limits))
+    async def configure(self, limits: Mapping[str, QueueLimits]) -> None:
+        await self._store.ask(protocol.Configure(self._store.next_call(), limits))
 
     async def pause(self, queues: Sequence[str], paused: bool = True) -> None:
-        """Hand nothing out of these queues, or go on with it."""
-        await self._line.ask(protocol.Pause(self._line.number(), queues, paused))
+        await self._store.ask(protocol.Pause(self._store.next_call(), queues, paused))
 
     async def stats(self) -> dict[str, QueueStats]:
-        """Return the state of every queue; see Engine."""
-        reply: protocol.Counts = await self._line.ask(protocol.Count(self._line.number()))
+        reply: protocol.Counts = await self._store.ask(protocol.Count(self._store.next_call()))
         return reply.queues
 
     async def scan(self, queue: str, state: RowState, after: str = "", n: int = 100) -> list[Row]:
-        """Return rows of a queue; see Engine."""
-        request = protocol.Scan(self._line.number(), queue, state, after, n)
-        reply: protocol.Rows = await self._line.ask(request)
+        request = protocol.Scan(self._store.next_call(), queue, state, after, n)
+        reply: protocol.Rows = await self._store.ask(request)
         return reply.rows
 
     async def find(self, delivery: str) -> Row | None:
-        """Return one delivery; see Engine."""
-        reply: protocol.Rows = await self._line.ask(protocol.Find(self._line.number(), delivery))
+        reply: protocol.Rows = await self._store.ask(
+            protocol.Find(self._store.next_call(), delivery)
+        )
         return next(iter(reply.rows), None)
 
     async def result(self, delivery: str, wait: float = 0.0) -> Result | None:
-        """Return how a delivery has ended; see Engine."""
         wait_ms = milliseconds("wait", wait)
-        request = protocol.Await(self._line.number(), delivery, wait_ms)
-        reply: protocol.Ended = await self._line.ask(request, wait=wait)
+        request = protocol.Await(self._store.next_call(), delivery, wait_ms)
+        reply: protocol.Ended = await self._store.ask(request, wait=wait)
         return reply.result
 
     async def edit(self, ids: Sequence[str], op: Edit) -> int:
-        """Change deliveries by hand; see Engine."""
-        reply: protocol.Changed = await self._line.ask(
-            protocol.Change(self._line.number(), ids, op)
+        reply: protocol.Changed = await self._store.ask(
+            protocol.Change(self._store.next_call(), ids, op)
         )
         return reply.number
 
-    # -- the file of the store, which no other engine has ----------------------------------------
+
+class Embedded(StoreClient):
+    """An engine whose store is another process of this platform.
+
+    `path` is the store's socket; `owner` tells this process from every other, now and earlier
+    (`task.0@3:812`). A request that is not answered within `deadline` seconds fails with
+    StoreUnavailable.
+    """
+
+    def __init__(self, path: Path, owner: str, *, deadline: float = 10.0) -> None:
+        super().__init__(partial(StoreConnection, path, owner, deadline))
 
     async def acknowledge(self) -> list[str]:
         """Let what has happened to the file be known; return what that was."""
-        request = protocol.Acknowledge(self._line.number())
-        reply: protocol.Damages = await self._line.ask(request)
+        request = protocol.Acknowledge(self._store.next_call())
+        reply: protocol.Damages = await self._store.ask(request)
         return reply.whats
 
     async def restore(self, rows: Sequence[Row]) -> int:
         """Keep deliveries and dead letters of another file, but those that were kept before;
         return how many were not."""
-        reply: protocol.Changed = await self._line.ask(protocol.Restore(self._line.number(), rows))
+        reply: protocol.Changed = await self._store.ask(
+            protocol.Restore(self._store.next_call(), rows)
+        )
         return reply.number
 
 

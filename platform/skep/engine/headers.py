@@ -1,9 +1,5 @@
 """The headers of an envelope: what the machinery writes beside the payload."""
 
-from msgspec.structs import replace
-
-from skep.engine.base import Envelope
-
 # Which listener of the event has its turn; an envelope with this header is an event's.
 LISTENER = "listener"
 # `finish` or `failed`; without it the envelope asks for the task's `handle`.
@@ -21,8 +17,3 @@ TRIES = "tries"
 ALONE = "alone"
 # Why it was a dead letter, if it was one and was requeued.
 DIED = "died"
-
-
-def risen(envelope: Envelope, reason: str) -> Envelope:
-    """Return a dead letter as it is put again, for the workers there are now."""
-    return replace(envelope, headers={**envelope.headers, DIED: reason}, sender="")

@@ -47,16 +47,16 @@ class Heartbeat:
     def _run(self) -> None:
         address = unix_address(self._path)
         while not self._stop.is_set():
-            with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+            with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
                 # The store may be stopped or killed at any moment; the socket outlives it.
-                line.settimeout(self._pause)
-                line.connect(address)
-                self._beat(line)
+                sock.settimeout(self._pause)
+                sock.connect(address)
+                self._beat(sock)
             self._stop.wait(self._pause)
 
-    def _beat(self, line: socket.socket) -> None:
+    def _beat(self, sock: socket.socket) -> None:
         while not self._stop.is_set():
-            line.sendall(self._frame)
+            sock.sendall(self._frame)
             self._stop.wait(self._pause)
 
     @property

@@ -17,17 +17,17 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import DecodeError, Struct
 
-from skep.base.errors import EngineError
+from skep.base.errors import EngineError, RequestRefused
 from skep.engine.base import (
     Cancellation,
     Edit,
     Envelope,
     Hold,
     Lease,
-    Limits,
     Milliseconds,
     Moment,
     Outcome,
+    QueueLimits,
     QueueStats,
     Result,
     Row,
@@ -149,7 +149,7 @@ class Configure(Struct, frozen=True, array_like=True, tag="configure"):
     """These queues have these limits, and no others have any."""
 
     call: int
-    limits: Mapping[str, Limits]
+    limits: Mapping[str, QueueLimits]
 
 
 class Pause(Struct, frozen=True, array_like=True, tag="pause"):
@@ -382,7 +382,8 @@ def frame(message: Request | Reply) -> bytes:
 def checked_frame(request: Request) -> bytes:
     """Return the request as it goes over the wire.
 
-    Raises ValueError, with the field and its value, for what the store could not read.
+    Raises ValueError, with the field and its value, for what the store could not read, and
+    RequestRefused for what is too large.
     """
     try:
         sent = frame(request)
@@ -392,6 +393,11 @@ def checked_frame(request: Request) -> bytes:
     except (TypeError, OverflowError, UnicodeEncodeError) as error:
         name = type(request).__name__.lower()
         raise ValueError(f"The engine cannot send this {name}: {error}.") from error
+    if len(sent) > LARGEST_REQUEST:
+        raise RequestRefused(
+            f"What is to be delivered at once has {len(sent)} bytes, and "
+            f"{LARGEST_REQUEST} is the most: deliver less at once."
+        )
     return sent
 
 

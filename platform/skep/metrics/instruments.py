@@ -4,10 +4,10 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from skep.metrics.loop_counters import LoopMetric
 from skep.metrics.names import CATALOGUE, MAX_SERIES, OPEN, OTHER, Metric
-from skep.metrics.tallies import Tallies
 
-Instrument = Counter | Gauge | Histogram | Tallies
+Instrument = Counter | Gauge | Histogram | LoopMetric
 
 # What every request counts, in the event loop and nowhere else.
 _OF_THE_LOOP = frozenset(("http_requests_total", "http_request_duration_seconds"))
@@ -80,7 +80,7 @@ class Instruments:
 
 def _make(metric: Metric, registry: CollectorRegistry) -> Instrument:
     if metric.name in _OF_THE_LOOP:
-        return Tallies(metric, registry)
+        return LoopMetric(metric, registry)
     if metric.type == "histogram":
         return Histogram(
             metric.exposed,

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 
 from skep.metrics.instruments import Children, Instruments
+from skep.metrics.loop_counters import LoopCounter, LoopHistogram
 from skep.metrics.names import MAX_SERIES, METHODS
-from skep.metrics.tallies import Distribution, Tally
 
 UNMATCHED = "__unmatched__"
 
-Answer = tuple[Tally, Distribution]
+Answer = tuple[LoopCounter, LoopHistogram]
 
 
 class HttpMetrics:
@@ -42,9 +42,9 @@ class HttpMetrics:
     def end(self, method: str, route: str, status: int, seconds: float) -> None:
         """Its answer is out, or given up."""
         self._in_progress -= 1
-        tally, distribution = self._answers[method, route, status]
-        tally.count += 1
-        distribution.observe(seconds)
+        counter, histogram = self._answers[method, route, status]
+        counter.count += 1
+        histogram.observe(seconds)
 
     def exception(self, route: str) -> None:
         """No handler caught an exception."""

@@ -1,23 +1,32 @@
 """What each request comes to, within a turn."""
 
+from collections.abc import Mapping
+
 from skep.engine import protocol
-from skep.store.connection import Connection
-from skep.store.database import Database
-from skep.store.takers import Takers
-from skep.store.waiters import Waiters
+from skep.store.connection import Client
+from skep.store.lease_waiters import LeaseWaiters
+from skep.store.result_waiters import ResultWaiters
+from skep.store.state.database import Database
+from skep.store.state.scan import find, scan
 
 
 class Answers:
     """Does what is asked and returns what is to be answered once the turn is committed."""
 
-    def __init__(self, database: Database, takers: Takers, waiters: Waiters, lease_ms: int) -> None:
+    def __init__(
+        self,
+        database: Database,
+        lease_waiters: LeaseWaiters,
+        result_waiters: ResultWaiters,
+        lease_ms: int,
+    ) -> None:
         self._database = database
-        self._takers = takers
-        self._waiters = waiters
+        self._lease_waiters = lease_waiters
+        self._result_waiters = result_waiters
         self._lease_ms = lease_ms
 
     def answer(
-        self, connection: Connection, request: protocol.Request, now: int
+        self, connection: Client, request: protocol.Request, now: int
     ) -> protocol.Reply | None:
         """Do one request; None if there is nothing to say, or not yet."""
         moves = self._database.moves
@@ -27,16 +36,32 @@ class Answers:
             case protocol.Put():
                 return self._put(request, now)
             case protocol.Take():
-                self._takers.add(connection, request)
+                self._lease_waiters.add(connection, request)
             case protocol.Untake(call):
-                if self._takers.remove(connection, call):
+                if self._lease_waiters.remove(connection, call):
                     return protocol.Leases(call, [])
             case _:
                 return self._answer_holder(connection, request, now)
         return None
 
+    def let_go(self, number: int, lost: bool, now: int) -> None:
+        """Forget that a client waits for leases, and give back those it holds."""
+        self._lease_waiters.forget(number)
+        self._database.moves.give_back(number, lost, now)
+
+    def notify(self, clients: Mapping[int, Client]) -> None:
+        """After the commit, send what the turn means for clients that have not asked just now."""
+        results, edits = self._database.results, self._database.edits
+        if results.fresh:
+            self._result_waiters.tell(results.fresh)
+            results.fresh.clear()
+        for number, delivery in edits.flagged:
+            if (holder := clients.get(number)) is not None:
+                holder.send([protocol.Flagged([delivery])])
+        edits.flagged.clear()
+
     def _answer_holder(
-        self, connection: Connection, request: protocol.Request, now: int
+        self, connection: Client, request: protocol.Request, now: int
     ) -> protocol.Reply | None:
         moves = self._database.moves
         match request:
@@ -61,7 +86,7 @@ class Answers:
         return protocol.Outcomes(put.call, moves.put(put.envelopes, now))
 
     def _answer_operator(
-        self, connection: Connection, request: protocol.Request, now: int
+        self, connection: Client, request: protocol.Request, now: int
     ) -> protocol.Reply | None:
         database = self._database
         match request:
@@ -83,6 +108,10 @@ class Answers:
     def _obey(self, request: protocol.Request) -> protocol.Reply | None:
         """Do what concerns no delivery."""
         match request:
+            case protocol.Scan(call):
+                return protocol.Rows(call, scan(self._database, request))
+            case protocol.Find(call):
+                return protocol.Rows(call, find(self._database, request))
             case protocol.Acknowledge(call):
                 return protocol.Damages(call, self._database.acknowledge())
             case protocol.Drop(call, name, token):
@@ -97,10 +126,10 @@ class Answers:
         return None
 
     def _await(
-        self, connection: Connection, request: protocol.Await, now: int
+        self, connection: Client, request: protocol.Await, now: int
     ) -> protocol.Reply | None:
         result = self._database.results.read(request.id, now)
         if result is None and request.wait and self._database.moves.look_up(request.id):
-            self._waiters.add(connection, request.call, request.id, request.wait / 1000)
+            self._result_waiters.add(connection, request.call, request.id, request.wait / 1000)
             return None
         return protocol.Ended(request.call, result)

@@ -23,20 +23,30 @@ from skep.engine.protocol import (
 log = logging.getLogger(__name__)
 
 
+class Client(Protocol):
+    """One end of the store: a process behind a socket, or a client in this process."""
+
+    number: int
+    owner: str
+
+    def send(self, replies: Sequence[Reply]) -> None:
+        """Send replies; they are lost on a client that has gone."""
+
+
 class Desk(Protocol):
     """Where the requests of all connections are brought to."""
 
-    def came(self, connection: Connection) -> None:
+    def came(self, connection: ClientConnection) -> None:
         """Know a new client."""
 
-    def ask(self, connection: Connection, request: Request) -> None:
+    def ask(self, connection: ClientConnection, request: Request) -> None:
         """Take a request; it is answered through the connection."""
 
-    def left(self, connection: Connection) -> None:
+    def left(self, connection: ClientConnection) -> None:
         """The connection has ended, however that came."""
 
 
-class Connection(asyncio.Protocol):
+class ClientConnection(asyncio.Protocol):
     """The store's end of a connection; `owner` is who is at the other end, once it has said so."""
 
     _transport: asyncio.Transport

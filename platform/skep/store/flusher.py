@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from skep.engine.protocol import Reply
-from skep.store.connection import Connection
+from skep.store.connection import Client
 
 # How long until it is looked again whether there is a file to confirm by.
 _LOOK_AGAIN = 0.5
@@ -31,7 +31,7 @@ class Flusher:
         self._log = database.with_name(database.name + "-wal")
         self._descriptor = -1
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="flush")
-        self._waiting: defaultdict[Connection, list[Reply]] = defaultdict(list)
+        self._waiting: defaultdict[Client, list[Reply]] = defaultdict(list)
         self._wake = asyncio.Event()
         self._stopping = False
         # What is wrong with the names of the files, asked in the thread; and what brings all that
@@ -51,7 +51,7 @@ class Flusher:
             os.dup2(new, self._descriptor, inheritable=False)  # the thread may be using it
             os.close(new)
 
-    def confirm(self, connection: Connection, reply: Reply) -> None:
+    def confirm(self, connection: Client, reply: Reply) -> None:
         """Send a reply as soon as everything committed until now is on the disk."""
         if self._waits:
             self._waiting[connection].append(reply)
@@ -78,7 +78,7 @@ class Flusher:
         _sync(self._descriptor)
         return self.missing()
 
-    async def _put_off(self, waiting: dict[Connection, list[Reply]]) -> None:
+    async def _put_off(self, waiting: dict[Client, list[Reply]]) -> None:
         """Confirm nothing that lies nowhere; the clients may have it from another store."""
         if self._stopping:
             return

@@ -4,10 +4,10 @@ import logging
 from pathlib import Path
 
 from skep.base.errors import EngineError
-from skep.store.damage import is_damage
-from skep.store.database import Database
+from skep.store.file.damage import is_damage
+from skep.store.file.watch import Watch
 from skep.store.flusher import Flusher
-from skep.store.watch import Watch
+from skep.store.state.database import Database
 
 log = logging.getLogger(__name__)
 

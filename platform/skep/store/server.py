@@ -10,11 +10,11 @@ from pathlib import Path
 from skep.base.filelock import held
 from skep.base.peer import peer_of
 from skep.base.telemetry import Telemetry
-from skep.store.connection import Connection
-from skep.store.deliveries import NOBODY
-from skep.store.file import IN_MEMORY, Durability
+from skep.store.connection import ClientConnection
+from skep.store.disk_space import DiskSpace
+from skep.store.file.schema import IN_MEMORY, Durability
 from skep.store.flusher import Flusher
-from skep.store.room import Room
+from skep.store.state.deliveries import NOBODY
 from skep.store.writer import Writer
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ async def serve(
     async with held(database.with_name(f"{database.name}.lock"), complaint):
         path = IN_MEMORY if durability == "memory" else database
         flusher = Flusher(path, waits=durability == "full")
-        writer = Writer(path, flusher, Room(path), lease, telemetry or Telemetry(), troubled)
+        writer = Writer(path, flusher, DiskSpace(path), lease, telemetry or Telemetry(), troubled)
         writer.open(run_id)
         writing = asyncio.create_task(writer.write())
         flushing = asyncio.create_task(flusher.flush())
@@ -87,7 +87,7 @@ async def _accept(listener: socket.socket, writer: Writer) -> None:
             await asyncio.sleep(_ACCEPT_PAUSE)
             continue
         if peer_of(client).trusted:
-            connection = Connection(writer, number)
+            connection = ClientConnection(writer, number)
             await loop.connect_accepted_socket(lambda c=connection: c, client)  # type: ignore[misc]
         else:
             log.error("A process of another user tried to reach the store and was refused.")

@@ -24,17 +24,17 @@ from skep.engine import protocol
 from skep.engine.base import Row
 from skep.engine.ids import now_ms
 from skep.store.answers import Answers
-from skep.store.connection import Connection
-from skep.store.damage import DAMAGE, is_damage, primary_code
-from skep.store.database import Database
-from skep.store.deliveries import NOBODY
+from skep.store.connection import Client, ClientConnection
+from skep.store.disk_space import DiskSpace
+from skep.store.file.damage import DAMAGE, is_damage, primary_code
 from skep.store.flusher import Flusher
-from skep.store.pulses import Pulses
+from skep.store.lease_waiters import LeaseWaiters
+from skep.store.liveness import Liveness
 from skep.store.repairs import Repairs
-from skep.store.room import Room
-from skep.store.scan import find, scan
-from skep.store.takers import Takers
-from skep.store.waiters import Waiters
+from skep.store.result_waiters import ResultWaiters
+from skep.store.state.database import Database
+from skep.store.state.deliveries import NOBODY
+from skep.store.state.scan import find, scan
 
 # The most requests of one turn: more would make the first of them wait for the last.
 _TURN = 512
@@ -71,8 +71,8 @@ class _Silent(NamedTuple):
     owner: str
 
 
-_Matter = tuple[Connection, protocol.Request] | _Lost | _Silent
-_Replies = defaultdict[Connection, list[protocol.Reply]]
+_Matter = tuple[ClientConnection, protocol.Request] | _Lost | _Silent
+_Replies = defaultdict[Client, list[protocol.Reply]]
 
 
 class Writer:
@@ -86,27 +86,27 @@ class Writer:
         self,
         path: Path,
         flusher: Flusher,
-        room: Room,
+        disk: DiskSpace,
         lease: float,
         telemetry: Telemetry,
         troubled: Callable[[list[str]], None] = lambda _: None,
     ) -> None:
         self._database = Database(path, damaged=lambda: telemetry.point("store.corrupt"))
         self._flusher = flusher
-        self._room = room
+        self._disk = disk
         self._repairs = Repairs(path, self._database, flusher)
         self._telemetry = telemetry
         self._troubled = troubled
         self._troubles: list[str] | None = None
         self._locked = False
-        self._pulses = Pulses(lease)
-        self._takers = Takers(self._database, self._pulses.is_silent)
-        self._waiters = Waiters()
+        self._liveness = Liveness(lease)
+        self._lease_waiters = LeaseWaiters(self._database, self._liveness.is_silent)
+        self._result_waiters = ResultWaiters()
         self._answers = Answers(
-            self._database, self._takers, self._waiters, lease_ms=round(lease * 1000)
+            self._database, self._lease_waiters, self._result_waiters, lease_ms=round(lease * 1000)
         )
         self._matters: deque[_Matter] = deque()
-        self._connections: dict[int, Connection] = {}
+        self._connections: dict[int, ClientConnection] = {}
         self._lookups: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._deserted = asyncio.Event()
@@ -120,7 +120,7 @@ class Writer:
     def open(self, run_id: str) -> None:
         """Open the database and wait for those who may come back."""
         same_run = self._database.open(run_id, now_ms())
-        self._room.open(self._database)
+        self._disk.open(self._database)
         self._flusher.open()
         self._repairs.open()
         loop = asyncio.get_running_loop()
@@ -153,34 +153,35 @@ class Writer:
         for timer in (self._alarm, self._housekeeping, self._looking):
             if timer is not None:
                 timer.cancel()
-        self._waiters.close()
+        self._result_waiters.close()
         self._flusher.close()
         self._database.close()
         self._repairs.close()
 
     # -- the desk --------------------------------------------------------------------------------
 
-    def came(self, connection: Connection) -> None:
+    def came(self, connection: ClientConnection) -> None:
         """Know a new client."""
         self._connections[connection.number] = connection
 
-    def ask(self, connection: Connection, request: protocol.Request) -> None:
-        """Take a request for the next turn; a look waits for no turn."""
+    def ask(self, connection: ClientConnection, request: protocol.Request) -> None:
+        """Take a request for the next turn; a look into the file waits for no turn."""
         if isinstance(request, protocol.Pulse):
             self._hear_of(request.owner)
             return
         self._hear_of(connection.owner)
-        if isinstance(request, protocol.Scan | protocol.Find):
+        is_file = not self._database.in_memory
+        if is_file and isinstance(request, protocol.Scan | protocol.Find):
             task = asyncio.create_task(self._look_up(connection, request))
             self._lookups.add(task)
             task.add_done_callback(self._lookups.discard)
         else:
             self._bring((connection, request))
 
-    def left(self, connection: Connection) -> None:
+    def left(self, connection: ClientConnection) -> None:
         """Give what the connection holds to others, after all that it has asked for."""
         del self._connections[connection.number]
-        self._pulses.forget(connection.owner)
+        self._liveness.forget(connection.owner)
         if not self._connections:
             self._deserted.set()
         self._bring(_Lost(connection.number))
@@ -190,7 +191,7 @@ class Writer:
         self._wake.set()
 
     def _hear_of(self, owner: str) -> None:
-        if owner and self._pulses.beat(owner, self._loop.time()):
+        if owner and self._liveness.beat(owner, self._loop.time()):
             self._wake.set()  # it waits for leases, perhaps
 
     def _begin_handing_out(self) -> None:
@@ -198,7 +199,7 @@ class Writer:
         self._wake.set()
 
     async def _look_up(
-        self, connection: Connection, request: protocol.Scan | protocol.Find
+        self, connection: ClientConnection, request: protocol.Scan | protocol.Find
     ) -> None:
         try:
             rows = await self._rows(request)
@@ -212,8 +213,6 @@ class Writer:
     async def _rows(self, request: protocol.Scan | protocol.Find) -> list[Row]:
         """Look up rows, and once more if something was mended because of them."""
         look = partial(find if isinstance(request, protocol.Find) else scan, self._database)
-        if self._database.in_memory:
-            return look(request)
         try:
             return await asyncio.to_thread(look, request)
         except DAMAGE as error:
@@ -238,7 +237,7 @@ class Writer:
         self._work_off([self._matters.popleft() for _ in range(min(len(self._matters), _TURN))])
 
     def _work_off(self, matters: list[_Matter], *, mended: bool = False) -> None:
-        self._takers.begin()
+        self._lease_waiters.begin()
         begun = time.perf_counter()
         try:
             replies = self._do(matters)
@@ -252,11 +251,11 @@ class Writer:
         seconds = time.perf_counter() - begun
         self._telemetry.point("store.turn", seconds=seconds, requests=len(matters))
         self._send(replies)
-        self._tell()
+        self._answers.notify(self._connections)
 
     def _roll_back(self) -> bool:
         """Undo the turn; return whether the file had to be mended for that."""
-        self._takers.rollback()
+        self._lease_waiters.rollback()
         try:
             self._database.rollback()
         except DAMAGE as error:
@@ -268,7 +267,7 @@ class Writer:
     def _fail(self, matters: list[_Matter], error: Exception, mended: bool) -> None:
         """Do what can be done about a turn that was rolled back: make room, wait, mend the file; at
         last, find the one request that fails, and refuse it."""
-        if self._room.is_full(error):
+        if self._disk.is_full(error):
             self._send(self._refuse(matters, str(error)))
             self._set_alarm(_FULL_PAUSE)
         elif primary_code(error) == sqlite3.SQLITE_BUSY:
@@ -315,17 +314,6 @@ class Writer:
             if at_once:
                 connection.send(at_once)
 
-    def _tell(self) -> None:
-        """Tell those who have not asked just now, but whom the turn concerns."""
-        results, edits = self._database.results, self._database.edits
-        if results.fresh:
-            self._waiters.tell(results.fresh)
-            results.fresh.clear()
-        for number, delivery in edits.flagged:
-            if (holder := self._connections.get(number)) is not None:
-                holder.send([protocol.Flagged([delivery])])
-        edits.flagged.clear()
-
     def _do(self, matters: Iterable[_Matter]) -> _Replies:
         """Do what was asked and hand out what became ready; return what is to be answered."""
         replies: _Replies = defaultdict(list)
@@ -334,7 +322,7 @@ class Writer:
         for matter in matters:
             match matter:
                 case _Lost(number):
-                    self._let_go(number, lost=True, now=now)
+                    self._answers.let_go(number, lost=True, now=now)
                 case _Silent(owner):
                     self._database.moves.take_from(owner, now)
                 case connection, request:
@@ -342,34 +330,29 @@ class Writer:
                     if reply is not None:
                         replies[connection].append(reply)
         if self._handing_out:
-            for connection, leases in self._takers.hand_out(now):
-                replies[connection].append(leases)
+            for client, leases in self._lease_waiters.hand_out(now):
+                replies[client].append(leases)
         return replies
 
     def _answer(
-        self, connection: Connection, request: protocol.Request, now: int
+        self, connection: ClientConnection, request: protocol.Request, now: int
     ) -> protocol.Reply | None:
-        if isinstance(request, protocol.Put) and (self._room.scarce or self._repairs.trouble):
+        if isinstance(request, protocol.Put) and (self._disk.scarce or self._repairs.trouble):
             return protocol.Refused(request.call, "there is no room for anything new")
         if isinstance(request, protocol.Bye):
-            self._let_go(connection.number, lost=False, now=now)
+            self._answers.let_go(connection.number, lost=False, now=now)
             connection.close()
             return None
         if isinstance(request, protocol.Acknowledge):
             self._loop.call_soon(self._report)
         return self._answers.answer(connection, request, now)
 
-    def _let_go(self, number: int, lost: bool, now: int) -> None:
-        """Forget that a connection waits for leases, and give back those it holds."""
-        self._takers.forget(number)
-        self._database.moves.give_back(number, lost, now)
-
     # -- a full disk -----------------------------------------------------------------------------
 
     def _refuse(self, matters: Sequence[_Matter], error: str) -> _Replies:
         """Refuse what is new; do the rest in the room that was made, or when there is some."""
         replies: _Replies = defaultdict(list)
-        made = self._room.make()
+        made = self._disk.make()
         again: list[_Matter] = []
         for matter in matters:
             refused = (protocol.Put,) if made else (protocol.Put, protocol.Settle)
@@ -398,26 +381,26 @@ class Writer:
             self._alarm = self._loop.call_later(max(nap, at_least), self._wake.set)
 
     def _look_for_silent(self) -> None:
-        self._bring(*map(_Silent, self._pulses.look(self._loop.time())))
-        self._looking = self._loop.call_later(self._pulses.every, self._look_for_silent)
+        self._bring(*map(_Silent, self._liveness.look(self._loop.time())))
+        self._looking = self._loop.call_later(self._liveness.every, self._look_for_silent)
 
     def _keep_house(self) -> None:
         # First of all: whatever goes wrong now, room that there is later has to be noticed.
         self._housekeeping = self._loop.call_later(_KEEP_HOUSE_EVERY, self._keep_house)
         self._repairs.look()
         try:
-            self._room.keep_house()
+            self._disk.keep_house()
         except DAMAGE as error:
             if not self._repairs.help(error):
                 log.error("The store cannot keep house", exc_info=error)
-        self._telemetry.point("store.measured", scarce=int(self._room.scarce))
+        self._telemetry.point("store.measured", scarce=int(self._disk.scarce))
         self._report()
 
     def _report(self) -> None:
         """Report what operators should know, whenever that changes."""
         troubles = [
             *(damage.what for damage in self._database.damages),
-            *filter(None, (self._room.trouble, self._repairs.trouble)),
+            *filter(None, (self._disk.trouble, self._repairs.trouble)),
             *([_LOCKED] if self._locked else []),
         ]
         if troubles != self._troubles:

@@ -4,7 +4,6 @@ live      the workers take the new value, none is replaced
 unused    no Settings class reads the key: the same, if no plugin has read it otherwise
 rollout   a new generation
 restart   nothing until the platform is started anew
-shadowed  a stronger layer sets the key: nothing
 """
 
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from skep.base.masking import mask_value
 from skep.config.options import rows
 from skep.wire.plan import Plan
 
-Action = Literal["live", "unused", "rollout", "restart", "shadowed"]
+Action = Literal["live", "unused", "rollout", "restart"]
 
 _OWN = {row.key: row.change for row in rows()}
 

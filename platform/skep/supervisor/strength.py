@@ -59,7 +59,7 @@ class Strength:
         patience = max(limits.drain, limits.task_drain) + limits.stop + limits.kill + 1.0
         if self._succession.coming is not None:  # it ends before its workers drain
             patience += limits.boot + limits.go
-        if not await until(lambda: self._is_empty, patience):
+        if not await until(self._has_drained, patience):
             raise Refusal("Not all workers have ended.", "timeout")
         return {"sentence": "Drained: connections wait, tasks and crons rest."}
 
@@ -88,12 +88,9 @@ class Strength:
         self._upkeep.scale("web", min(_MOST, max(1, counts["web"] + (1 if more else -1))))
         self._changed()
 
-    @property
-    def _is_empty(self) -> bool:
-        """Whether no worker is left that serves, or will."""
-        succession = self._succession
-        current = succession.current
-        return succession.coming is None and not (current and current.crew.children)
+    def _has_drained(self) -> bool:
+        current, coming = self._succession.current, self._succession.coming
+        return coming is None and (current is None or not current.crew.children)
 
     def _serving(self) -> "Generation":
         if (generation := self._succession.current) is None:

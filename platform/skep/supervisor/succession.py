@@ -235,11 +235,8 @@ class Succession:
         """The same values, perhaps under another release key: then the new name is written down."""
         assert self.current is not None
         if configuration.release_keys != self.current.configuration.release_keys:
-            try:
-                self._configurations.commit(configuration)
-            except PlatformError as error:
-                problem = Problem("commit", str(error))
-                self._report(request, "refused", problems=(problem,))
+            if problems := self._commit(configuration):
+                self._report(request, "refused", problems=problems)
                 return
             self.current.configuration = configuration
         self._report(request, "unchanged")
@@ -322,8 +319,7 @@ class Succession:
         if former is not None:
             self.generations.retiring.append(former)
             self._around.part(former, former.crew.retire)
-        if self.upkeep.drained:
-            coming.generation.crew.retire()
+        self.upkeep.catch_up()
         back = coming.generation.request.cause == "rollback"
         if not back:  # what has just been rolled back stays refused
             self._refusals.clear()
@@ -367,17 +363,16 @@ class Succession:
         self._abandon(coming)
         problems = coming.rollout.problems
         if coming.committed and self.current is not None:
-            problems = (*problems, *self._put_in_force_again(self.current.configuration))
+            problems = (*problems, *self._commit(self.current.configuration))
         self._report(request, "refused", coming, problems=problems)
         self._go_back_if_unheld()
 
-    def _put_in_force_again(self, configuration: Configuration) -> tuple[Problem, ...]:
-        """Undo a commit; return what is wrong if the disk does not take it."""
+    def _commit(self, configuration: Configuration) -> tuple[Problem, ...]:
+        """Write a configuration to the disk; return why that failed, if it did."""
         try:
             self._configurations.commit(configuration)
-        except Exception as error:  # noqa: BLE001 - the request has to be answered whatever it is
-            text = f"The configuration in force could not be written again: {error or repr(error)}"
-            return (Problem("commit", text),)
+        except Exception as error:  # noqa: BLE001 - the client that waits for a report gets one
+            return (Problem("commit", str(error) or repr(error)),)
         return ()
 
     def _abandon(self, coming: Coming) -> None:

@@ -124,8 +124,14 @@ class Upkeep:
         """Let every worker drain; the place stays empty until `undrain`."""
         self.drained = True
         self._recycling = Recycling()
-        if (generation := self._current()) is not None:
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """Apply `drain` and `scale` to the generation in service, which was on its way when they
+        were asked for."""
+        if self.drained and (generation := self._current()) is not None:
             generation.crew.retire()
+        self.rescale("scale")
 
     def undrain(self) -> None:
         """Fill the places again."""

@@ -14,7 +14,7 @@ from skep.api.worker import Worker
 from skep.base.telemetry import Telemetry
 from skep.config.epoch import declare
 from skep.config.options import Options
-from skep.engine import current
+from skep.engine import binding
 from skep.engine.base import Engine, Envelope, Outcome, Row
 from skep.engine.headers import LISTENER
 from skep.engine.ids import clock_ms
@@ -100,7 +100,7 @@ class Lab:
         await self.engine.open()
         recorder = cast(Engine, _Recorder(self.engine, self._put, after_put))
         names, declared = self.catalog.listener_names(), self.catalog.declared()
-        current.bind(recorder, self.telemetry, names, clock, declared, compares=True)
+        binding.bind(recorder, self.telemetry, names, clock, declared, compares=True)
         settings = declare(s for plugin in self.catalog.plugins.values() for s in plugin.settings)
         worker, Worker._current = Worker._current, None
         Worker.become("task.0", 1)
@@ -120,7 +120,7 @@ class Lab:
         finally:
             Worker._current = worker
             declare(settings)
-            current.unbind()
+            binding.unbind()
             await self.engine.close()
 
     async def _complain(self) -> None:

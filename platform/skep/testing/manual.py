@@ -6,8 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 from skep.engine.ids import now_ms
-from skep.engine.inline import Inline
-from skep.engine.memory import Memory
+from skep.testing.inline_engine import Inline, MemoryStore
 from skep.testing.lab import Lab, Plugins
 from skep.worker.kind import Workplace
 from skep.worker.queues import limits
@@ -24,8 +23,9 @@ class ManualLab(Lab):
 
     def __init__(self, plugins: Plugins, queues: tuple[str, ...] = ()) -> None:
         self._now = now_ms()
-        self._memory = Memory(clock=lambda: self._now)
-        super().__init__(plugins, Inline(self._memory, _OWNER))
+        self._store = MemoryStore(clock=lambda: self._now)
+        self._inline = Inline(self._store, _OWNER)
+        super().__init__(plugins, self._inline)
         self._limits = limits(queues)
         self._draining = False
         self._runner: Runner
@@ -49,7 +49,7 @@ class ManualLab(Lab):
         """Let time pass and run what becomes due on the way, each at its moment."""
         end = self._now + round(seconds * 1000)
         await self.drain()
-        while (due := self._next_due()) is not None and due <= end:
+        while (due := self._store.next_due()) is not None and due <= end:
             self._now = max(due, self._now)
             await self.drain()
         self._now = end
@@ -74,12 +74,13 @@ class ManualLab(Lab):
                 settling.cancel()
                 cancelling.cancel()
                 threads.shutdown(wait=False, cancel_futures=True)
+        self._store.close()
 
     async def _run_all(self) -> None:
         running: set[asyncio.Task[None]] = set()
         begun = 0
         while True:
-            leases = self._memory.take(_OWNER, (), 1)
+            leases = self._inline.connection.take_now((), 1)
             running |= {asyncio.create_task(self._runner.run(lease)) for lease in leases}
             begun += len(leases)
             if begun > _MOST:
@@ -87,7 +88,7 @@ class ManualLab(Lab):
             if not running:
                 return
             # A handler that waits for the result of another must not keep that from running.
-            changed = asyncio.create_task(self._memory.changed(1.0))
+            changed = asyncio.create_task(self._store.changed())
             await asyncio.wait({*running, changed}, return_when=asyncio.FIRST_COMPLETED)
             changed.cancel()
             for run in [run for run in running if run.done()]:
@@ -98,10 +99,6 @@ class ManualLab(Lab):
     async def _cancel_for_ever(self) -> None:
         while True:
             self._runner.cancel(await self.engine.cancelled())
-
-    def _next_due(self) -> int | None:
-        items = self._memory.items.values()
-        return min((i.envelope.due for i in items if i.state == "scheduled"), default=None)
 
 
 @asynccontextmanager

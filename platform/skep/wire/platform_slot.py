@@ -9,7 +9,7 @@ from typing import Any
 from skep.base import log, logfile, masking, signals
 from skep.base.title import set_title
 from skep.wire.channel import CHANNEL_FD, BlockingChannel
-from skep.wire.dialogue import Dialogue, Life
+from skep.wire.lifecycle import Lifecycle, Role
 from skep.wire.messages import Boot, Message
 
 _DRAIN = 2.0
@@ -18,7 +18,7 @@ Send = Callable[[Message], None]
 
 
 def run(
-    build: Callable[[Boot, Send], Life], frame: Callable[[], dict[str, Any] | None] | None = None
+    build: Callable[[Boot, Send], Role], frame: Callable[[], dict[str, Any] | None] | None = None
 ) -> int:
     """Read who we are from the channel, live, and return the exit code.
 
@@ -44,12 +44,12 @@ def run(
     log.hide(os.environ)
 
     async def live() -> int:
-        dialogue: Dialogue
+        lifecycle: Lifecycle
 
         def send(message: Message) -> None:
-            dialogue.send(message)
+            lifecycle.send(message)
 
-        dialogue = Dialogue(build(boot, send), frame)
-        return await dialogue.run(*channel.detach(), drain_timeout=_DRAIN)
+        lifecycle = Lifecycle(build(boot, send), frame)
+        return await lifecycle.run(*channel.detach(), drain_timeout=_DRAIN)
 
     return asyncio.run(live())

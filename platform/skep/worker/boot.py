@@ -18,15 +18,15 @@ from skep.base.rundir import RunDir
 from skep.base.telemetry import Telemetry
 from skep.base.title import set_title
 from skep.config.options import Options
-from skep.engine import current
+from skep.engine import binding
 from skep.engine.embedded import Embedded
 from skep.engine.senders import sender_of
 from skep.metrics.frames import Framer, adopt_process
 from skep.metrics.instruments import Instruments
 from skep.metrics.subscriber import subscribe
 from skep.wire.channel import BlockingChannel
-from skep.wire.dialogue import EXIT_NOT_PREPARED, Dialogue
 from skep.wire.framing import Framing
+from skep.wire.lifecycle import EXIT_NOT_PREPARED, Lifecycle
 from skep.wire.messages import Boot, Failed, Hello
 from skep.worker import chance, memory, stray
 from skep.worker.changes import Changing
@@ -141,7 +141,7 @@ async def _live(boot: Boot, found: Generation, sock: socket.socket, framing: Fra
         telemetry.point("worker.loop_lag", seconds=lag)
         wear.look(time.monotonic(), resident_memory())
 
-    dialogue = Dialogue(
+    lifecycle = Lifecycle(
         life,
         framer.next,
         change=Changing(found.changes),
@@ -153,8 +153,8 @@ async def _live(boot: Boot, found: Generation, sock: socket.socket, framing: Fra
         trace=memory.trace,
         deliver=Deliverer(found.catalog).deliver,
     )
-    wear.retire = workplace.retire = dialogue.retire
-    return await dialogue.run(sock, framing, options.drain_timeout)
+    wear.retire = workplace.retire = lifecycle.retire
+    return await lifecycle.run(sock, framing, options.drain_timeout)
 
 
 class _WithPlugins:
@@ -173,7 +173,7 @@ class _WithPlugins:
         work = self._workplace
         await self._tell("after_fork")
         await work.engine.open()
-        current.bind(
+        binding.bind(
             work.engine,
             work.telemetry,
             work.catalog.listener_names(),

@@ -13,7 +13,7 @@ from skep.api.plugin import Plugin
 from skep.base.rundir import RunDir
 from skep.base.telemetry import Telemetry
 from skep.config.options import Options
-from skep.engine import current
+from skep.engine import binding
 from skep.engine.embedded import Embedded
 from skep.engine.senders import sender_of
 from skep.wire.messages import Boot, Hello, encode
@@ -54,7 +54,7 @@ async def _call_with_engine(boot: Boot, catalog: Catalog, code: str) -> None:
     await engine.open()
     names, declared = catalog.listener_names(), catalog.declared()
     sender = sender_of(boot.run_id, boot.generation, code)
-    current.bind(engine, Telemetry(), names, declared=declared, sender=sender)
+    binding.bind(engine, Telemetry(), names, declared=declared, sender=sender)
     try:
         await call(
             catalog.plugins,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from skep.base.telemetry import Telemetry
 from skep.config.options import Options
 from skep.engine.ids import now_ms
-from skep.wire.dialogue import Life
+from skep.wire.lifecycle import Role
 from skep.worker.lifespans import Lifespans
 from skep.worker.tls import Tls
 
@@ -54,7 +54,7 @@ class Workplace:
     loaded_by: str = ""
 
 
-class Kind(Life, Protocol):
+class Kind(Role, Protocol):
     """What one kind of worker does: a life, begun with a workplace. An exception in `prepare`
     refuses the whole generation."""
 

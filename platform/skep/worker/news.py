@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from skep.api.platform_events import PLATFORM_EVENTS
 from skep.base.backoff import Backoff
 from skep.base.errors import EngineError
-from skep.engine import current
+from skep.engine import binding
 from skep.wire.messages import Happened
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ class Teller:
         """Put the event, however long it takes until the engine can. The same piece of news has the
         same id, whichever worker puts it."""
         event = PLATFORM_EVENTS[happened.event](**happened.fields)
-        envelopes = event.envelopes(current.binding().listeners)
+        envelopes = event.envelopes(binding.current().listeners)
         news = f"{self._run_id}/{happened.number}"
         named = [
             replace(envelope, id=hashlib.sha256(f"{news}/{n}".encode()).hexdigest()[:32])
@@ -36,7 +36,7 @@ class Teller:
         ]
         for n in itertools.count(1):
             try:
-                await current.binding().put(named)
+                await binding.current().put(named)
                 return
             except EngineError as error:
                 log.warning("%s waits to be fired: %s", happened.event, error)

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 from skep.base.errors import EngineError
-from skep.engine import current
+from skep.engine import binding
 from skep.engine.base import LARGEST_PROGRESS, Engine, Lease
 
 # A handler may say it in every round of a loop; an operator looks now and then.
@@ -26,7 +26,7 @@ class Progress:
         text = json.dumps(value, allow_nan=False)
         if len(text.encode()) > LARGEST_PROGRESS:
             raise ValueError(f"Progress is a note of at most {LARGEST_PROGRESS} bytes as JSON.")
-        loop = current.binding().loop
+        loop = binding.current().loop
         loop.call_soon_threadsafe(self._take, lease, text)
 
     def _take(self, lease: Lease, text: str) -> None:

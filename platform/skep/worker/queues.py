@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from skep.api.policy import CUT_TRIES, Policy
 from skep.config.options import Options
 from skep.config.queues import QueueTerms, parse
-from skep.engine.base import Limits
+from skep.engine.base import QueueLimits
 
 
 def served_queues(slot: str, own: Iterable[str]) -> tuple[str, ...]:
@@ -20,10 +20,10 @@ def served_queues(slot: str, own: Iterable[str]) -> tuple[str, ...]:
     return (queue,) if queue else tuple(f"-{name}" for name in own)
 
 
-def limits(texts: Iterable[str]) -> dict[str, Limits]:
+def limits(texts: Iterable[str]) -> dict[str, QueueLimits]:
     """Return the limits of queues as the engine takes them."""
     return {
-        name: Limits(
+        name: QueueLimits(
             max_ready=terms.waiting,
             concurrency=terms.concurrency,
             rate=terms.rate,

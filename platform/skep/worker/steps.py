@@ -19,7 +19,7 @@ from skep.api.context import Context
 from skep.api.event import Event
 from skep.api.policy import LOST_TRIES, Policy, policy_of
 from skep.base.correlation import REQUEST_ID, TRACEPARENT
-from skep.engine import current
+from skep.engine import binding
 from skep.engine.base import Envelope, Lease
 from skep.engine.headers import ALONE, DIED, ERROR, LISTENER, ORIGIN, RESULT, STEP, TRIES
 from skep.engine.ids import new_id
@@ -222,5 +222,5 @@ def _follow_up(envelope: Envelope, headers: dict[str, str]) -> Envelope:
         concurrency_key="",
         concurrency=1,
         keep_result=0,
-        sender=current.sender(),
+        sender=binding.sender(),
     )

@@ -11,6 +11,7 @@ from skep.base.errors import EngineError, StoreUnavailable
 from skep.engine.base import Envelope, Settlement
 from skep.engine.embedded import Embedded
 from skep.engine.ids import new_id
+from skep.engine.store_connection import StoreConnection
 from skep.testing.real import store
 
 MEGABYTE = 1024 * 1024
@@ -88,13 +89,13 @@ def test_leases_that_arrive_with_the_cancellation_go_back(
     async def test(engine: Embedded) -> None:
         # Given somebody who waits, and is cancelled in the very round in which the leases arrive
         waiting = asyncio.create_task(engine.lease((), 1))
-        receive = engine._line._receive
+        receive = StoreConnection._receive
 
         def receive_and_cancel(*arguments: Any) -> None:
             receive(*arguments)
             waiting.cancel()
 
-        monkeypatch.setattr(engine._line, "_receive", receive_and_cancel)
+        monkeypatch.setattr(StoreConnection, "_receive", receive_and_cancel)
         await engine.put([an_envelope()])
         await asyncio.wait([waiting])
         assert waiting.cancelled()

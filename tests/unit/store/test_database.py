@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from skep.engine.base import Envelope, Lease, Limits
+from skep.engine.base import Envelope, Lease, QueueLimits
 from skep.engine.ids import new_id
 from skep.engine.protocol import Mark
-from skep.store.database import Database
-from skep.store.deliveries import NOBODY
+from skep.store.state.database import Database
+from skep.store.state.deliveries import NOBODY
 
 NOW = 1_000_000
 
@@ -169,7 +169,7 @@ def test_a_rollback_undoes_lanes_and_leases_and_knows_who_holds_what(path: Path)
 def test_what_a_file_says_of_queues_and_lanes_is_known_after_a_start(path: Path) -> None:
     with opened(path) as database:
         database.pause(["mail"], paused=True)
-        database.configure({"default": Limits(max_ready=2)})
+        database.configure({"default": QueueLimits(max_ready=2)})
         database.moves.put([an_envelope(concurrency_key="c") for _ in range(2)], NOW)
         take(database)
     with opened(path) as database:

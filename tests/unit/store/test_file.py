@@ -9,10 +9,10 @@ import pytest
 
 from skep.base.errors import EngineError
 from skep.engine.base import Envelope
-from skep.store import file
-from skep.store.damage import Damage, keep
-from skep.store.database import Database
-from skep.store.opening import connect
+from skep.store.file import schema
+from skep.store.file.damage import Damage, keep
+from skep.store.file.opening import connect
+from skep.store.state.database import Database
 
 
 @pytest.fixture
@@ -289,7 +289,7 @@ PRAGMA user_version = 3;
 def test_a_file_of_the_third_format_is_brought_up_and_its_keys_are_put_in_order(path: Path) -> None:
     """A11: the urgent one of a key goes first in a file that was written before, too."""
     with closing(sqlite3.connect(path)) as old:
-        old.executescript(FORMAT_1 + file._VERSION_2 + file._VERSION_3 + FORMAT_3)
+        old.executescript(FORMAT_1 + schema._VERSION_2 + schema._VERSION_3 + FORMAT_3)
     with closing(sqlite3.connect(path)) as old:
         assert old.execute("PRAGMA user_version").fetchone() == (3,)
     database = Database(path)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from skep.engine.base import Envelope
 from skep.engine.protocol import Mark
-from skep.store.database import Database
-from skep.store.file import IN_MEMORY
+from skep.store.file.schema import IN_MEMORY
+from skep.store.state.database import Database
 
 QUEUES = ("a", "b")
 OPS = st.lists(
@@ -82,12 +82,12 @@ def test_the_first_are_ready_as_many_as_there_is_room_for(
 
 
 def _check(database: Database, concurrency: int) -> None:
-    read = database._turn.read
+    read = database._transaction.read
     rows = read(
         "SELECT seq, queue, state FROM delivery WHERE state IN (0, 2, 4) "
         "ORDER BY priority DESC, seq"
     ).fetchall()
-    paused = {queue for queue, valve in database.moves.valves.items() if valve.paused}
+    paused = {queue for queue, throttle in database.moves.throttles.items() if throttle.paused}
     leased = sum(state == 2 for _, _, state in rows)
     assert leased <= concurrency
     waiting = [(seq, state) for seq, queue, state in rows if state != 2 and queue not in paused]

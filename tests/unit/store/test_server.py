@@ -16,10 +16,10 @@ from skep.base.rundir import RunDir, bind_unix
 from skep.engine.base import Envelope, Outcome, Settlement
 from skep.engine.embedded import Embedded
 from skep.engine.ids import new_id
-from skep.store import file
-from skep.store.ballast import Ballast
-from skep.store.deliveries import Deliveries
+from skep.store.file import schema
+from skep.store.file.reserve_file import ReserveFile
 from skep.store.server import serve
+from skep.store.state.deliveries import Deliveries
 from skep.testing.real import store
 from tests.support import wait_until_async
 
@@ -115,7 +115,7 @@ def test_a_full_disk_refuses_what_is_new_and_keeps_what_there_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SQLite says the same when the file may not grow as when the disk is full."""
-    monkeypatch.setattr(file, "_PRAGMAS", (*file._PRAGMAS, "PRAGMA max_page_count = 60"))
+    monkeypatch.setattr(schema, "_PRAGMAS", (*schema._PRAGMAS, "PRAGMA max_page_count = 60"))
 
     async def test() -> None:
         async with store(tmp_path) as path:
@@ -198,11 +198,11 @@ def test_d15_a_full_disk_and_a_locked_file_are_reported_and_so_is_their_end(
             await engine.put([an_envelope()])
             assert told == [[]]
             # When there is no room on the disk
-            free = Ballast.free
-            monkeypatch.setattr(Ballast, "free", lambda ballast: 0)
+            free = ReserveFile.free
+            monkeypatch.setattr(ReserveFile, "free", lambda ballast: 0)
             await wait_until_async(lambda: len(told) == 2)
             assert "is full" in told[1][0]
-            monkeypatch.setattr(Ballast, "free", free)
+            monkeypatch.setattr(ReserveFile, "free", free)
             await wait_until_async(lambda: len(told) == 3)
             # And when another program has locked the file
             with closing(sqlite3.connect(run_dir.queue_file)) as backup:

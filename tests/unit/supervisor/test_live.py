@@ -1,7 +1,8 @@
 """A change that needs no new worker."""
 
 import asyncio
-from types import SimpleNamespace
+import threading
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -10,23 +11,17 @@ from skep.base.errors import ConfigError
 from skep.config.options import Options
 from skep.supervisor.configuration import Configuration
 from skep.supervisor.gate import Request
-from skep.supervisor.generation import Generation
 from skep.supervisor.live import Endings, LiveChange, LiveChanges
-from skep.wire.plan import Plan
-
-
-def generation() -> Generation:
-    """A generation without workers: everybody has taken a change at once."""
-    nobody = SimpleNamespace(children=())
-    crew = SimpleNamespace(children={})
-    made = SimpleNamespace(
-        zygote=nobody, crew=crew, configuration=configuration(number="1"), plan=Plan()
-    )
-    return cast(Generation, made)
-
-
-def configuration(**environment: str) -> Configuration:
-    return Configuration(None, environment, Options(), "digest", {}, {})
+from skep.wire.messages import Change, Changed
+from tests.unit.supervisor.fakes import (
+    FakeZygote,
+    child,
+    configuration,
+    generation,
+    pass_time,
+    run,
+    worker,
+)
 
 
 @pytest.mark.parametrize(
@@ -38,6 +33,7 @@ def test_b1_a_change_that_cannot_be_written_is_refused_and_the_next_can_begin(
     ended: list[Any] = []
 
     def commit(configuration: Configuration) -> None:
+        assert threading.current_thread() is not threading.main_thread()
         if not ended:
             raise error
 
@@ -48,10 +44,161 @@ def test_b1_a_change_that_cannot_be_written_is_refused_and_the_next_can_begin(
         endings = Endings(ended.append, lambda change, objection: None, refused)
         changes = LiveChanges(commit, endings)
         for number in ("2", "3"):
-            changes.begin(Request("config"), generation(), configuration(number=number))
+            changes.begin(Request("config"), generation(), configuration({"A": number}))
             await changes._task
             assert not changes.busy
 
     asyncio.run(main())
     assert ended[0] == text
     assert isinstance(ended[1], LiveChange)
+
+
+class Talk:
+    """A live change of a generation, and how it has ended."""
+
+    def __init__(self, *slots: str, options: Options | None = None) -> None:
+        self.committed: list[Configuration] = []
+        self.ended: list[tuple[str, object]] = []
+        endings = Endings(
+            lambda change: self.ended.append(("done", change.written_at > 0)),
+            lambda change, objection: self.ended.append(("objected", objection)),
+            lambda change, problem: self.ended.append(("refused", problem)),
+        )
+        self.changes = LiveChanges(self.committed.append, endings)
+        self.generation = generation(*slots, settings=configuration({"A": "1", "B": "1"}))
+        self.crew = self.generation.crew
+        self.new = configuration({"A": "2"}, options)
+        self.changes.begin(Request("config"), self.generation, self.new)
+
+    def sent(self, slot: str) -> list[Change]:
+        """What a worker was sent of the change."""
+        return [m for m in worker(self.crew, slot).sent if isinstance(m, Change)]
+
+    async def answer(self, *slots: str, number: int = 1, objection: str = "") -> None:
+        """These workers answer the question that was put last."""
+        for slot in slots:
+            answer = Changed(number, apply=bool(self.committed), objection=objection)
+            self.changes.answered(worker(self.crew, slot), answer)
+        await pass_time()
+
+
+def test_all_are_asked_then_it_is_written_and_then_all_are_told() -> None:
+    async def test() -> None:
+        debug = Options(log_level="debug")
+        talk = Talk("web.0", "task.0", options=debug)
+        await pass_time()
+        question = Change(1, {"A": "2", "B": None}, apply=False, log_level="debug")
+        assert talk.sent("web.0") == talk.sent("task.0") == [question]
+        await talk.answer("web.0")
+        assert talk.committed == []
+        await talk.answer("task.0")
+        assert talk.committed == [talk.new]
+        assert talk.sent("web.0")[1:] == talk.sent("task.0")[1:] == [replace(question, apply=True)]
+        await talk.answer("web.0")
+        assert (talk.ended, talk.changes.busy) == ([], True)
+        await talk.answer("task.0")
+        assert (talk.ended, talk.changes.busy) == ([("done", True)], False)
+
+    run(test)
+
+
+def test_the_zygote_is_asked_too_for_those_it_forks_later() -> None:
+    async def test() -> None:
+        talk = Talk()
+        assert talk.generation.zygote.children == []
+        zygote = child("zygote")
+        cast(FakeZygote, talk.generation.zygote).children = [zygote]
+        await pass_time()
+        assert zygote.sent == [Change(1, {"A": "2", "B": None}, apply=False)]
+        talk.changes.answered(zygote, Changed(1, False, "a thread runs"))
+        await pass_time()
+        assert talk.ended == [("objected", "zygote@1: a thread runs")]
+
+    run(test)
+
+
+def test_an_objection_before_the_commit_leaves_the_disk_alone() -> None:
+    async def test() -> None:
+        talk = Talk("web.0", "web.1")
+        await pass_time()
+        await talk.answer("web.0", objection="A is not of its Settings")
+        assert talk.ended == []  # the answers of all are waited for
+        await talk.answer("web.1", objection="nor here")
+        assert talk.ended == [("objected", "web.0@1: A is not of its Settings")]
+        assert talk.committed == []
+
+    run(test)
+
+
+def test_silence_is_no_consent() -> None:
+    async def test() -> None:
+        talk = Talk("web.0", "web.1")
+        await pass_time()
+        await talk.answer("web.0")
+        await pass_time(1.9)
+        assert talk.ended == []
+        await pass_time(0.1)
+        assert talk.ended == [("objected", "web.1@1 did not answer within 2 s.")]
+        assert (talk.committed, talk.changes.busy) == ([], False)
+
+    run(test)
+
+
+def test_an_objection_and_silence_after_the_commit_take_a_rollout() -> None:
+    async def test() -> None:
+        for last in ("objects", "is silent"):
+            talk = Talk("web.0")
+            await pass_time()
+            await talk.answer("web.0")
+            assert talk.committed == [talk.new]
+            if last == "objects":
+                await talk.answer("web.0", objection="its hook raised")
+                assert talk.ended == [("objected", "web.0@1: its hook raised")]
+            else:
+                await pass_time(2.0)
+                assert talk.ended == [("objected", "web.0@1 did not answer within 2 s.")]
+
+    run(test)
+
+
+def test_who_ends_before_it_answers_has_a_successor_that_is_born_with_the_change() -> None:
+    async def test() -> None:
+        talk = Talk("web.0", "web.1")
+        await pass_time()
+        await talk.answer("web.0")
+        talk.changes.gone(worker(talk.crew, "web.1"))
+        await pass_time()
+        assert talk.committed == [talk.new]
+
+    run(test)
+
+
+def test_an_answer_to_an_earlier_change_is_none_to_this_one() -> None:
+    async def test() -> None:
+        talk = Talk("web.0")
+        await pass_time()
+        await pass_time(2.0)
+        assert [word for word, _ in talk.ended] == ["objected"]
+        talk.changes.begin(Request("config"), talk.generation, talk.new)
+        await pass_time()
+        await talk.answer("web.0", number=1)
+        assert talk.committed == []
+        await talk.answer("web.0", number=2)
+        assert talk.committed == [talk.new]
+
+    run(test)
+
+
+def test_who_was_not_asked_cannot_object() -> None:
+    async def test() -> None:
+        talk = Talk("web.0")
+        await pass_time()
+        talk.changes.answered(child("web.1"), Changed(1, False, "I was born later"))
+        await talk.answer("web.0")
+        assert talk.committed == [talk.new]
+        await talk.answer("web.0")
+        talk.changes.answered(child("web.1"), Changed(1, True, "too late"))
+        talk.changes.gone(child("web.1"))
+        assert talk.ended == [("done", True)]
+
+    run(test)

@@ -3,13 +3,15 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from skep.supervisor.generation import Generation
 from skep.supervisor.probation import BEARABLE, UNREADY
 from skep.supervisor.slots import Slot
 from skep.supervisor.watch import Watch
+from tests.unit.supervisor.fakes import FakeZygote, child, fake_loop, generation, pass_time, run
 
 
 class Bench:
@@ -112,3 +114,84 @@ def test_d10_a_kind_that_was_unready_before_may_be_so(monkeypatch: pytest.Monkey
         assert "no web worker was ready" in bench.wait(UNREADY)[-1]
 
     on_a_bench(monkeypatch, test)
+
+
+class Post:
+    """A watch over a generation that has followed another."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.watch = Watch(lambda: self.said.append("passed"), self.said.append)
+        self.former, self.new = generation("web.0", number=1), generation("web.0", number=2)
+        self.watch.begin(self.new, self.former)
+
+    @property
+    def keeps_the_former(self) -> bool:
+        """Whether the generation before could be put back."""
+        return not cast(FakeZygote, self.former.zygote).stopped
+
+    def lose(self, of: Generation, times: int, *, dismissed: bool = False) -> None:
+        """A worker of a generation ends so many times."""
+        for _ in range(times):
+            gone = child("web.0", of.number)
+            gone.dismissed = dismissed
+            self.watch.ended(of, gone)
+            self.watch.look()
+
+
+def test_a_worker_that_was_told_to_go_is_no_crash() -> None:
+    async def test() -> None:
+        post = Post()
+        post.lose(post.new, 10, dismissed=True)
+        assert (post.said, post.watch.on) == ([], True)
+        post.lose(post.new, BEARABLE + 1)
+        assert post.said == ["its web workers ended 3 times"]
+
+    run(test)
+
+
+def test_what_other_generations_do_is_not_held_against_the_one_that_is_watched() -> None:
+    async def test() -> None:
+        post = Post()
+        post.lose(post.former, 10)
+        assert (post.said, post.watch.on) == ([], True)
+
+    run(test)
+
+
+def test_the_zygote_of_the_former_generation_lives_until_the_watch_has_ended() -> None:
+    async def test() -> None:
+        post = Post()
+        assert post.watch.deadline == fake_loop().now + 30.0
+        await pass_time(29.0)
+        post.watch.look()
+        assert post.keeps_the_former
+        await pass_time(1.0)
+        post.watch.look()
+        assert (post.said, post.keeps_the_former, post.watch.former) == (["passed"], False, None)
+        assert post.watch.deadline is None
+
+    run(test)
+
+
+def test_a_generation_that_is_followed_by_another_is_not_watched_any_more() -> None:
+    async def test() -> None:
+        post = Post()
+        post.watch.begin(generation("web.0", number=3), post.new)
+        assert (post.said, post.keeps_the_former, post.watch.former) == ([], False, post.new)
+        post.lose(post.new, 10)
+        assert post.said == []
+
+    run(test)
+
+
+def test_a_former_generation_that_is_put_back_keeps_its_zygote_and_is_not_watched() -> None:
+    async def test() -> None:
+        post = Post()
+        assert post.watch.release() is post.former
+        assert (post.keeps_the_former, post.watch.former, post.watch.on) == (True, None, False)
+        post.watch.end()
+        assert post.keeps_the_former
+        assert post.watch.release() is None
+
+    run(test)

@@ -12,7 +12,7 @@ from skep.api.plugin import Plugin
 from skep.api.receipt import Receipt, TaskCancelled, TaskFailed, gather
 from skep.api.task import Task
 from skep.base.errors import EngineError
-from skep.engine import current
+from skep.engine import binding
 from tests.support import wait_until_async
 from tests.workshop import Workshop, run_workshop
 
@@ -173,7 +173,7 @@ def test_how_far_it_has_come_can_be_seen(tmp_path: Path) -> None:
         receipt = await Waits(name="a").deliver()
 
         async def noted() -> bool:
-            row = await current.binding().engine.find(receipt.id)
+            row = await binding.current().engine.find(receipt.id)
             return row is not None and row.progress == '{"at": 2}'
 
         await wait_until_async(noted)

@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
+from skep.cli.config.dry_run import exit_code, try_out
 from skep.cli.options import platform_options
-from skep.cli.screen import print_json
+from skep.cli.output import print_json
 from skep.cli.site import SOURCE, Site, print_held
-from skep.cli.trial import exit_code, try_out
 from skep.supervisor.way import unusable
 
 

@@ -9,7 +9,7 @@ from skep.base.errors import ConfigError
 from skep.cli.differences import as_json as differences_as_json
 from skep.cli.differences import differences, print_differences
 from skep.cli.options import platform_options
-from skep.cli.screen import print_json
+from skep.cli.output import print_json
 from skep.cli.site import SOURCE, Site, print_held
 
 

@@ -8,7 +8,7 @@ from rich.markup import escape
 
 from skep.cli.differences import value
 from skep.cli.options import for_platform
-from skep.cli.screen import print_json, print_table
+from skep.cli.output import print_json, print_table
 from skep.cli.site import Site
 
 

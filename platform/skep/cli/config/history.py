@@ -9,7 +9,7 @@ import click
 from rich.markup import escape
 
 from skep.cli.options import for_platform
-from skep.cli.screen import print_json, print_table
+from skep.cli.output import print_json, print_table
 from skep.cli.site import Site
 from skep.config.history import State
 

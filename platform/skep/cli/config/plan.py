@@ -7,7 +7,7 @@ from rich.markup import escape
 
 from skep.cli.differences import value
 from skep.cli.options import platform_options
-from skep.cli.screen import print_json, print_table
+from skep.cli.output import print_json, print_table
 from skep.cli.site import SOURCE, Site, print_held
 
 _COLOURS = {"live": "green", "unused": "dim", "rollout": "cyan", "restart": "yellow"}

@@ -12,7 +12,7 @@ from skep.base.errors import ConfigError, UsageError
 from skep.base.masking import is_secret
 from skep.base.rundir import RunDir
 from skep.cli.options import for_platform
-from skep.cli.running import run_dir_of
+from skep.cli.platform_handle import run_dir_of
 from skep.cli.site import Site
 from skep.config.openapi import OpenApi
 from skep.config.secret_names import declare_kept

@@ -8,12 +8,12 @@ from typing import Any
 import click
 
 from skep.base.errors import ConfigError, NotRunning
+from skep.cli.config.dry_run import try_out
 from skep.cli.differences import as_json as differences_as_json
 from skep.cli.differences import differences, print_differences
 from skep.cli.options import platform_options
-from skep.cli.screen import print_json
+from skep.cli.output import print_json
 from skep.cli.site import SOURCE, Site, print_held
-from skep.cli.trial import try_out
 from skep.config.pulled import Assembly
 from skep.config.snapshot import Snapshot
 

@@ -5,8 +5,8 @@ from typing import Any
 import click
 
 from skep.cli.options import for_platform
-from skep.cli.running import run_dir_of
-from skep.cli.screen import print_json
+from skep.cli.output import print_json
+from skep.cli.platform_handle import run_dir_of
 from skep.wire import control
 
 

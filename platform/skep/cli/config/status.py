@@ -8,8 +8,8 @@ import click
 from rich.markup import escape
 
 from skep.cli.options import platform_options
+from skep.cli.output import print_facts, print_json
 from skep.cli.releases import releases
-from skep.cli.screen import print_facts, print_json
 from skep.cli.site import SOURCE, Site
 from skep.supervisor.in_force import releases_in_force
 

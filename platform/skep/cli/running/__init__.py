@@ -1,0 +1,1 @@
+"""Verbs about the running platform and its processes."""

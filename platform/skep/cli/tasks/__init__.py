@@ -1,0 +1,1 @@
+"""Verbs about deliveries, dead letters and queues."""

@@ -1,0 +1,315 @@
+"""The client's end of the conversation with the store.
+
+Every request is kept until it is answered, as the bytes that were sent. When the connection ends,
+the client connects again, says which leases it holds, and repeats what was not answered: the store
+knows a delivery it already keeps by its id, and a lease by its token. So a store may be killed and
+started again at any moment, and those who asked something only wait a little longer.
+"""
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from skep.base.backoff import Backoff
+from skep.base.errors import (
+    EngineError,
+    QueueFull,
+    RequestRefused,
+    StoreFull,
+    StoreUnavailable,
+)
+from skep.base.rundir import unix_address
+from skep.engine import protocol
+from skep.engine.base import Lease
+from skep.engine.heartbeat import Heartbeat
+
+log = logging.getLogger(__name__)
+
+NOT_OPEN = "The engine is not open: nothing can be delivered or leased here."
+# The supervisor keeps the socket while the store is away, so connecting again hardly ever fails.
+_RECONNECT = Backoff(first=0.02, factor=2.0, cap=1.0, jitter=1.0)
+# How often it is looked whether a request has waited too long.
+_LOOK_EVERY = 0.5
+# How long the store may take to let a client go.
+_FAREWELL = 1.0
+_NEVER = float("inf")
+
+
+@dataclass(slots=True)
+class _Call:
+    """A request that is not answered. Nobody waits for it if it has no future."""
+
+    frame: bytes
+    future: asyncio.Future[Any] | None
+    expires: float
+    tokens: Sequence[str] = ()
+
+
+class StoreConnection:
+    """Asks the store, until it is answered, and knows what this process holds.
+
+    `flagged` is told the ids of deliveries that are cancelled while they are held here.
+    """
+
+    def __init__(
+        self, path: Path, owner: str, deadline: float, flagged: Callable[[list[str]], None]
+    ) -> None:
+        self._path = path
+        self._owner = owner
+        self._deadline = deadline
+        self._flagged = flagged
+        self._heartbeat = Heartbeat(path, owner)
+        self._loop: asyncio.AbstractEventLoop
+        self._keeper: asyncio.Task[None] | None = None
+        self._connected = asyncio.Event()
+        self._link: _Link | None = None
+        self._numbers = itertools.count(1)
+        self._calls: dict[int, _Call] = {}
+        # Requests to lease that were cancelled, but may be answered with leases all the same.
+        self._unwanted: set[int] = set()
+        # The tokens of all leases this process has; a dict because it keeps their order.
+        self._held: dict[str, None] = {}
+        self._outbox: list[bytes] = []
+        self._look: asyncio.TimerHandle | None = None
+
+    def next_call(self) -> int:
+        """Return the number of the next request."""
+        return next(self._numbers)
+
+    async def open(self) -> None:
+        """Connect. Raises StoreUnavailable when nothing listens on the socket."""
+        self._loop = asyncio.get_running_loop()
+        self._keeper = asyncio.create_task(self._keep_connected(unix_address(self._path)))
+        try:
+            await asyncio.wait_for(self._connected.wait(), self._deadline)
+        except TimeoutError:
+            await self.close()
+            raise StoreUnavailable(
+                f"Nothing listens on {self._path} after {self._deadline:g} s: "
+                "is the platform running, and is this its data directory?"
+            ) from None
+
+    async def close(self) -> None:
+        """Give back what is held and disconnect. What was not answered fails with EngineError."""
+        if self._keeper is None:
+            return
+        self._keeper.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._keeper
+        self._keeper = None
+        self._heartbeat.stop()
+        if self._link is not None:
+            await self._part(self._link)
+        for call in self._calls.values():
+            _fail(call, EngineError("The engine was closed before the store had answered."))
+        self._calls.clear()
+        if self._look is not None:
+            self._look.cancel()
+
+    async def ask(
+        self, request: protocol.Request, tokens: Sequence[str] = (), wait: float = 0.0
+    ) -> Any:
+        """Return the store's reply, which ends the leases of these tokens.
+
+        Raises StoreUnavailable when there is none in time, `wait` s later than usually; ValueError
+        when the request breaks the protocol, which is then not sent; RequestRefused when the store
+        cannot carry it out.
+        """
+        future = self._loop.create_future()
+        self._call(request, future, self._loop.time() + self._deadline + wait, tokens)
+        return await future
+
+    async def take(self, queues: Sequence[str], n: int) -> list[Lease]:
+        """Wait for leases, for ever; if that is cancelled, they go back."""
+        number = self.next_call()
+        future = self._loop.create_future()
+        self._call(protocol.Take(number, queues, n), future, _NEVER)
+        self._heartbeat.start()
+        try:
+            reply: protocol.Leases = await future
+        except asyncio.CancelledError:
+            self._take_no_more(number, future)
+            raise
+        return reply.leases
+
+    # -- the connection --------------------------------------------------------------------------
+
+    async def _keep_connected(self, address: str) -> None:
+        """Be connected for ever; wait longer from one fruitless attempt to the next."""
+        fruitless = 0
+        while True:
+            welcome = await self._stay_connected(address)
+            fruitless = 0 if welcome else fruitless + 1
+            if fruitless:
+                await asyncio.sleep(_RECONNECT.delay(fruitless))
+
+    async def _stay_connected(self, address: str) -> bool:
+        """Connect, until the connection ends; say whether a store was at the other end."""
+        try:
+            _, link = await self._loop.create_unix_connection(lambda: _Link(self), address)
+        except OSError:
+            return False
+        await link.ended.wait()
+        return link.welcome
+
+    def _begin(self, link: "_Link") -> None:
+        """Introduce ourselves, and repeat what is not answered."""
+        self._link = link
+        self._unwanted.clear()
+        self._outbox.clear()
+        link.claimed = tuple(self._held)
+        hello = protocol.Hello(self.next_call(), self._owner, link.claimed)
+        frames = [protocol.frame(hello), *(call.frame for call in self._calls.values())]
+        link.transport.write(b"".join(frames))
+        self._connected.set()
+
+    def _end(self) -> None:
+        self._link = None
+
+    async def _part(self, link: "_Link") -> None:
+        link.transport.write(protocol.frame(protocol.Bye(self.next_call())))
+        with suppress(TimeoutError):
+            await asyncio.wait_for(link.ended.wait(), _FAREWELL)
+        link.transport.abort()
+
+    # -- requests and replies --------------------------------------------------------------------
+
+    def _call(
+        self,
+        request: protocol.Request,
+        future: asyncio.Future[Any] | None,
+        expires: float,
+        tokens: Sequence[str] = (),
+    ) -> None:
+        if self._keeper is None:
+            raise EngineError(NOT_OPEN)
+        call = _Call(protocol.checked_frame(request), future, expires, tokens)
+        self._calls[request.call] = call
+        self._send(call.frame)
+        if self._look is None:
+            self._look = self._loop.call_later(_LOOK_EVERY, self._look_for_expired)
+
+    def _send(self, frame: bytes) -> None:
+        """Send with all else that is sent in this round of the loop."""
+        if self._link is not None:
+            self._outbox.append(frame)
+            if len(self._outbox) == 1:
+                self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        if self._link is not None and self._outbox:
+            self._link.transport.write(b"".join(self._outbox))
+        self._outbox.clear()
+
+    def _answer(self, link: "_Link", reply: protocol.Reply) -> None:
+        """Take a reply to the one who waits for it."""
+        call = self._calls.pop(reply.call, None)
+        match reply:
+            case protocol.Welcome(_, kept, lease):
+                self._heartbeat.term = lease / 1000
+                self._be_welcome(link, kept)
+            case protocol.Leases():
+                self._receive(call, reply)
+            case protocol.Flagged(ids):
+                self._flagged(ids)
+            case protocol.Refused() if call is not None:
+                _fail(call, refusal(reply))
+            case protocol.Invalid(_, error):
+                log.error("The store and this process do not understand each other: %s", error)
+                if call is not None:
+                    _fail(call, RequestRefused(f"The store refused the request: {error}"))
+            case _ if call is not None:
+                for token in call.tokens:
+                    self._held.pop(token, None)
+                if call.future is not None and not call.future.done():
+                    call.future.set_result(reply)
+
+    def _be_welcome(self, link: "_Link", kept: Sequence[bool]) -> None:
+        """Forget the leases that went to others while we were away."""
+        link.welcome = True
+        for token, still_ours in zip(link.claimed, kept, strict=True):
+            if not still_ours:
+                self._held.pop(token, None)
+
+    def _receive(self, call: _Call | None, reply: protocol.Leases) -> None:
+        """Hand leases to the one who waits for them, or back if nobody does any more."""
+        for lease in reply.leases:
+            self._held[lease.token] = None
+        if call is not None and call.future is not None and not call.future.done():
+            call.future.set_result(reply)
+        else:
+            self._unwanted.discard(reply.call)
+            self._release(reply.leases)
+
+    def _take_no_more(self, number: int, future: asyncio.Future[Any]) -> None:
+        """Undo a request to lease, at whatever point of its way it is."""
+        if not future.cancelled():  # it was answered in the same round of the loop
+            self._release(future.result().leases)
+        elif self._calls.pop(number, None) is not None:
+            self._unwanted.add(number)
+            self._send(protocol.frame(protocol.Untake(number)))
+
+    def _release(self, leases: Sequence[Lease]) -> None:
+        """Give leases back without waiting for the answer."""
+        if leases and self._keeper is not None:
+            marks = [protocol.Mark(lease.token, "release", 0, "", "", ()) for lease in leases]
+            tokens = tuple(lease.token for lease in leases)
+            self._call(protocol.Settle(self.next_call(), marks), None, _NEVER, tokens)
+
+    def _look_for_expired(self) -> None:
+        now = self._loop.time()
+        for number, call in list(self._calls.items()):
+            if call.expires <= now:
+                del self._calls[number]
+                _fail(call, StoreUnavailable(self._silence()))
+        self._look = None
+        if any(call.expires < _NEVER for call in self._calls.values()):
+            self._look = self._loop.call_later(_LOOK_EVERY, self._look_for_expired)
+
+    def _silence(self) -> str:
+        return (
+            f"The store did not answer on {self._path} for {self._deadline:g} s: "
+            "whether it has done what was asked is not known."
+        )
+
+
+class _Link(asyncio.Protocol):
+    """One connection to the store."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, connection: StoreConnection) -> None:
+        self.ended = asyncio.Event()
+        self.welcome = False
+        self.claimed: tuple[str, ...] = ()
+        self._connection = connection
+        self._splitter = protocol.Splitter()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]  # a stream's transport is one
+        self._connection._begin(self)
+
+    def data_received(self, data: bytes) -> None:
+        for body in self._splitter.feed(data):
+            self._connection._answer(self, protocol.read_reply(body))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._connection._end()
+        self.ended.set()
+
+
+def refusal(reply: protocol.Refused) -> EngineError:
+    """Return the error to raise when the store refuses a request."""
+    if reply.queue:
+        return QueueFull(f"The queue {reply.queue} is full ({reply.error}): deliver again later.")
+    return StoreFull(f"The disk of the data directory is full ({reply.error}).")
+
+
+def _fail(call: _Call, error: Exception) -> None:
+    if call.future is not None and not call.future.done():
+        call.future.set_exception(error)

@@ -1,0 +1,91 @@
+"""The room the database takes: its log, its free pages, and what is left on the disk."""
+
+import logging
+import sqlite3
+from pathlib import Path
+
+from skep.engine.ids import now_ms
+from skep.store.file.damage import primary_code
+from skep.store.file.reserve_file import ReserveFile
+from skep.store.state.database import Database
+
+log = logging.getLogger(__name__)
+
+# Pages given back to the disk in one go: about a millisecond of the store's time.
+_PAGES_AT_ONCE = 1000
+# The primary code of all errors of reading and writing, without their details.
+_IOERR = sqlite3.SQLITE_IOERR
+
+
+class DiskSpace:
+    """Keeps room on the disk; in memory there is always some."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._reserve: ReserveFile | None = None
+        self._commits = 0
+        self._untidy = False
+        self._database: Database
+
+    def open(self, database: Database) -> None:
+        """Make the reserve file, and let the log be no longer than a small disk can bear."""
+        self._database = database
+        if not database.in_memory:
+            self._reserve = ReserveFile(self._path)
+            self._reserve.check()
+            database.limit_log(self._reserve.log_pages())
+
+    @property
+    def scarce(self) -> bool:
+        """Whether nothing new may be kept."""
+        return self._reserve is not None and self._reserve.scarce
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing new may be kept, empty if it may."""
+        if not self.scarce:
+            return ""
+        return f"the disk of {self._path.parent} is full or cannot be used: deliveries are refused"
+
+    def is_full(self, error: Exception) -> bool:
+        """Say whether an error means that the disk is full."""
+        code = primary_code(error)
+        if code == sqlite3.SQLITE_FULL:
+            return True
+        return code == _IOERR and self._reserve is not None and self._reserve.used_up()
+
+    def make(self) -> bool:
+        """The disk is full: make room for what must be written; return whether there was a way."""
+        if self._reserve is None or self._reserve.scarce:
+            return False
+        self._reserve.give_up()
+        try:
+            self._database.shorten_log()
+        except sqlite3.OperationalError as error:
+            log.warning("The log of the queue cannot be merged on the full disk: %s", error)
+        self._reserve.check()
+        return True
+
+    def keep_house(self) -> None:
+        """Sweep out what is over; give free pages back to the disk if nothing has happened since
+        the last time, or if there is no room. Raises sqlite3.Error when the file cannot be used."""
+        idle = self._database.commits == self._commits
+        try:
+            self._database.sweep(now_ms())
+            self._database.commit()
+            if idle or self.scarce:
+                self._tidy()
+        except sqlite3.Error as error:
+            self._database.rollback()
+            if not (self.is_full(error) or primary_code(error) == sqlite3.SQLITE_BUSY):
+                raise
+        self._commits = self._database.commits
+        if self._reserve is not None:
+            self._reserve.check()
+
+    def _tidy(self) -> None:
+        """Shrink the file, and when there is nothing left to shrink, once, the log."""
+        vacuumed = self._database.vacuum(_PAGES_AT_ONCE)
+        if self.scarce or (self._untidy and not vacuumed):
+            self._database.shorten_log()
+        self._untidy = vacuumed

@@ -1,0 +1,185 @@
+"""Whether a row of the queue is one that this platform wrote, and what becomes of one that is not.
+
+The file may be damaged where SQLite does not look: in the bytes of a text, in the type or the range
+of a number. Such a row is read as bytes, judged column by column, and kept as a dead letter.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import DecodeError
+
+from skep.engine.base import Envelope, QueueLimits, Row
+from skep.engine.ids import new_id
+from skep.store.file import schema
+from skep.store.file.rules import read_rules
+
+# The reason of a dead letter that is what could be read of a damaged row.
+CORRUPT = "corrupt"
+_STATES = {0: "ready", 1: "scheduled", 2: "leased", 4: "blocked"}
+# How much of a damaged value the dead letter shows.
+_SHOWN = 200
+_EMPTY: Mapping[str, Any] = {"TEXT": "", "INTEGER": 0, "BLOB": b""}
+
+
+class Column(NamedTuple):
+    """A column, and what it holds: TEXT, INTEGER or BLOB."""
+
+    name: str
+    kind: str
+
+
+class Judged(NamedTuple):
+    """The values of a row as far as they could be read, and what is wrong with them."""
+
+    values: dict[str, Any]
+    problems: list[str]
+
+
+class Judge:
+    """Judges the rows of one table, whose texts are given as bytes."""
+
+    def __init__(self, table: str, columns: Sequence[Column]) -> None:
+        self._columns = columns
+        self._names = [column.name for column in columns]
+        self._are_texts = [column.kind == "TEXT" for column in columns]
+        self._types = [int if column.kind == "INTEGER" else bytes for column in columns]
+        self._check = _MEANINGS.get(table)
+
+    def judge(self, raw: Sequence[Any]) -> Judged:
+        """Read a row. Nearly all are sound, so those take the short way."""
+        try:
+            if [*map(type, raw)] == self._types:
+                return self._sound(raw)
+        except (DecodeError, ValueError, KeyError):
+            pass
+        return self._damaged(raw)
+
+    def _sound(self, raw: Sequence[Any]) -> Judged:
+        pairs = zip(raw, self._are_texts, strict=True)
+        read = [value.decode() if is_text else value for value, is_text in pairs]
+        values = dict(zip(self._names, read, strict=True))
+        if self._check is not None:
+            self._check(values)
+        return Judged(values, [])
+
+    def _damaged(self, raw: Sequence[Any]) -> Judged:
+        values: dict[str, Any] = {}
+        problems: list[str] = []
+        for column, value in zip(self._columns, raw, strict=True):
+            values[column.name], problem = _read(column, value)
+            problems += [problem] if problem else []
+        if not problems and self._check is not None:
+            try:
+                self._check(values)
+            except (DecodeError, ValueError, KeyError) as error:
+                problems.append(str(error))
+        return Judged(values, problems)
+
+
+def dead_letter(
+    values: Mapping[str, Any], problems: Sequence[str], known_id: str, now: int
+) -> dict[str, Any]:
+    """Return the row of `dead` that keeps what could be read of a damaged delivery; `known_id` is
+    its id by the index, if that is known."""
+    kept = {name: values[name] for name in _CARRIED if name in values}
+    for name, read in (("headers", schema.read_headers), ("rules", read_rules)):
+        try:
+            read(kept.get(name, ""))
+        except DecodeError:
+            kept[name] = ""
+    if not kept.get("id") or "\ufffd" in kept["id"]:
+        kept["id"] = known_id or new_id()
+    for name, (lowest, highest) in _RANGES.items():
+        kept[name] = min(max(kept.get(name, 0), lowest), highest)
+    error = f"The row was damaged: {'; '.join(problems)}."
+    return {**kept, "reason": CORRUPT, "error": error, "died_at": now}
+
+
+def lost_letter(delivery: str, now: int) -> dict[str, Any]:
+    """Return the row of `dead` for a delivery of which nothing but the id is left."""
+    values = {"id": delivery, "name": "?", "queue": "default", "body": b"", "headers": ""}
+    return dead_letter(values, ["nothing but its id could be read"], delivery, now)
+
+
+def _read(column: Column, value: Any) -> tuple[Any, str]:
+    """Return the value, or the nearest there is, and what is wrong with it."""
+    if column.kind == "INTEGER":
+        if type(value) is int:
+            return value, ""
+    elif isinstance(value, bytes):
+        if column.kind == "BLOB":
+            return value, ""
+        try:
+            return value.decode(), ""
+        except UnicodeDecodeError:
+            shown = repr(value[:_SHOWN])
+            return value.decode(errors="replace"), f"{column.name} is not UTF-8: {shown}"
+    return _EMPTY[column.kind], f"{column.name} is {value!r:.{_SHOWN}}, not {column.kind}"
+
+
+def row_of(values: Mapping[str, Any]) -> Row:
+    """Return a sound row of the tables of deliveries or dead letters as operators see it."""
+    state: Any = _STATES[values["state"]] if "state" in values else "dead"
+    envelope: Envelope = schema.make_envelope(
+        [values.get(name, "") for name in schema.COLUMNS.split(", ")],
+        read_rules(values.get("rules", "")),
+    )
+    return Row(
+        envelope,
+        place=str(values["seq"]),
+        state=state,
+        attempt=values["attempt"],
+        losses=values["losses"],
+        put_at=values["put_at"],
+        reason=values.get("reason", ""),
+        error=values.get("error", ""),
+        cuts=values.get("cuts", 0),
+    )
+
+
+def _check_delivery(values: Mapping[str, Any]) -> None:
+    """Raise DecodeError, ValueError or KeyError if no engine could hand this out."""
+    for name, (lowest, highest) in _RANGES.items():
+        if not lowest <= values[name] <= highest:
+            raise ValueError(f"{name} is {values[name]}, not from {lowest} to {highest}")
+    if values.get("state", 0) not in _STATES:
+        raise ValueError(f"state is {values['state']}")
+    schema.read_headers(values["headers"])
+    read_rules(values.get("rules", ""))
+
+
+def _check_queue(values: Mapping[str, Any]) -> None:
+    if values["limits"]:
+        msgspec.json.decode(values["limits"], type=QueueLimits)
+
+
+_MEANINGS: Mapping[str, Callable[[Mapping[str, Any]], None]] = {
+    "delivery": _check_delivery,
+    "dead": _check_delivery,
+    "queue": _check_queue,
+}
+_CARRIED = (
+    "id",
+    "name",
+    "queue",
+    "priority",
+    "due",
+    "put_at",
+    "headers",
+    "body",
+    "attempt",
+    "losses",
+    "lane",
+    "rules",
+    "sender",
+    "cuts",
+)
+_RANGES = {
+    "priority": (-(2**31), 2**31),
+    "due": (0, 2**53),
+    "put_at": (0, 2**53),
+    "attempt": (1, 2**31),
+    "losses": (0, 2**31),
+}

@@ -1,0 +1,59 @@
+"""How much of one queue may be handed out now: pure, with the time an argument."""
+
+from collections import deque
+
+from skep.engine.base import QueueLimits
+
+NO_LIMITS = QueueLimits()
+
+
+class Throttle:
+    """The limits of one queue, whether it is paused, and when its last leases began.
+
+    The window of a rate slides: in no period, wherever it begins, are there more than `rate`
+    leases. It is forgotten with the process.
+    """
+
+    def __init__(self, limits: QueueLimits = NO_LIMITS, paused: bool = False) -> None:
+        self.paused = paused
+        self.limits = limits
+
+    @property
+    def limits(self) -> QueueLimits:
+        """The limits; new ones judge what has begun already too."""
+        return self._limits
+
+    @limits.setter
+    def limits(self, limits: QueueLimits) -> None:
+        begun = getattr(self, "_begun", ())
+        self._limits = limits
+        self._begun: deque[int] = deque(begun, maxlen=limits.rate)
+
+    def allows(self, n: int, leased: int, now: int) -> int:
+        """Return how many of `n` may be leased now, while so many are."""
+        if self.paused:
+            return 0
+        limits = self._limits
+        if limits.concurrency:
+            n = min(n, limits.concurrency - leased)
+        if limits.rate:
+            n = min(n, self._room(now))
+        return max(n, 0)
+
+    def passed(self, n: int, now: int) -> None:
+        """So many were leased."""
+        if self._limits.rate:
+            self._begun.extend([now] * n)
+
+    def opens_at(self, now: int) -> int | None:
+        """Return when the rate allows the next lease, if that is what stands in its way."""
+        if self.paused or not self._limits.rate or self._room(now):
+            return None
+        return self._begun[0] + self._limits.period
+
+    def _room(self, now: int) -> int:
+        begun = self._begun
+        # What lies in the future was leased before the clock was set back.
+        while begun and not now - self._limits.period < begun[0] <= now:
+            begun.popleft()
+        return self._limits.rate - len(begun)

@@ -1,0 +1,61 @@
+"""A look into the queue for operators, beside the writer and without holding it up."""
+
+from typing import Any
+
+from skep.engine.base import Row, RowState
+from skep.engine.protocol import Find, Scan
+from skep.store.file import schema
+from skep.store.file.rules import read_rules
+from skep.store.state.database import Database
+
+_COLUMNS = f"seq, {schema.COLUMNS}, rules, attempt, losses, put_at, cuts"
+_WAITING = f"SELECT {_COLUMNS}, holder, '', error, progress, cancelled, state FROM delivery"
+_DEAD = f"SELECT {_COLUMNS}, '', reason, error, '', 0, 3 FROM dead"
+_PAGE = "seq > ? ORDER BY seq LIMIT ?"
+_STATES: tuple[RowState, ...] = ("ready", "scheduled", "leased", "dead", "blocked")
+
+
+def scan(database: Database, ask: Scan) -> list[Row]:
+    """Return up to `n` rows of one queue and state, from the one behind the place `after` on."""
+    is_place = ask.after.isdecimal() and len(ask.after) <= schema.LONGEST_SEQ
+    place = int(ask.after) if is_place else 0
+    with database.reader() as reader:
+        if ask.state == "dead":
+            found = reader.execute(
+                f"{_DEAD} WHERE queue = ? AND {_PAGE}", (ask.queue, place, ask.n)
+            )
+        else:
+            values = (ask.queue, _STATES.index(ask.state), place, ask.n)
+            found = reader.execute(f"{_WAITING} WHERE queue = ? AND state = ? AND {_PAGE}", values)
+        return [_row(row) for row in found]
+
+
+def find(database: Database, ask: Find) -> list[Row]:
+    """Return the delivery of this id, waiting or leased; or else dead."""
+    with database.reader() as reader:
+        for table in (_WAITING, _DEAD):
+            row = reader.execute(f"{table} WHERE id = ?", (ask.id,)).fetchone()
+            if row is not None:
+                return [_row(row)]
+    return []
+
+
+def _row(row: tuple[Any, ...]) -> Row:
+    seq, *columns = row[:10]
+    rules, attempt, losses, put_at, cuts = row[10:15]
+    holder, reason, error, progress, cancelled, state = row[15:]
+    envelope = schema.make_envelope(columns, read_rules(rules))
+    return Row(
+        envelope,
+        str(seq),
+        _STATES[state],
+        attempt,
+        losses,
+        put_at,
+        holder,
+        reason,
+        error,
+        progress,
+        bool(cancelled),
+        cuts,
+    )

@@ -1,0 +1,333 @@
+"""The child's side of its life: the same dialogue with the supervisor for every kind of slot.
+
+    Hello ─► prepare() ─► Prepared ─► (Go) ─► accept() ─► Accepting ─► Beat, Frame … ─► (Drain)
+          ─► retire() ─► HandedOver ─► drain() ─► stop() ─► the process ends
+
+A SIGTERM is a Drain. The end of the channel means that the supervisor is dead: the child drains for
+a moment only and goes, so that a new supervisor finds the port and the store free.
+"""
+
+import asyncio
+import logging
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, Protocol, TypeVar
+
+from skep.base import signals, stacks
+from skep.base.log import traceback_text
+from skep.wire.channel import Channel
+from skep.wire.framing import Framing
+from skep.wire.messages import (
+    Accepting,
+    Alone,
+    Beat,
+    Change,
+    Changed,
+    Deliver,
+    Delivered,
+    Drain,
+    Failed,
+    Flush,
+    Flushed,
+    Frame,
+    Go,
+    HandedOver,
+    Happened,
+    Hello,
+    Message,
+    Noted,
+    Prepared,
+    Retire,
+    Trace,
+    Traced,
+)
+from skep.wire.plan import LONGEST_TRACE, Problem
+
+EXIT_DRAINED, EXIT_NOT_PREPARED, EXIT_ORPHANED = 0, 10, 12
+_BEAT = 1.0
+# After the supervisor's death: so long for a drain, and so long until the process ends by force,
+# even if its event loop is blocked.
+_ORPHAN_DRAIN, _ORPHAN_LIFE = 3.0, 4.0
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Role(Protocol):
+    """What a child does. Called once each, in this order, in one event loop; `retire` and what
+    follows may come without `accept` before it."""
+
+    async def prepare(self) -> None:
+        """Do all that may fail, accept nothing."""
+
+    async def accept(
+        self, listeners: Mapping[str, socket.socket], handover: Mapping[str, Any]
+    ) -> asyncio.Task[None] | None:
+        """Start taking work; return the task that does it, if there is one: should it end before
+        the drain, the child fails.
+
+        `listeners` are listening sockets by name; `handover` is what the one before in this slot
+        gave back from `retire` (empty if there was none)."""
+
+    def retire(self) -> Mapping[str, Any]:
+        """Take nothing new from now on; return what the successor in this slot should know."""
+
+    async def drain(self, deadline: float) -> None:
+        """Finish what there is, until the loop's time `deadline`."""
+
+    async def stop(self) -> None:
+        """Let go of everything; what is not finished is cut off."""
+
+
+async def _see_nothing(trace: Trace) -> Traced:
+    return Traced(trace.number, [], [])
+
+
+async def _deliver_nothing(order: Deliver) -> Delivered:
+    return Delivered(order.number, refusal="There are no tasks here.", code="usage")
+
+
+async def _ignore(happened: Happened) -> None:
+    return
+
+
+async def _agree(change: Change) -> str:
+    return ""
+
+
+class Lifecycle:
+    """Leads one child through its life.
+
+    `frame` returns the metric deltas since it was called last, or None. `change` does what a Change
+    asks and returns an objection or nothing. `on_beat` is told each second how late the loop was;
+    `unready` returns why the plugins do not want to be asked just now, or nothing; `trouble` what
+    does not work although the child serves. `on_alone` is told
+    when whoever was in this slot before is gone. `happened` returns when the news is kept. `trace`
+    watches the memory. `deliver` delivers for somebody outside.
+    """
+
+    def __init__(
+        self,
+        life: Role,
+        frame: Callable[[], dict[str, Any] | None] | None = None,
+        change: Callable[[Change], Awaitable[str]] = _agree,
+        on_beat: Callable[[float], None] = lambda lag: None,
+        unready: Callable[[], str] = str,
+        trouble: Callable[[], str] = str,
+        on_alone: Callable[[], None] = lambda: None,
+        happened: Callable[[Happened], Awaitable[None]] = _ignore,
+        trace: Callable[[Trace], Awaitable[Traced]] = _see_nothing,
+        deliver: Callable[[Deliver], Awaitable[Delivered]] = _deliver_nothing,
+    ) -> None:
+        self._deliver = deliver
+        self._trace = trace
+        self._happened = happened
+        self._unready = unready
+        self._trouble = trouble
+        self._on_alone = on_alone
+        self._change = change
+        self._on_beat = on_beat
+        self._life = life
+        self._frame = frame
+        self._channel: Channel | None = None
+        self._go: asyncio.Future[tuple[Go, list[int]]]
+        self._drain: asyncio.Future[float]
+        # While it drains: set when it is to be done earlier than was said at first.
+        self._draining: asyncio.Timeout | None = None
+        self._answering: set[asyncio.Future[None]] = set()
+        self._retired = False
+        self.orphaned = False
+
+    def retire(self, reason: str, detail: str = "") -> None:
+        """Ask once to be replaced; everything goes on until the supervisor says to drain."""
+        if not self._retired:
+            self._retired = True
+            self.send(Retire(reason, detail))
+
+    def send(self, message: Message) -> None:
+        """Send the supervisor a message."""
+        if self._channel is not None:
+            self._channel.send(message)
+
+    async def run(self, sock: socket.socket, framing: Framing, drain_timeout: float) -> int:
+        """Live; return the exit code. `drain_timeout` (seconds) is for a SIGTERM from outside."""
+        loop = asyncio.get_running_loop()
+        self._go, self._drain = loop.create_future(), loop.create_future()
+        self._channel = Channel(sock, self._told, self._orphan, framing)
+        loop.add_signal_handler(signal.SIGTERM, self._begin_drain, drain_timeout)
+        signals.let_go({signal.SIGTERM, signal.SIGQUIT})
+        _watch_for_the_end(sock.fileno())
+        self._channel.send(Hello(os.getpid(), fds=1), [stacks.arm()])
+        beats = asyncio.create_task(self._beats())
+        try:
+            return await self._live()
+        finally:
+            beats.cancel()
+            self._send_frame()
+            self._channel.finish(timeout=1.0)
+
+    async def _live(self) -> int:
+        if not await self._prepared():
+            return EXIT_DRAINED if self._drain.done() else EXIT_NOT_PREPARED
+        self.send(Prepared())
+        await _first(self._go, self._drain)
+        if self._go.done() and not await self._worked():
+            return EXIT_NOT_PREPARED
+        seconds = await self._drain
+        self.send(HandedOver(dict(self._life.retire())))
+        deadline = asyncio.get_running_loop().time() + seconds
+        await self._drained(deadline)
+        await self._life.stop()
+        return EXIT_ORPHANED if self.orphaned else EXIT_DRAINED
+
+    async def _drained(self, deadline: float) -> None:
+        """Drain, until the deadline or one that comes later and is earlier."""
+        try:
+            async with asyncio.timeout(None) as self._draining:
+                await self._life.drain(deadline)
+        except TimeoutError:
+            if self._draining is None or not self._draining.expired():
+                raise
+        finally:
+            self._draining = None
+
+    async def _prepared(self) -> bool:
+        """Prepare, unless the order to drain comes first."""
+        preparing = asyncio.ensure_future(_contained(self._life.prepare()))
+        await _first(preparing, self._drain)
+        if not preparing.done():
+            preparing.cancel()
+            await asyncio.wait({preparing}, timeout=1.0)
+            return False
+        return self._succeeded(preparing, "prepare")
+
+    async def _worked(self) -> bool:
+        """Accept, and work until the order to drain; say whether it came to that."""
+        go, descriptors = self._go.result()
+        listeners = {
+            name: socket.socket(fileno=descriptor)
+            for name, descriptor in zip(go.listeners, descriptors, strict=True)
+        }
+        accepting = asyncio.ensure_future(_contained(self._life.accept(listeners, go.handover)))
+        await asyncio.wait({accepting})
+        if not self._succeeded(accepting, "go"):
+            return False
+        self.send(Accepting())
+        if (work := accepting.result()) is not None:
+            await _first(work, self._drain)
+            return self._drain.done() or self._failed(work, "work")
+        return True
+
+    def _succeeded(self, step: asyncio.Future[Any], stage: str) -> bool:
+        return (not step.cancelled() and step.exception() is None) or self._failed(step, stage)
+
+    def _failed(self, step: asyncio.Future[Any], stage: str) -> bool:
+        """Tell the supervisor why the child cannot go on; False, for the caller to return."""
+        error = None if step.cancelled() else step.exception()
+        if error is None:
+            how = "was cancelled" if step.cancelled() else "ended by itself"
+            problem = Problem(stage, f"Its work {how}.")
+        else:
+            trace = traceback_text(error, LONGEST_TRACE)
+            problem = Problem(stage, f"{type(error).__name__}: {error}", trace=trace)
+        self.send(Failed(problem))
+        return False
+
+    def _told(self, message: Message, descriptors: list[int]) -> None:
+        match message:
+            case Go() if not self._go.done():
+                self._go.set_result((message, descriptors))
+            case Drain(seconds):
+                self._begin_drain(seconds)
+            case Alone():
+                self._on_alone()
+            case Flush(number):
+                self._send_frame()
+                self.send(Flushed(number))
+            case Change():
+                self._aside(self._take(message))
+            case Trace() | Happened() | Deliver():
+                self._aside(self._answer(message))
+
+    def _aside(self, answer: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(answer)
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
+
+    async def _answer(self, question: Trace | Happened | Deliver) -> None:
+        match question:
+            case Trace():
+                self.send(await self._trace(question))
+            case Happened(number):
+                await self._happened(question)
+                self.send(Noted(number))
+            case Deliver():
+                self.send(await self._deliver(question))
+
+    async def _take(self, change: Change) -> None:
+        objection = await self._change(change)
+        if change.apply and change.log_level:
+            logging.getLogger().setLevel(change.log_level.upper())
+        self.send(Changed(change.number, change.apply, objection))
+
+    def _begin_drain(self, seconds: float) -> None:
+        if not self._drain.done():
+            self._drain.set_result(seconds)
+        elif self._draining is not None:
+            self._draining.reschedule(asyncio.get_running_loop().time() + seconds)
+
+    def _orphan(self) -> None:
+        self.orphaned = True
+        log.warning("the supervisor is gone; ending")
+        self._begin_drain(_ORPHAN_DRAIN)
+
+    def _send_frame(self) -> None:
+        frame = self._frame() if self._frame is not None else None
+        if frame:
+            self.send(Frame(frame))
+
+    async def _beats(self) -> None:
+        """Say once a second that the loop turns, and how late it came to say so."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + _BEAT
+            await asyncio.sleep(_BEAT)
+            lag = max(0.0, loop.time() - due)
+            self._on_beat(lag)
+            self._send_frame()
+            self.send(Beat(round(lag, 4), self._unready(), self._trouble()))
+
+
+async def _contained(step: Coroutine[Any, Any, T]) -> T:
+    """Await a step. What a plugin raises may be a SystemExit, which would end the event loop before
+    anybody could be told why."""
+    try:
+        return await step
+    except (SystemExit, KeyboardInterrupt) as error:
+        raise RuntimeError(f"a plugin raised {type(error).__name__}({error})") from error
+
+
+async def _first(*futures: asyncio.Future[Any]) -> None:
+    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+
+
+def _watch_for_the_end(descriptor: int) -> None:
+    """End this process some seconds after the supervisor, although its event loop may be stuck."""
+    watched = os.dup(descriptor)
+
+    def watch() -> None:
+        poll = select.poll()
+        # Hang-ups are always reported; asking for nothing else keeps ordinary data out.
+        poll.register(watched, getattr(select, "POLLRDHUP", 0))
+        poll.poll()
+        threading.Event().wait(_ORPHAN_LIFE)
+        sys.stderr.flush()
+        os._exit(EXIT_ORPHANED)
+
+    threading.Thread(target=watch, name="skep-lifeline", daemon=True).start()

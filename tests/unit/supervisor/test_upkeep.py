@@ -1,0 +1,298 @@
+"""How many workers there are, which of them are replaced, and when it is hopeless."""
+
+from signal import SIGKILL
+
+from skep.base.telemetry import Telemetry
+from skep.config.options import Options
+from skep.supervisor.crew import Crew
+from skep.supervisor.generation import Generation
+from skep.supervisor.slots import State
+from skep.supervisor.upkeep import Upkeep
+from skep.wire.messages import Drain, Retire
+from skep.wire.plan import Plan
+from tests.unit.supervisor.fakes import (
+    configuration,
+    fake_loop,
+    generation,
+    pass_time,
+    run,
+    serve,
+    worker,
+)
+
+PLAN = Plan(kinds=("web", "task", "cron"))
+TWO = Options(web_workers=2, task_workers=1)
+
+
+class House:
+    """A generation in service and its upkeep."""
+
+    def __init__(
+        self, *slots: str, plan: Plan = PLAN, options: Options = TWO, running: bool = True
+    ) -> None:
+        self.reasons: list[str] = []
+        self.started: dict[str, str] = {}
+        self.retiring: list[str] = []
+        telemetry = Telemetry()
+        telemetry.subscribe("worker.started", self._note)
+        telemetry.subscribe("worker.retires", lambda f: self.retiring.append(f["child"].slot))
+        settings = configuration({}, options)
+        self.generation = generation(*slots, plan=plan, settings=settings, telemetry=telemetry)
+        self.started.clear()
+        self.current: Generation | None = self.generation if running else None
+        self.upkeep = Upkeep(lambda: self.current, self.reasons.append, telemetry)
+
+    def _note(self, fields: dict[str, object]) -> None:
+        self.started[getattr(fields["child"], "slot", "")] = str(fields["why"])
+
+    @property
+    def crew(self) -> Crew:
+        """The crew of the generation."""
+        return self.generation.crew
+
+    @property
+    def draining(self) -> list[str]:
+        """The slots whose worker has been told to drain."""
+        states = {name: slot.state for name, slot in self.crew.slots.items()}
+        draining = [name for name, state in states.items() if state is State.DRAINING]
+        for name in draining:
+            assert any(isinstance(sent, Drain) for sent in worker(self.crew, name).sent)
+        return draining
+
+    def crash(self, *slots: str) -> None:
+        """The workers in these slots are killed."""
+        for slot in slots:
+            worker(self.crew, slot).ends(SIGKILL)
+
+    def wear_out(self) -> float:
+        """All web workers crash until their budget is spent; return since when it is."""
+        while (spent := self.crew.budgets.get("web")) is None or spent.spent is None:
+            self.crash(*(name for name in list(self.crew.children) if name.startswith("web.")))
+            fake_loop().now += 1.0
+            self.crew.expire(fake_loop().now)
+        return spent.spent
+
+
+def test_the_counts_are_those_of_the_options_for_kinds_that_are_declared_and_run_here() -> None:
+    async def test() -> None:
+        queues = Options(web_workers=2, task_workers=3, queues=("media workers=4", "mail rate=1/s"))
+        counts = House(options=queues).upkeep.counts
+        assert counts(queues, PLAN) == {"web": 2, "task": 3, "task.media": 4, "cron": 1}
+        assert counts(queues, Plan(kinds=("web",))) == {"web": 2}
+        only = Options(web_workers=2, task_workers=3, kinds=("task", "cron"))
+        assert counts(only, PLAN) == {"task": 3, "cron": 1}
+
+    run(test)
+
+
+def test_a_generation_that_begins_has_a_slot_for_each() -> None:
+    async def test() -> None:
+        house = House()
+        assert house.upkeep.wanted(house.generation, PLAN) == ("web.0", "web.1", "task.0", "cron.0")
+
+    run(test)
+
+
+def test_a_number_set_by_hand_is_reached_and_holds_through_rollouts() -> None:
+    async def test() -> None:
+        house = House("web.0", "web.1", "task.0", "cron.0")
+        house.upkeep.scale("web", 3)
+        assert house.started == {"web.2": "scale"}
+        assert "web.2" in house.upkeep.wanted(house.generation, PLAN)
+        # A reload with another log level says nothing of the number
+        house.upkeep.configured(TWO, Options(web_workers=2, task_workers=1, log_level="debug"))
+        house.upkeep.rescale("scale")
+        assert (house.upkeep.counts(TWO, PLAN)["web"], house.draining) == (3, [])
+        house.upkeep.scale("web", 1)
+        assert house.draining == ["web.1", "web.2"]
+
+    run(test)
+
+
+def test_a_new_number_in_the_configuration_is_newer_than_one_set_by_hand() -> None:
+    async def test() -> None:
+        house = House("web.0", "web.1", "task.0", "cron.0")
+        house.upkeep.scale("web", 3)
+        house.upkeep.scale("task", 2)
+        new = Options(web_workers=4, task_workers=1)
+        house.upkeep.configured(TWO, new)
+        counts = house.upkeep.counts(new, PLAN)
+        assert (counts["web"], counts["task"]) == (4, 2)
+
+    run(test)
+
+
+def test_nothing_is_filled_while_the_platform_is_drained_and_all_is_after_it() -> None:
+    async def test() -> None:
+        house = House("web.0", "web.1", "task.0", "cron.0")
+        house.upkeep.drain()
+        assert len(house.draining) == 4
+        house.upkeep.scale("web", 3)
+        house.upkeep.look(house.crew)
+        assert house.started == {}
+        house.crash(*house.crew.children)
+        assert house.crew.gone
+        house.upkeep.undrain()
+        assert sorted(house.started) == ["cron.0", "task.0", "web.0", "web.1", "web.2"]
+
+    run(test)
+
+
+def test_nothing_is_filled_once_the_platform_stops() -> None:
+    async def test() -> None:
+        house = House("web.0", "web.1", "task.0", "cron.0")
+        house.upkeep.end()
+        house.upkeep.scale("web", 3)
+        house.upkeep.asked(house.crew.children["web.0"], Retire("max_age"))
+        house.upkeep.undrain()
+        assert house.started == {}
+
+    run(test)
+
+
+def test_a_worker_that_asks_goes_when_its_successor_is_ready() -> None:
+    async def test() -> None:
+        house = House("web.0", "web.1", "task.0", "cron.0")
+        asking = worker(house.crew, "web.0")
+        house.upkeep.asked(asking, Retire("max_requests"))
+        assert (house.retiring, house.started) == (["web.0"], {"web.2": "max_requests"})
+        successor = house.crew.children["web.2"]
+        assert house.upkeep.is_successor(successor)
+        assert not house.upkeep.is_successor(asking)
+        assert house.draining == []
+        serve(house.crew, "web.2")
+        house.upkeep.look(house.crew)
+        assert house.draining == ["web.0"]
+        assert not house.upkeep.is_successor(successor)
+
+    run(test)
+
+
+def test_a_reason_that_the_metrics_do_not_know_is_counted_as_age() -> None:
+    async def test() -> None:
+        house = House("web.0")
+        house.upkeep.asked(worker(house.crew, "web.0"), Retire("boredom"))
+        assert house.started == {"web.1": "max_age"}
+
+    run(test)
+
+
+def test_a_worker_that_has_left_its_slot_is_not_replaced() -> None:
+    async def test() -> None:
+        house = House("web.0", "web.1", "task.0")
+        former = worker(house.crew, "web.0")
+        house.crash("web.0")
+        fake_loop().now += 1.0
+        house.crew.expire(fake_loop().now)
+        house.started.clear()
+        house.upkeep.asked(former, Retire("max_age"))
+        house.current = None
+        house.upkeep.asked(worker(house.crew, "web.1"), Retire("max_age"))
+        assert (house.retiring, house.started) == ([], {})
+
+    run(test)
+
+
+def test_a_replacement_that_is_called_off_leaves_the_old_worker() -> None:
+    async def test() -> None:
+        house = House("web.0", "task.0")
+        old = [house.crew.children["task.0"]]
+        house.upkeep.replace(house.crew, old, Retire("reload"))
+        assert (house.retiring, house.started) == (["task.0"], {"task.1": "reload"})
+        other = generation("task.0", number=2).crew
+        house.upkeep.call_off(other, ["task.0"])
+        assert house.draining == []
+        house.upkeep.call_off(house.crew, ["task.0"])
+        assert house.draining == ["task.1"]
+
+    run(test)
+
+
+def test_of_a_generation_that_is_not_in_service_nobody_is_replaced() -> None:
+    async def test() -> None:
+        house = House("web.0", "task.0")
+        house.upkeep.asked(worker(house.crew, "web.0"), Retire("max_age"))
+        house.current = generation("web.0", number=2, plan=PLAN)
+        serve(house.crew, "web.1")
+        house.upkeep.look(house.crew)
+        assert house.draining == []
+        # And the new one begins without the replacements of the former
+        house.upkeep.look(house.current.crew)
+        assert not house.upkeep.is_successor(house.crew.children["web.1"])
+
+    run(test)
+
+
+def test_it_is_hopeless_when_no_web_worker_has_held_for_as_long_as_may_be() -> None:
+    async def test() -> None:
+        house = House("web.0", "web.1", options=Options(web_workers=2, give_up=60.0))
+        assert house.upkeep.deadline is None
+        spent = house.wear_out()
+        assert house.upkeep.deadline == spent + 60.0
+        house.upkeep.expire(spent + 59.9)
+        assert house.reasons == []
+        house.upkeep.expire(spent + 60.0)
+        assert len(house.reasons) == 1
+        assert house.reasons[0].startswith("web in backoff")
+
+    run(test)
+
+
+def test_there_is_hope_as_long_as_a_web_worker_holds() -> None:
+    async def test() -> None:
+        house = House("web.0", "web.1", options=Options(web_workers=2, give_up=60.0))
+        spent = house.wear_out()
+        await pass_time(40.0)
+        house.crew.expire(fake_loop().now)
+        serve(house.crew, "web.0")
+        now = spent + 60.0
+        fake_loop().now = now
+        house.upkeep.expire(now)
+        assert house.reasons == []
+        # It is looked at again before long, and not at once
+        assert house.upkeep.deadline == now + 5.0
+        house.upkeep.expire(now + 5.0)
+        assert house.reasons == []
+        # A kind whose worker has served begins again when that one ends
+        house.crash("web.0")
+        assert house.upkeep.deadline is None
+
+    run(test)
+
+
+def test_a_worker_that_has_just_come_up_is_no_hope() -> None:
+    async def test() -> None:
+        house = House("web.0", "web.1", options=Options(web_workers=2, give_up=60.0))
+        spent = house.wear_out()
+        fake_loop().now = spent + 59.0
+        house.crew.expire(fake_loop().now)
+        serve(house.crew, "web.0")
+        house.upkeep.expire(spent + 60.0)
+        assert len(house.reasons) == 1
+
+    run(test)
+
+
+def test_other_workers_that_hold_are_no_hope_without_web_workers() -> None:
+    async def test() -> None:
+        options = Options(web_workers=1, give_up=60.0)
+        house = House("web.0", "task.0", options=options)
+        spent = house.wear_out()
+        house.upkeep.expire(spent + 60.0)
+        assert len(house.reasons) == 1
+
+    run(test)
+
+
+def test_a_platform_that_never_gives_up_has_no_deadline() -> None:
+    async def test() -> None:
+        house = House("web.0", options=Options(web_workers=1, give_up=0.0))
+        spent = house.wear_out()
+        assert house.upkeep.deadline is None
+        house.upkeep.expire(spent + 10_000.0)
+        house.current = None
+        assert house.upkeep.deadline is None
+        house.upkeep.expire(spent + 10_000.0)
+        assert house.reasons == []
+
+    run(test)
