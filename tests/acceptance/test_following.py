@@ -247,3 +247,17 @@ def test_case_15_what_is_no_configuration_changes_nothing_and_is_counted(
     server.publish(NUMBER="3")
     wait_until(lambda: follower.get() == 3, deadline=35)
     wait_until(lambda: follower.status()["config"]["last_error"] == "")
+
+
+def test_a_drain_during_a_rollout_leaves_no_worker_and_the_release_comes_after_it(
+    follower: Platform, server: TinyApollo
+) -> None:
+    """A rollout that was on its way went on, and its workers served although drained."""
+    follower.start()
+    server.publish(NUMBER="2", SLOW="1")
+    wait_until(lambda: follower.status()["coming"] == "preparing")
+    assert follower.cli("drain").returncode == 0
+    assert not follower.pids("web.")
+    assert not follower.status()["coming"]
+    assert follower.cli("undrain").returncode == 0
+    wait_until(lambda: follower.get() == 2)

@@ -211,7 +211,8 @@ def _settled(platform: Platform) -> Any:
 
 def _gone_back_from(platform: Platform, number: int) -> bool:
     refused = platform.status()["refused"]
-    return f"Generation {number} was rolled back" in refused["problems"][0]["message"]
+    sentence = f"Generation {number} was rolled back"
+    return bool(refused) and sentence in refused["problems"][0]["message"]
 
 
 def _kills(platform: Platform) -> bool:

@@ -57,6 +57,8 @@ class Strength:
         self.begin_drain()
         limits = generation.limits
         patience = max(limits.drain, limits.task_drain) + limits.stop + limits.kill + 1.0
+        if self._succession.coming is not None:  # it ends before its workers drain
+            patience += limits.boot + limits.go
         if not await until(self._has_drained, patience):
             raise Refusal("Not all workers have ended.", "timeout")
         return {"sentence": "Drained: connections wait, tasks and crons rest."}
@@ -72,7 +74,7 @@ class Strength:
 
     def begin_drain(self) -> None:
         """Take nothing any more."""
-        self._upkeep.drain()
+        self._succession.drain()
         self._changed()
 
     def one_web_worker(self, *, more: bool) -> None:

@@ -175,6 +175,14 @@ class Succession:
         configuration = self._configurations.load(snapshot)
         return effects_on(self.current, configuration) if self.current else []
 
+    def drain(self) -> None:
+        """Let every worker drain. A rollout that can still be given up begins again after it; of
+        another the workers drain at its end."""
+        coming = self.coming
+        if coming is not None and coming.replaceable and not coming.is_rollback:
+            self._give_up(coming)
+        self.upkeep.drain()
+
     def stop(self) -> None:
         """Let every worker drain and end for good; a generation that is coming is given up."""
         self._watch.end()
@@ -340,9 +348,7 @@ class Succession:
             self._around.unheld(bad.request, reason)
             return
         if self.coming is not None:
-            overtaken = self.coming.generation.request
-            self._abandon(self.coming)
-            self._around.put_back(overtaken)
+            self._give_up(self.coming)
         self._number += 1
         changes = tuple(effects_on(bad, former.configuration))
         request = Request(
@@ -380,6 +386,11 @@ class Succession:
         if accepted:
             self._around.part(generation, generation.crew.retire)
         self._sweep()
+
+    def _give_up(self, coming: Coming) -> None:
+        """Do away with the generation that is coming; its request begins again later."""
+        self._abandon(coming)
+        self._around.put_back(coming.generation.request)
 
     def _sweep(self) -> None:
         """Forget the generations of which nothing lives. The zygote of the former one is kept as

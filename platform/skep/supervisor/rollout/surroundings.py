@@ -17,13 +17,13 @@ from skep.wire.messages import Message
 class Surroundings:
     """Callbacks into the supervisor.
 
-    `put_back` takes a request that was begun and has to wait for a rollback. `told` is called for
-    every child of a generation, before the succession looks at it, and so is the `census`. `bind`
-    makes sure that the listeners of a generation are bound. `go` tells a prepared child to listen.
-    `part` calls back when nobody is left who came to where only the former generation listens.
-    `reported` takes the outcome of each request. `held` is called when a generation has passed its
-    probation, `unheld` with its request and the reason when one has not and there is none before
-    it. `hopeless` is called when the generation in service cannot be kept up any more.
+    `put_back` takes a request that was begun and has to wait. `told` is called for every child of a
+    generation, before the succession looks at it, and so is the `census`. `bind` makes sure that
+    the listeners of a generation are bound. `go` tells a prepared child to listen. `part` calls
+    back when nobody is left who came to where only the former generation listens. `reported` takes
+    the outcome of each request. `held` is called when a generation has passed its probation,
+    `unheld` with its request and the reason when one has not and there is none before it.
+    `hopeless` is called when the generation in service cannot be kept up any more.
     """
 
     run_id: str
