@@ -108,7 +108,7 @@ class FakeChild(Child):
         super().__init__(slot, generation, channel, on_message, on_end, pid)
         self.sent: list[Message] = []
         self.signals: list[Signals] = []
-        self.forks: list[FakeChild] = []
+        self.unheard: Callable[[], object] = ignore
 
     def send(self, message: Message, descriptors: Sequence[int] = ()) -> None:
         self.sent.append(message)
@@ -119,6 +119,9 @@ class FakeChild(Child):
 
     def signal(self, sig: Signals) -> None:
         self.signals.append(sig)
+
+    def listen(self) -> None:
+        self.unheard()
 
     def terminate(self) -> None:
         self.signals.append(SIGTERM)
