@@ -108,7 +108,7 @@ class FakeChild(Child):
         super().__init__(slot, generation, channel, on_message, on_end, pid)
         self.sent: list[Message] = []
         self.signals: list[Signals] = []
-        self.forks: list[FakeChild] = []
+        self.unheard: Callable[[], object] = ignore
 
     def send(self, message: Message, descriptors: Sequence[int] = ()) -> None:
         self.sent.append(message)
@@ -119,6 +119,9 @@ class FakeChild(Child):
 
     def signal(self, sig: Signals) -> None:
         self.signals.append(sig)
+
+    def listen(self) -> None:
+        self.unheard()
 
     def terminate(self) -> None:
         self.signals.append(SIGTERM)
@@ -148,7 +151,7 @@ def child(slot: str, generation: int = 1, *, pid: int | None = None) -> FakeChil
 
 
 class FakeZygote:
-    """A zygote that forks at once, and loads what the test gives it."""
+    """A zygote that forks at once unless it is `absent`, and loads what the test gives it."""
 
     def __init__(
         self,
@@ -163,7 +166,8 @@ class FakeZygote:
         self.answers = answers
         self.plan: Plan | None = None
         self.children: list[Child] = []
-        self.started = self.stopped = False
+        self.forked: list[tuple[Boot, FakeChild]] = []
+        self.started = self.stopped = self.absent = False
 
     def start(self, boot: Callable[[str], Boot]) -> None:
         self.started = True
@@ -181,9 +185,13 @@ class FakeZygote:
         boot: Boot,
         on_message: Callable[[Child, Message, list[int]], None],
         on_end: Callable[[Child], None],
-    ) -> FakeChild:
+    ) -> FakeChild | None:
+        if self.absent:
+            return None
         ours, _ = fake_loop().pair()
-        return FakeChild(boot.slot, boot.generation, ours, on_message, on_end, next(_pids))
+        made = FakeChild(boot.slot, boot.generation, ours, on_message, on_end, next(_pids))
+        self.forked.append((boot, made))
+        return made
 
 
 def configuration(
@@ -212,7 +220,7 @@ def generation(
     zygote = FakeZygote(number, settings.environment)
     zygote.plan = plan or Plan()
 
-    def launch(crew: Crew, slot: str) -> Child:
+    def launch(crew: Crew, slot: str) -> Child | None:
         return zygote.fork(made.boot(slot), ignore, lambda gone: ignore(crew.ended(gone)))
 
     crew = Crew(number, launch, ignore, ignore, telemetry or Telemetry())

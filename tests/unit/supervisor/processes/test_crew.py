@@ -4,6 +4,7 @@ import asyncio
 import errno
 import signal
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,7 +14,18 @@ from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.crew import Crew
 from skep.supervisor.processes.slot import Fact, Limits, State
 from skep.wire.channel import BlockingChannel, pair
+from skep.wire.messages import Boot, Drain
 from tests.support import wait_until_async
+from tests.unit.supervisor.fakes import (
+    FakeChild,
+    FakeZygote,
+    fake_loop,
+    ignore,
+    pass_time,
+    run,
+    serve,
+    worker,
+)
 
 
 class Machine:
@@ -119,13 +131,6 @@ def end(machine: Machine, slot: str) -> None:
     machine.crew.ended(child)
 
 
-def serve(machine: Machine, *slots: str) -> None:
-    """The children in these slots come up."""
-    for slot in slots:
-        machine.crew.feed(slot, Fact.PREPARED)
-        machine.crew.feed(slot, Fact.ACCEPTING)
-
-
 def test_e3_of_web_slots_that_fail_at_once_one_is_tried_twice_a_second(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -138,7 +143,7 @@ def test_e3_of_web_slots_that_fail_at_once_one_is_tried_twice_a_second(
         longest = empty = 0.0
         while clock.now < 1120.0:
             for slot in list(machine.crew.children):
-                serve(machine, slot)
+                serve(machine.crew, slot)
                 end(machine, slot)
             clock.now += 0.05
             machine.crew.expire(clock.now)
@@ -154,7 +159,7 @@ def test_e3_of_web_slots_that_fail_at_once_one_is_tried_twice_a_second(
             end(machine, slot)
         clock.now += 40.0
         machine.crew.expire(clock.now)
-        serve(machine, *slots)
+        serve(machine.crew, *slots)
         assert len(machine.crew.accepting()) == 3
 
     on_a_machine(test)
@@ -169,7 +174,7 @@ def test_e3_a_worker_that_served_is_replaced_at_once_beside_others_that_fail(
         clock = Clock(monkeypatch)
         machine.trouble = None
         machine.crew.fill(["web.0", "web.1"], Limits(), released=True)
-        serve(machine, "web.0")
+        serve(machine.crew, "web.0")
         for _ in range(8):  # the other one never comes up
             end(machine, "web.1")
             clock.now += 40.0
@@ -193,14 +198,14 @@ def test_d9_a_platform_slot_is_filled_again_within_a_second_however_often_it_is_
         clock = Clock(monkeypatch)
         machine.trouble = None
         machine.crew.fill(["store.0"], Limits(), released=True)
-        serve(machine, "store.0")
+        serve(machine.crew, "store.0")
         for number in range(30):
             end(machine, "store.0")
             clock.now += 1.0
             machine.crew.expire(clock.now)
             assert machine.state("store.0") is State.STARTING
             if number % 2:
-                serve(machine, "store.0")
+                serve(machine.crew, "store.0")
 
     on_a_machine(test)
 
@@ -237,3 +242,254 @@ def test_d12_what_workers_that_serve_lack_is_said_once_for_all_of_them() -> None
         assert machine.crew.troubles() == ["web.0, web.2: serves without push"]
 
     on_a_machine(test)
+
+
+class Stage:
+    """A crew on a clock of the test's own, and what it has told."""
+
+    def __init__(self, *slots: str, limits: Limits | None = None, released: bool = True) -> None:
+        self.telemetry = Telemetry()
+        self.points: list[tuple[str, str]] = []
+        for name in ("worker.started", "worker.stuck"):
+            self.telemetry.subscribe(name, partial(self._point, name))
+        self.unstarted: list[str] = []
+        self.telemetry.subscribe("worker.unstarted", lambda f: self.unstarted.append(f["slot"]))
+        self.error: OSError | None = None
+        self.states: list[tuple[str, State]] = []
+        self.gone_to: list[str] = []
+        self.zygote = FakeZygote(1, {})
+        self.crew = Crew(
+            1,
+            self._launch,
+            lambda crew, child: self.gone_to.append(child.slot),
+            lambda crew, slot, state: self.states.append((slot, state)),
+            self.telemetry,
+        )
+        self.crew.fill(slots, limits or Limits(), released=released)
+
+    def _launch(self, crew: Crew, slot: str) -> Child | None:
+        if self.error is not None:
+            raise self.error
+        boot = Boot(slot, "web", 1, "run", {})
+        return self.zygote.fork(boot, ignore, lambda gone: ignore(crew.ended(gone)))
+
+    def _point(self, name: str, fields: dict[str, Any]) -> None:
+        self.points.append((name, fields["child"].slot))
+
+    def worker(self, slot: str = "web.0") -> FakeChild:
+        """The worker in a slot."""
+        return worker(self.crew, slot)
+
+    async def wait(self, seconds: float) -> None:
+        """Let time pass, and have what is late by then."""
+        await pass_time(seconds)
+        self.crew.expire(fake_loop().now)
+        await pass_time()
+
+
+def test_a_worker_that_was_never_born_is_no_crash() -> None:
+    async def test() -> None:
+        stage = Stage("web.0")
+        unborn = stage.worker()
+        unborn.pid = 0  # its zygote died between the order and the fork
+        assert not stage.crew.ended(unborn)
+        slot = stage.crew.slots["web.0"]
+        assert (slot.state, slot.exits, stage.crew.budgets) == (State.STARTING, 0, {})
+        # It is ordered again before long, without waiting as after a crash
+        assert stage.crew.children == {}
+        await pass_time(0.1)
+        assert stage.worker() is not unborn
+        serve(stage.crew, "web.0")
+        assert stage.crew.ended(stage.worker())
+        assert stage.crew.slots["web.0"].exits == 1
+
+    run(test)
+
+
+def test_a_born_worker_that_dies_while_it_starts_is_a_crash() -> None:
+    async def test() -> None:
+        stage = Stage("web.0")
+        assert stage.crew.ended(stage.worker())
+        slot = stage.crew.slots["web.0"]
+        assert (slot.state, slot.failures) == (State.BACKOFF, 1)
+        assert stage.crew.budgets["web"].boots == 1
+
+    run(test)
+
+
+def test_an_unborn_worker_of_a_slot_that_is_not_wanted_any_more_is_not_ordered_again() -> None:
+    async def test() -> None:
+        stage = Stage("web.0")
+        unborn = stage.worker()
+        unborn.pid = 0
+        stage.crew.retire()
+        stage.crew.ended(unborn)
+        await pass_time(1.0)
+        assert stage.crew.gone
+        # Nor one that was to be ordered again
+        stage = Stage("web.0", limits=Limits(drain=0.0, stop=0.0))
+        unborn = stage.worker()
+        unborn.pid = 0
+        stage.crew.ended(unborn)
+        stage.crew.retire()
+        await stage.wait(1.0)
+        assert stage.crew.gone
+        assert len(stage.zygote.forked) == 1
+
+    run(test)
+
+
+def test_a_slot_has_one_worker_however_often_its_start_was_put_off() -> None:
+    async def test() -> None:
+        stage = Stage()
+        stage.zygote.absent = True
+        stage.crew.fill(["web.0"], Limits(boot=60.0), released=True)
+        await pass_time(60.0)
+        stage.crew.expire(fake_loop().now)
+        assert stage.crew.slots["web.0"].state is State.BACKOFF
+        stage.zygote.absent = False
+        stage.crew.expire(fake_loop().now)
+        assert len(stage.zygote.forked) == 1
+        await pass_time(1.0)
+        assert len(stage.zygote.forked) == 1
+
+    run(test)
+
+
+def test_each_time_that_no_worker_can_be_started_is_told_once() -> None:
+    async def test() -> None:
+        stage = Stage("web.0")
+        for number in (1, 2):
+            serve(stage.crew, "web.0")
+            stage.error = OSError(errno.EAGAIN, "no process can be had")
+            stage.worker().ends(signal.SIGKILL)
+            for _ in range(3):
+                await stage.wait(0.25)
+            assert stage.unstarted == ["web.0"] * number
+            stage.error = None
+            await pass_time(0.25)
+
+    run(test)
+
+
+def test_what_a_late_child_has_said_is_heard_before_it_is_judged() -> None:
+    async def test() -> None:
+        stage = Stage("web.0")
+        serve(stage.crew, "web.0")
+        child = stage.worker()
+        child.unheard = partial(stage.crew.feed, "web.0", Fact.BEAT)
+        await stage.wait(31.0)
+        assert (stage.crew.slots["web.0"].state, child.signals) == (State.READY, [])
+
+    run(test)
+
+
+def test_a_worker_that_hangs_is_aborted_and_then_killed() -> None:
+    async def test() -> None:
+        stage = Stage("web.0")
+        serve(stage.crew, "web.0")
+        child = stage.worker()
+        await stage.wait(30.0)
+        assert (child.signals, child.stuck) == ([signal.SIGABRT], "hang")
+        assert stage.points[-1] == ("worker.stuck", "web.0")
+        await stage.wait(5.0)
+        assert child.signals == [signal.SIGABRT, signal.SIGKILL]
+
+    run(test)
+
+
+def test_a_worker_that_drains_for_too_long_is_asked_and_then_killed() -> None:
+    async def test() -> None:
+        stage = Stage("web.0", limits=Limits(drain=10.0, stop=2.0, kill=3.0))
+        serve(stage.crew, "web.0")
+        child = stage.worker()
+        stage.crew.retire()
+        assert (child.sent, child.dismissed) == ([Drain(10.0)], True)
+        await stage.wait(11.9)
+        assert child.signals == []
+        await stage.wait(0.1)
+        assert (child.signals, child.stuck) == ([signal.SIGTERM], "drain")
+        await stage.wait(3.0)
+        assert child.signals == [signal.SIGTERM, signal.SIGKILL]
+        assert stage.crew.ended(child)
+        assert stage.crew.gone
+
+    run(test)
+
+
+def test_a_stop_cuts_the_drain_of_tasks_short() -> None:
+    async def test() -> None:
+        stage = Stage("task.0", limits=Limits(drain=10.0, task_drain=600.0, stop=2.0))
+        serve(stage.crew, "task.0")
+        child = stage.worker("task.0")
+        stage.crew.retire()
+        assert child.sent == [Drain(600.0)]
+        stage.crew.cut_short()
+        assert child.sent == [Drain(600.0), Drain(10.0)]
+        assert stage.crew.deadline == fake_loop().now + 12.0
+
+    run(test)
+
+
+def test_workers_that_are_killed_are_not_replaced() -> None:
+    async def test() -> None:
+        stage = Stage("web.0", "web.1")
+        serve(stage.crew, "web.0", "web.1")
+        stage.crew.kill(["web.0"])
+        assert [stage.worker(slot).killed for slot in ("web.0", "web.1")] == [True, False]
+        stage.worker("web.0").ends(signal.SIGKILL)
+        assert list(stage.crew.slots) == ["web.1"]
+        stage.crew.kill()
+        stage.worker("web.1").ends(signal.SIGKILL)
+        assert stage.crew.gone
+
+    run(test)
+
+
+def test_a_worker_is_let_go_when_it_is_prepared_and_its_slot_is_released() -> None:
+    async def test() -> None:
+        stage = Stage("web.0", "web.1", released=False)
+        stage.crew.feed("web.0", Fact.PREPARED)
+        assert stage.gone_to == []
+        assert stage.crew.idle() == ["web.0", "web.1"]
+        stage.crew.release(["web.0", "web.1"])
+        assert stage.gone_to == ["web.0"]
+        assert stage.crew.idle() == ["web.1"]  # the other may have accepted before it says so
+        stage.crew.feed("web.1", Fact.PREPARED)
+        assert stage.gone_to == ["web.0", "web.1"]
+        assert (stage.crew.accepting(), stage.crew.not_ready()) == ([], ["web.0", "web.1"])
+        stage.crew.feed("web.0", Fact.ACCEPTING)
+        assert stage.crew.accepting() == [stage.worker("web.0")]
+
+    run(test)
+
+
+def test_a_kind_is_ready_as_long_as_one_of_its_workers_is() -> None:
+    async def test() -> None:
+        stage = Stage("web.0", "web.1", "task.0")
+        serve(stage.crew, "web.0", "web.1")
+        assert stage.crew.readiness() == {"web": True, "task": False}
+        stage.worker("web.1").unready = "the database is away"
+        assert stage.crew.readiness() == {"web": True, "task": False}
+        stage.worker("web.0").unready = "the database is away"
+        assert stage.crew.readiness() == {"web": False, "task": False}
+        stage.crew.retire(["task.0"])
+        assert stage.crew.readiness() == {"web": False}
+
+    run(test)
+
+
+def test_every_change_of_state_is_told_once_all_slots_are_there() -> None:
+    async def test() -> None:
+        stage = Stage("web.0", "web.1")
+        assert stage.states == [("web.0", State.STARTING), ("web.1", State.STARTING)]
+        assert stage.points == [("worker.started", "web.0"), ("worker.started", "web.1")]
+        stage.states.clear()
+        stage.crew.feed("web.0", Fact.BEAT)  # nothing new
+        stage.crew.feed("web.7", Fact.PREPARED)  # unknown
+        assert stage.states == []
+        serve(stage.crew, "web.0")
+        stage.crew.fill(["web.0", "web.1"], Limits(), released=True)  # they are there
+        assert (len(stage.points), stage.crew.accepting()) == (2, [stage.worker("web.0")])
+
+    run(test)

@@ -14,8 +14,10 @@ import pytest
 
 from skep.base.endpoint import Endpoint
 from skep.base.errors import ListenError
-from skep.supervisor.sockets.listeners import PLATFORM, Listeners
+from skep.supervisor.inheritance import Inherited
+from skep.supervisor.listeners import PLATFORM, Listeners
 from tests.platform_process import ROOT
+from tests.support import free_port
 
 
 def http(host: str = "127.0.0.1", port: int = 0) -> Endpoint:
@@ -95,6 +97,7 @@ def endpoint(name: str, port: int, **more: Any) -> Endpoint:
 
 def connects(port: int) -> bool:
     with socket.socket() as probe:
+        probe.settimeout(5.0)  # who is turned away would wait for minutes
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
@@ -262,3 +265,127 @@ def test_a_privileged_port_is_named_with_who_wants_it() -> None:
     wanted = "Port 81 on 127.0.0.1, which plugin p wants for p.low, needs privileges"
     low = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
     assert (wanted in done.stderr) is (low > 81), done.stderr
+
+
+def bound(kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.socket:
+    """Return a socket that a former supervisor has bound."""
+    sock = socket.socket(socket.AF_INET, kind)
+    sock.bind(("127.0.0.1", 0))
+    if kind == socket.SOCK_STREAM:
+        sock.listen()
+    return sock
+
+
+def test_an_inherited_socket_is_used_for_the_address_that_it_was_asked_for() -> None:
+    async def main() -> None:
+        inherited = bound()
+        listeners = Listeners({"http": Inherited(inherited, ("127.0.0.1", 0))})
+        await listeners.open([http()], 1)
+        assert listeners.descriptors(["http"], 1) == [inherited.fileno()]
+        assert listeners.legacy()["http"].asked == ("127.0.0.1", 0)
+        listeners.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("asked", "kind"),
+    [
+        (("127.0.0.1", 5200), socket.SOCK_STREAM),
+        (("0.0.0.0", 0), socket.SOCK_STREAM),
+        (("127.0.0.1", 0), socket.SOCK_DGRAM),
+    ],
+)
+def test_an_inherited_socket_for_another_address_is_closed_and_another_is_bound(
+    asked: tuple[str, int], kind: socket.SocketKind
+) -> None:
+    async def main() -> None:
+        inherited = bound(kind)
+        listeners = Listeners({"http": Inherited(inherited, asked)})
+        await listeners.open([http()], 1)
+        assert inherited.fileno() == -1
+        assert connects(listeners.port("http", 1))
+        listeners.close()
+
+    asyncio.run(main())
+
+
+def test_a_socket_of_a_service_manager_is_used_whatever_its_address() -> None:
+    async def main() -> None:
+        inherited = bound()
+        listeners = Listeners({"http": Inherited(inherited)})
+        await listeners.open([http(port=80)], 1)
+        assert listeners.descriptors(["http"], 1) == [inherited.fileno()]
+        # The manager listens on, so nobody can be turned away there
+        assert not listeners.shut([])
+        assert listeners.legacy()["http"].asked is None
+        listeners.close()
+
+    asyncio.run(main())
+
+
+def test_the_next_supervisor_inherits_what_the_newest_generation_and_the_platform_want() -> None:
+    async def main() -> None:
+        listeners = Listeners()
+        listeners.add("store", bound())  # this one is bound anew each time
+        await listeners.open([endpoint("admin", 0)])
+        await listeners.open([http(), endpoint("a.lines", 0)], 1)
+        await listeners.open([http(), endpoint("b.lines", 0)], 2)
+        assert sorted(listeners.legacy()) == ["admin", "b.lines", "http"]
+        listeners.close()
+
+    asyncio.run(main())
+
+
+def test_nobody_is_let_in_where_no_generation_listens_until_one_does_again() -> None:
+    async def main() -> None:
+        listeners = Listeners()
+        await listeners.open([http()], 1)
+        await listeners.open([http(), endpoint("a.lines", 0)], 2)
+        assert not listeners.shut([1, 2])
+        with socket.create_connection(("127.0.0.1", listeners.port("a.lines", 2))):
+            assert not listeners.waited_at
+            assert listeners.shut([1])
+            assert listeners.waited_at  # who came before waits to be accepted
+        with socket.socket() as newcomer:
+            newcomer.setblocking(False)
+            newcomer.connect_ex(("127.0.0.1", listeners.port("a.lines", 2)))
+            assert newcomer.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+            with pytest.raises(OSError, match="not connected"):
+                newcomer.getpeername()
+        await listeners.open([http(), endpoint("a.lines", 0)], 3)
+        assert not listeners.waited_at
+        assert connects(listeners.port("a.lines", 3))
+        listeners.close()
+
+    asyncio.run(main())
+
+
+def test_each_gets_the_descriptors_of_its_generation_in_the_order_of_the_names() -> None:
+    async def main() -> None:
+        listeners = Listeners()
+        await listeners.open([endpoint("a.lines", 0), endpoint("a.more", 0)], 1)
+        there, back = (listeners.descriptors(n, 1) for n in (["a.lines", "a.more"], ["a.more"]))
+        assert there[1:] == back
+        assert len({*there}) == 2
+        assert listeners.names(1) == ["a.lines", "a.more"]
+        assert listeners.owners(1) == {"a.lines": "plugin p", "a.more": "plugin p"}
+        assert (listeners.names(7), listeners.owners(7)) == ([], {})
+        listeners.close()
+
+    asyncio.run(main())
+
+
+def test_when_one_address_is_taken_the_others_are_let_go() -> None:
+    async def main() -> None:
+        listeners, port = Listeners(), free_port()
+        with bound() as other:
+            wanted = [endpoint("a.lines", port), endpoint("a.more", other.getsockname()[1])]
+            with pytest.raises(ListenError, match="in use"):
+                await listeners.open(wanted, 1)
+        assert not connects(port)
+        await listeners.open(wanted, 1)
+        assert connects(port)
+        listeners.close()
+
+    asyncio.run(main())
