@@ -169,8 +169,8 @@ class Cradle:
         self.spawned: list[str] = []
         self.given_up = 0
         self.has_nursery = True
-        monkeypatch.setattr("skep.supervisor.zygote.Child", self._child)
-        monkeypatch.setattr("skep.supervisor.zygote.spawn", self._spawn)
+        monkeypatch.setattr("skep.supervisor.processes.zygote.Child", self._child)
+        monkeypatch.setattr("skep.supervisor.processes.zygote.spawn", self._spawn)
         answers = Answers(
             planned=lambda plan: self.answers.append(("planned", plan.code)),
             refused=lambda problems: self.answers.append(("refused", *map(str, problems))),

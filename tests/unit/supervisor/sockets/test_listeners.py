@@ -14,8 +14,8 @@ import pytest
 
 from skep.base.endpoint import Endpoint
 from skep.base.errors import ListenError
-from skep.supervisor.inheritance import Inherited
-from skep.supervisor.listeners import PLATFORM, Listeners
+from skep.supervisor.sockets.inheritance import Inherited
+from skep.supervisor.sockets.listeners import PLATFORM, Listeners
 from tests.platform_process import ROOT
 from tests.support import free_port
 

@@ -7,12 +7,12 @@ from typing import Any, cast
 import pytest
 
 from skep.base.telemetry import Telemetry
-from skep.supervisor.child import Child
-from skep.supervisor.children import Children
-from skep.supervisor.gate import Request
 from skep.supervisor.generation import Generation
-from skep.supervisor.hooks import HookCalls
+from skep.supervisor.observers.hooks import HookCalls
+from skep.supervisor.processes.child import Child
+from skep.supervisor.processes.children import Children
 from skep.supervisor.report import Outcome, Report
+from skep.supervisor.rollout.gate import Request
 from skep.wire.messages import Hello
 from skep.wire.plan import Plan
 from tests.unit.supervisor.fakes import FakeChild, FakeZygote, child, generation, pass_time, run
