@@ -72,3 +72,11 @@ def test_why_a_start_had_to_fall_back_is_what_is_refused() -> None:
     outcomes = Outcomes()
     outcomes.take(report("committed", cause="start"), report("refused", "it crashed"))
     assert problems(outcomes) == ["it crashed"]
+
+
+def test_what_was_rolled_back_is_refused_until_something_else_is_committed() -> None:
+    outcomes = Outcomes()
+    outcomes.take(report("rolled back", "it did not hold"), None)
+    assert problems(outcomes) == ["it did not hold"]
+    outcomes.take(report("committed"), None)
+    assert outcomes.refused is None

@@ -121,6 +121,81 @@ def test_descriptors_of_a_message_that_waits_survive_the_close_of_the_originals(
     run(test)
 
 
+def test_descriptors_are_sent_once_however_many_pieces_the_message_takes() -> None:
+    async def test(ours: End, theirs: End) -> None:
+        (read, write), (later, later_write) = os.pipe(), os.pipe()
+        # More than the kernel takes at a time: the descriptor goes with the first piece
+        ours.channel.send(Go(["http"], {"state": "x" * 2_000_000}, 1), [read])
+        ours.channel.send(Fork("web.0"), [later])
+        os.close(read)
+        os.close(later)
+        await wait_until_async(lambda: len(theirs.heard) == 2)
+        os.write(write, b"first")
+        os.write(later_write, b"later")
+        for number in theirs.descriptors:
+            os.set_blocking(number, False)
+        assert [os.read(number, 10) for number in theirs.descriptors] == [b"first", b"later"]
+        for number in theirs.descriptors:
+            os.close(number)
+        # And no copy of it is left, here or there
+        for number in (write, later_write):
+            with pytest.raises(BrokenPipeError):
+                os.write(number, b"nobody reads it")
+            os.close(number)
+
+    run(test)
+
+
+def test_descriptors_that_were_not_sent_are_closed_with_the_channel() -> None:
+    async def test(ours: End, theirs: End) -> None:
+        read, write = os.pipe()
+        ours.channel.send(Frame({"set": ["x" * 4_000_000]}))  # fills the kernel's buffer
+        ours.channel.send(Fork("web.0"), [read])
+        os.close(read)
+        ours.channel.close()
+        with pytest.raises(BrokenPipeError):
+            os.write(write, b"nobody reads it")
+        os.close(write)
+
+    run(test)
+
+
+def test_descriptors_of_a_message_that_is_not_whole_are_closed_with_the_channel() -> None:
+    async def main() -> None:
+        sock, raw = pair()
+        end = End(sock)
+        read, write = os.pipe()
+        with raw:
+            socket.send_fds(raw, [encode(Fork("web.0"))[:-1]], [read])
+            os.close(read)
+            end.channel.drain()
+            end.channel.close()
+        with pytest.raises(BrokenPipeError):
+            os.write(write, b"nobody reads it")
+        os.close(write)
+
+    asyncio.run(main())
+
+
+def test_what_waits_for_the_kernel_is_sent_before_an_end_that_is_waited_for() -> None:
+    async def main() -> None:
+        sock, raw = pair()
+        ours, theirs = End(sock), BlockingChannel(raw)
+        large = Frame({"set": ["x" * 1_000_000]})
+        ours.channel.send(large)
+        ours.channel.send(Beat(1.0))
+
+        def read() -> list[Message]:
+            return [theirs.receive()[0] for _ in range(2)]
+
+        reading = asyncio.get_running_loop().run_in_executor(None, read)
+        ours.channel.finish(20.0)
+        assert await reading == [large, Beat(1.0)]
+        theirs.close()
+
+    asyncio.run(main())
+
+
 def test_the_last_words_of_a_channel_are_heard_however_many_files_are_open() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
