@@ -9,30 +9,29 @@ import click
 from skep.base import privileges
 from skep.base.errors import PlatformError, PluginError
 from skep.base.rundir import RunDir
-from skep.cli.asking import show_json
-from skep.cli.output import waiting
+from skep.cli.output import json_option, show, waiting
 from skep.cli.root_phase import RootPhase
-from skep.cli.starting import environment_for_children, starting
-from skep.config.snapshots.archive import Archive
-from skep.supervisor.config.configuration import Configuration, Configurations, starting_options
-from skep.supervisor.rollout.dry_run import attempt
+from skep.cli.start_options import environment_for_children, start_options
+from skep.config.archive import Archive
+from skep.supervisor.configuration import Configuration, Configurations, starting_options
+from skep.supervisor.trial import attempt
 from skep.wire.plan import Plan, Problem
 
 
 @click.command("check")
-@starting
-@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+@start_options
+@json_option
 @click.option("-i", "--ignore", is_flag=True, hidden=True)
 @click.option("-d", "--daemonize", is_flag=True, hidden=True)
-def command(
+def check(
     as_json: bool, ignore: bool, daemonize: bool, x_version: str | None, **flags: Any
 ) -> None:
-    """Say whether the platform would start, without starting it.
+    """Check whether the platform would start, without starting it.
 
-    Takes what `platform start` takes. The plugins are loaded and all settings are checked as a
-    start does it, with the configuration that was last in force; nothing is bound, pulled or
-    written, and a platform that is running is not disturbed. What a module of a plugin defines and
-    no Plugin declares is a warning.
+    The options are those of `platform start`. As in a start, the plugins are loaded and all
+    settings are checked, with the configuration that was applied last; nothing is bound, pulled or
+    written, and a running platform is not disturbed. What a module of a plugin defines and no
+    Plugin declares is a warning.
 
     Exit codes: 0 it would start, 2 usage, 3 a plugin or a setting, 4 the configuration, 8 --user,
     or others can change what root would use.
@@ -45,21 +44,23 @@ def command(
         code = 0 if isinstance(found, Plan) else PluginError.exit_code
     except PlatformError as error:
         found, code = (Problem("config", str(error)),), error.exit_code
-    if as_json:
-        show_json(_document(found))
-    elif isinstance(found, Plan):
-        for warning in found.warnings:
-            click.echo(f"platform: warning: {warning}", err=True)
-        click.echo(_sentence(found))
-    else:
-        for problem in found:
-            click.echo(f"platform: {problem}", err=True)
-            click.echo(problem.trace, err=True, nl=False)
+    show(_document(found), as_json, lambda document: _print(found))
     sys.exit(code)
 
 
+def _print(found: Plan | tuple[Problem, ...]) -> None:
+    if isinstance(found, Plan):
+        for warning in found.warnings:
+            click.echo(f"platform: warning: {warning}", err=True)
+        click.echo(_sentence(found))
+        return
+    for problem in found:
+        click.echo(f"platform: {problem}", err=True)
+        click.echo(problem.trace, err=True, nl=False)
+
+
 def _become_the_user(base: dict[str, str], flags: dict[str, Any]) -> None:
-    """Load the plugins as the user who would: root must not run what others can write."""
+    """Become the user of the platform: root must not run what others can write."""
     phase = RootPhase.begin(base, flags)
     phase.check_plugins()
     if phase.who is not None:

@@ -5,7 +5,6 @@ import signal
 import socket
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -14,35 +13,28 @@ from skep.base.errors import ListenError
 from skep.base.rundir import RunDir
 from skep.base.sockets import BACKLOG
 from skep.base.title import set_title
-from skep.cli.options import WHERE, platform_options
-from skep.cli.platform_handle import own_options
+from skep.cli.platform_handle import PlatformHandle, for_platform
 from skep.cli.root_phase import refuse_paths_of_others
 from skep.configserver.opened import Place, opened
 from skep.configserver.server import serve
 
 _OPTIONS = (
-    "app_id",
-    "cluster",
-    "namespace",
-    *WHERE,
-    "config_samples",
-    "allowed_hosts",
-    "log_level",
-    "log_format",
+    *("app_id", "cluster", "namespace", "config_samples", "allowed_hosts"),
+    *("log_level", "log_format"),
 )
 
 
 @click.command("config-server")
-@platform_options(*_OPTIONS)
+@for_platform(*_OPTIONS)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=5202, show_default=True, help="Port to listen on.")
-def command(host: str, port: int, **flags: Any) -> None:
+def config_server(platform: PlatformHandle, host: str, port: int) -> None:
     """Run the embedded config server alone, for platforms that follow it with --config-server.
 
-    It keeps its data in the data directory, speaks Apollo's protocol for reading and its Open API
-    for writing. Writing needs the token that lies beside the data, in configserver/token.
+    It keeps its data in the data directory. Clients read with Apollo's protocol and write with its
+    Open API; writing needs the token in the file configserver/token of the data directory.
     """
-    options = own_options(flags)
+    options = platform.starting_options
     log.configure("configserver", level=options.log_level, style=options.log_format)
     set_title("configserver")
     run_dir = RunDir(options.data_dir)
@@ -73,5 +65,7 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), backlog=BACKLOG)
     except OSError as error:
-        text = f"Listening on {host} port {port} failed ({error.strerror}): see --host and --port."
+        text = (
+            f"Listening on {host} port {port} failed ({error.strerror}): change --host or --port."
+        )
         raise ListenError(text) from error

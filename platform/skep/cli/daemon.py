@@ -22,8 +22,8 @@ from skep.base.privileges import Identity
 from skep.base.rundir import RunDir
 from skep.cli.output import waiting
 from skep.cli.root_phase import RootPhase
-from skep.cli.starting import DETACHED
-from skep.config.options.table import Options
+from skep.cli.start_options import DETACHED
+from skep.config.options import Options
 
 _LOOK = 0.1
 _TAIL = 20
@@ -124,16 +124,16 @@ def _until_serving(
                 )
             if not select.select([news], [], [], _LOOK)[0]:
                 continue
-            told = dict(line.split("=", 1) for line in news.recv(65536).decode().splitlines())
-            status = told.get("STATUS", status)
-            if told.get("READY") == "1":
+            fields = dict(line.split("=", 1) for line in news.recv(65536).decode().splitlines())
+            status = fields.get("STATUS", status)
+            if fields.get("READY") == "1":
                 return None, status
             say(f"starting: {status.rstrip('.')}")
     return code, status
 
 
 def _why(log: int, written: int) -> str:
-    """What the log says of a start that failed: its errors, or else its end."""
+    """Return the errors in the log of a start that failed, or else the end of the log."""
     with open(log, "rb") as file:
         file.seek(written)
         lines = file.read().decode("utf-8", "replace").splitlines()

@@ -1,34 +1,32 @@
-"""`platform lint …`: look at plugins without running them."""
+"""`platform lint …`: find mistakes in plugins without running them."""
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
 from skep.base.errors import UsageError
 from skep.cli.lint_rules import ACCEPTED, findings
-from skep.cli.options import WHERE, platform_options
-from skep.cli.platform_handle import own_options
+from skep.cli.platform_handle import PlatformHandle, for_platform
 
 
 @click.group("lint")
-def command() -> None:
-    """Look for mistakes in plugins without running them."""
+def lint() -> None:
+    """Find mistakes in plugins without running them."""
 
 
-@command.command("state")
-@platform_options("plugins", *WHERE)
-def state(**flags: Any) -> None:
+@lint.command("state")
+@for_platform("plugins")
+def state(platform: PlatformHandle) -> None:
     """List the state of modules and classes that all requests of a worker share.
 
     A line that ends with a comment `# shared: REASON` is left out. Exit codes: 0 nothing was found,
     1 something was.
     """
-    folders = [Path(folder) for folder in own_options(flags).plugins]
+    folders = [Path(folder) for folder in platform.starting_options.plugins]
     for folder in folders:
         if not folder.is_dir():
-            raise UsageError(f"There is no plugin folder {folder}; say which with --plugins.")
+            raise UsageError(f"There is no plugin folder {folder}; give another with --plugins.")
     try:
         found = findings(folders)
     except SyntaxError as error:

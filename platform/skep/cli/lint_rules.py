@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-# A comment that says that somebody has thought about it.
+# A comment that accepts shared state.
 ACCEPTED = "# shared:"
 
 _MAKERS = frozenset(
@@ -20,7 +20,7 @@ _CHANGING = frozenset(
     {"append", "appendleft", "extend", "extendleft", "insert", "add", "update", "setdefault"}
     | {"pop", "popitem", "popleft", "remove", "discard", "clear", "sort", "reverse"}
 )
-# Fields of these are copied for every object, or are no attributes of the class at all.
+# Fields of these are copied for every object, or are not attributes of the class.
 _COPYING = frozenset(
     {"Settings", "Task", "Event", "BaseModel", "TypedDict", "NamedTuple", "Struct"}
 )

@@ -1,11 +1,11 @@
-"""The console script `platform`: its verbs, each in a module that is imported when it is used."""
+"""The console script `platform`."""
 
 import sys
 
 from skep.base import signals, streams
 
 if sys.argv[1:2] == ["start"]:
-    # Before anything that takes time: a signal must not end what is about to become a supervisor.
+    # Before anything that takes time: a signal must not kill what is about to become a supervisor.
     signals.hold()
 
 
@@ -14,71 +14,49 @@ import click
 from skep.base.errors import PlatformError
 from skep.cli.verbs import Verbs
 
+# Each verb with its module.
 _VERBS = {
-    "start": "Start the platform.",
-    "stop": "Stop the running platform; requests in flight finish.",
-    "restart": "Start the supervisor anew as well; its sockets stay open.",
-    "reload": "Roll out a new generation and wait for the outcome.",
-    "check": "Say whether the platform would start, without starting it.",
-    "status": "Show the state of the running platform.",
-    "task": "Look at deliveries, send, retry, cancel and purge them.",
-    "event": "Fire events.",
-    "dead": "Look at dead letters, run them again or forget them.",
-    "queue": "Look at queues, pause and resume them.",
-    "ps": "Show its processes and what each uses.",
-    "info": "Show what it is made of: versions, listeners, plugins.",
-    "history": "Show what was done to it and how it went.",
-    "scale": "Have more or fewer workers.",
-    "drain": "Take nothing new, but stay.",
-    "undrain": "Take up the work again.",
-    "log-level": "Log more or less, at once.",
-    "dump": "Show the stacks of a worker.",
-    "config": "Look at the configuration, check it, put it in force and go back.",
-    "env": "Write the effective configuration for shells, containers and services.",
-    "conns": "Show listeners and connections.",
-    "ws": "List, reach and close WebSockets.",
-    "lint": "Look for mistakes in plugins without running them.",
-    "mem": "Show by source line what makes workers grow.",
-    "config-server": "Run the embedded config server alone.",
-}
-
-_MODULES = {
-    "restart": "running.restart",
-    "reload": "running.reload",
-    "status": "running.status",
-    "ps": "running.ps",
-    "info": "running.info",
-    "history": "running.history",
-    "scale": "running.scale",
-    "drain": "running.drain",
-    "undrain": "running.undrain",
-    "log-level": "running.log_level",
-    "dump": "running.dump",
-    "mem": "running.mem",
-    "task": "tasks.task",
-    "event": "tasks.event",
-    "dead": "tasks.dead",
-    "queue": "tasks.queues",
-    "env": "config.env",
-    "conns": "sockets.conns",
-    "ws": "sockets.ws",
+    "start": ("start", "Start the platform."),
+    "stop": ("stop", "Stop the running platform; requests in flight finish."),
+    "restart": ("running.restart", "Restart the supervisor as well; its sockets stay open."),
+    "reload": ("running.reload", "Roll out a new generation and wait for the outcome."),
+    "check": ("check", "Check whether the platform would start, without starting it."),
+    "status": ("running.status", "Show the state of the running platform."),
+    "task": ("tasks.task", "List, send, retry, cancel and purge deliveries."),
+    "event": ("tasks.event", "Fire events."),
+    "dead": ("tasks.dead", "List dead letters, run them again or delete them."),
+    "queue": ("tasks.queues", "List queues, and pause and resume them."),
+    "ps": ("running.ps", "Show its processes and the resources of each."),
+    "info": ("running.info", "Show what it is made of: versions, listeners, plugins."),
+    "history": ("running.history", "Show what was done to it, with which outcome."),
+    "scale": ("running.scale", "Change the number of workers."),
+    "drain": ("running.drain", "Accept no new work but keep running."),
+    "undrain": ("running.drain", "Accept work again."),
+    "log-level": ("running.log_level", "Set the log level of every process at once."),
+    "dump": ("running.dump", "Show the stacks of a process."),
+    "config": ("config", "Show the configuration, check it, apply it and go back."),
+    "env": ("config.env", "Write the effective configuration for shells, containers and services."),
+    "conns": ("sockets.conns", "Show listeners and connections."),
+    "ws": ("sockets.ws", "List, reach and close WebSockets."),
+    "lint": ("lint", "Find mistakes in plugins without running them."),
+    "mem": ("running.mem", "Show which lines of source make workers grow."),
+    "config-server": ("config_server", "Run the embedded config server alone."),
 }
 
 platform = Verbs(
     "skep.cli",
     _VERBS,
-    _MODULES,
     name="platform",
     help="Resident Python workers that follow a config service and are replaced without losing a "
     "request or a task.",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="`platform VERB --help` explains each. Docs: docs/README.md in the source tree.",
+    epilog="`platform VERB --help` explains a verb. Docs: docs/README.md in the source tree.",
 )
 click.version_option(package_name="skep", prog_name="platform")(platform)
 
 
 def main() -> None:
-    """Run the command line; errors are one line on standard error and an exit code of their own."""
+    """Run the command line; an error is one line on standard error and an exit code."""
     streams.open_missing()
     try:
         platform.main(prog_name="platform", standalone_mode=False)

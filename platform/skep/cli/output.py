@@ -1,85 +1,127 @@
-"""What verbs print for people: tables, colours, units. Plain text where there is no terminal."""
+"""What verbs print: JSON for programs; tables, facts, colours and units for people."""
 
+import itertools
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, TypeVar
 
 import click
+from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
+from rich.text import Text
+
+T = TypeVar("T")
 
 _COLOURS = {
-    "running": "green",
-    "ready": "green",
-    "committed": "green",
-    "live": "green",
-    "replaced": "green",
-    "ok": "green",
-    "stopped": "green",
-    "degraded": "yellow",
-    "backoff": "yellow",
-    "rolled back": "yellow",
-    "superseded": "dim",
-    "unchanged": "dim",
-    "reloading": "cyan",
-    "starting": "cyan",
-    "draining": "cyan",
-    "stopping": "cyan",
-    "refused": "red",
+    "green": "running ready committed live replaced ok stopped",
+    "yellow": "degraded backoff blocked restart",
+    "cyan": "reloading starting draining stopping leased rollout",
+    "red": "refused dead",
+    "dim": "superseded unchanged unused",
 }
+_COLOUR_OF = {word: colour for colour, words in _COLOURS.items() for word in words.split()}
+_COLOUR_OF["rolled back"] = "yellow"
 _PHASES = {
-    "checking": "checking that the new can boot",
+    "checking": "checking whether the new generation would start",
     "planning": "loading the plugins",
     "preparing": "preparing the workers",
-    "committing": "putting the configuration in force",
+    "committing": "applying the configuration",
     "going": "letting the new workers accept",
     "handing over": "handing over to the new workers",
     "replacing": "replacing the task workers",
 }
+_GAP, _INDENT = 2, 4
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-def screen() -> Console:
-    """Return where a verb prints; lines are as long as they are when nobody reads them."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=400)
+def show(document: T, as_json: bool, render: Callable[[T], None]) -> None:
+    """Print a document as JSON, or let `render` print it for people."""
+    if as_json:
+        click.echo(json.dumps(document, indent=2))
+    else:
+        render(document)
 
 
-def columns(*headings: str, right: Iterable[str] = ()) -> Table:
-    """Return an empty table; `right` names the columns of numbers."""
-    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
-    for heading in headings:
-        justify = "right" if heading in set(right) else "left"
-        table.add_column(heading, justify=justify, overflow="fold")  # type: ignore[arg-type]
-    return table
-
-
-def print_json(document: Any) -> None:
-    """Print a document for programs."""
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+def print_sentence(answer: dict[str, Any]) -> None:
+    """Print the sentence in which the platform has answered."""
+    click.echo(answer["sentence"])
 
 
 def print_facts(facts: Iterable[tuple[str, str]]) -> None:
-    """Print names and values, one a line; the values may have markup."""
-    console = screen()
+    """Print names and values, one a line; the values may have markup.
+
+    No line is broken: a path or a release key can be copied.
+    """
+    facts = list(facts)
+    width = max(len(name) for name, _ in facts) + _GAP
     for name, value in facts:
-        # Not in a table: that would break a path or a release key in two.
-        console.print(f"[dim]{name:<14}[/dim]{value}", soft_wrap=True)
+        print_markup(f"[dim]{name:<{width}}[/dim]{value}")
 
 
-def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table; the cells may have markup."""
-    table = columns(*headings)
-    for row in rows:
-        table.add_row(*row)
-    screen().print(table)
+def print_markup(text: str | Text) -> None:
+    """Print one line; only the terminal breaks it."""
+    Console(highlight=False).print(text, soft_wrap=True)
+
+
+def print_table(
+    headings: Sequence[str], rows: Iterable[Sequence[str]], right: Collection[str] = ()
+) -> None:
+    """Print a table; the cells may have markup, and `right` names the columns of numbers.
+
+    No cell is cut or broken. Columns that are too wide for the terminal stand below each row, with
+    their headings.
+    """
+    table = [[Text.from_markup(cell.replace("\n", " ")) for cell in row] for row in rows]
+    widths = [
+        max([cell_len(heading), *(cell.cell_len for cell in column)])
+        for heading, *column in zip(headings, *table, strict=True)
+    ]
+    console = Console()
+    most = console.width if console.is_terminal else sys.maxsize
+    beside = _beside(widths, most)
+
+    def print_beside(row: Sequence[Text]) -> None:
+        for heading, cell, width in zip(headings[:beside], row, widths, strict=False):
+            cell.align("right" if heading in right else "left", width)
+        line = Text(" " * _GAP).join(row[:beside])
+        line.rstrip()
+        print_markup(line)
+
+    print_beside([Text(heading, "dim") for heading in headings])
+    for row in table:
+        print_beside(row)
+        _print_below(zip(headings[beside:], row[beside:], strict=True), most)
+
+
+def _beside(widths: Sequence[int], most: int) -> int:
+    """Return how many columns fit in one line, at least one."""
+    ends = itertools.accumulate(widths, lambda end, width: end + _GAP + width)
+    return max(1, sum(end <= most for end in ends))
+
+
+def _print_below(cells: Iterable[tuple[str, Text]], most: int) -> None:
+    line = Text()
+    for heading, cell in cells:
+        if cell.plain in ("", "-"):
+            continue
+        item = Text.assemble((heading, "dim"), " ", cell)
+        if line and line.cell_len + _GAP + item.cell_len > most:
+            print_markup(line)
+            line = Text()
+        line = Text.assemble(line or " " * (_INDENT - _GAP), " " * _GAP, item)
+    if line:
+        print_markup(line)
 
 
 def tint(word: str) -> str:
-    """Return the word in the colour of what it means."""
-    colour = _COLOURS.get(word)
-    return f"[{colour}]{word}[/{colour}]" if colour else word
+    """Return a word in the colour of its meaning, as markup."""
+    colour = _COLOUR_OF.get(word)
+    return f"[{colour}]{escape(word)}[/{colour}]" if colour else escape(word)
 
 
 def size(count: int | None) -> str:
@@ -95,7 +137,7 @@ def size(count: int | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Return a span of time as one reads it: `0.42 s`, `12 s`, `3 min`, `5 h 10 min`, `2 d 3 h`."""
+    """Return a time span for people: `0.42 s`, `12 s`, `3 min`, `5 h 10 min`, `2 d 3 h`."""
     if seconds is None:
         return "-"
     if seconds < 10:
@@ -110,24 +152,23 @@ def duration(seconds: float | None) -> str:
     return f"{days} d {hours % 24} h"
 
 
-class Say(Protocol):
-    """Says what is being waited for."""
+def local_time(seconds: float) -> str:
+    """Return a Unix time in the local time zone."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
-    def __call__(self, what: str) -> None:
-        """Show another word."""
+
+def phase(name: str) -> str:
+    """Return what happens in a phase of a rollout, for people."""
+    return _PHASES.get(name, name)
 
 
 @contextmanager
-def waiting(what: str) -> Iterator[Say]:
-    """Show on a terminal that something goes on, and what, until the block ends."""
+def waiting(what: str) -> Iterator[Callable[[str], None]]:
+    """Show on a terminal what is being waited for until the block ends; yield a function that
+    changes the text."""
     console = Console(file=sys.stderr, highlight=False)
     if not console.is_terminal:
         yield lambda what: None
         return
     with console.status(f"{what} …") as status:
         yield lambda what: status.update(f"{what} …")
-
-
-def phase(name: str) -> str:
-    """Return what happens in a phase, for people."""
-    return _PHASES.get(name, name)

@@ -1,48 +1,150 @@
-"""Which platform a verb is for, and the settings it has before the config service is asked."""
+"""The platform that a verb is for: the running one, or the one that would start here."""
 
 import os
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cached_property, wraps
+from pathlib import Path
 from typing import Any
 
 import click
 
-from skep.base.errors import PlatformError
+from skep.base import masking
+from skep.base.errors import NotRunning, PlatformError
 from skep.base.rundir import RunDir
+from skep.cli.options import WHERE, platform_options
 from skep.cli.owner import act_as_owner, options_as_owner
-from skep.config.options.spelling import folded
-from skep.config.options.table import Options
-from skep.supervisor.config.configuration import starting_layers
+from skep.config import dotenv, secret_names
+from skep.config.archive import Archive
+from skep.config.history import History
+from skep.config.options import Options
+from skep.config.spelling import folded
+from skep.supervisor.configuration import Configurations, starting_layers
+from skep.wire import control
 
+# The supervisor answers within milliseconds unless it has something to wait for.
+_PATIENCE = 10.0
 _KEY = "PLATFORM_DATA_DIR"
 
 
-def own_options(flags: Mapping[str, Any]) -> Options:
-    """Return the options of a start here with these flags; root acts as the owner of the files.
-    Raises PrivilegeError, UsageError and ConfigError."""
-    return options_as_owner(os.environ, flags)
+class PlatformHandle:
+    """Finds the platform that the flags of a verb choose; reads and asks only what is needed.
 
-
-def run_dir_of(flags: Mapping[str, Any]) -> RunDir:
-    """Return the data directory of the platform that a start here with these flags would be.
-
-    A running platform must be reachable, so that it can be stopped, even if `.env` cannot be read
-    any more: then a warning says so, and what is not in `.env` decides. Root becomes the owner of
-    the platform first.
+    A process of root's becomes the owner of the platform first. Raises PrivilegeError.
     """
-    return _run_dir(*(flags.get(name) for name in ("data_dir", "env_file", "env")))
 
+    def __init__(self, flags: Mapping[str, Any]) -> None:
+        self.flags = flags
+        self.base = dict(os.environ)
 
-@cache  # a verb asks again and again, and is for one platform
-def _run_dir(data_dir: str | None, env_file: str | None, env: str | None) -> RunDir:
-    where = {"data_dir": data_dir, "env_file": env_file, "env": env}
-    act_as_owner(os.environ, where)
-    named = data_dir or folded(os.environ).get(_KEY)
-    if named is None:
+    @cached_property
+    def run_dir(self) -> RunDir:
+        """The data directory, wherever it is configured but on the config service.
+
+        A running platform must be reachable, so that it can be stopped, even if `.env` cannot be
+        read any more: then a warning says so, and the value does not come from the files.
+        """
+        act_as_owner(os.environ, self.flags)
+        named = self.flags.get("data_dir") or folded(os.environ).get(_KEY)
+        if named is None:
+            named = self._data_dir_in_files()
+        run_dir = RunDir(named or Options.data_dir)
+        secret_names.declare_kept(run_dir.config_dir)
+        return run_dir
+
+    def _data_dir_in_files(self) -> str | None:
+        where = {name: self.flags.get(name) for name in WHERE if name != "data_dir"}
         try:
-            layers = starting_layers(os.environ, {"env_file": env_file, "env": env})
-            named = folded(layers.resolve()).get(_KEY)
+            return folded(starting_layers(os.environ, where).resolve()).get(_KEY)
         except PlatformError as error:
             text = f"platform: {error} The data directory is taken to be {Options.data_dir}."
             click.echo(text, err=True)
-    return RunDir(named or Options.data_dir)
+            return None
+
+    def ask(
+        self,
+        command: str,
+        *,
+        timeout: float | None = _PATIENCE,
+        news: Callable[[dict[str, Any]], None] | None = None,
+        **arguments: Any,
+    ) -> Any:
+        """Ask the running platform, and wait for one that is starting; see `control.call`."""
+        path = self.run_dir.control_socket
+        return control.call(path, command, timeout=timeout, news=news, **arguments)
+
+    @cached_property
+    def status(self) -> dict[str, Any] | None:
+        """The status of the running platform, None if no platform is running. Raises as
+        `starting_options`."""
+        masking.declare(self.starting_options.secret_names)
+        try:
+            status: dict[str, Any] = self.ask("status")
+        except NotRunning:
+            return None
+        return status
+
+    @cached_property
+    def starting_options(self) -> Options:
+        """The options of a start here. Raises PrivilegeError, UsageError and ConfigError."""
+        return options_as_owner(os.environ, self.flags)
+
+    @cached_property
+    def options(self) -> Options:
+        """The options of a start here; a running platform's app, cluster and namespaces are its
+        own, whatever the flags say. Raises as `starting_options`."""
+        options, config = self.starting_options, self.status["config"] if self.status else {}
+        if "url" not in config:
+            return options  # not running, or not yet following a configuration
+        return replace(
+            options,
+            # The address in the options may have a password in it; the one in the status never has.
+            config_server=options.config_server or (config["url"],),
+            app_id=config["app_id"],
+            cluster=config["cluster"],
+            namespace=tuple(config["namespaces"]),
+        )
+
+    @cached_property
+    def env_file(self) -> Path:
+        """The `.env` of the running platform, or of a start here. Raises as `starting_options`."""
+        if self.status is None:
+            return self.starting_options.env_path
+        return Path(self.status["config"]["env_file"])
+
+    @cached_property
+    def archive(self) -> Archive:
+        """The snapshots of this platform. Raises as `starting_options`."""
+        return Archive.of(self.options, self.run_dir.config_dir)
+
+    @cached_property
+    def history(self) -> History:
+        """The snapshots that were applied before. Raises as `starting_options`."""
+        return History(self.archive)
+
+    @cached_property
+    def configurations(self) -> Configurations:
+        """Configurations as `platform start` makes them here. Raises as `starting_options`."""
+        data_dir = self.run_dir.path
+        return Configurations(self.base, self.flags, self.env_file, data_dir, self.archive)
+
+    def applied_values(self) -> dict[str, str]:
+        """Return the values that were applied last: the managed block of `.env`."""
+        return dotenv.managed(dotenv.read(self.env_file), str(self.env_file))
+
+
+def for_platform(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorate a verb with the options that choose a platform, and those settings; its first
+    argument is the handle."""
+    settings = platform_options(*WHERE, *names)
+
+    def decorate(verb: Callable[..., Any]) -> Callable[..., Any]:
+        @settings
+        @wraps(verb)
+        def command(**arguments: Any) -> Any:
+            flags = {name: arguments.pop(name) for name in (*WHERE, *names)}
+            return verb(PlatformHandle(flags), **arguments)
+
+        return command
+
+    return decorate

@@ -108,7 +108,7 @@ class RootPhase:
         return self.who is not None and self.who.uid != ownership.ROOT and os.geteuid() == 0
 
     def _is_left_to_root(self, path: Path, named: Path) -> bool:
-        """Whether root itself has named this path, and nobody else can put something there."""
+        """Whether root itself has named this path, and only root can write there."""
         if not self._gives_up_root or path.absolute() != named.absolute():
             return False
         return ownership.changeable(path, _ROOT) is None

@@ -16,14 +16,14 @@ from skep.base.rundir import RunDir
 from skep.base.title import set_title
 from skep.cli.daemon import launch
 from skep.cli.root_phase import RootPhase
-from skep.cli.starting import DETACHED, environment_for_children, starting
-from skep.config.options.table import rows
-from skep.supervisor.config.configuration import starting_options
-from skep.supervisor.control.restart import RESTART, become_anew
-from skep.supervisor.observers.service_manager import ServiceManager
-from skep.supervisor.sockets import inheritance
-from skep.supervisor.sockets.inheritance import Inheritance, Inherited
-from skep.supervisor.sockets.listeners import claim
+from skep.cli.start_options import DETACHED, environment_for_children, start_options
+from skep.config.options import rows
+from skep.supervisor import inheritance
+from skep.supervisor.configuration import starting_options
+from skep.supervisor.inheritance import Inheritance, Inherited
+from skep.supervisor.listeners import claim
+from skep.supervisor.restart import RESTART, become_anew
+from skep.supervisor.sdnotify import ServiceManager
 from skep.supervisor.supervisor import Supervisor
 
 
@@ -41,15 +41,15 @@ def _keys() -> str:
 
 
 @click.command("start", epilog=_keys())
-@starting
+@start_options
 @click.option(
     "-d",
     "--daemonize",
     is_flag=True,
     help="Run on its own: return when it serves, or with the exit code and the reason why not.",
 )
-@click.option("-i", "--ignore", is_flag=True, help="If one is running already, all is well.")
-def command(daemonize: bool, ignore: bool, x_version: str | None, **flags: Any) -> None:
+@click.option("-i", "--ignore", is_flag=True, help="Exit 0 if it is already running.")
+def start(daemonize: bool, ignore: bool, x_version: str | None, **flags: Any) -> None:
     """Start the platform.
 
     It follows the configuration of an app on an Apollo-style config service (its own, if none is

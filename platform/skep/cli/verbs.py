@@ -1,4 +1,4 @@
-"""A group of verbs, each in a module that is imported when it is used."""
+"""A group of verbs, each in a module that is imported when the verb is used."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -8,22 +8,17 @@ import click
 
 
 class Verbs(click.Group):
-    """Knows its verbs by name and one line; the module of a verb has it as `command`.
+    """Knows its verbs by name, module and one line of help.
 
-    `modules` names those whose module is elsewhere or not called as they are.
+    The verb `log-level` is the attribute `log_level` of its module.
     """
 
     def __init__(
-        self,
-        package: str,
-        verbs: Mapping[str, str],
-        modules: Mapping[str, str] | None = None,
-        **attributes: Any,
+        self, package: str, verbs: Mapping[str, tuple[str, str]], **attributes: Any
     ) -> None:
         super().__init__(**attributes)
         self._package = package
         self._verbs = verbs
-        self._modules = modules or {}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self._verbs)
@@ -31,12 +26,11 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self._verbs:
             return None
-        name = self._modules.get(cmd_name, cmd_name.replace("-", "_"))
-        module = import_module(f"{self._package}.{name}")
-        command: click.Command = module.command
+        module = import_module(f"{self._package}.{self._verbs[cmd_name][0]}")
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        # Without loading all the modules.
+        # Without importing all modules.
         with formatter.section("Verbs"):
-            formatter.write_dl(list(self._verbs.items()))
+            formatter.write_dl([(name, text) for name, (_, text) in self._verbs.items()])

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from skep.cli import platform_handle
-from skep.cli.platform_handle import run_dir_of
+from skep.cli.platform_handle import PlatformHandle
 
 
 @pytest.fixture(autouse=True)
@@ -13,7 +12,6 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("PLATFORM_DATA_DIR", "PLATFORM_ENV", "PLATFORM_ENV_FILE"):
         monkeypatch.delenv(name, raising=False)
-    platform_handle._run_dir.cache_clear()
 
 
 def test_the_data_directory_comes_from_every_layer_but_the_remote_one(
@@ -22,8 +20,7 @@ def test_the_data_directory_comes_from_every_layer_but_the_remote_one(
     """B9"""
 
     def found(**flags: str) -> str:
-        platform_handle._run_dir.cache_clear()
-        return run_dir_of(flags).path.name
+        return PlatformHandle(flags).run_dir.path.name
 
     assert found() == ".platform"
     (tmp_path / ".env").write_text(
@@ -47,8 +44,9 @@ def test_a_file_that_cannot_be_read_is_named_and_the_default_is_taken(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / ".env").write_text("A='open\n")
-    assert run_dir_of({}).path.name == ".platform"
-    assert run_dir_of({}).path.name == ".platform"
+    platform = PlatformHandle({})
+    assert platform.run_dir.path.name == ".platform"
+    assert platform.run_dir.path.name == ".platform"
     said = capsys.readouterr().err
     assert said.count(".env") == 1
     assert "taken to be .platform" in said

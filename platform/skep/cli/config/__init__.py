@@ -3,22 +3,22 @@
 from skep.cli.verbs import Verbs
 
 _VERBS = {
-    "status": "Show which configuration is in force, and where it came from.",
-    "pull": "Fetch what is published and put it in force.",
-    "check": "Find out whether what is published would be accepted.",
-    "diff": "Show what differs between what is published, in force, or was.",
-    "plan": "Show what applying what is published would change, and how.",
-    "explain": "Show where the value of a key comes from.",
-    "history": "Show which configurations were applied, and which were refused.",
-    "rollback": "Go back to an earlier configuration and hold on to it.",
-    "unpin": "Follow what is published again after a rollback.",
-    "publish": "Publish keys on the embedded config server.",
+    "status": ("status", "Show which configuration is applied, and where it came from."),
+    "pull": ("pull", "Fetch what is published and apply it."),
+    "check": ("check", "Find out whether what is published would be accepted."),
+    "diff": ("diff", "Show what differs between what is published, applied or archived."),
+    "plan": ("plan", "Show what applying what is published would change, and how."),
+    "explain": ("explain", "Show where the value of a key comes from."),
+    "history": ("history", "Show which configurations were applied, and which were refused."),
+    "rollback": ("rollback", "Go back to an earlier configuration and pin it."),
+    "unpin": ("rollback", "Follow what is published again after a rollback."),
+    "publish": ("publish", "Publish keys on the embedded config server."),
 }
 
-command = Verbs(
+config = Verbs(
     "skep.cli.config",
     _VERBS,
     name="config",
-    help="Look at the configuration, check it, put it in force and go back.\n\n"
-    "Values of secrets are never shown.",
+    help="Show the configuration, check it, apply it and go back.\n\n"
+    "Secret values are never shown.",
 )

@@ -1,51 +1,89 @@
-"""`platform config diff`."""
+"""`platform config diff`, and how other verbs show values and differences."""
 
+import json
 import sys
-from typing import Any
+from collections.abc import Mapping
 
 import click
+from rich.markup import escape
 
 from skep.base.errors import ConfigError
-from skep.cli.differences import as_json as differences_as_json
-from skep.cli.differences import differences, print_differences
-from skep.cli.options import platform_options
-from skep.cli.output import print_json
-from skep.cli.site import SOURCE, Site, print_held
+from skep.base.masking import mask_value
+from skep.cli.config.published import SOURCE, print_held, pull
+from skep.cli.output import json_option, print_markup, show
+from skep.cli.platform_handle import PlatformHandle, for_platform
+from skep.config import snapshot
+from skep.config.history import Difference
+
+_LONGEST = 120
 
 
 @click.command("diff")
-@platform_options(*SOURCE)
+@for_platform(*SOURCE)
 @click.argument("old", type=int, required=False)
 @click.argument("new", type=int, required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print the differences as JSON.")
-def command(old: int | None, new: int | None, as_json: bool, **flags: Any) -> None:
-    """Show what differs: lines with - are in force, lines with + are published.
+@json_option
+def diff(platform: PlatformHandle, old: int | None, new: int | None, as_json: bool) -> None:
+    """Show what differs: lines with - are applied, lines with + are published.
 
-    With numbers of `platform config history`, OLD is compared with what is in force, or with NEW.
-    A namespace that is missing, cannot be fetched or was refused is named on standard error.
+    With numbers of `platform config history`, OLD is compared with what is applied, or with NEW. A
+    namespace that is missing, cannot be fetched or was refused is named on standard error.
 
     \b
     Exit codes: 0 nothing differs; 1 something does, or a namespace could not be
     compared; 4 no usable configuration; 9 the config service cannot be reached.
     """
-    site = Site(flags)
-    before = site.in_force() if old is None else _values(site, old)
-    assembly = site.pull() if old is None else None
+    before = platform.applied_values() if old is None else _values(platform, old)
+    assembly = pull(platform) if old is None else None
     if assembly is not None:
         after = assembly.snapshot().values()
         print_held(assembly)
     else:
-        after = site.in_force() if new is None else _values(site, new)
+        after = platform.applied_values() if new is None else _values(platform, new)
     found = differences(before, after)
-    if as_json:
-        print_json(differences_as_json(found))
-    else:
-        print_differences(found)
+    show(to_json(found), as_json, lambda document: print_differences(found))
     sys.exit(int(bool(found or (assembly and assembly.held))))
 
 
-def _values(site: Site, number: int) -> dict[str, str]:
-    if (snapshot := site.history.load(number)) is None:
-        there = ", ".join(map(str, site.history.numbers())) or "none"
+def value(text: str | None) -> str:
+    """Return a masked value as markup: one line, no control characters, not too long."""
+    if text is None:
+        return "[dim]not set[/dim]"
+    shown = text if text.isprintable() else json.dumps(text, ensure_ascii=False)
+    if len(shown) > _LONGEST:
+        shown = f"{shown[:_LONGEST]}… ({len(text)} characters)"
+    return escape(shown) if shown else "[dim]empty[/dim]"
+
+
+def differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[Difference]:
+    """Return every key that differs, in alphabetical order, with masked values."""
+    found = snapshot.diff(old, new)
+    return [
+        (key, _masked(key, old), _masked(key, new))
+        for key in sorted((*found.added, *found.changed, *found.removed))
+    ]
+
+
+def print_differences(found: list[Difference]) -> None:
+    """Print differences as `diff` does: the old lines with a minus, the new ones with a plus."""
+    for key, old, new in found:
+        for sign, text, colour in (("-", old, "red"), ("+", new, "green")):
+            if text is not None:
+                line = f"{sign} {escape(key)}={value(text)}"
+                print_markup(f"[{colour}]{line}[/{colour}]")
+
+
+def to_json(found: list[Difference]) -> list[dict[str, str | None]]:
+    """Return differences as JSON shows them."""
+    return [{"key": key, "old": old, "new": new} for key, old, new in found]
+
+
+def _values(platform: PlatformHandle, number: int) -> dict[str, str]:
+    if (found := platform.history.load(number)) is None:
+        there = ", ".join(map(str, platform.history.numbers())) or "none"
         raise ConfigError(f"There is no snapshot {number} in the history; there are: {there}.")
-    return snapshot.values()
+    return found.values()
+
+
+def _masked(key: str, values: Mapping[str, str]) -> str | None:
+    return mask_value(key, values[key]) if key in values else None

@@ -1,4 +1,4 @@
-"""Try a configuration out: everything that starting it would check, minus starting it."""
+"""Check a configuration as a start would, without starting."""
 
 import os
 import signal
@@ -7,42 +7,42 @@ import tempfile
 from contextlib import suppress
 
 from skep.base.errors import PlatformError
-from skep.cli.site import Site
-from skep.config.snapshots.snapshot import Snapshot
-from skep.supervisor.config.check_command import command_line, surroundings, verdict
-from skep.supervisor.config.configuration import Configuration
-from skep.supervisor.rollout.decision import unusable
-from skep.supervisor.rollout.dry_run import attempt
+from skep.cli.platform_handle import PlatformHandle
+from skep.config.snapshot import Snapshot
+from skep.supervisor.config_check import command_line, surroundings, verdict
+from skep.supervisor.configuration import Configuration
+from skep.supervisor.trial import attempt
+from skep.supervisor.way import unusable
 from skep.wire.plan import Plan, Problem
 
-# What `platform start` would end with, by the stage of the first problem.
+# The exit codes of `platform start`, by the stage of the first problem.
 _EXIT_CODES = {"config": 4, "check": 4}
 _EXIT_NOT_BOOTED = 3
 
 
 def exit_code(problems: list[Problem]) -> int:
-    """Return the exit code of a verb that has found these problems."""
+    """Return the exit code of a verb that found these problems."""
     return _EXIT_CODES.get(problems[0].stage, _EXIT_NOT_BOOTED) if problems else 0
 
 
-def try_out(site: Site, snapshot: Snapshot | None) -> list[Problem]:
-    """Return every reason why a snapshot would be refused here; of the stages, the first that
-    finds any ends it."""
+def dry_run(platform: PlatformHandle, snapshot: Snapshot | None) -> list[Problem]:
+    """Return why a snapshot would be refused here: all problems of the first stage that finds
+    any."""
     try:
-        configuration = site.configurations.of(snapshot)
-        site.configurations.check_shrinkage(configuration)
-        return _checked(site, configuration) or _loaded(configuration)
+        configuration = platform.configurations.of(snapshot)
+        platform.configurations.check_shrinkage(configuration)
+        return _checked(platform, configuration) or _loaded(configuration)
     except PlatformError as error:
         return [unusable(error)]
 
 
-def _checked(site: Site, configuration: Configuration) -> list[Problem]:
-    """Run the command of --config-check, if there is one."""
+def _checked(platform: PlatformHandle, configuration: Configuration) -> list[Problem]:
+    """Run the command of --config-check, if one is set."""
     options = configuration.options
     if not options.config_check:
         return []
-    site.run_dir.create()
-    staged = site.configurations.stage(configuration)
+    platform.run_dir.create()
+    staged = platform.configurations.stage(configuration)
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
             command_line(options.config_check, staged),
@@ -58,7 +58,7 @@ def _checked(site: Site, configuration: Configuration) -> list[Problem]:
 
 
 def _ended(process: subprocess.Popen[bytes], seconds: float) -> str:
-    """Wait for a command; return how it failed. What it has started is ended with it."""
+    """Wait for a command and end all that it has started; return how it failed."""
     try:
         code = process.wait(seconds)
     except subprocess.TimeoutExpired:
@@ -71,6 +71,6 @@ def _ended(process: subprocess.Popen[bytes], seconds: float) -> str:
 
 
 def _loaded(configuration: Configuration) -> list[Problem]:
-    """Let a zygote load the plugins with this configuration, and end it."""
+    """Load the plugins with this configuration in a zygote that ends afterwards."""
     found = attempt(configuration)
     return [] if isinstance(found, Plan) else list(found)

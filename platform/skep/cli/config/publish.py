@@ -2,73 +2,67 @@
 
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
 from skep.base.errors import ConfigError, UsageError
 from skep.base.masking import is_secret
-from skep.base.rundir import RunDir
-from skep.cli.options import for_platform
-from skep.cli.platform_handle import run_dir_of
-from skep.cli.site import Site
-from skep.config.apollo.openapi import OpenApi
-from skep.config.env.secret_names import declare_kept
-from skep.config.snapshots.snapshot import canonical
-from skep.wire import control
+from skep.cli.config.published import release_key
+from skep.cli.platform_handle import PlatformHandle, for_platform
+from skep.config.openapi import OpenApi
+from skep.config.snapshot import canonical
+from skep.wire.control import CommandFailed
 
 _OPERATOR = "platform-cli"
-# Longer than a rollout takes whose workers only just come up in time.
+# Longer than a rollout whose workers need all of their time to start.
 _PATIENCE = 120.0
 
 
 @click.command("publish")
-@for_platform
+@for_platform()
 @click.option("--namespace", default="application", show_default=True, help="Where to publish.")
 @click.option("--delete", "deleted", multiple=True, metavar="KEY", help="A key to delete.")
 @click.option("--wait/--no-wait", default=True, help="Wait for the outcome. [default: wait]")
 @click.argument("assignments", nargs=-1, metavar="[KEY=VALUE | KEY=- | KEY@FILE]...")
-def command(
+def publish(
+    platform: PlatformHandle,
     assignments: tuple[str, ...],
     deleted: tuple[str, ...],
     namespace: str,
     wait: bool,
-    **flags: Any,
 ) -> None:
     """Set or delete keys and publish a release on the embedded config server of the running
     platform.
 
     KEY=- reads the value from standard input and KEY@FILE from a file, without a last line break:
-    what stands on a command line can be read by every user of this machine.
+    every user of this machine can read a command line.
 
-    The platform applies it by itself, and the verb waits for the outcome. Exit code 1, with the
-    reason: it was refused, and what was in force stays in force.
+    The platform applies the release by itself, and the verb waits for the outcome. Exit code 1,
+    with the reason: it was refused, and the present configuration stays applied.
     """
     if not (assignments or deleted):
         raise UsageError("Give what to publish: KEY=VALUE, KEY=-, KEY@FILE or --delete KEY.")
-    run_dir = run_dir_of(flags)
-    declare_kept(run_dir.config_dir)
     pairs = _pairs(assignments)
-    config = control.call(run_dir.control_socket, "status", timeout=10.0)["config"]
+    config = platform.ask("status")["config"]
     if "url" not in config:
-        raise control.CommandFailed(
-            "The platform has only just begun and follows no configuration yet: try again.",
+        raise CommandFailed(
+            "The platform is starting and follows no configuration yet: try again.",
             "starting",
         )
     namespace = _followed(namespace, config["namespaces"])
-    with OpenApi(config["url"], _token(run_dir)) as server:
+    with OpenApi(config["url"], _token(platform)) as server:
         where = (config["app_id"], config["cluster"], namespace)
         for key, value in pairs:
             server.set_item(*where, key, value, _OPERATOR)
         for key in deleted:
             server.delete_item(*where, key, _OPERATOR)
         release = server.publish(*where, "platform config publish", _OPERATOR)
-    told = [key for key, _ in pairs] + [f"{key} (deleted)" for key in deleted]
-    click.echo(f"Published {', '.join(told)} in {namespace}: release {release.id}.")
+    changed = [key for key, _ in pairs] + [f"{key} (deleted)" for key in deleted]
+    click.echo(f"Published {', '.join(changed)} in {namespace}: release {release.id}.")
     if wait:
-        click.echo(_outcome(run_dir, flags, namespace))
+        click.echo(_outcome(platform, namespace))
 
 
 def _followed(namespace: str, followed: Sequence[str]) -> str:
@@ -82,22 +76,16 @@ def _followed(namespace: str, followed: Sequence[str]) -> str:
     )
 
 
-def _outcome(run_dir: RunDir, flags: Mapping[str, Any], namespace: str) -> str:
-    """Wait until the release that is published now is in force or refused; return a sentence."""
-    # The Open API does not tell release keys; to clients the server does.
-    release_key = Site(flags).release_key(namespace)
-    answer = control.call(
-        run_dir.control_socket,
-        "config.settled",
-        timeout=_PATIENCE,
-        namespace=namespace,
-        release_key=release_key,
-    )
+def _outcome(platform: PlatformHandle, namespace: str) -> str:
+    """Wait until the release that is published now is applied or refused; return a sentence."""
+    # The Open API does not return release keys; the API for clients does.
+    key = release_key(platform, namespace)
+    answer = platform.ask("config.settled", timeout=_PATIENCE, namespace=namespace, release_key=key)
     return str(answer["sentence"])
 
 
 def _pairs(assignments: tuple[str, ...]) -> list[tuple[str, str]]:
-    """Return the keys with their values, read from where the assignments say."""
+    """Return the keys with their values, read from where the assignments point."""
     split = [_split(assignment) for assignment in assignments]
     if sum(sign == "=" and value == "-" for _, sign, value in split) > 1:
         raise UsageError("Only one key can have the value of standard input: KEY=- is given twice.")
@@ -120,15 +108,15 @@ def _value(key: str, sign: str, value: str) -> str:
         return _read(key, sys.stdin.buffer.read, "standard input")
     if is_secret(key):
         click.echo(
-            f"platform: the value of {key} stands on the command line, where every user of this "
-            f"machine can read it: give {key}=- or {key}@FILE.",
+            f"platform: every user of this machine can read the value of {key} on the command "
+            f"line: give {key}=- or {key}@FILE.",
             err=True,
         )
     return value
 
 
 def _read(key: str, read: Callable[[], bytes], where: str) -> str:
-    """Return a value from elsewhere without its last line break, which editors and `echo` add."""
+    """Return a value without its last line break, which editors and `echo` add."""
     try:
         text = read().decode()
     except OSError as error:
@@ -140,14 +128,14 @@ def _read(key: str, read: Callable[[], bytes], where: str) -> str:
     return text.removesuffix("\n").removesuffix("\r")
 
 
-def _token(run_dir: RunDir) -> str:
-    path = run_dir.configserver_dir / "token"
+def _token(platform: PlatformHandle) -> str:
+    path = platform.run_dir.configserver_dir / "token"
     try:
         return path.read_text().strip()
     except FileNotFoundError:
         raise ConfigError(
-            f"There is no token at {path}: this platform follows a config service elsewhere, and "
-            "that is where to publish."
+            f"There is no token at {path}: this platform follows a config service elsewhere; "
+            "publish there."
         ) from None
     except OSError as error:
         raise ConfigError(f"The token {path} cannot be read: {error.strerror}.") from error

@@ -8,29 +8,30 @@ from typing import Any
 import click
 
 from skep.base.errors import ConfigError, NotRunning
-from skep.cli.config.dry_run import try_out
-from skep.cli.differences import as_json as differences_as_json
-from skep.cli.differences import differences, print_differences
-from skep.cli.options import platform_options
-from skep.cli.output import print_json
-from skep.cli.site import SOURCE, Site, print_held
-from skep.config.snapshots.pulled import Assembly
-from skep.config.snapshots.snapshot import Snapshot
+from skep.cli.config.diff import differences, print_differences, to_json
+from skep.cli.config.dry_run import dry_run as tried
+from skep.cli.config.published import SOURCE, print_held
+from skep.cli.config.published import pull as pulled
+from skep.cli.output import json_option, show
+from skep.cli.platform_handle import PlatformHandle, for_platform
+from skep.config.history import Difference
+from skep.config.pulled import Assembly
+from skep.config.snapshot import Snapshot
 
 
 @click.command("pull")
-@platform_options(*SOURCE, "plugins", "config_check", "allow_empty", "backup_old_env")
-@click.option("--dry-run", is_flag=True, help="Change nothing; the exit code tells.")
-@click.option("--diff", is_flag=True, help="Show what differs from what is in force.")
+@for_platform(*SOURCE, "plugins", "config_check", "allow_empty", "backup_old_env")
+@click.option("--dry-run", is_flag=True, help="Change nothing; see the exit code.")
+@click.option("--diff", is_flag=True, help="Show what differs from what is applied.")
 @click.option("--once", is_flag=True, help="Write .env although no platform runs here.")
-@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
-def command(dry_run: bool, diff: bool, once: bool, as_json: bool, **flags: Any) -> None:
-    """Fetch what is published and put it in force.
+@json_option
+def pull(platform: PlatformHandle, dry_run: bool, diff: bool, once: bool, as_json: bool) -> None:
+    """Fetch what is published and apply it.
 
-    A running platform is given it, and the verb waits for the outcome. A namespace whose release is
-    missing, cannot be fetched or is refused is named; the others are applied. Where no platform
-    runs, --once checks everything as a start would and writes .env, all or nothing: for building
-    images and for init containers.
+    A running platform applies it, and the verb waits for the outcome. A namespace whose release is
+    missing, cannot be fetched or is refused is named; the others are applied. If no platform runs,
+    --once checks everything as a start does and writes .env, all or nothing: for building images
+    and for init containers.
 
     \b
     Exit codes: 0 done, or with --dry-run nothing would change;
@@ -38,21 +39,17 @@ def command(dry_run: bool, diff: bool, once: bool, as_json: bool, **flags: Any) 
     3 no platform runs here, or the plugins do not load with it;
     4 no usable configuration; 9 the config service cannot be reached.
     """
-    site = Site(flags)
-    assembly = site.pull()
-    if site.status is None:
-        # An image or a container is not to be made of what was published some time ago.
+    assembly = pulled(platform)
+    if platform.status is None:
+        # An image or a container must not be made of what was published some time ago.
         _check_all_fetched(assembly)
     snapshot = assembly.snapshot()
-    found = differences(site.in_force(), snapshot.values())
+    found = differences(platform.applied_values(), snapshot.values())
     if diff and not as_json:
         print_differences(found)
-    sentence = _would(len(found)) if dry_run else _apply(site, snapshot, once)
-    if as_json:
-        document = {"dry_run": dry_run, "sentence": sentence, "releases": snapshot.release_keys()}
-        print_json(document | {"changes": differences_as_json(found)})
-    else:
-        click.echo(sentence)
+    sentence = _would(len(found)) if dry_run else _apply(platform, snapshot, found, once)
+    document = {"dry_run": dry_run, "sentence": sentence, "releases": snapshot.release_keys()}
+    show(document | {"changes": to_json(found)}, as_json, lambda document: click.echo(sentence))
     print_held(assembly)
     sys.exit(int(bool(assembly.held) or (dry_run and bool(found))))
 
@@ -66,21 +63,23 @@ def _would(count: int) -> str:
     return f"{count} keys would change." if count else "Nothing would change."
 
 
-def _apply(site: Site, snapshot: Snapshot, once: bool) -> str:
-    if site.status is not None:
-        path = str(site.archive.stage(snapshot))
-        allow = bool(site.flags.get("allow_empty"))
-        answer = site.ask("config.apply", snapshot=path, allow_empty=allow)
-        return f"{answer['sentence']}{_withheld(site.status)}"
+def _apply(
+    platform: PlatformHandle, snapshot: Snapshot, found: list[Difference], once: bool
+) -> str:
+    if platform.status is not None:
+        path = str(platform.archive.stage(snapshot))
+        allow = bool(platform.flags.get("allow_empty"))
+        answer = platform.ask("config.apply", timeout=None, snapshot=path, allow_empty=allow)
+        return f"{answer['sentence']}{_withheld(platform.status)}"
     if not once:
         raise NotRunning(
-            f"No platform is running on {site.run_dir.path}: start one, or say --once to write "
-            f"{site.env_file} without it."
+            f"No platform is running on {platform.run_dir.path}: start one, or give --once to "
+            f"write {platform.env_file} without it."
         )
-    site.run_dir.create()
-    held = site.run_dir.lock()
+    platform.run_dir.create()
+    held = platform.run_dir.lock()
     try:
-        return _write(site, snapshot)
+        return _write(platform, snapshot, found)
     finally:
         os.close(held)
 
@@ -90,13 +89,12 @@ def _withheld(status: dict[str, Any]) -> str:
     return f" Snapshot {pinned} is pinned; see `platform config unpin`." if pinned else ""
 
 
-def _write(site: Site, snapshot: Snapshot) -> str:
+def _write(platform: PlatformHandle, snapshot: Snapshot, found: list[Difference]) -> str:
     started = time.monotonic()
-    found = differences(site.in_force(), snapshot.values())
-    problems = try_out(site, snapshot)
+    problems = tried(platform, snapshot)
     if not problems:
-        site.configurations.commit(site.configurations.of(snapshot))
-    site.history.record(
+        platform.configurations.commit(platform.configurations.of(snapshot))
+    platform.history.record(
         {
             "outcome": "refused" if problems else "written",
             "number": None,
@@ -111,6 +109,6 @@ def _write(site: Site, snapshot: Snapshot) -> str:
     )
     if problems:
         raise ConfigError(
-            f"The configuration was refused and {site.env_file} is what it was: {problems[0]}"
+            f"The configuration was refused and {platform.env_file} is what it was: {problems[0]}"
         )
-    return f"{site.env_file} holds what is published ({len(found)} keys changed)."
+    return f"{platform.env_file} holds what is published ({len(found)} keys changed)."

@@ -1,27 +1,36 @@
-"""`platform config rollback`."""
+"""`platform config rollback` and `platform config unpin`."""
 
 from typing import Any
 
 import click
 
-from skep.cli.options import for_platform
-from skep.cli.output import print_json
-from skep.cli.platform_handle import run_dir_of
-from skep.wire import control
+from skep.cli.output import json_option, print_sentence, show
+from skep.cli.platform_handle import PlatformHandle, for_platform
 
 
 @click.command("rollback")
-@for_platform
+@for_platform()
 @click.argument("number", type=click.IntRange(min=1), required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
-def command(number: int | None, as_json: bool, **flags: Any) -> None:
+@json_option
+def rollback(platform: PlatformHandle, number: int | None, as_json: bool) -> None:
     """Go back to the configuration before this one, or to snapshot NUMBER of the history.
 
-    It stays in force whatever is published, until `platform config unpin`. Exit code 1: it was
-    refused, and what was in force goes on.
+    It stays applied, whatever is published, until `platform config unpin`. Exit code 1: it was
+    refused, and the present configuration stays applied.
     """
-    answer = control.call(run_dir_of(flags).control_socket, "config.rollback", number=number or 0)
-    if as_json:
-        print_json(answer)
-    else:
-        click.echo(f"{answer['sentence']} Snapshot {answer['number']} is in force and pinned.")
+    show(platform.ask("config.rollback", timeout=None, number=number or 0), as_json, _print)
+
+
+def _print(answer: dict[str, Any]) -> None:
+    click.echo(f"{answer['sentence']} Snapshot {answer['number']} is in force and pinned.")
+
+
+@click.command("unpin")
+@for_platform()
+@json_option
+def unpin(platform: PlatformHandle, as_json: bool) -> None:
+    """Follow what is published again, after `platform config rollback`.
+
+    What was published since the rollback is applied now. Exit code 1: it was refused.
+    """
+    show(platform.ask("config.unpin", timeout=None), as_json, print_sentence)

@@ -2,37 +2,46 @@
 
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import click
 from rich.markup import escape
 
-from skep.cli.options import platform_options
-from skep.cli.output import print_facts, print_json
-from skep.cli.releases import releases
-from skep.cli.site import SOURCE, Site
-from skep.supervisor.config.in_force import releases_in_force
+from skep.cli.config.published import SOURCE
+from skep.cli.output import json_option, local_time, print_facts, show
+from skep.cli.platform_handle import PlatformHandle, for_platform
+from skep.supervisor.in_force import releases_in_force
 
 
 @click.command("status")
-@platform_options(*SOURCE)
-@click.option("--json", "as_json", is_flag=True, help="Print the whole document as JSON.")
-def command(as_json: bool, **flags: Any) -> None:
-    """Show which configuration is in force, where it came from, and what was refused since.
+@for_platform(*SOURCE)
+@json_option
+def status(platform: PlatformHandle, as_json: bool) -> None:
+    """Show which configuration is applied, where it came from, and what was refused since.
 
-    For each namespace: its release, since when it is in force, and why there is no newer one.
+    For each namespace: its release, since when it is applied, and why there is no newer one.
 
     \b
-    Exit codes: 0 what is wanted is in force; 1 something was refused since;
+    Exit codes: 0 what is wanted is applied; 1 something was refused since;
     3 no platform runs here, what is on the disk is shown.
     """
-    site = Site(flags)
-    document = _on_disk(site) if site.status is None else _of_running(site.status)
-    if as_json:
-        print_json(document)
-    else:
-        print_facts(_facts(document))
-    sys.exit(3 if site.status is None else 1 if document["refused"] else 0)
+    running = platform.status
+    document = _on_disk(platform) if running is None else _of_running(running)
+    show(document, as_json, _print)
+    sys.exit(3 if running is None else 1 if document["refused"] else 0)
+
+
+def release_lines(config: dict[str, Any]) -> Iterator[str]:
+    """Return for each namespace its release, since when it is applied, and why there is no newer
+    one, as markup."""
+    for one in config["releases"]:
+        text = f"{one['namespace']} {one['release_key'] or 'without a release'}"
+        if one["since"]:
+            text += f" since {local_time(one['since'])}"
+        yield escape(text)
+        if one["not_newer"]:
+            yield f"[yellow]{escape('not newer: ' + one['not_newer'])}[/yellow]"
 
 
 def _of_running(status: dict[str, Any]) -> dict[str, Any]:
@@ -45,8 +54,9 @@ def _of_running(status: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _on_disk(site: Site) -> dict[str, Any]:
-    applied, state, options = site.archive.applied(), site.history.state(), site.options
+def _on_disk(platform: PlatformHandle) -> dict[str, Any]:
+    applied, state = platform.archive.applied(), platform.history.state()
+    options = platform.options
     keys = applied.release_keys() if applied else {}
     return {
         "running": False,
@@ -58,12 +68,16 @@ def _on_disk(site: Site) -> dict[str, Any]:
         "release_keys": keys,
         "releases": releases_in_force(keys, state.releases, {}, ""),
         "last_pull_at": applied.fetched_at if applied else 0.0,
-        "env_file": str(site.env_file.absolute()),
-        "keys": {"remote": len(site.in_force())},
+        "env_file": str(platform.env_file.absolute()),
+        "keys": {"remote": len(platform.applied_values())},
         **{name: getattr(state, name) for name in ("applied", "good", "pinned")},
         "refused": [],
         "restart_required": [],
     }
+
+
+def _print(document: dict[str, Any]) -> None:
+    print_facts(_facts(document))
 
 
 def _facts(document: dict[str, Any]) -> list[tuple[str, str]]:
@@ -72,7 +86,7 @@ def _facts(document: dict[str, Any]) -> list[tuple[str, str]]:
         ("platform", "[green]running[/green]" if document["running"] else "not running"),
         ("follows", escape(f"{names} {document.get('url') or ''}".strip())),
         ("source", _source(document)),
-        *(("release", text) for text in releases(document)),
+        *(("release", text) for text in release_lines(document)),
         ("file", escape(document["env_file"])),
         ("keys", ", ".join(f"{n} {layer}" for layer, n in document["keys"].items())),
         ("snapshot", str(document.get("snapshot") or document.get("applied") or "none")),

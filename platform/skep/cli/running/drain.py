@@ -1,21 +1,26 @@
-"""`platform drain`."""
-
-from typing import Any
+"""`platform drain` and `platform undrain`."""
 
 import click
 
-from skep.cli.asking import ask, asking, show_json
+from skep.cli.output import json_option, print_sentence, show
+from skep.cli.platform_handle import PlatformHandle, for_platform
 
 
 @click.command("drain")
-@asking
-def command(as_json: bool, **flags: Any) -> None:
-    """Take nothing new but stay: connections wait, /readyz is 503, what is in flight finishes.
+@for_platform()
+@json_option
+def drain(platform: PlatformHandle, as_json: bool) -> None:
+    """Accept no new work but keep running: connections wait, /readyz is 503, what is in flight
+    finishes.
 
-    `platform undrain` takes up the work again.
+    `platform undrain` accepts work again.
     """
-    answer = ask(flags, "drain", timeout=None)
-    if as_json:
-        show_json(answer)
-    else:
-        click.echo((answer or {}).get("sentence") or "Drained: nothing new is taken.")
+    show(platform.ask("drain", timeout=None), as_json, print_sentence)
+
+
+@click.command("undrain")
+@for_platform()
+@json_option
+def undrain(platform: PlatformHandle, as_json: bool) -> None:
+    """Accept work again after `platform drain`."""
+    show(platform.ask("undrain", timeout=None), as_json, print_sentence)

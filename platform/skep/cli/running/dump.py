@@ -4,20 +4,22 @@ from typing import Any
 
 import click
 
-from skep.cli.asking import ask, asking, show_json
+from skep.cli.output import json_option, show
+from skep.cli.platform_handle import PlatformHandle, for_platform
 
 
 @click.command("dump")
-@asking
+@for_platform()
+@json_option
 @click.argument("slot")
-def command(slot: str, as_json: bool, **flags: Any) -> None:
+def dump(platform: PlatformHandle, slot: str, as_json: bool) -> None:
     """Show the stacks of the process in SLOT: web.0, or web.0@3 for that of one generation.
 
-    It works on a process whose event loop is stuck too, and does not disturb it. `platform ps`
-    shows the slots.
+    This works even if the event loop of the process is stuck, and does not disturb the process.
+    `platform ps` shows the slots.
     """
-    answer = ask(flags, "dump", slot=slot)
-    if as_json:
-        show_json(answer)
-    else:
-        click.echo(f"{answer['name']} (pid {answer['pid']})\n\n{answer['stacks'].rstrip()}")
+    show(platform.ask("dump", slot=slot), as_json, _print)
+
+
+def _print(answer: dict[str, Any]) -> None:
+    click.echo(f"{answer['name']} (pid {answer['pid']})\n\n{answer['stacks'].rstrip()}")

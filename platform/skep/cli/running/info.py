@@ -6,48 +6,44 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.markup import escape
 
 from skep.base.errors import NotRunning
-from skep.cli.asking import ask, asking, show_json
-from skep.cli.output import columns, screen
+from skep.cli.output import json_option, print_markup, print_table, show
+from skep.cli.platform_handle import PlatformHandle, for_platform
 
 _COMPONENTS = (
-    "uvicorn",
-    "uvloop",
-    "httptools",
-    "starlette",
-    "pydantic",
-    "apscheduler",
-    "httpx",
-    "prometheus-client",
-    "redis",
+    *("uvicorn", "uvloop", "httptools", "starlette", "pydantic", "apscheduler", "httpx"),
+    *("prometheus-client", "redis"),
 )
 _SERVES = {
     "http": ("HTTP, WebSocket", "web workers"),
-    "admin": ("HTTP", "agent: /metrics, /healthz, /readyz"),
+    "admin": ("HTTP", "agent: metrics, health"),
     "config": ("HTTP, Apollo's protocol", "embedded config server"),
+}
+_DECLARED = {
+    "plugins": "plugins",
+    "routes": "routes",
+    "tasks": "tasks",
+    "events": "listeners",
+    "crons": "crons",
 }
 
 
 @click.command("info")
-@asking
-def command(as_json: bool, **flags: Any) -> None:
+@for_platform()
+@json_option
+def info(platform: PlatformHandle, as_json: bool) -> None:
     """Show what the platform is made of: versions, listeners and protocols, plugins and what they
     declare.
 
-    The exit code is 3 when no platform is running; the versions are shown all the same.
+    The exit code is 3 if no platform is running; the versions are shown all the same.
     """
     try:
-        running = ask(flags, "info")
+        running = platform.ask("info")
     except NotRunning:
         running = None
-    document = {"components": _components(), "running": running}
-    if as_json:
-        show_json(document)
-    else:
-        _show(screen(), document["components"], running)
+    show({"components": _components(), "running": running}, as_json, _print)
     sys.exit(0 if running else NotRunning.exit_code)
 
 
@@ -65,41 +61,25 @@ def _components() -> dict[str, str]:
     return found
 
 
-def _show(console: Console, components: dict[str, str], running: dict[str, Any] | None) -> None:
-    table = columns("component", "version")
-    for name, text in components.items():
-        table.add_row(name, text)
-    console.print(table)
-    console.print()
+def _print(document: dict[str, Any]) -> None:
+    running = document["running"]
+    print_table(("component", "version"), document["components"].items())
+    click.echo()
     if running is None:
-        console.print("[yellow]No platform is running here.[/yellow]")
+        print_markup("[yellow]No platform is running here.[/yellow]")
         return
-    _listeners(console, running)
-    _plugins(console, running)
+    listeners = running["listeners"].items()
+    rows = [(*_SERVES.get(name, (name, "web workers")), escape(url)) for name, url in listeners]
+    print_table(("protocol", "served by", "listening at"), rows)
+    click.echo()
+    title = f"generation {running['generation']} of {running['app_id']}"
+    print_table(("", title), _declared(running))
 
 
-def _listeners(console: Console, running: dict[str, Any]) -> None:
-    table = columns("protocol", "served by", "listening at")
-    for name, url in running["listeners"].items():
-        protocol, handler = _SERVES.get(name, (name, "web workers"))
-        table.add_row(protocol, handler, url)
-    console.print(table)
-    console.print()
-
-
-def _plugins(console: Console, running: dict[str, Any]) -> None:
-    plan = running["plan"]
+def _declared(running: dict[str, Any]) -> list[tuple[str, str]]:
     counts = ", ".join(f"{count} {kind}" for kind, count in running["kinds"].items())
-    table = columns("", f"generation {running['generation']} of {running['app_id']}")
-    table.add_row("workers", counts or "none")
-    for heading, name in (
-        ("plugins", "plugins"),
-        ("routes", "routes"),
-        ("tasks", "tasks"),
-        ("events", "listeners"),
-        ("crons", "crons"),
-    ):
-        items = plan.get(name) or ["none"]
-        for number, item in enumerate(items):
-            table.add_row(heading if number == 0 else "", escape(str(item)))
-    console.print(table)
+    rows = [("workers", counts or "none")]
+    for heading, name in _DECLARED.items():
+        items = running["plan"].get(name) or ["none"]
+        rows += [("" if n else heading, escape(str(item))) for n, item in enumerate(items)]
+    return rows

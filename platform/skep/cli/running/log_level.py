@@ -4,20 +4,22 @@ from typing import Any
 
 import click
 
-from skep.cli.asking import ask, asking, show_json
+from skep.cli.output import json_option, show
+from skep.cli.platform_handle import PlatformHandle, for_platform
 
 
 @click.command("log-level")
-@asking
+@for_platform()
+@json_option
 @click.argument("level", type=click.Choice(("debug", "info", "warning", "error")))
-def command(level: str, as_json: bool, **flags: Any) -> None:
-    """Log as much as LEVEL says in every process, at once and without a new worker.
+def log_level(platform: PlatformHandle, level: str, as_json: bool) -> None:
+    """Set the log level of every process at once, without replacing a worker.
 
-    It holds until the configuration changes or a new generation is rolled out; what is to stay
-    belongs into PLATFORM_LOG_LEVEL.
+    The level holds until the configuration changes or a new generation is rolled out. To keep it,
+    set PLATFORM_LOG_LEVEL.
     """
-    answer = ask(flags, "log_level", level=level)
-    if as_json:
-        show_json(answer)
-    else:
-        click.echo(f"{answer['processes']} processes log at level {answer['level']}.")
+    show(platform.ask("log_level", level=level), as_json, _print)
+
+
+def _print(answer: dict[str, Any]) -> None:
+    click.echo(f"{answer['processes']} processes log at level {answer['level']}.")

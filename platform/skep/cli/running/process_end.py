@@ -1,4 +1,4 @@
-"""Wait for the end of a process that is no child of ours."""
+"""Wait for the end of a process that is not a child of this one."""
 
 import os
 import select
@@ -8,22 +8,22 @@ from contextlib import suppress
 from skep.base.linux import open_pidfd
 
 
-class Process:
-    """A process, and no later one that gets the same id."""
+class ProcessEnd:
+    """The end of one process; a later process with the same id does not count."""
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
         self._pidfd = open_pidfd(pid)
 
-    def __enter__(self) -> "Process":
+    def __enter__(self) -> "ProcessEnd":
         return self
 
     def __exit__(self, *exception: object) -> None:
         if self._pidfd is not None:
             os.close(self._pidfd)
 
-    def ended(self, seconds: float) -> bool:
-        """Wait for its end, for so many seconds at most; say whether it came."""
+    def wait(self, seconds: float) -> bool:
+        """Wait for at most so many seconds; return whether the process has ended."""
         if self._pidfd is not None:
             return bool(select.select([self._pidfd], [], [], seconds)[0])
         with suppress(ProcessLookupError):

@@ -4,34 +4,32 @@ from typing import Any
 
 import click
 
-from skep.cli.asking import ask, asking, show_json
-from skep.cli.output import phase, waiting
+from skep.cli.output import json_option, phase, print_sentence, show, waiting
+from skep.cli.platform_handle import PlatformHandle, for_platform
 
 
 @click.command("reload")
-@asking
+@for_platform()
+@json_option
 @click.option("--wait/--no-wait", default=True, help="Wait for the outcome. [default: wait]")
 @click.option(
-    "--task-only", is_flag=True, help="Replace the task workers, with what is in force already."
+    "--task-only", is_flag=True, help="Replace the task workers; configuration and code stay."
 )
-def command(wait: bool, task_only: bool, as_json: bool, **flags: Any) -> None:
+def reload(platform: PlatformHandle, wait: bool, task_only: bool, as_json: bool) -> None:
     """Roll out a new generation and wait for the outcome.
 
-    The configuration and the code are taken as they are now, also when nothing has changed. The
-    exit code is 1, with the reason, when the new generation was refused or rolled back; the old one
-    then goes on serving.
+    The new generation uses the present configuration and code, even if nothing has changed. The
+    exit code is 1, with the reason, if the new generation was refused or rolled back; the old one
+    then keeps serving.
 
     With --task-only there is no new generation: each task worker is replaced by one of its own
-    generation, which takes tasks before the old one drains. Web workers notice nothing.
+    generation, which takes tasks before the old one drains. Web workers are not affected.
     """
     with waiting("asking for new workers") as say:
 
-        def tell(news: dict[str, Any]) -> None:
+        def report_phase(news: dict[str, Any]) -> None:
             say(f"generation {news['generation']}: {phase(news['phase'])}")
 
-        what = "reload_tasks" if task_only else "reload"
-        report = ask(flags, what, timeout=None, news=tell, wait=wait)
-    if as_json:
-        show_json(report)
-    else:
-        click.echo(report["sentence"])
+        command = "reload_tasks" if task_only else "reload"
+        report = platform.ask(command, timeout=None, news=report_phase, wait=wait)
+    show(report, as_json, print_sentence)

@@ -1,59 +1,65 @@
 """`platform restart`."""
 
-import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import click
 
 from skep.base.errors import NotRunning, PlatformError, TimedOut
-from skep.cli.asking import ask, asking, show_json
-from skep.cli.output import Say, phase, waiting
-from skep.cli.running.process_end import Process
+from skep.cli.output import json_option, phase, show, waiting
+from skep.cli.platform_handle import PlatformHandle, for_platform
+from skep.cli.running.process_end import ProcessEnd
 
 _LOOK = 0.1
 
 
 @click.command("restart")
-@asking
+@for_platform()
+@json_option
 @click.option("--timeout", default=120.0, show_default=True, help="How long to wait, in seconds.")
-@click.option(
-    "-x", "--x-version", metavar="TEXT", help="What plugins find in the variable X_VERSION."
-)
-def command(timeout: float, x_version: str | None, as_json: bool, **flags: Any) -> None:
-    """Start the platform anew, supervisor included, as after an upgrade of the platform itself or a
-    change of an option that takes a restart.
+@click.option("-x", "--x-version", metavar="TEXT", help="The variable X_VERSION of plugins.")
+def restart(platform: PlatformHandle, timeout: float, x_version: str | None, as_json: bool) -> None:
+    """Restart the platform, supervisor included, as after an upgrade of the platform itself or a
+    change of an option that needs a restart.
 
-    First it is checked whether the new one would start; if not, nothing happens and the exit code
-    is 1. The listening sockets stay open: connections that come while it restarts wait. For new
-    code of plugins `platform reload` is the better way, because nobody waits.
+    The platform checks first whether it would start again; if not, nothing happens and the exit
+    code is 1. The listening sockets stay open: new connections wait during the restart. For new
+    code of plugins use `platform reload`: no connection waits.
     """
     more = ["--x-version", x_version] if x_version else []
     with waiting("restarting") as say:
-        news = lambda told: say(f"restarting: {phase(told['phase'])}")  # noqa: E731
-        before = ask(flags, "restart", timeout=None, news=news, more=more)
-        with Process(before["pid"]) as process:
-            document = _until_serving(flags, before["run_id"], process, timeout, say)
-    if as_json:
-        show_json(document)
-    else:
-        click.echo(f"Restarted (pid {document['pid']}); generation {document['generation']}.")
-    sys.exit(0)
+
+        def report_phase(news: dict[str, Any]) -> None:
+            say(f"restarting: {phase(news['phase'])}")
+
+        before = platform.ask("restart", timeout=None, news=report_phase, more=more)
+        with ProcessEnd(before["pid"]) as end:
+            status = _until_serving(platform, before["run_id"], end, timeout, say)
+    show(status, as_json, _print)
+
+
+def _print(status: dict[str, Any]) -> None:
+    click.echo(f"Restarted (pid {status['pid']}); generation {status['generation']}.")
 
 
 def _until_serving(
-    flags: dict[str, Any], run_id: str, process: Process, timeout: float, say: Say
+    platform: PlatformHandle,
+    run_id: str,
+    end: ProcessEnd,
+    timeout: float,
+    say: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Wait for the first generation of the supervisor that comes after this run."""
+    """Wait for the first generation of the supervisor that follows this run; return its status."""
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
-        if process.ended(_LOOK):
-            raise NotRunning("The platform has ended while it restarted; its log says why.")
+        if end.wait(_LOOK):
+            raise NotRunning("The platform ended during the restart; its log says why.")
         try:
-            document: dict[str, Any] = ask(flags, "status")
+            status: dict[str, Any] = platform.ask("status")
         except PlatformError:
-            continue  # between the two of them nobody answers
-        say(f"restarting: {document['state']}")
-        if document["run_id"] != run_id and document["generation"]:
-            return document
+            continue  # the old supervisor has gone, the new one does not answer yet
+        say(f"restarting: {status['state']}")
+        if status["run_id"] != run_id and status["generation"]:
+            return status
     raise TimedOut(f"The platform does not serve again after {timeout:g} s; its log says why.")

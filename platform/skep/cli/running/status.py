@@ -7,39 +7,36 @@ from typing import Any
 import click
 from rich.markup import escape
 
-from skep.cli.asking import ask, asking, show_json
-from skep.cli.output import columns, duration, screen, tint
-from skep.cli.releases import releases
+from skep.cli.config.status import release_lines
+from skep.cli.output import duration, json_option, print_facts, print_table, show, tint
+from skep.cli.platform_handle import PlatformHandle, for_platform
 
 _LISTENERS = {"http": "serving at", "admin": "admin at", "config": "config at"}
 
 
 @click.command("status")
-@asking
-def command(as_json: bool, **flags: Any) -> None:
+@for_platform()
+@json_option
+def status(platform: PlatformHandle, as_json: bool) -> None:
     """Show the state of the running platform: generation, slots, configuration, last rollout.
 
     Exit codes: 0 running, 1 degraded, 3 not running.
     """
-    document = ask(flags, "status")
-    if as_json:
-        show_json(document)
-    else:
-        _show(document)
+    document = platform.ask("status")
+    show(document, as_json, _print)
     sys.exit(1 if document["state"] == "degraded" else 0)
 
 
-def _show(document: dict[str, Any]) -> None:
-    console = screen()
-    for name, value in _facts(document):
-        # Not in a table: that would break a path or a release key in two.
-        console.print(f"[dim]{name:<14}[/dim]{value}", soft_wrap=True)
-    slots = columns("slot", "pid", "state", "crashes", right=("pid", "crashes"))
-    for slot in document["slots"]:
-        name = f"{slot['slot']}@{slot['generation']}" if slot["generation"] else slot["slot"]
-        slots.add_row(name, str(slot["pid"] or "-"), tint(slot["state"]), str(slot["crashes"]))
-    console.print()
-    console.print(slots)
+def _print(document: dict[str, Any]) -> None:
+    print_facts(_facts(document))
+    click.echo()
+    slots = [_slot(slot) for slot in document["slots"]]
+    print_table(("slot", "pid", "state", "crashes"), slots, right=("pid", "crashes"))
+
+
+def _slot(slot: dict[str, Any]) -> tuple[str, ...]:
+    name = f"{slot['slot']}@{slot['generation']}" if slot["generation"] else slot["slot"]
+    return name, str(slot["pid"] or "-"), tint(slot["state"]), str(slot["crashes"])
 
 
 def _facts(document: dict[str, Any]) -> list[tuple[str, str]]:
@@ -53,7 +50,7 @@ def _facts(document: dict[str, Any]) -> list[tuple[str, str]]:
         ("plugins", ", ".join(document["plugins"]) or "none"),
         *([("not run here", _left_out(document["left_out"]))] if document["left_out"] else []),
         ("config", _config(config)),
-        *(("release", text) for text in releases(config)),
+        *(("release", text) for text in release_lines(config)),
     ]
     if config["pinned"]:
         withheld = ", what was published since is withheld" if config["withheld"] else ""

@@ -8,17 +8,17 @@ from typing import Any, Literal
 import click
 
 from skep.base.errors import UsageError
-from skep.cli.asking import ask
+from skep.cli.platform_handle import PlatformHandle
 from skep.wire.control import LONGEST_QUESTION, CommandFailed
 
 # Longer than the supervisor waits for the worker.
 _PATIENCE = 20.0
 _COMMANDS = {"task": "task.send", "event": "event.fire"}
 _OPTIONS = {
-    "delay": click.option("--delay", type=float, help="Seconds it waits at least."),
-    "tries": click.option("--tries", type=int, help="How often it may be tried."),
-    "priority": click.option("--priority", type=int, help="Higher ones are started first."),
-    "queue": click.option("--queue", help="Where it waits."),
+    "delay": click.option("--delay", type=float, help="The least seconds it waits."),
+    "tries": click.option("--tries", type=int, help="How many attempts it has."),
+    "priority": click.option("--priority", type=int, help="Higher priorities start first."),
+    "queue": click.option("--queue", help="The queue it waits in."),
     "key": click.option("--key", help="Its unique key."),
 }
 
@@ -35,24 +35,27 @@ def terms_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., A
 
 
 def send(
-    what: Literal["task", "event"], name: str, values: Sequence[str], flags: dict[str, Any]
+    platform: PlatformHandle,
+    what: Literal["task", "event"],
+    name: str,
+    values: Sequence[str],
+    terms: dict[str, Any],
 ) -> dict[str, Any]:
-    """Have a worker deliver the task or fire the event of this name; return the receipt.
+    """Let a worker deliver the task or fire the event of this name; return the receipt.
 
-    The only value `-` stands for what standard input holds.
-
-    Raises UsageError when the payload or the terms do not fit.
+    If `-` is the only value, standard input is the value. Raises UsageError when the payload or the
+    terms do not fit.
     """
-    if tuple(values) == ("-",):  # what stands in argv can be read by every user of the machine
+    if tuple(values) == ("-",):  # every user of the machine can read a command line
         values = (sys.stdin.read(),)
     if len(json.dumps(values)) > LONGEST_QUESTION:
         raise UsageError(
             f"The payload is longer than {LONGEST_QUESTION} bytes: deliver it from code."
         )
-    terms = {term: flags[term] for term in _OPTIONS if flags.get(term) is not None}
+    given = {term: value for term, value in terms.items() if value is not None}
+    named: dict[str, Any] = {what: name, "values": values, "terms": given}
     try:
-        named: dict[str, Any] = {what: name, "values": values, "terms": terms}
-        receipt: dict[str, Any] = ask(flags, _COMMANDS[what], _PATIENCE, **named)
+        receipt: dict[str, Any] = platform.ask(_COMMANDS[what], timeout=_PATIENCE, **named)
     except CommandFailed as error:
         if error.code == "usage":
             raise UsageError(str(error)) from error
