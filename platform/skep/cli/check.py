@@ -12,9 +12,9 @@ from skep.base.rundir import RunDir
 from skep.cli.output import json_option, show, waiting
 from skep.cli.root_phase import RootPhase
 from skep.cli.start_options import environment_for_children, start_options
-from skep.config.archive import Archive
-from skep.supervisor.configuration import Configuration, Configurations, starting_options
-from skep.supervisor.trial import attempt
+from skep.config.snapshots.archive import Archive
+from skep.supervisor.config.configuration import Configuration, Configurations, starting_options
+from skep.supervisor.rollout.dry_run import attempt
 from skep.wire.plan import Plan, Problem
 
 

@@ -23,7 +23,7 @@ from skep.base.rundir import RunDir
 from skep.cli.output import waiting
 from skep.cli.root_phase import RootPhase
 from skep.cli.start_options import DETACHED
-from skep.config.options import Options
+from skep.config.options.table import Options
 
 _LOOK = 0.1
 _TAIL = 20

@@ -14,12 +14,12 @@ from skep.base.errors import NotRunning, PlatformError
 from skep.base.rundir import RunDir
 from skep.cli.options import WHERE, platform_options
 from skep.cli.owner import act_as_owner, options_as_owner
-from skep.config import dotenv, secret_names
-from skep.config.archive import Archive
-from skep.config.history import History
-from skep.config.options import Options
-from skep.config.spelling import folded
-from skep.supervisor.configuration import Configurations, starting_layers
+from skep.config.env import dotenv, secret_names
+from skep.config.options.spelling import folded
+from skep.config.options.table import Options
+from skep.config.snapshots.archive import Archive
+from skep.config.snapshots.history import History
+from skep.supervisor.config.configuration import Configurations, starting_layers
 from skep.wire import control
 
 # The supervisor answers within milliseconds unless it has something to wait for.

@@ -17,13 +17,13 @@ from skep.base.title import set_title
 from skep.cli.daemon import launch
 from skep.cli.root_phase import RootPhase
 from skep.cli.start_options import DETACHED, environment_for_children, start_options
-from skep.config.options import rows
-from skep.supervisor import inheritance
-from skep.supervisor.configuration import starting_options
-from skep.supervisor.inheritance import Inheritance, Inherited
-from skep.supervisor.listeners import claim
-from skep.supervisor.restart import RESTART, become_anew
-from skep.supervisor.sdnotify import ServiceManager
+from skep.config.options.table import rows
+from skep.supervisor.config.configuration import starting_options
+from skep.supervisor.control.restart import RESTART, become_anew
+from skep.supervisor.observers.service_manager import ServiceManager
+from skep.supervisor.sockets import inheritance
+from skep.supervisor.sockets.inheritance import Inheritance, Inherited
+from skep.supervisor.sockets.listeners import claim
 from skep.supervisor.supervisor import Supervisor
 
 

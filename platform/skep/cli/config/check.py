@@ -9,9 +9,9 @@ from skep.cli.config.dry_run import dry_run, exit_code
 from skep.cli.config.published import SOURCE, print_held, pull
 from skep.cli.output import json_option, show
 from skep.cli.platform_handle import PlatformHandle, for_platform
-from skep.config.pulled import Assembly
-from skep.config.snapshot import Snapshot
-from skep.supervisor.way import unusable
+from skep.config.snapshots.pulled import Assembly
+from skep.config.snapshots.snapshot import Snapshot
+from skep.supervisor.rollout.decision import unusable
 from skep.wire.plan import Problem
 
 

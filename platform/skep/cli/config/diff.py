@@ -12,8 +12,8 @@ from skep.base.masking import mask_value
 from skep.cli.config.published import SOURCE, print_held, pull
 from skep.cli.output import json_option, print_markup, show
 from skep.cli.platform_handle import PlatformHandle, for_platform
-from skep.config import snapshot
-from skep.config.history import Difference
+from skep.config.snapshots import snapshot
+from skep.config.snapshots.history import Difference
 
 _LONGEST = 120
 

@@ -8,11 +8,11 @@ from contextlib import suppress
 
 from skep.base.errors import PlatformError
 from skep.cli.platform_handle import PlatformHandle
-from skep.config.snapshot import Snapshot
-from skep.supervisor.config_check import command_line, surroundings, verdict
-from skep.supervisor.configuration import Configuration
-from skep.supervisor.trial import attempt
-from skep.supervisor.way import unusable
+from skep.config.snapshots.snapshot import Snapshot
+from skep.supervisor.config.check_command import command_line, surroundings, verdict
+from skep.supervisor.config.configuration import Configuration
+from skep.supervisor.rollout.decision import unusable
+from skep.supervisor.rollout.dry_run import attempt
 from skep.wire.plan import Plan, Problem
 
 # The exit codes of `platform start`, by the stage of the first problem.

@@ -6,9 +6,9 @@ import click
 
 from skep.base.errors import ConfigError
 from skep.cli.platform_handle import PlatformHandle, for_platform
-from skep.config import atomic
-from skep.config.export import FORMATS
-from skep.config.layers import Layers
+from skep.config.env import atomic
+from skep.config.env.export import FORMATS
+from skep.config.env.layers import Layers
 
 
 @click.group("env")

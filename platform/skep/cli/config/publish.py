@@ -11,8 +11,8 @@ from skep.base.errors import ConfigError, UsageError
 from skep.base.masking import is_secret
 from skep.cli.config.published import release_key
 from skep.cli.platform_handle import PlatformHandle, for_platform
-from skep.config.openapi import OpenApi
-from skep.config.snapshot import canonical
+from skep.config.apollo.openapi import OpenApi
+from skep.config.snapshots.snapshot import canonical
 from skep.wire.control import CommandFailed
 
 _OPERATOR = "platform-cli"

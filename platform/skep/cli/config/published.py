@@ -8,11 +8,11 @@ import click
 
 from skep.base.errors import UsageError
 from skep.cli.platform_handle import PlatformHandle
-from skep.config import connection
-from skep.config.options import Options
-from skep.config.pulled import Assembly, Pulled
-from skep.config.reserve import Policy, Reserve
-from skep.config.trouble import ApolloError, TooSlow
+from skep.config.apollo import factory
+from skep.config.errors import ApolloError, TooSlow
+from skep.config.options.table import Options
+from skep.config.snapshots.pulled import Assembly, Pulled
+from skep.config.snapshots.start_source import Policy, Reserve
 
 # The settings that choose whose configuration is read, and from which server.
 SOURCE = (
@@ -53,7 +53,7 @@ def print_held(assembly: Assembly) -> None:
 
 
 async def _pull(options: Options) -> Pulled:
-    apollo = connection.apollo(options)
+    apollo = factory.apollo(options)
     try:
         async with asyncio.timeout(options.config_timeout):
             return await apollo.pull()

@@ -14,9 +14,9 @@ from skep.cli.config.published import SOURCE, print_held
 from skep.cli.config.published import pull as pulled
 from skep.cli.output import json_option, show
 from skep.cli.platform_handle import PlatformHandle, for_platform
-from skep.config.history import Difference
-from skep.config.pulled import Assembly
-from skep.config.snapshot import Snapshot
+from skep.config.snapshots.history import Difference
+from skep.config.snapshots.pulled import Assembly
+from skep.config.snapshots.snapshot import Snapshot
 
 
 @click.command("pull")

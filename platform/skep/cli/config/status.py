@@ -11,7 +11,7 @@ from rich.markup import escape
 from skep.cli.config.published import SOURCE
 from skep.cli.output import json_option, local_time, print_facts, show
 from skep.cli.platform_handle import PlatformHandle, for_platform
-from skep.supervisor.in_force import releases_in_force
+from skep.supervisor.config.in_force import releases_in_force
 
 
 @click.command("status")

@@ -4,10 +4,10 @@ from typing import cast
 
 import pytest
 
-from skep.supervisor.chronicle import Chronicle
-from skep.supervisor.fallback import Fallback
-from skep.supervisor.gate import Request
+from skep.supervisor.config.history import Chronicle
 from skep.supervisor.report import Report
+from skep.supervisor.rollout.fallback import Fallback
+from skep.supervisor.rollout.gate import Request
 from skep.wire.plan import Problem
 
 

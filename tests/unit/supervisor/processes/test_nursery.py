@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from skep.supervisor.census import Census
-from skep.supervisor.nursery import Nursery
+from skep.supervisor.processes.census import Census
+from skep.supervisor.processes.nursery import Nursery
 from skep.wire.messages import Boot
 from tests.unit.supervisor.fakes import FakeChild, fake_loop, ignore, pass_time, run
 
@@ -46,6 +46,6 @@ def test_a_nursery_that_held_is_started_again_soon_and_one_that_did_not_later_an
         await pass_time(100.0)
         assert len(born) == 4
 
-    monkeypatch.setattr("skep.supervisor.nursery.spawn", spawn)
-    monkeypatch.setattr("skep.supervisor.nursery.Child", child)
+    monkeypatch.setattr("skep.supervisor.processes.nursery.spawn", spawn)
+    monkeypatch.setattr("skep.supervisor.processes.nursery.Child", child)
     run(test)
