@@ -69,9 +69,3 @@ def test_every_room_of_the_package_is_in_the_plan_of_the_house() -> None:
             and any(p.stem != "__init__" for p in room.glob("*.py"))
         ):
             assert f"{room.name}/" in text, room.name
-
-
-def test_every_case_of_the_acceptance_list_for_configuration_has_a_test_of_its_number() -> None:
-    texts = [path.read_text() for path in (ROOT / "tests").glob("**/test_*.py")]
-    found = {int(n) for text in texts for n in re.findall(r"^def test_case_(\d\d)_", text, re.M)}
-    assert set(range(1, 24)) - found == set()
