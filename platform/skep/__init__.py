@@ -8,22 +8,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from skep.api.context import Context
     from skep.api.cron import CronJob, Tick, cron
-    from skep.api.event import Event, Listener
-    from skep.api.framing import Chunks, Delimited, LengthPrefixed, Lines
-    from skep.api.function import on, task
     from skep.api.hooks import Hooks, ReloadInfo, ServerInfo, WorkerInfo
-    from skep.api.packets import Packet, UdpHandler
-    from skep.api.platform_events import ConfigChanged, GenerationCommitted, WorkerExited
     from skep.api.plugin import Plugin
-    from skep.api.policy import Discard, Retry
-    from skep.api.push import broadcast, connections, disconnect, presence, push, push_sync
-    from skep.api.receipt import Receipt, TaskCancelled, TaskFailed, gather
-    from skep.api.sockets import HttpListener, TcpListener, UdpListener
-    from skep.api.streams import TcpConnection, TcpHandler
-    from skep.api.task import Task
-    from skep.api.websocket import Connection, WebSocketHandler, connection_of
+    from skep.api.sockets.framing import Chunks, Delimited, LengthPrefixed, Lines
+    from skep.api.sockets.listeners import HttpListener, TcpListener, UdpListener
+    from skep.api.sockets.push import broadcast, connections, disconnect, presence, push, push_sync
+    from skep.api.sockets.tcp import TcpConnection, TcpHandler
+    from skep.api.sockets.udp import Packet, UdpHandler
+    from skep.api.sockets.websocket import Connection, WebSocketHandler, connection_of
+    from skep.api.tasks.context import Context
+    from skep.api.tasks.decorators import on, task
+    from skep.api.tasks.event import Event, Listener
+    from skep.api.tasks.platform_events import ConfigChanged, GenerationCommitted, WorkerExited
+    from skep.api.tasks.policy import Discard, Retry
+    from skep.api.tasks.receipt import Receipt, TaskCancelled, TaskFailed
+    from skep.api.tasks.task import Task, gather
     from skep.api.worker import Worker
     from skep.base.backoff import Backoff
     from skep.base.errors import EngineError, QueueFull, StoreFull, StoreUnavailable
@@ -39,18 +39,18 @@ _WHERE = {
     "Settings": "skep.config.env.settings",
     "Live": "skep.config.env.settings",
     # Work for later.
-    "Task": "skep.api.task",
-    "Event": "skep.api.event",
-    "Listener": "skep.api.event",
-    "task": "skep.api.function",
-    "on": "skep.api.function",
-    "Receipt": "skep.api.receipt",
-    "gather": "skep.api.receipt",
-    "TaskFailed": "skep.api.receipt",
-    "TaskCancelled": "skep.api.receipt",
-    "Context": "skep.api.context",
-    "Retry": "skep.api.policy",
-    "Discard": "skep.api.policy",
+    "Task": "skep.api.tasks.task",
+    "Event": "skep.api.tasks.event",
+    "Listener": "skep.api.tasks.event",
+    "task": "skep.api.tasks.decorators",
+    "on": "skep.api.tasks.decorators",
+    "Receipt": "skep.api.tasks.receipt",
+    "gather": "skep.api.tasks.task",
+    "TaskFailed": "skep.api.tasks.receipt",
+    "TaskCancelled": "skep.api.tasks.receipt",
+    "Context": "skep.api.tasks.context",
+    "Retry": "skep.api.tasks.policy",
+    "Discard": "skep.api.tasks.policy",
     "Backoff": "skep.base.backoff",
     "EngineError": "skep.base.errors",
     "QueueFull": "skep.base.errors",
@@ -61,31 +61,31 @@ _WHERE = {
     "Tick": "skep.api.cron",
     "cron": "skep.api.cron",
     # What the platform tells.
-    "ConfigChanged": "skep.api.platform_events",
-    "GenerationCommitted": "skep.api.platform_events",
-    "WorkerExited": "skep.api.platform_events",
+    "ConfigChanged": "skep.api.tasks.platform_events",
+    "GenerationCommitted": "skep.api.tasks.platform_events",
+    "WorkerExited": "skep.api.tasks.platform_events",
     # WebSockets, and reaching them from anywhere.
-    "WebSocketHandler": "skep.api.websocket",
-    "Connection": "skep.api.websocket",
-    "connection_of": "skep.api.websocket",
-    "push": "skep.api.push",
-    "push_sync": "skep.api.push",
-    "broadcast": "skep.api.push",
-    "disconnect": "skep.api.push",
-    "presence": "skep.api.push",
-    "connections": "skep.api.push",
+    "WebSocketHandler": "skep.api.sockets.websocket",
+    "Connection": "skep.api.sockets.websocket",
+    "connection_of": "skep.api.sockets.websocket",
+    "push": "skep.api.sockets.push",
+    "push_sync": "skep.api.sockets.push",
+    "broadcast": "skep.api.sockets.push",
+    "disconnect": "skep.api.sockets.push",
+    "presence": "skep.api.sockets.push",
+    "connections": "skep.api.sockets.push",
     # Listeners of a plugin's own.
-    "TcpListener": "skep.api.sockets",
-    "UdpListener": "skep.api.sockets",
-    "HttpListener": "skep.api.sockets",
-    "TcpHandler": "skep.api.streams",
-    "TcpConnection": "skep.api.streams",
-    "UdpHandler": "skep.api.packets",
-    "Packet": "skep.api.packets",
-    "Lines": "skep.api.framing",
-    "Delimited": "skep.api.framing",
-    "LengthPrefixed": "skep.api.framing",
-    "Chunks": "skep.api.framing",
+    "TcpListener": "skep.api.sockets.listeners",
+    "UdpListener": "skep.api.sockets.listeners",
+    "HttpListener": "skep.api.sockets.listeners",
+    "TcpHandler": "skep.api.sockets.tcp",
+    "TcpConnection": "skep.api.sockets.tcp",
+    "UdpHandler": "skep.api.sockets.udp",
+    "Packet": "skep.api.sockets.udp",
+    "Lines": "skep.api.sockets.framing",
+    "Delimited": "skep.api.sockets.framing",
+    "LengthPrefixed": "skep.api.sockets.framing",
+    "Chunks": "skep.api.sockets.framing",
     # Where the code runs.
     "Worker": "skep.api.worker",
 }

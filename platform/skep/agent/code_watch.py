@@ -16,9 +16,9 @@ from pathlib import Path
 from watchfiles import Change, awatch
 
 from skep.agent.brake import Brake
-from skep.base import fingerprint, own_writes
 from skep.base.backoff import Backoff
-from skep.base.fingerprint import Sources, States
+from skep.base.files import fingerprint, own_writes
+from skep.base.files.fingerprint import Sources, States
 from skep.base.telemetry import Telemetry
 from skep.wire.messages import Asked
 from skep.wire.plan import Problem

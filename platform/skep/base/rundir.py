@@ -6,8 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from skep.base.errors import AlreadyRunning, UsageError
-from skep.base.filelock import is_held, take
-from skep.base.linux import network_file_system
+from skep.base.files.filelock import is_held, take
+from skep.base.system.linux import network_file_system
 
 # sockaddr_un.sun_path holds 108 bytes on Linux, the closing NUL among them.
 _SUN_PATH = 107

@@ -1,8 +1,9 @@
 """The console script `platform`."""
 
+import os
 import sys
 
-from skep.base import signals, streams
+from skep.base.system import signals
 
 if sys.argv[1:2] == ["start"]:
     # Before anything that takes time: a signal must not kill what is about to become a supervisor.
@@ -42,6 +43,7 @@ _VERBS = {
     "mem": ("running.mem", "Show which lines of source make workers grow."),
     "config-server": ("config_server", "Run the embedded config server alone."),
 }
+_STANDARD_STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 
 platform = Verbs(
     "skep.cli",
@@ -57,7 +59,7 @@ click.version_option(package_name="skep", prog_name="platform")(platform)
 
 def main() -> None:
     """Run the command line; an error is one line on standard error and an exit code."""
-    streams.open_missing()
+    _open_missing_streams()
     try:
         platform.main(prog_name="platform", standalone_mode=False)
     except click.ClickException as error:
@@ -68,3 +70,19 @@ def main() -> None:
     except PlatformError as error:
         click.echo(f"platform: {error}", err=True)
         sys.exit(error.exit_code)
+
+
+def _open_missing_streams() -> None:
+    """Put /dev/null where the caller has closed a standard stream.
+
+    Otherwise the next file, database or socket gets the free number, and what a library or a child
+    prints ends in it.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) < len(_STANDARD_STREAMS):
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    for number, (name, mode) in enumerate(_STANDARD_STREAMS):
+        if getattr(sys, f"__{name}__") is None:
+            stream = open(number, mode, closefd=False)  # noqa: SIM115 - for as long as the process
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from skep.base import signals
 from skep.base.rundir import RunDir, bind_unix
+from skep.base.system import signals
 from skep.base.telemetry import Telemetry
 from skep.config.options import endpoints
 from skep.config.options.table import Options

@@ -6,10 +6,10 @@ from typing import Any, TypeVar, cast
 
 import httpx
 
-from skep.api.event import Event
-from skep.api.function import FunctionTask
 from skep.api.plugin import Plugin
-from skep.api.task import Task
+from skep.api.tasks.decorators import FunctionTask
+from skep.api.tasks.event import Event
+from skep.api.tasks.task import Task
 from skep.api.worker import Worker
 from skep.base.telemetry import Telemetry
 from skep.config.env.epoch import declare

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from skep.base.sockets import is_readable
+from skep.base.sockets.listening import is_readable
 from skep.wire.framing import Framing
 from skep.wire.messages import Message, ProtocolError, encode
 

@@ -18,8 +18,8 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Protocol, TypeVar
 
-from skep.base import signals, stacks
-from skep.base.log import traceback_text
+from skep.base.logs.log import traceback_text
+from skep.base.system import signals, stacks
 from skep.wire.channel import Channel
 from skep.wire.framing import Framing
 from skep.wire.messages import (

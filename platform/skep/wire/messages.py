@@ -19,8 +19,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar, get_args
 
-from skep.base.endpoint import Endpoint
 from skep.base.errors import InternalError
+from skep.base.sockets.endpoint import Endpoint
 from skep.wire.plan import Plan, Problem
 
 
@@ -124,7 +124,7 @@ class Fork:
 
 @dataclass(frozen=True)
 class Happened:
-    """Fire this event of the platform (see `skep.api.platform_events`), then answer Noted."""
+    """Fire this event of the platform (see `skep.api.tasks.platform_events`), then answer Noted."""
 
     number: int
     event: str

@@ -13,10 +13,10 @@ import uvloop
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from skep.api.worker import Worker
-from skep.base import log, logfile, masking
+from skep.base.logs import log, logfile, masking
 from skep.base.rundir import RunDir
+from skep.base.system.title import set_title
 from skep.base.telemetry import Telemetry
-from skep.base.title import set_title
 from skep.config.options.table import Options
 from skep.engine import binding
 from skep.engine.embedded import Embedded

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from skep.agent.code_watch import CodeWatch, syntax_errors
-from skep.base import fingerprint, own_writes
-from skep.base.fingerprint import Sources
+from skep.base.files import fingerprint, own_writes
+from skep.base.files.fingerprint import Sources
 from skep.base.telemetry import Telemetry
 from skep.wire.messages import Asked
 from tests.support import wait_until_async
@@ -183,7 +183,7 @@ def test_b13_what_the_workers_write_themselves_asks_for_nothing_also_together_wi
     writer = f"""
 import os, sys
 from pathlib import Path
-from skep.base import own_writes
+from skep.base.files import own_writes
 own_writes.note([Path({str(folder)!r})], Path({str(noted)!r}))
 for number in range(3):
     Path({str(folder)!r}, "cache.json").write_text(str(number))

@@ -5,7 +5,7 @@ import select
 import time
 from contextlib import suppress
 
-from skep.base.linux import open_pidfd
+from skep.base.system.linux import open_pidfd
 
 
 class ProcessEnd:

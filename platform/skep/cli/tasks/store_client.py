@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 from rich.markup import escape
 
-from skep.base import log
-from skep.base.masking import mask_document
+from skep.base.logs import log
+from skep.base.logs.masking import mask_document
 from skep.cli.output import print_table, show, tint
 from skep.cli.platform_handle import PlatformHandle
 from skep.engine.base import Engine, Row, RowState

@@ -8,7 +8,7 @@ import signal
 import socket
 from contextlib import suppress
 
-from skep.base import masking
+from skep.base.logs import masking
 from skep.config.options.credentials import options_of_workers
 from skep.supervisor.config.configuration import Configuration
 from skep.supervisor.processes.exit_reason import describe

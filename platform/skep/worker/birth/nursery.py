@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from glob import escape, glob
 
-from skep.base.title import set_title
+from skep.base.system.title import set_title
 from skep.wire.channel import CHANNEL_FD, BlockingChannel
 from skep.wire.messages import Become, Boot, Hello, Refused
 from skep.wire.plan import Problem

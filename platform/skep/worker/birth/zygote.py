@@ -11,12 +11,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from skep.api.policy import policy_of
-from skep.base import fingerprint, masking, own_writes
+from skep.api.tasks.policy import policy_of
 from skep.base.errors import PluginError, UsageError
-from skep.base.log import hide, traceback_text
+from skep.base.files import fingerprint, own_writes
+from skep.base.logs import masking
+from skep.base.logs.log import hide, traceback_text
 from skep.base.rundir import RunDir
-from skep.base.title import set_title
+from skep.base.system.title import set_title
 from skep.config.env.epoch import declare
 from skep.config.env.settings import Settings
 from skep.config.options.sources import project, sources

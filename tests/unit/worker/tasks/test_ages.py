@@ -6,10 +6,10 @@ from typing import ClassVar
 
 from msgspec.structs import replace
 
-from skep.api.context import Context
 from skep.api.plugin import Plugin
-from skep.api.policy import Policy
-from skep.api.task import Task
+from skep.api.tasks.context import Context
+from skep.api.tasks.policy import Policy
+from skep.api.tasks.task import Task
 from skep.config.options.table import Options
 from skep.engine.base import Envelope, Lease, Row
 from skep.engine.senders import sender_of
