@@ -21,9 +21,8 @@ from typing import NamedTuple
 
 from skep.base.telemetry import Telemetry
 from skep.engine import protocol
-from skep.engine.base import Row
+from skep.engine.base import DeliveryRow
 from skep.engine.ids import now_ms
-from skep.store.answers import Answers
 from skep.store.connection import Client, ClientConnection
 from skep.store.disk_space import DiskSpace
 from skep.store.file.damage import DAMAGE, is_damage, primary_code
@@ -31,6 +30,7 @@ from skep.store.flusher import Flusher
 from skep.store.lease_waiters import LeaseWaiters
 from skep.store.liveness import Liveness
 from skep.store.repairs import Repairs
+from skep.store.request_executor import RequestExecutor
 from skep.store.result_waiters import ResultWaiters
 from skep.store.state.database import Database
 from skep.store.state.deliveries import NOBODY
@@ -102,7 +102,7 @@ class Writer:
         self._liveness = Liveness(lease)
         self._lease_waiters = LeaseWaiters(self._database, self._liveness.is_silent)
         self._result_waiters = ResultWaiters()
-        self._answers = Answers(
+        self._requests = RequestExecutor(
             self._database, self._lease_waiters, self._result_waiters, lease_ms=round(lease * 1000)
         )
         self._matters: deque[_Matter] = deque()
@@ -210,7 +210,7 @@ class Writer:
             reply = protocol.Rows(request.call, rows)
         connection.send([reply])
 
-    async def _rows(self, request: protocol.Scan | protocol.Find) -> list[Row]:
+    async def _rows(self, request: protocol.Scan | protocol.Find) -> list[DeliveryRow]:
         """Look up rows, and once more if that led to a repair."""
         look = partial(find if isinstance(request, protocol.Find) else scan, self._database)
         try:
@@ -251,7 +251,7 @@ class Writer:
         seconds = time.perf_counter() - begun
         self._telemetry.point("store.turn", seconds=seconds, requests=len(matters))
         self._send(replies)
-        self._answers.notify(self._connections)
+        self._requests.notify(self._connections)
 
     def _roll_back(self) -> bool:
         """Undo the transaction; return whether the file had to be repaired for that."""
@@ -322,7 +322,7 @@ class Writer:
         for matter in matters:
             match matter:
                 case _Lost(number):
-                    self._answers.let_go(number, lost=True, now=now)
+                    self._requests.let_go(number, lost=True, now=now)
                 case _Silent(owner):
                     self._database.moves.take_from(owner, now)
                 case connection, request:
@@ -340,12 +340,12 @@ class Writer:
         if isinstance(request, protocol.Put) and (self._disk.scarce or self._repairs.trouble):
             return protocol.NoRoom(request.call, "there is no room for anything new")
         if isinstance(request, protocol.Bye):
-            self._answers.let_go(connection.number, lost=False, now=now)
+            self._requests.let_go(connection.number, lost=False, now=now)
             connection.close()
             return None
         if isinstance(request, protocol.Acknowledge):
             self._loop.call_soon(self._report)
-        return self._answers.answer(connection, request, now)
+        return self._requests.answer(connection, request, now)
 
     # -- a full disk -----------------------------------------------------------------------------
 

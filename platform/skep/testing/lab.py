@@ -15,7 +15,7 @@ from skep.base.telemetry import Telemetry
 from skep.config.env.epoch import declare
 from skep.config.options.table import Options
 from skep.engine import binding
-from skep.engine.base import Engine, Envelope, Outcome, Row
+from skep.engine.base import DeliveryRow, Engine, Envelope, Outcome
 from skep.engine.headers import LISTENER
 from skep.engine.ids import clock_ms
 from skep.testing.site import Site
@@ -78,12 +78,12 @@ class Lab:
         found, all_of_it = self.fired(event, **fields), self.fired(event)
         _expect(event.registered_name(), "fired", fields, times, found, all_of_it)
 
-    async def dead(self) -> list[Row]:
+    async def dead(self) -> list[DeliveryRow]:
         """Return the dead letters. If it is not called, they fail the test when the lab closes."""
         self._dead_are_expected = True
         return await self._dead()
 
-    async def _dead(self) -> list[Row]:
+    async def _dead(self) -> list[DeliveryRow]:
         queues = await self.engine.stats()
         return [row for queue in queues for row in await self.engine.scan(queue, "dead")]
 

@@ -19,7 +19,7 @@ from skep.engine import binding
 from skep.wire.mesh import LONGEST, Command, Mesh
 
 if TYPE_CHECKING:
-    from skep.wire.mesh import Answer, Op
+    from skep.wire.mesh import MeshAnswer, Op
 
 # RFC 6455, 5.5: a control frame carries 125 bytes, two of which are the code.
 _LONGEST_REASON = 123
@@ -104,7 +104,7 @@ async def connections(listener: str = "") -> list[dict[str, Any]]:
     return (await _ask("sockets", listener=listener)).rows
 
 
-async def _ask(op: Op, **fields: Any) -> Answer:
+async def _ask(op: Op, **fields: Any) -> MeshAnswer:
     loop = asyncio.get_running_loop()
     if (mesh := _meshes.get(loop)) is None:
         mesh = _meshes[loop] = Mesh(RunDir(_data_dir()).mesh_dir)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Generic, TypeVar, Unpack, get_args, get_origin
 
 from skep.api.naming import registered_name
-from skep.api.tasks.payload import Payload, Terms
+from skep.api.tasks.payload import DeliveryTerms, Payload
 from skep.api.tasks.policy import LOST_TRIES, RETRY_BACKOFF, Errors
 from skep.api.tasks.receipt import Receipt
 from skep.base.backoff import Backoff
@@ -33,7 +33,7 @@ class Event(Payload):
 
     _field: ClassVar[str] = "events"
 
-    async def fire(self, **terms: Unpack[Terms]) -> Receipt | None:
+    async def fire(self, **terms: Unpack[DeliveryTerms]) -> Receipt | None:
         """Have the listeners run, on the given terms (`delay`, `tries`, `priority`, `queue`).
 
         When this returns, the event is on the disk. `tries` is for each listener. Returns None, and
@@ -51,7 +51,7 @@ class Event(Payload):
         await bound.put(envelopes)
         return Receipt(envelopes[0].id)
 
-    async def _fire_there(self, run_dir: RunDir, terms: Terms) -> Receipt | None:
+    async def _fire_there(self, run_dir: RunDir, terms: DeliveryTerms) -> Receipt | None:
         """Have a worker of the platform fire it: only workers know the listeners."""
         body = self.envelope(**terms).body.decode()
         if len(json.dumps(body)) > LONGEST_QUESTION:
@@ -71,7 +71,7 @@ class Event(Payload):
         return Receipt(fired["id"]) if fired["id"] else None
 
     def envelopes(
-        self, listeners: Mapping[str, Sequence[str]], **terms: Unpack[Terms]
+        self, listeners: Mapping[str, Sequence[str]], **terms: Unpack[DeliveryTerms]
     ) -> list[Envelope]:
         """Return this as it travels to its listeners, whose names are given by that of the event:
         one envelope, or one for each with `fanout`."""
@@ -83,7 +83,7 @@ class Event(Payload):
         others = [self.envelope(**terms, headers={LISTENER: name, **shared}) for name in these[1:]]
         return [first, *others]
 
-    def fire_sync(self, **terms: Unpack[Terms]) -> Receipt | None:
+    def fire_sync(self, **terms: Unpack[DeliveryTerms]) -> Receipt | None:
         """Do what `fire` does, from a thread or a script."""
         return binding.wait_for(self.fire(**terms))
 

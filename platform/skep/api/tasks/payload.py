@@ -22,7 +22,7 @@ _PRIORITIES = 2**31
 A_PRIORITY = f"a whole number above -{_PRIORITIES} and below {_PRIORITIES}"
 
 
-class Terms(TypedDict, total=False):
+class DeliveryTerms(TypedDict, total=False):
     """What may be said of one delivery when it is delivered or fired.
 
     `delay` is how many seconds it waits at least; it is kept to the millisecond. `tries` and
@@ -117,7 +117,7 @@ class Payload(
         key: str | None = None,
         headers: dict[str, str] | None = None,
     ) -> Envelope:
-        """Return this as it travels, on the given `Terms`.
+        """Return this as it travels, on the given `DeliveryTerms`.
 
         Raises ValueError for terms that are none, EngineError for a payload that is too large or
         that JSON cannot carry as it is, Undeclared for a class that is in no Plugin.

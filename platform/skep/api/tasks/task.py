@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self, Unpack
 
 from msgspec.structs import replace
 
-from skep.api.tasks.payload import Payload, Terms
+from skep.api.tasks.payload import DeliveryTerms, Payload
 from skep.api.tasks.policy import (
     A_COUNT,
     A_DURATION,
@@ -60,7 +60,7 @@ class Task(Payload):
 
     _field: ClassVar[str] = "tasks"
 
-    async def deliver(self, **terms: Unpack[Terms]) -> Receipt:
+    async def deliver(self, **terms: Unpack[DeliveryTerms]) -> Receipt:
         """Have the task done, on the given terms (`delay`, `tries`, `priority`, `queue`, `key`).
 
         When this returns, the task is on the disk and will be run, whatever is killed.
@@ -72,13 +72,15 @@ class Task(Payload):
         (receipt,) = await self.deliver_many([self], **terms)
         return receipt
 
-    def deliver_sync(self, **terms: Unpack[Terms]) -> Receipt:
+    def deliver_sync(self, **terms: Unpack[DeliveryTerms]) -> Receipt:
         """Do what `deliver` does, from a thread, as a handler that is a plain `def` runs in one, or
         from a script."""
         return binding.wait_for(self.deliver(**terms))
 
     @classmethod
-    async def deliver_many(cls, tasks: Iterable[Self], **terms: Unpack[Terms]) -> list[Receipt]:
+    async def deliver_many(
+        cls, tasks: Iterable[Self], **terms: Unpack[DeliveryTerms]
+    ) -> list[Receipt]:
         """Deliver tasks in one batch that is written at once: all of them are kept, or none.
 
         `Task.deliver_many` takes tasks of different classes. Raises what `deliver` raises.
@@ -115,7 +117,7 @@ class Task(Payload):
         )
 
 
-async def gather(*tasks: Task, timeout: float = 60.0, **terms: Unpack[Terms]) -> list[Any]:
+async def gather(*tasks: Task, timeout: float = 60.0, **terms: Unpack[DeliveryTerms]) -> list[Any]:
     """Deliver tasks in one batch and wait for all their results, in the order of the tasks.
 
     All need `keep_result`. Raises what `Receipt.result` raises for the first that has no result;

@@ -23,7 +23,7 @@ from skep.config.env.settings import Settings
 from skep.config.options.sources import project, sources
 from skep.config.options.table import Options
 from skep.wire.channel import BlockingChannel
-from skep.wire.messages import Boot, Change, Changed, Message, Planned, Refused
+from skep.wire.messages import Boot, Change, Changed, LoadFailed, Message, Planned
 from skep.wire.plan import LONGEST_TRACE, Plan, Problem
 from skep.worker.birth.forker import Forker
 from skep.worker.http.app import listing
@@ -161,7 +161,7 @@ class Zygote(Forker):
         if isinstance(found, Generation):
             channel.send(Planned(found.plan))
             return
-        channel.send(Refused(found, masking.declared()))
+        channel.send(LoadFailed(found, masking.declared()))
         sys.exit(0)
 
     def take(self, order: Message) -> None:

@@ -10,7 +10,7 @@ from skep.store.state.database import Database
 from skep.store.state.scan import find, scan
 
 
-class Answers:
+class RequestExecutor:
     """Carries out requests; the replies may be sent once the transaction is committed."""
 
     def __init__(

@@ -10,7 +10,7 @@ from skep.wire.messages import Message, ProtocolError, decode
 LONGEST_LINE = 16 * 1024 * 1024
 
 
-class Framing:
+class MessageBuffer:
     """Collects what was received and yields whole messages, each with its descriptors."""
 
     def __init__(self) -> None:
