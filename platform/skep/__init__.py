@@ -29,66 +29,29 @@ if TYPE_CHECKING:
     from skep.base.errors import EngineError, QueueFull, StoreFull, StoreUnavailable
     from skep.config.env.settings import Live, Settings
 
-_WHERE = {
-    # What a plugin declares.
-    "Plugin": "skep.api.plugin",
-    "Hooks": "skep.api.hooks",
-    "ReloadInfo": "skep.api.hooks",
-    "ServerInfo": "skep.api.hooks",
-    "WorkerInfo": "skep.api.hooks",
-    "Settings": "skep.config.env.settings",
-    "Live": "skep.config.env.settings",
-    # Work for later.
-    "Task": "skep.api.tasks.task",
-    "Event": "skep.api.tasks.event",
-    "Listener": "skep.api.tasks.event",
-    "task": "skep.api.tasks.decorators",
-    "on": "skep.api.tasks.decorators",
-    "Receipt": "skep.api.tasks.receipt",
-    "gather": "skep.api.tasks.task",
-    "TaskFailed": "skep.api.tasks.receipt",
-    "TaskCancelled": "skep.api.tasks.receipt",
-    "Context": "skep.api.tasks.context",
-    "Retry": "skep.api.tasks.policy",
-    "Discard": "skep.api.tasks.policy",
-    "Backoff": "skep.base.backoff",
-    "EngineError": "skep.base.errors",
-    "QueueFull": "skep.base.errors",
-    "StoreFull": "skep.base.errors",
-    "StoreUnavailable": "skep.base.errors",
-    # Work by the clock.
-    "CronJob": "skep.api.cron",
-    "Tick": "skep.api.cron",
-    "cron": "skep.api.cron",
-    # What the platform tells.
-    "ConfigChanged": "skep.api.tasks.platform_events",
-    "GenerationCommitted": "skep.api.tasks.platform_events",
-    "WorkerExited": "skep.api.tasks.platform_events",
-    # WebSockets, and reaching them from anywhere.
-    "WebSocketHandler": "skep.api.sockets.websocket",
-    "Connection": "skep.api.sockets.websocket",
-    "connection_of": "skep.api.sockets.websocket",
-    "push": "skep.api.sockets.push",
-    "push_sync": "skep.api.sockets.push",
-    "broadcast": "skep.api.sockets.push",
-    "disconnect": "skep.api.sockets.push",
-    "presence": "skep.api.sockets.push",
-    "connections": "skep.api.sockets.push",
-    # Listeners of a plugin's own.
-    "TcpListener": "skep.api.sockets.listeners",
-    "UdpListener": "skep.api.sockets.listeners",
-    "HttpListener": "skep.api.sockets.listeners",
-    "TcpHandler": "skep.api.sockets.tcp",
-    "TcpConnection": "skep.api.sockets.tcp",
-    "UdpHandler": "skep.api.sockets.udp",
-    "Packet": "skep.api.sockets.udp",
-    "Lines": "skep.api.sockets.framing",
-    "Delimited": "skep.api.sockets.framing",
-    "LengthPrefixed": "skep.api.sockets.framing",
-    "Chunks": "skep.api.sockets.framing",
-    # Where the code runs.
-    "Worker": "skep.api.worker",
+_NAMES = {
+    "skep.api.plugin": "Plugin",
+    "skep.api.hooks": "Hooks ReloadInfo ServerInfo WorkerInfo",
+    "skep.config.env.settings": "Settings Live",
+    "skep.api.tasks.task": "Task gather",
+    "skep.api.tasks.event": "Event Listener",
+    "skep.api.tasks.decorators": "task on",
+    "skep.api.tasks.receipt": "Receipt TaskFailed TaskCancelled",
+    "skep.api.tasks.context": "Context",
+    "skep.api.tasks.policy": "Retry Discard",
+    "skep.base.backoff": "Backoff",
+    "skep.base.errors": "EngineError QueueFull StoreFull StoreUnavailable",
+    "skep.api.cron": "CronJob Tick cron",
+    "skep.api.tasks.platform_events": "ConfigChanged GenerationCommitted WorkerExited",
+    "skep.api.sockets.websocket": "WebSocketHandler Connection connection_of",
+    "skep.api.sockets.push": "push push_sync broadcast disconnect presence connections",
+    "skep.api.sockets.listeners": "TcpListener UdpListener HttpListener",
+    "skep.api.sockets.tcp": "TcpHandler TcpConnection",
+    "skep.api.sockets.udp": "UdpHandler Packet",
+    "skep.api.sockets.framing": "Lines Delimited LengthPrefixed Chunks",
+    "skep.api.worker": "Worker",
 }
+_WHERE = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = [
     "Backoff",

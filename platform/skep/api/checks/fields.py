@@ -8,9 +8,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from starlette.middleware import Middleware
+from starlette.routing import BaseRoute
+
 from skep.api.callables import call_problem
 from skep.api.checks import requirements as required
+from skep.api.cron import CronJob
+from skep.api.hooks import Hooks
+from skep.api.sockets.listeners import HttpListener, TcpListener, UdpListener
+from skep.api.tasks.decorators import FunctionTask
+from skep.api.tasks.event import Listener
 from skep.api.tasks.task import Task
+from skep.config.env.settings import Settings
 
 
 def _any(value: object) -> bool:
@@ -35,6 +44,14 @@ class Field:
     many: bool = True
 
 
+def _object_of(*kinds: type) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, kinds)
+
+
+def _is_callable_or_none(value: object) -> bool:
+    return value is None or callable(value)
+
+
 def _called_with(*arguments: str) -> Callable[[Any], str]:
     return lambda function: call_problem(function, arguments)
 
@@ -42,20 +59,20 @@ def _called_with(*arguments: str) -> Callable[[Any], str]:
 FIELDS: Mapping[str, Field] = {
     "routes": Field(
         "Starlette routes: Route, WebSocketRoute, Mount or Host objects",
-        required.is_route,
+        _object_of(BaseRoute),
         required.route_problem,
     ),
     "mounts": Field(
         "a dict of ASGI applications by path prefix, like {'/api': app}",
-        required.is_mapping,
+        _object_of(Mapping),
         required.mounts_problem,
         many=False,
     ),
     "middleware": Field(
-        "Starlette's Middleware(Class, …)", required.is_middleware, required.middleware_problem
+        "Starlette's Middleware(Class, …)", _object_of(Middleware), required.middleware_problem
     ),
     "global_middleware": Field(
-        "Starlette's Middleware(Class, …)", required.is_middleware, required.middleware_problem
+        "Starlette's Middleware(Class, …)", _object_of(Middleware), required.middleware_problem
     ),
     "request_received": Field("functions of (request)", callable, _called_with("request")),
     "response_generated": Field(
@@ -64,42 +81,44 @@ FIELDS: Mapping[str, Field] = {
     "cleaners": Field("functions without arguments", callable, _called_with()),
     "tasks": Field(
         "subclasses of Task, or functions decorated with @task(…)",
-        required.is_task,
+        lambda value: isinstance(value, FunctionTask) or required.is_subclass(value, Task),
         required.task_problem,
     ),
     "events": Field("subclasses of Event", required.is_event, required.event_problem),
     "listeners": Field(
         "subclasses of Listener[ThatEvent], or functions decorated with @on(ThatEvent)",
-        required.is_listener,
+        lambda value: required.is_subclass(value, Listener),
         required.listener_problem,
     ),
     "crons": Field(
         "functions decorated with @cron(…), or subclasses of CronJob or their objects",
-        required.is_cron,
+        lambda value: isinstance(value, CronJob) or required.is_subclass(value, CronJob),
         required.cron_problem,
     ),
     "sockets": Field(
         "TcpListener, UdpListener and HttpListener objects",
-        required.is_socket,
+        _object_of(TcpListener, UdpListener, HttpListener),
         required.socket_problem,
     ),
     "settings": Field(
-        "subclasses of skep's Settings", required.is_settings, required.settings_problem
+        "subclasses of skep's Settings",
+        lambda value: required.is_subclass(value, Settings) and value is not Settings,
+        required.settings_problem,
     ),
     "lifespan": Field(
         "a function of () or (app) decorated with @asynccontextmanager, or None",
-        required.is_callable_or_none,
+        _is_callable_or_none,
         required.lifespan_problem,
         many=False,
     ),
     "ready": Field(
         "a function without arguments that returns a text, or None",
-        required.is_callable_or_none,
+        _is_callable_or_none,
         lambda ready: "" if ready is None else call_problem(ready, ()),
         many=False,
     ),
     "hooks": Field(
-        "Hooks(server_start=…, …)", required.is_hooks, required.hooks_problem, many=False
+        "Hooks(server_start=…, …)", _object_of(Hooks), required.hooks_problem, many=False
     ),
 }
 

@@ -1,7 +1,6 @@
 """What the platform requires of each kind of thing that a plugin declares.
 
-`is_…` says whether a value is one at all; `…_problem` returns why one cannot work, as a text that
-reads on after its name, or an empty text.
+`…_problem` returns why one cannot work, as a text that reads on after its name, or an empty text.
 """
 
 import difflib
@@ -31,7 +30,7 @@ from skep.api.callables import (
 from skep.api.checks.results import result_problem
 from skep.api.cron import CronJob, FunctionCron
 from skep.api.hooks import Hooks
-from skep.api.sockets.listeners import HttpListener, TcpListener, UdpListener
+from skep.api.sockets.listeners import TcpListener, UdpListener
 from skep.api.sockets.tcp import TcpHandler
 from skep.api.sockets.udp import UdpHandler
 from skep.api.sockets.websocket import WebSocketHandler
@@ -47,11 +46,6 @@ _ASGI = ("scope", "receive", "send")
 
 
 # -- what serves HTTP ------------------------------------------------------------------------------
-
-
-def is_route(value: object) -> bool:
-    """Say whether this is a route."""
-    return isinstance(value, BaseRoute)
 
 
 def route_problem(route: Any) -> str:
@@ -94,11 +88,6 @@ def _asgi_problem(app: Any) -> str:
     return call_problem(app, _ASGI)
 
 
-def is_mapping(value: object) -> bool:
-    """Say whether this is a dict or another mapping."""
-    return isinstance(value, Mapping)
-
-
 def mounts_problem(mounts: Mapping[Any, Any]) -> str:
     """Look at the prefixes and the applications."""
     for path, app in mounts.items():
@@ -107,11 +96,6 @@ def mounts_problem(mounts: Mapping[Any, Any]) -> str:
         if problem := _asgi_problem(app):
             return f"has an application at {path!r} that {problem}"
     return ""
-
-
-def is_middleware(value: object) -> bool:
-    """Say whether this is Starlette's description of a middleware."""
-    return isinstance(value, Middleware)
 
 
 def middleware_problem(value: Middleware) -> str:
@@ -127,11 +111,6 @@ def middleware_problem(value: Middleware) -> str:
 
 
 # -- work ------------------------------------------------------------------------------------------
-
-
-def is_task(value: object) -> bool:
-    """Say whether this is a class of tasks, or what `@task` makes of a function."""
-    return isinstance(value, FunctionTask) or _is_subclass(value, Task)
 
 
 def task_problem(value: Any) -> str:
@@ -156,8 +135,8 @@ def _follower_problem(cls: type, name: str, argument: str) -> str:
 
 
 def is_event(value: object) -> bool:
-    """Say whether this is a class of events."""
-    return _is_subclass(value, Event) and value is not Event
+    """Return whether this is a class of events."""
+    return is_subclass(value, Event) and value is not Event
 
 
 def event_problem(cls: type[Event]) -> str:
@@ -180,11 +159,6 @@ def _queue_problem(cls: type[Payload]) -> str:
     if not is_priority(cls.priority):
         return f"has priority = {cls.priority!r}, which must be {A_PRIORITY}"
     return ""
-
-
-def is_listener(value: object) -> bool:
-    """Say whether this is a class of listeners."""
-    return _is_subclass(value, Listener)
 
 
 def listener_problem(cls: type[Listener[Any]]) -> str:
@@ -212,11 +186,6 @@ def _listening_problem(cls: type[Listener[Any]]) -> str:
     return ""
 
 
-def is_cron(value: object) -> bool:
-    """Say whether this is a class of crons, an object of one, or what `@cron` makes."""
-    return isinstance(value, CronJob) or _is_subclass(value, CronJob)
-
-
 def cron_problem(value: Any) -> str:
     """Look at the time and the handler of a cron."""
     cls: type[CronJob] = value if isinstance(value, type) else type(value)
@@ -232,11 +201,6 @@ def cron_problem(value: Any) -> str:
 
 
 # -- listeners, settings, and the rest -------------------------------------------------------------
-
-
-def is_socket(value: object) -> bool:
-    """Say whether this is a listener of a plugin's own."""
-    return isinstance(value, TcpListener | UdpListener | HttpListener)
 
 
 def socket_problem(listener: Any) -> str:
@@ -256,7 +220,7 @@ def socket_problem(listener: Any) -> str:
 
 
 def _handler_problem(handler: Any, base: type) -> str:
-    if not _is_subclass(handler, base):
+    if not is_subclass(handler, base):
         return f"has handler = {handler!r:.80}, which must be a subclass of {base.__name__}"
     problem = construction_problem(handler) or override_problem(handler, base)
     return f"has a handler {handler.__qualname__} that {problem}" if problem else ""
@@ -280,24 +244,14 @@ def _count_problem(name: str, value: object) -> str:
 def _app_problem(app: Any) -> str:
     if callable(app):
         return _asgi_problem(app)
-    if not isinstance(app, list | tuple) or not all(map(is_route, app)):
+    if not isinstance(app, list | tuple) or not all(isinstance(one, BaseRoute) for one in app):
         return f"has app = {app!r:.80}, which must be an ASGI application or a list of routes"
     return next(filter(None, map(route_problem, app)), "")
-
-
-def is_settings(value: object) -> bool:
-    """Say whether this is a class of settings."""
-    return _is_subclass(value, Settings) and value is not Settings
 
 
 def settings_problem(cls: type[Settings]) -> str:
     """Look at the callback of settings."""
     return method_problem(cls, "on_change", ("old", "new", "changed"))
-
-
-def is_callable_or_none(value: object) -> bool:
-    """Say whether this can be called, or is left out."""
-    return value is None or callable(value)
 
 
 def lifespan_problem(lifespan: Any) -> str:
@@ -320,11 +274,6 @@ def lifespan_problem(lifespan: Any) -> str:
     return f"takes {signature(made)}, but it is called with () or (app)"
 
 
-def is_hooks(value: object) -> bool:
-    """Say whether these are hooks."""
-    return isinstance(value, Hooks)
-
-
 def hooks_problem(hooks: Hooks) -> str:
     """Look at every hook."""
     for field in fields(hooks):
@@ -338,8 +287,9 @@ def hooks_problem(hooks: Hooks) -> str:
 # -- what all have in common -----------------------------------------------------------------------
 
 
-def _is_subclass(value: object, base: type) -> bool:
-    # A parametrized class, as Listener[Event], is no class but may pass for one.
+def is_subclass(value: object, base: type) -> bool:
+    """Return whether this is the class `base` or one below it."""
+    # Listener[Event], a parametrized class, is not a class but may pass for one.
     return inspect.isclass(value) and issubclass(value, base)
 
 
