@@ -56,7 +56,7 @@ class Tick:
 
 
 class Trigger(Protocol):
-    """What tells the next due moment; every trigger of APScheduler 3 is one."""
+    """Returns the next due moment; every trigger of APScheduler 3 is one."""
 
     def get_next_fire_time(
         self, previous_fire_time: datetime | None, now: datetime
@@ -199,7 +199,7 @@ def cron(
     timeout: Duration | None = None,
     name: str | None = None,
 ) -> Callable[[Callable[[Tick], Any]], FunctionCron]:
-    """Let a function run by the clock; CronJob tells what the options mean.
+    """Let a function run by the clock; CronJob explains the options.
 
     Raises PluginError where the function is decorated if one of them cannot be meant.
     """
@@ -266,7 +266,6 @@ def seconds(duration: Duration) -> float:
 
 
 def _checked(name: str, module: str, file: str, line: int, given: Mapping[str, Any]) -> CronTerms:
-    """Return the terms that the options mean, or say whose option cannot be meant."""
     try:
         return _terms(**given)
     except (TypeError, ValueError) as error:

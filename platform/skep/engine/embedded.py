@@ -196,9 +196,9 @@ class StoreClient:
 class Embedded(StoreClient):
     """An engine whose store is another process of this platform.
 
-    `path` is the store's socket; `owner` tells this process from every other, now and earlier
-    (`task.0@3:812`). A request that is not answered within `deadline` seconds fails with
-    StoreUnavailable.
+    `path` is the store's socket; `owner` distinguishes this process from every other, now
+    and earlier (`task.0@3:812`). A request that is not answered within `deadline` seconds fails
+    with StoreUnavailable.
     """
 
     def __init__(self, path: Path, owner: str, *, deadline: float = 10.0) -> None:

@@ -161,7 +161,6 @@ class Writer:
     # -- requests --------------------------------------------------------------------------------
 
     def came(self, connection: ClientConnection) -> None:
-        """Add a new client."""
         self._connections[connection.number] = connection
 
     def ask(self, connection: ClientConnection, request: protocol.Request) -> None:
@@ -233,7 +232,6 @@ class Writer:
                 self._wake.set()
 
     def _process_batch(self) -> None:
-        """Carry out the requests, commit once, and only then reply."""
         self._process([self._matters.popleft() for _ in range(min(len(self._matters), _BATCH))])
 
     def _process(self, matters: list[_Matter], *, mended: bool = False) -> None:
@@ -285,7 +283,6 @@ class Writer:
             raise error  # no request is the cause: the store cannot continue
 
     def _give_up(self, matter: _Matter, error: Exception) -> None:
-        """Refuse the one request that makes its batch fail."""
         log.error("%s cannot be carried out", _named(matter), exc_info=error)
         if isinstance(matter, _Lost | _Silent):
             self._loop.call_later(_AGAIN, self._bring, matter)
@@ -370,7 +367,6 @@ class Writer:
     # -- the clock -------------------------------------------------------------------------------
 
     def _set_alarm(self, at_least: float = 0.001) -> None:
-        """Wake up when the next delivery is due."""
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None

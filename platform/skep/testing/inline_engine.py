@@ -44,11 +44,9 @@ class MemoryStore:
         self._sleepers: set[asyncio.Future[None]] = set()
 
     def close(self) -> None:
-        """Forget everything."""
         self.database.close()
 
     def add(self, client: "InlineConnection") -> None:
-        """Connect a client."""
         client.number = next(self._numbers)
         self._clients[client.number] = client
 
@@ -153,7 +151,6 @@ class InlineConnection:
         return leases
 
     def take_now(self, queues: Sequence[str], n: int) -> list[Lease]:
-        """Lease what is ready, without waiting."""
         take = protocol.Take(self.next_call(), queues, n)
         return self._opened(take).take(self, take)
 

@@ -146,7 +146,6 @@ class _Recorder:
         return getattr(self._engine, name)
 
     async def put(self, envelopes: Sequence[Envelope]) -> list[Outcome]:
-        """Put and remember."""
         outcomes = await self._engine.put(envelopes)
         self._put += [
             envelope

@@ -154,7 +154,7 @@ class BlockingChannel:
         return self._sock.fileno()
 
     def send(self, message: Message) -> None:
-        """Send a message; a supervisor that is gone is no error, receiving will tell."""
+        """Send a message; if the supervisor is gone, the next receive shows it."""
         with suppress(BrokenPipeError, ConnectionResetError):
             self._sock.sendall(encode(message))
 
@@ -182,7 +182,6 @@ class BlockingChannel:
         return self._sock, self._framing
 
     def close(self) -> None:
-        """Close this end."""
         self._framing.close()
         self._sock.close()
 

@@ -151,7 +151,6 @@ class Lifecycle:
             self.send(Retire(reason, detail))
 
     def send(self, message: Message) -> None:
-        """Send a message to the supervisor."""
         if self._channel is not None:
             self._channel.send(message)
 
@@ -293,7 +292,6 @@ class Lifecycle:
             self.send(MetricFrame(frame))
 
     async def _beats(self) -> None:
-        """Report once a second that the loop runs, and how late it was."""
         loop = asyncio.get_running_loop()
         while True:
             due = loop.time() + _BEAT

@@ -70,7 +70,7 @@ def pack(message: Command | MeshAnswer) -> bytes:
 async def read_frame(reader: asyncio.StreamReader) -> bytes:
     """Return the body of the next frame.
 
-    Raises asyncio.IncompleteReadError at the end, ConnectionError when it is no frame of ours.
+    Raises asyncio.IncompleteReadError at the end, ConnectionError when it is not a frame of ours.
     """
     length = int.from_bytes(await reader.readexactly(_HEAD), "big")
     if length > LONGEST:
@@ -94,7 +94,6 @@ class Mesh:
         return MeshAnswer(sum(answer.count for answer in answers), rows)
 
     def close(self) -> None:
-        """Let go of all connections."""
         for peer in self._peers.values():
             peer.close()
         self._peers.clear()
@@ -169,7 +168,7 @@ class _Peer:
         for answer in self._waiting:
             if not answer.done():
                 answer.set_exception(ConnectionResetError("the worker is gone"))
-                answer.exception()  # whoever waited for it may be gone too
+                answer.exception()  # the task that waited for it may be gone too
         self._waiting.clear()
 
     async def _read(self) -> None:

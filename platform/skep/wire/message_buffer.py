@@ -26,7 +26,7 @@ class MessageBuffer:
     def next(self) -> tuple[Message, list[int]] | None:
         """Return the next whole message and the descriptors that came with it, or None.
 
-        Raises ProtocolError for a line that is no message or never ends.
+        Raises ProtocolError for a line that is not a message or never ends.
         """
         end = self._bytes.find(b"\n", self._searched)
         if end < 0:

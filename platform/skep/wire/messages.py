@@ -307,7 +307,7 @@ _KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in get_args(Mes
 
 
 class ProtocolError(InternalError):
-    """The other side sent something that is no message of ours."""
+    """The other side sent something that is not a message of ours."""
 
     text: ClassVar[str] = "A message could not be understood"
 

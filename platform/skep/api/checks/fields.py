@@ -158,7 +158,6 @@ def _faults_of_value(name: str, field: Field, given: object) -> Iterator[str]:
 
 
 def _fault(called: str, takes: str, field: Field, value: object) -> str:
-    """Return a sentence about one value, or an empty text."""
     try:
         if not field.fits(value):
             return f"{called} is {shown(value)}; {takes}."

@@ -99,7 +99,7 @@ def mounts_problem(mounts: Mapping[Any, Any]) -> str:
 
 
 def middleware_problem(value: Middleware) -> str:
-    """Say whether it can be made."""
+    """Return why it cannot be made."""
     cls: Any = value.cls
     called = getattr(cls, "__name__", repr(cls))
     if not callable(cls):
@@ -255,7 +255,7 @@ def settings_problem(cls: type[Settings]) -> str:
 
 
 def lifespan_problem(lifespan: Any) -> str:
-    """Say whether a call gives an async context manager, as far as that shows before the call."""
+    """Return why a call gives no async context manager, as far as that shows before it."""
     if lifespan is None:
         return ""
     if not isinstance(lifespan, type) and hasattr(lifespan, "__aenter__"):
@@ -294,7 +294,6 @@ def is_subclass(value: object, base: type) -> bool:
 
 
 def _misspelt(cls: type, base: type, own: Iterable[str] = ()) -> str:
-    """Return which attribute of a class is nearly one that the platform reads."""
     known = known_attributes(base)
     for name, value in vars(cls).items():
         if name.startswith("_") or name in known or name in own or hasattr(base, name):

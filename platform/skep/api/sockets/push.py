@@ -1,6 +1,6 @@
 """Reach WebSockets from anywhere: from any worker, task, cron, process or script of the platform.
 
-Whoever asks does not know which worker holds a connection; all are asked. Each call says how many
+The caller does not know which worker holds a connection, so all are asked. Each call says how many
 connections it concerned. None of them waits for a client: a client that reads too slowly to take
 what is pushed is closed with 1013 and does not count.
 """

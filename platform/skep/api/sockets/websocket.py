@@ -33,7 +33,7 @@ class Connection(Protocol):
 
     @property
     def user(self) -> str | None:
-        """Whose it is, after `bind`."""
+        """The user it is assigned to by `bind`."""
 
     @property
     def rooms(self) -> frozenset[str]:
@@ -48,13 +48,13 @@ class Connection(Protocol):
         """The address of the other side."""
 
     def bind(self, user: str) -> None:
-        """Say whose it is: `push(user=…)` reaches it from now on."""
+        """Assign it to a user: `push(user=…)` reaches it from now on."""
 
     def join(self, room: str) -> None:
-        """Let it into a room: `push(room=…)` reaches it from now on."""
+        """Add it to a room: `push(room=…)` reaches it from now on."""
 
     def leave(self, room: str) -> None:
-        """Let it out of a room."""
+        """Remove it from a room."""
 
     async def send(self, data: Any) -> None:
         """Send text, bytes, or anything else as JSON.

@@ -1,4 +1,4 @@
-"""What a handler is told about the run it is in."""
+"""What a handler knows about the run it is in."""
 
 import logging
 from collections.abc import Callable
@@ -33,14 +33,14 @@ class Context:
     note: Callable[[Any], None] = lambda value: None
 
     def progress(self, value: Any) -> None:
-        """Tell operators how far this run has come: a number or another short piece of JSON.
+        """Show operators how far this run has come: a number or another short piece of JSON.
 
         It returns at once; of several in quick succession the last is kept, until the run ends.
         """
         self.note(value)
 
     def cancelled(self) -> bool:
-        """Say whether this run should stop: its timeout is over or it was cancelled.
+        """Return whether this run should stop: its timeout is over or it was cancelled.
 
         A coroutine is cancelled by itself; a plain function that takes long looks here.
         """

@@ -170,7 +170,6 @@ def _must_take(function: Callable[..., Any], arguments: tuple[str, ...]) -> None
 
 
 def _payload_of(function: Callable[..., Any]) -> inspect.Signature:
-    """Return the signature without the context."""
     if problem := generator_problem(function):
         raise TypeError(f"{_called(function)} {problem}.")
     parameters = [*inspect.signature(function).parameters.values()]
@@ -268,7 +267,7 @@ def _fields(made: Task) -> dict[str, Any]:
 
 
 def _terms(declared: Any, known: frozenset[str]) -> dict[str, Any]:
-    """Return what becomes attributes of the class. Raises TypeError for what nobody knows."""
+    """Return what becomes attributes of the class. Raises TypeError for an unknown option."""
     if unknown := declared.keys() - known:
         raise TypeError(f"`{min(unknown)}` cannot be declared; one of {', '.join(sorted(known))}.")
     return {term: value for term, value in declared.items() if term != "name"}

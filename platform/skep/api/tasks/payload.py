@@ -170,7 +170,7 @@ class Payload(
 
 
 def is_text(value: object) -> bool:
-    """Say whether this is a text that can be written down: half a surrogate pair cannot."""
+    """Return whether this is a text that can be written down: half a surrogate pair cannot."""
     try:
         return isinstance(value, str) and value.encode() is not None
     except UnicodeEncodeError:
@@ -178,5 +178,5 @@ def is_text(value: object) -> bool:
 
 
 def is_priority(value: object) -> bool:
-    """Say whether this is a whole number that fits where priorities are kept."""
+    """Return whether this is a whole number that fits where priorities are kept."""
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) < _PRIORITIES

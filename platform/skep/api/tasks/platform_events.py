@@ -1,10 +1,10 @@
-"""What the platform itself tells plugins: events like any other, fired by the platform.
+"""Events like any other that the platform itself fires.
 
     class OnConfigChanged(Listener[ConfigChanged]):
         async def handle(self, event, ctx):
             ctx.log.info("changed: %s", ", ".join(event.changed))
 
-They are told once per occurrence while the platform lives; what happens while it stops is not told.
+Each is fired once per occurrence; nothing is fired for what happens while the platform stops.
 """
 
 from skep.api.tasks.event import Event

@@ -40,7 +40,7 @@ class Retry(Exception):
 class Discard(Exception):
     """Raise it in a handler to be done with a delivery that is not worth trying again.
 
-    It is no failure: nothing is kept but a line in the log with the reason.
+    It is not a failure: nothing is kept but a line in the log with the reason.
     """
 
     def __init__(self, reason: str) -> None:
@@ -69,11 +69,11 @@ class Policy:
     cut_tries: int | None = None
 
     def is_dropped(self, error: BaseException) -> bool:
-        """Say whether this error makes the delivery one that is not worth trying again."""
+        """Return whether this error makes the delivery one that is not worth trying again."""
         return isinstance(error, (Discard, *self.drop_on))
 
     def is_retried(self, error: BaseException, attempt: int) -> bool:
-        """Say whether there is another attempt after this error in that one (counted from 1)."""
+        """Return whether there is another attempt after this error in that one (counted from 1)."""
         return attempt < self.tries and isinstance(error, (Retry, *self.retry_on))
 
 
@@ -97,7 +97,7 @@ def _policy_of(cls: Any) -> Policy:
 
 
 def policy_problem(cls: Any) -> str:
-    """Say what in the declaration of a class cannot be kept to, or nothing."""
+    """Return what in the declaration of a class is not possible, or an empty text."""
     for name in ("tries", "lost_tries"):
         if not is_count(value := getattr(cls, name)):
             return f"has {name} = {value!r}, which must be {A_COUNT}"
@@ -127,18 +127,18 @@ def _backoff_problem(backoff: object) -> str:
 
 
 def is_count(value: object) -> bool:
-    """Say whether this is a whole number from 1 to LARGEST_COUNT."""
+    """Return whether this is a whole number from 1 to LARGEST_COUNT."""
     is_whole = isinstance(value, int) and not isinstance(value, bool)
     return is_whole and 1 <= value <= LARGEST_COUNT  # type: ignore[operator]
 
 
 def is_duration(value: object) -> bool:
-    """Say whether this is a number of seconds above 0, and no more than a hundred years."""
+    """Return whether this is a number of seconds above 0, and no more than a hundred years."""
     return is_delay(value) and bool(value)
 
 
 def is_drain(value: object) -> bool:
-    """Say whether a worker may take so many seconds to drain."""
+    """Return whether a worker may take so many seconds to drain."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return is_number and 0 <= value <= LONGEST_DRAIN  # type: ignore[operator]
 

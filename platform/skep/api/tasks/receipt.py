@@ -56,10 +56,10 @@ class Receipt:
         return binding.wait_for(self.result(timeout))
 
     async def cancel(self) -> bool:
-        """Have the delivery not happen; say whether it had not ended yet.
+        """Cancel the delivery; return whether it had not ended yet.
 
         What has not begun never does. A coroutine that runs is cancelled; a plain function that
-        runs is told through `ctx.cancelled()`, and if it ends all the same, it has ended.
+        runs sees it in `ctx.cancelled()`, and if it ends all the same, it has ended.
         """
         engine = (await binding.reach()).engine
         (outcome,) = await engine.cancel([self.id])

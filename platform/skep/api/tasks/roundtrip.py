@@ -1,6 +1,6 @@
 """Whether a payload comes back from JSON as it was sent.
 
-What JSON has no type for may come back as something else, and nothing would tell: a subclass in a
+What JSON has no type for may come back as something else, silently: a subclass in a
 field loses its fields, a date in an `Any` becomes a text, a secret becomes stars. Most classes hold
 nothing of the kind, which their schema shows once; payloads of the others are read back and
 compared when they are delivered.

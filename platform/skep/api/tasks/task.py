@@ -61,7 +61,7 @@ class Task(Payload):
     _field: ClassVar[str] = "tasks"
 
     async def deliver(self, **terms: Unpack[DeliveryTerms]) -> Receipt:
-        """Have the task done, on the given terms (`delay`, `tries`, `priority`, `queue`, `key`).
+        """Deliver the task on the given terms (`delay`, `tries`, `priority`, `queue`, `key`).
 
         When this returns, the task is on the disk and will be run, whatever is killed.
         Outside of the platform's workers it goes to the platform in PLATFORM_DATA_DIR.
@@ -139,7 +139,7 @@ async def gather(*tasks: Task, timeout: float = 60.0, **terms: Unpack[DeliveryTe
 
 
 def keys_problem(cls: type[Task]) -> str:
-    """Say what in the keys of a class cannot be kept to, or nothing."""
+    """Return what in the keys of a class is not possible, or an empty text."""
     for name in ("unique", "concurrency_key"):
         if problem := _template_problem(cls, name):
             return problem

@@ -38,7 +38,7 @@ async def held(lock: Path, complaint: str, patience: float = 5.0) -> AsyncIterat
 
 
 def take(descriptor: int) -> bool:
-    """Take the lock on an open file; say whether it was free."""
+    """Take the lock on an open file; return whether it was free."""
     try:
         fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_WRLCK, 0, 0, 0, 0))
     except BlockingIOError:
@@ -47,8 +47,8 @@ def take(descriptor: int) -> bool:
 
 
 def is_held(lock: Path) -> bool:
-    """Say whether somebody holds the lock on the file `lock`, without taking it. False where it may
-    not be read."""
+    """Return whether a process holds the lock on the file `lock`, without taking it. False where
+    the file may not be read."""
     try:
         descriptor = os.open(lock, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:

@@ -19,7 +19,7 @@ States = dict[str, tuple[bytes, bytes]]
 
 
 def counts(name: str) -> bool:
-    """Say whether a file of this name is part of the code: no hidden, swap or compiled file."""
+    """Return whether a file of this name is part of the code: no hidden, swap or compiled file."""
     return not name.startswith(".") and not name.endswith(_IGNORED_SUFFIXES)
 
 
@@ -45,7 +45,7 @@ class Sources:
                 path = Path(directory, name)
                 if types and not name.endswith(types):
                     continue
-                # Whoever opens a FIFO waits.
+                # Opening a FIFO would wait.
                 if counts(name) and not self._is_excluded(path, folder) and path.is_file():
                     yield path
 
@@ -58,8 +58,8 @@ class Sources:
         }
 
     def may_be_code(self, path: str) -> bool:
-        """Say, of a path in one of the directories, whether it may be code or hold any: only a look
-        tells for sure, but most of what is written in a project need not be looked at."""
+        """Return whether a path in one of the directories may be code or hold any: most of what is
+        written in a project need not be looked at."""
         name, types = os.path.basename(path), self.types
         if not counts(name) or name in IGNORED_DIRECTORIES:
             return False
@@ -89,7 +89,7 @@ class Sources:
             yield self.project
 
     def _walk(self, folder: Path) -> Iterator[tuple[str, list[str]]]:
-        """Yield each directory with the names of what is no directory in it, in a fixed order.
+        """Yield each directory with the names of its other entries, in a fixed order.
 
         A link to a package is a package, as it is for who imports it; other links to directories
         may lead to anything, and are not followed.

@@ -31,7 +31,7 @@ def note(folders: Iterable[Path], file: Path) -> None:
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event != "open" and event not in _CHANGES:
             return
-        # Whatever goes wrong here must not become the plugin's exception.
+        # An error here must not become the plugin's exception.
         with suppress(OSError, ValueError):
             where = _written(event, arguments)
             if where.startswith(roots) and where not in noted and not any(map(where.count, apart)):

@@ -17,7 +17,7 @@ def changeable(path: Path, uids: Collection[int], gids: Collection[int] = (ROOT,
     That is the file or directory itself or a directory above it, of the name as given and of where
     its links lead. None means that only `uids`, and members of the groups `gids`, can. In a
     directory with the sticky bit, as /tmp, others cannot replace what they do not own, but they can
-    make what does not exist yet. A device is what it is, whoever may write to it.
+    make what does not exist yet. Who may write to a device does not matter.
     """
     target = path.absolute()
     for end in (target, Path(os.path.realpath(target))):

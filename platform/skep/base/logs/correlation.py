@@ -1,7 +1,7 @@
 """Which request a piece of work belongs to, wherever it goes on: in a task, in another process.
 
-Whoever answers a request binds its id, and the trace it is part of; deliveries carry both along,
-and whoever runs one binds them again. Log lines in between carry them.
+The process that answers a request binds its id, and the trace it is part of; deliveries carry both,
+and the process that runs one binds them again. Log lines in between carry them.
 """
 
 import random
@@ -70,7 +70,7 @@ def _new_id() -> str:
 
 @contextmanager
 def correlated(carried: Mapping[str, str]) -> Iterator[None]:
-    """Work for the request these headers tell of, in this block and what it awaits."""
+    """Work for the request of these headers, in this block and what it awaits."""
     fields = {REQUEST_ID: carried[REQUEST_ID]} if REQUEST_ID in carried else {}
     traceparent = carried.get(TRACEPARENT, "")
     if (trace := _TRACEPARENT.fullmatch(traceparent)) is not None:

@@ -159,7 +159,6 @@ class JsonFormatter(logging.Formatter):
         self._who = {"role": role, "slot": slot, "generation": generation, "pid": os.getpid()}
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the record as one line of JSON."""
         line: dict[str, Any] = {
             "ts": utc(record.created),
             "level": record.levelname.lower(),
@@ -182,7 +181,6 @@ class TextFormatter(logging.Formatter):
         self._colour = colour
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the record as one line, or several if it carries a traceback."""
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
         message = excerpt(record.getMessage(), _LONGEST)
         fields = _masker("".join(f"  {k}={v}" for k, v in _bound.get().items()))
@@ -222,7 +220,7 @@ class _Printed(io.TextIOBase):
     def write(self, text: str) -> int:
         here = self._here
         if here.logging:
-            return len(text)  # a complaint that a line could not be logged, which nobody would see
+            return len(text)  # the logging of a line failed and prints its error
         *lines, here.begun = (here.begun + text).split("\n")
         here.logging = True
         try:

@@ -32,13 +32,13 @@ def onto(descriptor: int) -> None:
 
 
 def follow(path: str) -> None:
-    """Open the file of this name anew at each SIGUSR1; without a name the signal does nothing."""
+    """Reopen the file of this name at each SIGUSR1; without a name the signal does nothing."""
     signal.signal(signal.SIGUSR1, lambda *_: reopen(path))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
 
 
 def reopen(path: str) -> None:
-    """Open the file of this name anew. If that fails the old one is kept."""
+    """Reopen the file of this name. If that fails the old one is kept."""
     if not path:
         return
     try:

@@ -76,7 +76,7 @@ _patterns: list[re.Pattern[str]] = []
 
 
 def declare(names: Iterable[str]) -> None:
-    """Have these keys be secret from now on, whatever their case; `*` stands for any text."""
+    """Treat these keys as secret from now on, in any case; `*` stands for any text."""
     for name in {name.upper() for name in names if name} - _declared:
         _declared.add(name)
         is_secret.cache_clear()
@@ -85,13 +85,12 @@ def declare(names: Iterable[str]) -> None:
 
 
 def declared() -> list[str]:
-    """Return what was declared in this process."""
     return sorted(_declared)
 
 
 @lru_cache(maxsize=4096)
 def is_secret(key: str) -> bool:
-    """Say whether a key is declared secret, or has a name like `DB_PASSWORD` or `mail.pwd`."""
+    """Return whether a key is declared secret, or has a name like `DB_PASSWORD` or `mail.pwd`."""
     name = key.upper()
     if name in _declared or any(pattern.fullmatch(name) for pattern in _patterns):
         return True
@@ -199,7 +198,7 @@ def _authority(url: str) -> str:
 
 
 def _looks_random(text: str) -> bool:
-    """Say whether a value looks like a key: long, no path, and letters and digits in no order."""
+    """Return whether a value looks like a key: long, no path, letters and digits in no order."""
     if not _ALPHABET.match(text) or _PATH.match(text) or _UUID.match(text):
         return False
     run = max(_RUN.findall(text), key=len, default="")

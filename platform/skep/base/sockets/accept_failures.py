@@ -24,7 +24,6 @@ class AcceptFailures:
         self._count = 0
 
     def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Log what went wrong in a callback of the loop."""
         error = context.get("exception")
         if isinstance(error, ValueError) and "_start_serving" in context["message"]:
             return  # asyncio tries again on a listener that has been closed since

@@ -58,7 +58,7 @@ class Endpoint:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def clashes(self, other: "Endpoint") -> bool:
-        """Whether both cannot listen at the same time."""
+        """Return whether both cannot listen at the same time."""
         if self.path or other.path:
             return self.path == other.path
         if self.transport != other.transport or self.port != other.port or self.port == 0:
@@ -69,7 +69,7 @@ class Endpoint:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address; any name but localhost counts as no."""
+    """Return whether only this machine can reach an address; no name but localhost counts."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -88,7 +88,7 @@ def parse(text: str, name: str, option: str) -> Endpoint:
 
 
 def clashes(endpoints: "list[Endpoint]") -> list[tuple[Endpoint, Endpoint]]:
-    """Return each pair of which only one can listen, the one named first in front."""
+    """Return each pair that cannot listen at the same time, the one named first in front."""
     return [
         (one, other)
         for i, other in enumerate(endpoints)

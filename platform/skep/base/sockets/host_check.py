@@ -32,7 +32,6 @@ class HostCheck:
         self._names = frozenset(name.lower() for name in names)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request, or the lifespan."""
         if scope["type"] != "http" or self._is_meant(scope):
             await self._app(scope, receive, send)
             return

@@ -8,8 +8,8 @@ import struct
 import sys
 from contextlib import suppress
 
-# Every `listen` on a shared socket sets its queue anew: it is as long as the workers say that came
-# last, and until there are any as long as this.
+# Every `listen` on a shared socket sets its queue again: it is as long as the newest workers say,
+# and this long before there are any.
 BACKLOG = 2048
 
 # Of Linux, asm-generic/socket.h.
@@ -29,12 +29,12 @@ _NO_NEWCOMERS = b"".join(
 
 
 def turn_away(listener: socket.socket) -> None:
-    """Let no connection begin on this TCP socket any more, whoever shares it.
+    """Accept no new connection on this TCP socket, in any process that shares it.
 
     What has begun goes on. To a newcomer it looks as if its first packet was lost: it sends another
-    a second later, and is refused if the socket is closed by then. Without this, whoever comes
-    between the last `accept` and the `close` is connected and then reset. Nothing happens where the
-    system has no such thing.
+    a second later, and is refused if the socket is closed by then. Without this, a client that
+    comes between the last `accept` and the `close` is connected and then reset. Nothing happens on
+    other systems than Linux.
     """
     if sys.platform == "linux":
         program = ctypes.create_string_buffer(_NO_NEWCOMERS)
@@ -52,7 +52,7 @@ def let_in(listener: socket.socket) -> None:
 
 
 def is_readable(sock: socket.socket) -> bool:
-    """Say whether a connection waits to be accepted, or something, or the end, to be received."""
+    """Return whether a connection waits to be accepted, or data or the end to be received."""
     poll = select.poll()  # not `select.select`, which takes no descriptor above 1023
     poll.register(sock, select.POLLIN)
     return bool(poll.poll(0))

@@ -17,13 +17,13 @@ class Peer:
 
     @property
     def trusted(self) -> bool:
-        """Whether it may tell us what to do: it is root, or who we are ourselves."""
+        """Whether it may give us orders: it is root or our own user."""
         return self.uid in (0, os.geteuid())
 
 
 def peer_of(connection: socket.socket) -> Peer:
     """Return who has connected. Where the kernel does not say, the modes of the directory and the
-    socket have let nobody in but ourselves."""
+    socket let in only our own user."""
     if not hasattr(socket, "SO_PEERCRED"):
         return Peer(0, os.geteuid())
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)

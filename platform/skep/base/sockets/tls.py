@@ -1,9 +1,9 @@
-"""Contexts of TLS for what listens."""
+"""TLS contexts of listening sockets."""
 
 import ssl
 
 _HTTP = ("http/1.1",)
-# What OpenSSL calls by names of its own.
+# Reasons of OpenSSL in plain words.
 _WHY = {
     "PEM lib": "there is no PEM with a certificate and its key in it",
     "KEY_VALUES_MISMATCH": "the key is that of another certificate",
@@ -11,11 +11,11 @@ _WHY = {
 
 
 class UnusableCertificate(Exception):
-    """These files make no context."""
+    """The files cannot be used for TLS."""
 
 
 def load(context: ssl.SSLContext, certificate: str, key: str) -> None:
-    """Let a context show a certificate from now on. Raises UnusableCertificate."""
+    """Load a certificate into a context. Raises UnusableCertificate."""
 
     def no_password() -> str:
         # Without this OpenSSL would ask on the terminal and wait.
@@ -24,8 +24,8 @@ def load(context: ssl.SSLContext, certificate: str, key: str) -> None:
     try:
         context.load_cert_chain(certificate, key or None, password=no_password)
     except (OSError, ssl.SSLError) as error:
-        told = str(error.strerror or error.args[-1])
-        why = next((plain for said, plain in _WHY.items() if said in told), told)
+        text = str(error.strerror or error.args[-1])
+        why = next((plain for said, plain in _WHY.items() if said in text), text)
         files = f"{certificate} and {key}" if key else certificate
         raise UnusableCertificate(f"TLS cannot be served with {files} ({why})") from error
 

@@ -43,8 +43,8 @@ def forbid_new_privileges() -> None:
 
 
 def stay_readable() -> None:
-    """Let the user that this process has become look into /proc of it; a change of user takes that
-    away until the next exec."""
+    """Let the new user of this process read its /proc directory, which a change of user forbids
+    until the next exec."""
     _prctl(_PR_SET_DUMPABLE, 1)
 
 
@@ -57,7 +57,7 @@ def open_pidfd(pid: int) -> int | None:
 
 
 def send_signal(pid: int, pidfd: int | None, sig: signal.Signals) -> None:
-    """Send a signal; a process that is gone already is no error."""
+    """Send a signal; nothing happens if the process has ended."""
     with suppress(ProcessLookupError):
         if pidfd is not None and hasattr(signal, "pidfd_send_signal"):
             signal.pidfd_send_signal(pidfd, sig)

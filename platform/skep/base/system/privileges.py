@@ -1,4 +1,4 @@
-"""Give up what root may and plugins need not: the user, new privileges, limits."""
+"""Give up the privileges of root: become another user, forbid new privileges, set limits."""
 
 import grp
 import os
@@ -59,7 +59,7 @@ def owner(uid: int, gid: int) -> Identity:
 
 
 def become(who: Identity) -> None:
-    """Be this user from now on, for good. Raises PrivilegeError when that is not allowed."""
+    """Become this user for good. Raises PrivilegeError when that is not allowed."""
     if who.is_ours:
         return
     try:

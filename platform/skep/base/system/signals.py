@@ -20,23 +20,23 @@ HELD = frozenset(
         signal.SIGWINCH,
     }
 )
-# What a worker takes no notice of: these are meant for the supervisor, but who sends them to
-# everything of a name should not end the workers.
+# What a worker ignores: these are meant for the supervisor, and one that is sent to all processes
+# of a name must not end the workers.
 _NOT_OURS = HELD - {signal.SIGTERM, signal.SIGQUIT}
 
 
 def hold() -> None:
-    """Let signals wait."""
+    """Block the signals until `let_go`."""
     signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
 
 
 def let_go(signals: Iterable[signal.Signals] = HELD) -> None:
-    """Let those that wait, and all that come, be handled."""
+    """Unblock the signals; pending ones are handled at once."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
 
 
 def pass_over() -> None:
-    """Take no notice of the signals that are not for children; TERM and QUIT go on waiting.
+    """Ignore the signals that are not for children; TERM and QUIT stay blocked.
 
     They get a handler and are not ignored: what is ignored stays so in programs that are started.
     """
@@ -46,7 +46,7 @@ def pass_over() -> None:
 
 
 def be_default() -> None:
-    """Handle signals as any Python program does that has not asked for anything else."""
+    """Restore Python's default handling of the signals."""
     for number in HELD:
         default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
         signal.signal(number, default)

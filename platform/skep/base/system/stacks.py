@@ -1,6 +1,6 @@
 """Where the threads of a process are, written by signal handlers in C into a file in memory.
 
-So it is told also by a process whose event loop is stuck, and by one that crashes. A child arms
+This works even in a process whose event loop is stuck, and in one that crashes. A child arms
 itself once and hands the file to its parent: from then on SIGUSR2 makes it write the stacks of all
 its threads and go on, and whatever ends it from within (SIGABRT, SIGSEGV …) makes it write them
 before it ends.
@@ -59,7 +59,6 @@ class Stacks:
         return text.decode(errors="replace").strip()
 
     def close(self) -> None:
-        """Let the file go."""
         self._closed = True
         os.close(self._descriptor)
 

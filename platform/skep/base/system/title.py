@@ -1,4 +1,4 @@
-"""Tell `ps` and `top` who a process is."""
+"""The title of a process in `ps` and `top`."""
 
 import os
 

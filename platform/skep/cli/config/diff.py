@@ -74,7 +74,6 @@ def print_differences(found: list[Difference]) -> None:
 
 
 def to_json(found: list[Difference]) -> list[dict[str, str | None]]:
-    """Return differences as JSON shows them."""
     return [{"key": key, "old": old, "new": new} for key, old, new in found]
 
 

@@ -55,7 +55,6 @@ async def rows_of(
 
 
 def document(row: DeliveryRow) -> dict[str, Any]:
-    """Return a delivery as JSON shows it."""
     envelope = row.envelope
     return {
         "id": envelope.id,
