@@ -24,7 +24,7 @@ from skep.config.options.sources import sources
 from skep.config.options.table import Options
 from skep.config.snapshots.archive import Archive
 from skep.config.snapshots.start_source import Policy, Reserve
-from skep.wire.messages import Asked, Boot, Message, Reported, Unconfigured
+from skep.wire.messages import Boot, Message, NoConfiguration, Reported, RolloutAsked
 
 _UNCONFIGURED = Backoff(first=5.0, jitter=0.2)
 _FROM = {"cache": " from the cache", "file": ", but the block of the environment file"}
@@ -84,7 +84,7 @@ class Agent:
             try:
                 return await self._follow()
             except PlatformError as error:
-                self._send(Unconfigured(str(error), error.exit_code))
+                self._send(NoConfiguration(str(error), error.exit_code))
             await asyncio.sleep(_UNCONFIGURED.delay(failures))
 
     async def _follow(self) -> None:
@@ -109,7 +109,7 @@ class Agent:
         reason = f"release {keys}" if keys else "no release"
         reason += _FROM.get(candidate.source, "")
         self._send(
-            Asked(
+            RolloutAsked(
                 "config",
                 reason,
                 snapshot=str(candidate.path),
@@ -129,7 +129,7 @@ class Agent:
 
 
 def _code_watch(
-    options: Options, noted: Path, ask: Callable[[Asked], None], telemetry: Telemetry
+    options: Options, noted: Path, ask: Callable[[RolloutAsked], None], telemetry: Telemetry
 ) -> CodeWatch:
     """Return the duty that watches the code by these options."""
     for other in noted.parent.glob("own-writes.*"):

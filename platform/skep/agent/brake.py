@@ -1,9 +1,9 @@
 """Slows down files that change again and again, soon after one another.
 
-What a plugin's own processes write is known (`base/own_writes.py`), but not what a program writes
-that they start. Such a file would roll out without end. A file that changes more often than anybody
-saves it is held until it has been calm for a while, and longer each time it goes on. Rule: every
-decision is in here, from changes and the time. Times are seconds of one monotonic clock.
+What a plugin's own processes write is known (`base/files/own_writes.py`), but not what a program
+that they start writes. Such a file would roll out without end. A file that changes more often than
+anybody saves it is held until it has been calm for a while, and longer each time it goes on. Rule:
+every decision is in here, from changes and the time. Times are seconds of one monotonic clock.
 """
 
 from collections.abc import Set

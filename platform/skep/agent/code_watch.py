@@ -16,11 +16,11 @@ from pathlib import Path
 from watchfiles import Change, awatch
 
 from skep.agent.brake import Brake
-from skep.base import fingerprint, own_writes
 from skep.base.backoff import Backoff
-from skep.base.fingerprint import Sources, States
+from skep.base.files import fingerprint, own_writes
+from skep.base.files.fingerprint import Sources, States
 from skep.base.telemetry import Telemetry
-from skep.wire.messages import Asked
+from skep.wire.messages import RolloutAsked
 from skep.wire.plan import Problem
 
 # Batching belongs to the gate; this only keeps one save from being reported in two halves.
@@ -44,7 +44,7 @@ class CodeWatch:
         sources: Sources,
         plugins: Iterable[Path],
         noted: Path,
-        ask: Callable[[Asked], None],
+        ask: Callable[[RolloutAsked], None],
         telemetry: Telemetry,
     ) -> None:
         self._sources = sources
@@ -125,7 +125,9 @@ class CodeWatch:
             code = fingerprint.digest(states, without=written)
             names = [(states.get(path) or known.get(path, (b"", b"")))[0] for path in counted]
             reason = _summary(map(os.fsdecode, names)) if names else ""
-            self._ask(Asked("code", reason, code=code, problems=syntax_errors(self._plugins)))
+            self._ask(
+                RolloutAsked("code", reason, code=code, problems=syntax_errors(self._plugins))
+            )
 
     def _explain(self, own: set[str], held: set[str]) -> None:
         """Log once of each file why a change of it rolls out nothing, or not at once."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from starlette.applications import Starlette
 
-from skep.base.filelock import held
+from skep.base.files.filelock import held
 from skep.configserver.app import create_app
 from skep.configserver.credentials import read_or_make_token
 from skep.configserver.seed import seed

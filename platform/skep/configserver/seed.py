@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from skep.base.errors import ConfigError
-from skep.base.fingerprint import IGNORED_DIRECTORIES, counts
+from skep.base.files.fingerprint import IGNORED_DIRECTORIES, counts
 from skep.configserver.names import (
     DEFAULT_CLUSTER,
     FILE_FORMATS,

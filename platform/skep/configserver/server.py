@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 import uvicorn
 from starlette.applications import Starlette
 
-from skep.base import accepting
-from skep.base.hosts import HostCheck
+from skep.base.sockets import accept_failures
+from skep.base.sockets.host_check import HostCheck
 
 # How long a stop waits for clients that neither finish their request nor read their answer.
 _PATIENCE = 0.5
@@ -28,7 +28,7 @@ async def serve(
     listener is closed. Signals are left to the caller, and so is the choice of the loop; uvicorn
     takes httptools if that is installed.
     """
-    accepting.watch(asyncio.get_running_loop())
+    accept_failures.watch(asyncio.get_running_loop())
     config = uvicorn.Config(
         HostCheck(app, names),
         ws="none",

@@ -5,8 +5,8 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from skep.base import signals
-from skep.base.linux import become_subreaper
+from skep.base.system import signals
+from skep.base.system.linux import become_subreaper
 from skep.supervisor.rollout.gate import Request
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from skep.base import signals
 from skep.base.rundir import RunDir, bind_unix
+from skep.base.system import signals
 from skep.base.telemetry import Telemetry
 from skep.config.options import endpoints
 from skep.config.options.table import Options
@@ -62,7 +62,7 @@ from skep.supervisor.sockets.inheritance import Inherited
 from skep.supervisor.sockets.listeners import Listeners
 from skep.supervisor.sockets.ports import Ports
 from skep.supervisor.stop import Stop
-from skep.wire.messages import Asked, Go, Hello, Message, Reported, Troubled, Unconfigured
+from skep.wire.messages import Go, Hello, Message, NoConfiguration, Reported, RolloutAsked, Troubled
 
 # What `platform start` exits with when the first generation does not come up, by stage.
 _EXIT_CODES = {"config": 4, "check": 4, "commit": 4, "listen": 5}
@@ -317,15 +317,15 @@ class Supervisor:
                 self._settling.look()
             case Troubled(reasons):
                 self.condition.store = reasons
-            case Unconfigured(reason, code):
+            case NoConfiguration(reason, code):
                 self._unconfigured(reason, code)
-            case Asked():
+            case RolloutAsked():
                 self._asked(message)
         self._news.told(message)
         self._delivering.told(message)
         self._alarm.set_soon()
 
-    def _asked(self, asked: Asked) -> None:
+    def _asked(self, asked: RolloutAsked) -> None:
         request = gates.requested(asked, starting=self._succession.current is None)
         request = self.chronicle.admit(request)
         self.ask(replace(request, live=self._succession.might_be_live(request)))

@@ -11,9 +11,10 @@ from typing import Any
 import uvicorn
 from starlette.applications import Starlette
 
-from skep.base import accepting, fingerprint, tls
-from skep.base.hosts import HostCheck
-from skep.base.sockets import BACKLOG
+from skep.base.files import fingerprint
+from skep.base.sockets import accept_failures, tls
+from skep.base.sockets.host_check import HostCheck
+from skep.base.sockets.listening import BACKLOG
 from skep.config.options.table import Options
 
 # Seconds between two looks for a renewed certificate.
@@ -36,7 +37,7 @@ async def serve(
 
     Raises UnusableCertificate.
     """
-    accepting.watch(asyncio.get_running_loop())
+    accept_failures.watch(asyncio.get_running_loop())
     files = options.admin_tls_cert, options.admin_tls_key
     context = tls.server_context(*files) if files[0] else None
     config = uvicorn.Config(

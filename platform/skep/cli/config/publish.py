@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from skep.base.errors import ConfigError, UsageError
-from skep.base.masking import is_secret
+from skep.base.logs.masking import is_secret
 from skep.cli.config.published import release_key
 from skep.cli.platform_handle import PlatformHandle, for_platform
 from skep.config.apollo.openapi import OpenApi

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import httpx
 
 from skep.base.errors import ConfigError
-from skep.base.masking import mask_url
+from skep.base.logs.masking import mask_url
 from skep.config.apollo.unfolding import ACCEPTED, Folded, Unfolding
 
 _TIMEOUT = 10.0

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from skep.base.masking import mask_value
+from skep.base.logs.masking import mask_value
 from skep.config.env.layers import Layers
 from skep.config.options.spelling import fold, spellings
 from skep.config.options.table import rows

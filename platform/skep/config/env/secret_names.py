@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from skep.base import masking
+from skep.base.logs import masking
 from skep.config.env import atomic
 
 _FILE = "secret_names.json"

@@ -7,7 +7,7 @@ what all apps are steered by.
 from collections.abc import Mapping
 from dataclasses import replace
 
-from skep.base.masking import mask_url
+from skep.base.logs.masking import mask_url
 from skep.config.options.spelling import fold
 from skep.config.options.table import Options, rows
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from skep.base.endpoint import Endpoint, Scheme, clashes, is_loopback, parse
 from skep.base.errors import UsageError
+from skep.base.sockets.endpoint import Endpoint, Scheme, clashes, is_loopback, parse
 
 if TYPE_CHECKING:
     from skep.config.options.table import Options

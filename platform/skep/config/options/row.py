@@ -7,7 +7,7 @@ from ipaddress import ip_network
 from typing import Any, Literal, get_origin
 
 from skep.base.errors import UsageError
-from skep.base.masking import mask_url
+from skep.base.logs.masking import mask_url
 
 Change = Literal["live", "rollout", "restart"]
 # `.env.local` is a layer of its own, and `.env.staging.local` is one too.

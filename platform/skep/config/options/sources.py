@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from skep.base.fingerprint import Sources
+from skep.base.files.fingerprint import Sources
 
 if TYPE_CHECKING:
     from skep.config.options.table import Options

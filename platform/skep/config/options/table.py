@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from skep.base.errors import UsageError
-from skep.base.linux import usable_cores
+from skep.base.system.linux import usable_cores
 from skep.config.options import endpoints
 from skep.config.options.http import HttpOptions
 from skep.config.options.queues import parse as parse_queues

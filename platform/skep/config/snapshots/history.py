@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from skep.base.errors import ConfigError
-from skep.base.log import excerpt
-from skep.base.masking import mask_value
+from skep.base.logs.log import excerpt
+from skep.base.logs.masking import mask_value
 from skep.config.env import atomic
 from skep.config.snapshots.archive import Archive
 from skep.config.snapshots.snapshot import Snapshot

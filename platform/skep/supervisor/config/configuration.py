@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from skep.base import log, masking
 from skep.base.errors import ConfigError
+from skep.base.logs import log, masking
 from skep.config.env import atomic, dotenv, secret_names
 from skep.config.env.dotenv import Written
 from skep.config.env.explain import Place, places

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from skep.base.log import utc
-from skep.base.masking import MASK, mask_document
-from skep.base.peer import Peer
+from skep.base.logs.log import utc
+from skep.base.logs.masking import MASK, mask_document
+from skep.base.sockets.peer import Peer
 
 # What is older is in the file before this one, and what is older than that is gone.
 _LARGEST = 1024 * 1024

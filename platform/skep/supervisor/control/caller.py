@@ -5,7 +5,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-from skep.base.peer import Peer
+from skep.base.sockets.peer import Peer
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import logging
 import signal
 
-from skep.base import logfile
+from skep.base.logs import logfile
 from skep.supervisor.processes.children import Children
 from skep.supervisor.processes.crew import Crew
 from skep.wire.messages import Change

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from skep.base.errors import PlatformError
-from skep.base.peer import Peer, peer_of
+from skep.base.sockets.peer import Peer, peer_of
 from skep.supervisor.control.audit import Audit
 from skep.supervisor.control.caller import Caller, enter
 from skep.supervisor.control.records import Operations

@@ -12,7 +12,7 @@ from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.crew import Crew
 from skep.supervisor.processes.procfs import read_boot_time, read_process, read_system
 from skep.supervisor.processes.slot import State
-from skep.wire.messages import Beat, Flush, Flushed, Frame, Message
+from skep.wire.messages import Beat, Flush, Flushed, Message, MetricFrame
 
 # A child whose loop is blocked does not keep Prometheus waiting: its last frame stands for it.
 _PATIENCE = 0.15
@@ -44,7 +44,7 @@ class Scrape:
         match message:
             case Beat():
                 self._beats[child] = time.time()
-            case Frame(frame):
+            case MetricFrame(frame):
                 self._ledger.absorb(child.name, frame)
                 self._heard[child] = time.time()
             case Flushed(number):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from skep.base.reaping import ended_children
+from skep.base.system.linux import ended_children
 from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.orphans import Orphans
 from skep.supervisor.processes.procfs import read_oom_kills

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from skep.base.masking import mask_value
+from skep.base.logs.masking import mask_value
 from skep.config.options.table import rows
 from skep.wire.plan import Plan
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from skep.supervisor.rollout.changes import Effect
-from skep.wire.messages import Asked
+from skep.wire.messages import RolloutAsked
 from skep.wire.plan import Problem
 
 Cause = Literal["start", "config", "code", "certificate", "cli", "signal", "rollback"]
@@ -79,7 +79,7 @@ class Gate:
         return min(self.latest + settle, self.since + AT_MOST)
 
 
-def requested(asked: Asked, *, starting: bool) -> Request:
+def requested(asked: RolloutAsked, *, starting: bool) -> Request:
     """Return what the agent asks for; `starting` says that there is no generation yet."""
     cause: Cause = "start" if starting else "code" if asked.cause == "code" else "config"
     return Request(

@@ -11,8 +11,8 @@ from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.routing import Mount
 
-from skep.base import correlation
 from skep.base.errors import QueueFull, StoreFull, StoreUnavailable
+from skep.base.logs import correlation
 from skep.config.env.epoch import pin
 from skep.metrics.web import UNMATCHED
 from skep.worker.http.access_log import Access, AccessLog

@@ -20,7 +20,7 @@ from datetime import datetime
 from typing import Any
 
 from skep.api.cron import CronJob, Tick
-from skep.base.log import bound
+from skep.base.logs.log import bound
 from skep.base.telemetry import Telemetry
 from skep.config.env.epoch import pin
 from skep.worker.calling import completed

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from pydantic import ValidationError
 
-from skep.base.log import excerpt, hide
+from skep.base.logs.log import excerpt, hide
 from skep.config.env.epoch import Epoch, current_epoch, enter, reread
 from skep.config.env.settings import Settings
 from skep.wire.messages import Change
