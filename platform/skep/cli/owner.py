@@ -13,8 +13,9 @@ from skep.base import ownership, privileges
 from skep.base.errors import PlatformError
 from skep.base.privileges import Identity
 from skep.cli.root_phase import refuse_paths_of_others
+from skep.config.options.resolution import resolve
 from skep.config.options.spelling import folded
-from skep.config.options.table import Options, resolve
+from skep.config.options.table import Options
 from skep.supervisor.config.configuration import starting_layers, starting_options
 
 _ROOT = frozenset({ownership.ROOT})

@@ -18,7 +18,8 @@ from skep.base.errors import PrivilegeError
 from skep.base.privileges import Identity
 from skep.base.rundir import RunDir
 from skep.config.options.endpoints import admin, served
-from skep.config.options.table import Options, resolve
+from skep.config.options.resolution import resolve
+from skep.config.options.table import Options
 from skep.supervisor.config.configuration import starting_options
 
 _ROOT = frozenset({ownership.ROOT})

@@ -1,16 +1,11 @@
 """Where the platform itself listens, by its settings."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from skep.base.endpoint import Endpoint, Scheme, clashes, is_loopback, parse
 from skep.base.errors import UsageError
-
-if TYPE_CHECKING:
-    from skep.config.options.table import Options
+from skep.config.options.table import Options
 
 _OWNER, _LOOPBACK = "the platform", "127.0.0.1"
 

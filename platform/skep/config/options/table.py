@@ -1,30 +1,20 @@
-"""The platform's own settings: one row each, and how a value for it is found.
+"""The platform's own settings, one row each.
 
-A command-line flag wins over the `PLATFORM_*` key, the key over the names that other clients of
-Apollo have for it, those over the default. The keys come from the layered environment, whatever
-their case, so the config service can set every one that is not `machine_only`: needed before the
-service is asked, or a choice of what code runs, what is read, shown or executed, as whom, and where
-is written. The foreign names count in the process environment only: an app may have a key of its
-own called `APP_ID`.
+The config service can set every key that is not `machine_only`: needed before the service is
+asked, or a choice of what code runs, what is read, shown or executed, as whom, and where is
+written.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from skep.base.errors import UsageError
 from skep.base.linux import usable_cores
-from skep.config.options import endpoints
 from skep.config.options.http import HttpOptions
-from skep.config.options.queues import parse as parse_queues
-from skep.config.options.row import Change, Row, alias, check, given, read
+from skep.config.options.row import Change, Row
 from skep.config.options.row import row as _row
 from skep.config.options.serving import Serving
-from skep.config.options.spelling import folded
-
-# The app on the embedded config server, where there is no other.
-_OWN_APP = "sample"
 
 
 @dataclass(frozen=True)
@@ -434,39 +424,6 @@ def rows() -> list[Row]:
     return [Row(f.name, types[f.name], f.default, **f.metadata) for f in ours]
 
 
-def resolve(
-    flags: Mapping[str, Any],
-    environment: Mapping[str, str],
-    base: Mapping[str, str] | None = None,
-) -> Options:
-    """Return the options that follow from the command line and the layered environment.
-
-    `flags` holds what was given on the command line, by field name; `base` is the process
-    environment, if that is not all. Raises UsageError naming the key whose text does not fit.
-    """
-    base = environment if base is None else base
-    environment = folded(environment)
-    found: dict[str, Any] = {}
-    for row in rows():
-        key = row.key if row.key in environment else alias(row, base)
-        if flags.get(row.name) not in (None, ()):
-            found[row.name] = given(row, flags[row.name])
-        elif key:
-            found[row.name] = read(row, key, (environment if key == row.key else base)[key])
-        check(row, found.get(row.name, row.default))
-    options = Options(**found)
-    parse_queues(options.queues)
-    endpoints.check(options)
-    return replace(options, app_id=_app_id(options))
-
-
 def changed(old: Options, new: Options) -> dict[str, Change]:
     """Return the keys of the options that differ, and what each change takes."""
     return {r.key: r.change for r in rows() if getattr(old, r.name) != getattr(new, r.name)}
-
-
-def _app_id(options: Options) -> str:
-    """Whoever has a config service has an app on it, and nobody else can know which."""
-    if options.has_service and not options.app_id:
-        raise UsageError("Whose configuration is wanted from the config server? Say --app-id.")
-    return options.app_id or _OWN_APP

@@ -11,12 +11,13 @@ from skep.base import log, masking
 from skep.base.errors import ConfigError
 from skep.config.env import atomic, dotenv, secret_names
 from skep.config.env.dotenv import Written
-from skep.config.env.explain import Place, places
 from skep.config.env.layers import Layers
 from skep.config.options.credentials import environment_of_workers
+from skep.config.options.resolution import resolve
 from skep.config.options.spelling import fold, folded
-from skep.config.options.table import Options, resolve
+from skep.config.options.table import Options
 from skep.config.snapshots.archive import Archive
+from skep.config.snapshots.explain import Place, places
 from skep.config.snapshots.shrinkage import check_shrinkage
 from skep.config.snapshots.snapshot import Snapshot
 

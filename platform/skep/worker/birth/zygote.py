@@ -17,8 +17,7 @@ from skep.base.errors import PluginError, UsageError
 from skep.base.log import hide, traceback_text
 from skep.base.rundir import RunDir
 from skep.base.title import set_title
-from skep.config.env.epoch import declare
-from skep.config.env.settings import Settings
+from skep.config.env.settings import Settings, declare
 from skep.config.options.sources import project, sources
 from skep.config.options.table import Options
 from skep.wire.channel import BlockingChannel

@@ -13,7 +13,7 @@ from starlette.routing import Mount
 
 from skep.base import correlation
 from skep.base.errors import QueueFull, StoreFull, StoreUnavailable
-from skep.config.env.epoch import pin
+from skep.config.env.settings import pin
 from skep.metrics.web import UNMATCHED
 from skep.worker.http.access_log import Access, AccessLog
 from skep.worker.http.coalesced_writes import HEADER, ID_IN_SCOPE
