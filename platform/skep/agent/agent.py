@@ -13,17 +13,16 @@ from skep.agent.code_watch import CodeWatch
 from skep.agent.config_sync import Candidate, ConfigState, ConfigSync, Waits
 from skep.agent.console.app import build
 from skep.agent.console.server import serve
-from skep.agent.offline import start_offline
 from skep.base.backoff import Backoff
 from skep.base.errors import PlatformError
 from skep.base.rundir import RunDir
 from skep.base.telemetry import Telemetry
-from skep.config.apollo import factory
+from skep.config.apollo.client import Apollo
 from skep.config.options.admin_access import read_token
 from skep.config.options.sources import sources
 from skep.config.options.table import Options
 from skep.config.snapshots.archive import Archive
-from skep.config.snapshots.start_source import Policy, Reserve
+from skep.config.snapshots.start_source import Policy, StartSource
 from skep.wire.messages import Asked, Boot, Message, Reported, Unconfigured
 
 _UNCONFIGURED = Backoff(first=5.0, jitter=0.2)
@@ -89,20 +88,33 @@ class Agent:
 
     async def _follow(self) -> None:
         options = self._options
-        where = (options.app_id, options.cluster, options.namespace)
         archive = Archive.of(options, self._run_dir.config_dir)
-        env_file = options.env_path
+        policy = "optional" if options.offline else cast("Policy", options.config_policy)
+        start_source = StartSource(archive, options.env_path, policy)
         if options.offline:
-            reserve = Reserve(archive, env_file, "optional")
-            return await start_offline(reserve, where, self._offer, self._report)
+            return await self._start_offline(start_source)
         await ConfigSync(
-            factory.apollo(options, self._telemetry),
-            Reserve(archive, env_file, cast("Policy", options.config_policy)),
+            Apollo.of(options, self._telemetry),
+            start_source,
             self._offer,
             self._report,
             telemetry=self._telemetry,
             waits=Waits(start=options.config_timeout),
         ).run()
+
+    async def _start_offline(self, start_source: StartSource) -> None:
+        """Offer what was applied last, and ask no config server. Raises ConfigError if nothing can
+        be read or kept."""
+        start = start_source.find()
+        if start is None:
+            return
+        log.warning("No config server is asked; the config comes from: %s.", start.source)
+        path = start_source.archive.stage(start.snapshot)
+        await self._offer(Candidate(start.snapshot, path, start.source, "start"))
+        options, keys = self._options, start.snapshot.release_keys()
+        self._report(
+            ConfigState("", options.app_id, options.cluster, options.namespace, start.source, keys)
+        )
 
     async def _offer(self, candidate: Candidate) -> None:
         keys = ", ".join(f"{n} {k}" for n, k in candidate.snapshot.release_keys().items() if k)

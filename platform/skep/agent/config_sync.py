@@ -36,7 +36,7 @@ from skep.config.apollo.client import Apollo
 from skep.config.errors import ApolloError, Forbidden, Missing, Throttled, TooSlow, Unusable
 from skep.config.snapshots.pulled import Assembly, Held, Pulled
 from skep.config.snapshots.snapshot import Release, Snapshot
-from skep.config.snapshots.start_source import Reserve, Source
+from skep.config.snapshots.start_source import Source, StartSource
 
 Reason = Literal["start", "notification", "refresh"]
 
@@ -150,7 +150,7 @@ class ConfigSync:
     def __init__(
         self,
         apollo: Apollo,
-        reserve: Reserve,
+        start_source: StartSource,
         offer: Callable[[Candidate], Awaitable[None]],
         report: Callable[[ConfigState], None],
         *,
@@ -160,8 +160,8 @@ class ConfigSync:
         clock: Callable[[], float] = time_with_suspends,
     ) -> None:
         self._apollo = apollo
-        self._reserve = reserve
-        self._archive = reserve.archive
+        self._start_source = start_source
+        self._archive = start_source.archive
         self._offer = offer
         self._report = report
         self._telemetry = telemetry or Telemetry()
@@ -203,23 +203,23 @@ class ConfigSync:
 
     async def _start(self) -> ConfigError | None:
         """Offer what there is to start from; return what spoiled the first pull, if anything."""
-        stock = self._reserve.find()
-        if stock is not None:
-            self._apollo.remember(stock.snapshot.releases)
+        start = self._start_source.find()
+        if start is not None:
+            self._apollo.remember(start.snapshot.releases)
         try:
-            await self._accept(await self._first_pull(patient=stock is None), "start")
+            await self._accept(await self._first_pull(patient=start is None), "start")
         except ConfigError as error:
-            if stock is None:
+            if start is None:
                 error.args = (f"{error} {self._nothing_else()}", *error.args[1:])
                 raise
             self._all_held(error)
-            log.warning(_INSTEAD[stock.source])
-            await self._consider(stock.snapshot, stock.source, "start")
+            log.warning(_INSTEAD[start.source])
+            await self._consider(start.snapshot, start.source, "start")
             return error
         return None
 
     def _nothing_else(self) -> str:
-        if self._reserve.policy == "require":
+        if self._start_source.policy == "require":
             return "Nothing else is started from with --config-policy require."
         return f"There is no config of an earlier run in {self._archive.directory} to start from."
 
@@ -356,7 +356,7 @@ class ConfigSync:
         last one pulled may have been refused, and would keep the others from being applied.
         """
         pulled = self._offered.release(namespace) if self._offered else None
-        in_force = self._reserve.kept(namespace)
+        in_force = self._start_source.kept(namespace)
         passing = isinstance(error, ApolloError) and not error.definite
         return (pulled or in_force) if passing else (in_force or pulled)
 

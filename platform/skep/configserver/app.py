@@ -3,9 +3,11 @@
 import logging
 import sqlite3
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
+from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -14,10 +16,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from skep.base.errors import UsageError
+from skep.base.filelock import held
+from skep.configserver.credentials import read_or_make_token
 from skep.configserver.editor import Editor
 from skep.configserver.open_api import OpenApi, moment
 from skep.configserver.pull_api import PullApi
-from skep.configserver.refusals import NotFound, Refused
+from skep.configserver.records import InvalidRequest, NotFound
+from skep.configserver.seed import seed
 from skep.configserver.store import Store
 from skep.configserver.watchers import Watchers
 
@@ -52,7 +57,7 @@ def create_app(store: Store, token: str, *, hold: float = 50.0) -> Starlette:
         ],
         exception_handlers={
             HTTPException: _on_http_error,
-            Refused: _on_refused,
+            InvalidRequest: _on_refused,
             NotFound: _on_not_found,
             sqlite3.Error: _on_store_error,
             ClientDisconnect: _on_disconnect,
@@ -61,6 +66,37 @@ def create_app(store: Store, token: str, *, hold: float = 50.0) -> Starlette:
     )
     app.state.watchers = watchers
     return app
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a config server keeps its data, and what it is filled with at its first start.
+
+    `app_id`, `cluster` and `namespaces` will find a release, if only an empty one.
+    """
+
+    directory: Path
+    samples: Path
+    app_id: str
+    cluster: str
+    namespaces: Sequence[str]
+
+
+@asynccontextmanager
+async def opened(place: Place) -> AsyncIterator[Starlette]:
+    """Open the database for the length of the block; yield the application that serves it.
+
+    Raises AlreadyRunning when another process serves the directory, ConfigError when the token, the
+    database or a sample cannot be used.
+    """
+    complaint = (
+        f"Another config server uses {place.directory}: stop it, or give another --data-dir."
+    )
+    async with held(place.directory / "lock", complaint):
+        token = read_or_make_token(place.directory / "token")
+        with Store(place.directory / "config.db") as store:
+            seed(store, place.samples, place.app_id, place.cluster, place.namespaces)
+            yield create_app(store, token)
 
 
 async def _health(request: Request) -> Response:

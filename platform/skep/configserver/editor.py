@@ -8,7 +8,7 @@ from functools import partial
 from typing import ParamSpec, TypeVar
 
 from skep.configserver.names import Address
-from skep.configserver.records import Draft, Release
+from skep.configserver.records import Draft, StoredRelease
 from skep.configserver.store import Mode, Store
 from skep.configserver.watchers import Watchers
 
@@ -42,7 +42,7 @@ class Editor:
 
     async def publish(
         self, address: Address, name: str, operator: str, comment: str = ""
-    ) -> Release:
+    ) -> StoredRelease:
         """Put the items in force and wake who waits for them; see `Store.publish`."""
         release, notification = await self._write(
             self._store.publish, address, name, operator, comment

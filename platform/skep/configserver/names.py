@@ -8,16 +8,12 @@ import re
 import string
 from typing import NamedTuple
 
-from skep.configserver.refusals import Refused
-
 DEFAULT_CLUSTER = "default"
 # The suffixes a namespace bears in its name; without any it holds properties.
 FILE_FORMATS = ("json", "yaml", "yml", "xml", "txt")
 
 _PROPERTIES = ".properties"
 _LEGAL = re.compile(r"[0-9a-zA-Z_-]+[0-9a-zA-Z_.-]*")
-# The widths of Apollo's own columns, so that what is written here can move there.
-_WIDTHS = {"app id": 64, "cluster": 32, "namespace": 32}
 _TO_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
@@ -78,21 +74,3 @@ def fallback(cluster: str, data_center: str) -> list[str]:
     order = {fold(name): name for name in (cluster, data_center) if name}
     order.pop(DEFAULT_CLUSTER, None)
     return [*order.values(), DEFAULT_CLUSTER]
-
-
-def check(address: Address) -> None:
-    """Raise Refused, naming the culprit, if something of this address may not be written."""
-    if bare(address.namespace) != address.namespace:
-        raise Refused(
-            f"No namespace can be called {address.namespace!r}: clients leave `.properties` away."
-        )
-    for (what, width), name in zip(_WIDTHS.items(), address, strict=True):
-        if not is_legal(name):
-            raise Refused(
-                f"The {what} {name!r} is not a name: use letters, digits, `_`, `-` and `.`, "
-                "and do not begin with a `.`."
-            )
-        if len(name) > width:
-            raise Refused(
-                f"The {what} {name!r} has {len(name)} characters; Apollo takes {width} at most."
-            )

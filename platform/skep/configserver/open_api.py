@@ -15,8 +15,7 @@ from starlette.routing import Route
 
 from skep.configserver.editor import Editor
 from skep.configserver.names import Address, bare, file_format, is_text
-from skep.configserver.records import Draft, Item, Release
-from skep.configserver.refusals import NotFound, Refused
+from skep.configserver.records import Draft, InvalidRequest, Item, NotFound, StoredRelease
 from skep.configserver.store import Mode, Store
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -74,7 +73,7 @@ class OpenApi:
         items = self._store.items(self._known(request))
         page, size = _number(request, "page", 0), _number(request, "size", 50)
         if not 1 <= size <= _LARGEST_PAGE:
-            raise Refused(f"The parameter `size` must be 1 to {_LARGEST_PAGE}, not {size}.")
+            raise InvalidRequest(f"The parameter `size` must be 1 to {_LARGEST_PAGE}, not {size}.")
         content = [_item(item) for item in items[page * size : (page + 1) * size]]
         return JSONResponse({"page": page, "size": size, "total": len(items), "content": content})
 
@@ -96,7 +95,7 @@ class OpenApi:
         body = await self._body(request)
         draft = _draft(body)
         if draft.key != _key(request):
-            raise Refused(f"The key of the body, {draft.key!r}, is not {_key(request)!r}.")
+            raise InvalidRequest(f"The key of the body, {draft.key!r}, is not {_key(request)!r}.")
         mode: Mode = "update"
         operator = _text(body, "dataChangeLastModifiedBy", _OPERATOR)
         if request.query_params.get("createIfNotExists", "").lower() == "true":
@@ -166,9 +165,9 @@ class OpenApi:
         try:
             body = json.loads(bytes(data))
         except (ValueError, RecursionError) as error:
-            raise Refused(f"The body is not JSON: {error}.") from error
+            raise InvalidRequest(f"The body is not JSON: {error}.") from error
         if not isinstance(body, dict):
-            raise Refused("The body must be a JSON object.")
+            raise InvalidRequest("The body must be a JSON object.")
         return body
 
 
@@ -191,13 +190,15 @@ def _key(request: Request) -> str:
     try:
         return base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True).decode()
     except (binascii.Error, UnicodeDecodeError) as error:
-        raise Refused(f"The key in the path is not Base64 of UTF-8 text: {error}.") from error
+        raise InvalidRequest(
+            f"The key in the path is not Base64 of UTF-8 text: {error}."
+        ) from error
 
 
 def _number(request: Request, name: str, default: int) -> int:
     text = request.query_params.get(name) or str(default)
     if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise Refused(f"The parameter `{name}` must be a number, not {text!r}.")
+        raise InvalidRequest(f"The parameter `{name}` must be a number, not {text!r}.")
     return int(text)
 
 
@@ -208,7 +209,7 @@ def _draft(body: dict[str, Any]) -> Draft:
     comment = _text(body, "comment", _ITEM_COMMENT, needed=False)
     kind = body.get("type")
     if kind not in (None, 0, 1, 2, 3):
-        raise Refused(f"The field `type` must be 0, 1, 2 or 3, not {kind!r}.")
+        raise InvalidRequest(f"The field `type` must be 0, 1, 2 or 3, not {kind!r}.")
     return Draft(key, value, comment, int(kind or 0))
 
 
@@ -225,11 +226,11 @@ def _text(
     if found is None and not needed:
         return ""
     if not isinstance(found, str) or not is_text(found):
-        raise Refused(f"The field `{name}` is missing or not a text.")
+        raise InvalidRequest(f"The field `{name}` is missing or not a text.")
     if needed and not blank and not found.strip():
-        raise Refused(f"The field `{name}` is empty.")
+        raise InvalidRequest(f"The field `{name}` is empty.")
     if most and len(found) > most:
-        raise Refused(f"The field `{name}` has {len(found)} characters; {most} are allowed.")
+        raise InvalidRequest(f"The field `{name}` has {len(found)} characters; {most} are allowed.")
     return found
 
 
@@ -246,7 +247,7 @@ def _item(item: Item) -> dict[str, Any]:
     }
 
 
-def _release(release: Release) -> dict[str, Any]:
+def _release(release: StoredRelease) -> dict[str, Any]:
     at = release.address
     return {
         "id": release.id,

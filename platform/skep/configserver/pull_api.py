@@ -11,8 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from skep.configserver.names import Address, bare, fallback, fold, is_legal, is_text
-from skep.configserver.records import Notification, Release
-from skep.configserver.refusals import NotFound, Refused
+from skep.configserver.records import InvalidRequest, NotFound, Notification, StoredRelease
 from skep.configserver.store import Store
 from skep.configserver.watchers import Waiter, Watchers
 
@@ -22,7 +21,7 @@ _MOST_NAMESPACES = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class WatchedNamespace:
     """One namespace of a poll: as the client spells it, without `.properties`, and the newest id
     that the client has seen."""
 
@@ -78,7 +77,7 @@ class PullApi:
         query = request.query_params
         app_id = _app_id(query.get("appId", ""))
         if not query.get("cluster"):
-            raise Refused("The parameter `cluster` is missing.")
+            raise InvalidRequest("The parameter `cluster` is missing.")
         asked = parse_asked(query.get("notifications", ""))
         clusters = fallback(query["cluster"], query.get("dataCenter", ""))
         namespaces = [one.namespace for one in asked]
@@ -105,14 +104,16 @@ class PullApi:
             ]
         )
 
-    def _in_force(self, app_id: str, clusters: Iterable[str], namespace: str) -> Release | None:
+    def _in_force(
+        self, app_id: str, clusters: Iterable[str], namespace: str
+    ) -> StoredRelease | None:
         candidates = (
             self._store.latest_release(Address(app_id, cluster, namespace)) for cluster in clusters
         )
         return next((release for release in candidates if release), None)
 
     async def _wait(
-        self, request: Request, waiter: Waiter, asked: list[Asked]
+        self, request: Request, waiter: Waiter, asked: list[WatchedNamespace]
     ) -> list[dict[str, Any]]:
         """Hold the poll until there is news, the time is over, or the client has gone."""
         gone = asyncio.create_task(_disconnected(request))
@@ -128,8 +129,8 @@ class PullApi:
         return [_news(one, [notification]) for one in asked if fold(one.namespace) == changed]
 
 
-def parse_asked(text: str) -> list[Asked]:
-    """Read the parameter `notifications`; raises Refused if it holds no namespace.
+def parse_asked(text: str) -> list[WatchedNamespace]:
+    """Read the parameter `notifications`; raises InvalidRequest if it holds no namespace.
 
     Of two spellings of one namespace the one with the smaller id stays, so that a change is told
     rather twice than not at all.
@@ -139,13 +140,13 @@ def parse_asked(text: str) -> list[Asked]:
         named = [_asked(entry) for entry in entries if entry.get("namespaceName")]
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         named = []
-    asked: dict[str, Asked] = {}
+    asked: dict[str, WatchedNamespace] = {}
     for one in named:
         name = fold(one.namespace)
         if name and one.notification_id <= asked.get(name, one).notification_id:
             asked[name] = one
     if not asked or len(asked) > _MOST_NAMESPACES:
-        raise Refused(
+        raise InvalidRequest(
             "invalid notifications format: the parameter `notifications` must be a JSON array of "
             f'1 to {_MOST_NAMESPACES} entries {{"namespaceName":"application",'
             '"notificationId":-1}.'
@@ -153,7 +154,9 @@ def parse_asked(text: str) -> list[Asked]:
     return list(asked.values())
 
 
-def outdated(asked: Iterable[Asked], known: Iterable[Notification]) -> list[dict[str, Any]]:
+def outdated(
+    asked: Iterable[WatchedNamespace], known: Iterable[Notification]
+) -> list[dict[str, Any]]:
     """Return the news for each namespace asked for of which something newer is known."""
     by_namespace: dict[str, list[Notification]] = {}
     for one in known:
@@ -166,14 +169,14 @@ def outdated(asked: Iterable[Asked], known: Iterable[Notification]) -> list[dict
     ]
 
 
-def _asked(entry: dict[str, Any]) -> Asked:
+def _asked(entry: dict[str, Any]) -> WatchedNamespace:
     namespace = entry["namespaceName"]
     if not (isinstance(namespace, str) and is_text(namespace)):
         raise TypeError("a namespace is named by a text")
-    return Asked(bare(namespace), int(entry.get("notificationId") or 0))
+    return WatchedNamespace(bare(namespace), int(entry.get("notificationId") or 0))
 
 
-def _news(asked: Asked, notifications: list[Notification]) -> dict[str, Any]:
+def _news(asked: WatchedNamespace, notifications: list[Notification]) -> dict[str, Any]:
     """Return one entry of a poll's answer: the name in the client's spelling, ours in the keys."""
     return {
         "namespaceName": asked.namespace,
@@ -184,7 +187,7 @@ def _news(asked: Asked, notifications: list[Notification]) -> dict[str, Any]:
 
 def _app_id(app_id: str) -> str:
     if not is_legal(app_id):
-        raise Refused(f"The app id {app_id!r} is missing or not legal.")
+        raise InvalidRequest(f"The app id {app_id!r} is missing or not legal.")
     return app_id
 
 

@@ -11,13 +11,11 @@ from skep.configserver.names import (
     FILE_FORMATS,
     Address,
     bare,
-    check,
     fallback,
     file_format,
 )
 from skep.configserver.properties import Pair, parse
-from skep.configserver.records import Draft, Limits
-from skep.configserver.refusals import Refused
+from skep.configserver.records import Draft, EditorLimits, InvalidRequest, check_address
 from skep.configserver.store import Store
 
 _OPERATOR = "platform"
@@ -77,8 +75,8 @@ def _address(path: Path) -> Address:
         )
     address = Address(path.parent.parent.name, path.parent.name, namespace)
     try:
-        check(address)
-    except Refused as error:
+        check_address(address)
+    except InvalidRequest as error:
         raise ConfigError(f"{path}: {error}") from error
     return address
 
@@ -90,7 +88,7 @@ def _is_found(store: Store, wanted: Address) -> bool:
     )
 
 
-def _read(path: Path, address: Address, limits: Limits) -> list[Draft]:
+def _read(path: Path, address: Address, limits: EditorLimits) -> list[Draft]:
     text = _text(path)
     if file_format(address.namespace) != "properties":
         return [_content(path, text, limits)]
@@ -116,18 +114,18 @@ def _text(path: Path) -> str:
         raise ConfigError(f"{path}, line {line}: this is not UTF-8.") from error
 
 
-def _item(path: Path, pair: Pair, limits: Limits) -> Draft:
+def _item(path: Path, pair: Pair, limits: EditorLimits) -> Draft:
     draft = Draft(pair.key, pair.value)
     try:
         if not pair.key.strip():
-            raise Refused("An item needs a key.")
+            raise InvalidRequest("An item needs a key.")
         limits.check(draft)
-    except Refused as error:
+    except InvalidRequest as error:
         raise ConfigError(f"{path}, line {pair.line}: {error}") from error
     return draft
 
 
-def _content(path: Path, text: str, limits: Limits) -> Draft:
+def _content(path: Path, text: str, limits: EditorLimits) -> Draft:
     """Return the whole file as the one item it is. Raises ConfigError if it is broken JSON.
 
     A sample is read once in its life, so this is the only chance to say it.
@@ -140,6 +138,6 @@ def _content(path: Path, text: str, limits: Limits) -> Draft:
     draft = Draft("content", text)
     try:
         limits.check(draft)
-    except Refused as error:
+    except InvalidRequest as error:
         raise ConfigError(f"{path}: {error}") from error
     return draft

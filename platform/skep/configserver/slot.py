@@ -9,7 +9,7 @@ from typing import Any
 
 from skep.base.rundir import RunDir
 from skep.config.options.table import Options
-from skep.configserver.opened import Place, opened
+from skep.configserver.app import Place, opened
 from skep.configserver.server import serve
 from skep.wire.messages import Boot
 from skep.wire.platform_slot import Send

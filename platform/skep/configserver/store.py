@@ -9,8 +9,15 @@ from typing import Literal, Self
 
 from skep.configserver import schema, tables
 from skep.configserver.names import Address
-from skep.configserver.records import Draft, Item, Limits, Notification, Release
-from skep.configserver.refusals import NotFound, Refused
+from skep.configserver.records import (
+    Draft,
+    EditorLimits,
+    InvalidRequest,
+    Item,
+    NotFound,
+    Notification,
+    StoredRelease,
+)
 
 Mode = Literal["create", "update", "either"]
 
@@ -25,9 +32,9 @@ class Store:
     did not happen.
     """
 
-    def __init__(self, path: Path, limits: Limits | None = None) -> None:
+    def __init__(self, path: Path, limits: EditorLimits | None = None) -> None:
         self.path = path
-        self.limits = limits or Limits()
+        self.limits = limits or EditorLimits()
         self._turn = threading.Lock()
         self._writer: sqlite3.Connection
         self._reader: sqlite3.Connection
@@ -66,7 +73,7 @@ class Store:
         found = tables.find_namespace(self._reader, address)
         return tables.item(self._reader, found[0], key) if found else None
 
-    def latest_release(self, address: Address) -> Release | None:
+    def latest_release(self, address: Address) -> StoredRelease | None:
         """Return the release in force at this address and no other: no fallback is made."""
         return tables.latest_release(self._reader, address)
 
@@ -81,15 +88,15 @@ class Store:
     ) -> None:
         """Write one item, invisible to clients until it is published.
 
-        The namespace is made if there is none. `create` raises Refused if the key exists, `update`
-        NotFound if it does not; a bad name or too long a value raises Refused.
+        The namespace is made if there is none. `create` raises InvalidRequest if the key exists,
+        `update` NotFound if it does not; a bad name or too long a value raises InvalidRequest.
         """
         self.limits.check(draft)
         with self._writing() as db:
             namespace_id, at = tables.open_namespace(db, address, operator)
             exists = tables.item(db, namespace_id, draft.key) is not None
             if exists and mode == "create":
-                raise Refused(f"There is a key {draft.key!r} in {at} already.")
+                raise InvalidRequest(f"There is a key {draft.key!r} in {at} already.")
             if not exists and mode == "update":
                 raise NotFound(f"There is no key {draft.key!r} in {at}.")
             write = tables.update_item if exists else tables.insert_item
@@ -104,11 +111,11 @@ class Store:
 
     def publish(
         self, address: Address, name: str, operator: str, comment: str = ""
-    ) -> tuple[Release, Notification]:
+    ) -> tuple[StoredRelease, Notification]:
         """Make the items of a namespace its release in force, and number the news of it.
 
         Publishing without a change makes a new release, too. The namespace is made if there is
-        none. Raises Refused for a bad name.
+        none. Raises InvalidRequest for a bad name.
         """
         with self._writing() as db:
             namespace_id, at = tables.open_namespace(db, address, operator)
@@ -120,7 +127,7 @@ class Store:
     ) -> bool:
         """Make a namespace with these items and publish it, all or nothing, unless it exists.
 
-        Returns whether it did. Raises Refused for a bad name or too long a value.
+        Returns whether it did. Raises InvalidRequest for a bad name or too long a value.
         """
         for draft in drafts:
             self.limits.check(draft)
@@ -169,7 +176,7 @@ def _release(
     name: str,
     operator: str,
     comment: str = "",
-) -> tuple[Release, Notification]:
+) -> tuple[StoredRelease, Notification]:
     tables.insert_release(db, namespace_id, values, name, operator, comment)
     release = tables.latest_release(db, address)
     assert release is not None, "what was inserted a moment ago in this transaction is there"

@@ -10,8 +10,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from skep.configserver.names import Address, check
-from skep.configserver.records import Draft, Item, Notification, Release
+from skep.configserver.names import Address
+from skep.configserver.records import Draft, Item, Notification, StoredRelease, check_address
 
 _AT = "app_id = ? AND cluster = ? AND namespace = ?"
 _ITEM = "key, value, comment, type, line, created_by, created_at, modified_by, modified_at"
@@ -32,9 +32,9 @@ def find_namespace(db: sqlite3.Connection, address: Address) -> tuple[int, Addre
 def open_namespace(db: sqlite3.Connection, address: Address, operator: str) -> tuple[int, Address]:
     """Return what `find_namespace` does; make what is missing on the way.
 
-    Raises Refused for a name that is not legal.
+    Raises InvalidRequest for a name that is not legal.
     """
-    check(address)
+    check_address(address)
     by = (operator, _now())
     app_id, app = _open_row(db, "app", {}, address.app_id, by)
     cluster_id, cluster = _open_row(db, "cluster", {"app_id": app_id}, address.cluster, by)
@@ -93,14 +93,14 @@ def delete_item(db: sqlite3.Connection, namespace_id: int, key: str) -> bool:
     return deleted.rowcount > 0
 
 
-def latest_release(db: sqlite3.Connection, address: Address) -> Release | None:
+def latest_release(db: sqlite3.Connection, address: Address) -> StoredRelease | None:
     """Return the newest release of exactly this address that was not abandoned."""
     row = db.execute(
         f"SELECT {_RELEASE} FROM release JOIN address USING (namespace_id)"
         f" WHERE {_AT} AND is_abandoned = 0 ORDER BY id DESC LIMIT 1",
         address,
     ).fetchone()
-    return Release(row[0], row[1], Address(*row[2:5]), *row[5:]) if row else None
+    return StoredRelease(row[0], row[1], Address(*row[2:5]), *row[5:]) if row else None
 
 
 def insert_release(

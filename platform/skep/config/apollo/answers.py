@@ -15,7 +15,7 @@ class Malformed(Exception):
     """The answer is not what the protocol says; the text says in what."""
 
 
-class Unconfigured(Malformed):
+class NoConfigurations(Malformed):
     """The answer carries no configuration, and does not say that it is incremental."""
 
 
@@ -42,7 +42,7 @@ def release(body: bytes, like: Release | None) -> tuple[str, dict[str, str]]:
 
 
 @dataclass(frozen=True)
-class Notification:
+class PollEntry:
     """What a poll tells of one namespace, named as the server spells it.
 
     `messages` are the ids by the server's own names of what changed; it wants them back.
@@ -53,7 +53,7 @@ class Notification:
     messages: Mapping[str, int] = field(default_factory=dict)
 
 
-def notifications(body: bytes) -> list[Notification]:
+def notifications(body: bytes) -> list[PollEntry]:
     """Read the answer to a poll.
 
     Raises Malformed.
@@ -71,10 +71,10 @@ def _json(body: bytes) -> Any:
         raise Malformed("it is not JSON, or is cut off") from None
 
 
-def _notification(entry: object) -> Notification:
+def _notification(entry: object) -> PollEntry:
     match entry:
         case {"namespaceName": str(name), "notificationId": int(number), **more}:
-            return Notification(name, number, _messages(more.get("messages")))
+            return PollEntry(name, number, _messages(more.get("messages")))
     raise Malformed("a notification in it lacks its name or its number")
 
 
@@ -95,7 +95,7 @@ def _release_key(answer: Mapping[str, Any]) -> str:
 
 def _configurations(answer: Mapping[str, Any]) -> dict[str, str]:
     if "configurations" not in answer:
-        raise Unconfigured("it has no configurations")
+        raise NoConfigurations("it has no configurations")
     configurations = answer["configurations"]
     if not isinstance(configurations, dict):
         raise Malformed("its configurations are not a JSON object")

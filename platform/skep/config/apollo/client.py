@@ -8,22 +8,24 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from typing import TypeVar
+from typing import Self, TypeVar
 from urllib.parse import quote
 
 from skep.base.errors import UsageError
 from skep.base.telemetry import Telemetry
 from skep.config.apollo import answers
-from skep.config.apollo.failover import Servers
+from skep.config.apollo.access_key import AccessKey
+from skep.config.apollo.failover import Failover
 from skep.config.apollo.notifications import Notifications, query, shards
-from skep.config.apollo.server import Answer, Origin
+from skep.config.apollo.server import ApolloServer, ServerAccess, ServerAnswer
 from skep.config.errors import ApolloError, Broken, Declined, Missing, Unreachable
+from skep.config.options.table import Options
 from skep.config.snapshots.pulled import Pulled
 from skep.config.snapshots.snapshot import Release, canonical
 
 T = TypeVar("T")
 
-# Servers and proxies take 8 KiB of request head at least; the rest of the head has room in it.
+# Failover and proxies take 8 KiB of request head at least; the rest of the head has room in it.
 _LONGEST_QUERY = 7_000
 # A query shorter than this is declined for another reason than its length.
 _SURELY_SHORT = 1_000
@@ -43,7 +45,7 @@ class Apollo:
 
     def __init__(
         self,
-        servers: Servers,
+        servers: Failover,
         app_id: str,
         cluster: str,
         namespaces: Sequence[str],
@@ -71,6 +73,22 @@ class Apollo:
         # Which namespace is asked for first while it is not known that the server is well.
         self._feeler = 0
         self._hinted = False
+
+    @classmethod
+    def of(cls, options: Options, telemetry: Telemetry | None = None) -> Self:
+        """Return the client of the platform with these options. Raises UsageError."""
+        key = AccessKey(options.app_id, options.config_secret, options.config_secret_file)
+        access = ServerAccess(key=key, ip=options.config_ip, ca=options.config_ca)
+        return cls(
+            Failover(options.config_server, options.config_meta, access=access),
+            options.app_id,
+            options.cluster,
+            options.namespace,
+            data_center=options.data_center,
+            label=options.config_label,
+            optional=options.config_policy == "optional",
+            telemetry=telemetry,
+        )
 
     @property
     def url(self) -> str:
@@ -189,12 +207,12 @@ class Apollo:
         params = _given(releaseKey=known.release_key if known else "") | self._pulled_with
         params |= _given(messages=self._notifications.messages(namespace))
 
-        def read(origin: Origin, got: Answer) -> Release:
+        def read(server: ApolloServer, got: ServerAnswer) -> Release:
             if got.status == 304 and known is not None and known.release_key:
                 return known
             if got.status == 404:
-                return self._without_release(origin, namespace)
-            return self._read_release(origin, got, namespace, known)
+                return self._without_release(server, namespace)
+            return self._read_release(server, got, namespace, known)
 
         try:
             return await self._servers.ask(f"/configs/{path}", params, read)
@@ -202,27 +220,27 @@ class Apollo:
             return await self._fetch(namespace, None)
 
     def _read_release(
-        self, origin: Origin, got: Answer, namespace: str, known: Release | None
+        self, server: ApolloServer, got: ServerAnswer, namespace: str, known: Release | None
     ) -> Release:
         what = f"app {self.app_id}, namespace {namespace}"
-        origin.check(got, what)
+        server.check(got, what)
         try:
             key, configurations = answers.release(got.body, known)
         except answers.NeedsFull as error:
             if known is not None:
                 raise
-            raise origin.not_apollo(what, str(error), got) from error
-        except answers.Unconfigured as error:
-            raise origin.empty(what, str(error)) from error
+            raise server.not_apollo(what, str(error), got) from error
+        except answers.NoConfigurations as error:
+            raise server.empty(what, str(error)) from error
         except answers.Malformed as error:
-            raise origin.not_apollo(what, str(error), got) from error
+            raise server.not_apollo(what, str(error), got) from error
         return Release(self.app_id, self.cluster, namespace, key, configurations)
 
-    def _without_release(self, origin: Origin, namespace: str) -> Release:
+    def _without_release(self, server: ApolloServer, namespace: str) -> Release:
         """Return an empty release for a namespace that need not have one; raise Missing else."""
         if not self._optional or namespace in self._released:
             raise Missing(
-                f"The config server {origin.url} has no release of namespace {namespace} for app "
+                f"The config server {server.url} has no release of namespace {namespace} for app "
                 f"{self.app_id} in cluster {self.cluster}: publish one, or correct the names.",
                 404,
             )
@@ -230,7 +248,7 @@ class Apollo:
             log.warning("The namespace %s has no release yet; it is begun without.", namespace)
         return Release(self.app_id, self.cluster, namespace, "", {})
 
-    async def _poll_all(self) -> list[answers.Notification]:
+    async def _poll_all(self) -> list[answers.PollEntry]:
         """Poll for all namespaces, in as many requests as their names need; the first answers."""
         while True:
             parts = shards(self._notifications.ids, self._longest_query)
@@ -243,19 +261,19 @@ class Apollo:
                     raise
                 self._longest_query = longest // 2
 
-    async def _poll(self, ids: Mapping[str, int]) -> list[answers.Notification]:
+    async def _poll(self, ids: Mapping[str, int]) -> list[answers.PollEntry]:
         what = f"app {self.app_id}, the poll for changes"
         params = {**self._polled_with, "notifications": query(ids)}
         start = time.perf_counter()
 
-        def read(origin: Origin, got: Answer) -> list[answers.Notification]:
+        def read(server: ApolloServer, got: ServerAnswer) -> list[answers.PollEntry]:
             if got.status == 304:
                 return []
-            origin.check(got, what)
+            server.check(got, what)
             try:
                 return answers.notifications(got.body)
             except answers.Malformed as error:
-                raise origin.not_apollo(what, str(error), got) from error
+                raise server.not_apollo(what, str(error), got) from error
 
         try:
             return await self._servers.poll("/notifications/v2", params, read)

@@ -1,4 +1,4 @@
-"""Notification ids: what the server told us about each namespace, and what of it we acted on.
+"""PollEntry ids: what the server told us about each namespace, and what of it we acted on.
 
 Pure. An id says "something after N changed" and never what. So it is advanced only when a pull has
 shown the change, or has shown several times that there is none for us; until then the server
@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Mapping
 from urllib.parse import quote
 
-from skep.config.apollo.answers import Notification
+from skep.config.apollo.answers import PollEntry
 from skep.config.snapshots.snapshot import canonical
 
 # The id of a namespace of which nothing was ever seen: the server answers at once.
@@ -53,7 +53,7 @@ class Notifications:
         details = self._messages.get(namespace)
         return json.dumps({"details": details}, separators=(",", ":")) if details else ""
 
-    def news(self, told: Iterable[Notification]) -> dict[str, int]:
+    def news(self, told: Iterable[PollEntry]) -> dict[str, int]:
         """Return what of the server's answer is news, by our own names of the namespaces.
 
         The server may spell a name otherwise, repeat it, or name what we did not ask for. An id

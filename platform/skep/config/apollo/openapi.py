@@ -31,7 +31,7 @@ class PublishedRelease:
     configurations: dict[str, str]
 
 
-class OpenApi:
+class OpenApiClient:
     """A client of Apollo's portal or of the embedded config server; synchronous, for any thread.
 
     `base_url` is what comes before `/openapi`. Every method raises ConfigError, with the URL and

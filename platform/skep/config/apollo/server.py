@@ -12,12 +12,10 @@ from dataclasses import dataclass
 
 import httpx
 
-from skep.base.errors import UsageError
+from skep.base.errors import ConfigError, UsageError
 from skep.base.masking import mask_url
 from skep.config.apollo.access_key import AccessKey
-from skep.config.apollo.interface import address_towards
 from skep.config.apollo.signing import Round, Signer, clock_skew
-from skep.config.apollo.trust import trust
 from skep.config.apollo.unfolding import ACCEPTED, Folded, Unfolding
 from skep.config.errors import (
     Broken,
@@ -56,7 +54,7 @@ class Timeouts:
 
 
 @dataclass(frozen=True)
-class Terms:
+class ServerAccess:
     """How every server is spoken to.
 
     `key` signs the requests, if it holds a secret. `ip` is sent as the address of this machine; if
@@ -71,7 +69,7 @@ class Terms:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ServerAnswer:
     """An HTTP answer. `signed` is what was signed of its request, empty if nothing was."""
 
     status: int
@@ -83,7 +81,7 @@ class Answer:
     signed: str
 
 
-class Origin:
+class ApolloServer:
     """One server, by its base URL, which may have a path in front of Apollo's own.
 
     User and password in the URL are used (basic authentication) and never shown: `url` is without
@@ -91,19 +89,19 @@ class Origin:
     UsageError if the URL makes no sense.
     """
 
-    def __init__(self, url: str, terms: Terms) -> None:
+    def __init__(self, url: str, access: ServerAccess) -> None:
         address = _address(url)
         user = (address.username, address.password)
         self._base = address.copy_with(userinfo=b"")
         self._auth = httpx.BasicAuth(*user) if any(user) else None
-        if self._auth and terms.key:
+        if self._auth and access.key:
             raise UsageError(
                 "The config server's URL holds a user, and there is a secret to sign with: "
                 "one header cannot carry both, leave one of them out."
             )
-        self._terms = terms
-        self._timeouts = terms.timeouts
-        self._signer = Signer(terms.key, self._base.path) if terms.key else None
+        self._access = access
+        self._timeouts = access.timeouts
+        self._signer = Signer(access.key, self._base.path) if access.key else None
         self._client: httpx.AsyncClient | None = None
         self._own_ip: str | None = None
         self._active, self._retired = 0, False
@@ -111,7 +109,7 @@ class Origin:
 
     async def get(
         self, path: str, params: Mapping[str, str], patience: float, *, again: bool = True
-    ) -> Answer:
+    ) -> ServerAnswer:
         """Return the answer to a GET, whatever its status.
 
         It must begin within `patience` seconds and, once begun, not drip. `again` sends the
@@ -132,7 +130,7 @@ class Origin:
 
     async def _get(
         self, path: str, params: Mapping[str, str], patience: float, again: bool
-    ) -> Answer:
+    ) -> ServerAnswer:
         try:
             async with asyncio.timeout(patience) as deadline:
                 response, signed = await self._ask(path, params, again)
@@ -152,7 +150,7 @@ class Origin:
             raise Unreachable(
                 f"The config server {self.url} cannot be reached ({_cause(error)})."
             ) from error
-        return Answer(
+        return ServerAnswer(
             status=response.status_code,
             media_type=response.headers.get("Content-Type", "").partition(";")[0].strip().lower(),
             location=response.headers.get("Location", ""),
@@ -162,7 +160,7 @@ class Origin:
             signed=signed,
         )
 
-    def check(self, got: Answer, what: str) -> None:
+    def check(self, got: ServerAnswer, what: str) -> None:
         """Raise the ApolloError that an answer to a request for `what` means, unless it is good."""
         status, pause = got.status, _pause(got)
         if status in (401, 403):
@@ -184,7 +182,7 @@ class Origin:
         if status != 200:
             raise self.not_apollo(what, f"HTTP {status}")
 
-    def not_apollo(self, what: str, detail: str, got: Answer | None = None) -> NotApollo:
+    def not_apollo(self, what: str, detail: str, got: ServerAnswer | None = None) -> NotApollo:
         """Return the error for an answer that no Apollo server would give.
 
         What it is decides its shape alone; the media type of `got` helps to explain the rest.
@@ -212,9 +210,9 @@ class Origin:
     def _sentence(self, what: str, detail: str) -> str:
         return f"The config server {self.url} gave no Apollo answer to {what}: {detail}."
 
-    def _diagnosis(self, got: Answer) -> str:
+    def _diagnosis(self, got: ServerAnswer) -> str:
         """Say what was signed, and what speaks against it; never with what."""
-        trouble = self._terms.key.trouble if self._terms.key else ""
+        trouble = self._access.key.trouble if self._access.key else ""
         if not got.signed:
             return f"The request was not signed: {trouble or 'there is no secret'}."
         skew = clock_skew(got.date, time.time())
@@ -272,7 +270,7 @@ class Origin:
 
     async def _with_ip(self, params: Mapping[str, str]) -> dict[str, str]:
         """Return the parameters with the address by which the server's gray rules know us."""
-        ip = self._terms.ip
+        ip = self._access.ip
         if not ip:
             if self._own_ip is None:
                 port = self._base.port or (443 if self._base.scheme == "https" else 80)
@@ -312,7 +310,7 @@ class Origin:
             self._client = httpx.AsyncClient(
                 base_url=self._base,
                 auth=self._auth,
-                verify=trust(self._base, self._terms.ca),
+                verify=_trust(self._base, self._access.ca),
                 timeout=httpx.Timeout(None, connect=self._timeouts.connect),
                 limits=httpx.Limits(
                     max_keepalive_connections=_KEPT_CONNECTIONS, keepalive_expiry=30.0
@@ -327,6 +325,44 @@ class Origin:
                 },
             )
         return self._client
+
+
+async def address_towards(host: str, port: int, patience: float) -> str:
+    """Return the address of the interface that leads to a host; "" if that cannot be told.
+
+    Nothing is sent: connecting a datagram socket only chooses the way. `patience` is in seconds.
+    """
+    with suppress(OSError, TimeoutError):
+        async with asyncio.timeout(patience):
+            transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+                asyncio.DatagramProtocol, remote_addr=(host, port)
+            )
+        try:
+            name: tuple[str, int] = transport.get_extra_info("sockname")
+            return name[0].partition("%")[0]
+        finally:
+            transport.abort()
+    return ""
+
+
+def _trust(base: httpx.URL, ca: str) -> ssl.SSLContext:
+    """Return whom to believe: certifi's authorities, the system's, and those in the file `ca`.
+
+    Without TLS nobody is believed, which costs nothing and fails safe. Raises ConfigError.
+    """
+    if base.scheme != "https":
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context = httpx.create_ssl_context()
+    context.load_default_certs()
+    if ca:
+        try:
+            context.load_verify_locations(cafile=ca)
+        except OSError as error:
+            reason = error.strerror or "it holds no certificate"
+            raise ConfigError(
+                f"The authorities in {ca} cannot be used ({reason}): see --config-ca."
+            ) from error
+    return context
 
 
 def _address(url: str) -> httpx.URL:
@@ -344,7 +380,7 @@ def _target(request: httpx.Request) -> str:
     return request.url.raw_path.decode("ascii")
 
 
-def _pause(got: Answer) -> float:
+def _pause(got: ServerAnswer) -> float:
     """Return how many seconds the server wants to be left alone, 0 if it does not say."""
     with suppress(ValueError):
         return max(0.0, float(got.retry_after))

@@ -20,6 +20,7 @@ import logging
 import os
 import re
 import stat
+import time
 from collections import ChainMap
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -33,7 +34,6 @@ from dotenv.variables import parse_variables
 
 from skep.base.errors import ConfigError
 from skep.config.env import atomic
-from skep.config.env import backup as copies
 
 BEGIN = "# >>> platform managed: do not edit >>>"
 END = "# <<< platform managed <<<"
@@ -46,6 +46,10 @@ _BARE = re.compile(r"[A-Za-z0-9_./:@%+,=-]*\Z")
 _BOM = "\ufeff"
 # How often a file that somebody else saves at the same moment is read again.
 _ATTEMPTS = 5
+
+# Copies of the file as it was before: the newest are kept.
+KEPT = 5
+_COPY_MARK = ".bak."
 
 log = logging.getLogger(__name__)
 
@@ -157,6 +161,12 @@ def write(
             f"the directory {target.parent} must exist and be writable."
         ) from error
     raise ConfigError(f"{target} is being changed all the time by somebody else.")
+
+
+def backups(path: Path) -> list[Path]:
+    """Return the copies of a file, the oldest first."""
+    head = f"{path.name}{_COPY_MARK}"
+    return sorted(entry for entry in path.parent.iterdir() if entry.name.startswith(head))
 
 
 @dataclass
@@ -304,7 +314,7 @@ def _replaced(
         if (now.text if now else None) != (old.text if old else None):
             return None
         if backup and old:
-            copies.keep(target, old.text)
+            _keep(target, old.text)
         atomic.swap(temporary, target)
     except OSError as error:
         if error.errno != errno.EBUSY:
@@ -316,6 +326,18 @@ def _replaced(
     finally:
         atomic.discard(temporary)
     return Written.REPLACED
+
+
+def _keep(path: Path, text: str) -> None:
+    """Copy a file that is about to be replaced; the file itself stays in place until then."""
+    now = time.time_ns()
+    stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now // 10**9))
+    copy = path.with_name(f"{path.name}{_COPY_MARK}{stamp}.{now % 10**9:09}")
+    # Named like the file's own temporary ones, so that what a kill leaves is swept with them.
+    atomic.swap(atomic.prepare(path, text.encode()), copy)
+    for old in backups(path)[:-KEPT]:
+        with suppress(FileNotFoundError):
+            old.unlink()
 
 
 def _read_back(path: Path, values: Mapping[str, str]) -> None:

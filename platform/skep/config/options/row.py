@@ -36,12 +36,12 @@ _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
 
 def row(default: Any, text: str, change: Change, shown: bool = True, **more: Any) -> Any:
-    """Declare a setting: its default, its meaning, what a change of it takes, and see `Row`."""
+    """Declare a setting: default, meaning, what a change of it takes; see `OptionRow`."""
     return field(default=default, repr=shown, metadata={"text": text, "change": change, **more})
 
 
 @dataclass(frozen=True)
-class Row:
+class OptionRow:
     """One setting as the command line and the reference page show it.
 
     `flag` is False for those that have a key only, `short` another spelling of it. `aliases` are
@@ -71,12 +71,12 @@ class Row:
         return f"PLATFORM_{self.name.upper()}"
 
 
-def alias(row: Row, base: Mapping[str, str]) -> str:
+def alias(row: OptionRow, base: Mapping[str, str]) -> str:
     """Return the foreign name under which the environment has a value for the row, "" if none."""
     return next((name for name in row.aliases if base.get(name)), "")
 
 
-def given(row: Row, value: Any) -> Any:
+def given(row: OptionRow, value: Any) -> Any:
     """Return what a flag was given: one that can be repeated also takes a list."""
     return _parts(",".join(value)) if get_origin(row.type) is tuple else value
 
@@ -85,7 +85,7 @@ def _parts(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def read(row: Row, key: str, text: str) -> Any:
+def read(row: OptionRow, key: str, text: str) -> Any:
     """Return the value that the text of `key` means. Raises UsageError naming the key."""
     if get_origin(row.type) is tuple:
         return _parts(text)
@@ -100,7 +100,7 @@ def read(row: Row, key: str, text: str) -> Any:
         raise UsageError(f"{key} is {text!r}; it takes {word}.") from None
 
 
-def check(row: Row, value: Any) -> None:
+def check(row: OptionRow, value: Any) -> None:
     """Raise UsageError if the row cannot have this value."""
     if row.metavar == "NAME" and not _NAME.fullmatch(value):
         text = f"{row.key} is {value!r}; it takes a word like `staging`, but not `local`."
@@ -123,7 +123,7 @@ def check(row: Row, value: Any) -> None:
         raise UsageError(f"{row.key} is {value}; it takes a number from {row.low} to {row.high}.")
 
 
-def _check_words(row: Row, value: Any) -> None:
+def _check_words(row: OptionRow, value: Any) -> None:
     several = isinstance(value, tuple)
     number = "one or more" if several else "one"
     for word in (value or ("",)) if several else (value,):
@@ -132,7 +132,7 @@ def _check_words(row: Row, value: Any) -> None:
             raise UsageError(text)
 
 
-def _check_networks(row: Row, networks: tuple[str, ...]) -> None:
+def _check_networks(row: OptionRow, networks: tuple[str, ...]) -> None:
     for network in networks:
         try:
             ip_network("::" if network in _NETWORKS else network)

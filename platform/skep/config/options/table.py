@@ -12,7 +12,7 @@ from typing import Any, get_type_hints
 
 from skep.base.linux import usable_cores
 from skep.config.options.http import HttpOptions
-from skep.config.options.row import Change, Row
+from skep.config.options.row import Change, OptionRow
 from skep.config.options.row import row as _row
 from skep.config.options.serving import Serving
 
@@ -417,11 +417,11 @@ class Options(Serving, HttpOptions):
         return cls(**fixed)
 
 
-def rows() -> list[Row]:
+def rows() -> list[OptionRow]:
     """Return every setting, in the order in which they are declared, those of HTTP last."""
     types = get_type_hints(Options)
     ours = sorted(fields(Options), key=lambda f: f.name in HttpOptions.__annotations__)
-    return [Row(f.name, types[f.name], f.default, **f.metadata) for f in ours]
+    return [OptionRow(f.name, types[f.name], f.default, **f.metadata) for f in ours]
 
 
 def changed(old: Options, new: Options) -> dict[str, Change]:

@@ -12,7 +12,7 @@ from skep.config.snapshots.snapshot import Snapshot
 
 
 @dataclass(frozen=True)
-class Place:
+class KeySource:
     """One place that sets a key; `where` is the namespace for what is remote, else empty."""
 
     key: str
@@ -27,7 +27,7 @@ class Place:
 
 def places(
     key: str, layers: Layers, snapshot: Snapshot | None, flags: Mapping[str, Any]
-) -> list[Place]:
+) -> list[KeySource]:
     """Return every place that sets the key, in whatever spelling, the winner first.
 
     `snapshot` is that of the remote layer, for the namespaces; None if only its values are known.
@@ -38,19 +38,19 @@ def places(
 
 def _places(
     key: str, layers: Layers, snapshot: Snapshot | None, flags: Mapping[str, Any]
-) -> Iterator[Place]:
+) -> Iterator[KeySource]:
     row = next((row for row in rows() if row.key == fold(key)), None)
     if row and flags.get(row.name) not in (None, ()):
-        yield Place(row.key, "command line", "", _text(flags[row.name]))
+        yield KeySource(row.key, "command line", "", _text(flags[row.name]))
     for layer, values in layers.ordered():
         parts = {"": values}
         if layer == "remote" and snapshot is not None:
             parts = {r.namespace: r.values() for r in reversed(snapshot.releases)}
         for where, part in parts.items():
             for name in spellings(key, part):
-                yield Place(name, layer, where, part[name])
+                yield KeySource(name, layer, where, part[name])
     if row:
-        yield Place(row.key, "default", "", _text(row.default))
+        yield KeySource(row.key, "default", "", _text(row.default))
 
 
 def _text(value: Any) -> str:

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class State:
+class HistoryState:
     """Numbers of snapshots in the history; 0 is none.
 
     `applied` is in force, and `digest` names its content. `good` is the newest that has passed its
@@ -58,13 +58,13 @@ class History:
         self._state_file = archive.directory / "state.json"
         self._audit_file = archive.directory / "audit.jsonl"
 
-    def state(self) -> State:
+    def state(self) -> HistoryState:
         """Return the state, an empty one if there is none that can be read."""
         with suppress(OSError, ValueError, TypeError):
-            return State(**json.loads(self._state_file.read_text()))
-        return State()
+            return HistoryState(**json.loads(self._state_file.read_text()))
+        return HistoryState()
 
-    def set_state(self, state: State) -> None:
+    def set_state(self, state: HistoryState) -> None:
         """Write the state down."""
 
         def write() -> None:

@@ -21,14 +21,14 @@ Source = Literal["remote", "cache", "file", "none"]
 
 
 @dataclass(frozen=True)
-class Stock:
+class StartSnapshot:
     """A snapshot to start from, and where it was found."""
 
     snapshot: Snapshot
     source: Source
 
 
-class Reserve:
+class StartSource:
     """What one platform may start from: with `require` nothing, with `cache` what was applied as a
     whole, with `optional` whatever there is."""
 
@@ -37,14 +37,14 @@ class Reserve:
         self.policy = policy
         self._env_file = env_file
 
-    def find(self) -> Stock | None:
+    def find(self) -> StartSnapshot | None:
         """Return the best there is, None if the policy allows none of it. Raises ConfigError if
         the environment file is needed and cannot be read."""
         if self.policy == "require":
             return None
         whole = self.archive.applied() or self.archive.assembled()
         if whole is not None:
-            return Stock(whole, "cache")
+            return StartSnapshot(whole, "cache")
         return self._whatever() if self.policy == "optional" else None
 
     def kept(self, namespace: str) -> Release | None:
@@ -55,9 +55,13 @@ class Reserve:
         kept = self.archive.kept(namespace)
         return kept or (self.archive.empty(namespace) if self.policy == "optional" else None)
 
-    def _whatever(self) -> Stock:
+    def _whatever(self) -> StartSnapshot:
         values = dotenv.managed(dotenv.read(self._env_file), str(self._env_file))
         if values:
-            return Stock(self.archive.holding(values), "file")
+            return StartSnapshot(self.archive.holding(values), "file")
         some = self.archive.assembled(whole=False)
-        return Stock(some, "cache") if some else Stock(self.archive.holding({}), "none")
+        return (
+            StartSnapshot(some, "cache")
+            if some
+            else StartSnapshot(self.archive.holding({}), "none")
+        )
