@@ -187,11 +187,7 @@ class Apollo:
         def tell(outcome: str, reason: str = "") -> None:
             seconds = time.perf_counter() - start
             self._telemetry.point(
-                "config.pull",
-                namespace=namespace,
-                outcome=outcome,
-                reason=reason,
-                seconds=seconds,
+                "config.pull", namespace=namespace, outcome=outcome, reason=reason, seconds=seconds
             )
 
         try:

@@ -167,9 +167,7 @@ def current_epoch() -> Epoch:
     return epoch if epoch is not None else Epoch(os.environ)
 
 
-def declare(
-    classes: Iterable[type[Settings]] | None,
-) -> frozenset[type[Settings]] | None:
+def declare(classes: Iterable[type[Settings]] | None) -> frozenset[type[Settings]] | None:
     """Have these settings be the declared ones; return those that were before."""
     global _declared
     before, _declared = _declared, None if classes is None else frozenset(classes)

@@ -22,9 +22,7 @@ _OWN_APP = "sample"
 
 
 def resolve(
-    flags: Mapping[str, Any],
-    environment: Mapping[str, str],
-    base: Mapping[str, str] | None = None,
+    flags: Mapping[str, Any], environment: Mapping[str, str], base: Mapping[str, str] | None = None
 ) -> Options:
     """Return the options that follow from the command line and the layered environment.
 

@@ -1,7 +1,7 @@
 """How a setting of the platform is declared, and how a value for it is read and checked."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from typing import Any, Literal, get_origin
@@ -35,9 +35,16 @@ _FORMS = {
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
 
-def row(default: Any, text: str, change: Change, shown: bool = True, **more: Any) -> Any:
-    """Declare a setting: default, meaning, what a change of it takes; see `OptionRow`."""
-    return field(default=default, repr=shown, metadata={"text": text, "change": change, **more})
+def _declared(change: Change) -> Callable[..., Any]:
+    def declare(default: Any, text: str, *, shown: bool = True, **more: Any) -> Any:
+        return field(default=default, repr=shown, metadata={"text": text, "change": change, **more})
+
+    return declare
+
+
+# These declare a setting by what a change of it takes: `rollout(default, meaning, …)`; for the rest
+# see `OptionRow`.
+live, rollout, restart = _declared("live"), _declared("rollout"), _declared("restart")
 
 
 @dataclass(frozen=True)
