@@ -32,8 +32,8 @@ log = logging.getLogger(__name__)
 
 
 class Agent:
-    """The agent slot. Its config sync begins before it may listen: the platform has no ports to
-    give it until there is a configuration."""
+    """The agent slot. Its config sync begins before it listens: without a configuration the
+    platform has no ports."""
 
     def __init__(self, boot: Boot, send: Callable[[Message], None], telemetry: Telemetry) -> None:
         self._options = Options.from_json(boot.options)
@@ -46,7 +46,7 @@ class Agent:
         self._stop = asyncio.Event()
 
     async def prepare(self) -> None:
-        """Begin to follow the configuration, and the code if that is wanted."""
+        """Begin to follow the configuration, and with `--watch` the code."""
         self._undertake("config sync", self._sync)
         if self._options.watch:
             self._undertake("code watch", self._watch)
@@ -59,26 +59,26 @@ class Agent:
         return asyncio.create_task(serve(listeners["admin"], app, self._options, self._stop))
 
     def retire(self) -> Mapping[str, Any]:
-        """Ask for nothing more."""
+        """Cancel all duties."""
         for duty in self._duties:
             duty.cancel()
         return {}
 
     async def drain(self, deadline: float) -> None:
-        """Wait until the duties have let go of their connections."""
+        """Wait until the duties have closed their connections."""
         self._stop.set()
         if self._duties:
             await asyncio.wait(self._duties, timeout=1.0)
 
     async def stop(self) -> None:
-        """Nothing is left to do."""
+        """Do nothing: all is closed."""
 
     def _undertake(self, name: str, duty: Callable[[], Awaitable[None]]) -> None:
         self._duties.append(asyncio.create_task(_keep(name, duty), name=name))
 
     async def _sync(self) -> None:
-        """Follow the configuration. Without any there is no start; but an agent that is started
-        again beside workers that serve goes on trying."""
+        """Follow the configuration. Without one the platform does not start; an agent that is
+        restarted beside serving workers goes on trying."""
         for failures in itertools.count(1):
             try:
                 return await self._follow()
@@ -135,7 +135,7 @@ class Agent:
         self._send(Reported(asdict(state)))
 
     async def _watch(self) -> None:
-        await self._first_offer.wait()  # there is nothing to roll out before it
+        await self._first_offer.wait()  # nothing can roll out before it
         noted = self._run_dir.own_writes(self._run_id)
         await _code_watch(self._options, noted, self._send, self._telemetry).run()
 
@@ -143,7 +143,6 @@ class Agent:
 def _code_watch(
     options: Options, noted: Path, ask: Callable[[Asked], None], telemetry: Telemetry
 ) -> CodeWatch:
-    """Return the duty that watches the code by these options."""
     for other in noted.parent.glob("own-writes.*"):
         if other != noted:  # of a run that was killed
             other.unlink(missing_ok=True)
@@ -155,11 +154,11 @@ def _code_watch(
 
 
 async def _keep(name: str, duty: Callable[[], Awaitable[None]]) -> None:
-    """Begin a duty again whenever it fails; the others go on meanwhile."""
+    """Run a duty, and restart it whenever it fails."""
     backoff = Backoff()
     for failures in itertools.count(1):
         try:
             return await duty()
         except Exception:
-            log.exception("%s failed; it begins again", name)
+            log.exception("%s failed; restarting it", name)
         await asyncio.sleep(backoff.delay(failures))

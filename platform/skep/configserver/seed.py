@@ -66,7 +66,6 @@ def _directories(parent: Path) -> list[Path]:
 
 
 def _address(path: Path) -> Address:
-    """Return where a sample belongs, which its path says. Raises ConfigError, naming the file."""
     namespace = bare(path.name)
     if namespace == path.name and file_format(namespace) == "properties":
         raise ConfigError(

@@ -50,12 +50,10 @@ class Store:
         self._writer.close()
 
     def __enter__(self) -> Self:
-        """Open the file."""
         self.open()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Close the file."""
         self.close()
 
     def find(self, address: Address) -> Address | None:

@@ -14,7 +14,7 @@ from skep.base.errors import PlatformError
 from skep.metrics.exposition import negotiate
 from skep.wire import control
 
-# The supervisor answers in milliseconds; a probe or a scraper should hear of it when it does not.
+# The supervisor answers in milliseconds; report to a probe or scraper when it does not.
 _PATIENCE = 2.0
 _UNAUTHORIZED = {"www-authenticate": 'Bearer realm="platform"'}
 
@@ -84,11 +84,8 @@ def _why(error: Exception) -> str:
 
 
 class SharedScrape:
-    """Asks the supervisor behind a control socket.
-
-    Its places are few, and the command line and the probes need some. So one scrape runs at a
-    time, and whoever asks meanwhile gets its result.
-    """
+    """Asks the supervisor for the metrics once, however many clients want them at the same time:
+    it answers few questions at a time, and the command line and the probes need some."""
 
     def __init__(self, control_socket: Path) -> None:
         self._control_socket = control_socket
@@ -96,16 +93,13 @@ class SharedScrape:
         self._turn = asyncio.Lock()
 
     async def text(self, accept: str) -> tuple[str, str]:
-        """Return the type and the text of the metrics that suit a header `Accept`.
-
-        Raises PlatformError.
-        """
+        """Return the content type and the metrics for a header `Accept`. Raises PlatformError."""
         content_type, _ = negotiate(accept)
         if (running := self._running.get(content_type)) is None:
             running = asyncio.create_task(self._ask(accept))
             self._running[content_type] = running
             running.add_done_callback(lambda _: self._running.pop(content_type))
-        # One who gives up waiting takes the result from nobody else.
+        # A client that gives up must not cancel the others' scrape.
         return content_type, await asyncio.shield(running)
 
     async def _ask(self, accept: str) -> str:

@@ -12,7 +12,7 @@ from skep.config.snapshots.snapshot import Release
 
 
 class Malformed(Exception):
-    """The answer is not what the protocol says; the text says in what."""
+    """The answer breaks the protocol; the text says how."""
 
 
 class NoConfigurations(Malformed):
@@ -20,7 +20,7 @@ class NoConfigurations(Malformed):
 
 
 class NeedsFull(Malformed):
-    """The answer says what changed, in a way we cannot apply; the whole must be asked for."""
+    """The answer is a change that cannot be applied; request the whole configuration."""
 
 
 def release(body: bytes, like: Release | None) -> tuple[str, dict[str, str]]:
@@ -43,9 +43,9 @@ def release(body: bytes, like: Release | None) -> tuple[str, dict[str, str]]:
 
 @dataclass(frozen=True)
 class PollEntry:
-    """What a poll tells of one namespace, named as the server spells it.
+    """What a poll reports of one namespace, in the server's spelling.
 
-    `messages` are the ids by the server's own names of what changed; it wants them back.
+    `messages` are ids by the server's own names of what changed; the next pull returns them.
     """
 
     namespace: str
@@ -54,10 +54,7 @@ class PollEntry:
 
 
 def notifications(body: bytes) -> list[PollEntry]:
-    """Read the answer to a poll.
-
-    Raises Malformed.
-    """
+    """Read the answer to a poll. Raises Malformed."""
     answer = _json(body)
     if not isinstance(answer, list):
         raise Malformed("it is not a JSON array")
@@ -79,7 +76,7 @@ def _notification(entry: object) -> PollEntry:
 
 
 def _messages(messages: object) -> dict[str, int]:
-    """Read what is only handed back: what of it makes no sense is left out."""
+    """Read what is only sent back, leaving out what is invalid."""
     match messages:
         case {"details": dict(details)}:
             return {k: v for k, v in details.items() if type(v) is int}

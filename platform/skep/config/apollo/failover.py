@@ -1,8 +1,8 @@
-"""The config servers of one app: which to ask, and whom when that one fails.
+"""The config servers of one app: which one to ask, and which next when that one fails.
 
-They are given, in the order in which they are wanted, or a meta server names them. Whoever answered
-last is asked next; whoever failed comes last for a while. When a meta server has nothing useful to
-say, its last word counts, and it is asked itself: every config server of Apollo is one, too.
+They are given in order of preference, or a meta server names them. The server that answered last is
+asked next; one that failed comes last for a while. When a meta server gives no useful answer, the
+servers it named before are asked, then the meta server itself: in Apollo each is a config server.
 """
 
 import asyncio
@@ -23,10 +23,10 @@ T = TypeVar("T")
 Read = Callable[[ApolloServer, ServerAnswer], T]
 
 _META_PATH = "/services/config"
-# What may be otherwise on another server.
+# Errors that another server may not have.
 _FAILED = (Unreachable, TooSlow, Broken, NotApollo)
 _COOLDOWN = Backoff(first=2.0, cap=30.0, jitter=0.2)
-# However long a server wants to be left alone.
+# Seconds; an upper bound for the pause that a server asks for.
 _LONGEST_PAUSE = 300.0
 # Between two questions to a meta server: when it has answered, and from when it has not.
 _REFRESH, _RETRY = 300.0, Backoff(first=2.0, cap=60.0, jitter=0.2)
@@ -44,9 +44,9 @@ class _Health:
 
 
 class Failover:
-    """Several servers that are asked as one; `metas` are asked for them if `urls` is empty.
+    """Several servers that are asked as one; `metas` name them if `urls` is empty.
 
-    Raises UsageError if an address makes no sense, or if there is none.
+    Raises UsageError for an invalid address, or if there is none.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Failover:
 
     @property
     def timeouts(self) -> Timeouts:
-        """How long a server is waited for."""
+        """How long to wait for a server."""
         return self._access.timeouts
 
     @property
@@ -78,9 +78,9 @@ class Failover:
         return self._order()[0].url
 
     async def ask(self, path: str, params: Mapping[str, str], read: Read[T]) -> T:
-        """Ask the servers in turn until one gives an answer that `read` can make something of.
+        """Ask the servers in turn until `read` accepts an answer.
 
-        Raises the ApolloError of the first that refuses, or the one in which all have failed.
+        Raises the ApolloError of the first that refuses, or one for all if all have failed.
         """
         await self._locate()
         errors: list[ApolloError] = []
@@ -97,10 +97,10 @@ class Failover:
         raise _together(errors)
 
     async def poll(self, path: str, params: Mapping[str, str], read: Read[T]) -> T:
-        """Ask one server, which may hold the question; another one the next time, if it fails.
+        """Ask one server, which may hold the request; if it fails, another one the next time.
 
-        It is not asked again by itself: whoever takes a lost poll up may know nothing of our ids.
-        Raises ApolloError.
+        A lost poll is not repeated: the server that received it may not know our ids. Raises
+        ApolloError.
         """
         await self._locate()
         server = self._order()[0]
@@ -124,7 +124,7 @@ class Failover:
             await server.close()
 
     def _order(self) -> list[ApolloServer]:
-        """Return all servers: the healthy by preference, then the others, soonest well first."""
+        """Return all servers: the healthy by preference, then the others by their pause."""
         now = self._clock()
         ends = {server: self._of(server).until for server in self._servers}
         return sorted(self._servers, key=lambda server: max(0.0, ends[server] - now))
@@ -143,11 +143,10 @@ class Failover:
         pause = min(error.pause, _LONGEST_PAUSE)
         health.until = self._clock() + max(pause, _COOLDOWN.delay(health.failures))
         if all(self._of(other).until > self._clock() for other in self._servers):
-            # Nobody is well: there may be others by now.
+            # All servers fail: the meta server may know others by now.
             self._locate_at = min(self._locate_at, self._clock() + _RETRY.first)
 
     async def _locate(self) -> None:
-        """Ask a meta server for the servers, when it is time."""
         async with self._locating:
             if not self._metas or self._clock() < self._locate_at:
                 return
@@ -175,12 +174,12 @@ class Failover:
         return []
 
     async def _adopt(self, urls: Iterable[str]) -> None:
-        """Make these the servers, in an order of our own, so that not all ask the same one."""
+        """Make these the servers, in random order, so that not all clients ask the same one."""
         known = {server.url: server for server in self._servers}
         found = [o for url in urls if (o := known.get(url) or _usable(url, self._access))]
         random.shuffle(found)
         before, self._servers = self._servers, found
-        # Whoever was asked last goes on being asked: it may hold our polls.
+        # Keep asking the server that was asked last: it may hold our polls.
         self._servers.sort(key=lambda server: server is not before[0])
         self._servers += [meta for meta in self._metas if meta not in found]
         for server in set(before) - set(self._servers):
@@ -212,12 +211,11 @@ def _usable(url: str, access: ServerAccess) -> ApolloServer | None:
     try:
         return ApolloServer(url, access)
     except UsageError:
-        log.warning("The meta server names a config server whose address makes no sense.")
+        log.warning("The meta server names a config server with an invalid address.")
         return None
 
 
 def _together(errors: Sequence[ApolloError]) -> ApolloError:
-    """Return one error for several; it is of the kind of the first."""
     first = errors[0]
     texts = dict.fromkeys(map(str, errors))
     pause = min(error.pause for error in errors)

@@ -30,7 +30,7 @@ from skep.config.errors import (
 
 _KEPT_CONNECTIONS = 8
 _REDIRECTS, _HOPS = (301, 302, 303, 307, 308), 3
-# A clock that is further off than this is worth a word.
+# Report a clock that is further off than this.
 _SKEW = 30.0
 log = logging.getLogger(__name__)
 
@@ -55,11 +55,11 @@ class Timeouts:
 
 @dataclass(frozen=True)
 class ServerAccess:
-    """How every server is spoken to.
+    """How servers are asked.
 
     `key` signs the requests, if it holds a secret. `ip` is sent as the address of this machine; if
-    it is empty, that of the interface that leads to the server. `ca` is a file with authorities to
-    believe beside the known ones.
+    it is empty, that of the interface that leads to the server. `ca` is a file with certificate
+    authorities to trust beside the known ones.
     """
 
     timeouts: Timeouts = Timeouts()
@@ -70,7 +70,7 @@ class ServerAccess:
 
 @dataclass(frozen=True)
 class ServerAnswer:
-    """An HTTP answer. `signed` is what was signed of its request, empty if nothing was."""
+    """An HTTP answer. `signed` is the signed part of its request, empty without a signature."""
 
     status: int
     media_type: str
@@ -85,8 +85,8 @@ class ApolloServer:
     """One server, by its base URL, which may have a path in front of Apollo's own.
 
     User and password in the URL are used (basic authentication) and never shown: `url` is without
-    them. Nothing is opened before the first request; after `close` it may be used again. Raises
-    UsageError if the URL makes no sense.
+    them. The first request opens a connection, also after `close`. Raises UsageError for an invalid
+    URL.
     """
 
     def __init__(self, url: str, access: ServerAccess) -> None:
@@ -161,7 +161,7 @@ class ApolloServer:
         )
 
     def check(self, got: ServerAnswer, what: str) -> None:
-        """Raise the ApolloError that an answer to a request for `what` means, unless it is good."""
+        """Raise the ApolloError that an answer to a request for `what` means, unless it is 200."""
         status, pause = got.status, _pause(got)
         if status in (401, 403):
             raise Forbidden(
@@ -183,10 +183,8 @@ class ApolloServer:
             raise self.not_apollo(what, f"HTTP {status}")
 
     def not_apollo(self, what: str, detail: str, got: ServerAnswer | None = None) -> NotApollo:
-        """Return the error for an answer that no Apollo server would give.
-
-        What it is decides its shape alone; the media type of `got` helps to explain the rest.
-        """
+        """Return the error for an answer that no Apollo server would give; the media type of `got`
+        helps to explain it."""
         if got and got.media_type not in ("", "application/json"):
             detail += f" (its Content-Type is {got.media_type!r:.100})"
         return NotApollo(self._sentence(what, detail))
@@ -202,7 +200,7 @@ class ApolloServer:
             await client.aclose()
 
     async def retire(self) -> None:
-        """Close every connection as soon as no request is under way: there will be no other."""
+        """Close every connection after the requests in progress; there will be no others."""
         self._retired = True
         if not self._active:
             await self.close()
@@ -211,7 +209,7 @@ class ApolloServer:
         return f"The config server {self.url} gave no Apollo answer to {what}: {detail}."
 
     def _diagnosis(self, got: ServerAnswer) -> str:
-        """Say what was signed, and what speaks against it; never with what."""
+        """Describe what was signed and what may be wrong with it, without the secret."""
         trouble = self._access.key.trouble if self._access.key else ""
         if not got.signed:
             return f"The request was not signed: {trouble or 'there is no secret'}."
@@ -222,7 +220,8 @@ class ApolloServer:
     async def _ask(
         self, path: str, params: Mapping[str, str], again: bool
     ) -> tuple[httpx.Response, str]:
-        """Ask until there is an answer that nothing can be done about; return what was signed."""
+        """Follow redirects and sign anew until the answer is final; return it with what was
+        signed."""
         client = self._connected()
         request = client.build_request("GET", path, params=await self._with_ip(params))
         signing = self._signer.begin() if self._signer else None
@@ -242,7 +241,6 @@ class ApolloServer:
             await response.aclose()
 
     def _again(self, signing: Round, date: str) -> bool:
-        """Say whether a request that was refused is worth another try."""
         known = signing.offset
         found = signing.again(date, time.time())
         if signing.offset != known:
@@ -255,8 +253,8 @@ class ApolloServer:
         return found
 
     def _redirected(self, request: httpx.Request, response: httpx.Response) -> httpx.URL | None:
-        """Return where an answer redirects to, if that is the same server: elsewhere is no config
-        server of ours, and from TLS there is no way back."""
+        """Return where an answer redirects to, if that is the same server, and not from TLS to
+        plain HTTP."""
         if response.status_code not in _REDIRECTS or "Location" not in response.headers:
             return None
         with suppress(httpx.InvalidURL):
@@ -269,7 +267,7 @@ class ApolloServer:
         return None
 
     async def _with_ip(self, params: Mapping[str, str]) -> dict[str, str]:
-        """Return the parameters with the address by which the server's gray rules know us."""
+        """Add the address that the server's gray rules compare."""
         ip = self._access.ip
         if not ip:
             if self._own_ip is None:
@@ -305,7 +303,7 @@ class ApolloServer:
         return bytes(body)
 
     def _connected(self) -> httpx.AsyncClient:
-        """Return the client, made at the first request: that takes 40 ms if TLS is needed."""
+        """Return the client; it is made at the first request, which takes 40 ms with TLS."""
         if self._client is None:
             self._client = httpx.AsyncClient(
                 base_url=self._base,
@@ -315,8 +313,7 @@ class ApolloServer:
                 limits=httpx.Limits(
                     max_keepalive_connections=_KEPT_CONNECTIONS, keepalive_expiry=30.0
                 ),
-                # A proxy named in the environment is what operators expect to be used, except on
-                # the way to this very machine, where it would only be in the way.
+                # Operators expect a proxy from the environment to be used, except for this machine.
                 trust_env=not _is_loopback(self._base.host),
                 headers={
                     "User-Agent": "skep",
@@ -328,9 +325,9 @@ class ApolloServer:
 
 
 async def address_towards(host: str, port: int, patience: float) -> str:
-    """Return the address of the interface that leads to a host; "" if that cannot be told.
+    """Return the address of the interface that leads to a host; "" if it is unknown.
 
-    Nothing is sent: connecting a datagram socket only chooses the way. `patience` is in seconds.
+    Nothing is sent: connecting a datagram socket only selects a route. `patience` is in seconds.
     """
     with suppress(OSError, TimeoutError):
         async with asyncio.timeout(patience):
@@ -346,9 +343,9 @@ async def address_towards(host: str, port: int, patience: float) -> str:
 
 
 def _trust(base: httpx.URL, ca: str) -> ssl.SSLContext:
-    """Return whom to believe: certifi's authorities, the system's, and those in the file `ca`.
+    """Trust certifi's authorities, the system's, and those in the file `ca`. Raises ConfigError.
 
-    Without TLS nobody is believed, which costs nothing and fails safe. Raises ConfigError.
+    Without TLS none is trusted, which costs nothing and fails safe.
     """
     if base.scheme != "https":
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -371,17 +368,16 @@ def _address(url: str) -> httpx.URL:
         good = address.scheme in ("http", "https") and address.host and not address.query
         if good and (address.port or 0) < 65536:
             return address.copy_with(path=address.path.rstrip("/"), fragment=None)
-    # The URL itself is not shown: what cannot be read may hide a password anywhere.
+    # Do not show the URL: it may hold a password anywhere.
     raise UsageError("The config server's URL makes no sense: it looks like http://host:8080.")
 
 
 def _target(request: httpx.Request) -> str:
-    """Return path and query as they are on the request line."""
     return request.url.raw_path.decode("ascii")
 
 
 def _pause(got: ServerAnswer) -> float:
-    """Return how many seconds the server wants to be left alone, 0 if it does not say."""
+    """Return the pause in seconds that the server asks for, 0 for none."""
     with suppress(ValueError):
         return max(0.0, float(got.retry_after))
     return max(0.0, clock_skew(got.retry_after, time.time()))
@@ -394,7 +390,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _cause(error: BaseException) -> str:
-    """Return what the operating system said about a failed connection, or the best there is."""
+    """Return the operating system's reason for a failed connection, or the best there is."""
     text = str(error)
     link: BaseException | None = error
     while link is not None:

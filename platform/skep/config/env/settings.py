@@ -50,12 +50,11 @@ class Settings(BaseModel):
     _prefix: ClassVar[str] = ""
 
     def __init_subclass__(cls, prefix: str = "", **kwargs: Any) -> None:
-        """Accept `prefix` in the class statement; pydantic hands it to both of these hooks."""
+        """Accept `prefix` in the class statement; pydantic passes it to both of these hooks."""
         super().__init_subclass__(**kwargs)
 
     @classmethod
     def __pydantic_init_subclass__(cls, prefix: str = "", **kwargs: Any) -> None:
-        """Take the prefix of the environment's keys from the class statement."""
         super().__pydantic_init_subclass__(**kwargs)
         cls._prefix = prefix
 
@@ -122,7 +121,7 @@ S = TypeVar("S", bound=Settings)
 
 
 class Epoch:
-    """One state of the environment; it never changes. Keys are found whatever their case."""
+    """One immutable state of the environment. Keys are found in any case."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = dict(environment)
@@ -145,15 +144,14 @@ class Epoch:
         return frozenset(self._settings)
 
     def changed(self, values: Mapping[str, str | None]) -> "Epoch":
-        """Return the epoch that follows when these keys have these values; None is gone. The keys
-        are spelled as in the environment, so this is the epoch of a process born after it."""
+        """Return the epoch after these changes; None removes a key. The keys are spelled as in the
+        environment, so a process that starts later has the same epoch."""
         environment: dict[str, str | None] = {**self._environment, **values}
         return Epoch({key: value for key, value in environment.items() if value is not None})
 
 
-# Which epoch is in force in this process, and which one the request, task or tick at hand began
-# with. Module state, because `Settings.current()` is called from anywhere in a plugin, and a
-# process has one environment.
+# The epoch in force in this process, and the one that the current request, task or tick began
+# with. Module state, because plugins call `Settings.current()` from anywhere.
 _in_force: Epoch | None = None
 # The Settings that the plugins declare; None while they are being loaded, and without a platform.
 _declared: frozenset[type[Settings]] | None = None
@@ -168,29 +166,26 @@ def current_epoch() -> Epoch:
 
 
 def declare(classes: Iterable[type[Settings]] | None) -> frozenset[type[Settings]] | None:
-    """Have these settings be the declared ones; return those that were before."""
+    """Set the declared settings; return those before."""
     global _declared
     before, _declared = _declared, None if classes is None else frozenset(classes)
     return before
 
 
 def enter(epoch: Epoch) -> None:
-    """Put an epoch in force in this process."""
+    """Make an epoch the one in force in this process."""
     global _in_force
     _in_force = epoch
 
 
 def pin() -> None:
-    """Let this request, task or tick see the present epoch until it ends.
-
-    Call it in an asyncio task of its own: the pin ends with the task's context.
-    """
+    """Keep the present epoch for this request, task or tick until its asyncio task ends."""
     _pinned.set(_in_force)
 
 
 def reread(classes: Iterable[type[Settings]], epoch: Epoch) -> list[tuple[Settings, Settings]]:
-    """Read the classes from an epoch; return old and new for those that differ from the one in
-    force. Raises ValidationError when one does not fit."""
+    """Read the classes from an epoch; return old and new of those that differ from the epoch in
+    force. Raises ValidationError."""
     before = current_epoch()
     pairs = [(before.settings(cls), epoch.settings(cls)) for cls in classes]
     return [(old, new) for old, new in pairs if old != new]
@@ -202,7 +197,7 @@ def _is_marked_secret(field: FieldInfo) -> bool:
 
 
 def _holds_secret(annotation: Any, seen: frozenset[Any] = frozenset()) -> bool:
-    """Say whether a value of this type is, or has in it, one that pydantic hides."""
+    """Return whether a value of this type is or contains one that pydantic hides."""
     if isinstance(annotation, type) and annotation not in seen:
         if issubclass(annotation, Secret | SecretStr | SecretBytes):
             return True
@@ -216,7 +211,7 @@ def _holds_secret(annotation: Any, seen: frozenset[Any] = frozenset()) -> bool:
 
 
 def undeclared_text(cls: type[Settings]) -> str:
-    """Return what to say about settings that are used and not declared."""
+    """Return the error text for settings that are used and not declared."""
     return (
         f"{cls.__module__}.{cls.__qualname__} is used and in no Plugin(settings=[…]): "
         "add it to settings of its plugin, so that it is checked before anything is served."
@@ -224,10 +219,8 @@ def undeclared_text(cls: type[Settings]) -> str:
 
 
 def _parsed(annotation: Any, text: str) -> Any:
-    """Return what the field is validated with: JSON where a text could not be one of its values.
-
-    What is no JSON is left as it is, for pydantic to say what it should have been.
-    """
+    """Parse JSON where a text cannot be a value of the field. Other text stays as it is, for
+    pydantic to explain."""
     if not _is_compound(annotation):
         return text
     try:

@@ -14,9 +14,9 @@ Change = Literal["live", "rollout", "restart"]
 _NAME = re.compile(r"(?!(?:.*\.)?local\Z)[A-Za-z0-9_.-]*")
 # A path that can stand before others without being quoted.
 PREFIX = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~-]+)+")
-# What stands for networks: every peer on a unix socket, every peer there is.
+# Every peer on a unix socket, and every peer.
 _NETWORKS = ("unix", "*")
-# What a text has to look like, by what it is called in the help.
+# The form of a text, by its name in the help.
 _FORMS = {
     "HOST": (
         re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*|[0-9A-Fa-f:.]+"),
@@ -51,9 +51,9 @@ live, rollout, restart = _declared("live"), _declared("rollout"), _declared("res
 class OptionRow:
     """One setting as the command line and the reference page show it.
 
-    `flag` is False for those that have a key only, `short` another spelling of it. `aliases` are
-    what other clients of Apollo call the key, `flag_alias` what LaravelS calls the flag. A value is
-    one of `words` if there are any, and from `low` to `high` if it is a number. The config service
+    `flag` is False for a setting with a key only; `short` is a short flag. `aliases` are the names
+    of the key in other clients of Apollo, `flag_alias` that of the flag in LaravelS. A value is one
+    of `words` if there are any, and from `low` to `high` if it is a number. The config service
     cannot set a key that is `machine_only`.
     """
 
@@ -79,12 +79,12 @@ class OptionRow:
 
 
 def alias(row: OptionRow, base: Mapping[str, str]) -> str:
-    """Return the foreign name under which the environment has a value for the row, "" if none."""
+    """Return the alias that has a value in the environment, "" if none."""
     return next((name for name in row.aliases if base.get(name)), "")
 
 
 def given(row: OptionRow, value: Any) -> Any:
-    """Return what a flag was given: one that can be repeated also takes a list."""
+    """Return the value of a flag; one that can be repeated also takes a list."""
     return _parts(",".join(value)) if get_origin(row.type) is tuple else value
 
 

@@ -1,4 +1,4 @@
-"""Where the value of a key comes from: every place that sets it."""
+"""Where the value of a key comes from."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -21,7 +21,7 @@ class KeySource:
     value: str = field(repr=False)
 
     def to_json(self) -> dict[str, str]:
-        """Return the place with its value masked."""
+        """Return the fields with the value masked."""
         return asdict(self) | {"value": mask_value(self.key, self.value)}
 
 
