@@ -8,8 +8,8 @@
      ▲                     │   everything again                                  pauses while some
      └─────────────────────┘                                                     namespaces fail
 
-Each namespace is judged alone (`skep.config.snapshots.pulled`): one whose release is missing, cannot
-be fetched or must not be applied is *held*, it keeps the release it has, and the others go on.
+Each namespace is judged alone (`skep.config.snapshots.pulled`): one whose release is missing,
+cannot be fetched or must not be applied is *held*, it keeps the release it has, and others go on.
 
 A poll says only that something changed. It is confirmed after the pull, so that the server repeats
 it when anything fails in between. The full pull finds what no poll announced: a lost notification,
@@ -183,8 +183,8 @@ class ConfigSync:
         )
 
     async def run(self) -> None:
-        """Follow the server until cancelled, then close every connection. Raises ConfigError if there
-        is neither a server nor a config of an earlier run."""
+        """Follow the server until cancelled, then close every connection. Raises ConfigError
+        without a server and a config of an earlier run."""
         try:
             trouble = await self._start()
             async with asyncio.TaskGroup() as group:

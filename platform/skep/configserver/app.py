@@ -30,12 +30,11 @@ _log = logging.getLogger(__name__)
 
 
 def create_app(store: Store, token: str, *, hold: float = 50.0) -> Starlette:
-    """Return the app over an open store; who writes needs the token.
+    """Return the app over an open store; writing needs the token.
 
-    `hold` is how many seconds a poll waits for news: 1 to 90, as Apollo allows. Apollo's own
-    default of 60 is the time after which most proxies give up, so ours is less. The held polls are
-    `app.state.watchers`: who stops the app closes them first, or waits for all of them to end.
-    Raises UsageError for another hold, or an empty token.
+    `hold` is how many seconds a poll waits for news: 1 to 90, as Apollo allows. Most proxies give
+    up after Apollo's default of 60, so ours is less. Close `app.state.watchers`, the held polls,
+    before you stop the app. Raises UsageError for another hold, or an empty token.
     """
     if not 1 <= hold <= 90:
         raise UsageError(f"The config server can hold polls for 1 to 90 seconds, not {hold:g}.")
@@ -70,10 +69,8 @@ def create_app(store: Store, token: str, *, hold: float = 50.0) -> Starlette:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a config server keeps its data, and what it is filled with at its first start.
-
-    `app_id`, `cluster` and `namespaces` will find a release, if only an empty one.
-    """
+    """Where a config server keeps its data, and what fills it at its first start: `samples`, and
+    at least an empty release for each of the `namespaces`."""
 
     directory: Path
     samples: Path
@@ -84,11 +81,8 @@ class Place:
 
 @asynccontextmanager
 async def opened(place: Place) -> AsyncIterator[Starlette]:
-    """Open the database for the length of the block; yield the application that serves it.
-
-    Raises AlreadyRunning when another process serves the directory, ConfigError when the token, the
-    database or a sample cannot be used.
-    """
+    """Open the database for the block; yield its application. Raises AlreadyRunning when another
+    process serves the directory, ConfigError when token, database or a sample cannot be used."""
     complaint = (
         f"Another config server uses {place.directory}: stop it, or give another --data-dir."
     )
@@ -106,7 +100,7 @@ async def _health(request: Request) -> Response:
 def _refusal(
     request: Request, status: int, message: str, headers: dict[str, str] | None = None
 ) -> Response:
-    """Answer an error in the one shape that has every field of Apollo's two."""
+    """Return an error with the fields of both forms that Apollo uses."""
     return JSONResponse(
         {
             "timestamp": moment(time.time_ns() // 1_000_000),
@@ -140,5 +134,5 @@ async def _on_store_error(request: Request, error: Exception) -> Response:
 
 
 async def _on_disconnect(request: Request, error: Exception) -> Response:
-    # Nobody reads it: who was sending the body has gone.
+    # The client has gone; nothing reads this.
     return Response(status_code=400)

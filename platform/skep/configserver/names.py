@@ -1,7 +1,7 @@
 """Apollo's names: how they are spelled, compared, and fall back on one another; pure.
 
-Upper and lower case are one name when it is looked up (ASCII letters alone, as in SQLite's NOCASE:
-no other letters are legal), but the spelling of whoever wrote it first is kept and shown.
+Names are looked up in any case (of ASCII letters, as in SQLite's NOCASE: no others are legal), but
+the first spelling is kept and shown.
 """
 
 import re
@@ -18,7 +18,7 @@ _TO_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
 class Address(NamedTuple):
-    """Whose, where, which: the address of one namespace."""
+    """The address of one namespace."""
 
     app_id: str
     cluster: str
@@ -29,22 +29,22 @@ class Address(NamedTuple):
         return "+".join(self)
 
     def fold(self) -> "Address":
-        """Return the one spelling that all spellings of this address share."""
+        """Return the form that all spellings of this address share."""
         return Address(*map(fold, self))
 
 
 def fold(name: str) -> str:
-    """Return the one spelling that all spellings of a name share."""
+    """Return the form that all spellings of a name share."""
     return name.translate(_TO_LOWER)
 
 
 def is_legal(name: str) -> bool:
-    """Say whether Apollo allows the name: letters, digits, `_`, `-`, and `.` but not in front."""
+    """Return whether Apollo allows the name: letters, digits, `_`, `-`, and `.` but not first."""
     return _LEGAL.fullmatch(name) is not None
 
 
 def is_text(text: str) -> bool:
-    """Say whether it is Unicode: JSON can spell halves of characters, which nothing can store."""
+    """Return whether it is Unicode: JSON allows halves of characters, which cannot be stored."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -66,10 +66,10 @@ def file_format(namespace: str) -> str:
 
 
 def fallback(cluster: str, data_center: str) -> list[str]:
-    """Return the clusters in which a client's release is looked for, in this order.
+    """Return the clusters to search for a client's release, in this order, the default one last.
 
-    The default cluster is always the last. So a client of the default cluster that names a data
-    center gets the data center's release first: surprising, but so does Apollo.
+    So a client of the default cluster that names a data center gets the data center's release
+    first: surprising, but as Apollo does it.
     """
     order = {fold(name): name for name in (cluster, data_center) if name}
     order.pop(DEFAULT_CLUSTER, None)

@@ -1,4 +1,4 @@
-"""Apollo's Open API, as far as writing needs it: items, publishing, what is in force."""
+"""The part of Apollo's Open API that writing needs: items, publishing, the latest release."""
 
 import base64
 import binascii
@@ -20,7 +20,7 @@ from skep.configserver.store import Mode, Store
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
-# Any environment is accepted: this server is one, whatever it is called.
+# Any environment name is accepted: this server has only one.
 _NAMESPACE = "/openapi/v1/envs/{env}/apps/{app_id}/clusters/{cluster}/namespaces/{namespace}"
 # The widths of Apollo's own columns.
 _OPERATOR, _TITLE, _RELEASE_COMMENT, _ITEM_COMMENT = 64, 64, 256, 1024
@@ -28,10 +28,10 @@ _LARGEST_PAGE = 1000
 
 
 class OpenApi:
-    """The endpoints of Apollo's portal that scripts and the platform itself write through.
+    """The endpoints of Apollo's portal for scripts and the platform itself.
 
-    Reading is free; writing needs the header `Authorization: <token>`. What is written to is made
-    when it does not exist: app, cluster and namespace alike.
+    Writing needs the header `Authorization: <token>`, and creates app, cluster and namespace when
+    they do not exist.
     """
 
     def __init__(self, store: Store, editor: Editor, token: str) -> None:
@@ -127,7 +127,7 @@ class OpenApi:
         return JSONResponse(_release(release)) if release else Response()
 
     def _write(self, method: str, path: str, endpoint: Endpoint) -> Route:
-        """Return a route that answers nobody without the token."""
+        """Return a route that requires the token."""
 
         async def guarded(request: Request) -> Response:
             given = request.headers.get("authorization", "").encode()
@@ -155,7 +155,7 @@ class OpenApi:
         return JSONResponse(_item(item))
 
     async def _body(self, request: Request) -> dict[str, Any]:
-        """Read the body as a JSON object, and no more of it than any item can need."""
+        """Read the body as a JSON object, up to the size of the largest item."""
         most = self._store.limits.body
         data = bytearray()
         async for chunk in request.stream():
@@ -183,7 +183,7 @@ def _address(request: Request) -> Address:
 
 
 def _key(request: Request) -> str:
-    """Return the key in the path: as it is, or in Base64, standard or for URLs, padded or not."""
+    """Return the key in the path: plain, or in Base64, standard or for URLs, padded or not."""
     if "key" in request.path_params:
         return str(request.path_params["key"])
     encoded = request.path_params["encoded"].rstrip("=").replace("-", "+").replace("_", "/")
@@ -216,10 +216,8 @@ def _draft(body: dict[str, Any]) -> Draft:
 def _text(
     body: dict[str, Any], name: str, most: int = 0, *, needed: bool = True, blank: bool = False
 ) -> str:
-    """Return a field as text, with up to `most` characters (0 for any number).
-
-    A number or a boolean counts as its JSON text, as Apollo takes it.
-    """
+    """Return a field as text of up to `most` characters (0 for any number). As in Apollo, a number
+    or a boolean becomes its JSON text."""
     found = body.get(name)
     if isinstance(found, bool | int | float):
         found = json.dumps(found)

@@ -1,4 +1,4 @@
-"""What clients ask: the config of a namespace, news of many, and where the config service is."""
+"""The clients' API: the config of a namespace, news of many, the address of the service."""
 
 import asyncio
 import json
@@ -16,13 +16,13 @@ from skep.configserver.store import Store
 from skep.configserver.watchers import Waiter, Watchers
 
 _ANY_METHOD = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-# A poll that names more is no client's; Apollo itself stops near 100, where its URLs end.
+# No client names more; Apollo itself stops near 100, where its URLs end.
 _MOST_NAMESPACES = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class WatchedNamespace:
-    """One namespace of a poll: as the client spells it, without `.properties`, and the newest id
+    """One namespace of a poll, in the client's spelling without `.properties`, and the newest id
     that the client has seen."""
 
     namespace: str
@@ -32,8 +32,8 @@ class WatchedNamespace:
 class PullApi:
     """The endpoints of Apollo's config service; `hold` is how many seconds a poll may wait.
 
-    Answers are always complete: incremental ones are not negotiated by the protocol, and a client
-    that does not know them would take them for an empty config.
+    Answers are always complete: the protocol does not negotiate incremental ones, and a client that
+    does not know them would read an empty config.
     """
 
     def __init__(self, store: Store, watchers: Watchers, hold: float) -> None:
@@ -73,7 +73,7 @@ class PullApi:
         )
 
     async def notifications(self, request: Request) -> Response:
-        """Answer the namespaces that changed since the ids given; hold the poll while none has."""
+        """Answer the namespaces that changed since the given ids; hold the poll until one does."""
         query = request.query_params
         app_id = _app_id(query.get("appId", ""))
         if not query.get("cluster"):
@@ -82,17 +82,15 @@ class PullApi:
         clusters = fallback(query["cluster"], query.get("dataCenter", ""))
         namespaces = [one.namespace for one in asked]
         watched = (Address(app_id, c, namespace) for c in clusters for namespace in namespaces)
-        # The order matters: who first waits and then looks misses no change in between.
+        # The order matters: wait first, then read, to miss no change in between.
         with self._watchers.waiting(watched) as waiter:
             known = self._store.notifications(app_id, clusters, namespaces)
             news = outdated(asked, known) or await self._wait(request, waiter, asked)
         return JSONResponse(news) if news else Response(status_code=304)
 
     async def services(self, request: Request) -> Response:
-        """Answer this server alone, under the name by which the client has reached it.
-
-        Its own idea of its address may be one that the client cannot reach: a container's, say.
-        """
+        """Answer this server only, by the name that the client used: a container's own address may
+        not be reachable."""
         url = str(request.base_url)
         return JSONResponse(
             [
@@ -115,7 +113,7 @@ class PullApi:
     async def _wait(
         self, request: Request, waiter: Waiter, asked: list[WatchedNamespace]
     ) -> list[dict[str, Any]]:
-        """Hold the poll until there is news, the time is over, or the client has gone."""
+        """Hold the poll until there is news, time is up, or the client has gone."""
         gone = asyncio.create_task(_disconnected(request))
         either: set[asyncio.Future[Any]] = {waiter, gone}
         try:
@@ -132,8 +130,8 @@ class PullApi:
 def parse_asked(text: str) -> list[WatchedNamespace]:
     """Read the parameter `notifications`; raises InvalidRequest if it holds no namespace.
 
-    Of two spellings of one namespace the one with the smaller id stays, so that a change is told
-    rather twice than not at all.
+    Of two spellings of one namespace the smaller id counts: better report a change twice than not
+    at all.
     """
     try:
         entries = json.loads(text)
@@ -177,7 +175,7 @@ def _asked(entry: dict[str, Any]) -> WatchedNamespace:
 
 
 def _news(asked: WatchedNamespace, notifications: list[Notification]) -> dict[str, Any]:
-    """Return one entry of a poll's answer: the name in the client's spelling, ours in the keys."""
+    """Return an entry of a poll's answer: its name in the client's spelling, its keys in ours."""
     return {
         "namespaceName": asked.namespace,
         "notificationId": max(one.id for one in notifications),
@@ -192,6 +190,6 @@ def _app_id(app_id: str) -> str:
 
 
 async def _disconnected(request: Request) -> None:
-    """Return when the client has gone; what it sends until then is thrown away."""
+    """Return when the client has gone; discard what it sends until then."""
     while (await request.receive())["type"] != "http.disconnect":
         pass

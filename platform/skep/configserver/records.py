@@ -21,7 +21,7 @@ class NotFound(ConfigError):
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """An item as somebody wants it written. Without a key it is a comment or a blank line.
+    """An item to write. Without a key it is a comment or a blank line.
 
     `type` is a hint for editors (0 string, 1 number, 2 boolean, 3 JSON); values are always text.
     """
@@ -49,7 +49,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class StoredRelease:
-    """What was published: never changed afterwards. `configurations` is a JSON object of texts."""
+    """An immutable published release. `configurations` is a JSON object of texts."""
 
     id: int
     release_key: str
@@ -67,7 +67,7 @@ class StoredRelease:
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """The latest change of one address; ids rise over all addresses and never come again."""
+    """The latest change of one address; ids rise over all addresses and never repeat."""
 
     id: int
     address: Address

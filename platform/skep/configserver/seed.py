@@ -1,4 +1,4 @@
-"""The first contents of a config server: sample files, and a release for whoever asks."""
+"""The first contents of a config server: sample files, and a release of each namespace."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -27,10 +27,10 @@ def seed(
     """Publish the samples of namespaces never seen before; return the addresses published.
 
     `samples` holds `<app id>/<cluster>/<namespace>.<format>`; it need not exist. A sample counts
-    once: later changes of the file change nothing. Then a client of `app_id` and `cluster` finds a
-    release of each of the namespaces: where it would find none, an empty one is published in the
-    default cluster, for in `cluster` it would hide what is published in the default one later.
-    Raises ConfigError, naming the file and the line, for a sample that cannot be used.
+    once: later changes of the file change nothing. Namespaces in which a client of `app_id` and
+    `cluster` would find no release get an empty one in the default cluster: in `cluster` it would
+    hide later releases of the default one. Raises ConfigError, naming the file and the line, for a
+    sample that cannot be used.
     """
     published = []
     for path, address in _sample_files(samples):
@@ -125,10 +125,8 @@ def _item(path: Path, pair: Pair, limits: EditorLimits) -> Draft:
 
 
 def _content(path: Path, text: str, limits: EditorLimits) -> Draft:
-    """Return the whole file as the one item it is. Raises ConfigError if it is broken JSON.
-
-    A sample is read once in its life, so this is the only chance to say it.
-    """
+    """Return the whole file as one item. Raises ConfigError for broken JSON, because the sample
+    will not be read again."""
     if path.suffix.lower() == ".json" and text:
         try:
             json.loads(text)

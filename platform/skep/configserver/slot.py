@@ -16,7 +16,7 @@ from skep.wire.platform_slot import Send
 
 
 class ConfigServerSlot:
-    """Serves on the listener `config` what lies in the data directory."""
+    """Serves the data directory on the listener `config`."""
 
     def __init__(self, boot: Boot, send: Send) -> None:
         options = Options.from_json(boot.options)

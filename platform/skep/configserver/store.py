@@ -25,11 +25,10 @@ Mode = Literal["create", "update", "either"]
 class Store:
     """The items, releases and notification ids of all apps; synchronous.
 
-    Reading takes tens of microseconds on a connection of its own, so an event loop may do it
-    itself; it sees the last commit and never waits for a writer. Writing waits for the disk and
-    belongs in a thread; writers of several threads take turns. Names are found in any case, keys
-    only as they are. When the disk fails, every method raises sqlite3.Error; a write that raised
-    did not happen.
+    Reading takes tens of microseconds on its own connection, so an event loop may do it; it sees
+    the last commit and never waits for a writer. Writing waits for the disk and belongs in a
+    thread; writers take turns. Names are found in any case, keys only as they are. When the disk
+    fails, every method raises sqlite3.Error; a write that raised did not happen.
     """
 
     def __init__(self, path: Path, limits: EditorLimits | None = None) -> None:
@@ -110,11 +109,8 @@ class Store:
     def publish(
         self, address: Address, name: str, operator: str, comment: str = ""
     ) -> tuple[StoredRelease, Notification]:
-        """Make the items of a namespace its release in force, and number the news of it.
-
-        Publishing without a change makes a new release, too. The namespace is made if there is
-        none. Raises InvalidRequest for a bad name.
-        """
+        """Make the items of a namespace, which need not exist, its release in force, and number its
+        notification; also without a change. Raises InvalidRequest for a bad name."""
         with self._writing() as db:
             namespace_id, at = tables.open_namespace(db, address, operator)
             values = {item.key: item.value for item in tables.items(db, namespace_id) if item.key}
@@ -123,10 +119,8 @@ class Store:
     def introduce(
         self, address: Address, drafts: Sequence[Draft], name: str, operator: str
     ) -> bool:
-        """Make a namespace with these items and publish it, all or nothing, unless it exists.
-
-        Returns whether it did. Raises InvalidRequest for a bad name or too long a value.
-        """
+        """Make and publish a namespace with these items, unless it exists; return whether it did.
+        Raises InvalidRequest for a bad name or too long a value."""
         for draft in drafts:
             self.limits.check(draft)
         with self._writing() as db:
@@ -141,9 +135,7 @@ class Store:
 
     def ensure_release(self, address: Address, name: str, operator: str) -> bool:
         """Publish an empty release if the namespace has none in force; return whether it did.
-
-        Items that somebody wrote and did not publish stay unpublished.
-        """
+        Unpublished items stay unpublished."""
         with self._writing() as db:
             namespace_id, at = tables.open_namespace(db, address, operator)
             if tables.latest_release(db, at):

@@ -1,7 +1,5 @@
-"""The SQL of the config server, inside the caller's transaction; one function does one thing.
-
-Names are compared in any case by the collation of their columns, keys by their bytes.
-"""
+"""The SQL of the config server, inside the caller's transaction. The collation of the columns
+compares names in any case, keys by their bytes."""
 
 import json
 import secrets
@@ -30,10 +28,8 @@ def find_namespace(db: sqlite3.Connection, address: Address) -> tuple[int, Addre
 
 
 def open_namespace(db: sqlite3.Connection, address: Address, operator: str) -> tuple[int, Address]:
-    """Return what `find_namespace` does; make what is missing on the way.
-
-    Raises InvalidRequest for a name that is not legal.
-    """
+    """Return what `find_namespace` does, and make what is missing. Raises InvalidRequest for a name
+    that is not legal."""
     check_address(address)
     by = (operator, _now())
     app_id, app = _open_row(db, "app", {}, address.app_id, by)
@@ -122,10 +118,8 @@ def insert_release(
 
 
 def notify(db: sqlite3.Connection, address: Address) -> Notification:
-    """Number the news that something at this address changed; older news of it is forgotten.
-
-    AUTOINCREMENT gives an id above all that ever were, and REPLACE takes a new one each time.
-    """
+    """Replace the notification of this address: AUTOINCREMENT gives an id above all earlier ones,
+    and REPLACE takes a new one each time."""
     inserted = db.execute(
         "INSERT OR REPLACE INTO notification (app_id, cluster, namespace) VALUES (?, ?, ?)", address
     )
@@ -172,8 +166,5 @@ def _now() -> int:
 
 
 def _release_key(now: int) -> str:
-    """Return a new release key in Apollo's form: the time, then sixteen digits that differ.
-
-    People see when it was made; clients must read nothing from it.
-    """
+    """Return a new release key in Apollo's form: the time, for people, then random digits."""
     return time.strftime("%Y%m%d%H%M%S", time.gmtime(now / 1000)) + "-" + secrets.token_hex(8)

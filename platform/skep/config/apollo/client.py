@@ -25,7 +25,7 @@ from skep.config.snapshots.snapshot import Release, canonical
 
 T = TypeVar("T")
 
-# Failover and proxies take 8 KiB of request head at least; the rest of the head has room in it.
+# Servers and proxies accept at least 8 KiB of request head; the other headers need the rest.
 _LONGEST_QUERY = 7_000
 # A query shorter than this is declined for another reason than its length.
 _SURELY_SHORT = 1_000

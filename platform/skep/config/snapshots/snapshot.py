@@ -6,7 +6,7 @@ passed to a process. Values never appear in an error or a repr.
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
 from typing import Any
@@ -130,7 +130,10 @@ class Snapshot:
 
     def to_json(self) -> dict[str, Any]:
         """Return the snapshot as a JSON document; `from_json` is its inverse."""
-        return {"releases": [asdict(one) for one in self.releases], "fetched_at": self.fetched_at}
+        releases = [
+            {**vars(one), "configurations": dict(one.configurations)} for one in self.releases
+        ]
+        return {"releases": releases, "fetched_at": self.fetched_at}
 
     @classmethod
     def from_json(cls, document: object) -> "Snapshot":
