@@ -14,8 +14,9 @@ from skep.base.files import ownership
 from skep.base.system import privileges
 from skep.base.system.privileges import Identity
 from skep.cli.root_phase import refuse_paths_of_others
+from skep.config.options.resolution import resolve
 from skep.config.options.spelling import folded
-from skep.config.options.table import Options, resolve
+from skep.config.options.table import Options
 from skep.supervisor.config.configuration import starting_layers, starting_options
 
 _ROOT = frozenset({ownership.ROOT})

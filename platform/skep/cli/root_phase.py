@@ -20,7 +20,8 @@ from skep.base.sockets.endpoint import Endpoint
 from skep.base.system import privileges
 from skep.base.system.privileges import Identity
 from skep.config.options.endpoints import admin, served
-from skep.config.options.table import Options, resolve
+from skep.config.options.resolution import resolve
+from skep.config.options.table import Options
 from skep.supervisor.config.configuration import starting_options
 
 _ROOT = frozenset({ownership.ROOT})

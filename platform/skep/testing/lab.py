@@ -12,7 +12,7 @@ from skep.api.tasks.event import Event
 from skep.api.tasks.task import Task
 from skep.api.worker import Worker
 from skep.base.telemetry import Telemetry
-from skep.config.env.epoch import declare
+from skep.config.env.settings import declare
 from skep.config.options.table import Options
 from skep.engine import binding
 from skep.engine.base import DeliveryRow, Engine, Envelope, Outcome

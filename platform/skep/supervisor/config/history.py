@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from skep.config.snapshots.archive import Archive
-from skep.config.snapshots.history import History, State
+from skep.config.snapshots.history import History, HistoryState
 from skep.config.snapshots.snapshot import Snapshot
 from skep.supervisor.config.configuration import Configuration
 from skep.supervisor.report import Report
@@ -31,7 +31,7 @@ class Chronicle:
         self.withheld = ""
 
     @property
-    def state(self) -> State:
+    def state(self) -> HistoryState:
         """Which snapshots are in force, good and pinned."""
         return self._state
 
@@ -137,7 +137,7 @@ class Chronicle:
         self._set(state)
 
     @staticmethod
-    def _dated(state: State, release_keys: Mapping[str, str], now: float) -> State:
+    def _dated(state: HistoryState, release_keys: Mapping[str, str], now: float) -> HistoryState:
         """Note since when each release is in force."""
         known = state.releases
         dated = {
@@ -148,7 +148,7 @@ class Chronicle:
         }
         return replace(state, releases=dated)
 
-    def _set(self, state: State) -> None:
+    def _set(self, state: HistoryState) -> None:
         if state != self._state:
             self._state = state
             self._history.set_state(state)

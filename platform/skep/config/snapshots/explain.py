@@ -1,4 +1,4 @@
-"""Where the value of a key comes from: every place that sets it."""
+"""Where the value of a key comes from."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -12,7 +12,7 @@ from skep.config.snapshots.snapshot import Snapshot
 
 
 @dataclass(frozen=True)
-class Place:
+class KeySource:
     """One place that sets a key; `where` is the namespace for what is remote, else empty."""
 
     key: str
@@ -21,13 +21,13 @@ class Place:
     value: str = field(repr=False)
 
     def to_json(self) -> dict[str, str]:
-        """Return the place with its value masked."""
+        """Return the fields with the value masked."""
         return asdict(self) | {"value": mask_value(self.key, self.value)}
 
 
 def places(
     key: str, layers: Layers, snapshot: Snapshot | None, flags: Mapping[str, Any]
-) -> list[Place]:
+) -> list[KeySource]:
     """Return every place that sets the key, in whatever spelling, the winner first.
 
     `snapshot` is that of the remote layer, for the namespaces; None if only its values are known.
@@ -38,19 +38,19 @@ def places(
 
 def _places(
     key: str, layers: Layers, snapshot: Snapshot | None, flags: Mapping[str, Any]
-) -> Iterator[Place]:
+) -> Iterator[KeySource]:
     row = next((row for row in rows() if row.key == fold(key)), None)
     if row and flags.get(row.name) not in (None, ()):
-        yield Place(row.key, "command line", "", _text(flags[row.name]))
+        yield KeySource(row.key, "command line", "", _text(flags[row.name]))
     for layer, values in layers.ordered():
         parts = {"": values}
         if layer == "remote" and snapshot is not None:
             parts = {r.namespace: r.values() for r in reversed(snapshot.releases)}
         for where, part in parts.items():
             for name in spellings(key, part):
-                yield Place(name, layer, where, part[name])
+                yield KeySource(name, layer, where, part[name])
     if row:
-        yield Place(row.key, "default", "", _text(row.default))
+        yield KeySource(row.key, "default", "", _text(row.default))
 
 
 def _text(value: Any) -> str:
