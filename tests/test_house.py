@@ -31,9 +31,9 @@ MANY_IMPORTS: set[str] = {
     "skep.worker.kinds.web",
 }
 CYCLES: set[tuple[str, ...]] = {
-    ("skep.api.declaration", "skep.api.plugin", "skep.api.requirements"),
-    ("skep.api.payload", "skep.api.roundtrip"),
-    ("skep.api.receipt", "skep.api.task"),
+    ("skep.api.checks.fields", "skep.api.plugin", "skep.api.checks.requirements"),
+    ("skep.api.tasks.payload", "skep.api.tasks.roundtrip"),
+    ("skep.api.tasks.receipt", "skep.api.tasks.task"),
     ("skep.config.env.epoch", "skep.config.env.settings"),
     ("skep.config.options.endpoints", "skep.config.options.table"),
     (

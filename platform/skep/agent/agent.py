@@ -23,7 +23,7 @@ from skep.config.options.sources import sources
 from skep.config.options.table import Options
 from skep.config.snapshots.archive import Archive
 from skep.config.snapshots.start_source import Policy, StartSource
-from skep.wire.messages import Asked, Boot, Message, Reported, Unconfigured
+from skep.wire.messages import Boot, Message, NoConfiguration, Reported, RolloutAsked
 
 _UNCONFIGURED = Backoff(first=5.0, jitter=0.2)
 _FROM = {"cache": " from the cache", "file": ", but the block of the environment file"}

@@ -1,9 +1,9 @@
 """Slows down files that change again and again, soon after one another. Pure but for its memory.
 
-The writes of a plugin's own processes are known (`base/own_writes.py`), but not those of programs
-they start, which would cause rollouts without end. So a file that changes more often than people
-save it is held until it has been calm for a while, longer each time. Times are seconds of one
-monotonic clock.
+The writes of a plugin's own processes are known (`base/files/own_writes.py`), but not those of
+programs they start, which would cause rollouts without end. So a file that changes more often than
+people save it is held until it has been calm for a while, longer each time. Times are seconds of
+one monotonic clock.
 """
 
 from collections.abc import Set

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from skep.base.errors import UsageError
-from skep.base.filelock import held
+from skep.base.files.filelock import held
 from skep.configserver.credentials import read_or_make_token
 from skep.configserver.editor import Editor
 from skep.configserver.open_api import OpenApi, moment

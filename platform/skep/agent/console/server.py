@@ -35,7 +35,7 @@ async def serve(
 ) -> None:
     """Serve until `stop` is set, then finish answers for at most a second. Raises
     UnusableCertificate."""
-    accepting.watch(asyncio.get_running_loop())
+    accept_failures.watch(asyncio.get_running_loop())
     files = options.admin_tls_cert, options.admin_tls_key
     context = tls.server_context(*files) if files[0] else None
     config = uvicorn.Config(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import httpx
 
 from skep.base.errors import ConfigError, UsageError
-from skep.base.masking import mask_url
+from skep.base.logs.masking import mask_url
 from skep.config.apollo.access_key import AccessKey
 from skep.config.apollo.signing import Round, Signer, clock_skew
 from skep.config.apollo.unfolding import ACCEPTED, Folded, Unfolding

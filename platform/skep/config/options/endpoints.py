@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from skep.base.errors import UsageError
+from skep.base.sockets.endpoint import Endpoint, Scheme, clashes, is_loopback, parse
 from skep.config.options.table import Options
 
 _OWNER, _LOOPBACK = "the platform", "127.0.0.1"

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from skep.base.sockets import BACKLOG
+from skep.base.sockets.listening import BACKLOG
 from skep.config.options.row import rollout
 
 

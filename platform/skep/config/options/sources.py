@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from skep.base.fingerprint import Sources
+from skep.base.files.fingerprint import Sources
 from skep.config.options.table import Options
 
 

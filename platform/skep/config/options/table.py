@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from skep.base.linux import usable_cores
+from skep.base.system.linux import usable_cores
 from skep.config.options.http import HttpOptions
 from skep.config.options.row import Change, OptionRow, live, restart, rollout
 from skep.config.options.serving import Serving

@@ -17,7 +17,7 @@ from skep.base.files import fingerprint, own_writes
 from skep.base.logs import masking
 from skep.base.logs.log import hide, traceback_text
 from skep.base.rundir import RunDir
-from skep.base.title import set_title
+from skep.base.system.title import set_title
 from skep.config.env.settings import Settings, declare
 from skep.config.options.sources import project, sources
 from skep.config.options.table import Options

@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Mount
 
 from skep.base.errors import QueueFull, StoreFull, StoreUnavailable
+from skep.base.logs import correlation
 from skep.config.env.settings import pin
 from skep.metrics.web import UNMATCHED
 from skep.worker.http.access_log import Access, AccessLog

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from pydantic import ValidationError
 
-from skep.base.log import excerpt, hide
+from skep.base.logs.log import excerpt, hide
 from skep.config.env.settings import Epoch, Settings, current_epoch, enter, reread
 from skep.wire.messages import Change
 from skep.worker.calling import completed
