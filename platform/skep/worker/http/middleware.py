@@ -1,10 +1,13 @@
-"""One request and its answer, as the edge of a web worker sees them."""
+"""The outermost ASGI application of a web worker: it names, measures and bounds each request.
+
+While the worker drains, every response carries `Connection: close`. The registry of WebSockets
+closes those.
+"""
 
 import logging
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
@@ -45,31 +48,47 @@ _PASSING = {
 _UNANSWERED, _ANSWERING, _ANSWERED = range(3)
 
 
-@dataclass
-class Common:
-    """What the exchanges of one worker share. While `draining`, every answer is the last of its
-    connection. `served` is called when one is over. Bodies have `max_body` bytes unless the route
-    says otherwise."""
+class Edge:
+    """Wraps an application; `served` is called after each request. Bodies have `max_body` bytes
+    unless the route says otherwise. WebSockets reach `websockets`."""
 
-    app: "ASGIApp"
-    metrics: "HttpMetrics"
-    served: Callable[[], None]
-    max_body: int
-    access_log: AccessLog | None = None
-    draining: bool = False
+    def __init__(
+        self,
+        app: "ASGIApp",
+        metrics: "HttpMetrics",
+        served: Callable[[], None],
+        max_body: int,
+        access_log: AccessLog | None = None,
+        websockets: "ASGIApp | None" = None,
+    ) -> None:
+        self.app = app
+        self.app_with_body = RequestBodyLimitMiddleware(app, max_body)
+        self.metrics = metrics
+        self.served = served
+        self.access_log = access_log
+        self.draining = False
+        self._websockets = websockets or app
 
-    def __post_init__(self) -> None:
-        self.app_with_body = RequestBodyLimitMiddleware(self.app, self.max_body)
+    def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> Awaitable[None]:
+        """Serve one request or one WebSocket connection."""
+        # No coroutine of its own, which every request would pay for.
+        if scope["type"] == "http":
+            return _Exchange(self, scope, receive, send).run()
+        return self._websockets(scope, receive, send)
+
+    def drain(self) -> None:
+        """Make every answer from now on the last of its connection."""
+        self.draining = True
 
 
-class Exchange:
-    """From the head of a request to the end of its answer; the background work after it too."""
+class _Exchange:
+    """One request: from its head to the end of its answer, and the background work after it."""
 
-    __slots__ = ("_common", "_gone", "_head", "_id", "_last", "_receive", "_scope", "_send",
+    __slots__ = ("_edge", "_gone", "_head", "_id", "_last", "_receive", "_scope", "_send",
                  "_stage", "_start", "_status")  # fmt: skip
 
-    def __init__(self, common: Common, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        self._common = common
+    def __init__(self, edge: Edge, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        self._edge = edge
         self._scope = scope
         self._receive = receive
         self._send = send
@@ -81,16 +100,16 @@ class Exchange:
     async def run(self) -> None:
         """Serve the request. What no handler caught is counted, logged and answered with 500, or
         with 503 or 507 when the store or a queue takes nothing for a while."""
-        common, scope = self._common, self._scope
+        edge, scope = self._edge, self._scope
         has_body = self._read_headers()
         scope.setdefault("state", {})["request_id"] = scope[ID_IN_SCOPE] = self._id
         pin()
-        common.metrics.begin()
+        edge.metrics.begin()
         try:
             if has_body:
-                await common.app_with_body(scope, self._hear, self._answer)
+                await edge.app_with_body(scope, self._hear, self._answer)
             else:
-                await common.app(scope, self._receive, self._answer)
+                await edge.app(scope, self._receive, self._answer)
         except ClientDisconnect:
             self._status = CLIENT_GONE
         except Exception as error:  # noqa: BLE001 - counted and logged there
@@ -98,14 +117,14 @@ class Exchange:
         finally:
             if self._stage is not _ANSWERED:
                 self._end()
-            common.served()
+            edge.served()
 
     async def _fail(self, error: Exception) -> None:
         """Make the best of an exception. Half an answer is left to uvicorn, which closes the
         connection, so that the client knows; and so is an answer whose head cannot be sent, for
         which `Joined` sends 500."""
         scope = self._scope
-        self._common.metrics.exception(_route(scope))
+        self._edge.metrics.exception(_route(scope))
         if self._stage is _ANSWERING:
             if ID_IN_SCOPE in scope:
                 self._status = 500
@@ -165,7 +184,7 @@ class Exchange:
     def _fit(self, message: "Message") -> "Message":
         """Return the head without what the application may not say, and with what it must."""
         headers = message.get("headers", ())
-        is_last = self._common.draining or self._last
+        is_last = self._edge.draining or self._last
         if not is_last and type(headers) is list:  # what can be read only once has to be copied
             for name, _ in headers:
                 if name in _REPLACED:
@@ -180,12 +199,12 @@ class Exchange:
 
     def _end(self) -> None:
         self._stage = _ANSWERED
-        scope, common = self._scope, self._common
+        scope, edge = self._scope, self._edge
         seconds = time.perf_counter() - self._start
-        common.metrics.end(scope["method"], _route(scope), self._status, seconds)
-        if common.access_log is not None:
+        edge.metrics.end(scope["method"], _route(scope), self._status, seconds)
+        if edge.access_log is not None:
             client = scope["client"]
-            common.access_log.note(
+            edge.access_log.note(
                 Access(
                     method=scope["method"],
                     path=scope["path"],

@@ -28,21 +28,20 @@ from skep.metrics.websocket import WebSocketMetrics
 from skep.worker.http.access_log import AccessLog
 from skep.worker.http.app import Application
 from skep.worker.http.closing import shutdown_timeout
-from skep.worker.http.edge import Edge
 from skep.worker.http.forwarded import Forwarded, Proxies
 from skep.worker.http.h11_protocol import H11Protocol
 from skep.worker.http.httptools_protocol import HttptoolsProtocol
 from skep.worker.http.limits import Limits
+from skep.worker.http.middleware import Edge
 from skep.worker.http.protocol import Guard, HttpProtocol
 from skep.worker.kind import Workplace
 from skep.worker.sockets.handshakes import Arrivals
 from skep.worker.sockets.listening import Listening
 from skep.worker.upkeep.leaks import LeakWatch
-from skep.worker.websocket.connection import Limits as WebSocketLimits
-from skep.worker.websocket.connection import WebSocketProtocol
-from skep.worker.websocket.mesh_server import Switchboard
+from skep.worker.websocket.connection import WebSocketLimits, WebSocketProtocol
+from skep.worker.websocket.mesh_server import MeshServer
 from skep.worker.websocket.origins import OriginCheck
-from skep.worker.websocket.registry import Hub
+from skep.worker.websocket.registry import Registry
 
 log = logging.getLogger(__name__)
 
@@ -76,28 +75,28 @@ class WebKind:
         self._instruments: Instruments
         self._server: _Server
         self._serving: asyncio.Task[None]
-        self._hub: Hub
+        self._registry: Registry
         self._metrics: HttpMetrics
         self._listening: Listening
-        self._switchboard: Switchboard
+        self._mesh_server: MeshServer
 
     async def prepare(self) -> None:
         """Build the application and start uvicorn without a listener."""
         work = self._workplace
         assert work.instruments is not None
         self._instruments = work.instruments
-        self._hub = Hub(WebSocketMetrics(work.instruments))
+        self._registry = Registry(WebSocketMetrics(work.instruments))
         self._metrics = HttpMetrics(work.instruments, self._connections)
         self._listening = Listening(
             work.catalog.plugins, work.instruments, work.options, work.tls.listeners
         )
-        self._switchboard = Switchboard(
+        self._mesh_server = MeshServer(
             RunDir(work.options.data_dir).mesh_dir,
             f"{work.slot}@{work.generation}",
-            self._hub,
+            self._registry,
             self._rows,
         )
-        work.trouble = lambda: self._switchboard.trouble
+        work.trouble = lambda: self._mesh_server.trouble
         if work.options.access_log:
             self._access_log = AccessLog()
             await self._around.enter_async_context(self._access_log.running())
@@ -119,7 +118,7 @@ class WebKind:
     ) -> asyncio.Task[None]:
         """Attach the protocols to the inherited listeners."""
         accepting.watch(asyncio.get_running_loop())
-        await self._switchboard.start()
+        await self._mesh_server.start()
         tls = self._workplace.tls
         for name, listener in listeners.items():
             if "." not in name:
@@ -151,12 +150,12 @@ class WebKind:
         for server in self._server.servers:
             server.close()
         left = max(0.0, deadline - loop.time())
-        self._hub.dismiss(spread=min(_WEBSOCKET_SPREAD, left / 2))
+        self._registry.dismiss(spread=min(_WEBSOCKET_SPREAD, left / 2))
         await asyncio.gather(self._listening.drain(deadline), self._drain_http(deadline))
 
     async def stop(self) -> None:
         """Let uvicorn shut down; what is still running is cancelled."""
-        self._switchboard.stop()
+        self._mesh_server.stop()
         self._server.should_exit = True
         await self._serving
         await self._around.aclose()
@@ -194,7 +193,9 @@ class WebKind:
         options = self._workplace.options
         ping = options.websocket_ping or None
         limits = WebSocketLimits(options.websocket_idle_timeout, options.websocket_send_limit)
-        protocol: Any = partial(WebSocketProtocol, hub=self._hub, limits=limits, listener=name)
+        protocol: Any = partial(
+            WebSocketProtocol, registry=self._registry, limits=limits, listener=name
+        )
         config = uvicorn.Config(
             Forwarded(app, self._guard.proxies) if options.trusted_proxies else app,
             interface="asgi3",

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,18 +21,16 @@ from websockets.datastructures import Headers
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 
-from skep.api.websocket import EXTENSION, frame
+from skep.api.websocket import EXTENSION
 from skep.worker.http.request_head import CONTROL, Refusal, check_handshake
+from skep.worker.websocket.registry import NORMAL, Registry, ServedConnection
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from uvicorn.server import ServerState
 
-    from skep.worker.websocket.registry import Hub
-
-NORMAL, ABNORMAL, BAD_TEXT, BAD_CONDUCT = 1000, 1006, 1007, 1008
-FAILED, RESTART, SLOW = 1011, 1012, 1013
+ABNORMAL, BAD_TEXT, BAD_CONDUCT, FAILED, SLOW = 1006, 1007, 1008, 1011, 1013
 # How long the other side may take to answer a close frame before the connection is cut (seconds).
 _CLOSING = 3.0
 # Parse this many bytes at once. If they hold a message, wait until the application takes it; after
@@ -54,70 +50,11 @@ _quiet.setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True)
-class Limits:
+class WebSocketLimits:
     """What a connection may do; seconds and bytes."""
 
     idle: float = 0.0
     unsent: int = 1024 * 1024
-
-
-class Connection:
-    """What plugins see of it; see `skep.api.websocket.Connection`."""
-
-    def __init__(self, protocol: WebSocketProtocol, hub: Hub) -> None:
-        self.id = secrets.token_hex(8)
-        self.user: str | None = None
-        self.rooms: frozenset[str] = frozenset()
-        self.since = time.time()
-        self.protocol = protocol
-        self._hub = hub
-
-    @property
-    def path(self) -> str:
-        """The path of the handshake."""
-        path: str = self.protocol.scope["path"]
-        return path
-
-    @property
-    def client(self) -> str:
-        """The address of the client, by what a trusted proxy reports."""
-        client = self.protocol.scope["client"]
-        return f"{client[0]}:{client[1]}" if client else ""
-
-    def bind(self, user: str) -> None:
-        """Say whose it is."""
-        self._hub.bind(self, user)
-
-    def join(self, room: str) -> None:
-        """Let it into a room."""
-        self._hub.join(self, room)
-
-    def leave(self, room: str) -> None:
-        """Let it out of a room."""
-        self._hub.leave(self, room)
-
-    async def send(self, data: Any) -> None:
-        """Send, and wait while the client reads too slowly."""
-        await self.protocol.writable.wait()
-        if not self.protocol.push(encoded(frame(data))):
-            raise ConnectionResetError("The WebSocket is closed.")
-        self._hub.counts.sent(1)
-
-    async def close(self, code: int = NORMAL, reason: str = "") -> None:
-        """Close it."""
-        self.protocol.hang_up(code, reason)
-
-    def row(self) -> dict[str, Any]:
-        """Return what is to be told of it."""
-        return {
-            "id": self.id,
-            "listener": self.protocol.listener,
-            "user": self.user,
-            "rooms": sorted(self.rooms),
-            "path": self.path,
-            "client": self.client,
-            "since": self.since,
-        }
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
@@ -130,17 +67,17 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         config: Any,
         server_state: ServerState,
         app_state: dict[str, Any],
-        hub: Hub,
-        limits: Limits,
+        registry: Registry,
+        limits: WebSocketLimits,
         listener: str,
     ) -> None:
         super().__init__(config, server_state, app_state)
         self.logger = self.conn.logger = _quiet
         self.close_timeout = _CLOSING
-        self.connection = Connection(self, hub)
+        self.connection = ServedConnection(self, registry)
         self.listener = listener
         self.code = 0
-        self._hub = hub
+        self._registry = registry
         self._limits = limits
         self._doom: tuple[int, str] | None = None
         self._deaf = False
@@ -152,6 +89,18 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self._fragments = 0  # in the piece that is being parsed
         self._light_frames = 0  # since `_light_since`
         self._light_since = 0.0
+
+    @property
+    def path(self) -> str:
+        """The path of the handshake."""
+        path: str = self.scope["path"]
+        return path
+
+    @property
+    def peer(self) -> str:
+        """The address of the client, as a trusted proxy reports it."""
+        client = self.scope["client"]
+        return f"{client[0]}:{client[1]}" if client else ""
 
     @property
     def open(self) -> bool:
@@ -191,7 +140,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         try:
             check_handshake(method, headers)
         except Refusal:
-            self._hub.counts.refused("invalid")
+            self._registry.counts.refused("invalid")
             raise
 
     def open_with(
@@ -212,7 +161,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             if timer is not None:
                 timer.cancel()
         code = self.code or ABNORMAL
-        self._hub.remove(self.connection, code)
+        self._registry.remove(self.connection, code)
         self.queue.put_nowait({"type": "websocket.disconnect", "code": code})
         super().connection_lost(exc)
 
@@ -222,7 +171,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if self.response.status_code == 101:
             self.scope["extensions"][EXTENSION] = self.connection
         else:
-            self._hub.counts.refused("invalid")
+            self._registry.counts.refused("invalid")
 
     def data_received(self, data: bytes) -> None:
         """Take what has come in, unless nothing more is wanted."""
@@ -288,7 +237,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.conn.fail(BAD_TEXT, "invalid UTF-8")
             self.handle_parser_exception()
             return
-        self._hub.counts.received()
+        self._registry.counts.received()
         super().send_receive_event_to_app()
 
     def handle_close(self, event: Any) -> None:
@@ -341,14 +290,14 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         kind = message["type"]
         if kind == "websocket.send":
             self._last = self.loop.time()
-            self._hub.counts.sent(1)
+            self._registry.counts.sent(1)
         elif kind == "websocket.accept":
             self._accepted()
         elif kind == "websocket.close" and self.handshake_complete and self.close_timer:
             self.code = self.code or message.get("code", NORMAL)
             self._closing()
         elif kind in ("websocket.close", "websocket.http.response.start"):
-            self._hub.counts.refused("application")
+            self._registry.counts.refused("application")
 
     # The rest.
 
@@ -424,7 +373,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.transport.abort()
             return
         log.error("a WebSocket handler on %s did not answer in time", self.scope["path"])
-        self._hub.counts.refused("application")
+        self._registry.counts.refused("application")
         self.queue.put_nowait({"type": "websocket.disconnect", "code": ABNORMAL})
         self.conn.send_response(self.conn.reject(503, "Service Unavailable"))
         self._write()
@@ -436,7 +385,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if not self.open:
             return
         self._end_handshake()
-        self._hub.add(self.connection)
+        self._registry.add(self.connection)
         if self._doom is not None:
             self.hang_up(*self._doom)
         elif self._limits.idle:
@@ -475,14 +424,6 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if self.close_timer is not None:
             self.close_timer.cancel()
         self.close_timer = self.loop.call_later(_CLOSING, self.transport.abort)
-
-
-def encoded(content: str | bytes) -> bytes:
-    """Return the message as it goes over the wire: the same for all connections, as a server masks
-    nothing and nothing is compressed."""
-    if isinstance(content, str):
-        return Frame(Opcode.TEXT, content.encode()).serialize(mask=False)
-    return Frame(Opcode.BINARY, content).serialize(mask=False)
 
 
 def _sendable(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

@@ -14,7 +14,7 @@ from skep.base.rundir import bind_unix
 from skep.wire.mesh import Answer, Command, decode_command, pack, read_frame
 
 if TYPE_CHECKING:
-    from skep.worker.websocket.registry import Hub
+    from skep.worker.websocket.registry import Registry
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 _AGAIN = 3.0
 
 
-class Switchboard:
+class MeshServer:
     """Answers commands, from before the worker accepts until its last connection is gone.
 
     `name` is that of the worker; `sockets` returns every connection it has, of whatever listener.
@@ -30,11 +30,15 @@ class Switchboard:
     """
 
     def __init__(
-        self, folder: Path, name: str, hub: Hub, sockets: Callable[[], list[dict[str, Any]]]
+        self,
+        folder: Path,
+        name: str,
+        registry: Registry,
+        sockets: Callable[[], list[dict[str, Any]]],
     ) -> None:
         self._path = folder / f"{name}.{os.getpid()}.sock"
         self._name = name
-        self._hub = hub
+        self._registry = registry
         self._sockets = sockets
         self._server: asyncio.Server | None = None
         self._clients: set[asyncio.StreamWriter] = set()
@@ -85,11 +89,11 @@ class Switchboard:
         match command.op:
             case "push":
                 content = command.text if command.text is not None else command.data or b""
-                return Answer(self._hub.push(command, content))
+                return Answer(self._registry.push(command, content))
             case "kick":
-                return Answer(self._hub.kick(command))
+                return Answer(self._registry.kick(command))
             case "list":
-                return self._rows(self._hub.rows(command))
+                return self._rows(self._registry.rows(command))
             case "sockets":
                 rows = self._sockets()
                 wanted = command.listener
