@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from skep.base.rundir import RunDir
 from skep.base.telemetry import Telemetry
 from skep.config.options.table import Options
+from skep.engine import binding
+from skep.engine.embedded import Embedded
 from skep.engine.ids import now_ms
+from skep.engine.senders import sender_of
 from skep.wire.lifecycle import Role
 from skep.worker.loading.lifespans import Lifespans
 from skep.worker.loading.tls import Tls
@@ -16,6 +21,7 @@ from skep.worker.loading.tls import Tls
 if TYPE_CHECKING:
     from skep.engine.base import Engine
     from skep.metrics.instruments import Instruments
+    from skep.wire.messages import Boot
     from skep.worker.loading.catalog import Catalog
 
 
@@ -52,6 +58,36 @@ class Workplace:
     clock: Callable[[], int] = now_ms
     sender: str = ""
     loaded_by: str = ""
+
+    @classmethod
+    def of(cls, boot: Boot, catalog: Catalog, code: str, owner: str) -> Workplace:
+        """Return that of the process that `boot` describes; `owner` names it in its leases."""
+        options = Options.from_json(boot.options)
+        return cls(
+            slot=boot.slot,
+            generation=boot.generation,
+            catalog=catalog,
+            engine=Embedded(RunDir(options.data_dir).store_socket, f"{boot.run_id}/{owner}"),
+            telemetry=Telemetry(),
+            options=options,
+            sender=sender_of(boot.run_id, boot.generation, code),
+        )
+
+    async def open_engine(self) -> None:
+        """Open the engine for `deliver` and `fire` in the code of plugins."""
+        await self.engine.open()
+        binding.bind(
+            self.engine,
+            self.telemetry,
+            self.catalog.listener_names(),
+            declared=self.catalog.declared(),
+            sender=self.sender,
+        )
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the hooks of this process's own life receive."""
+        return {"slot": self.slot, "generation": self.generation, "pid": os.getpid()}
 
 
 class Kind(Role, Protocol):

@@ -5,24 +5,19 @@ It never runs a handler.
 
 import logging
 import os
-import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from skep.api.policy import policy_of
-from skep.base import fingerprint, masking, own_writes
+from skep.base import masking
 from skep.base.errors import PluginError, UsageError
 from skep.base.log import hide, traceback_text
-from skep.base.rundir import RunDir
-from skep.base.title import set_title
 from skep.config.env.epoch import declare
 from skep.config.env.settings import Settings
-from skep.config.options.sources import project, sources
 from skep.config.options.table import Options
 from skep.wire.channel import BlockingChannel
-from skep.wire.messages import Boot, Change, Changed, Message, Planned, Refused
+from skep.wire.messages import Boot, Change, Changed, Message
 from skep.wire.plan import LONGEST_TRACE, Plan, Problem
 from skep.worker.birth.forker import Forker
 from skep.worker.http.app import listing
@@ -30,19 +25,18 @@ from skep.worker.http.app import problems as app_problems
 from skep.worker.loading import endpoints
 from skep.worker.loading.catalog import Catalog
 from skep.worker.loading.changes import Changes, begin_epoch
-from skep.worker.loading.checks import check_settings, check_used_settings
+from skep.worker.loading.checks import check_settings, check_used_settings, undeclared
 from skep.worker.loading.environ import Environ, install
 from skep.worker.loading.loader import FOLDERS, Loaded, Loader
-from skep.worker.loading.project import make_importable
+from skep.worker.loading.project import CodeState
 from skep.worker.loading.tls import Tls
-from skep.worker.loading.undeclared import undeclared
-from skep.worker.tasks.queues import Outliving
+from skep.worker.tasks.queues import task_drain
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
-class Generation:
+class LoadedGeneration:
     """What a zygote has loaded; `changes` are its settings and how they change.
 
     `loaded_by` is the number of the generation that loaded it first: after a rollback, a worker of
@@ -56,7 +50,7 @@ class Generation:
     loaded_by: int
 
 
-def load(boot: Boot) -> Generation | list[Problem]:
+def load(boot: Boot) -> LoadedGeneration | list[Problem]:
     """Load the plugins and check all that can be checked without serving.
 
     Whatever fails is a problem with a sentence, and not the end of the zygote without one.
@@ -68,16 +62,16 @@ def load(boot: Boot) -> Generation | list[Problem]:
         return [Problem("load", text, trace=traceback_text(error, LONGEST_TRACE))]
 
 
-def _load(boot: Boot) -> Generation | list[Problem]:
+def _load(boot: Boot) -> LoadedGeneration | list[Problem]:
     started = time.perf_counter()
     environ = install()
     begin_epoch(environ)
     options = Options.from_json(boot.options)
     folders = [Path(folder) for folder in options.plugins]
-    states, noted = _look(boot, options)  # before: what changes meanwhile is a newer state
+    code = CodeState.take(options, boot.run_id)  # before: a later change is a newer state
     environ[FOLDERS] = os.pathsep.join(str(folder.resolve()) for folder in folders)
     loaded = Loader(folders).load()
-    code = fingerprint.digest(states, without=own_writes.read(noted))
+    digest = code.digest()
     classes = [cls for plugin in loaded.plugins.values() for cls in plugin.settings]
     secrets = _declare_secrets(classes, environ)
     problems = _problems(loaded, options)
@@ -104,8 +98,8 @@ def _load(boot: Boot) -> Generation | list[Problem]:
         live=tuple(sorted(live)),
         fixed=tuple(sorted(fixed)),
         secrets=secrets,
-        task_drain=_task_drain(catalog, options),
-        code=code,
+        task_drain=task_drain(catalog, options),
+        code=digest,
         warnings=tuple(undeclared(catalog)),
         unforkable=unforkable or loaded.unforkable,
         seconds=round(time.perf_counter() - started, 3),
@@ -113,7 +107,7 @@ def _load(boot: Boot) -> Generation | list[Problem]:
     if boot.kind == "zygote" and boot.generation > 0:  # `platform check` shows them itself
         for warning in plan.warnings:
             log.warning(warning)
-    return Generation(catalog, plan, Changes(classes, environ), tls, boot.generation)
+    return LoadedGeneration(catalog, plan, Changes(classes, environ), tls, boot.generation)
 
 
 def _problems(loaded: Loaded, options: Options) -> list[Problem]:
@@ -126,18 +120,6 @@ def _problems(loaded: Loaded, options: Options) -> list[Problem]:
     ]
 
 
-def _look(boot: Boot, options: Options) -> tuple[fingerprint.States, Path]:
-    """Look at the code that is about to be loaded, make what of it is the project's importable, and
-    if it is watched have noted what this process writes there; return where that is noted."""
-    code = sources(options)
-    noted = RunDir(options.data_dir).own_writes(boot.run_id)
-    if folder := project(options):
-        make_importable(folder, fresh=options.watch)
-    if options.watch and boot.run_id:
-        own_writes.note([*code.folders, *([code.project] if code.project else [])], noted)
-    return code.states(), noted
-
-
 def _declare_secrets(classes: Iterable[type[Settings]], environ: Environ) -> tuple[str, ...]:
     """Have what the classes declare secret masked in this process and its children; return it."""
     secrets = {key for cls in classes for key in cls.secret_keys()}
@@ -146,22 +128,13 @@ def _declare_secrets(classes: Iterable[type[Settings]], environ: Environ) -> tup
     return tuple(sorted(secrets))
 
 
-class Zygote(Forker):
+class ZygoteForker(Forker):
     """Forks workers, and understudies of itself, out of what it has loaded."""
 
-    def __init__(self, channel: BlockingChannel, generation: Generation) -> None:
+    def __init__(self, channel: BlockingChannel, generation: LoadedGeneration) -> None:
         super().__init__(channel)
         self._plan = generation.plan
         self._changes = generation.changes
-
-    @classmethod
-    def answer(cls, channel: BlockingChannel, found: Generation | list[Problem]) -> None:
-        """Send the plan; with problems instead there is nothing more to do in this process."""
-        if isinstance(found, Generation):
-            channel.send(Planned(found.plan))
-            return
-        channel.send(Refused(found, masking.declared()))
-        sys.exit(0)
 
     def take(self, order: Message) -> None:
         """Do what is ordered, if it is no fork."""
@@ -190,12 +163,6 @@ def _kinds(catalog: Catalog) -> tuple[str, ...]:
     return tuple(kinds)
 
 
-def _task_drain(catalog: Catalog, options: Options) -> float:
-    listeners = (listener for those in catalog.listeners.values() for listener in those)
-    policies = (policy_of(cls) for cls in (*catalog.tasks.values(), *listeners))
-    return Outliving(options).longest(policies)
-
-
 def _keys(classes: Iterable[type[Settings]]) -> tuple[set[str], set[str]]:
     """The keys that are live in every class that reads them, and the others."""
     live: set[str] = set()
@@ -212,8 +179,3 @@ def _listeners(catalog: Catalog) -> list[str]:
         for event, listeners in catalog.listeners.items()
         for listener in listeners
     ]
-
-
-def name_zygote(boot: Boot, *, understudy: bool) -> None:
-    """Tell `ps` who this is."""
-    set_title(f"zygote@{boot.generation}", boot.options["app_id"] + " (understudy)" * understudy)

@@ -12,10 +12,12 @@ import http
 import re
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 from uvicorn.protocols.http.flow_control import FlowControl
 
+from skep.config.options.table import Options
+from skep.metrics.instruments import Instruments
 from skep.worker.http.closing import Closing
 from skep.worker.http.forwarded import Proxies
 from skep.worker.http.limits import (
@@ -73,6 +75,17 @@ class Guard:
         self.refused = refused
         self.dropped = dropped
         self._closing = Closing()
+
+    @classmethod
+    def of(cls, options: Options, instruments: Instruments) -> Self:
+        """Return the guard that the options describe."""
+        refusals = instruments.children("http_refusals_total")
+        return cls(
+            Limits.of(options),
+            Proxies(options.trusted_proxies),
+            lambda reason: refusals[(reason,)].inc(),
+            instruments.child("http_trailers_dropped_total").inc,
+        )
 
     async def watch(self, connections: set[Any]) -> None:
         """Look at the connections for ever."""

@@ -21,17 +21,15 @@ import uvicorn.lifespan.off  # uvicorn would load it by name, in every worker af
 from starlette.types import ASGIApp
 
 from skep.base import accepting
-from skep.base.rundir import RunDir
 from skep.metrics.instruments import Instruments
 from skep.metrics.web import HttpMetrics
 from skep.metrics.websocket import WebSocketMetrics
 from skep.worker.http.access_log import AccessLog
 from skep.worker.http.app import Application
 from skep.worker.http.closing import shutdown_timeout
-from skep.worker.http.forwarded import Forwarded, Proxies
+from skep.worker.http.forwarded import Forwarded
 from skep.worker.http.h11_protocol import H11Protocol
 from skep.worker.http.httptools_protocol import HttptoolsProtocol
-from skep.worker.http.limits import Limits
 from skep.worker.http.middleware import Edge
 from skep.worker.http.protocol import Guard, HttpProtocol
 from skep.worker.kind import Workplace
@@ -91,7 +89,7 @@ class WebKind:
             work.catalog.plugins, work.instruments, work.options, work.tls.listeners
         )
         self._mesh_server = MeshServer(
-            RunDir(work.options.data_dir).mesh_dir,
+            work.options.data_dir,
             f"{work.slot}@{work.generation}",
             self._registry,
             self._rows,
@@ -103,7 +101,7 @@ class WebKind:
         application = await self._application()
         self._edge = self._outermost(application.app)
         self._ports = {name: self._outermost(app) for name, app in application.ports.items()}
-        self._guard = self._new_guard()
+        self._guard = Guard.of(work.options, work.instruments)
         self._server = _Server(self._config("http", self._edge))
         self._serving = asyncio.create_task(self._server.serve(sockets=[]))
         while not self._server.started:
@@ -178,15 +176,6 @@ class WebKind:
         edge = Edge(app, self._metrics, work.served, largest, self._access_log, checked)
         self._edges.append(edge)
         return edge
-
-    def _new_guard(self) -> Guard:
-        refusals = self._instruments.children("http_refusals_total")
-        return Guard(
-            Limits.of(self._workplace.options),
-            Proxies(self._workplace.options.trusted_proxies),
-            lambda reason: refusals[(reason,)].inc(),
-            self._instruments.child("http_trailers_dropped_total").inc,
-        )
 
     def _config(self, name: str, app: Edge) -> uvicorn.Config:
         """Return what uvicorn serves an application with on one listener."""

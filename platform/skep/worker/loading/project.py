@@ -1,23 +1,54 @@
-"""Makes the project folder importable: the folder in which the platform was started.
+"""The code of the project, before it is loaded: its state, and how plugins can import it.
 
-It is the last on the path, so that nothing in it can stand in for a library. Its modules are called
-what they are called there: `shop.prices`, not `plugins.…`.
+The project is the folder in which the platform was started. It is the last on the path, so that
+nothing in it can stand in for a library. Its modules keep their names: `shop.prices`, not
+`plugins.…`.
 """
 
 import sys
+from dataclasses import dataclass
 from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ExtensionFileLoader, FileFinder
 from pathlib import Path
 
+from skep.base import fingerprint, own_writes
 from skep.base.fingerprint import IGNORED_DIRECTORIES
+from skep.base.rundir import RunDir
+from skep.config.options.sources import project, sources
+from skep.config.options.table import Options
 from skep.worker.loading.loader import UncachedLoader
 
 _LIBRARIES = frozenset({"site-packages", "dist-packages"})
 
 
-def make_importable(project: Path, *, fresh: bool) -> None:
+@dataclass(frozen=True)
+class CodeState:
+    """The files of the code as they were before it was loaded; `noted` is the file in which what
+    this process writes among them is noted while it loads."""
+
+    states: fingerprint.States
+    noted: Path
+
+    @classmethod
+    def take(cls, options: Options, run_id: str) -> "CodeState":
+        """Read the state of the code, and prepare its import: the project becomes importable, and
+        if the code is watched, what this process writes there is noted."""
+        code = sources(options)
+        noted = RunDir(options.data_dir).own_writes(run_id)
+        if folder := project(options):
+            make_importable(folder, fresh=options.watch)
+        if options.watch and run_id:
+            own_writes.note([*code.folders, *([code.project] if code.project else [])], noted)
+        return cls(code.states(), noted)
+
+    def digest(self) -> str:
+        """Return the digest of the code without what this process has written itself."""
+        return fingerprint.digest(self.states, without=own_writes.read(self.noted))
+
+
+def make_importable(folder: Path, *, fresh: bool) -> None:
     """Let plugins import what lies in a folder. What is `fresh` is compiled every time: while the
     code is watched it may change twice within a second, which a cached file does not show."""
-    text = str(project)
+    text = str(folder)
     if text in sys.path:
         return
     libraries = [Path(entry) for entry in sys.path if entry]
@@ -27,13 +58,13 @@ def make_importable(project: Path, *, fresh: bool) -> None:
 
     def finder(entry: str) -> FileFinder:
         path = Path(entry)
-        if not path.is_relative_to(project) or _is_library(path, project, libraries):
+        if not path.is_relative_to(folder) or _is_library(path, folder, libraries):
             raise ImportError(f"{entry} is not a part of the project")
         loaders = (ExtensionFileLoader, EXTENSION_SUFFIXES), (UncachedLoader, SOURCE_SUFFIXES)
         return FileFinder(entry, *loaders)
 
     sys.path_hooks.insert(0, finder)
-    for entry in [entry for entry in sys.path_importer_cache if Path(entry) == project]:
+    for entry in [entry for entry in sys.path_importer_cache if Path(entry) == folder]:
         del sys.path_importer_cache[entry]
 
 

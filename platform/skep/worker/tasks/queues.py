@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable
 
-from skep.api.policy import CUT_TRIES, Policy
+from skep.api.policy import CUT_TRIES, Policy, policy_of
 from skep.config.options.queues import QueueTerms, parse
 from skep.config.options.table import Options
 from skep.engine.base import QueueLimits
+from skep.worker.loading.catalog import Catalog
 
 
 def served_queues(slot: str, own: Iterable[str]) -> tuple[str, ...]:
@@ -57,6 +58,13 @@ class Outliving:
         drains = [self._drain, *(policy.drain for policy in policies)]
         drains += [terms.drain for terms in self._queues.values()]
         return max(drain for drain in drains if drain is not None)
+
+
+def task_drain(catalog: Catalog, options: Options) -> float:
+    """Return the longest time that anything in this catalog may go on."""
+    listeners = (listener for those in catalog.listeners.values() for listener in those)
+    policies = (policy_of(cls) for cls in (*catalog.tasks.values(), *listeners))
+    return Outliving(options).longest(policies)
 
 
 _SAYS_NOTHING = QueueTerms("")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from skep.base.rundir import bind_unix
+from skep.base.rundir import RunDir, bind_unix
 from skep.wire.mesh import Answer, Command, decode_command, pack, read_frame
 
 if TYPE_CHECKING:
@@ -31,12 +31,12 @@ class MeshServer:
 
     def __init__(
         self,
-        folder: Path,
+        data_dir: str,
         name: str,
         registry: Registry,
         sockets: Callable[[], list[dict[str, Any]]],
     ) -> None:
-        self._path = folder / f"{name}.{os.getpid()}.sock"
+        self._path = RunDir(data_dir).mesh_dir / f"{name}.{os.getpid()}.sock"
         self._name = name
         self._registry = registry
         self._sockets = sockets
