@@ -24,12 +24,12 @@ from skep.worker.kind import Kind, Workplace
 from skep.worker.kinds.cron import CronKind
 from skep.worker.kinds.tasks import TaskKind
 from skep.worker.kinds.web import WebKind
-from skep.worker.loading.changes import Changing
-from skep.worker.platform_events import Teller
+from skep.worker.loading.changes import ChangeHandler
+from skep.worker.platform_events import EventSender
 from skep.worker.tasks.deliver import Deliverer
 from skep.worker.upkeep import memory
 from skep.worker.upkeep.readiness import Readiness
-from skep.worker.upkeep.retirement import Wear, resident_memory
+from skep.worker.upkeep.retirement import Retirement, resident_memory
 
 KINDS: Mapping[str, type[Kind]] = {"web": WebKind, "task": TaskKind, "cron": CronKind}
 
@@ -44,10 +44,10 @@ async def live(boot: Boot, found: LoadedGeneration, sock: socket.socket, framing
         boot, found.catalog, code, f"{boot.slot}@{boot.generation}/{os.getpid()}"
     )
     subscribe(workplace.telemetry, instruments)
-    wear = Wear(workplace.options, time.monotonic())
+    retirement = Retirement(workplace.options, time.monotonic())
     workplace.instruments = instruments
     workplace.tls = found.tls
-    workplace.served = wear.served
+    workplace.served = retirement.served
     workplace.loaded_by = sender_of(boot.run_id, found.loaded_by, code)
     readiness = Readiness(found.catalog.plugins if boot.kind == "web" else {})
     life = _KindWithPlugins(KINDS[boot.kind](workplace), workplace, readiness)
@@ -57,21 +57,21 @@ async def live(boot: Boot, found: LoadedGeneration, sock: socket.socket, framing
 
     def on_beat(lag: float) -> None:
         workplace.telemetry.point("worker.loop_lag", seconds=lag)
-        wear.look(time.monotonic(), resident_memory())
+        retirement.look(time.monotonic(), resident_memory())
 
     lifecycle = Lifecycle(
         life,
         framer.next,
-        change=Changing(found.changes),
+        change=ChangeHandler(found.changes),
         on_beat=on_beat,
         unready=lambda: readiness.unready,
         trouble=lambda: workplace.trouble(),
         on_alone=lambda: workplace.when_alone(),
-        happened=Teller(boot.run_id).tell,
+        happened=EventSender(boot.run_id).send,
         trace=memory.trace,
         deliver=Deliverer(found.catalog).deliver,
     )
-    wear.retire = workplace.retire = lifecycle.retire
+    retirement.retire = workplace.retire = lifecycle.retire
     return await lifecycle.run(sock, framing, workplace.options.drain_timeout)
 
 

@@ -18,13 +18,13 @@ log = logging.getLogger(__name__)
 _BACKOFF = Backoff(first=0.5, factor=2.0, cap=10.0, jitter=0.2)
 
 
-class Teller:
+class EventSender:
     """Puts the platform's events; `run_id` tells this run of the platform from others."""
 
     def __init__(self, run_id: str) -> None:
         self._run_id = run_id
 
-    async def tell(self, happened: Happened) -> None:
+    async def send(self, happened: Happened) -> None:
         """Put the event, however long it takes until the engine can. The same piece of news has the
         same id, whichever worker puts it."""
         event = PLATFORM_EVENTS[happened.event](**happened.fields)

@@ -23,7 +23,7 @@ connection: close\r
 """
 
 
-class Joined:
+class CoalescedWrites:
     """Stands for the transport in one request. The first write waits for the second one, or for
     the next turn of the event loop: a stream's head is not kept from the client. `hang_up()` is
     called to close the connection, when all is written.

@@ -8,11 +8,11 @@ from urllib.parse import unquote
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from skep.worker.http.coalesced_writes import Joined
+from skep.worker.http.coalesced_writes import CoalescedWrites
 from skep.worker.http.limits import ANSWER, BODY, HEAD, IDLE
 from skep.worker.http.protocol import Guard, HttpProtocol
 from skep.worker.http.request_head import (
-    Refusal,
+    HttpRefusal,
     check_codings,
     check_hosts,
     check_version,
@@ -70,7 +70,7 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
         self._raw = 0 if self._grew else self._raw + received
         self._grew = False
         if self._raw > self._limits.head:
-            self._refuse(Refusal(431, "headers"))
+            self._refuse(HttpRefusal(431, "headers"))
 
     def _go_on(self, piece: bytes) -> None:
         """Go on behind a head that offers another protocol, where the parser has stopped.
@@ -82,7 +82,7 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
                 self._open_websocket(self.parser.get_method(), self.url, self.headers)
             else:
                 self._begin_again()
-        except Refusal as refusal:
+        except HttpRefusal as refusal:
             self._refuse(refusal)
         except httptools.HttpParserError as error:
             self._malformed(error, piece)
@@ -93,9 +93,9 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
         elif isinstance(error, httptools.HttpParserInvalidMethodError):
             refusal = unknown_method(piece)
         elif self.parser.get_method() == b"PRI":
-            refusal = Refusal(505)  # the preface of HTTP/2 (RFC 9113, 3.4)
+            refusal = HttpRefusal(505)  # the preface of HTTP/2 (RFC 9113, 3.4)
         else:
-            refusal = Refusal(400)
+            refusal = HttpRefusal(400)
         self._refuse(refusal)
 
     def _begin_again(self) -> None:
@@ -119,7 +119,7 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
         self.url += url
         self._head += len(url)
         if self._head > self._limits.head:
-            self._turn_down(Refusal(431, "headers"))
+            self._turn_down(HttpRefusal(431, "headers"))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name, value = name.lower(), value.rstrip()
@@ -129,7 +129,7 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
                 return
             self._head += len(name) + len(value) + 4
             if self._head > self._limits.head or len(self.headers) >= self._limits.headers:
-                self._turn_down(Refusal(431, "headers"))
+                self._turn_down(HttpRefusal(431, "headers"))
         if name not in self._special:
             self.headers.append((name, value))
         elif name == b"host" and is_host(value):
@@ -141,7 +141,7 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
     def _reads(self, name: bytes, value: bytes) -> bool:
         """Note what the worker has to know; say whether the application gets it too."""
         if name == b"host":
-            self._turn_down(Refusal(400))
+            self._turn_down(HttpRefusal(400))
         elif name == b"content-length":
             self._left = int(value)
         elif name == b"transfer-encoding":
@@ -162,13 +162,13 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
         self._guard.dropped(1)
         limits = self._limits
         if self._head > limits.head or len(self.headers) + self._trailers > limits.headers:
-            self._turn_down(Refusal(431, "headers"))
+            self._turn_down(HttpRefusal(431, "headers"))
 
     def on_headers_complete(self) -> None:
         if self._refusal is not None:
             raise self._refusal
         if len(self.headers) > self._limits.headers:
-            self._turn_down(Refusal(431, "headers"))
+            self._turn_down(HttpRefusal(431, "headers"))
         parser, url = self.parser, self.url
         is_usual = (
             self._is_1_1
@@ -182,7 +182,7 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
         if not is_usual:
             try:
                 version = self._look_closer(parser.get_http_version())
-            except Refusal as refusal:
+            except HttpRefusal as refusal:
                 self._turn_down(refusal)
             if self._upgrades or self._declined:
                 return
@@ -218,7 +218,7 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
         kind = _UntilTheEnd if is_1_0 else RequestResponseCycle
         self.cycle = cycle = kind(
             scope=scope,  # type: ignore[arg-type]
-            transport=Joined(self.transport, self.loop, self.hang_up, scope),  # type: ignore[arg-type]
+            transport=CoalescedWrites(self.transport, self.loop, self.hang_up, scope),  # type: ignore[arg-type]
             flow=self.flow,
             logger=self.logger,
             access_logger=self.access_logger,
@@ -236,11 +236,11 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
 
     def _look_closer(self, version: str) -> str:
         """Check a head that is not of the most usual kind; return the version it is treated as.
-        Raises Refusal."""
+        Raises HttpRefusal."""
         version, method = check_version(version), self.parser.get_method()
         check_hosts(version, self._hosts)
         if method == b"CONNECT":
-            raise Refusal(501)
+            raise HttpRefusal(501)
         self.url, host = origin_form(method, self.url)
         if host is not None:
             self.headers[:] = with_host(self.headers, host)
@@ -275,7 +275,7 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
             cycle.more_body = False
             cycle.message_event.set()
 
-    def _turn_down(self, refusal: Refusal) -> None:
+    def _turn_down(self, refusal: HttpRefusal) -> None:
         """Stop the parser; `_malformed` then refuses."""
         self._refusal = refusal
         raise refusal

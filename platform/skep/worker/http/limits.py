@@ -20,7 +20,7 @@ _MOST_DESCRIPTORS = 65536
 LEAVE_SECONDS, LEAVE_BYTES = 2.0, 1024 * 1024
 
 
-class Phase(Enum):
+class ConnectionPhase(Enum):
     """What a connection waits for."""
 
     SILENT = "its first byte"
@@ -32,11 +32,11 @@ class Phase(Enum):
 
 
 # An attribute of a class costs thirty times what a global does, and a request asks ten times.
-SILENT, HEAD, BODY, ANSWER, IDLE, LEAVING = Phase
+SILENT, HEAD, BODY, ANSWER, IDLE, LEAVING = ConnectionPhase
 
 
 @dataclass(frozen=True)
-class Limits:
+class HttpLimits:
     """Sizes are in bytes, times in seconds. `connections` counts those of one worker."""
 
     head: int = 65536
@@ -48,7 +48,7 @@ class Limits:
     idle_time: float = 5.0
 
     @classmethod
-    def of(cls, options: Options) -> "Limits":
+    def of(cls, options: Options) -> "HttpLimits":
         """Return the limits that are set, but no more connections than there are descriptors."""
         return cls(
             head=options.max_header_size,
@@ -60,18 +60,18 @@ class Limits:
             idle_time=options.keep_alive,
         )
 
-    def overdue(self, phase: Phase, waited: float) -> bool:
+    def overdue(self, phase: ConnectionPhase, waited: float) -> bool:
         """Say whether a client in this phase, `waited` seconds without progress, has to go."""
         match phase:
-            case Phase.SILENT | Phase.HEAD:
+            case ConnectionPhase.SILENT | ConnectionPhase.HEAD:
                 return waited > self.head_time
-            case Phase.BODY:
+            case ConnectionPhase.BODY:
                 return waited > self.progress_time
-            case Phase.IDLE:
+            case ConnectionPhase.IDLE:
                 return waited > self.idle_time
-            case Phase.LEAVING:
+            case ConnectionPhase.LEAVING:
                 return waited > LEAVE_SECONDS
-            case Phase.ANSWER:
+            case ConnectionPhase.ANSWER:
                 return False
 
 

@@ -122,7 +122,7 @@ class _Exchange:
     async def _fail(self, error: Exception) -> None:
         """Make the best of an exception. Half an answer is left to uvicorn, which closes the
         connection, so that the client knows; and so is an answer whose head cannot be sent, for
-        which `Joined` sends 500."""
+        which `CoalescedWrites` sends 500."""
         scope = self._scope
         self._edge.metrics.exception(_route(scope))
         if self._stage is _ANSWERING:

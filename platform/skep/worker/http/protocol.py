@@ -28,10 +28,10 @@ from skep.worker.http.limits import (
     LEAVE_BYTES,
     LEAVING,
     SILENT,
-    Limits,
-    Phase,
+    ConnectionPhase,
+    HttpLimits,
 )
-from skep.worker.http.request_head import END, Headers, Refusal
+from skep.worker.http.request_head import END, Headers, HttpRefusal
 
 _LOOK = 0.5
 # So many connections beyond the limit are told to come again; more are cut without a word.
@@ -65,7 +65,7 @@ class Guard:
 
     def __init__(
         self,
-        limits: Limits,
+        limits: HttpLimits,
         proxies: Proxies,
         refused: Callable[[str], None],
         dropped: Callable[[float], None],
@@ -81,7 +81,7 @@ class Guard:
         """Return the guard that the options describe."""
         refusals = instruments.children("http_refusals_total")
         return cls(
-            Limits.of(options),
+            HttpLimits.of(options),
             Proxies(options.trusted_proxies),
             lambda reason: refusals[(reason,)].inc(),
             instruments.child("http_trailers_dropped_total").inc,
@@ -145,7 +145,7 @@ class HttpProtocol(asyncio.Protocol):
         self._allowed = LEAVE_BYTES  # bytes that may still come when all is said
         self._unsent = 0
         self._unsent_since = 0.0
-        self._refusal: Refusal | None = None
+        self._refusal: HttpRefusal | None = None
         self._raw = 0  # bytes of the head at hand, or those since the last ones of a chunked body
         self._left = 0  # bytes of the body at hand that are still to come, if its length is known
         self._seam = b""  # the last bytes given to the parser, if a message goes on after them
@@ -164,7 +164,7 @@ class HttpProtocol(asyncio.Protocol):
             self._guard.refused("connections")
             self.transport.abort()
         elif crowd > 0:
-            self._refusal = Refusal(503, "connections")
+            self._refusal = HttpRefusal(503, "connections")
 
     def data_received(self, data: bytes) -> None:
         """Take what a client has sent."""
@@ -257,7 +257,7 @@ class HttpProtocol(asyncio.Protocol):
         self.flow.resume_reading()
 
     def _open_websocket(self, method: bytes, target: bytes, headers: Headers) -> None:
-        """Hand this connection to the WebSocket protocol. Raises Refusal."""
+        """Hand this connection to the WebSocket protocol. Raises HttpRefusal."""
         protocol = self.ws_protocol_class(
             config=self.config, server_state=self.server_state, app_state=self.app_state
         )
@@ -313,13 +313,13 @@ class HttpProtocol(asyncio.Protocol):
 
     def _end_wait(self) -> None:
         match self._phase:
-            case Phase.HEAD:
-                self._refuse(Refusal(408, "header_timeout"))
-            case Phase.BODY if not self.cycle.response_complete:
-                self._refuse(Refusal(408, "stalled"))
-            case Phase.LEAVING:
+            case ConnectionPhase.HEAD:
+                self._refuse(HttpRefusal(408, "header_timeout"))
+            case ConnectionPhase.BODY if not self.cycle.response_complete:
+                self._refuse(HttpRefusal(408, "stalled"))
+            case ConnectionPhase.LEAVING:
                 self.transport.abort()
-            case Phase.SILENT:
+            case ConnectionPhase.SILENT:
                 self._guard.refused("header_timeout")
                 self.transport.close()
             case _:
@@ -350,7 +350,7 @@ class HttpProtocol(asyncio.Protocol):
             self._enter(LEAVING)
             self.transport.close()
 
-    def _refuse(self, refusal: Refusal) -> None:
+    def _refuse(self, refusal: HttpRefusal) -> None:
         self._guard.refused(refusal.reason)
         self._refusal = refusal
         cycle = self.cycle
@@ -363,7 +363,7 @@ class HttpProtocol(asyncio.Protocol):
         self.transport.write(_answer(refusal, self.server_state.default_headers))
         self._part()
 
-    def _enter(self, phase: Phase) -> None:
+    def _enter(self, phase: ConnectionPhase) -> None:
         self._phase, self._since = phase, self.loop.time()
 
     def _part(self) -> None:
@@ -384,7 +384,7 @@ class HttpProtocol(asyncio.Protocol):
             self._since = self.loop.time()
 
 
-def _answer(refusal: Refusal, defaults: Headers) -> bytes:
+def _answer(refusal: HttpRefusal, defaults: Headers) -> bytes:
     phrase = http.HTTPStatus(refusal.status).phrase.encode()
     body = phrase + b"\n"
     return b"".join(

@@ -33,7 +33,7 @@ from skep.worker.http.httptools_protocol import HttptoolsProtocol
 from skep.worker.http.middleware import Edge
 from skep.worker.http.protocol import Guard, HttpProtocol
 from skep.worker.kind import Workplace
-from skep.worker.sockets.handshakes import Arrivals
+from skep.worker.sockets.handshakes import Handshakes
 from skep.worker.sockets.listening import Listening
 from skep.worker.upkeep.leaks import LeakWatch
 from skep.worker.websocket.connection import WebSocketLimits, WebSocketProtocol
@@ -68,7 +68,7 @@ class WebKind:
         self._ports: Mapping[str, Edge] = {}
         self._edges: list[Edge] = []
         self._access_log: AccessLog | None = None
-        self._arrivals = Arrivals(workplace.options.header_timeout)
+        self._handshakes = Handshakes(workplace.options.header_timeout)
         self._guard: Guard
         self._instruments: Instruments
         self._server: _Server
@@ -241,14 +241,14 @@ class WebKind:
             )
             made.listener = name
             if encrypted:
-                self._arrivals.expect(made)
+                self._handshakes.expect(made)
             return made  # type: ignore[no-any-return]
 
         return protocol
 
     async def _drain_http(self, deadline: float) -> None:
         loop, state = asyncio.get_running_loop(), self._server.server_state
-        await self._arrivals.settle(deadline)
+        await self._handshakes.settle(deadline)
         while (state.connections or state.tasks) and loop.time() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(_LOOK)
         if state.tasks:

@@ -60,7 +60,7 @@ class Changes:
         return pairs
 
 
-class Changing:
+class ChangeHandler:
     """Answers the supervisor's Change messages in a worker."""
 
     def __init__(self, changes: Changes) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 _LOOK = 0.02
 
 
-class Arrivals:
+class Handshakes:
     """The protocols that were made for connections, while these are coming up.
 
     `patience` is how long a handshake may take, in seconds.

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any, cast
 
 from skep.api.framing import FrameTooLarge
-from skep.worker.sockets.handshakes import Arrivals
+from skep.worker.sockets.handshakes import Handshakes
 
 if TYPE_CHECKING:
     import socket
@@ -49,9 +49,9 @@ class TcpServer:
         self.draining = False
         self._backlog = backlog
         self._tls = tls
-        self.connections: dict[TcpConnection, asyncio.Task[None]] = {}
+        self.connections: dict[ServedTcpConnection, asyncio.Task[None]] = {}
         self._server: asyncio.Server | None = None
-        self._arrivals = Arrivals(_HANDSHAKE)
+        self._handshakes = Handshakes(_HANDSHAKE)
         counts.watch(lambda: len(self.connections))
 
     async def start(self, listener: socket.socket) -> None:
@@ -75,7 +75,7 @@ class TcpServer:
         """Serve the connections there are; shortly before the deadline, end them."""
         loop = asyncio.get_running_loop()
         await self._unlisten()
-        await self._arrivals.settle(deadline - _GOODBYE)
+        await self._handshakes.settle(deadline - _GOODBYE)
         await self._wait(deadline - _GOODBYE)
         for connection in list(self.connections):
             connection.end("drained")
@@ -88,7 +88,7 @@ class TcpServer:
         """Return what is to be told of the connections."""
         return [connection.row() for connection in self.connections]
 
-    def begin(self, connection: TcpConnection) -> None:
+    def begin(self, connection: ServedTcpConnection) -> None:
         """A client has connected; serve it, unless there are too many."""
         if len(self.connections) >= self.declared.connections:
             self.counts.closed("full")
@@ -114,9 +114,9 @@ class TcpServer:
         self._server.close()
 
     def _made(self) -> asyncio.Protocol:
-        protocol = TcpConnection(self).protocol
+        protocol = ServedTcpConnection(self).protocol
         if self._tls is not None:
-            self._arrivals.expect(protocol)
+            self._handshakes.expect(protocol)
         return protocol
 
     async def _wait(self, deadline: float) -> None:
@@ -130,7 +130,7 @@ class _Protocol(asyncio.StreamReaderProtocol):
 
     transport: asyncio.Transport | None = None
 
-    def __init__(self, connection: TcpConnection, reader: asyncio.StreamReader) -> None:
+    def __init__(self, connection: ServedTcpConnection, reader: asyncio.StreamReader) -> None:
         super().__init__(reader)
         self._connection = connection
         self._reader = reader
@@ -176,7 +176,7 @@ class _Protocol(asyncio.StreamReaderProtocol):
         self._connection.handler.on_buffer_empty(self._connection)
 
 
-class TcpConnection:
+class ServedTcpConnection:
     """One connection; see `skep.api.streams.TcpConnection`."""
 
     writer: asyncio.StreamWriter

@@ -60,16 +60,16 @@ class CutOff:
 
 
 @dataclass(frozen=True, slots=True)
-class Cancelled:
+class CancelledDelivery:
     """Somebody has cancelled the delivery; the engine forgets it when it is given back."""
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
+class LostTooOften:
     """Too many workers have died over it, so it was not begun again."""
 
 
-Ending = Returned | Raised | CutOff | Cancelled | Lost
+Ending = Returned | Raised | CutOff | CancelledDelivery | LostTooOften
 
 
 def is_suspect(losses: int, lost_tries: int) -> bool:
@@ -93,13 +93,13 @@ def judge(
     match ending:
         case Returned(then, result):
             return Settlement(lease, "done", then=then, result=result)
-        case Cancelled():
+        case CancelledDelivery():
             return Settlement(lease, "release")
         case CutOff(tries) if lease.cuts + 1 < tries:
             return Settlement(lease, "cut")
         case CutOff():
             return _bury(lease, step, CUT_OFF, _cut_text(lease.cuts + 1))
-        case Lost():
+        case LostTooOften():
             return _bury(lease, step, "worker_lost", f"{lease.losses} workers died over it.")
         case Raised(InvalidResult() as error):
             return _bury(lease, step, "invalid_result", str(error))
@@ -123,7 +123,7 @@ def outcome(ending: Ending, policy: Policy) -> Outcome:
             return "success"
         case Raised(InvalidResult()):
             return "failure"
-        case CutOff() | Cancelled():
+        case CutOff() | CancelledDelivery():
             return "cancelled"
         case Raised(error) if policy.is_dropped(error):
             return "rejected"

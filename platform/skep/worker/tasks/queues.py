@@ -34,7 +34,7 @@ def limits(texts: Iterable[str]) -> dict[str, QueueLimits]:
     }
 
 
-class Outliving:
+class CutOffTerms:
     """How long a step may go on when its worker has to go, and how often it may be cut off: as the
     class says, or else the queue, or else the platform."""
 
@@ -64,7 +64,7 @@ def task_drain(catalog: Catalog, options: Options) -> float:
     """Return the longest time that anything in this catalog may go on."""
     listeners = (listener for those in catalog.listeners.values() for listener in those)
     policies = (policy_of(cls) for cls in (*catalog.tasks.values(), *listeners))
-    return Outliving(options).longest(policies)
+    return CutOffTerms(options).longest(policies)
 
 
 _SAYS_NOTHING = QueueTerms("")

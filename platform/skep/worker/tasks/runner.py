@@ -24,10 +24,10 @@ from skep.worker.calling import completed
 from skep.worker.fork_guard import end_if_forked
 from skep.worker.kind import Workplace
 from skep.worker.tasks.judge import (
-    Cancelled,
+    CancelledDelivery,
     CutOff,
     Ending,
-    Lost,
+    LostTooOften,
     Raised,
     Returned,
     is_suspect,
@@ -37,7 +37,7 @@ from skep.worker.tasks.judge import (
     outcome,
 )
 from skep.worker.tasks.progress import Progress
-from skep.worker.tasks.queues import Outliving
+from skep.worker.tasks.queues import CutOffTerms
 from skep.worker.tasks.settler import Settler
 from skep.worker.tasks.steps import (
     InvalidResult,
@@ -87,7 +87,7 @@ class Runner:
         self._settler = settler
         self._tell = workplace.telemetry.point
         self._progress = Progress(workplace.engine)
-        self._outliving = Outliving(workplace.options)
+        self._outliving = CutOffTerms(workplace.options)
         # What a newer generation delivers is not run here while that generation comes up.
         self._overlap = round((workplace.options.boot_timeout + _SLACK) * 1000)
         self._handling: dict[str, _Handling] = {}
@@ -187,7 +187,7 @@ class Runner:
             bound(task=step.name, task_id=delivery, attempt=lease.attempt),
         ):
             if lease.losses >= step.policy.lost_tries:
-                ending: Ending = Lost()
+                ending: Ending = LostTooOften()
             elif self._cutting_off:
                 ending = CutOff(self._cut_tries(lease, step))
             else:
@@ -215,14 +215,14 @@ class Runner:
         except BaseException as error:  # noqa: BLE001 - SystemExit too; it is judged and logged
             if (ending := self._stopped(error, handling)) is None:
                 return Raised(error)
-            return CutOff(self._cut_tries(lease, step)) if ending is CutOff else Cancelled()
+            return CutOff(self._cut_tries(lease, step)) if ending is CutOff else CancelledDelivery()
         finally:
             end_if_forked()
             del self._handling[lease.envelope.id]
 
     def _stopped(
         self, error: BaseException, handling: _Handling
-    ) -> type[CutOff] | type[Cancelled] | None:
+    ) -> type[CutOff] | type[CancelledDelivery] | None:
         """Tell whether the handler was stopped, and why; None if it has raised the error itself."""
         me = handling.task
         stopped = isinstance(error, asyncio.CancelledError) and me.cancelling() > 0
@@ -231,7 +231,7 @@ class Runner:
         if stopped and (self._cutting_off or handling.cut):
             return CutOff
         # A handler may cancel itself: that is no reason to begin it again, and again.
-        return Cancelled if stopped and handling.cancellation.requested else None
+        return CancelledDelivery if stopped and handling.cancellation.requested else None
 
     def _cut_tries(self, lease: Lease, step: Step) -> int:
         return self._outliving.cut_tries(step.policy, lease.envelope.queue)
@@ -284,7 +284,7 @@ class Runner:
         queue = settlement.lease.envelope.queue
         if step.event:
             self._report_event(step, ending, settlement, seconds)
-        elif not isinstance(ending, Lost):
+        elif not isinstance(ending, LostTooOften):
             self._tell(
                 "task.finished",
                 task=step.name,
@@ -360,12 +360,12 @@ def _log(step: Step, ending: Ending, lease: Lease) -> None:
                 log.warning("%s failed and will be tried again", step.name, exc_info=error)
         case Raised(error):
             log.error("%s failed for the last time", step.name, exc_info=error)
-        case Lost():
+        case LostTooOften():
             deaths = step.policy.lost_tries
             log.error("%s was given up: %d workers died over it", step.name, deaths)
         case CutOff(tries) if lease.cuts + 1 < tries:
             log.warning("%s was cut off and will run again (%d)", step.name, lease.cuts + 1)
         case CutOff(tries):
             log.error("%s was given up: it was cut off %d times", step.name, lease.cuts + 1)
-        case Cancelled():
+        case CancelledDelivery():
             log.info("%s was cancelled", step.name)

@@ -16,7 +16,7 @@ _BACKOFF = Backoff(first=0.5, factor=2.0, cap=10.0, jitter=0.2)
 
 
 @dataclass(frozen=True, slots=True)
-class Settling:
+class PendingSettlement:
     """A settlement, and what is told once it counts."""
 
     settlement: Settlement
@@ -28,14 +28,14 @@ class Settler:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._waiting: list[Settling] = []
+        self._waiting: list[PendingSettlement] = []
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
 
     def settle(self, settlement: Settlement, tell: Callable[[], None]) -> None:
         """Have a lease settled, and then `tell` it, unless the lease was lost in the meantime."""
-        self._waiting.append(Settling(settlement, tell))
+        self._waiting.append(PendingSettlement(settlement, tell))
         self._idle.clear()
         self._wake.set()
 

@@ -16,7 +16,7 @@ _MIB = 1024 * 1024
 Retire = Callable[[str, str], None]
 
 
-class Wear:
+class Retirement:
     """Counts what a worker does and calls `retire(reason, detail)` when a limit is reached.
 
     `draw` gives numbers in [0, 1).

@@ -22,7 +22,7 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 
 from skep.api.websocket import EXTENSION
-from skep.worker.http.request_head import CONTROL, Refusal, check_handshake
+from skep.worker.http.request_head import CONTROL, HttpRefusal, check_handshake
 from skep.worker.websocket.registry import NORMAL, Registry, ServedConnection
 
 if TYPE_CHECKING:
@@ -136,10 +136,10 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     # What the HTTP protocol calls.
 
     def check(self, method: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        """Raises Refusal if this request cannot open a WebSocket."""
+        """Raises HttpRefusal if this request cannot open a WebSocket."""
         try:
             check_handshake(method, headers)
-        except Refusal:
+        except HttpRefusal:
             self._registry.counts.refused("invalid")
             raise
 

@@ -13,7 +13,7 @@ from skep.engine.base import Envelope, Lease
 from skep.worker.tasks.judge import (
     CutOff,
     Ending,
-    Lost,
+    LostTooOften,
     Raised,
     Returned,
     is_suspect,
@@ -139,7 +139,7 @@ def test_what_was_cut_off_too_often_is_dead_and_says_what_to_do() -> None:
 
 def test_what_has_cost_too_many_workers_is_dead() -> None:
     step = a_step(tries=9, meanwhile=NEXT, on_death=lambda error: FAILED)
-    settlement = judge(a_lease(losses=3), step, Lost(), NOW)
+    settlement = judge(a_lease(losses=3), step, LostTooOften(), NOW)
     assert (settlement.verdict, settlement.reason) == ("dead", "worker_lost")
     assert settlement.error == "3 workers died over it."
     assert settlement.then == NEXT + FAILED
@@ -190,7 +190,7 @@ def test_a_payload_that_does_not_fit_is_dead_at_once() -> None:
         (Raised(KeyError()), "rejected"),
         (Raised(HandlerTimeout("x", 1)), "timeout"),
         (CutOff(), "cancelled"),
-        (Lost(), "failure"),
+        (LostTooOften(), "failure"),
     ],
 )
 def test_every_ending_has_a_name_in_metrics(ending: Ending, called: str) -> None:
