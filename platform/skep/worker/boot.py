@@ -85,7 +85,6 @@ def _introduction(channel: BlockingChannel) -> Boot:
 def _live_alone(
     boot: Boot, found: LoadedGeneration | list[Problem], channel: BlockingChannel
 ) -> int:
-    """Be a worker that has loaded the plugins itself."""
     if isinstance(found, LoadedGeneration):
         return live(boot, found, *channel.detach())
     channel.send(Failed(found[0]))

@@ -54,8 +54,8 @@ def fork() -> int:
 
 
 def guard(loop: asyncio.AbstractEventLoop) -> None:
-    """Be the worker whose loop this is: what is forked from now on ends when it comes back to it,
-    or where it is asked to."""
+    """Register this process as the worker with this loop: what it forks ends when it returns to the
+    loop or calls `end_if_forked`."""
     global _worker, _loop
     _worker, _loop = os.getpid(), loop
 
@@ -72,7 +72,7 @@ def end_if_forked() -> None:
 
 
 def _hold_signals() -> None:
-    """A signal between the fork and `_be_ordinary` would still be handled as the parent's."""
+    """Block signals until `_be_ordinary`: the parent's handler would still take them."""
     if not _own_fork:
         _masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, signals.HELD)
 

@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from skep.worker.loading.catalog import Catalog
 
 
-def _nobody(*_: object) -> None:
-    """Tell nobody."""
+def _nothing(*_: object) -> None: ...
 
 
 @dataclass
@@ -34,12 +33,11 @@ class Workplace:
     """What a worker finds around it, whatever its kind.
 
     `engine` is open and `lifespans` are entered before `prepare`. Without `instruments` only
-    telemetry tells what happens. `served()` counts a request or task. `retire(reason, detail)` asks
-    the supervisor to replace this worker; it goes on until it is told to drain. A kind puts in
-    `when_alone` what is to be called when its predecessor in the slot is gone, and in `trouble`
-    what returns why it does not work as it should although it serves, or nothing. `clock` is the
-    engine's, in ms. `sender` is what its deliveries bear as theirs, `loaded_by` the sender of the
-    generation that loaded its code: after a rollback an older one.
+    telemetry reports. `served()` counts a request or task. `retire(reason, detail)` asks the
+    supervisor to replace this worker, which continues until it is drained. A kind sets `when_alone`
+    to what to call when its predecessor in the slot is gone, and `trouble` to what returns why it
+    serves only in part, or nothing. `clock` is the engine's, in ms. `sender` marks its deliveries;
+    `loaded_by` is the sender of the generation that loaded its code, after a rollback an older one.
     """
 
     slot: str
@@ -51,9 +49,9 @@ class Workplace:
     instruments: Instruments | None = None
     tls: Tls = field(default_factory=Tls)
     lifespans: Lifespans = field(default_factory=Lifespans)
-    served: Callable[[], None] = _nobody
-    retire: Callable[[str, str], None] = _nobody
-    when_alone: Callable[[], None] = _nobody
+    served: Callable[[], None] = _nothing
+    retire: Callable[[str, str], None] = _nothing
+    when_alone: Callable[[], None] = _nothing
     trouble: Callable[[], str] = str
     clock: Callable[[], int] = now_ms
     sender: str = ""
@@ -91,8 +89,8 @@ class Workplace:
 
 
 class Kind(Role, Protocol):
-    """What one kind of worker does: a life, begun with a workplace. An exception in `prepare`
-    refuses the whole generation."""
+    """One kind of worker: a role that begins with a workplace. An exception in `prepare` refuses
+    the whole generation."""
 
     def __init__(self, workplace: Workplace) -> None:
-        """Keep the workplace; no side effects."""
+        """Keep the workplace, without side effects."""

@@ -19,14 +19,14 @@ _BACKOFF = Backoff(first=0.5, factor=2.0, cap=10.0, jitter=0.2)
 
 
 class EventSender:
-    """Puts the platform's events; `run_id` tells this run of the platform from others."""
+    """Sends the platform's events; `run_id` distinguishes this run of the platform from others."""
 
     def __init__(self, run_id: str) -> None:
         self._run_id = run_id
 
     async def send(self, happened: Happened) -> None:
-        """Put the event, however long it takes until the engine can. The same piece of news has the
-        same id, whichever worker puts it."""
+        """Send the event, however long it takes until the engine can. An event has the same id
+        whichever worker sends it."""
         event = PLATFORM_EVENTS[happened.event](**happened.fields)
         envelopes = event.envelopes(binding.current().listeners)
         news = f"{self._run_id}/{happened.number}"

@@ -26,28 +26,28 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Birth:
-    """This process has just been forked, and this is its end of its channel."""
+    """This process has just been forked; `channel` is its own end."""
 
     channel: socket.socket
 
 
 class Forker:
-    """Takes orders on a channel until it ends; `run` returns in the child of a fork only."""
+    """Takes orders on a channel until it ends; `run` returns only in the child of a fork."""
 
     def __init__(self, channel: BlockingChannel) -> None:
         self._channel = channel
         self._failing = False
 
     def take(self, order: Message) -> None:
-        """Do what is ordered, if it is no fork."""
+        """Carry out an order that is not a fork."""
 
     def alone(self) -> Mapping[str, str] | None:
-        """Return in what environment children have to be started afresh, because a fork would not
-        be safe; None if it is."""
+        """Return the environment for children that start afresh because a fork would not be safe;
+        None if it is safe."""
         return None
 
     def run(self) -> Birth:
-        """Fork on order. The end of the channel ends the process: the supervisor is gone."""
+        """Fork on order. When the channel ends, the supervisor is gone and this process exits."""
         gc.collect()
         gc.freeze()
         wakeup_read, wakeup_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -92,7 +92,7 @@ class Forker:
         return self._fork(forks)
 
     def _fork(self, forks: list[tuple[str, socket.socket]]) -> Birth | None:
-        """Give birth; in the child, let go of the channels of its siblings."""
+        """In the child, close the channels of its siblings."""
         for slot, channel in forks:
             try:
                 if self._is_child(slot, channel):
@@ -107,7 +107,7 @@ class Forker:
         return None
 
     def _is_child(self, slot: str, channel: socket.socket) -> bool:
-        """Have another process; say whether this is it."""
+        """Start another process; return whether this is it."""
         if (environment := self.alone()) is None:
             return fork_guard.fork() == 0
         _spawn(slot, channel, environment)
@@ -124,7 +124,6 @@ class Forker:
 
 
 def _spawn(slot: str, channel: socket.socket, environment: Mapping[str, str]) -> None:
-    """Start a worker that loads for itself, because a fork of this process would not be safe."""
     os.posix_spawn(
         sys.executable,
         [sys.executable, "-P", "-m", "skep.worker", slot],

@@ -23,7 +23,7 @@ Sources = dict[str, tuple[int, int]]
 
 
 def leave(channel: BlockingChannel, boot: Boot) -> BlockingChannel:
-    """Be the nursery; return in a zygote to be, with its channel."""
+    """Be the nursery; return in a future zygote, with its channel."""
     set_title("nursery", boot.options["app_id"])
     sources = _sources()
     channel = BlockingChannel(Forker(channel).run().channel)
@@ -47,8 +47,8 @@ def leave(channel: BlockingChannel, boot: Boot) -> BlockingChannel:
 
 
 def _sources(files: Iterable[str] = ()) -> Sources:
-    """Return time and size of the files of all modules, or of these files, and of those that say
-    where else modules lie: an interpreter has read these too."""
+    """Return time and size of these files, or of the files of all modules, and of the `.pth` files,
+    which an interpreter reads too."""
     modules = list(sys.modules.values())
     files = set(files or filter(None, (getattr(module, "__file__", "") for module in modules)))
     found = {}
@@ -63,7 +63,7 @@ def _sources(files: Iterable[str] = ()) -> Sources:
 
 
 def _changes(environ: Environ, wanted: Mapping[str, str]) -> dict[str, str | None]:
-    """Return what has to be set, or removed, to have the wanted environment."""
+    """Return what to set or remove (None) to reach the wanted environment."""
     there = environ.snapshot()
     values: dict[str, str | None] = dict.fromkeys(there.keys() - wanted.keys())
     return values | {key: value for key, value in wanted.items() if there.get(key) != value}

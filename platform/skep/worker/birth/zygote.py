@@ -37,11 +37,8 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class LoadedGeneration:
-    """What a zygote has loaded; `changes` are its settings and how they change.
-
-    `loaded_by` is the number of the generation that loaded it first: after a rollback, a worker of
-    a newer one runs it.
-    """
+    """What a zygote has loaded. `loaded_by` is the generation that loaded it first; after a
+    rollback a worker of a newer one runs it."""
 
     catalog: Catalog
     plan: Plan
@@ -51,9 +48,9 @@ class LoadedGeneration:
 
 
 def load(boot: Boot) -> LoadedGeneration | list[Problem]:
-    """Load the plugins and check all that can be checked without serving.
+    """Load the plugins and check what can be checked without serving.
 
-    Whatever fails is a problem with a sentence, and not the end of the zygote without one.
+    Every failure is a problem with a sentence; none ends the zygote without one.
     """
     try:
         return _load(boot)
@@ -121,7 +118,7 @@ def _problems(loaded: Loaded, options: Options) -> list[Problem]:
 
 
 def _declare_secrets(classes: Iterable[type[Settings]], environ: Environ) -> tuple[str, ...]:
-    """Have what the classes declare secret masked in this process and its children; return it."""
+    """Mask the keys that the classes declare secret, here and in children; return them."""
     secrets = {key for cls in classes for key in cls.secret_keys()}
     masking.declare(secrets)
     hide(environ.snapshot())
@@ -129,7 +126,7 @@ def _declare_secrets(classes: Iterable[type[Settings]], environ: Environ) -> tup
 
 
 class ZygoteForker(Forker):
-    """Forks workers, and understudies of itself, out of what it has loaded."""
+    """Forks workers, and understudies of itself."""
 
     def __init__(self, channel: BlockingChannel, generation: LoadedGeneration) -> None:
         super().__init__(channel)
@@ -137,17 +134,15 @@ class ZygoteForker(Forker):
         self._changes = generation.changes
 
     def take(self, order: Message) -> None:
-        """Do what is ordered, if it is no fork."""
         if isinstance(order, Change):
             self._change(order)
 
     def alone(self) -> Mapping[str, str] | None:
-        """Return in what environment children have to be started afresh, if they have to."""
         return self._changes.environment() if self._plan.unforkable else None
 
     def _change(self, change: Change) -> None:
-        """Take other values for the workers that are still to be forked. No callback of a plugin is
-        called: nothing runs here."""
+        """Take other values for workers forked later. No callback of a plugin is called: nothing
+        runs here."""
         objection = self._changes.objection(change.values)
         if change.apply and not objection:
             self._changes.take(change.values)
@@ -164,7 +159,7 @@ def _kinds(catalog: Catalog) -> tuple[str, ...]:
 
 
 def _keys(classes: Iterable[type[Settings]]) -> tuple[set[str], set[str]]:
-    """The keys that are live in every class that reads them, and the others."""
+    """Return the keys that are live in every class that reads them, and the others."""
     live: set[str] = set()
     fixed: set[str] = set()
     for cls in classes:

@@ -29,14 +29,13 @@ class Access:
 
 
 class AccessLog:
-    """Gathers what was answered and writes it four times a second."""
+    """Collects answered requests and writes them four times a second."""
 
     def __init__(self) -> None:
         self._waiting: list[tuple[float, Access]] = []
         self._lost = 0
 
     def note(self, access: Access) -> None:
-        """Remember one, to be written soon."""
         if len(self._waiting) < _MOST:
             self._waiting.append((time.time(), access))
         else:
@@ -44,7 +43,7 @@ class AccessLog:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Write while the block lasts, and what is left at its end."""
+        """Write while the block lasts, and the rest at its end."""
         writing = asyncio.create_task(self._run())
         try:
             yield

@@ -28,7 +28,7 @@ def shutdown_timeout(loop: asyncio.AbstractEventLoop) -> float | None:
 
 
 class Closing:
-    """Ends connections that are closing; has to be asked about each of them regularly."""
+    """Ends connections that are closing; the guard calls `look` for each of them regularly."""
 
     def __init__(self) -> None:
         # How many bytes of each connection were unsent, and since when.

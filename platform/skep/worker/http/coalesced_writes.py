@@ -24,11 +24,12 @@ connection: close\r
 
 
 class CoalescedWrites:
-    """Stands for the transport in one request. The first write waits for the second one, or for
-    the next turn of the event loop: a stream's head is not kept from the client. `hang_up()` is
-    called to close the connection, when all is written.
+    """The transport of one request. The first write waits for the second, or for the next turn of
+    the event loop, so that a client receives the head of a stream. `hang_up()` closes the
+    connection after the last write.
 
-    When the first write comes, the id leaves the scope: so others know whether it has come."""
+    The first write removes the id from the scope, which shows others that it came.
+    """
 
     __slots__ = ("_first", "_hang_up", "_loop", "_scope", "_transport", "_waited")
 
@@ -47,7 +48,7 @@ class CoalescedWrites:
         self._waited = False
 
     def write(self, data: bytes) -> None:
-        """Write, the first time as soon as there is more."""
+        """Write; hold the first write back until there is more."""
         if not self._waited:
             if data.startswith(_INTERIM):  # the head of the answer is still to come
                 self._transport.write(data)
@@ -64,7 +65,6 @@ class CoalescedWrites:
             self._transport.write(data)
 
     def flush(self) -> None:
-        """Write what waits."""
         if self._first:
             first, self._first = self._first, b""
             self._transport.write(first)
@@ -72,8 +72,7 @@ class CoalescedWrites:
     def close(self) -> None:
         """Close the connection when all is written.
 
-        uvicorn closes it without an answer if the head of the answer cannot be sent; then the
-        answer is 500.
+        uvicorn calls this before any answer if it cannot send the head; then the answer is 500.
         """
         if not self._waited:
             self.write(_FAILED)
@@ -81,5 +80,4 @@ class CoalescedWrites:
         self._hang_up()
 
     def is_closing(self) -> bool:
-        """Whether the connection is closed or about to be."""
         return self._transport.is_closing()

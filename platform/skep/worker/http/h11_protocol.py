@@ -42,7 +42,7 @@ class _Parser(h11.Connection):
         self._protocol = protocol
 
     def next_event(self) -> Any:
-        """Raises HttpRefusal where h11 has an error of its own."""
+        """Raises HttpRefusal instead of errors of h11."""
         try:
             event = super().next_event()
         except h11.RemoteProtocolError as error:
@@ -57,8 +57,6 @@ class _Parser(h11.Connection):
 
 
 class H11Protocol(HttpProtocol, UvicornProtocol):
-    """One connection of a client."""
-
     def __init__(self, *arguments: Any, guard: Guard) -> None:
         super().__init__(*arguments, guard=guard)
         self.conn = _Parser(self, self._limits.head)
@@ -117,7 +115,7 @@ class H11Protocol(HttpProtocol, UvicornProtocol):
             raise HttpRefusal(431, "headers")
 
     def _checked(self) -> bytes:
-        """Check a whole head; return it as h11 gets it. Raises HttpRefusal."""
+        """Check a whole head; return it in the form that h11 gets. Raises HttpRefusal."""
         request, self._request = self._request, None
         assert request is not None
         if self._refusal is not None:
@@ -154,7 +152,6 @@ class H11Protocol(HttpProtocol, UvicornProtocol):
         return [value for name, value in self._fields if name == wanted]
 
     def on_body(self, size: int) -> None:
-        """A piece of a body has come."""
         self._since = self.loop.time()
         if self._left:
             self._left -= size
@@ -162,7 +159,7 @@ class H11Protocol(HttpProtocol, UvicornProtocol):
             self._spill(size)
 
     def on_end(self, event: h11.EndOfMessage) -> None:
-        """A request is whole. Its trailers are dropped, as httptools' are. Raises HttpRefusal."""
+        """End a request. Its trailers are dropped, like those of httptools. Raises HttpRefusal."""
         trailers = list(event.headers)
         if trailers:
             self._guard.dropped(len(trailers))
@@ -188,5 +185,4 @@ class H11Protocol(HttpProtocol, UvicornProtocol):
 
 
 def _bad_line(line: bytes) -> HttpRefusal:
-    """Return how to answer a request that begins with this line."""
     return HttpRefusal(400) if line.split(b" ")[0] in METHODS else unknown_method(line)

@@ -40,7 +40,6 @@ class Screened:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one WebSocket, if the middleware lets it in."""
         request, passed = as_request(scope), False
 
         async def reached(within: Scope, receive: Receive, send: Send) -> None:
@@ -80,7 +79,7 @@ def as_request(scope: Scope) -> dict[str, Any]:
 
 
 def empty_body() -> Receive:
-    """Return what a GET receives; whoever asks again waits, as for a client that stays."""
+    """Return what a GET receives; a second call waits, as for a client that stays."""
     said = False
 
     async def receive() -> Message:
@@ -94,8 +93,6 @@ def empty_body() -> Receive:
 
 
 class _Answer:
-    """What came out of the stack."""
-
     def __init__(self) -> None:
         self.status = 500
         self._headers: Headers = []
@@ -109,8 +106,7 @@ class _Answer:
             self._body += message.get("body", b"")
 
     def lacking(self, headers: Headers) -> Headers:
-        """Return what a 101 with these headers gets too: nothing is said twice, but there may be
-        several cookies."""
+        """Return the headers to add to a 101 that has these; only cookies may repeat."""
         has = {name.lower() for name, _ in headers} - {b"set-cookie"} | _OF_ANSWERS
         lacking = [header for header in self._headers if header[0].lower() not in has]
         return [header for header in lacking if header not in headers]

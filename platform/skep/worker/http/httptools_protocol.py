@@ -29,8 +29,6 @@ _READ_HERE = frozenset((b"content-length", b"expect", b"host", b"transfer-encodi
 
 
 class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
-    """One connection of a client."""
-
     def __init__(self, *arguments: Any, guard: Guard) -> None:
         super().__init__(*arguments, guard=guard)
         _configure(self.parser)
@@ -66,14 +64,14 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
             self._bound(len(piece))
 
     def _bound(self, received: int) -> None:
-        """Bound what came of a head, of trailers or of a chunk's size, and has no end yet."""
+        """Limit the bytes of an unfinished head, of trailers or of the size of a chunk."""
         self._raw = 0 if self._grew else self._raw + received
         self._grew = False
         if self._raw > self._limits.head:
             self._refuse(HttpRefusal(431, "headers"))
 
     def _go_on(self, piece: bytes) -> None:
-        """Go on behind a head that offers another protocol, where the parser has stopped.
+        """Continue after a head that offers another protocol, where the parser has stopped.
 
         If we do not speak that protocol, parse the same request again without the offer.
         """
@@ -139,7 +137,7 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
             self.headers.append((name, value))
 
     def _reads(self, name: bytes, value: bytes) -> bool:
-        """Note what the worker has to know; say whether the application gets it too."""
+        """Note what the worker needs; return whether the application gets it too."""
         if name == b"host":
             self._turn_down(HttpRefusal(400))
         elif name == b"content-length":
@@ -192,8 +190,8 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
         self._begin(version, parser.get_method().decode("ascii"))
 
     def _begin(self, version: str, method: str) -> None:
-        """Give the request to the application. In the place of uvicorn's `on_headers_complete`,
-        which asks the parser the same questions again."""
+        """Give the request to the application. Replaces uvicorn's `on_headers_complete`, which asks
+        the parser the same questions again."""
         raw_path, _, query = self.url.partition(b"?")
         path = raw_path.decode("ascii")
         if "%" in path:
@@ -235,8 +233,7 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
         task.add_done_callback(self.tasks.discard)
 
     def _look_closer(self, version: str) -> str:
-        """Check a head that is not of the most usual kind; return the version it is treated as.
-        Raises HttpRefusal."""
+        """Check an unusual head; return the version to treat it as. Raises HttpRefusal."""
         version, method = check_version(version), self.parser.get_method()
         check_hosts(version, self._hosts)
         if method == b"CONNECT":
@@ -288,7 +285,6 @@ class _UntilTheEnd(RequestResponseCycle):
     endless = False
 
     async def send(self, message: Any) -> None:
-        """Take a message of the application."""
         if message["type"] == "http.response.start" and not self.response_started:
             headers = [h for h in message.get("headers", ()) if h[0].lower() != _CODING]
             self.endless = not any(name.lower() == _LENGTH for name, _ in headers)

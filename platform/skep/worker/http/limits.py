@@ -49,7 +49,7 @@ class HttpLimits:
 
     @classmethod
     def of(cls, options: Options) -> "HttpLimits":
-        """Return the limits that are set, but no more connections than there are descriptors."""
+        """Return the limits that are set, with at most as many connections as file descriptors."""
         return cls(
             head=options.max_header_size,
             headers=options.max_headers,
@@ -61,7 +61,7 @@ class HttpLimits:
         )
 
     def overdue(self, phase: ConnectionPhase, waited: float) -> bool:
-        """Say whether a client in this phase, `waited` seconds without progress, has to go."""
+        """Return whether a client in this phase, `waited` seconds without progress, must go."""
         match phase:
             case ConnectionPhase.SILENT | ConnectionPhase.HEAD:
                 return waited > self.head_time
@@ -76,7 +76,7 @@ class HttpLimits:
 
 
 def _descriptors() -> int:
-    """Raise the number of descriptors as far as the system lets us; return it."""
+    """Raise the limit of file descriptors as far as the system permits; return it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     ceiling = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
     if soft != resource.RLIM_INFINITY and soft < ceiling:

@@ -70,7 +70,6 @@ class Edge:
         self._websockets = websockets or app
 
     def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> Awaitable[None]:
-        """Serve one request or one WebSocket connection."""
         # No coroutine of its own, which every request would pay for.
         if scope["type"] == "http":
             return _Exchange(self, scope, receive, send).run()
@@ -98,8 +97,8 @@ class _Exchange:
         self._gone = self._last = False
 
     async def run(self) -> None:
-        """Serve the request. What no handler caught is counted, logged and answered with 500, or
-        with 503 or 507 when the store or a queue takes nothing for a while."""
+        """Serve the request. An exception that no handler caught is counted, logged and answered
+        with 500, or with 503 or 507 while the store or a queue is full or out of reach."""
         edge, scope = self._edge, self._scope
         has_body = self._read_headers()
         scope.setdefault("state", {})["request_id"] = scope[ID_IN_SCOPE] = self._id
@@ -120,9 +119,8 @@ class _Exchange:
             edge.served()
 
     async def _fail(self, error: Exception) -> None:
-        """Make the best of an exception. Half an answer is left to uvicorn, which closes the
-        connection, so that the client knows; and so is an answer whose head cannot be sent, for
-        which `CoalescedWrites` sends 500."""
+        """Answer an exception. uvicorn ends half an answer by closing the connection, so that the
+        client notices. If the head of the answer cannot be sent, `CoalescedWrites` sends 500."""
         scope = self._scope
         self._edge.metrics.exception(_route(scope))
         if self._stage is _ANSWERING:
@@ -145,7 +143,7 @@ class _Exchange:
             await self._answer({"type": "http.response.body", "body": text})
 
     def _read_headers(self) -> bool:
-        """Name the request; say whether it has a body."""
+        """Name the request; return whether it has a body."""
         given = trace = ""
         has_body = False
         for name, value in self._scope["headers"]:
@@ -182,7 +180,8 @@ class _Exchange:
         return self._send(message)
 
     def _fit(self, message: "Message") -> "Message":
-        """Return the head without what the application may not say, and with what it must."""
+        """Return the head without forbidden headers, and with `Connection: close` if it is the
+        last."""
         headers = message.get("headers", ())
         is_last = self._edge.draining or self._last
         if not is_last and type(headers) is list:  # what can be read only once has to be copied
@@ -217,14 +216,14 @@ class _Exchange:
 
 
 def _outcome(error: BaseException | None) -> tuple[int, bytes, bytes]:
-    """Return the status, the text and the Retry-After for what a handler raised."""
+    """Return status, text and Retry-After for an exception of a handler."""
     found = (answer for cls, answer in _PASSING.items() if isinstance(error, cls))
     return next(found, _FAILED)
 
 
 def _passing(message: "Message") -> "Message":
-    """Return the head of a 500 as it should be: an application that is mounted answers by itself,
-    while it handles what its handler raised."""
+    """Return the right head for a 500: a mounted application answers by itself, while it handles
+    the exception of its handler."""
     status, _, wait = _outcome(sys.exc_info()[1])
     if not wait:
         return message
@@ -233,7 +232,6 @@ def _passing(message: "Message") -> "Message":
 
 
 def _fault(head: "Message") -> str:
-    """Return why the head of an answer cannot be sent."""
     for name, value in head["headers"]:
         if not isinstance(name, bytes) or not isinstance(value, bytes):
             return f"the answer's header {name!r} is not bytes"
@@ -243,7 +241,8 @@ def _fault(head: "Message") -> str:
 
 
 def _route(scope: "Scope") -> str:
-    """The template of the matched route, never the path: its values would be without number."""
+    """Return the template of the matched route, never the path: there are too many paths for a
+    label."""
     route = scope.get("route")
     if route is None:
         return UNMATCHED

@@ -58,7 +58,7 @@ _OF_STRANGERS = HOP_BY_HOP | FORWARDED
 
 
 class Guard:
-    """Watches over the connections of one worker.
+    """Ends the connections of one worker that take too long.
 
     `refused(reason)` is called for each client that had to go, `dropped(count)` for trailers.
     """
@@ -78,7 +78,6 @@ class Guard:
 
     @classmethod
     def of(cls, options: Options, instruments: Instruments) -> Self:
-        """Return the guard that the options describe."""
         refusals = instruments.children("http_refusals_total")
         return cls(
             HttpLimits.of(options),
@@ -108,18 +107,16 @@ class Flow(FlowControl):
     holding = False
 
     def resume_reading(self) -> None:
-        """Read again."""
         if self.read_paused and not self.holding:
             super().resume_reading()
 
 
 class HttpProtocol(asyncio.Protocol):
-    """One connection of a client; goes before one of uvicorn's protocols, whose attributes these
+    """One connection of a client; a mixin before one of uvicorn's protocols, whose attributes these
     are.
 
-    The parser gets one message at a time. The next request is parsed when the one before it is
-    answered, and waits in `_rest` until then: so a client that pipelines costs no more than one
-    that does not.
+    The parser gets one message at a time. The next request waits in `_rest` until the one before it
+    is answered, so a client that pipelines costs no more than one that does not.
     """
 
     loop: asyncio.AbstractEventLoop
@@ -167,7 +164,6 @@ class HttpProtocol(asyncio.Protocol):
             self._refusal = HttpRefusal(503, "connections")
 
     def data_received(self, data: bytes) -> None:
-        """Take what a client has sent."""
         phase = self._phase
         if phase is ANSWER or phase is LEAVING:
             self._put_off(data, 0)
@@ -199,7 +195,7 @@ class HttpProtocol(asyncio.Protocol):
         raise NotImplementedError
 
     def _proceed(self, data: bytes, at: int) -> None:
-        """Take messages from `at` on, up to the first one whose answer is not out."""
+        """Parse messages from `at` on, up to the first that is not yet answered."""
         end = len(data)
         while at < end:
             if self._phase is ANSWER or self._phase is LEAVING:
@@ -246,7 +242,6 @@ class HttpProtocol(asyncio.Protocol):
             self.flow.pause_reading()
 
     def _next(self) -> None:
-        """Parse the requests that waited for an answer."""
         data, self._rest = self._rest, b""
         self._proceed(data, self._rest_at)
         if not self._rest:
@@ -270,8 +265,8 @@ class HttpProtocol(asyncio.Protocol):
         self._websocket = protocol
 
     def on_response_complete(self) -> None:
-        """Count the answer and read on. In the place of uvicorn's method, which sets a timer for
-        the next request."""
+        """Count the answer and read on. Replaces uvicorn's method, which sets a timer for the next
+        request."""
         self.server_state.total_requests += 1
         self._spilled = 0
         if self._phase is LEAVING or self.transport.is_closing():
@@ -284,8 +279,8 @@ class HttpProtocol(asyncio.Protocol):
             self._next()
 
     def hang_up(self) -> None:
-        """The last answer is out. Whoever is still sending would be reset by a close, perhaps
-        before it has read the answer: so listen for a moment."""
+        """End after the last answer. A close would reset a client that is still sending, perhaps
+        before it has read the answer, so read on for a moment."""
         if self._phase is BODY:
             self._allowed += self._limits.body
             self._part()
@@ -295,7 +290,7 @@ class HttpProtocol(asyncio.Protocol):
             self.transport.close()
 
     def look(self, now: float) -> None:
-        """End the connection if the client has not done in time what it has to do next."""
+        """End the connection if the client is overdue with what it has to do next."""
         phase = self._phase
         if phase is BODY and self.cycle.response_complete:
             phase = IDLE  # for what is left of the body nobody waits any more
@@ -326,15 +321,15 @@ class HttpProtocol(asyncio.Protocol):
                 self.transport.close()
 
     def _stuck(self, now: float) -> bool:
-        """Say whether the client has taken nothing of its answer for too long."""
+        """Return whether the client has taken nothing of its answer for too long."""
         unsent = self.transport.get_write_buffer_size()
         if unsent == 0 or unsent != self._unsent:
             self._unsent, self._unsent_since = unsent, now
         return now - self._unsent_since > self._limits.progress_time
 
     def _is_gone(self, now: float) -> bool:
-        """Whether a client that closed its half has closed the other one too: in that case it
-        resets the connection when it receives the first bytes of the answer."""
+        """Return whether a client that closed its half has closed the other half too: then it
+        resets the connection at the first bytes of the answer."""
         if not self.cycle.response_started:
             return now - self._since > self._limits.progress_time
         peer: socket.socket = self.transport.get_extra_info("socket")
@@ -343,7 +338,7 @@ class HttpProtocol(asyncio.Protocol):
         return peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE
 
     def _spill(self, size: int) -> None:
-        """Throw away the body of a request that is answered; there is an end to that too."""
+        """Throw away the body of a request that is answered, up to a limit."""
         self._spilled += size
         if self._spilled > self._limits.body + LEAVE_BYTES:
             self._guard.refused("body")
@@ -367,8 +362,8 @@ class HttpProtocol(asyncio.Protocol):
         self._phase, self._since = phase, self.loop.time()
 
     def _part(self) -> None:
-        """Send nothing more, and wait a moment for the client to have read what was sent. TLS has
-        no half of a connection to close, but the answer tells the client that it is over."""
+        """Send nothing more, and give the client a moment to read what was sent. TLS has no
+        half-close, but the answer announces the end."""
         self._enter(LEAVING)
         self._rest = b""
         self._read_on()
@@ -376,7 +371,7 @@ class HttpProtocol(asyncio.Protocol):
             self.transport.write_eof()
 
     def _leave(self, received: int) -> None:
-        """Throw away what still comes. A body that may be sent may take its time."""
+        """Throw away what still arrives. A body within its limit may take its time."""
         self._allowed -= received
         if self._allowed < 0:
             self.transport.abort()

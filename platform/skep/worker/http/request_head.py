@@ -42,7 +42,7 @@ class HttpRefusal(Exception):
 
 
 def unknown_method(request: bytes) -> HttpRefusal:
-    """Return how to answer a request that begins like this, with a method that is not known."""
+    """Return the refusal of a request that begins with an unknown method."""
     if request.startswith(b"PRI * HTTP/2.0"):
         return HttpRefusal(505)  # RFC 9113, 3.4
     return HttpRefusal(501 if _METHOD.match(request) else 400)
@@ -134,6 +134,6 @@ def _is_key(value: bytes) -> bool:
 
 
 def _options(headers: Headers, wanted: bytes) -> set[bytes]:
-    """Return the members of all headers of a name that hold lists."""
+    """Return the members of all list headers of this name."""
     values = [value.lower() for name, value in headers if name == wanted]
     return {option.strip(b" \t") for option in b",".join(values).split(b",")}

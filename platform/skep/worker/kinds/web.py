@@ -21,7 +21,6 @@ import uvicorn.lifespan.off  # uvicorn would load it by name, in every worker af
 from starlette.types import ASGIApp
 
 from skep.base import accepting
-from skep.metrics.instruments import Instruments
 from skep.metrics.web import HttpMetrics
 from skep.metrics.websocket import WebSocketMetrics
 from skep.worker.http.access_log import AccessLog
@@ -64,19 +63,10 @@ class WebKind:
     def __init__(self, workplace: Workplace) -> None:
         self._workplace = workplace
         self._around = contextlib.AsyncExitStack()
-        self._edge: Edge
         self._ports: Mapping[str, Edge] = {}
         self._edges: list[Edge] = []
         self._access_log: AccessLog | None = None
         self._handshakes = Handshakes(workplace.options.header_timeout)
-        self._guard: Guard
-        self._instruments: Instruments
-        self._server: _Server
-        self._serving: asyncio.Task[None]
-        self._registry: Registry
-        self._metrics: HttpMetrics
-        self._listening: Listening
-        self._mesh_server: MeshServer
 
     async def prepare(self) -> None:
         """Build the application and start uvicorn without a listener."""
@@ -152,14 +142,13 @@ class WebKind:
         await asyncio.gather(self._listening.drain(deadline), self._drain_http(deadline))
 
     async def stop(self) -> None:
-        """Let uvicorn shut down; what is still running is cancelled."""
+        """Shut uvicorn down; it cancels what is still running."""
         self._mesh_server.stop()
         self._server.should_exit = True
         await self._serving
         await self._around.aclose()
 
     async def _application(self) -> Application:
-        """Return the applications of all plugins, with what is mounted in them alive."""
         options = self._workplace.options
         work = self._workplace
         application = Application(work.catalog.plugins, options, work.lifespans.app.state)
@@ -178,7 +167,6 @@ class WebKind:
         return edge
 
     def _config(self, name: str, app: Edge) -> uvicorn.Config:
-        """Return what uvicorn serves an application with on one listener."""
         options = self._workplace.options
         ping = options.websocket_ping or None
         limits = WebSocketLimits(options.websocket_idle_timeout, options.websocket_send_limit)
@@ -216,7 +204,6 @@ class WebKind:
         app: Edge,
         tls: ssl.SSLContext | None,
     ) -> None:
-        """Serve an application on a listener."""
         loop, options = asyncio.get_running_loop(), self._workplace.options
         made = self._protocols(name, self._config(name, app), encrypted=tls is not None)
         self._server.servers.append(
@@ -261,7 +248,6 @@ class WebKind:
         return len(self._server.server_state.connections)
 
     def _rows(self) -> list[dict[str, Any]]:
-        """Return what is to be told of every connection."""
         rows = self._listening.rows()
         for protocol in list(self._server.server_state.connections):
             if isinstance(protocol, WebSocketProtocol):

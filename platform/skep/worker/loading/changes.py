@@ -21,10 +21,7 @@ _PATIENCE = 2.0
 
 
 class Changes:
-    """The settings of one process and how they change.
-
-    `fixed` are the keys that fields without `Live` are read from.
-    """
+    """The settings of one process and how they change."""
 
     def __init__(self, classes: Iterable[type[Settings]], environ: Environ) -> None:
         self._classes = tuple(classes)
@@ -32,10 +29,10 @@ class Changes:
         self._declared = {key for cls in self._classes for key in cls.environment_keys()}
 
     def objection(self, values: Mapping[str, str | None]) -> str:
-        """Say why these values cannot be taken here, or nothing.
+        """Return why these values cannot be applied here, or nothing.
 
-        That a declared field is live is the supervisor's to know; here it is seen whether the
-        values fit, and whether anybody has read a key that no field declares.
+        The supervisor knows which fields are live. This checks that the values fit, and that no
+        code has read a key that no field declares.
         """
         for key in values:
             if key.upper() not in self._declared and self._environ.was_read(key):
@@ -47,11 +44,11 @@ class Changes:
         return ""
 
     def environment(self) -> dict[str, str]:
-        """Return the environment as it is now, without that counting as having been read."""
+        """Return the current environment, without marking it as read."""
         return self._environ.snapshot()
 
     def take(self, values: Mapping[str, str | None]) -> list[tuple[Settings, Settings]]:
-        """Put the values in force; return old and new of the settings that differ."""
+        """Apply the values; return old and new of the settings that differ."""
         epoch = current_epoch().changed(values)
         pairs = reread(self._classes, epoch)
         self._environ.change(values)
@@ -61,13 +58,12 @@ class Changes:
 
 
 class ChangeHandler:
-    """Answers the supervisor's Change messages in a worker."""
+    """Answers the supervisor's Change messages in a worker: with an objection, or nothing."""
 
     def __init__(self, changes: Changes) -> None:
         self._changes = changes
 
     async def __call__(self, change: Change) -> str:
-        """Do what is asked, or return the objection."""
         objection = self._changes.objection(change.values)
         if not change.apply or objection:
             return objection
@@ -80,7 +76,6 @@ class ChangeHandler:
 
 
 async def _tell(pairs: Iterable[tuple[Settings, Settings]]) -> None:
-    """Call `on_change` of the settings that have changed."""
     for old, new in pairs:
         names = frozenset(
             name for name in type(new).model_fields if getattr(old, name) != getattr(new, name)
@@ -90,5 +85,5 @@ async def _tell(pairs: Iterable[tuple[Settings, Settings]]) -> None:
 
 
 def begin_epoch(environ: Environ) -> None:
-    """Put the environment this process was born with in force."""
+    """Apply the environment this process was born with."""
     enter(Epoch(environ.snapshot()))

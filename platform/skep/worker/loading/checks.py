@@ -29,8 +29,7 @@ _KINDS: tuple[tuple[type, str, str], ...] = (
 
 
 def check_used_settings(plugins: Mapping[str, Plugin]) -> list[Problem]:
-    """Return a problem for each Settings class that was read during the import and that no plugin
-    declares."""
+    """Return a problem for each Settings class read during the import that no plugin declares."""
     declared = {settings for plugin in plugins.values() for settings in plugin.settings}
     return [
         Problem("settings", undeclared_text(cls), plugin_of(cls.__module__))
@@ -39,10 +38,8 @@ def check_used_settings(plugins: Mapping[str, Plugin]) -> list[Problem]:
 
 
 def check_settings(plugins: Mapping[str, Plugin]) -> list[Problem]:
-    """Validate every Settings class against the environment.
-
-    Returns a problem for each field that does not fit, with its key and never its value.
-    """
+    """Validate every Settings class; return a problem for each field that does not fit, with its
+    key and never its value."""
     problems: list[Problem] = []
     for name, plugin in plugins.items():
         for settings in plugin.settings:
@@ -64,7 +61,7 @@ def _faults(settings: type[Settings]) -> list[str]:
 
 
 def _key(settings: type[Settings], location: tuple[int | str, ...]) -> str:
-    """The key that a fault is about; of a field with aliases it is the alias that is told."""
+    """Return the key that a fault is about; of a field with aliases, the alias."""
     name = str(location[0]) if location else ""
     field = settings.model_fields.get(name)
     return (settings.keys_of(name, field)[0] if field else name).upper()
@@ -74,8 +71,7 @@ def undeclared(catalog: Catalog) -> list[str]:
     """Return a sentence for each task, event, listener, cron and settings class that a plugin's
     module defines and no plugin declares.
 
-    Bases of other classes, private names, and what has no handler or time are left out: they are
-    there to be built upon.
+    Base classes, private names, and what has no handler or time are left out: others build on them.
     """
     declared = set(_declared(catalog))
     return sorted(

@@ -37,11 +37,11 @@ class Environ(os._Environ[str]):
         return super().__iter__()
 
     def was_read(self, key: str) -> bool:
-        """Say whether anybody may know the value of this key."""
+        """Return whether any code may know the value of this key."""
         return self._read_all or key.upper() in self._read or key.startswith(_READ_EARLY)
 
     def snapshot(self) -> dict[str, str]:
-        """Return everything, without that counting as having been read."""
+        """Return everything, without marking it as read."""
         before = self._read_all, set(self._read)
         everything = dict(self.items())
         self._read_all, self._read = before
@@ -61,7 +61,7 @@ class Environ(os._Environ[str]):
 
 
 def install() -> Environ:
-    """Put such an environment in the place of `os.environ`; return it."""
+    """Replace `os.environ` by an `Environ`; return it."""
     if not isinstance(os.environ, Environ):
         os.environ = Environ(os.environ)  # noqa: B003 - over the same storage
     environ: Any = os.environ

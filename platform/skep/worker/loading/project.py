@@ -22,16 +22,16 @@ _LIBRARIES = frozenset({"site-packages", "dist-packages"})
 
 @dataclass(frozen=True)
 class CodeState:
-    """The files of the code as they were before it was loaded; `noted` is the file in which what
-    this process writes among them is noted while it loads."""
+    """The files of the code before it was loaded; the file `noted` lists those that this process
+    writes itself while it loads."""
 
     states: fingerprint.States
     noted: Path
 
     @classmethod
     def take(cls, options: Options, run_id: str) -> "CodeState":
-        """Read the state of the code, and prepare its import: the project becomes importable, and
-        if the code is watched, what this process writes there is noted."""
+        """Read the state of the code and prepare its import: make the project importable and, if
+        the code is watched, start to note what this process writes there."""
         code = sources(options)
         noted = RunDir(options.data_dir).own_writes(run_id)
         if folder := project(options):
@@ -46,8 +46,8 @@ class CodeState:
 
 
 def make_importable(folder: Path, *, fresh: bool) -> None:
-    """Let plugins import what lies in a folder. What is `fresh` is compiled every time: while the
-    code is watched it may change twice within a second, which a cached file does not show."""
+    """Make a folder importable for plugins. If `fresh`, always compile: watched code may change
+    twice within a second, which a cached file does not show."""
     text = str(folder)
     if text in sys.path:
         return
@@ -69,7 +69,7 @@ def make_importable(folder: Path, *, fresh: bool) -> None:
 
 
 def _is_library(path: Path, project: Path, libraries: list[Path]) -> bool:
-    """Say whether a folder of the project holds libraries, of which the caches are good."""
+    """Return whether a folder of the project holds libraries, whose cached files are good."""
     parts = set(path.relative_to(project).parts)
     is_ignored = bool(parts & (IGNORED_DIRECTORIES | _LIBRARIES))
     return is_ignored or any(path.is_relative_to(library) for library in libraries)

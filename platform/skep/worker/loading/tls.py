@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Tls:
-    """The contexts of the `platform`'s own listeners and of those of plugins, by name, where TLS is
-    spoken; `files` is what they were made of, with the digests of that."""
+    """The TLS contexts of the `platform`'s own listeners and, by name, of those of plugins; `files`
+    are the digests of the files they were made of."""
 
     platform: ssl.SSLContext | None = None
     listeners: Mapping[str, ssl.SSLContext] = field(default_factory=dict)

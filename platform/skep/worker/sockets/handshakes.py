@@ -12,10 +12,8 @@ _LOOK = 0.02
 
 
 class Handshakes:
-    """The protocols that were made for connections, while these are coming up.
-
-    `patience` is how long a handshake may take, in seconds.
-    """
+    """The protocols whose connections are not established yet. `patience` is how long a handshake
+    may take, in seconds."""
 
     def __init__(self, patience: float) -> None:
         self._patience = patience
@@ -23,12 +21,11 @@ class Handshakes:
         self._since: weakref.WeakKeyDictionary[Any, float] = weakref.WeakKeyDictionary()
 
     def expect(self, protocol: Any) -> None:
-        """A connection was accepted for this protocol, which has no `transport` before it is up."""
+        """Add a protocol; it has no `transport` until its handshake is done."""
         self._since[protocol] = asyncio.get_running_loop().time()
 
     @property
     def pending(self) -> bool:
-        """Whether there is one that may still come up."""
         earliest = asyncio.get_running_loop().time() - self._patience
         return any(
             protocol.transport is None and since > earliest
@@ -36,7 +33,7 @@ class Handshakes:
         )
 
     async def settle(self, deadline: float) -> None:
-        """Wait until all are up, or the loop's time is `deadline`."""
+        """Wait until no handshake is pending, or the loop's time is `deadline`."""
         loop = asyncio.get_running_loop()
         while self.pending and loop.time() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(_LOOK)

@@ -39,7 +39,7 @@ Outcome = Literal["success", "failure", "timeout", "cancelled", "rejected"]
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """The handler came to its end; `then` follows from what it returned, `result` is kept of it."""
+    """The handler returned; `then` follows from its value, and `result` is kept of it."""
 
     then: tuple[Envelope, ...]
     result: bytes = b""
@@ -47,37 +47,37 @@ class Returned:
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """The handler raised something, whatever it was."""
+    """The handler raised an exception."""
 
     error: BaseException
 
 
 @dataclass(frozen=True, slots=True)
 class CutOff:
-    """The worker had to go before the handler came to its end; `tries` is how often that may be."""
+    """The worker ended before the handler did; `tries` is how often that may happen."""
 
     tries: int = CUT_TRIES
 
 
 @dataclass(frozen=True, slots=True)
 class CancelledDelivery:
-    """Somebody has cancelled the delivery; the engine forgets it when it is given back."""
+    """The delivery was cancelled; the engine deletes it when it is released."""
 
 
 @dataclass(frozen=True, slots=True)
 class LostTooOften:
-    """Too many workers have died over it, so it was not begun again."""
+    """Too many workers died over it, so it was not begun again."""
 
 
 Ending = Returned | Raised | CutOff | CancelledDelivery | LostTooOften
 
 
 def is_suspect(losses: int, lost_tries: int) -> bool:
-    """Say whether one more death would be the last: then there must be no other to blame for it.
+    """Return whether one more death would be the last: then no other delivery may be to blame.
 
-    What is leased beside a task that kills its workers is lost with it, as often as it is. So
-    before the last of its losses, a delivery is run by a worker that holds nothing else. One that
-    may be lost but once is not known to have killed anybody, and needs no worker of its own.
+    Deliveries leased beside a task that kills its workers are lost as often as it is. So before its
+    last loss, a delivery runs in a worker that holds nothing else. One that may be lost only once
+    has killed nothing yet, and needs no worker of its own.
     """
     return 0 < losses == lost_tries - 1
 
@@ -89,7 +89,7 @@ def judge(
     now: int,
     draw: Callable[[], float] = random.random,
 ) -> Settlement:
-    """Return how a lease is settled whose step ended so, at `now`."""
+    """Return how to settle a lease whose step ended like this, at `now`."""
     match ending:
         case Returned(then, result):
             return Settlement(lease, "done", then=then, result=result)
@@ -117,7 +117,7 @@ def judge(
 
 
 def outcome(ending: Ending, policy: Policy) -> Outcome:
-    """Return what a step that ended so is called in metrics."""
+    """Return the name of this outcome in metrics."""
     match ending:
         case Returned():
             return "success"
@@ -134,7 +134,7 @@ def outcome(ending: Ending, policy: Policy) -> Outcome:
 
 
 def judge_unknown(lease: Lease, error: str, now: int) -> Settlement:
-    """Return how a lease is settled whose name no plugin here knows."""
+    """Return how to settle a lease whose name no plugin here knows."""
     envelope = lease.envelope
     times = int(envelope.headers.get(UNKNOWN, "0")) + 1
     if times > UNKNOWN_TRIES:
@@ -145,7 +145,7 @@ def judge_unknown(lease: Lease, error: str, now: int) -> Settlement:
 
 
 def judge_undecodable(lease: Lease, error: str) -> Settlement:
-    """Return how a lease is settled whose payload does not fit."""
+    """Return how to settle a lease whose payload does not fit."""
     return Settlement(
         lease, "dead", reason="undecodable", error=_storable(log.excerpt(error, _LONGEST_ERROR))
     )
@@ -165,10 +165,9 @@ def _bury(lease: Lease, step: Step, reason: str, error: str) -> Settlement:
 
 
 def _as_text(error: BaseException) -> str:
-    """Return the traceback as it is kept."""
     return _storable(log.traceback_text(error, _LONGEST_ERROR))
 
 
 def _storable(text: str) -> str:
-    """Return the text with what no bytes can be made of (half a surrogate pair) spelt out."""
+    """Return the text with characters that have no bytes (half a surrogate pair) spelt out."""
     return text.encode(errors="backslashreplace").decode()

@@ -17,14 +17,14 @@ _BACKOFF = Backoff(first=0.5, factor=2.0, cap=10.0, jitter=0.2)
 
 @dataclass(frozen=True, slots=True)
 class PendingSettlement:
-    """A settlement, and what is told once it counts."""
+    """A settlement, and what to call once it counts."""
 
     settlement: Settlement
     tell: Callable[[], None]
 
 
 class Settler:
-    """Settles what it is given, in the order given, as long as `work` runs."""
+    """Settles leases in the order given, while `work` runs."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -34,13 +34,13 @@ class Settler:
         self._idle.set()
 
     def settle(self, settlement: Settlement, tell: Callable[[], None]) -> None:
-        """Have a lease settled, and then `tell` it, unless the lease was lost in the meantime."""
+        """Settle a lease, then call `tell`, unless the lease was lost in the meantime."""
         self._waiting.append(PendingSettlement(settlement, tell))
         self._idle.clear()
         self._wake.set()
 
     async def wait_until_idle(self) -> None:
-        """Return when everything given is settled."""
+        """Return when every lease given is settled."""
         await self._idle.wait()
 
     async def work(self) -> None:
@@ -59,7 +59,6 @@ class Settler:
                 self._idle.set()
 
     async def _insist(self, settlements: Sequence[Settlement]) -> list[bool]:
-        """Settle, however long it takes until the store can."""
         for n in itertools.count(1):
             try:
                 return await self._engine.settle(settlements)

@@ -91,7 +91,7 @@ class LeakWatch:
 
 def observe() -> tuple[State, dict[str, str]]:
     """Return a description and a fingerprint of everything the plugins hold, by dotted name, and
-    what could not be looked at, with the reason."""
+    the reasons where that failed."""
     state: State = {}
     failures: dict[str, str] = {}
     for module_name in [name for name in list(sys.modules) if name.startswith(_PLUGINS)]:
@@ -172,7 +172,7 @@ def _described(value: Any) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """Return why, though the error itself may not be fit to be shown."""
+    """Return a reason without the error itself, which may be unfit to show."""
     return f"looking at it raised {type(error).__name__}"
 
 

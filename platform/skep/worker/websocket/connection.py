@@ -58,7 +58,7 @@ class WebSocketLimits:
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
-    """Made by an HTTP protocol when the head of a handshake has come in."""
+    """Made by an HTTP protocol when the head of a handshake has arrived; carries one connection."""
 
     scope: Any
 
@@ -92,25 +92,22 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     @property
     def path(self) -> str:
-        """The path of the handshake."""
         path: str = self.scope["path"]
         return path
 
     @property
     def peer(self) -> str:
-        """The address of the client, as a trusted proxy reports it."""
         client = self.scope["client"]
         return f"{client[0]}:{client[1]}" if client else ""
 
     @property
     def open(self) -> bool:
-        """Whether messages can be sent."""
         accepted = self.handshake_complete and self.initial_response is None
         return accepted and not self.close_sent and not self.transport.is_closing()
 
     def push(self, message: bytes) -> bool:
-        """Send an encoded message without waiting; False if it is closed, or so slow that it is
-        closed now."""
+        """Send an encoded message without waiting; return False if the connection is closed, or so
+        slow that it is closed now."""
         if not self.open:
             return False
         if self.transport.get_write_buffer_size() > self._limits.unsent:
@@ -121,7 +118,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         return True
 
     def hang_up(self, code: int, reason: str = "") -> None:
-        """Close it from our side; the application hears of it as of any disconnect."""
+        """Close from our side; the application receives a disconnect."""
         if not self.handshake_complete:
             self._doom = (code, reason)
             return
@@ -156,7 +153,6 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     # What uvicorn calls.
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget it."""
         for timer in (self._idle_timer, self._handshake_timer):
             if timer is not None:
                 timer.cancel()
@@ -166,7 +162,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         super().connection_lost(exc)
 
     def handle_connect(self, event: Request) -> None:
-        """Give the application the connection beside the scope."""
+        """Pass the connection to the application in the scope."""
         super().handle_connect(event)
         if self.response.status_code == 101:
             self.scope["extensions"][EXTENSION] = self.connection
@@ -174,7 +170,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self._registry.counts.refused("invalid")
 
     def data_received(self, data: bytes) -> None:
-        """Take what has come in, unless nothing more is wanted."""
+        """Parse what has arrived, unless nothing more is wanted."""
         if self._deaf:
             return
         self._pending += data
@@ -193,22 +189,19 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.transport.write(pong)
 
     def handle_pong(self, event: Frame) -> None:
-        """Note the answer to our ping."""
         self._count_light_frame()
         super().handle_pong(event)
 
     def handle_text(self, event: Frame) -> None:
-        """Begin a message."""
         self._count_fragment(event)
         super().handle_text(event)
 
     def handle_bytes(self, event: Frame) -> None:
-        """Begin a message."""
         self._count_fragment(event)
         super().handle_bytes(event)
 
     def handle_cont(self, event: Frame) -> None:
-        """Go on with a message. Its fragments are joined as they come: one by one they would take
+        """Continue a message. Its fragments are joined as they arrive: as a list they would take
         many times their size."""
         self._count_fragment(event)
         if event.fin:
@@ -219,7 +212,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self.frames[0] += event.data
 
     async def receive(self) -> Any:
-        """Return the next event. When there is none left, go on reading."""
+        """Return the next event. After the last one, read on."""
         message = await self.queue.get()
         if self.read_paused and self.queue.empty():
             if self._pending:
@@ -230,7 +223,6 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         return message
 
     def send_receive_event_to_app(self) -> None:
-        """A message is whole."""
         self._last = self.loop.time()
         if self.curr_msg_data_type == "text" and not _is_text(self.frames):
             self.frames = []
@@ -241,13 +233,12 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         super().send_receive_event_to_app()
 
     def handle_close(self, event: Any) -> None:
-        """The client has closed, or answered our close."""
         if not self.code and self.conn.close_rcvd is not None:
             self.code = self.conn.close_rcvd.code
         super().handle_close(event)
 
     def handle_parser_exception(self) -> None:
-        """Something came in that cannot be; the close frame that says so is ready to be sent."""
+        """End after invalid data; the close frame with the reason is ready to be sent."""
         close = self.conn.close_sent
         self.code = close.code if close else ABNORMAL
         reason = close.reason if close else ""
@@ -259,13 +250,13 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.transport.write_eof()
 
     def keepalive_timeout(self) -> None:
-        """A ping was not answered: nobody is there, so nobody is waited for."""
+        """Close without waiting: a ping was not answered, so the other side is gone."""
         self.code = self.code or FAILED
         super().keepalive_timeout()
         self.loop.call_later(_CLOSING, self.transport.abort)
 
     async def run_asgi(self) -> None:
-        """Run the application for this connection; see to it that the connection ends with it."""
+        """Run the application for this connection; the connection ends with it."""
         try:
             await self.app(self.scope, self.receive, self.send)
         except (ClientDisconnected, WebSocketDisconnect):
@@ -280,7 +271,6 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
                 self.transport.close()
 
     async def send(self, message: Any) -> None:
-        """Take a message of the application."""
         await self.writable.wait()
         if self._gone(message):
             raise ClientDisconnected
@@ -302,8 +292,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     # The rest.
 
     def _gone(self, message: Mapping[str, Any]) -> bool:
-        """Whether there is nobody to send this to: what was closed by us may be in the middle of
-        being served."""
+        """Return whether a message has no receiver: its handler may still run after we closed."""
         return self.handshake_complete and self.initial_response is None and not self.open
 
     def _parse(self) -> None:
@@ -333,7 +322,6 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self._next_turn = self.loop.call_soon(self._go_on)
 
     def _go_on(self) -> None:
-        """Parse the rest of what has come, then read on."""
         self._next_turn = None
         self.read_paused = False
         self._parse()
@@ -354,12 +342,12 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
                 self._count_light_frame()
 
     def _turn_away(self, code: int, reason: str) -> None:
-        """Close it, and ignore everything that still arrives."""
+        """Close, and ignore everything that still arrives."""
         self.hang_up(code, reason)
         self._deaf = True
 
     def _end_handshake(self) -> None:
-        """Take what the client has sent before it had its answer."""
+        """Parse what the client sent before it had its answer."""
         if self._handshake_timer is not None:
             self._handshake_timer.cancel()
             self._handshake_timer = None
@@ -367,8 +355,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self._go_on_soon()
 
     def _despair(self) -> None:
-        """End a handshake that the application has not answered, or whose answer the client has
-        not read."""
+        """End a handshake that the application has not answered, or whose answer the client has not
+        read."""
         if self.handshake_complete or self.initial_response is not None:
             self.transport.abort()
             return
@@ -392,7 +380,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self._idle_timer = self.loop.call_later(self._limits.idle, self._look)
 
     def _look(self) -> None:
-        """Close it if nothing was said for too long, else look again when that can be so."""
+        """Close the connection if it was idle too long, else look again when that may be so."""
         left = self._last + self._limits.idle - self.loop.time()
         if left <= 0:
             self.hang_up(NORMAL, "idle")
@@ -400,7 +388,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self._idle_timer = self.loop.call_later(left, self._look)
 
     def _give_up(self, code: int, reason: str) -> None:
-        """The application has ended; if it has left the connection open, close it."""
+        """Close a connection that the application left open when it ended."""
         if self.handshake_complete:
             self.hang_up(code, reason)
             return
@@ -414,7 +402,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self.transport.write(b"".join(self.conn.data_to_send()))
 
     def _closing(self) -> None:
-        """Wait for the other side to close, but not for ever."""
+        """Wait for the other side to close, up to a limit."""
         self.close_sent = True
         if self.read_paused:
             self.read_paused = False

@@ -23,10 +23,10 @@ _AGAIN = 3.0
 
 
 class MeshServer:
-    """Answers commands, from before the worker accepts until its last connection is gone.
+    """Answers commands from other processes until the worker's last connection is gone.
 
-    `name` is that of the worker; `sockets` returns every connection it has, of whatever listener.
-    `trouble` is why others cannot reach it, empty if they can.
+    `name` is the worker's; `sockets` returns all its connections, of every listener. `trouble` is
+    why others cannot reach it, or empty.
     """
 
     def __init__(
@@ -46,15 +46,14 @@ class MeshServer:
         self.trouble = ""
 
     async def start(self) -> None:
-        """Listen. A directory that takes no socket (no inode is left, or it is read-only) costs the
-        pushes to this worker's WebSockets, and nothing else; it is tried again now and then."""
+        """Listen. If the directory takes no socket (no inode left, or read-only), only pushes to
+        this worker's WebSockets fail; try again now and then."""
         await self._listen()
         if self.trouble:
             log.error("%s; trying again every %.0f s", self.trouble, _AGAIN)
             self._trying = asyncio.create_task(self._try_again())
 
     def stop(self) -> None:
-        """Be found no more."""
         if self._trying is not None:
             self._trying.cancel()
         if self._server is None:
@@ -85,7 +84,6 @@ class MeshServer:
         log.info("pushes arrive again: %s takes sockets", self._path.parent)
 
     def answer(self, command: Command) -> Answer:
-        """Carry out one command."""
         match command.op:
             case "push":
                 content = command.text if command.text is not None else command.data or b""
@@ -116,7 +114,7 @@ class MeshServer:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what workers that were killed have left; the name says whose it was."""
+    """Remove the sockets of workers that were killed; the name contains the pid."""
     for path in folder.glob("*.sock"):
         pid = path.name.removesuffix(".sock").rpartition(".")[2]
         with contextlib.suppress(PermissionError, ValueError):

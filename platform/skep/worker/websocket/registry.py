@@ -29,22 +29,13 @@ class Socket(Protocol):
     writable: asyncio.Event
 
     @property
-    def path(self) -> str:
-        """The path of the handshake."""
-
+    def path(self) -> str: ...
     @property
-    def peer(self) -> str:
-        """The address of the client, as a trusted proxy reports it."""
-
+    def peer(self) -> str: ...
     @property
-    def open(self) -> bool:
-        """Whether messages can be sent."""
-
-    def push(self, message: bytes) -> bool:
-        """Send an encoded message without waiting; return False if the connection is closed."""
-
-    def hang_up(self, code: int, reason: str = "") -> None:
-        """Close the connection."""
+    def open(self) -> bool: ...
+    def push(self, message: bytes) -> bool: ...
+    def hang_up(self, code: int, reason: str = "") -> None: ...
 
 
 class ServedConnection:
@@ -60,39 +51,31 @@ class ServedConnection:
 
     @property
     def path(self) -> str:
-        """The path of the handshake."""
         return self.protocol.path
 
     @property
     def client(self) -> str:
-        """The address of the client, as a trusted proxy reports it."""
         return self.protocol.peer
 
     def bind(self, user: str) -> None:
-        """Say whose it is."""
         self._registry.bind(self, user)
 
     def join(self, room: str) -> None:
-        """Let it into a room."""
         self._registry.join(self, room)
 
     def leave(self, room: str) -> None:
-        """Let it out of a room."""
         self._registry.leave(self, room)
 
     async def send(self, data: Any) -> None:
-        """Send, and wait while the client reads too slowly."""
         await self.protocol.writable.wait()
         if not self.protocol.push(encoded(frame(data))):
             raise ConnectionResetError("The WebSocket is closed.")
         self._registry.counts.sent(1)
 
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
-        """Close it."""
         self.protocol.hang_up(code, reason)
 
     def row(self) -> dict[str, Any]:
-        """Return what is to be told of it."""
         return {
             "id": self.id,
             "listener": self.protocol.listener,
@@ -116,14 +99,13 @@ class Registry:
         counts.watch(lambda: len(self._all))
 
     def add(self, connection: ServedConnection) -> None:
-        """It was accepted."""
         self._all[connection.id] = connection
         self.counts.opened()
         if self._spread is not None:
             self._dismiss(connection)
 
     def remove(self, connection: ServedConnection, code: int) -> None:
-        """It is gone; nothing is to be done for one that was never accepted."""
+        """Remove a connection that is gone; one that was never accepted is ignored."""
         if self._all.pop(connection.id, None) is None:
             return
         self.counts.closed(code)
@@ -133,7 +115,6 @@ class Registry:
             _out(self._rooms, room, connection)
 
     def bind(self, connection: ServedConnection, user: str) -> None:
-        """It belongs to this user from now on."""
         if connection.user is not None:
             _out(self._users, connection.user, connection)
         connection.user = user
@@ -141,18 +122,16 @@ class Registry:
             self._users.setdefault(user, set()).add(connection)
 
     def join(self, connection: ServedConnection, room: str) -> None:
-        """It is in this room from now on."""
         connection.rooms |= {room}
         if connection.id in self._all:
             self._rooms.setdefault(room, set()).add(connection)
 
     def leave(self, connection: ServedConnection, room: str) -> None:
-        """It is not in this room any more."""
         connection.rooms -= {room}
         _out(self._rooms, room, connection)
 
     def push(self, target: Command, content: str | bytes) -> int:
-        """Send to all that are meant; return to how many."""
+        """Send to all that match; return to how many."""
         message = encoded(content)
         count = sum(connection.protocol.push(message) for connection in self._meant(target))
         self.counts.sent(count)
@@ -160,19 +139,18 @@ class Registry:
         return count
 
     def kick(self, target: Command) -> int:
-        """Close all that are meant; return how many."""
+        """Close all that match; return how many."""
         meant = [connection for connection in self._meant(target) if connection.protocol.open]
         for connection in meant:
             connection.protocol.hang_up(target.code, target.reason)
         return len(meant)
 
     def rows(self, target: Command) -> list[dict[str, Any]]:
-        """Return what is to be told of those that are meant."""
         return [c.row() for c in self._meant(target) if c.protocol.open]
 
     def dismiss(self, spread: float) -> None:
-        """Close all within `spread` seconds, so that not all come back at once; those that are
-        still being accepted too."""
+        """Close all within `spread` seconds, including those still being accepted, so that not all
+        reconnect at once."""
         self._spread = spread
         for connection in self._all.values():
             self._dismiss(connection)
@@ -204,8 +182,8 @@ def _out(index: dict[str, set[ServedConnection]], key: str, connection: ServedCo
 
 
 def encoded(content: str | bytes) -> bytes:
-    """Return the message as it goes over the wire: the same for all connections, as a server masks
-    nothing and nothing is compressed."""
+    """Return the message in its wire format, which is the same for all connections: a server does
+    not mask, and nothing is compressed."""
     if isinstance(content, str):
         return Frame(Opcode.TEXT, content.encode()).serialize(mask=False)
     return Frame(Opcode.BINARY, content).serialize(mask=False)
