@@ -1,4 +1,4 @@
-"""From a fresh interpreter, or a fork of the zygote, to a living worker."""
+"""How a fresh interpreter or a fork becomes what its first message says."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Calls the hooks of the plugins: in a worker, or in a process that is there for one call."""
+"""Call the hooks of the plugins: in a worker, or in a process made for one call."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""Fire what the supervisor tells, as events that plugins can listen to."""
+"""Send what the supervisor reports as events to the listeners of plugins."""
 
 import asyncio
 import hashlib

@@ -1,8 +1,8 @@
-"""A process that forks others on order, and waits for those it has forked.
+"""A process that forks others on order, and reaps them.
 
 It never starts an event loop and is single-threaded, so a fork of it is safe. Its memory is frozen
-before the first fork, so that the collector of a child does not write to, and thereby copy, the
-pages that all share.
+before the first fork: the collector of a child would otherwise write to, and so copy, the shared
+pages.
 """
 
 import gc

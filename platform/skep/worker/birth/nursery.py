@@ -1,9 +1,9 @@
 """The nursery: an interpreter that has imported the platform and no plugin, and forks zygotes.
 
-What is forked here has nothing left to do but to load the plugins: to start an interpreter and to
-import the libraries takes longer than most plugins. It is as good as a fresh one, and sees to that:
-where a file it was made of is another by now, or the environment differs in what an interpreter or
-an import has looked at, it becomes a fresh one in the same process.
+A process forked here only has to load the plugins: to start an interpreter and import the libraries
+takes longer than most plugins do. It must be as good as a fresh one. If a file it was made of has
+changed, or the environment differs in what an interpreter or an import has read, it replaces itself
+with a fresh interpreter in the same process.
 """
 
 import os
@@ -37,7 +37,7 @@ def leave(channel: BlockingChannel, boot: Boot) -> BlockingChannel:
     environ = install()
     values = _changes(environ, order.environment)
     fit = not any(environ.was_read(key) for key in values) and sources == _sources(sources)
-    # Only now comes more on this channel: it is there for whoever this process is then.
+    # The supervisor sends more only after this, to whichever process this is by then.
     channel.send(Hello(os.getpid()))
     set_title("zygote", boot.options["app_id"])
     if not fit:

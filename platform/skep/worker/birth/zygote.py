@@ -1,4 +1,4 @@
-"""The zygote: loads everything once, says what it found, and forks workers on order.
+"""The zygote: loads everything once, reports what it found, and forks workers on order.
 
 It never runs a handler.
 """

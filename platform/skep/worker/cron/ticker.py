@@ -99,7 +99,7 @@ class Due:
 
 
 def timeline(terms: Terms) -> Timeline:
-    """Return what tells the moments of a cron with these terms."""
+    """Return the timeline of a cron with these terms."""
     if terms.trigger is None:
         return Interval(terms.every or 0.0)
     return Calendar(terms.trigger, getattr(terms.trigger, "zone", UTC))

@@ -1,4 +1,4 @@
-"""A line per request, written by a thread: a request does no more than append to a list."""
+"""A line per request, written by a thread; the request itself only appends to a list."""
 
 import asyncio
 import contextlib

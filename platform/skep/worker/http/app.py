@@ -1,5 +1,4 @@
-"""One application out of the routes and mounts of all plugins, and one for each port that has its
-own."""
+"""One application of the routes and mounts of all plugins, and one for each port of their own."""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -1,8 +1,8 @@
-"""The head of an answer and its body in one write: uvicorn makes two, and a call into the kernel
-costs a request more than all that is done for it here. The head ends with the request's id.
+"""Write the head of an answer and its body at once: uvicorn makes two writes, and a system call
+costs more than everything done for a request here. The request's id ends the head.
 
-The turn of the loop that is asked for is mostly for nothing; without it a request cost as much CPU
-(1.06 and 1.05 times a bare uvicorn's, 300 slices of each in turn on a busy machine).
+The turn of the loop that is requested is mostly unused; without it a request cost as much CPU (1.06
+and 1.05 times a bare uvicorn's, 300 slices of each in turn on a busy machine).
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from collections.abc import Callable, MutableMapping
 from typing import Any
 
 HEADER = b"x-request-id"
-# Where the edge says which id the client is told; `state` is the application's to change. As one of
+# Where the edge puts the id for the client; the application may change `state`. As one of
 # the headers, which are searched for what is forbidden there, it cost a request 2 % of its CPU.
 ID_IN_SCOPE = "skep.request_id"
 # Copying more than this costs more than a second call.

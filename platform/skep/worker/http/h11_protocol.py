@@ -1,7 +1,7 @@
-"""HTTP with h11: the parser is asked for the next event.
+"""HTTP with h11, which is asked for each event.
 
-h11 is slower than httptools, and more lenient with the lines of a head: so they are checked here,
-one by one, and h11 gets a head when all of it is well.
+h11 is slower than httptools, and more lenient with the lines of a head. So each line is checked
+here, and h11 gets only a head that is valid.
 """
 
 import re

@@ -1,11 +1,11 @@
-"""The handshake of a WebSocket as the HTTP middleware sees it: a GET, on which it decides.
+"""The handshake of a WebSocket as HTTP middleware sees it: a GET that it can refuse.
 
-Most middleware looks at HTTP only, Starlette's BaseHTTPMiddleware among it, and lets WebSockets
-pass unseen. So the handshake goes through the stack as the request it is. If the stack lets it
-through, the application gets the WebSocket, with what the middleware has put into the scope
-(`user`, `session`, `state`) and with the headers it has added to the answer; otherwise the client
-gets the answer of the middleware, and no 101. Then the WebSocket itself goes through the stack as
-well: what looks at WebSockets alone would be passed by otherwise, a lock that nobody knows is open.
+Most middleware, like Starlette's BaseHTTPMiddleware, looks at HTTP only and lets WebSockets pass
+unseen. So the handshake goes through the stack as a request. If the stack lets it through, the
+application gets the WebSocket, with what the middleware put into the scope (`user`, `session`,
+`state`) and the headers it added to the answer; otherwise the client gets the answer of the
+middleware, and no 101. Then the WebSocket itself goes through the stack as well: middleware that
+looks only at WebSockets would otherwise be bypassed, a lock that is silently open.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""HTTP with httptools: the parser calls back for each part, so a head is counted as it comes."""
+"""HTTP with httptools, which calls back for each part, so a head is counted as it arrives."""
 
 import asyncio
 from contextvars import Context

@@ -15,8 +15,8 @@ from skep.config.options.table import Options
 # Descriptors that are not connections: the channel, the store, files, clients of plugins.
 _RESERVED = 100
 _MOST_DESCRIPTORS = 65536
-# How long, and for how much more, a refused client is listened to: whoever is cut off while it is
-# still sending may never see the refusal.
+# How long, and up to how many bytes, we still read from a refused client: a client that is cut off
+# while it sends may never see the refusal.
 LEAVE_SECONDS, LEAVE_BYTES = 2.0, 1024 * 1024
 
 

@@ -38,8 +38,7 @@ _REPLACED = frozenset((b"keep-alive", b"proxy-connection", b"te", b"trailer", b"
 _CLOSE = (b"connection", b"close")
 _PLAIN = (b"content-type", b"text/plain; charset=utf-8")
 _FAILED = (500, b"Internal Server Error", b"")
-# What a handler did not catch although it is nobody's mistake and passes: status, text, and after
-# how many seconds to try again.
+# Exceptions for passing conditions: status, text, and after how many seconds to try again.
 _PASSING = {
     QueueFull: (503, b"Service Unavailable", b"1"),
     StoreUnavailable: (503, b"Service Unavailable", b"1"),
@@ -153,8 +152,8 @@ class _Exchange:
                 elif name == _TRACE:
                     trace = value.decode("latin-1")
                 elif name == b"expect":
-                    # If it is answered without the body having been asked for, nobody can tell
-                    # whether what comes next is that body or another request.
+                    # After an answer before the body was asked for, what comes next may be that
+                    # body or another request.
                     self._last = True
                 else:
                     has_body = True

@@ -1,10 +1,10 @@
-"""What uvicorn's HTTP protocols lack: what a client sends is bounded, what it owes has a deadline.
+"""What uvicorn's HTTP protocols lack: limits on what a client sends, and deadlines for it.
 
-No connection has a timer of its own. Each one notes since when it has been waiting, and `Guard`
-looks at all of them twice a second: that costs less than to set and cancel a timer per request, and
-closes idle connections too. The parser is `httptools_protocol.py`'s affair, or `h11_protocol.py`'s.
-They and this touch attributes of uvicorn's classes: `tests/process/test_limits.py` holds both
-against new versions.
+No connection has a timer of its own. Each notes since when it has been waiting, and `Guard` looks
+at all of them twice a second: that costs less than to set and cancel a timer per request, and
+closes idle connections too. Parsing is left to `httptools_protocol.py` and `h11_protocol.py`. All
+three touch attributes of uvicorn's classes: `tests/process/test_limits.py` holds them against new
+versions.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ from skep.worker.http.limits import (
 from skep.worker.http.request_head import END, Headers, HttpRefusal
 
 _LOOK = 0.5
-# So many connections beyond the limit are told to come again; more are cut without a word.
+# This many connections above the limit are answered with 503; more are aborted.
 _ANSWERED_CROWD = 50
 _BLANK = re.compile(rb"[\r\n]*")  # before a request (RFC 9112, 2.2)
 # What the kernel says of a TCP connection that the other side has reset (tcp_states.h).
@@ -138,8 +138,8 @@ class HttpProtocol(asyncio.Protocol):
         self._dropped = HOP_BY_HOP
         self._phase = SILENT
         self._since = self.loop.time()
-        self._spilled = 0  # bytes of the body at hand, which nobody wants any more
-        self._allowed = LEAVE_BYTES  # bytes that may still come when all is said
+        self._spilled = 0  # bytes of the current body that are not wanted any more
+        self._allowed = LEAVE_BYTES  # bytes that may still arrive after the last answer
         self._unsent = 0
         self._unsent_since = 0.0
         self._refusal: HttpRefusal | None = None
@@ -293,7 +293,7 @@ class HttpProtocol(asyncio.Protocol):
         """End the connection if the client is overdue with what it has to do next."""
         phase = self._phase
         if phase is BODY and self.cycle.response_complete:
-            phase = IDLE  # for what is left of the body nobody waits any more
+            phase = IDLE  # the rest of the body is not wanted any more
         elif phase is BODY and self.flow.read_paused:
             self._since = now  # it is the application that does not take what there is
         elif phase is LEAVING and self.transport.get_write_buffer_size():

@@ -101,7 +101,7 @@ class CronKind:
         runs = self._runs()
         for run in runs:
             run.cancel()
-        # A run that had not begun yet ends as cancelled, and that is no fault.
+        # A run that has not begun ends as cancelled, which is not a failure.
         await asyncio.gather(*runs, return_exceptions=True)
 
     def _predecessor_gone(self) -> None:
@@ -118,7 +118,7 @@ class CronKind:
             for runner in self._runners:
                 runner.look()
         finally:
-            # Whatever a subscriber of telemetry does, the clock goes on.
+            # The clock goes on even if a subscriber of telemetry raises.
             wait = min((runner.wait() for runner in self._runners), default=LONGEST_SLEEP)
             delay = min(max(wait, 0.0), LONGEST_SLEEP)
             self._timer = asyncio.get_running_loop().call_later(delay, self._wake)
@@ -291,7 +291,7 @@ class _Runner:
                 return await self._in_loop(lambda: completed(handler(tick)))
             return await self._in_thread(tick)
         except BaseException as error:
-            # The handler may raise it too, but then nobody has asked this task to stop.
+            # The handler may raise it too, but only a cancelled task is `cancelling`.
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
                 log.warning("The cron %s was cut off.", self.name)

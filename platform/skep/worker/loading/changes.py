@@ -1,4 +1,4 @@
-"""Take a change of live settings without a new process."""
+"""Apply a change of live settings without a new process."""
 
 import asyncio
 import logging
@@ -16,7 +16,7 @@ from skep.worker.loading.environ import Environ
 log = logging.getLogger(__name__)
 
 _LONGEST_OBJECTION = 1000
-# A callback of a plugin that takes longer would keep the change from being told as applied.
+# A callback of a plugin that takes longer would delay the report that the change is applied.
 _PATIENCE = 2.0
 
 

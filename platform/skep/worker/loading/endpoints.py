@@ -1,4 +1,4 @@
-"""The listeners that plugins declare, as the supervisor is told of them."""
+"""The listeners that plugins declare, in the form that the supervisor gets."""
 
 import re
 from collections.abc import Iterator, Mapping

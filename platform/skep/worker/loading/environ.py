@@ -1,8 +1,8 @@
-"""`os.environ` of a worker: it remembers what was read.
+"""`os.environ` of a worker: it remembers which keys were read.
 
-A key that no Settings class declares may still be read by a plugin, a library or a client it
-starts. When such a key changes, a worker that has never read it can take the new value as it is;
-one that has may hold the old value anywhere, and has to be replaced.
+A plugin, a library or a client may read a key that no Settings class declares. When such a key
+changes, a worker that has never read it can take the new value; one that has may hold the old value
+anywhere, and must be replaced.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The lifespans of plugins, and what they leave for the handlers."""
+"""The lifespans of plugins, and the state that they give to handlers."""
 
 from collections.abc import Mapping
 from contextlib import AsyncExitStack

@@ -1,7 +1,7 @@
 """Load the plugins of one state of the code, once, in a fresh interpreter.
 
-Plugins are `plugins.<name>` below a synthetic parent package whose path is the plugin folders: the
-folders are never on `sys.path`, so a plugin may be called anything, `queue` or `platform` too.
+Plugins are `plugins.<name>` below a synthetic parent package whose path is the plugin folders. The
+folders are never on `sys.path`, so a plugin may have any name, even `queue` or `platform`.
 """
 
 import importlib
@@ -36,9 +36,9 @@ from skep.wire.plan import LONGEST_TRACE, Problem
 
 PACKAGE = "plugins"
 ENTRY_POINTS = "skep.plugins"
-# The key in the environment that tells processes a plugin starts where the plugins are.
+# The environment variable that shows processes of a plugin where the plugins are.
 FOLDERS = "SKEP_PLUGIN_FOLDERS"
-# Where plugins are looked for if nobody says where: it need not be there.
+# The default plugin folder; it need not exist.
 _DEFAULT = Path("plugins")
 
 log = logging.getLogger(__name__)

@@ -1,7 +1,7 @@
-"""Who has been accepted and has not finished the handshake of TLS.
+"""Accepted connections whose TLS handshake is not finished.
 
-Of such a connection nobody knows yet: a protocol hears of it when the handshake is done. A worker
-that ended before would reset a client that has done nothing wrong.
+A protocol learns of its connection only after the handshake. A worker that ended before would reset
+a client that has done nothing wrong.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ class Handshakes:
 
     def __init__(self, patience: float) -> None:
         self._patience = patience
-        # A protocol whose handshake has failed hears nothing; it is just forgotten.
+        # asyncio does not notify a protocol whose handshake failed, so references are weak.
         self._since: weakref.WeakKeyDictionary[Any, float] = weakref.WeakKeyDictionary()
 
     def expect(self, protocol: Any) -> None:

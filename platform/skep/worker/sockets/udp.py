@@ -74,7 +74,7 @@ class UdpServer:
             except BlockingIOError:
                 return
             except OSError:
-                continue  # an earlier answer reached nobody, which this socket is told now
+                continue  # an earlier answer was not received; the socket reports it now
             self._take(data, peer)
 
     def _take(self, data: bytes, peer: Any) -> None:

@@ -1,5 +1,4 @@
-"""Deliver and fire for someone outside, who knows a task or event by its name and its payload as
-text."""
+"""Deliver tasks and fire events for callers outside, who know the name and the payload as text."""
 
 import json
 import logging

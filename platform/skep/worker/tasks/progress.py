@@ -1,4 +1,4 @@
-"""How far handlers say they have come: sent to the engine now and then, the latest word only."""
+"""Progress of handlers: the latest value is sent to the engine a few times a second."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""One lease, from its hand-out to its settlement: decode, handle, judge, settle, tell."""
+"""One lease, from its hand-out to its settlement: decode, handle, judge, settle, report."""
 
 import asyncio
 import contextvars
@@ -275,7 +275,7 @@ class Runner:
             self.abandoned += 1
             self._workplace.retire("task_timeout", f"{step.name} did not stop after its timeout")
 
-    # -- tell ------------------------------------------------------------------------------------
+    # -- report ----------------------------------------------------------------------------------
 
     def _report(self, step: Step, ending: Ending, settlement: Settlement, seconds: float) -> None:
         queue = settlement.lease.envelope.queue

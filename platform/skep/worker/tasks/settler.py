@@ -1,4 +1,4 @@
-"""How leases end: gathered while the store is busy with the ones before, then settled together."""
+"""Settle leases in batches: what arrives while the store is busy is settled together."""
 
 import asyncio
 import itertools

@@ -145,7 +145,7 @@ def _listening(envelope: Envelope, attempt: int, catalog: Catalog, exact: bool) 
     kind = catalog.events[envelope.name]
     event = (kind.read_exactly if exact else kind.read)(envelope.body)
     # After its first try a listener is alone: the round has gone on without it. So it is with one
-    # that was a dead letter, unless nobody knew it or could read the event.
+    # that was a dead letter, unless it was unknown or undecodable.
     has_run = attempt > 1 or envelope.headers.get(DIED) in _TRIED
     is_alone = has_run or ALONE in envelope.headers
     following = () if is_alone else catalog.following(envelope.name, wanted)

@@ -1,12 +1,12 @@
-"""Finds out, in development, which module global or class attribute a request has changed.
+"""Find, in development, which module global or class attribute a request has changed.
 
-State that outlives a request is seen by the next one, which may be another user's. After each
-request what the plugins' modules and classes hold is compared with what they held before it.
+State that outlives a request is visible to the next one, which may be another user's. After each
+request, what the plugins' modules and classes hold is compared with what they held before it.
 
-A plugin may hold any object, and some run code when they are looked at: Flask's `request` and
-Django's lazy objects raise outside of a request, or load something. So the watch asks an object's
-type and never the object (`isinstance` and `hasattr` ask the object too), and whatever still fails
-is reported once and left out. A diagnosis never fails a request.
+Some objects run code when they are looked at: Flask's `request` and Django's lazy objects raise
+outside of a request, or load something. So the watch asks an object's type and never the object
+(`isinstance` and `hasattr` ask the object too), and what still fails is reported once and left out.
+A diagnosis never fails a request.
 """
 
 import itertools

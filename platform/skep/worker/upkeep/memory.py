@@ -1,4 +1,4 @@
-"""What makes this worker grow, by line of source."""
+"""Find the lines of source whose allocations make this worker grow."""
 
 import asyncio
 import tracemalloc

@@ -1,4 +1,4 @@
-"""Ask the plugins, again and again, whether they can be asked."""
+"""Ask the plugins once a second whether they are ready."""
 
 import asyncio
 import logging

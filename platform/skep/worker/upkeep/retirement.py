@@ -1,4 +1,4 @@
-"""When a worker has done enough: after so many requests or tasks, so long, with so much memory."""
+"""When a worker is replaced: after so many requests or tasks, at an age, above a size of memory."""
 
 import os
 import random

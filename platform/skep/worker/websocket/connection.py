@@ -1,10 +1,10 @@
-"""One WebSocket connection: uvicorn's protocol, with what it leaves to chance decided.
+"""One WebSocket connection: uvicorn's protocol, with limits.
 
-Whatever a client does ends in bounded time and memory. Bad UTF-8 is 1007, what is too big 1009, a
-handler that fails 1011; a client that reads too slowly gets 1013, one that sends too many frames
-without content 1008, one that says nothing for too long 1000, one that does not answer pings is cut
-off. Our close frame gets through although the
-client still sends: the rest is read and thrown away until it closes, or time is up.
+Whatever a client does ends in bounded time and memory. Bad UTF-8 is 1007, an oversized message
+1009, a failed handler 1011; a client that reads too slowly gets 1013, one that sends too many
+frames without content 1008, an idle one 1000; one that does not answer pings is cut off. Our close
+frame arrives although the client still sends: the rest is read and thrown away until it closes, or
+time is up.
 """
 
 from __future__ import annotations

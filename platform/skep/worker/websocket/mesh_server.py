@@ -1,4 +1,4 @@
-"""A web worker's ear for the mesh: what others ask of its connections."""
+"""Answers other processes' commands about a web worker's connections."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Which web pages may open a WebSocket here.
 
-A browser lets any page open a WebSocket to any server, with the user's cookies for that server; no
-other request that a page can read is possible without the server's consent. But it says in `Origin`
-where the page is from.
+A browser lets any page open a WebSocket to any server, with the user's cookies for that server; a
+page can read no other request without the server's consent. The browser reports in `Origin` where
+the page is from.
 """
 
 from collections.abc import Sequence
