@@ -39,7 +39,7 @@ def begin(channel: BlockingChannel) -> int:
     channel.send(Planned(found.plan))
     _set_zygote_title(boot)
     while boot.kind == "zygote":
-        channel = BlockingChannel(ZygoteForker(channel, found).run().channel)
+        channel = BlockingChannel(ZygoteForker(channel, found).run())
         boot = _introduction(channel)
         if boot.kind == "zygote":
             channel.send(Hello(os.getpid()))

@@ -13,7 +13,6 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from skep.base.reaping import ended_children
 from skep.base.signals import HELD
@@ -24,15 +23,9 @@ from skep.worker import fork_guard
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Birth:
-    """This process has just been forked; `channel` is its own end."""
-
-    channel: socket.socket
-
-
 class Forker:
-    """Takes orders on a channel until it ends; `run` returns only in the child of a fork."""
+    """Takes orders on a channel until it ends; `run` returns only in the child of a fork, with the
+    channel of that child."""
 
     def __init__(self, channel: BlockingChannel) -> None:
         self._channel = channel
@@ -46,7 +39,7 @@ class Forker:
         None if it is safe."""
         return None
 
-    def run(self) -> Birth:
+    def run(self) -> socket.socket:
         """Fork on order. When the channel ends, the supervisor is gone and this process exits."""
         gc.collect()
         gc.freeze()
@@ -57,24 +50,24 @@ class Forker:
             selector.register(self._channel, selectors.EVENT_READ)
             selector.register(wakeup_read, selectors.EVENT_READ)
             self._reap()
-            birth = self._serve(selector, wakeup_read)
+            born = self._serve(selector, wakeup_read)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.close(wakeup_read)
         os.close(wakeup_write)
         self._channel.close()
-        return birth
+        return born
 
-    def _serve(self, selector: selectors.BaseSelector, wakeup: int) -> Birth:
-        if birth := self._obey(self._channel.received()):
-            return birth
+    def _serve(self, selector: selectors.BaseSelector, wakeup: int) -> socket.socket:
+        if born := self._obey(self._channel.received()):
+            return born
         while True:
             ready = {key.fd for key, _ in selector.select()}
             if wakeup in ready:
                 _empty(wakeup)
                 self._reap()
-            if self._channel.fileno() in ready and (birth := self._obey(self._read())):
-                return birth
+            if self._channel.fileno() in ready and (born := self._obey(self._read())):
+                return born
 
     def _read(self) -> list[tuple[Message, list[int]]]:
         try:
@@ -82,7 +75,7 @@ class Forker:
         except EOFError:
             os._exit(0)  # not sys.exit: no plugin's exit hook may run in a process without a loop
 
-    def _obey(self, orders: list[tuple[Message, list[int]]]) -> Birth | None:
+    def _obey(self, orders: list[tuple[Message, list[int]]]) -> socket.socket | None:
         forks = []
         for order, descriptors in orders:
             if isinstance(order, Fork):
@@ -91,7 +84,7 @@ class Forker:
                 self.take(order)
         return self._fork(forks)
 
-    def _fork(self, forks: list[tuple[str, socket.socket]]) -> Birth | None:
+    def _fork(self, forks: list[tuple[str, socket.socket]]) -> socket.socket | None:
         """In the child, close the channels of its siblings."""
         for slot, channel in forks:
             try:
@@ -99,7 +92,7 @@ class Forker:
                     for _, other in forks:
                         if other is not channel:
                             other.close()
-                    return Birth(channel)
+                    return channel
                 self._failing = False
             except OSError as error:  # out of processes or memory: who has ordered it will again
                 self._complain(error)

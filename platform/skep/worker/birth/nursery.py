@@ -26,7 +26,7 @@ def leave(channel: BlockingChannel, boot: Boot) -> BlockingChannel:
     """Be the nursery; return in a future zygote, with its channel."""
     set_title("nursery", boot.options["app_id"])
     sources = _sources()
-    channel = BlockingChannel(Forker(channel).run().channel)
+    channel = BlockingChannel(Forker(channel).run())
     os.setsid()
     random.seed()
     try:

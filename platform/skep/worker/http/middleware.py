@@ -18,7 +18,7 @@ from skep.base import correlation
 from skep.base.errors import QueueFull, StoreFull, StoreUnavailable
 from skep.config.env.epoch import pin
 from skep.metrics.web import UNMATCHED
-from skep.worker.http.access_log import Access, AccessLog
+from skep.worker.http.access_log import AccessLog
 from skep.worker.http.coalesced_writes import HEADER, ID_IN_SCOPE
 from skep.worker.http.request_head import CONTROL
 
@@ -203,14 +203,12 @@ class _Exchange:
         if edge.access_log is not None:
             client = scope["client"]
             edge.access_log.note(
-                Access(
-                    method=scope["method"],
-                    path=scope["path"],
-                    status=self._status,
-                    seconds=seconds,
-                    client=client[0] if client else "",
-                    request_id=self._id,
-                )
+                status=self._status,
+                method=scope["method"],
+                path=scope["path"],
+                seconds=seconds,
+                client=client[0] if client else "",
+                request_id=self._id,
             )
 
 

@@ -41,10 +41,8 @@ class TaskKind:
         self._running: set[asyncio.Task[None]] = set()
         self._freed = asyncio.Event()
         self._leasing: asyncio.Task[None] | None = None
-        self._settling: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
-        self._cancelling: asyncio.Task[None] | None = None
-        self._configuring: asyncio.Task[None] | None = None
+        self._background: list[asyncio.Task[None]] = []
         self._telemetry = workplace.telemetry
 
     async def prepare(self) -> None:
@@ -54,9 +52,8 @@ class TaskKind:
         self, listeners: Mapping[str, socket.socket], handover: Mapping[str, Any]
     ) -> asyncio.Task[None]:
         self._watching = asyncio.create_task(watch_queues(self._engine, self._telemetry))
-        self._cancelling = _vital(self._cancel_for_ever())
-        self._configuring = _vital(self._configure())
-        self._settling = _vital(self._settler.work())
+        work = (self._cancel_for_ever(), self._configure(), self._settler.work())
+        self._background = [_vital(coroutine) for coroutine in work]
         self._leasing = _vital(self._lease_for_ever())
         return self._leasing
 
@@ -87,9 +84,8 @@ class TaskKind:
         await self._finish(_FAREWELL)
         for task in self._running:
             task.cancel()
-        await _cancel(self._cancelling)
-        await _cancel(self._configuring)
-        await _cancel(self._settling)
+        for task in self._background:
+            await _cancel(task)
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _finish(self, seconds: float) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from skep.base.backoff import Backoff
 from skep.base.errors import StoreFull, StoreUnavailable
@@ -15,27 +14,19 @@ log = logging.getLogger(__name__)
 _BACKOFF = Backoff(first=0.5, factor=2.0, cap=10.0, jitter=0.2)
 
 
-@dataclass(frozen=True, slots=True)
-class PendingSettlement:
-    """A settlement, and what to call once it counts."""
-
-    settlement: Settlement
-    tell: Callable[[], None]
-
-
 class Settler:
     """Settles leases in the order given, while `work` runs."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._waiting: list[PendingSettlement] = []
+        self._waiting: list[tuple[Settlement, Callable[[], None]]] = []
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
 
     def settle(self, settlement: Settlement, tell: Callable[[], None]) -> None:
         """Settle a lease, then call `tell`, unless the lease was lost in the meantime."""
-        self._waiting.append(PendingSettlement(settlement, tell))
+        self._waiting.append((settlement, tell))
         self._idle.clear()
         self._wake.set()
 
@@ -49,12 +40,12 @@ class Settler:
             await self._wake.wait()
             self._wake.clear()
             batch, self._waiting = self._waiting, []
-            accepted = await self._insist([settling.settlement for settling in batch])
-            for settling, counts in zip(batch, accepted, strict=True):
+            accepted = await self._insist([settlement for settlement, _ in batch])
+            for (settlement, tell), counts in zip(batch, accepted, strict=True):
                 if counts:
-                    settling.tell()
+                    tell()
                 else:
-                    _log_lost(settling.settlement)
+                    _log_lost(settlement)
             if not self._waiting:
                 self._idle.set()
 
