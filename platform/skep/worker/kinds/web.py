@@ -12,7 +12,7 @@ import contextlib
 import logging
 import socket
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -88,7 +88,9 @@ class WebKind:
         if work.options.access_log:
             self._access_log = AccessLog()
             await self._around.enter_async_context(self._access_log.running())
-        application = await self._application()
+        application = Application(work.catalog.plugins, work.options, work.lifespans.app.state)
+        for mounted in application.mounted:
+            await self._around.enter_async_context(mounted.lifespan())
         self._edge = self._outermost(application.app)
         self._ports = {name: self._outermost(app) for name, app in application.ports.items()}
         self._guard = Guard.of(work.options, work.instruments)
@@ -148,14 +150,6 @@ class WebKind:
         await self._serving
         await self._around.aclose()
 
-    async def _application(self) -> Application:
-        options = self._workplace.options
-        work = self._workplace
-        application = Application(work.catalog.plugins, options, work.lifespans.app.state)
-        for mounted in application.mounted:
-            await self._around.enter_async_context(mounted.lifespan())
-        return application
-
     def _outermost(self, app: ASGIApp) -> Edge:
         work = self._workplace
         if work.options.watch or work.options.leak_check:
@@ -183,7 +177,7 @@ class WebKind:
             ws_ping_timeout=ping,
             # The windows of a compressed connection take more memory than all the rest of it.
             ws_per_message_deflate=False,
-            lifespan="off",  # plugins' lifespans are entered for every kind of worker, by the boot
+            lifespan="off",  # plugins' lifespans are entered for every kind of worker, before it
             log_config=None,
             access_log=False,
             proxy_headers=False,
@@ -198,17 +192,23 @@ class WebKind:
         return config
 
     async def _attach(
-        self,
-        name: str,
-        listener: socket.socket,
-        app: Edge,
-        tls: ssl.SSLContext | None,
+        self, name: str, listener: socket.socket, app: Edge, tls: ssl.SSLContext | None
     ) -> None:
-        loop, options = asyncio.get_running_loop(), self._workplace.options
-        made = self._protocols(name, self._config(name, app), encrypted=tls is not None)
-        self._server.servers.append(
+        loop, options, server = asyncio.get_running_loop(), self._workplace.options, self._server
+        config, chosen = self._config(name, app), _PROTOCOLS[options.http]
+
+        def protocol() -> asyncio.Protocol:
+            made: Any = chosen(
+                config, server.server_state, server.lifespan.state, guard=self._guard
+            )
+            made.listener = name
+            if tls is not None:
+                self._handshakes.expect(made)
+            return made  # type: ignore[no-any-return]
+
+        server.servers.append(
             await loop.create_server(
-                made,
+                protocol,
                 sock=listener,
                 backlog=options.backlog,
                 ssl=tls,
@@ -216,22 +216,6 @@ class WebKind:
                 ssl_shutdown_timeout=shutdown_timeout(loop) if tls else None,
             )
         )
-
-    def _protocols(
-        self, name: str, config: uvicorn.Config, *, encrypted: bool
-    ) -> Callable[[], asyncio.Protocol]:
-        server, chosen = self._server, _PROTOCOLS[self._workplace.options.http]
-
-        def protocol() -> asyncio.Protocol:
-            made: Any = chosen(
-                config, server.server_state, server.lifespan.state, guard=self._guard
-            )
-            made.listener = name
-            if encrypted:
-                self._handshakes.expect(made)
-            return made  # type: ignore[no-any-return]
-
-        return protocol
 
     async def _drain_http(self, deadline: float) -> None:
         loop, state = asyncio.get_running_loop(), self._server.server_state
