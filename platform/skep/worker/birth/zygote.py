@@ -134,19 +134,17 @@ class ZygoteForker(Forker):
         self._changes = generation.changes
 
     def take(self, order: Message) -> None:
-        if isinstance(order, Change):
-            self._change(order)
+        """Take other values for workers forked later. No callback of a plugin is called: nothing
+        runs here."""
+        if not isinstance(order, Change):
+            return
+        objection = self._changes.objection(order.values)
+        if order.apply and not objection:
+            self._changes.take(order.values)
+        self._channel.send(Changed(order.number, order.apply, objection))
 
     def alone(self) -> Mapping[str, str] | None:
         return self._changes.environment() if self._plan.unforkable else None
-
-    def _change(self, change: Change) -> None:
-        """Take other values for workers forked later. No callback of a plugin is called: nothing
-        runs here."""
-        objection = self._changes.objection(change.values)
-        if change.apply and not objection:
-            self._changes.take(change.values)
-        self._channel.send(Changed(change.number, change.apply, objection))
 
 
 def _kinds(catalog: Catalog) -> tuple[str, ...]:
