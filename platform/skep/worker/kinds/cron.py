@@ -35,7 +35,7 @@ LONGEST_SLEEP = 1.0
 
 @dataclass(frozen=True)
 class Clocks:
-    """Unix time, and a clock that nobody sets; in seconds."""
+    """Unix time, and the monotonic clock; in seconds."""
 
     wall: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic

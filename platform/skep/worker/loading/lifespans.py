@@ -40,7 +40,7 @@ class Lifespans:
             raise PluginError(
                 plugin,
                 f"The lifespan of plugin {plugin} returned an object of the class "
-                f"{kind.__module__}.{kind.__qualname__}, which is no async context manager: "
+                f"{kind.__module__}.{kind.__qualname__}, which is not an async context manager: "
                 "decorate it with @asynccontextmanager.",
             )
         yielded = await around.enter_async_context(made)

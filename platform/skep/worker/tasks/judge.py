@@ -4,7 +4,7 @@ returned ───────────────► done       then: finis
 raised an error, Retry ─► retry      as long as there are tries, if it is among `retry_on`
                         └► dead      "failed", or "timeout", after the last one; then: failed
 raised Discard, drop_on ► done
-returned what is no JSON► dead       "invalid_result", at once, for its work is done; then: failed
+returned, but not JSON ─► dead       "invalid_result", at once, for its work is done; then: failed
 cut off by a drain ─────► cut        it has cost no try, but is counted
                         └► dead      "cut_off", when that was once too often
 cancelled ──────────────► release    which the engine makes an end
@@ -104,13 +104,13 @@ def judge(
         case Raised(InvalidResult() as error):
             return _bury(lease, step, "invalid_result", str(error))
         case Raised(error) if step.policy.is_dropped(error):
-            return Settlement(lease, "done", then=step.meanwhile)
+            return Settlement(lease, "done", then=step.regardless)
         case Raised(error) if step.policy.is_retried(error, lease.attempt):
             asked = error.delay if isinstance(error, Retry) else None
             delay = step.policy.backoff.delay(lease.attempt, draw) if asked is None else asked
             text = "" if isinstance(error, Retry) else _as_text(error)
             at = now + round(delay * 1000)
-            return Settlement(lease, "retry", at, error=text, then=step.meanwhile)
+            return Settlement(lease, "retry", at, error=text, then=step.regardless)
         case Raised(error):
             reason = "timeout" if isinstance(error, HandlerTimeout) else "failed"
             return _bury(lease, step, reason, _as_text(error))
@@ -160,7 +160,7 @@ def _cut_text(cuts: int) -> str:
 
 
 def _bury(lease: Lease, step: Step, reason: str, error: str) -> Settlement:
-    then = step.meanwhile + step.on_death(error)
+    then = step.regardless + step.on_death(error)
     return Settlement(lease, "dead", reason=reason, error=error, then=then)
 
 

@@ -229,7 +229,7 @@ class Runner:
             me.uncancel()
         if stopped and (self._cutting_off or handling.cut):
             return CutOff
-        # A handler may cancel itself: that is no reason to begin it again, and again.
+        # A handler may cancel itself: then it is not begun again.
         return CancelledDelivery if stopped and handling.cancellation.requested else None
 
     def _cut_tries(self, lease: Lease, step: Step) -> int:

@@ -62,7 +62,7 @@ class Step:
 
     `on_return` returns what follows from the handler's value, and `result` what to keep of it; both
     raise InvalidResult if it cannot be passed on. `on_death` returns what follows when the step is
-    given up. `meanwhile` does not wait for this step to succeed. A listener has the name of its
+    given up. `regardless` does not wait for this step to succeed. A listener has the name of its
     `event`, and of the listeners `following` it.
     """
 
@@ -72,7 +72,7 @@ class Step:
     on_return: Callable[[Any], Envelopes] = _nothing
     result: Callable[[Any], bytes] = _no_result
     on_death: Callable[[str], Envelopes] = _nothing
-    meanwhile: Envelopes = ()
+    regardless: Envelopes = ()
     event: str = ""
     following: tuple[str, ...] = ()
 
@@ -155,7 +155,7 @@ def _listening(envelope: Envelope, attempt: int, catalog: Catalog, exact: bool) 
         policy=_terms(envelope, listener),
         handler=_listener_handler(listener, event),
         on_return=lambda value: () if value is False else after,
-        meanwhile=after,
+        regardless=after,
         event=envelope.name,
         following=following,
     )

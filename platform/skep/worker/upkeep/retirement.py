@@ -9,7 +9,7 @@ from skep.config.options.table import Options
 
 # So far the limits of one worker may lie from those that are set, so that not all go at once.
 _JITTER = 0.1
-# A peak is no leak: so many looks in a row, one a second, have to find too much memory.
+# A peak is not a leak: this many looks in a row, one a second, have to find too much memory.
 _LOOKS = 3
 _MIB = 1024 * 1024
 
