@@ -21,14 +21,10 @@ LARGE_FOLDERS: set[str] = {
     "skep/api",
     "skep/base",
     "skep/configserver",
-    "skep/worker/http",
 }
 MANY_IMPORTS: set[str] = {
     "skep.supervisor.rollout.rollouts",
     "skep.supervisor.supervisor",
-    "skep.worker.birth.zygote",
-    "skep.worker.boot",
-    "skep.worker.kinds.web",
 }
 CYCLES: set[tuple[str, ...]] = {
     ("skep.api.checks.fields", "skep.api.plugin", "skep.api.checks.requirements"),
@@ -42,24 +38,19 @@ CYCLES: set[tuple[str, ...]] = {
         "skep.supervisor.signals",
         "skep.supervisor.supervisor",
     ),
-    ("skep.worker.websocket.connection", "skep.worker.websocket.registry"),
 }
 AMBIGUOUS_CLASSES: set[str] = {
     "Accepting",
     "Answer",
     "Answers",
     "Asked",
-    "Connection",
     "Frame",
     "Framing",
-    "Generation",
     "HandedOver",
     "Limits",
-    "Lost",
     "Notification",
     "OpenApi",
     "Order",
-    "Phase",
     "Place",
     "Planned",
     "Prepared",
@@ -68,12 +59,9 @@ AMBIGUOUS_CLASSES: set[str] = {
     "Release",
     "Row",
     "Scrape",
-    "Settling",
     "State",
-    "TcpConnection",
     "Terms",
     "Unconfigured",
-    "Zygote",
 }
 
 

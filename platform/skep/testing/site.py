@@ -10,7 +10,7 @@ from skep.config.options.table import Options
 from skep.metrics.instruments import Instruments
 from skep.metrics.web import HttpMetrics
 from skep.worker.http.coalesced_writes import HEADER, ID_IN_SCOPE
-from skep.worker.http.edge import Edge
+from skep.worker.http.middleware import Edge
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send

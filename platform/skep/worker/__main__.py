@@ -3,16 +3,16 @@
 from skep.base.system import signals
 
 # First of all: a signal that arrives before there are handlers must not end the process. In the
-# zygote TERM and QUIT wait for ever: it is the supervisor who ends it.
+# zygote TERM and QUIT wait for ever: the supervisor ends it.
 signals.hold()
 signals.pass_over()
 
-# It copies the whole environment when it is imported, for servers that nobody starts here.
+# Its import copies the whole environment, for servers that are not started here.
 import wsgiref.handlers  # noqa: E402, F401
 
 from skep.worker.loading.environ import install  # noqa: E402
 
-# Before anything else is imported, to know what was looked at.
+# Before anything else is imported, to know what was read.
 install()
 
 # Before any plugin is imported, which may fork.

@@ -1,4 +1,4 @@
-"""Calls of authors' functions, whichever kind of function they are."""
+"""Call authors' functions, plain or async."""
 
 import inspect
 from types import AsyncGeneratorType, GeneratorType
@@ -6,10 +6,10 @@ from typing import Any
 
 
 async def completed(value: Any) -> Any:
-    """Return what a call has come to: what it returned, awaited if it is awaitable.
+    """Return the value of a call, awaited if it is awaitable.
 
     An `async def` behind a plain decorator looks like a plain function until its call returns a
-    coroutine. Raises TypeError for a generator, of which nothing has run.
+    coroutine. Raises TypeError for a generator, which has not run.
     """
     while inspect.isawaitable(value):
         value = await value

@@ -1,14 +1,11 @@
-"""What plugins fork is an ordinary process: it is not a worker, and must not come back as one.
+"""A process that a plugin forks is an ordinary one: it must not continue as a worker.
 
 A forked child has its parent's event loop, connections and signal handlers. Left alone, it would
 read the store's answers, settle leases and answer requests in the parent's name, and a SIGTERM to
-it would wake the loop of the parent, which would drain. So in each process of the platform that
-runs code of plugins, a fork that is not the platform's own
-
-* gets the signals as any program has them, and no longer writes to the parent's loop about them,
-* ends where it comes back to the parent's event loop.
-
-What it does inside of the handler is its own affair, as in a child of `multiprocessing`.
+it would wake the parent's loop, which would drain. So in each process that runs code of plugins, a
+fork that is not the platform's own gets default signal handling, no longer wakes the parent's loop,
+and ends where it returns to that loop. What it does inside the handler is the handler's affair, as
+in a child of `multiprocessing`.
 """
 
 import asyncio
@@ -54,8 +51,8 @@ def fork() -> int:
 
 
 def guard(loop: asyncio.AbstractEventLoop) -> None:
-    """Be the worker whose loop this is: what is forked from now on ends when it comes back to it,
-    or where it is asked to."""
+    """Register this process as the worker with this loop: what it forks ends when it returns to the
+    loop or calls `end_if_forked`."""
     global _worker, _loop
     _worker, _loop = os.getpid(), loop
 
@@ -72,7 +69,7 @@ def end_if_forked() -> None:
 
 
 def _hold_signals() -> None:
-    """A signal between the fork and `_be_ordinary` would still be handled as the parent's."""
+    """Block signals until `_be_ordinary`: the parent's handler would still take them."""
     if not _own_fork:
         _masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, signals.HELD)
 

@@ -1,4 +1,4 @@
-"""Calls the hooks of the plugins: in a worker, or in a process that is there for one call."""
+"""Call the hooks of the plugins: in a worker, or in a process made for one call."""
 
 import asyncio
 import logging
@@ -10,14 +10,9 @@ from typing import Any
 
 from skep.api.hooks import info_of
 from skep.api.plugin import Plugin
-from skep.base.rundir import RunDir
-from skep.base.telemetry import Telemetry
-from skep.config.options.table import Options
-from skep.engine import binding
-from skep.engine.embedded import Embedded
-from skep.engine.senders import sender_of
 from skep.wire.messages import Boot, Hello, encode
 from skep.worker.calling import completed
+from skep.worker.kind import Workplace
 from skep.worker.loading.catalog import Catalog
 
 log = logging.getLogger(__name__)
@@ -39,8 +34,8 @@ async def call(plugins: Mapping[str, Plugin], hook: str, **facts: Any) -> None:
             log.exception("the hook %s of plugin %s failed", hook, name)
 
 
-def be_one(boot: Boot, catalog: Catalog, code: str, sock: socket.socket) -> int:
-    """Be the process of one call; tasks can be delivered from it."""
+def run_once(boot: Boot, catalog: Catalog, code: str, sock: socket.socket) -> int:
+    """Be the process of one call; plugins can deliver tasks from it."""
     signal.alarm(int(_PATIENCE) * max(1, len(catalog.plugins)) + _SLACK)
     sock.setblocking(True)
     sock.sendall(encode(Hello(os.getpid())))
@@ -49,20 +44,11 @@ def be_one(boot: Boot, catalog: Catalog, code: str, sock: socket.socket) -> int:
 
 
 async def _call_with_engine(boot: Boot, catalog: Catalog, code: str) -> None:
-    options = Options.from_json(boot.options)
-    engine = Embedded(RunDir(options.data_dir).store_socket, f"{boot.run_id}/hook/{os.getpid()}")
-    await engine.open()
-    names, declared = catalog.listener_names(), catalog.declared()
-    sender = sender_of(boot.run_id, boot.generation, code)
-    binding.bind(engine, Telemetry(), names, declared=declared, sender=sender)
+    work = Workplace.of(boot, catalog, code, f"hook/{os.getpid()}")
+    # Unlike a worker's, its hook `after_fork` finds the engine open.
+    await work.open_engine()
     try:
-        await call(
-            catalog.plugins,
-            "after_fork",
-            slot=boot.slot,
-            generation=boot.generation,
-            pid=os.getpid(),
-        )
+        await call(catalog.plugins, "after_fork", **work.identity)
         await call(catalog.plugins, boot.facts["hook"], **boot.facts["info"])
     finally:
-        await engine.close()
+        await work.engine.close()

@@ -1,4 +1,4 @@
-"""Fire what the supervisor tells, as events that plugins can listen to."""
+"""Send what the supervisor reports as events to the listeners of plugins."""
 
 import asyncio
 import hashlib
@@ -18,15 +18,15 @@ log = logging.getLogger(__name__)
 _BACKOFF = Backoff(first=0.5, factor=2.0, cap=10.0, jitter=0.2)
 
 
-class Teller:
-    """Puts the platform's events; `run_id` tells this run of the platform from others."""
+class EventSender:
+    """Sends the platform's events; `run_id` distinguishes this run of the platform from others."""
 
     def __init__(self, run_id: str) -> None:
         self._run_id = run_id
 
-    async def tell(self, happened: Happened) -> None:
-        """Put the event, however long it takes until the engine can. The same piece of news has the
-        same id, whichever worker puts it."""
+    async def send(self, happened: Happened) -> None:
+        """Send the event, however long it takes until the engine can. An event has the same id
+        whichever worker sends it."""
         event = PLATFORM_EVENTS[happened.event](**happened.fields)
         envelopes = event.envelopes(binding.current().listeners)
         news = f"{self._run_id}/{happened.number}"

@@ -1,8 +1,8 @@
-"""A process that forks others on order, and waits for those it has forked.
+"""A process that forks others on order, and reaps them.
 
 It never starts an event loop and is single-threaded, so a fork of it is safe. Its memory is frozen
-before the first fork, so that the collector of a child does not write to, and thereby copy, the
-pages that all share.
+before the first fork: the collector of a child would otherwise write to, and so copy, the shared
+pages.
 """
 
 import gc
@@ -13,7 +13,6 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from skep.base.system.linux import ended_children
 from skep.base.system.signals import HELD
@@ -24,30 +23,24 @@ from skep.worker import fork_guard
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Birth:
-    """This process has just been forked, and this is its end of its channel."""
-
-    channel: socket.socket
-
-
 class Forker:
-    """Takes orders on a channel until it ends; `run` returns in the child of a fork only."""
+    """Takes orders on a channel until it ends; `run` returns only in the child of a fork, with the
+    channel of that child."""
 
     def __init__(self, channel: BlockingChannel) -> None:
         self._channel = channel
         self._failing = False
 
     def take(self, order: Message) -> None:
-        """Do what is ordered, if it is no fork."""
+        """Carry out an order that is not a fork."""
 
     def alone(self) -> Mapping[str, str] | None:
-        """Return in what environment children have to be started afresh, because a fork would not
-        be safe; None if it is."""
+        """Return the environment for children that start afresh because a fork would not be safe;
+        None if it is safe."""
         return None
 
-    def run(self) -> Birth:
-        """Fork on order. The end of the channel ends the process: the supervisor is gone."""
+    def run(self) -> socket.socket:
+        """Fork on order. When the channel ends, the supervisor is gone and this process exits."""
         gc.collect()
         gc.freeze()
         wakeup_read, wakeup_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -57,24 +50,24 @@ class Forker:
             selector.register(self._channel, selectors.EVENT_READ)
             selector.register(wakeup_read, selectors.EVENT_READ)
             self._reap()
-            birth = self._serve(selector, wakeup_read)
+            born = self._serve(selector, wakeup_read)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.close(wakeup_read)
         os.close(wakeup_write)
         self._channel.close()
-        return birth
+        return born
 
-    def _serve(self, selector: selectors.BaseSelector, wakeup: int) -> Birth:
-        if birth := self._obey(self._channel.received()):
-            return birth
+    def _serve(self, selector: selectors.BaseSelector, wakeup: int) -> socket.socket:
+        if born := self._obey(self._channel.received()):
+            return born
         while True:
             ready = {key.fd for key, _ in selector.select()}
             if wakeup in ready:
                 _empty(wakeup)
                 self._reap()
-            if self._channel.fileno() in ready and (birth := self._obey(self._read())):
-                return birth
+            if self._channel.fileno() in ready and (born := self._obey(self._read())):
+                return born
 
     def _read(self) -> list[tuple[Message, list[int]]]:
         try:
@@ -82,7 +75,7 @@ class Forker:
         except EOFError:
             os._exit(0)  # not sys.exit: no plugin's exit hook may run in a process without a loop
 
-    def _obey(self, orders: list[tuple[Message, list[int]]]) -> Birth | None:
+    def _obey(self, orders: list[tuple[Message, list[int]]]) -> socket.socket | None:
         forks = []
         for order, descriptors in orders:
             if isinstance(order, Fork):
@@ -91,15 +84,15 @@ class Forker:
                 self.take(order)
         return self._fork(forks)
 
-    def _fork(self, forks: list[tuple[str, socket.socket]]) -> Birth | None:
-        """Give birth; in the child, let go of the channels of its siblings."""
+    def _fork(self, forks: list[tuple[str, socket.socket]]) -> socket.socket | None:
+        """In the child, close the channels of its siblings."""
         for slot, channel in forks:
             try:
                 if self._is_child(slot, channel):
                     for _, other in forks:
                         if other is not channel:
                             other.close()
-                    return Birth(channel)
+                    return channel
                 self._failing = False
             except OSError as error:  # out of processes or memory: who has ordered it will again
                 self._complain(error)
@@ -107,7 +100,7 @@ class Forker:
         return None
 
     def _is_child(self, slot: str, channel: socket.socket) -> bool:
-        """Have another process; say whether this is it."""
+        """Start another process; return whether this is it."""
         if (environment := self.alone()) is None:
             return fork_guard.fork() == 0
         _spawn(slot, channel, environment)
@@ -124,7 +117,6 @@ class Forker:
 
 
 def _spawn(slot: str, channel: socket.socket, environment: Mapping[str, str]) -> None:
-    """Start a worker that loads for itself, because a fork of this process would not be safe."""
     os.posix_spawn(
         sys.executable,
         [sys.executable, "-P", "-m", "skep.worker", slot],

@@ -1,9 +1,9 @@
 """The nursery: an interpreter that has imported the platform and no plugin, and forks zygotes.
 
-What is forked here has nothing left to do but to load the plugins: to start an interpreter and to
-import the libraries takes longer than most plugins. It is as good as a fresh one, and sees to that:
-where a file it was made of is another by now, or the environment differs in what an interpreter or
-an import has looked at, it becomes a fresh one in the same process.
+A process forked here only has to load the plugins: to start an interpreter and import the libraries
+takes longer than most plugins do. It must be as good as a fresh one. If a file it was made of has
+changed, or the environment differs in what an interpreter or an import has read, it replaces itself
+with a fresh interpreter in the same process.
 """
 
 import os
@@ -23,10 +23,10 @@ Sources = dict[str, tuple[int, int]]
 
 
 def leave(channel: BlockingChannel, boot: Boot) -> BlockingChannel:
-    """Be the nursery; return in a zygote to be, with its channel."""
+    """Be the nursery; return in a future zygote, with its channel."""
     set_title("nursery", boot.options["app_id"])
     sources = _sources()
-    channel = BlockingChannel(Forker(channel).run().channel)
+    channel = BlockingChannel(Forker(channel).run())
     os.setsid()
     random.seed()
     try:
@@ -37,7 +37,7 @@ def leave(channel: BlockingChannel, boot: Boot) -> BlockingChannel:
     environ = install()
     values = _changes(environ, order.environment)
     fit = not any(environ.was_read(key) for key in values) and sources == _sources(sources)
-    # Only now comes more on this channel: it is there for whoever this process is then.
+    # The supervisor sends more only after this, to whichever process this is by then.
     channel.send(Hello(os.getpid()))
     set_title("zygote", boot.options["app_id"])
     if not fit:
@@ -47,8 +47,8 @@ def leave(channel: BlockingChannel, boot: Boot) -> BlockingChannel:
 
 
 def _sources(files: Iterable[str] = ()) -> Sources:
-    """Return time and size of the files of all modules, or of these files, and of those that say
-    where else modules lie: an interpreter has read these too."""
+    """Return time and size of these files, or of the files of all modules, and of the `.pth` files,
+    which an interpreter reads too."""
     modules = list(sys.modules.values())
     files = set(files or filter(None, (getattr(module, "__file__", "") for module in modules)))
     found = {}
@@ -63,7 +63,7 @@ def _sources(files: Iterable[str] = ()) -> Sources:
 
 
 def _changes(environ: Environ, wanted: Mapping[str, str]) -> dict[str, str | None]:
-    """Return what has to be set, or removed, to have the wanted environment."""
+    """Return what to set or remove (None) to reach the wanted environment."""
     there = environ.snapshot()
     values: dict[str, str | None] = dict.fromkeys(there.keys() - wanted.keys())
     return values | {key: value for key, value in wanted.items() if there.get(key) != value}

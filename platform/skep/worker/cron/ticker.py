@@ -48,28 +48,23 @@ class Interval:
 
 @dataclass(frozen=True)
 class Calendar:
-    """Whatever a trigger says; on the wall clock."""
+    """The moments of a trigger, on the wall clock."""
 
     trigger: Trigger
     zone: tzinfo = UTC
     wall: bool = True
 
     def first(self, now: float) -> float | None:
-        """Return the first moment of a cron that starts now."""
         return self._ask(None, now)
 
     def after(self, moment: float) -> float | None:
-        """Return the moment that follows one. Raises ValueError if it does not."""
         following = self._ask(moment, moment)
         if following is not None and following <= moment:
             raise ValueError(f"The trigger {self.trigger} does not come after itself.")
         return following
 
     def latest(self, due: float, now: float) -> tuple[float, int]:
-        """Return the last moment not after `now`, and how many from `due` on come before it.
-
-        Enumerated, but never more than a hundred: the clock may have jumped by years.
-        """
+        """Like `Interval.latest`, but enumerated, up to a hundred: the clock may jump by years."""
         for missed in range(_ENOUGH):
             following = self.after(due)
             if following is None or following > now:
@@ -96,16 +91,15 @@ class Timing:
 
 @dataclass(frozen=True)
 class Due:
-    """A moment that has come. `missed` others went by before it; if it is `too_late` itself, the
-    grace is over and it is not made up for."""
+    """A moment that has come, after `missed` others. If it is `too_late`, it gets no run."""
 
     at: float
     missed: int = 0
     too_late: bool = False
 
 
-def timeline(terms: CronTerms) -> Timeline:
-    """Return what tells the moments of a cron with these terms."""
+def timeline(terms: Terms) -> Timeline:
+    """Return the timeline of a cron with these terms."""
     if terms.trigger is None:
         return Interval(terms.every or 0.0)
     return Calendar(terms.trigger, getattr(terms.trigger, "zone", UTC))
@@ -141,9 +135,9 @@ def jumped(before: float, now: float) -> float:
 def rebase(line: Timeline, timing: Timing, now: float, jump: float) -> Timing:
     """Return the timing after the wall clock jumped; `now` is the new time.
 
-    Set back, a cron would wait until the clock has caught up: it is reckoned anew. If the clock was
-    set back by little, the minute that ran already must not run again. Set forward, nothing is to
-    be done: what is due by now is due.
+    After a jump back, a cron would wait until the clock has caught up, so its next moment is
+    computed again; after a small one, the minute that ran already must not run again. A jump
+    forward needs nothing: what is due by now is due.
     """
     if not line.wall or jump > 0 or timing.due is None:
         return timing

@@ -1,11 +1,11 @@
-"""A line per request, written by a thread: a request does no more than append to a list."""
+"""A line per request, written by a thread; the request itself only appends to a list."""
 
 import asyncio
 import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from typing import Any
 
 from skep.base.logs import log as logs
 
@@ -16,35 +16,23 @@ _EVERY = 0.25
 _MOST = 20_000
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
-    """One answered request. `seconds` is the time from its head to the end of the answer."""
-
-    method: str
-    path: str
-    status: int
-    seconds: float
-    client: str
-    request_id: str
-
-
 class AccessLog:
-    """Gathers what was answered and writes it four times a second."""
+    """Collects answered requests and writes them four times a second."""
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[float, Access]] = []
+        self._waiting: list[tuple[float, dict[str, Any]]] = []
         self._lost = 0
 
-    def note(self, access: Access) -> None:
-        """Remember one, to be written soon."""
+    def note(self, **answered: Any) -> None:
+        """Remember the fields of an answered request; `seconds` counts from its head to its end."""
         if len(self._waiting) < _MOST:
-            self._waiting.append((time.time(), access))
+            self._waiting.append((time.time(), answered))
         else:
             self._lost += 1
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Write while the block lasts, and what is left at its end."""
+        """Write while the block lasts, and the rest at its end."""
         writing = asyncio.create_task(self._run())
         try:
             yield
@@ -60,25 +48,18 @@ class AccessLog:
                 # Not given up half-way by a cancellation: a thread cannot be.
                 await asyncio.shield(asyncio.to_thread(_write, *self._taken()))
 
-    def _taken(self) -> tuple[list[tuple[float, Access]], int]:
+    def _taken(self) -> tuple[list[tuple[float, dict[str, Any]]], int]:
         taken, self._waiting = self._waiting, []
         lost, self._lost = self._lost, 0
         return taken, lost
 
 
-def _write(answered: list[tuple[float, Access]], lost: int) -> None:
-    for moment, access in answered:
-        text = f"{access.method} {access.path} {access.status}"
+def _write(answered: list[tuple[float, dict[str, Any]]], lost: int) -> None:
+    for moment, fields in answered:
+        text = f"{fields['method']} {fields['path']} {fields['status']}"
         record = log.makeRecord(log.name, logging.INFO, "", 0, text, (), None)
         record.created = moment
-        with logs.bound(
-            status=access.status,
-            method=access.method,
-            path=access.path,
-            seconds=round(access.seconds, 6),
-            client=access.client,
-            request_id=access.request_id,
-        ):
+        with logs.bound(**{**fields, "seconds": round(fields["seconds"], 6)}):
             log.handle(record)
     if lost:
         log.warning("%d requests were not logged: the log was too slow", lost)

@@ -1,5 +1,4 @@
-"""One application out of the routes and mounts of all plugins, and one for each port that has its
-own."""
+"""One application of the routes and mounts of all plugins, and one for each port of their own."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -31,9 +30,9 @@ _ANY = "ANY"
 
 
 class Application:
-    """What the web workers serve: `app`, and `ports` by the name of the listener that has an
-    application of its own. The caller has to run the lifespans of those `mounted` in them. `state`
-    is the `request.app.state` of handlers."""
+    """What the web workers serve: `app`, and in `ports` the applications of listeners that have
+    their own. The caller runs the lifespans of `mounted`. `state` is the `request.app.state` of
+    handlers."""
 
     def __init__(
         self, plugins: Mapping[str, Plugin], options: Options, state: State | None = None
@@ -105,7 +104,7 @@ def _wrapped(app: "ASGIApp", plugins: Mapping[str, Plugin], outer: Wrapping) -> 
 
 
 def problems(plugins: Mapping[str, Plugin], options: Options) -> list[Problem]:
-    """Return what keeps these plugins from being served together."""
+    """Return why these plugins cannot be served together."""
     found = clashes(plugins)
     if text := folder_problem(options.static):
         found.append(Problem("load", text))
@@ -113,7 +112,7 @@ def problems(plugins: Mapping[str, Plugin], options: Options) -> list[Problem]:
 
 
 def clashes(plugins: Mapping[str, Plugin]) -> list[Problem]:
-    """Return a problem for each method and path, or mount, that is wanted twice."""
+    """Return a problem for each method and path, or mount, that two plugins declare."""
     owners: dict[tuple[str, str], str] = {}
     found = []
     for name, plugin in plugins.items():
@@ -133,7 +132,7 @@ def listing(plugins: Mapping[str, Plugin]) -> list[str]:
 
 
 def _owner(owners: Mapping[tuple[str, str], str], method: str, shape: str) -> str | None:
-    """Return who has this already; a route for any method has them all."""
+    """Return which plugin has this already; a route for any method has all methods."""
     if method in ("MOUNT", "WEBSOCKETROUTE", "HOST"):
         return owners.get((method, shape))
     for (other, path), owner in owners.items():
@@ -143,8 +142,7 @@ def _owner(owners: Mapping[tuple[str, str], str], method: str, shape: str) -> st
 
 
 def _shape(path: str) -> str:
-    """The path without what makes no difference: the names of its parameters, a slash in the end
-    of a prefix."""
+    """Return the path without what makes no difference: names of parameters, a trailing slash."""
     unnamed = re.sub(r"\{\w+", "{", path).replace("{:str}", "{}")
     return unnamed.rstrip("/") or "/"
 

@@ -1,9 +1,9 @@
-"""Connections that are closing.
+"""End connections that are closing.
 
-A close over TLS sends close_notify and then waits for that of the client, which many clients never
-send: the connection, and a worker that drains, would wait for asyncio's timeout of 30 s. That
-timeout also cuts off the last answer of a client that reads slowly. So it is out of the way here,
-and a connection is aborted when the client has everything, or takes nothing any more.
+A close over TLS sends close_notify and then waits for the client's, which many clients never send:
+the connection, and a draining worker, would wait for asyncio's timeout of 30 s. That timeout also
+cuts off the last answer of a client that reads slowly. So it is disabled here, and a connection is
+aborted when the client has everything, or takes nothing any more.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ def shutdown_timeout(loop: asyncio.AbstractEventLoop) -> float | None:
 
 
 class Closing:
-    """Ends connections that are closing; has to be asked about each of them regularly."""
+    """Ends connections that are closing; the guard calls `look` for each of them regularly."""
 
     def __init__(self) -> None:
         # How many bytes of each connection were unsent, and since when.

@@ -1,8 +1,8 @@
-"""The head of an answer and its body in one write: uvicorn makes two, and a call into the kernel
-costs a request more than all that is done for it here. The head ends with the request's id.
+"""Write the head of an answer and its body at once: uvicorn makes two writes, and a system call
+costs more than everything done for a request here. The request's id ends the head.
 
-The turn of the loop that is asked for is mostly for nothing; without it a request cost as much CPU
-(1.06 and 1.05 times a bare uvicorn's, 300 slices of each in turn on a busy machine).
+The turn of the loop that is requested is mostly unused; without it a request cost as much CPU (1.06
+and 1.05 times a bare uvicorn's, 300 slices of each in turn on a busy machine).
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from collections.abc import Callable, MutableMapping
 from typing import Any
 
 HEADER = b"x-request-id"
-# Where the edge says which id the client is told; `state` is the application's to change. As one of
+# Where the edge puts the id for the client; the application may change `state`. As one of
 # the headers, which are searched for what is forbidden there, it cost a request 2 % of its CPU.
 ID_IN_SCOPE = "skep.request_id"
 # Copying more than this costs more than a second call.
@@ -23,12 +23,13 @@ connection: close\r
 """
 
 
-class Joined:
-    """Stands for the transport in one request. The first write waits for the second one, or for
-    the next turn of the event loop: a stream's head is not kept from the client. `hang_up()` is
-    called to close the connection, when all is written.
+class CoalescedWrites:
+    """The transport of one request. The first write waits for the second, or for the next turn of
+    the event loop, so that a client receives the head of a stream. `hang_up()` closes the
+    connection after the last write.
 
-    When the first write comes, the id leaves the scope: so others know whether it has come."""
+    The first write removes the id from the scope, which shows others that it came.
+    """
 
     __slots__ = ("_first", "_hang_up", "_loop", "_scope", "_transport", "_waited")
 
@@ -47,7 +48,7 @@ class Joined:
         self._waited = False
 
     def write(self, data: bytes) -> None:
-        """Write, the first time as soon as there is more."""
+        """Write; hold the first write back until there is more."""
         if not self._waited:
             if data.startswith(_INTERIM):  # the head of the answer is still to come
                 self._transport.write(data)
@@ -64,7 +65,6 @@ class Joined:
             self._transport.write(data)
 
     def flush(self) -> None:
-        """Write what waits."""
         if self._first:
             first, self._first = self._first, b""
             self._transport.write(first)
@@ -72,8 +72,7 @@ class Joined:
     def close(self) -> None:
         """Close the connection when all is written.
 
-        uvicorn closes it without an answer if the head of the answer cannot be sent; then the
-        answer is 500.
+        uvicorn calls this before any answer if it cannot send the head; then the answer is 500.
         """
         if not self._waited:
             self.write(_FAILED)
@@ -81,5 +80,4 @@ class Joined:
         self._hang_up()
 
     def is_closing(self) -> bool:
-        """Whether the connection is closed or about to be."""
         return self._transport.is_closing()

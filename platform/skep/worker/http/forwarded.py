@@ -91,7 +91,6 @@ class Forwarded:
         self._proxies = proxies
 
     def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> Awaitable[None]:
-        """Serve one request or one WebSocket connection."""
         found: dict[bytes, bytes] = {}
         for name, value in scope["headers"]:
             if name in _READ:
@@ -123,14 +122,14 @@ def _move(scope: "Scope", header: str) -> None:
 
 
 def _plain(host: str) -> object:
-    """Return the address that a text means; IPv4 within IPv6 is IPv4. Raises ValueError."""
+    """Return the address of a text, IPv4 within IPv6 as IPv4. Raises ValueError."""
     address = ip_address(host)
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return mapped or address
 
 
 def _address(entry: str) -> Client | None:
-    """Return the address and the port of one entry; None if it has no address."""
+    """Return address and port of one entry; None if it has no address."""
     match = _IPV4_WITH_PORT.fullmatch(entry) or _IPV6_WITH_PORT.fullmatch(entry)
     host, port = (match[1], int(match[2] or 0)) if match else (entry, 0)
     try:

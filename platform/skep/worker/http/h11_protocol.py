@@ -1,7 +1,7 @@
-"""HTTP with h11: the parser is asked for the next event.
+"""HTTP with h11, which is asked for each event.
 
-h11 is slower than httptools, and more lenient with the lines of a head: so they are checked here,
-one by one, and h11 gets a head when all of it is well.
+h11 is slower than httptools, and more lenient with the lines of a head. So each line is checked
+here, and h11 gets only a head that is valid.
 """
 
 import re
@@ -10,12 +10,12 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol as UvicornProtocol
 
-from skep.worker.http.coalesced_writes import Joined
+from skep.worker.http.coalesced_writes import CoalescedWrites
 from skep.worker.http.limits import ANSWER, BODY, HEAD, IDLE
 from skep.worker.http.protocol import Guard, HttpProtocol
 from skep.worker.http.request_head import (
     METHODS,
-    Refusal,
+    HttpRefusal,
     check_codings,
     check_hosts,
     check_version,
@@ -42,12 +42,12 @@ class _Parser(h11.Connection):
         self._protocol = protocol
 
     def next_event(self) -> Any:
-        """Raises Refusal where h11 has an error of its own."""
+        """Raises HttpRefusal instead of errors of h11."""
         try:
             event = super().next_event()
         except h11.RemoteProtocolError as error:
             large = error.error_status_hint == 431
-            raise (Refusal(431, "headers") if large else Refusal(400)) from error
+            raise (HttpRefusal(431, "headers") if large else HttpRefusal(400)) from error
         match event:
             case h11.Data():
                 self._protocol.on_body(len(event.data))
@@ -57,8 +57,6 @@ class _Parser(h11.Connection):
 
 
 class H11Protocol(HttpProtocol, UvicornProtocol):
-    """One connection of a client."""
-
     def __init__(self, *arguments: Any, guard: Guard) -> None:
         super().__init__(*arguments, guard=guard)
         self.conn = _Parser(self, self._limits.head)
@@ -76,14 +74,16 @@ class H11Protocol(HttpProtocol, UvicornProtocol):
                 return
             self.conn.receive_data(known)
             self.handle_events()
-        except Refusal as refusal:
+        except HttpRefusal as refusal:
             self._refuse(refusal)
             return
         if self.cycle is not before:
-            self.cycle.transport = Joined(self.transport, self.loop, self.hang_up, self.cycle.scope)
+            self.cycle.transport = CoalescedWrites(
+                self.transport, self.loop, self.hang_up, self.cycle.scope
+            )
 
     def _read_head(self, piece: bytes) -> bytes:
-        """Check a piece of a head; return the whole head when this was its end. Raises Refusal."""
+        """Check a piece of a head; return the whole head at its end. Raises HttpRefusal."""
         self._raw += len(piece)
         *lines, self._line = (self._line + piece).split(b"\r\n")
         for line in lines:
@@ -91,9 +91,9 @@ class H11Protocol(HttpProtocol, UvicornProtocol):
                 return self._checked()
             self._read_line(line)
         if _CONTROL.search(self._line):
-            raise _bad_line(self._line) if self._request is None else Refusal(400)
+            raise _bad_line(self._line) if self._request is None else HttpRefusal(400)
         if self._raw > self._limits.head:
-            raise Refusal(431, "headers")
+            raise HttpRefusal(431, "headers")
         return b""
 
     def _read_line(self, line: bytes) -> None:
@@ -106,16 +106,16 @@ class H11Protocol(HttpProtocol, UvicornProtocol):
         else:
             field = _FIELD.fullmatch(line)
             if field is None:
-                raise Refusal(400)
+                raise HttpRefusal(400)
             name, value = field[1].lower(), field[2].rstrip(b" \t")
             self._size += len(name) + len(value) + 4
             if name not in self._dropped:
                 self._fields.append((name, value))
         if self._size > limits.head or len(self._fields) > limits.headers:
-            raise Refusal(431, "headers")
+            raise HttpRefusal(431, "headers")
 
     def _checked(self) -> bytes:
-        """Check a whole head; return it as h11 gets it. Raises Refusal."""
+        """Check a whole head; return it in the form that h11 gets. Raises HttpRefusal."""
         request, self._request = self._request, None
         assert request is not None
         if self._refusal is not None:
@@ -124,9 +124,9 @@ class H11Protocol(HttpProtocol, UvicornProtocol):
         hosts = self._values(b"host")
         check_hosts(version, len(hosts))
         if not all(map(is_host, hosts)):
-            raise Refusal(400)
+            raise HttpRefusal(400)
         if method == b"CONNECT":
-            raise Refusal(501)
+            raise HttpRefusal(501)
         target, host = origin_form(method, target)
         if host is not None:
             self._fields = with_host(self._fields, host)
@@ -136,15 +136,15 @@ class H11Protocol(HttpProtocol, UvicornProtocol):
         return b"%b %b HTTP/%b\r\n%b\r\n" % (method, target, version.encode(), b"".join(lines))
 
     def _framed(self, version: str) -> int:
-        """Return the bytes of the body, 0 if it comes in chunks. Raises Refusal."""
+        """Return the bytes of the body, 0 if it comes in chunks. Raises HttpRefusal."""
         codings, lengths = self._values(b"transfer-encoding"), self._values(b"content-length")
         if codings:
             if lengths:
-                raise Refusal(400)  # two readers may see its end in two places
+                raise HttpRefusal(400)  # two readers may see its end in two places
             check_codings(version, b",".join(codings))
         elif lengths:
             if len(lengths) > 1 or not _LENGTH.fullmatch(lengths[0]) or int(lengths[0]) >= 2**64:
-                raise Refusal(400)
+                raise HttpRefusal(400)
             return int(lengths[0])
         return 0
 
@@ -152,7 +152,6 @@ class H11Protocol(HttpProtocol, UvicornProtocol):
         return [value for name, value in self._fields if name == wanted]
 
     def on_body(self, size: int) -> None:
-        """A piece of a body has come."""
         self._since = self.loop.time()
         if self._left:
             self._left -= size
@@ -160,16 +159,16 @@ class H11Protocol(HttpProtocol, UvicornProtocol):
             self._spill(size)
 
     def on_end(self, event: h11.EndOfMessage) -> None:
-        """A request is whole. Its trailers are dropped, as httptools' are. Raises Refusal."""
+        """End a request. Its trailers are dropped, like those of httptools. Raises HttpRefusal."""
         trailers = list(event.headers)
         if trailers:
             self._guard.dropped(len(trailers))
         size = self._size + sum(len(name) + len(value) + 4 for name, value in trailers)
         if size > self._limits.head or len(self._fields) + len(trailers) > self._limits.headers:
-            raise Refusal(431, "headers")
+            raise HttpRefusal(431, "headers")
         framed = any(name in _FRAMING or _CONTROL.search(value) for name, value in trailers)
         if framed or self.conn.trailing_data[0]:  # h11 has taken for an end what is none
-            raise Refusal(400)
+            raise HttpRefusal(400)
         self._enter(IDLE if self.cycle.response_complete else ANSWER)
 
     def on_response_complete(self) -> None:
@@ -178,13 +177,12 @@ class H11Protocol(HttpProtocol, UvicornProtocol):
         super().on_response_complete()
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
-        """Raises Refusal."""
+        """Raises HttpRefusal."""
         self._open_websocket(self._method, event.target, self.headers)
 
     def _should_upgrade(self) -> bool:
         return wants_websocket(self.scope["http_version"], self.headers)
 
 
-def _bad_line(line: bytes) -> Refusal:
-    """Return how to answer a request that begins with this line."""
-    return Refusal(400) if line.split(b" ")[0] in METHODS else unknown_method(line)
+def _bad_line(line: bytes) -> HttpRefusal:
+    return HttpRefusal(400) if line.split(b" ")[0] in METHODS else unknown_method(line)

@@ -1,11 +1,11 @@
-"""The handshake of a WebSocket as the HTTP middleware sees it: a GET, on which it decides.
+"""The handshake of a WebSocket as HTTP middleware sees it: a GET that it can refuse.
 
-Most middleware looks at HTTP only, Starlette's BaseHTTPMiddleware among it, and lets WebSockets
-pass unseen. So the handshake goes through the stack as the request it is. If the stack lets it
-through, the application gets the WebSocket, with what the middleware has put into the scope
-(`user`, `session`, `state`) and with the headers it has added to the answer; otherwise the client
-gets the answer of the middleware, and no 101. Then the WebSocket itself goes through the stack as
-well: what looks at WebSockets alone would be passed by otherwise, a lock that nobody knows is open.
+Most middleware, like Starlette's BaseHTTPMiddleware, looks at HTTP only and lets WebSockets pass
+unseen. So the handshake goes through the stack as a request. If the stack lets it through, the
+application gets the WebSocket, with what the middleware put into the scope (`user`, `session`,
+`state`) and the headers it added to the answer; otherwise the client gets the answer of the
+middleware, and no 101. Then the WebSocket itself goes through the stack as well: middleware that
+looks only at WebSockets would otherwise be bypassed, a lock that is silently open.
 """
 
 from __future__ import annotations
@@ -40,7 +40,6 @@ class Screened:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one WebSocket, if the middleware lets it in."""
         request, passed = as_request(scope), False
 
         async def reached(within: Scope, receive: Receive, send: Send) -> None:
@@ -80,7 +79,7 @@ def as_request(scope: Scope) -> dict[str, Any]:
 
 
 def empty_body() -> Receive:
-    """Return what a GET receives; whoever asks again waits, as for a client that stays."""
+    """Return what a GET receives; a second call waits, as for a client that stays."""
     said = False
 
     async def receive() -> Message:
@@ -94,8 +93,6 @@ def empty_body() -> Receive:
 
 
 class _Answer:
-    """What came out of the stack."""
-
     def __init__(self) -> None:
         self.status = 500
         self._headers: Headers = []
@@ -109,8 +106,7 @@ class _Answer:
             self._body += message.get("body", b"")
 
     def lacking(self, headers: Headers) -> Headers:
-        """Return what a 101 with these headers gets too: nothing is said twice, but there may be
-        several cookies."""
+        """Return the headers to add to a 101 that has these; only cookies may repeat."""
         has = {name.lower() for name, _ in headers} - {b"set-cookie"} | _OF_ANSWERS
         lacking = [header for header in self._headers if header[0].lower() not in has]
         return [header for header in lacking if header not in headers]

@@ -1,4 +1,4 @@
-"""HTTP with httptools: the parser calls back for each part, so a head is counted as it comes."""
+"""HTTP with httptools, which calls back for each part, so a head is counted as it arrives."""
 
 import asyncio
 from contextvars import Context
@@ -8,11 +8,11 @@ from urllib.parse import unquote
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from skep.worker.http.coalesced_writes import Joined
+from skep.worker.http.coalesced_writes import CoalescedWrites
 from skep.worker.http.limits import ANSWER, BODY, HEAD, IDLE
 from skep.worker.http.protocol import Guard, HttpProtocol
 from skep.worker.http.request_head import (
-    Refusal,
+    HttpRefusal,
     check_codings,
     check_hosts,
     check_version,
@@ -29,8 +29,6 @@ _READ_HERE = frozenset((b"content-length", b"expect", b"host", b"transfer-encodi
 
 
 class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
-    """One connection of a client."""
-
     def __init__(self, *arguments: Any, guard: Guard) -> None:
         super().__init__(*arguments, guard=guard)
         _configure(self.parser)
@@ -66,14 +64,14 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
             self._bound(len(piece))
 
     def _bound(self, received: int) -> None:
-        """Bound what came of a head, of trailers or of a chunk's size, and has no end yet."""
+        """Limit the bytes of an unfinished head, of trailers or of the size of a chunk."""
         self._raw = 0 if self._grew else self._raw + received
         self._grew = False
         if self._raw > self._limits.head:
-            self._refuse(Refusal(431, "headers"))
+            self._refuse(HttpRefusal(431, "headers"))
 
     def _go_on(self, piece: bytes) -> None:
-        """Go on behind a head that offers another protocol, where the parser has stopped.
+        """Continue after a head that offers another protocol, where the parser has stopped.
 
         If we do not speak that protocol, parse the same request again without the offer.
         """
@@ -82,7 +80,7 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
                 self._open_websocket(self.parser.get_method(), self.url, self.headers)
             else:
                 self._begin_again()
-        except Refusal as refusal:
+        except HttpRefusal as refusal:
             self._refuse(refusal)
         except httptools.HttpParserError as error:
             self._malformed(error, piece)
@@ -93,9 +91,9 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
         elif isinstance(error, httptools.HttpParserInvalidMethodError):
             refusal = unknown_method(piece)
         elif self.parser.get_method() == b"PRI":
-            refusal = Refusal(505)  # the preface of HTTP/2 (RFC 9113, 3.4)
+            refusal = HttpRefusal(505)  # the preface of HTTP/2 (RFC 9113, 3.4)
         else:
-            refusal = Refusal(400)
+            refusal = HttpRefusal(400)
         self._refuse(refusal)
 
     def _begin_again(self) -> None:
@@ -119,7 +117,7 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
         self.url += url
         self._head += len(url)
         if self._head > self._limits.head:
-            self._turn_down(Refusal(431, "headers"))
+            self._turn_down(HttpRefusal(431, "headers"))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name, value = name.lower(), value.rstrip()
@@ -129,7 +127,7 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
                 return
             self._head += len(name) + len(value) + 4
             if self._head > self._limits.head or len(self.headers) >= self._limits.headers:
-                self._turn_down(Refusal(431, "headers"))
+                self._turn_down(HttpRefusal(431, "headers"))
         if name not in self._special:
             self.headers.append((name, value))
         elif name == b"host" and is_host(value):
@@ -139,9 +137,9 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
             self.headers.append((name, value))
 
     def _reads(self, name: bytes, value: bytes) -> bool:
-        """Note what the worker has to know; say whether the application gets it too."""
+        """Note what the worker needs; return whether the application gets it too."""
         if name == b"host":
-            self._turn_down(Refusal(400))
+            self._turn_down(HttpRefusal(400))
         elif name == b"content-length":
             self._left = int(value)
         elif name == b"transfer-encoding":
@@ -162,13 +160,13 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
         self._guard.dropped(1)
         limits = self._limits
         if self._head > limits.head or len(self.headers) + self._trailers > limits.headers:
-            self._turn_down(Refusal(431, "headers"))
+            self._turn_down(HttpRefusal(431, "headers"))
 
     def on_headers_complete(self) -> None:
         if self._refusal is not None:
             raise self._refusal
         if len(self.headers) > self._limits.headers:
-            self._turn_down(Refusal(431, "headers"))
+            self._turn_down(HttpRefusal(431, "headers"))
         parser, url = self.parser, self.url
         is_usual = (
             self._is_1_1
@@ -182,7 +180,7 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
         if not is_usual:
             try:
                 version = self._look_closer(parser.get_http_version())
-            except Refusal as refusal:
+            except HttpRefusal as refusal:
                 self._turn_down(refusal)
             if self._upgrades or self._declined:
                 return
@@ -192,8 +190,8 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
         self._begin(version, parser.get_method().decode("ascii"))
 
     def _begin(self, version: str, method: str) -> None:
-        """Give the request to the application. In the place of uvicorn's `on_headers_complete`,
-        which asks the parser the same questions again."""
+        """Give the request to the application. Replaces uvicorn's `on_headers_complete`, which asks
+        the parser the same questions again."""
         raw_path, _, query = self.url.partition(b"?")
         path = raw_path.decode("ascii")
         if "%" in path:
@@ -218,7 +216,7 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
         kind = _UntilTheEnd if is_1_0 else RequestResponseCycle
         self.cycle = cycle = kind(
             scope=scope,  # type: ignore[arg-type]
-            transport=Joined(self.transport, self.loop, self.hang_up, scope),  # type: ignore[arg-type]
+            transport=CoalescedWrites(self.transport, self.loop, self.hang_up, scope),  # type: ignore[arg-type]
             flow=self.flow,
             logger=self.logger,
             access_logger=self.access_logger,
@@ -235,12 +233,11 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
         task.add_done_callback(self.tasks.discard)
 
     def _look_closer(self, version: str) -> str:
-        """Check a head that is not of the most usual kind; return the version it is treated as.
-        Raises Refusal."""
+        """Check an unusual head; return the version to treat it as. Raises HttpRefusal."""
         version, method = check_version(version), self.parser.get_method()
         check_hosts(version, self._hosts)
         if method == b"CONNECT":
-            raise Refusal(501)
+            raise HttpRefusal(501)
         self.url, host = origin_form(method, self.url)
         if host is not None:
             self.headers[:] = with_host(self.headers, host)
@@ -275,7 +272,7 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
             cycle.more_body = False
             cycle.message_event.set()
 
-    def _turn_down(self, refusal: Refusal) -> None:
+    def _turn_down(self, refusal: HttpRefusal) -> None:
         """Stop the parser; `_malformed` then refuses."""
         self._refusal = refusal
         raise refusal
@@ -288,7 +285,6 @@ class _UntilTheEnd(RequestResponseCycle):
     endless = False
 
     async def send(self, message: Any) -> None:
-        """Take a message of the application."""
         if message["type"] == "http.response.start" and not self.response_started:
             headers = [h for h in message.get("headers", ()) if h[0].lower() != _CODING]
             self.endless = not any(name.lower() == _LENGTH for name, _ in headers)

@@ -15,12 +15,12 @@ from skep.config.options.table import Options
 # Descriptors that are not connections: the channel, the store, files, clients of plugins.
 _RESERVED = 100
 _MOST_DESCRIPTORS = 65536
-# How long, and for how much more, a refused client is listened to: whoever is cut off while it is
-# still sending may never see the refusal.
+# How long, and up to how many bytes, we still read from a refused client: a client that is cut off
+# while it sends may never see the refusal.
 LEAVE_SECONDS, LEAVE_BYTES = 2.0, 1024 * 1024
 
 
-class Phase(Enum):
+class ConnectionPhase(Enum):
     """What a connection waits for."""
 
     SILENT = "its first byte"
@@ -32,11 +32,11 @@ class Phase(Enum):
 
 
 # An attribute of a class costs thirty times what a global does, and a request asks ten times.
-SILENT, HEAD, BODY, ANSWER, IDLE, LEAVING = Phase
+SILENT, HEAD, BODY, ANSWER, IDLE, LEAVING = ConnectionPhase
 
 
 @dataclass(frozen=True)
-class Limits:
+class HttpLimits:
     """Sizes are in bytes, times in seconds. `connections` counts those of one worker."""
 
     head: int = 65536
@@ -48,8 +48,8 @@ class Limits:
     idle_time: float = 5.0
 
     @classmethod
-    def of(cls, options: Options) -> "Limits":
-        """Return the limits that are set, but no more connections than there are descriptors."""
+    def of(cls, options: Options) -> "HttpLimits":
+        """Return the limits that are set, with at most as many connections as file descriptors."""
         return cls(
             head=options.max_header_size,
             headers=options.max_headers,
@@ -60,23 +60,23 @@ class Limits:
             idle_time=options.keep_alive,
         )
 
-    def overdue(self, phase: Phase, waited: float) -> bool:
-        """Say whether a client in this phase, `waited` seconds without progress, has to go."""
+    def overdue(self, phase: ConnectionPhase, waited: float) -> bool:
+        """Return whether a client in this phase, `waited` seconds without progress, must go."""
         match phase:
-            case Phase.SILENT | Phase.HEAD:
+            case ConnectionPhase.SILENT | ConnectionPhase.HEAD:
                 return waited > self.head_time
-            case Phase.BODY:
+            case ConnectionPhase.BODY:
                 return waited > self.progress_time
-            case Phase.IDLE:
+            case ConnectionPhase.IDLE:
                 return waited > self.idle_time
-            case Phase.LEAVING:
+            case ConnectionPhase.LEAVING:
                 return waited > LEAVE_SECONDS
-            case Phase.ANSWER:
+            case ConnectionPhase.ANSWER:
                 return False
 
 
 def _descriptors() -> int:
-    """Raise the number of descriptors as far as the system lets us; return it."""
+    """Raise the limit of file descriptors as far as the system permits; return it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     ceiling = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
     if soft != resource.RLIM_INFINITY and soft < ceiling:

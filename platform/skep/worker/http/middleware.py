@@ -1,10 +1,13 @@
-"""One request and its answer, as the edge of a web worker sees them."""
+"""The outermost ASGI application of a web worker: it names, measures and bounds each request.
+
+While the worker drains, every response carries `Connection: close`. The registry of WebSockets
+closes those.
+"""
 
 import logging
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
@@ -15,7 +18,7 @@ from skep.base.errors import QueueFull, StoreFull, StoreUnavailable
 from skep.base.logs import correlation
 from skep.config.env.settings import pin
 from skep.metrics.web import UNMATCHED
-from skep.worker.http.access_log import Access, AccessLog
+from skep.worker.http.access_log import AccessLog
 from skep.worker.http.coalesced_writes import HEADER, ID_IN_SCOPE
 from skep.worker.http.request_head import CONTROL
 
@@ -35,8 +38,7 @@ _REPLACED = frozenset((b"keep-alive", b"proxy-connection", b"te", b"trailer", b"
 _CLOSE = (b"connection", b"close")
 _PLAIN = (b"content-type", b"text/plain; charset=utf-8")
 _FAILED = (500, b"Internal Server Error", b"")
-# What a handler did not catch although it is nobody's mistake and passes: status, text, and after
-# how many seconds to try again.
+# Exceptions for passing conditions: status, text, and after how many seconds to try again.
 _PASSING = {
     QueueFull: (503, b"Service Unavailable", b"1"),
     StoreUnavailable: (503, b"Service Unavailable", b"1"),
@@ -45,31 +47,46 @@ _PASSING = {
 _UNANSWERED, _ANSWERING, _ANSWERED = range(3)
 
 
-@dataclass
-class Common:
-    """What the exchanges of one worker share. While `draining`, every answer is the last of its
-    connection. `served` is called when one is over. Bodies have `max_body` bytes unless the route
-    says otherwise."""
+class Edge:
+    """Wraps an application; `served` is called after each request. Bodies have `max_body` bytes
+    unless the route says otherwise. WebSockets reach `websockets`."""
 
-    app: "ASGIApp"
-    metrics: "HttpMetrics"
-    served: Callable[[], None]
-    max_body: int
-    access_log: AccessLog | None = None
-    draining: bool = False
+    def __init__(
+        self,
+        app: "ASGIApp",
+        metrics: "HttpMetrics",
+        served: Callable[[], None],
+        max_body: int,
+        access_log: AccessLog | None = None,
+        websockets: "ASGIApp | None" = None,
+    ) -> None:
+        self.app = app
+        self.app_with_body = RequestBodyLimitMiddleware(app, max_body)
+        self.metrics = metrics
+        self.served = served
+        self.access_log = access_log
+        self.draining = False
+        self._websockets = websockets or app
 
-    def __post_init__(self) -> None:
-        self.app_with_body = RequestBodyLimitMiddleware(self.app, self.max_body)
+    def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> Awaitable[None]:
+        # No coroutine of its own, which every request would pay for.
+        if scope["type"] == "http":
+            return _Exchange(self, scope, receive, send).run()
+        return self._websockets(scope, receive, send)
+
+    def drain(self) -> None:
+        """Make every answer from now on the last of its connection."""
+        self.draining = True
 
 
-class Exchange:
-    """From the head of a request to the end of its answer; the background work after it too."""
+class _Exchange:
+    """One request: from its head to the end of its answer, and the background work after it."""
 
-    __slots__ = ("_common", "_gone", "_head", "_id", "_last", "_receive", "_scope", "_send",
+    __slots__ = ("_edge", "_gone", "_head", "_id", "_last", "_receive", "_scope", "_send",
                  "_stage", "_start", "_status")  # fmt: skip
 
-    def __init__(self, common: Common, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        self._common = common
+    def __init__(self, edge: Edge, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        self._edge = edge
         self._scope = scope
         self._receive = receive
         self._send = send
@@ -79,18 +96,18 @@ class Exchange:
         self._gone = self._last = False
 
     async def run(self) -> None:
-        """Serve the request. What no handler caught is counted, logged and answered with 500, or
-        with 503 or 507 when the store or a queue takes nothing for a while."""
-        common, scope = self._common, self._scope
+        """Serve the request. An exception that no handler caught is counted, logged and answered
+        with 500, or with 503 or 507 while the store or a queue is full or out of reach."""
+        edge, scope = self._edge, self._scope
         has_body = self._read_headers()
         scope.setdefault("state", {})["request_id"] = scope[ID_IN_SCOPE] = self._id
         pin()
-        common.metrics.begin()
+        edge.metrics.begin()
         try:
             if has_body:
-                await common.app_with_body(scope, self._hear, self._answer)
+                await edge.app_with_body(scope, self._hear, self._answer)
             else:
-                await common.app(scope, self._receive, self._answer)
+                await edge.app(scope, self._receive, self._answer)
         except ClientDisconnect:
             self._status = CLIENT_GONE
         except Exception as error:  # noqa: BLE001 - counted and logged there
@@ -98,14 +115,13 @@ class Exchange:
         finally:
             if self._stage is not _ANSWERED:
                 self._end()
-            common.served()
+            edge.served()
 
     async def _fail(self, error: Exception) -> None:
-        """Make the best of an exception. Half an answer is left to uvicorn, which closes the
-        connection, so that the client knows; and so is an answer whose head cannot be sent, for
-        which `Joined` sends 500."""
+        """Answer an exception. uvicorn ends half an answer by closing the connection, so that the
+        client notices. If the head of the answer cannot be sent, `CoalescedWrites` sends 500."""
         scope = self._scope
-        self._common.metrics.exception(_route(scope))
+        self._edge.metrics.exception(_route(scope))
         if self._stage is _ANSWERING:
             if ID_IN_SCOPE in scope:
                 self._status = 500
@@ -126,7 +142,7 @@ class Exchange:
             await self._answer({"type": "http.response.body", "body": text})
 
     def _read_headers(self) -> bool:
-        """Name the request; say whether it has a body."""
+        """Name the request; return whether it has a body."""
         given = trace = ""
         has_body = False
         for name, value in self._scope["headers"]:
@@ -136,8 +152,8 @@ class Exchange:
                 elif name == _TRACE:
                     trace = value.decode("latin-1")
                 elif name == b"expect":
-                    # If it is answered without the body having been asked for, nobody can tell
-                    # whether what comes next is that body or another request.
+                    # After an answer before the body was asked for, what comes next may be that
+                    # body or another request.
                     self._last = True
                 else:
                     has_body = True
@@ -163,9 +179,10 @@ class Exchange:
         return self._send(message)
 
     def _fit(self, message: "Message") -> "Message":
-        """Return the head without what the application may not say, and with what it must."""
+        """Return the head without forbidden headers, and with `Connection: close` if it is the
+        last."""
         headers = message.get("headers", ())
-        is_last = self._common.draining or self._last
+        is_last = self._edge.draining or self._last
         if not is_last and type(headers) is list:  # what can be read only once has to be copied
             for name, _ in headers:
                 if name in _REPLACED:
@@ -180,32 +197,30 @@ class Exchange:
 
     def _end(self) -> None:
         self._stage = _ANSWERED
-        scope, common = self._scope, self._common
+        scope, edge = self._scope, self._edge
         seconds = time.perf_counter() - self._start
-        common.metrics.end(scope["method"], _route(scope), self._status, seconds)
-        if common.access_log is not None:
+        edge.metrics.end(scope["method"], _route(scope), self._status, seconds)
+        if edge.access_log is not None:
             client = scope["client"]
-            common.access_log.note(
-                Access(
-                    method=scope["method"],
-                    path=scope["path"],
-                    status=self._status,
-                    seconds=seconds,
-                    client=client[0] if client else "",
-                    request_id=self._id,
-                )
+            edge.access_log.note(
+                status=self._status,
+                method=scope["method"],
+                path=scope["path"],
+                seconds=seconds,
+                client=client[0] if client else "",
+                request_id=self._id,
             )
 
 
 def _outcome(error: BaseException | None) -> tuple[int, bytes, bytes]:
-    """Return the status, the text and the Retry-After for what a handler raised."""
+    """Return status, text and Retry-After for an exception of a handler."""
     found = (answer for cls, answer in _PASSING.items() if isinstance(error, cls))
     return next(found, _FAILED)
 
 
 def _passing(message: "Message") -> "Message":
-    """Return the head of a 500 as it should be: an application that is mounted answers by itself,
-    while it handles what its handler raised."""
+    """Return the right head for a 500: a mounted application answers by itself, while it handles
+    the exception of its handler."""
     status, _, wait = _outcome(sys.exc_info()[1])
     if not wait:
         return message
@@ -214,7 +229,6 @@ def _passing(message: "Message") -> "Message":
 
 
 def _fault(head: "Message") -> str:
-    """Return why the head of an answer cannot be sent."""
     for name, value in head["headers"]:
         if not isinstance(name, bytes) or not isinstance(value, bytes):
             return f"the answer's header {name!r} is not bytes"
@@ -224,7 +238,8 @@ def _fault(head: "Message") -> str:
 
 
 def _route(scope: "Scope") -> str:
-    """The template of the matched route, never the path: its values would be without number."""
+    """Return the template of the matched route, never the path: there are too many paths for a
+    label."""
     route = scope.get("route")
     if route is None:
         return UNMATCHED

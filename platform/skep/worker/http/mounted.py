@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 
 class Mounted:
-    """Serves an application; what its lifespan puts into the state is in the state of every
-    request. `where` says which it is, as it reads in a sentence: `mounted at /api`."""
+    """Serves an application and merges the state of its lifespan into that of each request. `where`
+    names it in a sentence: `mounted at /api`."""
 
     def __init__(self, where: str, app: "ASGIApp") -> None:
         self._where = where
@@ -36,8 +36,8 @@ class Mounted:
     async def lifespan(self) -> AsyncIterator[None]:
         """Run the application's lifespan around the block.
 
-        Raises PlatformError when the application says that it cannot start. One that knows no
-        lifespans is taken as it is, which it shows by raising an exception before it answers.
+        Raises PlatformError when the application reports that it cannot start. An application that
+        raises an exception before it answers has no lifespan and is used without one.
         """
         life = _Lifespan(self._app, self._state)
         await life.startup(self._where)
@@ -76,7 +76,7 @@ class _Lifespan:
         await asyncio.wait({self._task})
 
     async def _ask(self, what: str) -> "Message":
-        """Tell the application; return what it answers, or {"type": "none"} when it ends."""
+        """Send a message; return the answer, or {"type": "none"} when the application ends."""
         assert self._task is not None
         self._told.put_nowait({"type": what})
         answer = asyncio.ensure_future(self._heard.get())

@@ -1,10 +1,10 @@
-"""What uvicorn's HTTP protocols lack: what a client sends is bounded, what it owes has a deadline.
+"""What uvicorn's HTTP protocols lack: limits on what a client sends, and deadlines for it.
 
-No connection has a timer of its own. Each one notes since when it has been waiting, and `Guard`
-looks at all of them twice a second: that costs less than to set and cancel a timer per request, and
-closes idle connections too. The parser is `httptools_protocol.py`'s affair, or `h11_protocol.py`'s.
-They and this touch attributes of uvicorn's classes: `tests/process/test_limits.py` holds both
-against new versions.
+No connection has a timer of its own. Each notes since when it has been waiting, and `Guard` looks
+at all of them twice a second: that costs less than to set and cancel a timer per request, and
+closes idle connections too. Parsing is left to `httptools_protocol.py` and `h11_protocol.py`. All
+three touch attributes of uvicorn's classes: `tests/process/test_limits.py` holds them against new
+versions.
 """
 
 import asyncio
@@ -12,10 +12,12 @@ import http
 import re
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 from uvicorn.protocols.http.flow_control import FlowControl
 
+from skep.config.options.table import Options
+from skep.metrics.instruments import Instruments
 from skep.worker.http.closing import Closing
 from skep.worker.http.forwarded import Proxies
 from skep.worker.http.limits import (
@@ -26,13 +28,13 @@ from skep.worker.http.limits import (
     LEAVE_BYTES,
     LEAVING,
     SILENT,
-    Limits,
-    Phase,
+    ConnectionPhase,
+    HttpLimits,
 )
-from skep.worker.http.request_head import END, Headers, Refusal
+from skep.worker.http.request_head import END, Headers, HttpRefusal
 
 _LOOK = 0.5
-# So many connections beyond the limit are told to come again; more are cut without a word.
+# This many connections above the limit are answered with 503; more are aborted.
 _ANSWERED_CROWD = 50
 _BLANK = re.compile(rb"[\r\n]*")  # before a request (RFC 9112, 2.2)
 # What the kernel says of a TCP connection that the other side has reset (tcp_states.h).
@@ -56,14 +58,14 @@ _OF_STRANGERS = HOP_BY_HOP | FORWARDED
 
 
 class Guard:
-    """Watches over the connections of one worker.
+    """Ends the connections of one worker that take too long.
 
     `refused(reason)` is called for each client that had to go, `dropped(count)` for trailers.
     """
 
     def __init__(
         self,
-        limits: Limits,
+        limits: HttpLimits,
         proxies: Proxies,
         refused: Callable[[str], None],
         dropped: Callable[[float], None],
@@ -73,6 +75,16 @@ class Guard:
         self.refused = refused
         self.dropped = dropped
         self._closing = Closing()
+
+    @classmethod
+    def of(cls, options: Options, instruments: Instruments) -> Self:
+        refusals = instruments.children("http_refusals_total")
+        return cls(
+            HttpLimits.of(options),
+            Proxies(options.trusted_proxies),
+            lambda reason: refusals[(reason,)].inc(),
+            instruments.child("http_trailers_dropped_total").inc,
+        )
 
     async def watch(self, connections: set[Any]) -> None:
         """Look at the connections for ever."""
@@ -95,18 +107,16 @@ class Flow(FlowControl):
     holding = False
 
     def resume_reading(self) -> None:
-        """Read again."""
         if self.read_paused and not self.holding:
             super().resume_reading()
 
 
 class HttpProtocol(asyncio.Protocol):
-    """One connection of a client; goes before one of uvicorn's protocols, whose attributes these
+    """One connection of a client; a mixin before one of uvicorn's protocols, whose attributes these
     are.
 
-    The parser gets one message at a time. The next request is parsed when the one before it is
-    answered, and waits in `_rest` until then: so a client that pipelines costs no more than one
-    that does not.
+    The parser gets one message at a time. The next request waits in `_rest` until the one before it
+    is answered, so a client that pipelines costs no more than one that does not.
     """
 
     loop: asyncio.AbstractEventLoop
@@ -128,11 +138,11 @@ class HttpProtocol(asyncio.Protocol):
         self._dropped = HOP_BY_HOP
         self._phase = SILENT
         self._since = self.loop.time()
-        self._spilled = 0  # bytes of the body at hand, which nobody wants any more
-        self._allowed = LEAVE_BYTES  # bytes that may still come when all is said
+        self._spilled = 0  # bytes of the current body that are not wanted any more
+        self._allowed = LEAVE_BYTES  # bytes that may still arrive after the last answer
         self._unsent = 0
         self._unsent_since = 0.0
-        self._refusal: Refusal | None = None
+        self._refusal: HttpRefusal | None = None
         self._raw = 0  # bytes of the head at hand, or those since the last ones of a chunked body
         self._left = 0  # bytes of the body at hand that are still to come, if its length is known
         self._seam = b""  # the last bytes given to the parser, if a message goes on after them
@@ -151,10 +161,9 @@ class HttpProtocol(asyncio.Protocol):
             self._guard.refused("connections")
             self.transport.abort()
         elif crowd > 0:
-            self._refusal = Refusal(503, "connections")
+            self._refusal = HttpRefusal(503, "connections")
 
     def data_received(self, data: bytes) -> None:
-        """Take what a client has sent."""
         phase = self._phase
         if phase is ANSWER or phase is LEAVING:
             self._put_off(data, 0)
@@ -186,7 +195,7 @@ class HttpProtocol(asyncio.Protocol):
         raise NotImplementedError
 
     def _proceed(self, data: bytes, at: int) -> None:
-        """Take messages from `at` on, up to the first one whose answer is not out."""
+        """Parse messages from `at` on, up to the first that is not yet answered."""
         end = len(data)
         while at < end:
             if self._phase is ANSWER or self._phase is LEAVING:
@@ -233,7 +242,6 @@ class HttpProtocol(asyncio.Protocol):
             self.flow.pause_reading()
 
     def _next(self) -> None:
-        """Parse the requests that waited for an answer."""
         data, self._rest = self._rest, b""
         self._proceed(data, self._rest_at)
         if not self._rest:
@@ -244,7 +252,7 @@ class HttpProtocol(asyncio.Protocol):
         self.flow.resume_reading()
 
     def _open_websocket(self, method: bytes, target: bytes, headers: Headers) -> None:
-        """Hand this connection to the WebSocket protocol. Raises Refusal."""
+        """Hand this connection to the WebSocket protocol. Raises HttpRefusal."""
         protocol = self.ws_protocol_class(
             config=self.config, server_state=self.server_state, app_state=self.app_state
         )
@@ -257,8 +265,8 @@ class HttpProtocol(asyncio.Protocol):
         self._websocket = protocol
 
     def on_response_complete(self) -> None:
-        """Count the answer and read on. In the place of uvicorn's method, which sets a timer for
-        the next request."""
+        """Count the answer and read on. Replaces uvicorn's method, which sets a timer for the next
+        request."""
         self.server_state.total_requests += 1
         self._spilled = 0
         if self._phase is LEAVING or self.transport.is_closing():
@@ -271,8 +279,8 @@ class HttpProtocol(asyncio.Protocol):
             self._next()
 
     def hang_up(self) -> None:
-        """The last answer is out. Whoever is still sending would be reset by a close, perhaps
-        before it has read the answer: so listen for a moment."""
+        """End after the last answer. A close would reset a client that is still sending, perhaps
+        before it has read the answer, so read on for a moment."""
         if self._phase is BODY:
             self._allowed += self._limits.body
             self._part()
@@ -282,10 +290,10 @@ class HttpProtocol(asyncio.Protocol):
             self.transport.close()
 
     def look(self, now: float) -> None:
-        """End the connection if the client has not done in time what it has to do next."""
+        """End the connection if the client is overdue with what it has to do next."""
         phase = self._phase
         if phase is BODY and self.cycle.response_complete:
-            phase = IDLE  # for what is left of the body nobody waits any more
+            phase = IDLE  # the rest of the body is not wanted any more
         elif phase is BODY and self.flow.read_paused:
             self._since = now  # it is the application that does not take what there is
         elif phase is LEAVING and self.transport.get_write_buffer_size():
@@ -300,28 +308,28 @@ class HttpProtocol(asyncio.Protocol):
 
     def _end_wait(self) -> None:
         match self._phase:
-            case Phase.HEAD:
-                self._refuse(Refusal(408, "header_timeout"))
-            case Phase.BODY if not self.cycle.response_complete:
-                self._refuse(Refusal(408, "stalled"))
-            case Phase.LEAVING:
+            case ConnectionPhase.HEAD:
+                self._refuse(HttpRefusal(408, "header_timeout"))
+            case ConnectionPhase.BODY if not self.cycle.response_complete:
+                self._refuse(HttpRefusal(408, "stalled"))
+            case ConnectionPhase.LEAVING:
                 self.transport.abort()
-            case Phase.SILENT:
+            case ConnectionPhase.SILENT:
                 self._guard.refused("header_timeout")
                 self.transport.close()
             case _:
                 self.transport.close()
 
     def _stuck(self, now: float) -> bool:
-        """Say whether the client has taken nothing of its answer for too long."""
+        """Return whether the client has taken nothing of its answer for too long."""
         unsent = self.transport.get_write_buffer_size()
         if unsent == 0 or unsent != self._unsent:
             self._unsent, self._unsent_since = unsent, now
         return now - self._unsent_since > self._limits.progress_time
 
     def _is_gone(self, now: float) -> bool:
-        """Whether a client that closed its half has closed the other one too: in that case it
-        resets the connection when it receives the first bytes of the answer."""
+        """Return whether a client that closed its half has closed the other half too: then it
+        resets the connection at the first bytes of the answer."""
         if not self.cycle.response_started:
             return now - self._since > self._limits.progress_time
         peer: socket.socket = self.transport.get_extra_info("socket")
@@ -330,14 +338,14 @@ class HttpProtocol(asyncio.Protocol):
         return peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE
 
     def _spill(self, size: int) -> None:
-        """Throw away the body of a request that is answered; there is an end to that too."""
+        """Throw away the body of a request that is answered, up to a limit."""
         self._spilled += size
         if self._spilled > self._limits.body + LEAVE_BYTES:
             self._guard.refused("body")
             self._enter(LEAVING)
             self.transport.close()
 
-    def _refuse(self, refusal: Refusal) -> None:
+    def _refuse(self, refusal: HttpRefusal) -> None:
         self._guard.refused(refusal.reason)
         self._refusal = refusal
         cycle = self.cycle
@@ -350,12 +358,12 @@ class HttpProtocol(asyncio.Protocol):
         self.transport.write(_answer(refusal, self.server_state.default_headers))
         self._part()
 
-    def _enter(self, phase: Phase) -> None:
+    def _enter(self, phase: ConnectionPhase) -> None:
         self._phase, self._since = phase, self.loop.time()
 
     def _part(self) -> None:
-        """Send nothing more, and wait a moment for the client to have read what was sent. TLS has
-        no half of a connection to close, but the answer tells the client that it is over."""
+        """Send nothing more, and give the client a moment to read what was sent. TLS has no
+        half-close, but the answer announces the end."""
         self._enter(LEAVING)
         self._rest = b""
         self._read_on()
@@ -363,7 +371,7 @@ class HttpProtocol(asyncio.Protocol):
             self.transport.write_eof()
 
     def _leave(self, received: int) -> None:
-        """Throw away what still comes. A body that may be sent may take its time."""
+        """Throw away what still arrives. A body within its limit may take its time."""
         self._allowed -= received
         if self._allowed < 0:
             self.transport.abort()
@@ -371,7 +379,7 @@ class HttpProtocol(asyncio.Protocol):
             self._since = self.loop.time()
 
 
-def _answer(refusal: Refusal, defaults: Headers) -> bytes:
+def _answer(refusal: HttpRefusal, defaults: Headers) -> bytes:
     phrase = http.HTTPStatus(refusal.status).phrase.encode()
     body = phrase + b"\n"
     return b"".join(

@@ -31,7 +31,7 @@ _REQUIRED = {503: b"retry-after: 1\r\n", 426: _UPGRADE}
 Headers = Iterable[tuple[bytes, bytes]]
 
 
-class Refusal(Exception):
+class HttpRefusal(Exception):
     """The worker answers this request with a status; it never reaches the application."""
 
     def __init__(self, status: int, reason: str = "malformed") -> None:
@@ -41,26 +41,26 @@ class Refusal(Exception):
         self.headers = _REQUIRED.get(status, b"")
 
 
-def unknown_method(request: bytes) -> Refusal:
-    """Return how to answer a request that begins like this, with a method that is not known."""
+def unknown_method(request: bytes) -> HttpRefusal:
+    """Return the refusal of a request that begins with an unknown method."""
     if request.startswith(b"PRI * HTTP/2.0"):
-        return Refusal(505)  # RFC 9113, 3.4
-    return Refusal(501 if _METHOD.match(request) else 400)
+        return HttpRefusal(505)  # RFC 9113, 3.4
+    return HttpRefusal(501 if _METHOD.match(request) else 400)
 
 
 def check_version(version: str) -> str:
-    """Return the version to treat a request of this version as: 1.0 or 1.1. Raises Refusal."""
+    """Return the version to treat a request of this version as: 1.0 or 1.1. Raises HttpRefusal."""
     if version == "0.9":  # a request line without a version is read as this one
-        raise Refusal(400)
+        raise HttpRefusal(400)
     if not version.startswith("1."):
-        raise Refusal(505)
+        raise HttpRefusal(505)
     return "1.0" if version == "1.0" else "1.1"
 
 
 def check_hosts(version: str, hosts: int) -> None:
-    """Check how many Host headers a request has (RFC 9112, 3.2). Raises Refusal."""
+    """Check how many Host headers a request has (RFC 9112, 3.2). Raises HttpRefusal."""
     if hosts > 1 or (hosts == 0 and version != "1.0"):
-        raise Refusal(400)
+        raise HttpRefusal(400)
 
 
 @lru_cache(maxsize=1024)
@@ -71,25 +71,25 @@ def is_host(value: bytes) -> bool:
 
 def check_codings(version: str, codings: bytes) -> None:
     """Check the transfer codings of a body, as a list with commas (RFC 9112, 6.1 and 6.3). Raises
-    Refusal."""
+    HttpRefusal."""
     names = [name.strip(b" \t").lower() for name in codings.split(b",")]
     is_clear = all(names) and names[-1] == b"chunked" and names.count(b"chunked") == 1
     if not is_clear or version == "1.0":
-        raise Refusal(400)  # where the body ends is not known
+        raise HttpRefusal(400)  # where the body ends is not known
     if len(names) > 1:
-        raise Refusal(501)
+        raise HttpRefusal(501)
 
 
 def origin_form(method: bytes, target: bytes) -> tuple[bytes, bytes | None]:
     """Return path and query of a request's target, and the host if the target names one; it counts
-    instead of the Host header (RFC 9112, 3.2). Raises Refusal."""
+    instead of the Host header (RFC 9112, 3.2). Raises HttpRefusal."""
     if b"#" in target:
-        raise Refusal(400)
+        raise HttpRefusal(400)
     if target.startswith(b"/") or (target == b"*" and method == b"OPTIONS"):
         return target, None
     found = _ABSOLUTE.fullmatch(target)
     if found is None or not is_host(found["host"]):
-        raise Refusal(400)
+        raise HttpRefusal(400)
     return (found["path"] or b"/") + (found["query"] or b""), found["host"]
 
 
@@ -109,21 +109,21 @@ def wants_websocket(version: str, headers: Headers) -> bool:
 
 
 def check_handshake(method: bytes, headers: Headers) -> None:
-    """Check the request that opens a WebSocket (RFC 6455, 4.2.1). Raises Refusal."""
+    """Check the request that opens a WebSocket (RFC 6455, 4.2.1). Raises HttpRefusal."""
     if method != b"GET":
-        raise Refusal(400)
+        raise HttpRefusal(400)
     keys, versions = [], []
     for name, value in headers:
         if name == b"transfer-encoding" or (name == b"content-length" and int(value) > 0):
-            raise Refusal(400)  # what follows the head would be read as frames
+            raise HttpRefusal(400)  # what follows the head would be read as frames
         if name == b"sec-websocket-key":
             keys.append(value)
         elif name == b"sec-websocket-version":
             versions.append(value)
     if versions and versions != [b"13"]:
-        raise Refusal(426)
+        raise HttpRefusal(426)
     if not versions or len(keys) != 1 or not _is_key(keys[0]):
-        raise Refusal(400)
+        raise HttpRefusal(400)
 
 
 def _is_key(value: bytes) -> bool:
@@ -134,6 +134,6 @@ def _is_key(value: bytes) -> bool:
 
 
 def _options(headers: Headers, wanted: bytes) -> set[bytes]:
-    """Return the members of all headers of a name that hold lists."""
+    """Return the members of all list headers of this name."""
     values = [value.lower() for name, value in headers if name == wanted]
     return {option.strip(b" \t") for option in b",".join(values).split(b",")}

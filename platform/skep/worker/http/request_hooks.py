@@ -104,7 +104,7 @@ def _check(hook: ResponseHook, head: ResponseHead) -> None:
 
 
 class _Incoming(Request):
-    """A request whose body is there for the application again after a hook has read it."""
+    """A request whose body the application can read again after a hook has read it."""
 
     def __init__(self, scope: "Scope", receive: "Receive") -> None:
         super().__init__(scope, self._remember)
@@ -113,7 +113,6 @@ class _Incoming(Request):
 
     @classmethod
     def of_handshake(cls, scope: "Scope") -> Self:
-        """Return the handshake of a WebSocket as the GET it is."""
         return cls(as_request(scope), empty_body())
 
     async def _remember(self) -> "Message":
@@ -122,7 +121,7 @@ class _Incoming(Request):
         return message
 
     def replay(self) -> "Receive":
-        """Return what gives the messages that were read, and then the others."""
+        """Return a receiver of the messages that were read, and then of the others."""
         if not self._read:
             return self._source
         read = self._read
@@ -134,9 +133,9 @@ class _Incoming(Request):
 
 
 class Cleaning:
-    """Calls the cleaners when a request or a WebSocket connection is over, whatever became of it.
+    """Calls the cleaners at the end of a request or a WebSocket connection, whatever its outcome.
 
-    One that fails is logged and does not keep the others from their work.
+    A cleaner that fails is logged, and the others still run.
     """
 
     def __init__(self, app: "ASGIApp", cleaners: Sequence[Cleaner]) -> None:

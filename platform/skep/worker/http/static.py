@@ -49,7 +49,7 @@ class Static(StaticFiles):
 
 
 def folder_problem(folder: str) -> str:
-    """Say why a folder cannot be served; nothing if it can, or if there is none to be served."""
+    """Return why a folder cannot be served, or nothing."""
     if not folder or Path(folder).is_dir():
         return ""
     return f"PLATFORM_STATIC is {folder!r}, which is no folder."

@@ -18,8 +18,8 @@ R = TypeVar("R", bound=BaseRoute)
 
 
 class Wrapping:
-    """One stack of middleware for all that is wrapped, so that what a middleware remembers is known
-    to it on every route. `name` tells stacks apart that are around each other."""
+    """One stack of middleware for all that is wrapped, so that a middleware shares its memory
+    between routes. `name` distinguishes stacks around each other."""
 
     def __init__(self, middleware: Sequence[Middleware], name: str = "plugin") -> None:
         self._stack: ASGIApp | None = None
@@ -42,7 +42,6 @@ class Wrapping:
         return wrapped  # type: ignore[no-any-return]
 
     def wrap(self, inner: "ASGIApp") -> "ASGIApp":
-        """Return the application with the middleware around it."""
         stack = self._stack
         if stack is None:
             return inner
@@ -83,7 +82,8 @@ def _made(cls: Any, app: "ASGIApp", args: Any, kwargs: Any) -> "ASGIApp":
 
 
 def _is_starlettes(cls: Any) -> bool:
-    """Whether it is Starlette's own or made of it: that does nothing for a WebSocket that it does
-    not do for its handshake, and done twice it would cost twice, or forget what it was told."""
+    """Return whether it is a class of Starlette's or derived from one: for a WebSocket these do
+    nothing beyond what they do for its handshake, and a second run would cost twice or lose state.
+    """
     bases = getattr(cls, "__mro__", ())
     return any(base.__module__.startswith("starlette.middleware.") for base in bases)

@@ -35,7 +35,7 @@ LONGEST_SLEEP = 1.0
 
 @dataclass(frozen=True)
 class Clocks:
-    """The two clocks, in seconds: Unix time, and one that no one sets."""
+    """Unix time, and the monotonic clock; in seconds."""
 
     wall: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
@@ -44,9 +44,9 @@ class Clocks:
 class CronKind:
     """Runs the crons of the catalog; the contract is `skep.worker.kind.Kind`.
 
-    The handover says for each cron when it is due next, so that the successor keeps its phase: a
-    moment that falls between the two runs there, late but once; and whether a run of it still goes
-    on, which counts as one of the successor's until the predecessor is gone.
+    The handover contains for each cron when it is due next, so that the successor keeps its phase:
+    a moment between the two runs there, late but once. It also contains whether a run is still
+    going on, which counts as a run of the successor until the predecessor is gone.
     """
 
     def __init__(self, workplace: Workplace, clocks: Clocks | None = None) -> None:
@@ -59,7 +59,8 @@ class CronKind:
         workplace.when_alone = self._predecessor_gone
 
     async def prepare(self) -> None:
-        """Read the terms of all crons, and ask each trigger once: if it fails, then now."""
+        """Read the terms of all crons, and ask each trigger once, so that it fails here if it
+        fails."""
         self._runners = [
             _Runner(name, job, self._workplace.telemetry, self._clocks)
             for name, job in self._workplace.catalog.crons.items()
@@ -80,7 +81,7 @@ class CronKind:
         self._wake()
 
     def retire(self) -> Mapping[str, Any]:
-        """Let nothing be due any more."""
+        """Stop the clock."""
         if self._timer is None:
             return {}
         self._timer.cancel()
@@ -88,24 +89,22 @@ class CronKind:
         return {runner.name: runner.end() for runner in self._runners}
 
     async def drain(self, deadline: float) -> None:
-        """Let finish what runs."""
         if runs := self._runs():
             loop = asyncio.get_running_loop()
             await asyncio.wait(runs, timeout=max(0.0, deadline - loop.time()))
 
     async def stop(self) -> None:
-        """Cut off what still runs. A thread cannot be: it ends with the process."""
+        """Cancel what still runs. A thread cannot be cancelled: it ends with the process."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         runs = self._runs()
         for run in runs:
             run.cancel()
-        # A run that had not begun yet ends as cancelled, and that is no fault.
+        # A run that has not begun ends as cancelled, which is not a failure.
         await asyncio.gather(*runs, return_exceptions=True)
 
     def _predecessor_gone(self) -> None:
-        """What ran in the predecessor has ended."""
         self._alone = True
         for runner in self._runners:
             runner.alone()
@@ -119,7 +118,7 @@ class CronKind:
             for runner in self._runners:
                 runner.look()
         finally:
-            # Whatever a subscriber of telemetry does, the clock goes on.
+            # The clock goes on even if a subscriber of telemetry raises.
             wait = min((runner.wait() for runner in self._runners), default=LONGEST_SLEEP)
             delay = min(max(wait, 0.0), LONGEST_SLEEP)
             self._timer = asyncio.get_running_loop().call_later(delay, self._wake)
@@ -155,7 +154,7 @@ class _Runner:
         self._missed = 0
 
     def begin(self, handover: Mapping[str, Any]) -> None:
-        """Start, or go on where a cron with the same terms was."""
+        """Start, or continue where a cron with the same terms was."""
         self._n = handover.get("n", 0)
         self._elsewhere = handover.get("running", False)
         if handover.get("terms") == str(self._terms):
@@ -165,9 +164,9 @@ class _Runner:
             self._timing = ticker.start(self._line, self._now(), self._terms.immediate)
 
     def end(self) -> Mapping[str, Any]:
-        """Be due no more, and return what the successor needs: it takes over what waits, too.
+        """Stop, and return what the successor needs, including a moment that waits.
 
-        A cron that was stopped, or whose trigger failed, starts there anew.
+        A cron that was stopped, or whose trigger failed, starts again there.
         """
         if self._given_up:
             return {"running": True} if self._running else {}
@@ -183,7 +182,7 @@ class _Runner:
         return handover
 
     def alone(self) -> None:
-        """No run of it goes on in another process any more."""
+        """No other process runs this cron any more."""
         self._elsewhere = False
         self._run_waiting()
 
@@ -192,22 +191,19 @@ class _Runner:
         return self._elsewhere or bool(self.runs)
 
     def wait(self) -> float:
-        """How many seconds until it is due."""
         return math.inf if self._timing.due is None else self._timing.due - self._now()
 
     def look(self) -> None:
-        """Run it if it is due."""
         if self._job.stopped:
             self._give_up()
         elif not self._given_up:
             self._reckon(lambda: ticker.look(self._line, self._timing, self._now(), self._terms))
 
     def rebase(self, jump: float) -> None:
-        """Reckon anew after the wall clock jumped."""
         self._reckon(lambda: (ticker.rebase(self._line, self._timing, self._now(), jump), None))
 
     def _reckon(self, decide: Callable[[], tuple[Timing, Due | None]]) -> None:
-        """Take over what is decided; a trigger that raises ends its cron and no other."""
+        """Apply a decision; a trigger that raises ends its cron and no other."""
         before = self._timing
         try:
             self._timing, due = decide()
@@ -224,13 +220,12 @@ class _Runner:
             self.tell_next()
 
     def _give_up(self) -> None:
-        """Be due no more in this generation."""
         if not self._given_up:
             self._given_up, self._timing, self._waiting = True, Timing(None), None
             self.tell_next()
 
     def _come(self, due: Due) -> None:
-        """Decide what becomes of a moment, and count those that get no run of their own."""
+        """Decide what becomes of a moment, and count those without a run of their own."""
         self._miss("late", due.missed + due.too_late)
         if due.too_late:
             return
@@ -276,7 +271,6 @@ class _Runner:
         return self._clocks.wall() + moment - self._clocks.monotonic()
 
     def tell_next(self) -> None:
-        """Tell when it is due next."""
         due = self._timing.due
         moment = math.nan if due is None else self._on_wall(due)
         self._telemetry.point("cron.due", cron=self.name, next=moment)
@@ -297,7 +291,7 @@ class _Runner:
                 return await self._in_loop(lambda: completed(handler(tick)))
             return await self._in_thread(tick)
         except BaseException as error:
-            # The handler may raise it too, but then nobody has asked this task to stop.
+            # The handler may raise it too, but only a cancelled task is `cancelling`.
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
                 log.warning("The cron %s was cut off.", self.name)
@@ -333,10 +327,10 @@ class _Runner:
 def _call_in_thread(
     handler: Callable[[Tick], Any], tick: Tick
 ) -> asyncio.Future[tuple[Any, BaseException | None]]:
-    """Call it in a thread of its own; the future has what it returned, and what it raised.
+    """Call it in its own thread; the future has what it returned, and what it raised.
 
-    Not in a pool: its threads could all be taken by crons that hang, and the interpreter would wait
-    for them at its end.
+    Not in a pool: crons that hang could take all its threads, and the interpreter would wait for
+    them at exit.
     """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[tuple[Any, BaseException | None]] = loop.create_future()

@@ -12,8 +12,7 @@ from skep.base.errors import EngineError
 from skep.config.options.queues import own_workers
 from skep.engine.base import Lease, Settlement
 from skep.worker.kind import Workplace
-from skep.worker.tasks.queue_watch import QueueWatch
-from skep.worker.tasks.queues import limits, served_queues
+from skep.worker.tasks.queues import limits, served_queues, watch_queues
 from skep.worker.tasks.runner import Runner
 from skep.worker.tasks.settler import Settler
 
@@ -28,10 +27,8 @@ _EX_SOFTWARE = 70
 
 
 class TaskKind:
-    """Runs up to `task_concurrency` tasks and listeners at once in one worker.
-
-    Handlers that are plain functions run in threads, of which there are as many.
-    """
+    """Runs up to `task_concurrency` tasks and listeners at once in one worker, plain functions in
+    as many threads."""
 
     def __init__(self, workplace: Workplace) -> None:
         self._engine = workplace.engine
@@ -44,23 +41,19 @@ class TaskKind:
         self._running: set[asyncio.Task[None]] = set()
         self._freed = asyncio.Event()
         self._leasing: asyncio.Task[None] | None = None
-        self._settling: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
-        self._cancelling: asyncio.Task[None] | None = None
-        self._configuring: asyncio.Task[None] | None = None
-        self._queues = QueueWatch(workplace.engine, workplace.telemetry)
+        self._background: list[asyncio.Task[None]] = []
+        self._telemetry = workplace.telemetry
 
     async def prepare(self) -> None:
-        """Nothing can fail here: the engine is open, and the catalog is checked."""
+        """Nothing can fail: the engine is open, and the catalog is checked."""
 
     async def accept(
         self, listeners: Mapping[str, socket.socket], handover: Mapping[str, Any]
     ) -> asyncio.Task[None]:
-        """Start leasing."""
-        self._watching = asyncio.create_task(self._queues.run())
-        self._cancelling = _vital(self._cancel_for_ever())
-        self._configuring = _vital(self._configure())
-        self._settling = _vital(self._settler.work())
+        self._watching = asyncio.create_task(watch_queues(self._engine, self._telemetry))
+        work = (self._cancel_for_ever(), self._configure(), self._settler.work())
+        self._background = [_vital(coroutine) for coroutine in work]
         self._leasing = _vital(self._lease_for_ever())
         return self._leasing
 
@@ -72,7 +65,7 @@ class TaskKind:
         return {}
 
     async def drain(self, deadline: float) -> None:
-        """Wait for what runs, for each handler as long as it may go on."""
+        """Wait for what runs, for each handler as long as it may continue."""
         await _cancel(self._leasing)
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -85,19 +78,17 @@ class TaskKind:
         await self._finish(deadline - loop.time())
 
     async def stop(self) -> None:
-        """Cut off what still runs; another worker will run it again, and no try is counted."""
+        """Cancel what still runs; another worker runs it again, and no try is counted."""
         await _cancel(self._leasing)
         self._runner.cut_off()
         await self._finish(_FAREWELL)
         for task in self._running:
             task.cancel()
-        await _cancel(self._cancelling)
-        await _cancel(self._configuring)
-        await _cancel(self._settling)
+        for task in self._background:
+            await _cancel(task)
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _finish(self, seconds: float) -> None:
-        """Wait until nothing runs and everything is settled, but no longer than so many seconds."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._wait_until_idle()
@@ -126,7 +117,7 @@ class TaskKind:
                 await self._run_alone(suspect, leases)
 
     async def _configure(self) -> None:
-        """Tell the engine what holds for its queues; all workers of a generation say the same."""
+        """Send the limits of the queues; all workers of a generation send the same."""
         while True:
             try:
                 await self._engine.configure(self._limits)
@@ -135,7 +126,6 @@ class TaskKind:
                 await asyncio.sleep(_LOOK_AGAIN)
 
     async def _cancel_for_ever(self) -> None:
-        """Stop what runs here and was cancelled."""
         while True:
             try:
                 self._runner.cancel(await self._engine.cancelled())
@@ -143,7 +133,7 @@ class TaskKind:
                 await asyncio.sleep(_LOOK_AGAIN)
 
     async def _run_alone(self, suspect: Lease, leases: Sequence[Lease]) -> None:
-        """Run one, while this worker holds no other that could be lost with it."""
+        """Run one while this worker holds no other that could be lost with it."""
         for lease in leases:
             if lease is not suspect:
                 self._settler.settle(Settlement(lease, "release"), tell=lambda: None)
@@ -166,8 +156,8 @@ class TaskKind:
 
 
 def _vital(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    """Start what must not fail. If it does, it is our fault, and the worker ends: it would hold its
-    leases for ever, and so others get them."""
+    """Start a task that must not fail. If it does, that is our bug, and the worker ends: it would
+    hold its leases for ever, and its end passes them to others."""
     task = asyncio.create_task(coroutine)
     task.add_done_callback(_end_worker_if_failed)
     return task

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import socket
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -20,29 +20,25 @@ import uvicorn
 import uvicorn.lifespan.off  # uvicorn would load it by name, in every worker after the fork
 from starlette.types import ASGIApp
 
-from skep.base.rundir import RunDir
-from skep.base.sockets import accept_failures
-from skep.metrics.instruments import Instruments
+from skep.base import accepting
 from skep.metrics.web import HttpMetrics
 from skep.metrics.websocket import WebSocketMetrics
 from skep.worker.http.access_log import AccessLog
 from skep.worker.http.app import Application
 from skep.worker.http.closing import shutdown_timeout
-from skep.worker.http.edge import Edge
-from skep.worker.http.forwarded import Forwarded, Proxies
+from skep.worker.http.forwarded import Forwarded
 from skep.worker.http.h11_protocol import H11Protocol
 from skep.worker.http.httptools_protocol import HttptoolsProtocol
-from skep.worker.http.limits import Limits
+from skep.worker.http.middleware import Edge
 from skep.worker.http.protocol import Guard, HttpProtocol
 from skep.worker.kind import Workplace
-from skep.worker.sockets.handshakes import Arrivals
+from skep.worker.sockets.handshakes import Handshakes
 from skep.worker.sockets.listening import Listening
 from skep.worker.upkeep.leaks import LeakWatch
-from skep.worker.websocket.connection import Limits as WebSocketLimits
-from skep.worker.websocket.connection import WebSocketProtocol
-from skep.worker.websocket.mesh_server import Switchboard
+from skep.worker.websocket.connection import WebSocketLimits, WebSocketProtocol
+from skep.worker.websocket.mesh_server import MeshServer
 from skep.worker.websocket.origins import OriginCheck
-from skep.worker.websocket.registry import Hub
+from skep.worker.websocket.registry import Registry
 
 log = logging.getLogger(__name__)
 
@@ -67,44 +63,37 @@ class WebKind:
     def __init__(self, workplace: Workplace) -> None:
         self._workplace = workplace
         self._around = contextlib.AsyncExitStack()
-        self._edge: Edge
         self._ports: Mapping[str, Edge] = {}
         self._edges: list[Edge] = []
         self._access_log: AccessLog | None = None
-        self._arrivals = Arrivals(workplace.options.header_timeout)
-        self._guard: Guard
-        self._instruments: Instruments
-        self._server: _Server
-        self._serving: asyncio.Task[None]
-        self._hub: Hub
-        self._metrics: HttpMetrics
-        self._listening: Listening
-        self._switchboard: Switchboard
+        self._handshakes = Handshakes(workplace.options.header_timeout)
 
     async def prepare(self) -> None:
         """Build the application and start uvicorn without a listener."""
         work = self._workplace
         assert work.instruments is not None
         self._instruments = work.instruments
-        self._hub = Hub(WebSocketMetrics(work.instruments))
+        self._registry = Registry(WebSocketMetrics(work.instruments))
         self._metrics = HttpMetrics(work.instruments, self._connections)
         self._listening = Listening(
             work.catalog.plugins, work.instruments, work.options, work.tls.listeners
         )
-        self._switchboard = Switchboard(
-            RunDir(work.options.data_dir).mesh_dir,
+        self._mesh_server = MeshServer(
+            work.options.data_dir,
             f"{work.slot}@{work.generation}",
-            self._hub,
+            self._registry,
             self._rows,
         )
-        work.trouble = lambda: self._switchboard.trouble
+        work.trouble = lambda: self._mesh_server.trouble
         if work.options.access_log:
             self._access_log = AccessLog()
             await self._around.enter_async_context(self._access_log.running())
-        application = await self._application()
+        application = Application(work.catalog.plugins, work.options, work.lifespans.app.state)
+        for mounted in application.mounted:
+            await self._around.enter_async_context(mounted.lifespan())
         self._edge = self._outermost(application.app)
         self._ports = {name: self._outermost(app) for name, app in application.ports.items()}
-        self._guard = self._new_guard()
+        self._guard = Guard.of(work.options, work.instruments)
         self._server = _Server(self._config("http", self._edge))
         self._serving = asyncio.create_task(self._server.serve(sockets=[]))
         while not self._server.started:
@@ -118,8 +107,8 @@ class WebKind:
         self, listeners: Mapping[str, socket.socket], handover: Mapping[str, Any]
     ) -> asyncio.Task[None]:
         """Attach the protocols to the inherited listeners."""
-        accept_failures.watch(asyncio.get_running_loop())
-        await self._switchboard.start()
+        accepting.watch(asyncio.get_running_loop())
+        await self._mesh_server.start()
         tls = self._workplace.tls
         for name, listener in listeners.items():
             if "." not in name:
@@ -151,24 +140,15 @@ class WebKind:
         for server in self._server.servers:
             server.close()
         left = max(0.0, deadline - loop.time())
-        self._hub.dismiss(spread=min(_WEBSOCKET_SPREAD, left / 2))
+        self._registry.dismiss(spread=min(_WEBSOCKET_SPREAD, left / 2))
         await asyncio.gather(self._listening.drain(deadline), self._drain_http(deadline))
 
     async def stop(self) -> None:
-        """Let uvicorn shut down; what is still running is cancelled."""
-        self._switchboard.stop()
+        """Shut uvicorn down; it cancels what is still running."""
+        self._mesh_server.stop()
         self._server.should_exit = True
         await self._serving
         await self._around.aclose()
-
-    async def _application(self) -> Application:
-        """Return the applications of all plugins, with what is mounted in them alive."""
-        options = self._workplace.options
-        work = self._workplace
-        application = Application(work.catalog.plugins, options, work.lifespans.app.state)
-        for mounted in application.mounted:
-            await self._around.enter_async_context(mounted.lifespan())
-        return application
 
     def _outermost(self, app: ASGIApp) -> Edge:
         work = self._workplace
@@ -180,21 +160,13 @@ class WebKind:
         self._edges.append(edge)
         return edge
 
-    def _new_guard(self) -> Guard:
-        refusals = self._instruments.children("http_refusals_total")
-        return Guard(
-            Limits.of(self._workplace.options),
-            Proxies(self._workplace.options.trusted_proxies),
-            lambda reason: refusals[(reason,)].inc(),
-            self._instruments.child("http_trailers_dropped_total").inc,
-        )
-
     def _config(self, name: str, app: Edge) -> uvicorn.Config:
-        """Return what uvicorn serves an application with on one listener."""
         options = self._workplace.options
         ping = options.websocket_ping or None
         limits = WebSocketLimits(options.websocket_idle_timeout, options.websocket_send_limit)
-        protocol: Any = partial(WebSocketProtocol, hub=self._hub, limits=limits, listener=name)
+        protocol: Any = partial(
+            WebSocketProtocol, registry=self._registry, limits=limits, listener=name
+        )
         config = uvicorn.Config(
             Forwarded(app, self._guard.proxies) if options.trusted_proxies else app,
             interface="asgi3",
@@ -205,7 +177,7 @@ class WebKind:
             ws_ping_timeout=ping,
             # The windows of a compressed connection take more memory than all the rest of it.
             ws_per_message_deflate=False,
-            lifespan="off",  # plugins' lifespans are entered for every kind of worker, by the boot
+            lifespan="off",  # plugins' lifespans are entered for every kind of worker, before it
             log_config=None,
             access_log=False,
             proxy_headers=False,
@@ -220,18 +192,23 @@ class WebKind:
         return config
 
     async def _attach(
-        self,
-        name: str,
-        listener: socket.socket,
-        app: Edge,
-        tls: ssl.SSLContext | None,
+        self, name: str, listener: socket.socket, app: Edge, tls: ssl.SSLContext | None
     ) -> None:
-        """Serve an application on a listener."""
-        loop, options = asyncio.get_running_loop(), self._workplace.options
-        made = self._protocols(name, self._config(name, app), encrypted=tls is not None)
-        self._server.servers.append(
+        loop, options, server = asyncio.get_running_loop(), self._workplace.options, self._server
+        config, chosen = self._config(name, app), _PROTOCOLS[options.http]
+
+        def protocol() -> asyncio.Protocol:
+            made: Any = chosen(
+                config, server.server_state, server.lifespan.state, guard=self._guard
+            )
+            made.listener = name
+            if tls is not None:
+                self._handshakes.expect(made)
+            return made  # type: ignore[no-any-return]
+
+        server.servers.append(
             await loop.create_server(
-                made,
+                protocol,
                 sock=listener,
                 backlog=options.backlog,
                 ssl=tls,
@@ -240,25 +217,9 @@ class WebKind:
             )
         )
 
-    def _protocols(
-        self, name: str, config: uvicorn.Config, *, encrypted: bool
-    ) -> Callable[[], asyncio.Protocol]:
-        server, chosen = self._server, _PROTOCOLS[self._workplace.options.http]
-
-        def protocol() -> asyncio.Protocol:
-            made: Any = chosen(
-                config, server.server_state, server.lifespan.state, guard=self._guard
-            )
-            made.listener = name
-            if encrypted:
-                self._arrivals.expect(made)
-            return made  # type: ignore[no-any-return]
-
-        return protocol
-
     async def _drain_http(self, deadline: float) -> None:
         loop, state = asyncio.get_running_loop(), self._server.server_state
-        await self._arrivals.settle(deadline)
+        await self._handshakes.settle(deadline)
         while (state.connections or state.tasks) and loop.time() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(_LOOK)
         if state.tasks:
@@ -271,7 +232,6 @@ class WebKind:
         return len(self._server.server_state.connections)
 
     def _rows(self) -> list[dict[str, Any]]:
-        """Return what is to be told of every connection."""
         rows = self._listening.rows()
         for protocol in list(self._server.server_state.connections):
             if isinstance(protocol, WebSocketProtocol):

@@ -49,7 +49,6 @@ class Catalog:
         return cls(plugins, shelf.tasks, shelf.events, listeners, shelf.crons)
 
     def declared(self) -> dict[str, type[Payload]]:
-        """Return every task and event by its name."""
         return {**self.tasks, **self.events}
 
     def listener_names(self) -> dict[str, tuple[str, ...]]:
@@ -67,14 +66,11 @@ class Catalog:
         return next((cls for cls in these if cls.registered_name() == listener), None)
 
     def following(self, event: str, listener: str) -> tuple[str, ...]:
-        """Return the names of the listeners that run after this one."""
         names = [cls.registered_name() for cls in self.listeners.get(event, ())]
         return tuple(names[names.index(listener) + 1 :])
 
 
 class _Shelf:
-    """What was collected up to now."""
-
     def __init__(self) -> None:
         self.tasks: dict[str, type[Task]] = {}
         self.events: dict[str, type[Event]] = {}
@@ -106,7 +102,7 @@ def _task_class(declared: type[Task] | FunctionTask[...]) -> type[Task]:
 
 
 def _put(plugin: str, shelf: dict[str, C], thing: C) -> None:
-    """Put a class under its name, where it may be already, but no other."""
+    """Register a class under its name; the name may not belong to another class."""
     name = thing.registered_name()
     other = shelf.setdefault(name, thing)
     if other is not thing:

@@ -1,4 +1,4 @@
-"""Take a change of live settings without a new process."""
+"""Apply a change of live settings without a new process."""
 
 import asyncio
 import logging
@@ -15,15 +15,12 @@ from skep.worker.loading.environ import Environ
 log = logging.getLogger(__name__)
 
 _LONGEST_OBJECTION = 1000
-# A callback of a plugin that takes longer would keep the change from being told as applied.
+# A callback of a plugin that takes longer would delay the report that the change is applied.
 _PATIENCE = 2.0
 
 
 class Changes:
-    """The settings of one process and how they change.
-
-    `fixed` are the keys that fields without `Live` are read from.
-    """
+    """The settings of one process and how they change."""
 
     def __init__(self, classes: Iterable[type[Settings]], environ: Environ) -> None:
         self._classes = tuple(classes)
@@ -31,10 +28,10 @@ class Changes:
         self._declared = {key for cls in self._classes for key in cls.environment_keys()}
 
     def objection(self, values: Mapping[str, str | None]) -> str:
-        """Say why these values cannot be taken here, or nothing.
+        """Return why these values cannot be applied here, or nothing.
 
-        That a declared field is live is the supervisor's to know; here it is seen whether the
-        values fit, and whether anybody has read a key that no field declares.
+        The supervisor knows which fields are live. This checks that the values fit, and that no
+        code has read a key that no field declares.
         """
         for key in values:
             if key.upper() not in self._declared and self._environ.was_read(key):
@@ -46,11 +43,11 @@ class Changes:
         return ""
 
     def environment(self) -> dict[str, str]:
-        """Return the environment as it is now, without that counting as having been read."""
+        """Return the current environment, without marking it as read."""
         return self._environ.snapshot()
 
     def take(self, values: Mapping[str, str | None]) -> list[tuple[Settings, Settings]]:
-        """Put the values in force; return old and new of the settings that differ."""
+        """Apply the values; return old and new of the settings that differ."""
         epoch = current_epoch().changed(values)
         pairs = reread(self._classes, epoch)
         self._environ.change(values)
@@ -59,14 +56,13 @@ class Changes:
         return pairs
 
 
-class Changing:
-    """Answers the supervisor's Change messages in a worker."""
+class ChangeHandler:
+    """Answers the supervisor's Change messages in a worker: with an objection, or nothing."""
 
     def __init__(self, changes: Changes) -> None:
         self._changes = changes
 
     async def __call__(self, change: Change) -> str:
-        """Do what is asked, or return the objection."""
         objection = self._changes.objection(change.values)
         if not change.apply or objection:
             return objection
@@ -79,7 +75,6 @@ class Changing:
 
 
 async def _tell(pairs: Iterable[tuple[Settings, Settings]]) -> None:
-    """Call `on_change` of the settings that have changed."""
     for old, new in pairs:
         names = frozenset(
             name for name in type(new).model_fields if getattr(old, name) != getattr(new, name)
@@ -89,5 +84,5 @@ async def _tell(pairs: Iterable[tuple[Settings, Settings]]) -> None:
 
 
 def begin_epoch(environ: Environ) -> None:
-    """Put the environment this process was born with in force."""
+    """Apply the environment this process was born with."""
     enter(Epoch(environ.snapshot()))

@@ -1,4 +1,4 @@
-"""The listeners that plugins declare, as the supervisor is told of them."""
+"""The listeners that plugins declare, in the form that the supervisor gets."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -29,7 +29,6 @@ def named(plugins: Mapping[str, Plugin]) -> Iterator[tuple[str, str, SocketListe
 
 
 def is_encrypted(listener: SocketListener) -> bool:
-    """Whether TLS is spoken there."""
     return listener.tls or bool(listener.tls_cert)
 
 
@@ -50,7 +49,7 @@ def endpoints(plugins: Mapping[str, Plugin]) -> list[Endpoint]:
 
 
 def problems(plugins: Mapping[str, Plugin], options: Options) -> list[Problem]:
-    """Return a problem for each listener that cannot be, whatever the machine says to it."""
+    """Return a problem for each listener that cannot exist on any machine."""
     found = []
     wanted = [*own(options), *endpoints(plugins)]
     for one, other in clashes(wanted):

@@ -1,8 +1,8 @@
-"""`os.environ` of a worker: it remembers what was read.
+"""`os.environ` of a worker: it remembers which keys were read.
 
-A key that no Settings class declares may still be read by a plugin, a library or a client it
-starts. When such a key changes, a worker that has never read it can take the new value as it is;
-one that has may hold the old value anywhere, and has to be replaced.
+A plugin, a library or a client may read a key that no Settings class declares. When such a key
+changes, a worker that has never read it can take the new value; one that has may hold the old value
+anywhere, and must be replaced.
 """
 
 import os
@@ -37,11 +37,11 @@ class Environ(os._Environ[str]):
         return super().__iter__()
 
     def was_read(self, key: str) -> bool:
-        """Say whether anybody may know the value of this key."""
+        """Return whether any code may know the value of this key."""
         return self._read_all or key.upper() in self._read or key.startswith(_READ_EARLY)
 
     def snapshot(self) -> dict[str, str]:
-        """Return everything, without that counting as having been read."""
+        """Return everything, without marking it as read."""
         before = self._read_all, set(self._read)
         everything = dict(self.items())
         self._read_all, self._read = before
@@ -61,7 +61,7 @@ class Environ(os._Environ[str]):
 
 
 def install() -> Environ:
-    """Put such an environment in the place of `os.environ`; return it."""
+    """Replace `os.environ` by an `Environ`; return it."""
     if not isinstance(os.environ, Environ):
         os.environ = Environ(os.environ)  # noqa: B003 - over the same storage
     environ: Any = os.environ

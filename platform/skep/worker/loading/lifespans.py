@@ -1,4 +1,4 @@
-"""The lifespans of plugins, and what they leave for the handlers."""
+"""The lifespans of plugins, and the state that they give to handlers."""
 
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -40,7 +40,7 @@ class Lifespans:
             raise PluginError(
                 plugin,
                 f"The lifespan of plugin {plugin} returned an object of the class "
-                f"{kind.__module__}.{kind.__qualname__}, which is no async context manager: "
+                f"{kind.__module__}.{kind.__qualname__}, which is not an async context manager: "
                 "decorate it with @asynccontextmanager.",
             )
         yielded = await around.enter_async_context(made)

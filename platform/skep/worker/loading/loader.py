@@ -1,7 +1,7 @@
 """Load the plugins of one state of the code, once, in a fresh interpreter.
 
-Plugins are `plugins.<name>` below a synthetic parent package whose path is the plugin folders: the
-folders are never on `sys.path`, so a plugin may be called anything, `queue` or `platform` too.
+Plugins are `plugins.<name>` below a synthetic parent package whose path is the plugin folders. The
+folders are never on `sys.path`, so a plugin may have any name, even `queue` or `platform`.
 """
 
 import importlib
@@ -35,9 +35,9 @@ from skep.wire.plan import LONGEST_TRACE, Problem
 
 PACKAGE = "plugins"
 ENTRY_POINTS = "skep.plugins"
-# The key in the environment that tells processes a plugin starts where the plugins are.
+# The environment variable that shows processes of a plugin where the plugins are.
 FOLDERS = "SKEP_PLUGIN_FOLDERS"
-# Where plugins are looked for if nobody says where: it need not be there.
+# The default plugin folder; it need not exist.
 _DEFAULT = Path("plugins")
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class Loader:
         self._loaded = Loaded()
 
     def load(self) -> Loaded:
-        """Import every plugin; one that fails is a problem and does not keep others from it."""
+        """Import every plugin; one that fails is a problem, and the others still load."""
         install_parent(self._folders)
         for folder in self._missing:
             text = f"The plugin folder {folder} does not exist."
@@ -132,7 +132,7 @@ class Loader:
 
 
 def _loaded_once(load: Callable[[], object]) -> object:
-    """Load in this process. One that the plugin forks meanwhile and that comes out of it would be a
+    """Load in this process only. A fork of the plugin's that returns from the import would be a
     second zygote on the same channel."""
     process = os.getpid()
     try:
@@ -144,8 +144,8 @@ def _loaded_once(load: Callable[[], object]) -> object:
 
 
 def _our_metrics() -> set[str]:
-    """Return the names of the platform's metrics that plugins have registered: of two families of
-    one name the platform's alone is exposed."""
+    """Return the platform's metric names that plugins have registered: of two families with one
+    name only the platform's is exposed."""
     names = getattr(REGISTRY, "_names_to_collectors", {})
     return {name for name in names if name in BY_EXPOSED}
 
@@ -165,8 +165,8 @@ def _plugins_in(folder: Path) -> list[tuple[str, Path]]:
 
 
 class UncachedLoader(SourceFileLoader):
-    """Compiles the source every time. A cached file is told from a stale one by size and by the
-    second it was written in, and two saves within a second are what developers do."""
+    """Compiles the source every time. A cached file is stale by size and second of the write, and
+    developers save twice within a second."""
 
     def get_code(self, fullname: str) -> CodeType | None:
         path = self.get_filename(fullname)
@@ -204,7 +204,7 @@ def install_parent(folders: Sequence[Path]) -> None:
 
 @dataclass(frozen=True)
 class _Census:
-    """What a fork would break: threads do not come along, sockets would be shared."""
+    """What a fork would break: threads do not survive it, sockets would be shared."""
 
     threads: int
     sockets: int
@@ -216,7 +216,6 @@ class _Census:
         return cls(len(os.listdir("/proc/self/task")), _open_sockets())
 
     def growth(self, later: "_Census") -> str:
-        """Say what there is more of later, or nothing."""
         if later.threads > self.threads:
             return "started a thread"
         return "opened a socket" if later.sockets > self.sockets else ""

@@ -1,8 +1,8 @@
 """The TLS of a generation: certificates are read once, where the plugins are loaded.
 
-So all workers of a generation show the same certificate, whatever the disk holds by the time one
-of them is replaced, and a client may resume at any of them a session that another has begun. A new
-certificate takes a new generation, and one that cannot be used refuses it.
+So all workers of a generation show the same certificate, whatever is on disk when one of them is
+replaced, and a client may resume a session at any of them. A new certificate takes a new
+generation, and an unusable one refuses it.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Tls:
-    """The contexts of the `platform`'s own listeners and of those of plugins, by name, where TLS is
-    spoken; `files` is what they were made of, with the digests of that."""
+    """The TLS contexts of the `platform`'s own listeners and, by name, of those of plugins; `files`
+    are the digests of the files they were made of."""
 
     platform: ssl.SSLContext | None = None
     listeners: Mapping[str, ssl.SSLContext] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class Tls:
         ]
         files = [options.tls_cert, options.tls_key]
         files += [file for _, _, one in declared for file in (one.tls_cert, one.tls_key)]
-        # Before they are used: one that changes meanwhile is a newer state.
+        # Before they are used: a later change is a newer state.
         digests = fingerprint.contents(os.path.abspath(file) for file in files if file)
         platform = _of_platform(options, http=True) if options.tls_cert else None
         contexts = {

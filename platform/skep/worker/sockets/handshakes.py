@@ -1,7 +1,7 @@
-"""Who has been accepted and has not finished the handshake of TLS.
+"""Accepted connections whose TLS handshake is not finished.
 
-Of such a connection nobody knows yet: a protocol hears of it when the handshake is done. A worker
-that ended before would reset a client that has done nothing wrong.
+A protocol learns of its connection only after the handshake. A worker that ended before would reset
+a client that has done nothing wrong.
 """
 
 import asyncio
@@ -11,24 +11,21 @@ from typing import Any
 _LOOK = 0.02
 
 
-class Arrivals:
-    """The protocols that were made for connections, while these are coming up.
-
-    `patience` is how long a handshake may take, in seconds.
-    """
+class Handshakes:
+    """The protocols whose connections are not established yet. `patience` is how long a handshake
+    may take, in seconds."""
 
     def __init__(self, patience: float) -> None:
         self._patience = patience
-        # A protocol whose handshake has failed hears nothing; it is just forgotten.
+        # asyncio does not notify a protocol whose handshake failed, so references are weak.
         self._since: weakref.WeakKeyDictionary[Any, float] = weakref.WeakKeyDictionary()
 
     def expect(self, protocol: Any) -> None:
-        """A connection was accepted for this protocol, which has no `transport` before it is up."""
+        """Add a protocol; it has no `transport` until its handshake is done."""
         self._since[protocol] = asyncio.get_running_loop().time()
 
     @property
     def pending(self) -> bool:
-        """Whether there is one that may still come up."""
         earliest = asyncio.get_running_loop().time() - self._patience
         return any(
             protocol.transport is None and since > earliest
@@ -36,7 +33,7 @@ class Arrivals:
         )
 
     async def settle(self, deadline: float) -> None:
-        """Wait until all are up, or the loop's time is `deadline`."""
+        """Wait until no handshake is pending, or the loop's time is `deadline`."""
         loop = asyncio.get_running_loop()
         while self.pending and loop.time() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(_LOOK)

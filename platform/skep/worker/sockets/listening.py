@@ -6,7 +6,8 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from skep.api.sockets.listeners import TcpListener, UdpListener
 from skep.metrics.websocket import SocketMetrics
@@ -20,22 +21,6 @@ if TYPE_CHECKING:
     from skep.metrics.instruments import Instruments
 
 
-class Server(Protocol):
-    """What serves one listener."""
-
-    async def start(self, listener: socket.socket) -> None:
-        """Take what comes in."""
-
-    def retire(self) -> None:
-        """Take nothing new."""
-
-    async def drain(self, deadline: float) -> None:
-        """Finish what there is, until the loop's time `deadline`; nothing is left then."""
-
-    def rows(self) -> list[dict[str, Any]]:
-        """Return what is to be told of the connections."""
-
-
 class Listening:
     """TCP and UDP of all plugins; `tls` are the contexts of the listeners where TLS is spoken."""
 
@@ -46,31 +31,27 @@ class Listening:
         options: Options,
         tls: Mapping[str, ssl.SSLContext],
     ) -> None:
-        self._servers: dict[str, Server] = {}
+        self._servers: dict[str, TcpServer | UdpServer] = {}
         for _, name, declared in named(plugins):
+            counts = partial(SocketMetrics, instruments, name)
             if isinstance(declared, TcpListener):
-                counts = SocketMetrics(instruments, name)
-                served = TcpServer(name, declared, counts, options.backlog, tls.get(name))
-                self._servers[name] = served
+                server = TcpServer(name, declared, counts(), options.backlog, tls.get(name))
+                self._servers[name] = server
             elif isinstance(declared, UdpListener):
-                counts = SocketMetrics(instruments, name)
-                self._servers[name] = UdpServer(name, declared, counts)
+                self._servers[name] = UdpServer(name, declared, counts())
 
     async def start(self, listeners: Mapping[str, socket.socket]) -> None:
-        """Take what comes in on those that are ours."""
+        """Serve those of the listeners that are ours."""
         for name, server in self._servers.items():
             if name in listeners:
                 await server.start(listeners[name])
 
     def retire(self) -> None:
-        """Take nothing new."""
         for server in self._servers.values():
             server.retire()
 
     async def drain(self, deadline: float) -> None:
-        """Finish what there is."""
         await asyncio.gather(*(server.drain(deadline) for server in self._servers.values()))
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return what is to be told of all connections."""
         return [row for server in self._servers.values() for row in server.rows()]

@@ -9,8 +9,8 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Any, cast
 
-from skep.api.sockets.framing import FrameTooLarge
-from skep.worker.sockets.handshakes import Arrivals
+from skep.api.framing import FrameTooLarge
+from skep.worker.sockets.handshakes import Handshakes
 
 if TYPE_CHECKING:
     import socket
@@ -49,13 +49,12 @@ class TcpServer:
         self.draining = False
         self._backlog = backlog
         self._tls = tls
-        self.connections: dict[TcpConnection, asyncio.Task[None]] = {}
+        self.connections: dict[ServedTcpConnection, asyncio.Task[None]] = {}
         self._server: asyncio.Server | None = None
-        self._arrivals = Arrivals(_HANDSHAKE)
+        self._handshakes = Handshakes(_HANDSHAKE)
         counts.watch(lambda: len(self.connections))
 
     async def start(self, listener: socket.socket) -> None:
-        """Accept from an inherited socket."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
             self._made,
@@ -66,16 +65,16 @@ class TcpServer:
         )
 
     def retire(self) -> None:
-        """Tell the handlers; new connections go to the new workers as soon as ours is closed."""
+        """Notify the handlers; once our copy is closed, new connections reach the new workers."""
         self.draining = True
         for connection in list(self.connections):
             connection.say_goodbye()
 
     async def drain(self, deadline: float) -> None:
-        """Serve the connections there are; shortly before the deadline, end them."""
+        """Serve the open connections; shortly before the deadline, end them."""
         loop = asyncio.get_running_loop()
         await self._unlisten()
-        await self._arrivals.settle(deadline - _GOODBYE)
+        await self._handshakes.settle(deadline - _GOODBYE)
         await self._wait(deadline - _GOODBYE)
         for connection in list(self.connections):
             connection.end("drained")
@@ -85,11 +84,10 @@ class TcpServer:
         await self._wait(loop.time() + 0.1)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return what is to be told of the connections."""
         return [connection.row() for connection in self.connections]
 
-    def begin(self, connection: TcpConnection) -> None:
-        """A client has connected; serve it, unless there are too many."""
+    def begin(self, connection: ServedTcpConnection) -> None:
+        """Serve a new connection, unless there are too many."""
         if len(self.connections) >= self.declared.connections:
             self.counts.closed("full")
             connection.abort()
@@ -102,8 +100,8 @@ class TcpServer:
             connection.say_goodbye()
 
     async def _unlisten(self) -> None:
-        """Close our copy of the listener. What asyncio's own loop has accepted becomes a connection
-        a moment later, and would not if it were closed before."""
+        """Close our copy of the listener. On asyncio's own loop, wait first: an accepted socket
+        becomes a connection a moment later, and an earlier close would prevent that."""
         if self._server is None:
             return
         loop = asyncio.get_running_loop()
@@ -114,9 +112,9 @@ class TcpServer:
         self._server.close()
 
     def _made(self) -> asyncio.Protocol:
-        protocol = TcpConnection(self).protocol
+        protocol = ServedTcpConnection(self).protocol
         if self._tls is not None:
-            self._arrivals.expect(protocol)
+            self._handshakes.expect(protocol)
         return protocol
 
     async def _wait(self, deadline: float) -> None:
@@ -126,11 +124,11 @@ class TcpServer:
 
 
 class _Protocol(asyncio.StreamReaderProtocol):
-    """asyncio's streams, and what they do not tell."""
+    """asyncio's streams, and the events that they do not pass on."""
 
     transport: asyncio.Transport | None = None
 
-    def __init__(self, connection: TcpConnection, reader: asyncio.StreamReader) -> None:
+    def __init__(self, connection: ServedTcpConnection, reader: asyncio.StreamReader) -> None:
         super().__init__(reader)
         self._connection = connection
         self._reader = reader
@@ -158,7 +156,6 @@ class _Protocol(asyncio.StreamReaderProtocol):
             super().data_received(data)
 
     def _finish(self) -> None:
-        """The other side sends no more."""
         if not self.finished.done():
             self.finished.set_result(None)
 
@@ -176,8 +173,8 @@ class _Protocol(asyncio.StreamReaderProtocol):
         self._connection.handler.on_buffer_empty(self._connection)
 
 
-class TcpConnection:
-    """One connection; see `skep.api.sockets.tcp.TcpConnection`."""
+class ServedTcpConnection:
+    """One connection; the contract is `skep.api.streams.TcpConnection`."""
 
     writer: asyncio.StreamWriter
 
@@ -196,17 +193,15 @@ class TcpConnection:
 
     @property
     def peer(self) -> str:
-        """The other side."""
         peer = self.writer.get_extra_info("peername")
         return f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else ""
 
     @property
     def draining(self) -> bool:
-        """Whether the worker is being replaced."""
         return self._server.draining
 
     async def send(self, data: bytes) -> None:
-        """Send a frame; a client that does not read it for `idle` seconds is cut off."""
+        """Send a frame; abort a client that does not read it for `idle` seconds."""
         if self.writer.is_closing() or self._reason:
             raise ConnectionResetError("The connection is closed.")
         self.writer.write(self._declared.framing.wrap(data))
@@ -219,30 +214,25 @@ class TcpConnection:
             raise ConnectionAbortedError("The client does not read what is sent.") from None
 
     def close(self) -> None:
-        """Close it after what was sent."""
         self.end("closed")
 
     def end(self, reason: str) -> None:
-        """Read no more; the first reason is the one that counts."""
+        """Read no more; the first reason counts."""
         if not self._reason:
             self._reason = reason
             self.protocol.deaf = True
             self._reader.feed_eof()
 
     def abort(self) -> None:
-        """Cut it off."""
         self.writer.transport.abort()
 
     def begin(self) -> None:
-        """The transport is there."""
         self._server.begin(self)
 
     def say_goodbye(self) -> None:
-        """Tell the handler that the worker is being replaced."""
         self._goodbye = asyncio.get_running_loop().create_task(self._tell_drain())
 
     def row(self) -> dict[str, Any]:
-        """Return what is to be told of it."""
         return {
             "id": self.id,
             "listener": self._server.name,
@@ -252,7 +242,7 @@ class TcpConnection:
         }
 
     async def serve(self) -> None:
-        """Be there for the client from the first byte to the last."""
+        """Serve the client from the first byte to the last."""
         silence = self._watch_for_silence()
         reason = "error"
         try:
@@ -295,9 +285,9 @@ class TcpConnection:
         return self._reason
 
     async def _end(self, reason: str) -> None:
-        """Tell the handler, then close so that what was sent arrives: with a FIN, after which what
-        the client still sends is thrown away until it closes too. A close with unread bytes would
-        be a reset."""
+        """Call the handler, then close with a FIN so that what was sent arrives, and throw away
+        what the client still sends until it closes too. A close with unread bytes would be a reset.
+        """
         self._reason = self._reason or reason
         try:
             await self.handler.on_close(self, reason)
@@ -321,7 +311,7 @@ class TcpConnection:
             transport.abort()
 
     def _flush(self, transport: asyncio.WriteTransport) -> None:
-        """Close when what was sent is read, which may take its time."""
+        """Close when the client has read what was sent, which may take a while."""
         transport.close()
         asyncio.get_running_loop().call_later(_FLUSH, transport.abort)
 

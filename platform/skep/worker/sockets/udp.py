@@ -40,20 +40,18 @@ class UdpServer:
         self._retired = False
 
     async def start(self, listener: socket.socket) -> None:
-        """Read from an inherited socket."""
         self._socket = listener
         listener.setblocking(False)
         self._resume()
 
     def retire(self) -> None:
-        """Read what is there, then no more."""
+        """Read what has arrived, then no more."""
         if self._socket is not None and self._reading:
             self._readable()
         self._retired = True
         self._pause()
 
     async def drain(self, deadline: float) -> None:
-        """Finish what was taken."""
         left = deadline - asyncio.get_running_loop().time()
         if self._running and left > 0:
             await asyncio.wait(self._running, timeout=left)
@@ -63,7 +61,6 @@ class UdpServer:
             self._socket.close()
 
     def rows(self) -> list[dict[str, Any]]:
-        """There are no connections."""
         return []
 
     def _readable(self) -> None:
@@ -77,7 +74,7 @@ class UdpServer:
             except BlockingIOError:
                 return
             except OSError:
-                continue  # an earlier answer reached nobody, which this socket is told now
+                continue  # an earlier answer was not received; the socket reports it now
             self._take(data, peer)
 
     def _take(self, data: bytes, peer: Any) -> None:

@@ -1,5 +1,4 @@
-"""Deliver and fire for someone outside, who knows a task or event by its name and its payload as
-text."""
+"""Deliver tasks and fire events for callers outside, who know the name and the payload as text."""
 
 import json
 import logging
@@ -31,7 +30,7 @@ class Deliverer:
         self._catalog = catalog
 
     async def deliver(self, order: Deliver) -> Delivered:
-        """Deliver; what does not fit is refused as it would be in code, and nothing is kept."""
+        """Deliver; refuse what does not fit, as in code, and keep nothing of it."""
         try:
             receipt = await self._receipt(order)
         except (UsageError, TypeError, ValueError) as error:
@@ -52,8 +51,8 @@ class Deliverer:
 
 
 def _made(known: Mapping[str, type[P]], order: Deliver) -> P:
-    """Return what is ordered with its values: one JSON object of its fields, or the fields one by
-    one in their order. Raises UsageError."""
+    """Return the task or event with its values: one JSON object of its fields, or the fields in
+    their order. Raises UsageError."""
     cls, values = known.get(order.name), order.values
     if cls is None:
         names = ", ".join(sorted(known)) or "none"
@@ -66,7 +65,6 @@ def _made(known: Mapping[str, type[P]], order: Deliver) -> P:
 
 
 def _text(error: Exception, task: str = "") -> str:
-    """Return why a task was refused."""
     return excerpt(f"{task}: {error!r}." if task else str(error), _LONGEST_REFUSAL)
 
 
@@ -106,7 +104,7 @@ def _parsed(text: str) -> Any:
 
 
 def _checked(cls: type[P], fields: Mapping[str, Any]) -> P:
-    """Make the task or event, as strictly as in code, but for what JSON has no type for."""
+    """Make the task or event as strictly as in code, except for types that JSON lacks."""
     try:
         return cls.model_validate_json(json.dumps(fields), by_name=True)
     except ValidationError as error:

@@ -4,7 +4,7 @@ returned ───────────────► done       then: finis
 raised an error, Retry ─► retry      as long as there are tries, if it is among `retry_on`
                         └► dead      "failed", or "timeout", after the last one; then: failed
 raised Discard, drop_on ► done
-returned what is no JSON► dead       "invalid_result", at once, for its work is done; then: failed
+returned, but not JSON ─► dead       "invalid_result", at once, for its work is done; then: failed
 cut off by a drain ─────► cut        it has cost no try, but is counted
                         └► dead      "cut_off", when that was once too often
 cancelled ──────────────► release    which the engine makes an end
@@ -39,7 +39,7 @@ Outcome = Literal["success", "failure", "timeout", "cancelled", "rejected"]
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """The handler came to its end; `then` follows from what it returned, `result` is kept of it."""
+    """The handler returned; `then` follows from its value, and `result` is kept of it."""
 
     then: tuple[Envelope, ...]
     result: bytes = b""
@@ -47,37 +47,37 @@ class Returned:
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """The handler raised something, whatever it was."""
+    """The handler raised an exception."""
 
     error: BaseException
 
 
 @dataclass(frozen=True, slots=True)
 class CutOff:
-    """The worker had to go before the handler came to its end; `tries` is how often that may be."""
+    """The worker ended before the handler did; `tries` is how often that may happen."""
 
     tries: int = CUT_TRIES
 
 
 @dataclass(frozen=True, slots=True)
-class Cancelled:
-    """Somebody has cancelled the delivery; the engine forgets it when it is given back."""
+class CancelledDelivery:
+    """The delivery was cancelled; the engine deletes it when it is released."""
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
-    """Too many workers have died over it, so it was not begun again."""
+class LostTooOften:
+    """Too many workers died over it, so it was not begun again."""
 
 
-Ending = Returned | Raised | CutOff | Cancelled | Lost
+Ending = Returned | Raised | CutOff | CancelledDelivery | LostTooOften
 
 
 def is_suspect(losses: int, lost_tries: int) -> bool:
-    """Say whether one more death would be the last: then there must be no other to blame for it.
+    """Return whether one more death would be the last: then no other delivery may be to blame.
 
-    What is leased beside a task that kills its workers is lost with it, as often as it is. So
-    before the last of its losses, a delivery is run by a worker that holds nothing else. One that
-    may be lost but once is not known to have killed anybody, and needs no worker of its own.
+    Deliveries leased beside a task that kills its workers are lost as often as it is. So before its
+    last loss, a delivery runs in a worker that holds nothing else. One that may be lost only once
+    has killed nothing yet, and needs no worker of its own.
     """
     return 0 < losses == lost_tries - 1
 
@@ -89,41 +89,41 @@ def judge(
     now: int,
     draw: Callable[[], float] = random.random,
 ) -> Settlement:
-    """Return how a lease is settled whose step ended so, at `now`."""
+    """Return how to settle a lease whose step ended like this, at `now`."""
     match ending:
         case Returned(then, result):
             return Settlement(lease, "done", then=then, result=result)
-        case Cancelled():
+        case CancelledDelivery():
             return Settlement(lease, "release")
         case CutOff(tries) if lease.cuts + 1 < tries:
             return Settlement(lease, "cut")
         case CutOff():
             return _bury(lease, step, CUT_OFF, _cut_text(lease.cuts + 1))
-        case Lost():
+        case LostTooOften():
             return _bury(lease, step, "worker_lost", f"{lease.losses} workers died over it.")
         case Raised(InvalidResult() as error):
             return _bury(lease, step, "invalid_result", str(error))
         case Raised(error) if step.policy.is_dropped(error):
-            return Settlement(lease, "done", then=step.meanwhile)
+            return Settlement(lease, "done", then=step.regardless)
         case Raised(error) if step.policy.is_retried(error, lease.attempt):
             asked = error.delay if isinstance(error, Retry) else None
             delay = step.policy.backoff.delay(lease.attempt, draw) if asked is None else asked
             text = "" if isinstance(error, Retry) else _as_text(error)
             at = now + round(delay * 1000)
-            return Settlement(lease, "retry", at, error=text, then=step.meanwhile)
+            return Settlement(lease, "retry", at, error=text, then=step.regardless)
         case Raised(error):
             reason = "timeout" if isinstance(error, HandlerTimeout) else "failed"
             return _bury(lease, step, reason, _as_text(error))
 
 
 def outcome(ending: Ending, policy: Policy) -> Outcome:
-    """Return what a step that ended so is called in metrics."""
+    """Return the name of this outcome in metrics."""
     match ending:
         case Returned():
             return "success"
         case Raised(InvalidResult()):
             return "failure"
-        case CutOff() | Cancelled():
+        case CutOff() | CancelledDelivery():
             return "cancelled"
         case Raised(error) if policy.is_dropped(error):
             return "rejected"
@@ -134,7 +134,7 @@ def outcome(ending: Ending, policy: Policy) -> Outcome:
 
 
 def judge_unknown(lease: Lease, error: str, now: int) -> Settlement:
-    """Return how a lease is settled whose name no plugin here knows."""
+    """Return how to settle a lease whose name no plugin here knows."""
     envelope = lease.envelope
     times = int(envelope.headers.get(UNKNOWN, "0")) + 1
     if times > UNKNOWN_TRIES:
@@ -145,7 +145,7 @@ def judge_unknown(lease: Lease, error: str, now: int) -> Settlement:
 
 
 def judge_undecodable(lease: Lease, error: str) -> Settlement:
-    """Return how a lease is settled whose payload does not fit."""
+    """Return how to settle a lease whose payload does not fit."""
     return Settlement(
         lease, "dead", reason="undecodable", error=_storable(log.excerpt(error, _LONGEST_ERROR))
     )
@@ -160,15 +160,14 @@ def _cut_text(cuts: int) -> str:
 
 
 def _bury(lease: Lease, step: Step, reason: str, error: str) -> Settlement:
-    then = step.meanwhile + step.on_death(error)
+    then = step.regardless + step.on_death(error)
     return Settlement(lease, "dead", reason=reason, error=error, then=then)
 
 
 def _as_text(error: BaseException) -> str:
-    """Return the traceback as it is kept."""
     return _storable(log.traceback_text(error, _LONGEST_ERROR))
 
 
 def _storable(text: str) -> str:
-    """Return the text with what no bytes can be made of (half a surrogate pair) spelt out."""
+    """Return the text with characters that have no bytes (half a surrogate pair) spelt out."""
     return text.encode(errors="backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""How far handlers say they have come: sent to the engine now and then, the latest word only."""
+"""Progress of handlers: the latest value is sent to the engine a few times a second."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ _EVERY = 0.2
 
 
 class Progress:
-    """Notes what handlers say, from whatever thread, and passes it on."""
+    """Takes the progress of handlers, from any thread, and sends it to the engine."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -22,7 +22,7 @@ class Progress:
         self._sending: asyncio.Task[None] | None = None
 
     def note(self, lease: Lease, value: Any) -> None:
-        """Note how far a lease has come. Raises TypeError or ValueError if it is no short JSON."""
+        """Note the progress of a lease. Raises TypeError or ValueError if it is not short JSON."""
         text = json.dumps(value, allow_nan=False)
         if len(text.encode()) > LARGEST_PROGRESS:
             raise ValueError(f"Progress is a note of at most {LARGEST_PROGRESS} bytes as JSON.")

@@ -1,19 +1,27 @@
-"""Which queues a task worker serves, how fast, and how long what runs may outlive its worker."""
+"""The queues of a task worker: which it serves, how fast and how full they are, and how long a step
+may outlive its worker."""
 
+import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 
-from skep.api.tasks.policy import CUT_TRIES, Policy
+from skep.api.policy import CUT_TRIES, Policy, policy_of
+from skep.base.errors import EngineError
+from skep.base.telemetry import Telemetry
 from skep.config.options.queues import QueueTerms, parse
 from skep.config.options.table import Options
-from skep.engine.base import QueueLimits
+from skep.engine.base import Engine, QueueLimits, QueueStats
+from skep.worker.loading.catalog import Catalog
+
+_EVERY = 1.0
 
 
 def served_queues(slot: str, own: Iterable[str]) -> tuple[str, ...]:
-    """Return what a worker leases from: `task.media.0` from its own queue, the others from all but
-    those that have workers of their own.
+    """Return the queues that a worker leases from: `task.media.0` from its own, the others from all
+    except those that have workers of their own.
 
-    All, and not all that are known: so a queue that no task of this generation uses any more is
-    served too.
+    From all, not only known ones, so that a queue is served that no task of this generation uses
+    any more.
     """
     _, _, rest = slot.partition(".")
     queue = rest.rpartition(".")[0]
@@ -21,7 +29,6 @@ def served_queues(slot: str, own: Iterable[str]) -> tuple[str, ...]:
 
 
 def limits(texts: Iterable[str]) -> dict[str, QueueLimits]:
-    """Return the limits of queues as the engine takes them."""
     return {
         name: QueueLimits(
             max_ready=terms.waiting,
@@ -33,16 +40,19 @@ def limits(texts: Iterable[str]) -> dict[str, QueueLimits]:
     }
 
 
-class Outliving:
-    """How long a step may go on when its worker has to go, and how often it may be cut off: as the
-    class says, or else the queue, or else the platform."""
+_SAYS_NOTHING = QueueTerms("")
+
+
+class CutOffTerms:
+    """How long a step may continue when its worker has to go, and how often it may be cut off: as
+    set by the class, else the queue, else the platform."""
 
     def __init__(self, options: Options) -> None:
         self._queues = parse(options.queues)
         self._drain = options.drain_timeout
 
     def drain(self, policy: Policy, queue: str) -> float:
-        """Return how many seconds it may go on."""
+        """Return for how many seconds it may continue."""
         if policy.drain is not None:
             return policy.drain
         drain = self._queues.get(queue, _SAYS_NOTHING).drain
@@ -53,10 +63,35 @@ class Outliving:
         return policy.cut_tries or self._queues.get(queue, _SAYS_NOTHING).cuts or CUT_TRIES
 
     def longest(self, policies: Iterable[Policy]) -> float:
-        """Return the longest time that a step of any queue, on any of these terms, may go on."""
+        """Return the longest time that a step of any queue, with any of these policies, may
+        continue."""
         drains = [self._drain, *(policy.drain for policy in policies)]
         drains += [terms.drain for terms in self._queues.values()]
         return max(drain for drain in drains if drain is not None)
 
 
-_SAYS_NOTHING = QueueTerms("")
+def task_drain(catalog: Catalog, options: Options) -> float:
+    """Return the longest time that anything in this catalog may continue."""
+    listeners = (listener for those in catalog.listeners.values() for listener in those)
+    policies = (policy_of(cls) for cls in (*catalog.tasks.values(), *listeners))
+    return CutOffTerms(options).longest(policies)
+
+
+async def watch_queues(engine: Engine, telemetry: Telemetry) -> None:
+    """Report once a second how full the queues are; one that became empty once more, with zeros."""
+    known: set[str] = set()
+    while True:
+        await asyncio.sleep(_EVERY)
+        with suppress(EngineError):
+            stats = await engine.stats()
+            for queue in known | stats.keys():
+                found = stats.get(queue, QueueStats())
+                telemetry.point(
+                    "queue.measured",
+                    queue=queue,
+                    ready=found.ready,
+                    scheduled=found.scheduled,
+                    dead=found.dead,
+                    oldest=found.oldest / 1000,
+                )
+            known = set(stats)

@@ -1,4 +1,4 @@
-"""One lease, from its hand-out to its settlement: decode, handle, judge, settle, tell."""
+"""One lease, from its hand-out to its settlement: decode, handle, judge, settle, report."""
 
 import asyncio
 import contextvars
@@ -24,10 +24,10 @@ from skep.worker.calling import completed
 from skep.worker.fork_guard import end_if_forked
 from skep.worker.kind import Workplace
 from skep.worker.tasks.judge import (
-    Cancelled,
+    CancelledDelivery,
     CutOff,
     Ending,
-    Lost,
+    LostTooOften,
     Raised,
     Returned,
     is_suspect,
@@ -37,7 +37,7 @@ from skep.worker.tasks.judge import (
     outcome,
 )
 from skep.worker.tasks.progress import Progress
-from skep.worker.tasks.queues import Outliving
+from skep.worker.tasks.queues import CutOffTerms
 from skep.worker.tasks.settler import Settler
 from skep.worker.tasks.steps import (
     InvalidResult,
@@ -68,7 +68,7 @@ _LEFT_TO_OTHERS = 250
 
 @dataclass(slots=True)
 class _Handling:
-    """A handler at work; it may go on for `drain` seconds when its worker has to go. What is async
+    """A handler at work; it may continue for `drain` seconds when its worker has to go. Async code
     can be cancelled; a thread cannot."""
 
     task: asyncio.Task[Any]
@@ -79,7 +79,7 @@ class _Handling:
 
 
 class Runner:
-    """Runs leases; `threads` are for handlers that are plain functions."""
+    """Runs leases; `threads` run handlers that are plain functions."""
 
     def __init__(self, workplace: Workplace, threads: Executor, settler: Settler) -> None:
         self._workplace = workplace
@@ -87,7 +87,7 @@ class Runner:
         self._settler = settler
         self._tell = workplace.telemetry.point
         self._progress = Progress(workplace.engine)
-        self._outliving = Outliving(workplace.options)
+        self._outliving = CutOffTerms(workplace.options)
         # What a newer generation delivers is not run here while that generation comes up.
         self._overlap = round((workplace.options.boot_timeout + _SLACK) * 1000)
         self._handling: dict[str, _Handling] = {}
@@ -121,22 +121,22 @@ class Runner:
             self._settler.settle(settlement, told)
 
     def is_suspect(self, lease: Lease) -> bool:
-        """Say whether a lease has to be run by a worker that holds nothing else."""
+        """Return whether a lease needs a worker that holds nothing else."""
         return lease.losses > 0 and is_suspect(
             lease.losses, lost_tries(lease.envelope, self._workplace.catalog)
         )
 
     def cut_off(self) -> None:
-        """Stop every handler where it waits; what it was working on goes to another worker."""
+        """Cancel every handler; its delivery goes to another worker."""
         self._cutting_off = True
         for handling in self._handling.values():
             handling.task.cancel()
 
     def cut_off_overdue(self, elapsed: float) -> float:
-        """Stop the handlers that have gone on for longer than they may, `elapsed` seconds after
-        their worker had to go; return in how many seconds the next will have, 0 if none will.
+        """Cancel the handlers that have exceeded their time, `elapsed` seconds after their worker
+        had to go; return in how many seconds the next will, 0 if none will.
 
-        A plain function is left alone: its thread would go on beside the run elsewhere.
+        A plain function is left alone: its thread would continue beside the run elsewhere.
         """
         later = [handling.drain - elapsed for handling in self._handling.values()]
         for handling in self._handling.values():
@@ -146,7 +146,7 @@ class Runner:
         return min((seconds for seconds in later if seconds > 0), default=0.0)
 
     def cancel(self, deliveries: Iterable[str]) -> None:
-        """Stop the handlers of these deliveries, as far as they can be stopped."""
+        """Cancel the handlers of these deliveries, as far as possible."""
         for delivery in deliveries:
             if (handling := self._handling.get(delivery)) is not None:
                 handling.cancellation.requested = True
@@ -154,7 +154,6 @@ class Runner:
                     handling.task.cancel()
 
     def _refuse(self, settlement: Settlement) -> None:
-        """Settle what could not be handled."""
         self._settler.settle(settlement, partial(self._report_refusal, settlement))
 
     @contextmanager
@@ -187,7 +186,7 @@ class Runner:
             bound(task=step.name, task_id=delivery, attempt=lease.attempt),
         ):
             if lease.losses >= step.policy.lost_tries:
-                ending: Ending = Lost()
+                ending: Ending = LostTooOften()
             elif self._cutting_off:
                 ending = CutOff(self._cut_tries(lease, step))
             else:
@@ -196,7 +195,7 @@ class Runner:
         return ending
 
     async def _call(self, lease: Lease, step: Step, ctx: Context) -> Ending:
-        """Call the handler. Whatever it raises is its own failure, never the worker's end."""
+        """Call the handler. What it raises is its own failure, never the worker's end."""
         me = asyncio.current_task()
         assert me is not None
         handling = self._handling[lease.envelope.id] = _Handling(
@@ -215,23 +214,23 @@ class Runner:
         except BaseException as error:  # noqa: BLE001 - SystemExit too; it is judged and logged
             if (ending := self._stopped(error, handling)) is None:
                 return Raised(error)
-            return CutOff(self._cut_tries(lease, step)) if ending is CutOff else Cancelled()
+            return CutOff(self._cut_tries(lease, step)) if ending is CutOff else CancelledDelivery()
         finally:
             end_if_forked()
             del self._handling[lease.envelope.id]
 
     def _stopped(
         self, error: BaseException, handling: _Handling
-    ) -> type[CutOff] | type[Cancelled] | None:
-        """Tell whether the handler was stopped, and why; None if it has raised the error itself."""
+    ) -> type[CutOff] | type[CancelledDelivery] | None:
+        """Return why the handler was stopped, or None if it raised the error itself."""
         me = handling.task
         stopped = isinstance(error, asyncio.CancelledError) and me.cancelling() > 0
         while me.cancelling():
             me.uncancel()
         if stopped and (self._cutting_off or handling.cut):
             return CutOff
-        # A handler may cancel itself: that is no reason to begin it again, and again.
-        return Cancelled if stopped and handling.cancellation.requested else None
+        # A handler may cancel itself: then it is not begun again.
+        return CancelledDelivery if stopped and handling.cancellation.requested else None
 
     def _cut_tries(self, lease: Lease, step: Step) -> int:
         return self._outliving.cut_tries(step.policy, lease.envelope.queue)
@@ -239,7 +238,6 @@ class Runner:
     async def _work(
         self, handler: Callable[[Context], Any], ctx: Context, handling: _Handling
     ) -> Any:
-        """Run the handler, in the loop or in a thread, and return what it has come to."""
         if handling.is_async:
             return await completed(await handler(ctx))
         loop = asyncio.get_running_loop()
@@ -267,8 +265,8 @@ class Runner:
         return value
 
     async def _give_up(self, work: asyncio.Future[Any], step: Step, handling: _Handling) -> None:
-        """Stop a handler. One that does not stop is left to itself, and this worker asks to be
-        replaced: a thread can be ended with its process only."""
+        """Stop a handler. If it does not stop, abandon it and ask for a replacement of this worker:
+        a thread ends only with its process."""
         handling.cancellation.requested = True
         if handling.is_async:
             work.cancel()
@@ -277,14 +275,13 @@ class Runner:
             self.abandoned += 1
             self._workplace.retire("task_timeout", f"{step.name} did not stop after its timeout")
 
-    # -- tell ------------------------------------------------------------------------------------
+    # -- report ----------------------------------------------------------------------------------
 
     def _report(self, step: Step, ending: Ending, settlement: Settlement, seconds: float) -> None:
-        """Tell what was done, now that it counts."""
         queue = settlement.lease.envelope.queue
         if step.event:
             self._report_event(step, ending, settlement, seconds)
-        elif not isinstance(ending, Lost):
+        elif not isinstance(ending, LostTooOften):
             self._tell(
                 "task.finished",
                 task=step.name,
@@ -334,7 +331,6 @@ async def _contained(handler: Awaitable[Any]) -> tuple[Any, BaseException | None
 
 
 def _plain(handler: Callable[[Context], Any], ctx: Context) -> Any:
-    """Call a handler in its thread."""
     try:
         return handler(ctx)
     except (StopIteration, GeneratorExit) as error:
@@ -345,7 +341,6 @@ def _plain(handler: Callable[[Context], Any], ctx: Context) -> Any:
 
 
 def _log(step: Step, ending: Ending, lease: Lease) -> None:
-    """Say what the author should know; a success is not news."""
     attempt = lease.attempt
     match ending:
         case Raised(InvalidResult() as error):
@@ -360,12 +355,12 @@ def _log(step: Step, ending: Ending, lease: Lease) -> None:
                 log.warning("%s failed and will be tried again", step.name, exc_info=error)
         case Raised(error):
             log.error("%s failed for the last time", step.name, exc_info=error)
-        case Lost():
+        case LostTooOften():
             deaths = step.policy.lost_tries
             log.error("%s was given up: %d workers died over it", step.name, deaths)
         case CutOff(tries) if lease.cuts + 1 < tries:
             log.warning("%s was cut off and will run again (%d)", step.name, lease.cuts + 1)
         case CutOff(tries):
             log.error("%s was given up: it was cut off %d times", step.name, lease.cuts + 1)
-        case Cancelled():
+        case CancelledDelivery():
             log.info("%s was cancelled", step.name)

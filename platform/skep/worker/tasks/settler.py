@@ -1,10 +1,9 @@
-"""How leases end: gathered while the store is busy with the ones before, then settled together."""
+"""Settle leases in batches: what arrives while the store is busy is settled together."""
 
 import asyncio
 import itertools
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from skep.base.backoff import Backoff
 from skep.base.errors import StoreFull, StoreUnavailable
@@ -15,32 +14,24 @@ log = logging.getLogger(__name__)
 _BACKOFF = Backoff(first=0.5, factor=2.0, cap=10.0, jitter=0.2)
 
 
-@dataclass(frozen=True, slots=True)
-class Settling:
-    """A settlement, and what is told once it counts."""
-
-    settlement: Settlement
-    tell: Callable[[], None]
-
-
 class Settler:
-    """Settles what it is given, in the order given, as long as `work` runs."""
+    """Settles leases in the order given, while `work` runs."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._waiting: list[Settling] = []
+        self._waiting: list[tuple[Settlement, Callable[[], None]]] = []
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
 
     def settle(self, settlement: Settlement, tell: Callable[[], None]) -> None:
-        """Have a lease settled, and then `tell` it, unless the lease was lost in the meantime."""
-        self._waiting.append(Settling(settlement, tell))
+        """Settle a lease, then call `tell`, unless the lease was lost in the meantime."""
+        self._waiting.append((settlement, tell))
         self._idle.clear()
         self._wake.set()
 
     async def wait_until_idle(self) -> None:
-        """Return when everything given is settled."""
+        """Return when every lease given is settled."""
         await self._idle.wait()
 
     async def work(self) -> None:
@@ -49,17 +40,16 @@ class Settler:
             await self._wake.wait()
             self._wake.clear()
             batch, self._waiting = self._waiting, []
-            accepted = await self._insist([settling.settlement for settling in batch])
-            for settling, counts in zip(batch, accepted, strict=True):
+            accepted = await self._insist([settlement for settlement, _ in batch])
+            for (settlement, tell), counts in zip(batch, accepted, strict=True):
                 if counts:
-                    settling.tell()
+                    tell()
                 else:
-                    _log_lost(settling.settlement)
+                    _log_lost(settlement)
             if not self._waiting:
                 self._idle.set()
 
     async def _insist(self, settlements: Sequence[Settlement]) -> list[bool]:
-        """Settle, however long it takes until the store can."""
         for n in itertools.count(1):
             try:
                 return await self._engine.settle(settlements)

@@ -40,8 +40,8 @@ class Unknown(Exception):
 
 
 class InvalidResult(Exception):
-    """What a handler returned cannot be kept. The handler has done its work, and would do it again
-    and return the same."""
+    """The value that a handler returned cannot be kept. The handler has done its work, and would
+    repeat it and return the same."""
 
 
 class Undecodable(Exception):
@@ -58,12 +58,12 @@ def _no_result(_: object) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing to do. `name` is what it is called in logs and metrics.
+    """One thing to do; `name` is its name in logs and metrics.
 
-    `on_return` gives what follows from what the handler returned, and `result` what is kept of it
-    for those who ask; both raise InvalidResult if it cannot be passed on. `on_death`
-    gives what follows when the step was given up. `meanwhile` is what does not wait for this step
-    to succeed. A listener has the name of its `event`, and of those that run after it.
+    `on_return` returns what follows from the handler's value, and `result` what to keep of it; both
+    raise InvalidResult if it cannot be passed on. `on_death` returns what follows when the step is
+    given up. `regardless` does not wait for this step to succeed. A listener has the name of its
+    `event`, and of the listeners `following` it.
     """
 
     name: str
@@ -72,14 +72,14 @@ class Step:
     on_return: Callable[[Any], Envelopes] = _nothing
     result: Callable[[Any], bytes] = _no_result
     on_death: Callable[[str], Envelopes] = _nothing
-    meanwhile: Envelopes = ()
+    regardless: Envelopes = ()
     event: str = ""
     following: tuple[str, ...] = ()
 
 
 def decode(lease: Lease, catalog: Catalog, *, exact: bool = False) -> Step:
     """Return the step that a leased envelope asks for. Raises Unknown or Undecodable; with `exact`
-    also for a payload that has fields which are not known here."""
+    also for a payload with unknown fields."""
     envelope = lease.envelope
     try:
         if LISTENER in envelope.headers:
@@ -97,13 +97,13 @@ def origin(envelope: Envelope) -> str:
 
 
 def lost_tries(envelope: Envelope, catalog: Catalog) -> int:
-    """Return over how many workers' deaths a delivery is given up."""
+    """Return after how many deaths of workers a delivery is given up."""
     cls = catalog.handler(envelope.name, envelope.headers.get(LISTENER, ""))
     return LOST_TRIES if cls is None else policy_of(cls).lost_tries
 
 
 def _terms(envelope: Envelope, cls: Any) -> Policy:
-    """Return what the class declares, but for what was said at the delivery."""
+    """Return the policy of the class, with the overrides of the delivery."""
     policy = policy_of(cls)
     tries = envelope.headers.get(TRIES)
     return policy if tries is None else dataclasses.replace(policy, tries=int(tries))
@@ -128,7 +128,6 @@ def _working(envelope: Envelope, catalog: Catalog, exact: bool) -> Step:
 
 
 def _follower(envelope: Envelope, task: Any, kind: str) -> Step:
-    """Return the step `finish` or `failed` of a task."""
     name = f"{envelope.name}.{kind}"
     method = getattr(task, kind, None)
     if method is None:  # it was delivered by another generation
@@ -146,7 +145,7 @@ def _listening(envelope: Envelope, attempt: int, catalog: Catalog, exact: bool) 
     kind = catalog.events[envelope.name]
     event = (kind.read_exactly if exact else kind.read)(envelope.body)
     # After its first try a listener is alone: the round has gone on without it. So it is with one
-    # that was a dead letter, unless nobody knew it or could read the event.
+    # that was a dead letter, unless it was unknown or undecodable.
     has_run = attempt > 1 or envelope.headers.get(DIED) in _TRIED
     is_alone = has_run or ALONE in envelope.headers
     following = () if is_alone else catalog.following(envelope.name, wanted)
@@ -156,7 +155,7 @@ def _listening(envelope: Envelope, attempt: int, catalog: Catalog, exact: bool) 
         policy=_terms(envelope, listener),
         handler=_listener_handler(listener, event),
         on_return=lambda value: () if value is False else after,
-        meanwhile=after,
+        regardless=after,
         event=envelope.name,
         following=following,
     )
@@ -170,7 +169,7 @@ def _next_listener(envelope: Envelope, name: str) -> Envelope:
 
 
 def _listener_handler(cls: Any, event: Event) -> Callable[[Context], Any]:
-    """Return a handler that makes its listener only when it is called, for that may fail too."""
+    """Return a handler that creates its listener only when called: creation may fail too."""
 
     async def handle_async(ctx: Context) -> Any:
         return await cls().handle(event, ctx)
@@ -210,7 +209,7 @@ def _failed(envelope: Envelope, error: str) -> Envelopes:
 
 
 def _follow_up(envelope: Envelope, headers: dict[str, str]) -> Envelope:
-    """Return an envelope like this one, without what it is alone with: its keys and its result."""
+    """Return an envelope like this one, without its keys and its kept result."""
     carried = {name: envelope.headers[name] for name in _CARRIED if name in envelope.headers}
     return replace(
         envelope,

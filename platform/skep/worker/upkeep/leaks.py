@@ -1,12 +1,12 @@
-"""Finds out, in development, which module global or class attribute a request has changed.
+"""Find, in development, which module global or class attribute a request has changed.
 
-State that outlives a request is seen by the next one, which may be another user's. After each
-request what the plugins' modules and classes hold is compared with what they held before it.
+State that outlives a request is visible to the next one, which may be another user's. After each
+request, what the plugins' modules and classes hold is compared with what they held before it.
 
-A plugin may hold any object, and some run code when they are looked at: Flask's `request` and
-Django's lazy objects raise outside of a request, or load something. So the watch asks an object's
-type and never the object (`isinstance` and `hasattr` ask the object too), and whatever still fails
-is reported once and left out. A diagnosis never fails a request.
+Some objects run code when they are looked at: Flask's `request` and Django's lazy objects raise
+outside of a request, or load something. So the watch asks an object's type and never the object
+(`isinstance` and `hasattr` ask the object too), and what still fails is reported once and left out.
+A diagnosis never fails a request.
 """
 
 import itertools
@@ -91,7 +91,7 @@ class LeakWatch:
 
 def observe() -> tuple[State, dict[str, str]]:
     """Return a description and a fingerprint of everything the plugins hold, by dotted name, and
-    what could not be looked at, with the reason."""
+    the reasons where that failed."""
     state: State = {}
     failures: dict[str, str] = {}
     for module_name in [name for name in list(sys.modules) if name.startswith(_PLUGINS)]:
@@ -172,7 +172,7 @@ def _described(value: Any) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """Return why, though the error itself may not be fit to be shown."""
+    """Return a reason without the error itself, which may be unfit to show."""
     return f"looking at it raised {type(error).__name__}"
 
 

@@ -1,15 +1,13 @@
-"""What makes this worker grow, by line of source."""
+"""Find the lines of source whose allocations make this worker grow."""
 
 import asyncio
-import resource
 import tracemalloc
-from pathlib import Path
 from typing import Any
 
 from skep.wire.messages import Trace, Traced
+from skep.worker.upkeep.retirement import resident_memory
 
 _FRAMES = 1
-_PAGE = resource.getpagesize()
 _NOISE = (
     tracemalloc.Filter(False, tracemalloc.__file__),
     tracemalloc.Filter(False, __file__),
@@ -18,11 +16,11 @@ _NOISE = (
 
 
 async def trace(order: Trace) -> Traced:
-    """Record every allocation for the time that is asked for; return what has stayed.
+    """Record allocations for the given time; return those that stayed.
 
-    Meanwhile the worker runs at about half its speed. Two such orders at a time end together.
+    The worker runs at about half its speed. Two traces at a time end together.
     """
-    before = _resident()
+    before = resident_memory()
     started = not tracemalloc.is_tracing()
     if started:
         tracemalloc.start(_FRAMES)
@@ -34,7 +32,7 @@ async def trace(order: Trace) -> Traced:
         if started:
             tracemalloc.stop()
     growth = await asyncio.to_thread(_growth, first, second, order.top)
-    return Traced(order.number, growth, [before, _resident()])
+    return Traced(order.number, growth, [before, resident_memory()])
 
 
 def _growth(
@@ -51,11 +49,3 @@ def _growth(
         for difference in differences[:top]
         if difference.size_diff > 0
     ]
-
-
-def _resident() -> int:
-    """Bytes of memory this process has in use; 0 where the system does not say."""
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
-    except OSError:
-        return 0

@@ -1,4 +1,4 @@
-"""Ask the plugins, again and again, whether they can be asked."""
+"""Ask the plugins once a second whether they are ready."""
 
 import asyncio
 import logging
@@ -14,14 +14,14 @@ _PATIENCE = 1.0
 
 
 class Readiness:
-    """What the `ready` hooks of the plugins said last; `unready` is the first reason, or empty."""
+    """Calls the `ready` hooks of the plugins; `unready` is the first reason, or empty."""
 
     def __init__(self, plugins: Mapping[str, Plugin]) -> None:
         self._hooks = {name: plugin.ready for name, plugin in plugins.items() if plugin.ready}
         self.unready = ""
 
     async def run(self) -> None:
-        """Ask for ever; without hooks there is nothing to do."""
+        """Ask for ever, if there are hooks."""
         while self._hooks:
             self.unready = await self._ask()
             await asyncio.sleep(_EVERY)

@@ -1,4 +1,4 @@
-"""When a worker has done enough: after so many requests or tasks, so long, with so much memory."""
+"""When a worker is replaced: after so many requests or tasks, at an age, above a size of memory."""
 
 import os
 import random
@@ -9,18 +9,16 @@ from skep.config.options.table import Options
 
 # So far the limits of one worker may lie from those that are set, so that not all go at once.
 _JITTER = 0.1
-# A peak is no leak: so many looks in a row, one a second, have to find too much memory.
+# A peak is not a leak: this many looks in a row, one a second, have to find too much memory.
 _LOOKS = 3
 _MIB = 1024 * 1024
 
 Retire = Callable[[str, str], None]
 
 
-class Wear:
-    """Counts what a worker does and calls `retire(reason, detail)` when a limit is reached.
-
-    `draw` gives numbers in [0, 1).
-    """
+class Retirement:
+    """Counts what a worker does and calls `retire(reason, detail)` at a limit; `draw` returns
+    numbers in [0, 1)."""
 
     def __init__(
         self, options: Options, now: float, draw: Callable[[], float] = random.random
@@ -37,13 +35,12 @@ class Wear:
         self.retire: Retire = lambda reason, detail: None
 
     def served(self) -> None:
-        """One request or task more."""
         self._count += 1
         if self._count >= self._most:
             self.retire("max_requests", f"{self._count} served")
 
     def look(self, now: float, resident: int) -> None:
-        """Once a second: it is so late, and there are so many bytes of resident memory."""
+        """Check age and resident memory (bytes); called once a second."""
         if now >= self._until:
             self.retire("max_age", f"{now - self._born:.0f} s old")
         self._too_large = self._too_large + 1 if resident > self._largest else 0
@@ -52,7 +49,7 @@ class Wear:
 
 
 def resident_memory() -> int:
-    """Return how many bytes of memory this process has; 0 where the kernel does not say."""
+    """Return the resident memory of this process in bytes; 0 where the kernel reports none."""
     with suppress(OSError), open("/proc/self/statm", encoding="ascii") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     return 0

@@ -1,18 +1,16 @@
-"""One WebSocket connection: uvicorn's protocol, with what it leaves to chance decided.
+"""One WebSocket connection: uvicorn's protocol, with limits.
 
-Whatever a client does ends in bounded time and memory. Bad UTF-8 is 1007, what is too big 1009, a
-handler that fails 1011; a client that reads too slowly gets 1013, one that sends too many frames
-without content 1008, one that says nothing for too long 1000, one that does not answer pings is cut
-off. Our close frame gets through although the
-client still sends: the rest is read and thrown away until it closes, or time is up.
+Whatever a client does ends in bounded time and memory. Bad UTF-8 is 1007, an oversized message
+1009, a failed handler 1011; a client that reads too slowly gets 1013, one that sends too many
+frames without content 1008, an idle one 1000; one that does not answer pings is cut off. Our close
+frame arrives although the client still sends: the rest is read and thrown away until it closes, or
+time is up.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,18 +21,16 @@ from websockets.datastructures import Headers
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 
-from skep.api.sockets.websocket import EXTENSION, frame
-from skep.worker.http.request_head import CONTROL, Refusal, check_handshake
+from skep.api.websocket import EXTENSION
+from skep.worker.http.request_head import CONTROL, HttpRefusal, check_handshake
+from skep.worker.websocket.registry import NORMAL, Registry, ServedConnection
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from uvicorn.server import ServerState
 
-    from skep.worker.websocket.registry import Hub
-
-NORMAL, ABNORMAL, BAD_TEXT, BAD_CONDUCT = 1000, 1006, 1007, 1008
-FAILED, RESTART, SLOW = 1011, 1012, 1013
+ABNORMAL, BAD_TEXT, BAD_CONDUCT, FAILED, SLOW = 1006, 1007, 1008, 1011, 1013
 # How long the other side may take to answer a close frame before the connection is cut (seconds).
 _CLOSING = 3.0
 # Parse this many bytes at once. If they hold a message, wait until the application takes it; after
@@ -54,74 +50,15 @@ _quiet.setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True)
-class Limits:
+class WebSocketLimits:
     """What a connection may do; seconds and bytes."""
 
     idle: float = 0.0
     unsent: int = 1024 * 1024
 
 
-class Connection:
-    """What plugins see of it; see `skep.api.sockets.websocket.Connection`."""
-
-    def __init__(self, protocol: WebSocketProtocol, hub: Hub) -> None:
-        self.id = secrets.token_hex(8)
-        self.user: str | None = None
-        self.rooms: frozenset[str] = frozenset()
-        self.since = time.time()
-        self.protocol = protocol
-        self._hub = hub
-
-    @property
-    def path(self) -> str:
-        """The path of the handshake."""
-        path: str = self.protocol.scope["path"]
-        return path
-
-    @property
-    def client(self) -> str:
-        """The address of the client, by what a trusted proxy reports."""
-        client = self.protocol.scope["client"]
-        return f"{client[0]}:{client[1]}" if client else ""
-
-    def bind(self, user: str) -> None:
-        """Say whose it is."""
-        self._hub.bind(self, user)
-
-    def join(self, room: str) -> None:
-        """Let it into a room."""
-        self._hub.join(self, room)
-
-    def leave(self, room: str) -> None:
-        """Let it out of a room."""
-        self._hub.leave(self, room)
-
-    async def send(self, data: Any) -> None:
-        """Send, and wait while the client reads too slowly."""
-        await self.protocol.writable.wait()
-        if not self.protocol.push(encoded(frame(data))):
-            raise ConnectionResetError("The WebSocket is closed.")
-        self._hub.counts.sent(1)
-
-    async def close(self, code: int = NORMAL, reason: str = "") -> None:
-        """Close it."""
-        self.protocol.hang_up(code, reason)
-
-    def row(self) -> dict[str, Any]:
-        """Return what is to be told of it."""
-        return {
-            "id": self.id,
-            "listener": self.protocol.listener,
-            "user": self.user,
-            "rooms": sorted(self.rooms),
-            "path": self.path,
-            "client": self.client,
-            "since": self.since,
-        }
-
-
 class WebSocketProtocol(WebSocketsSansIOProtocol):
-    """Made by an HTTP protocol when the head of a handshake has come in."""
+    """Made by an HTTP protocol when the head of a handshake has arrived; carries one connection."""
 
     scope: Any
 
@@ -130,17 +67,17 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         config: Any,
         server_state: ServerState,
         app_state: dict[str, Any],
-        hub: Hub,
-        limits: Limits,
+        registry: Registry,
+        limits: WebSocketLimits,
         listener: str,
     ) -> None:
         super().__init__(config, server_state, app_state)
         self.logger = self.conn.logger = _quiet
         self.close_timeout = _CLOSING
-        self.connection = Connection(self, hub)
+        self.connection = ServedConnection(self, registry)
         self.listener = listener
         self.code = 0
-        self._hub = hub
+        self._registry = registry
         self._limits = limits
         self._doom: tuple[int, str] | None = None
         self._deaf = False
@@ -154,14 +91,23 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self._light_since = 0.0
 
     @property
+    def path(self) -> str:
+        path: str = self.scope["path"]
+        return path
+
+    @property
+    def peer(self) -> str:
+        client = self.scope["client"]
+        return f"{client[0]}:{client[1]}" if client else ""
+
+    @property
     def open(self) -> bool:
-        """Whether messages can be sent."""
         accepted = self.handshake_complete and self.initial_response is None
         return accepted and not self.close_sent and not self.transport.is_closing()
 
     def push(self, message: bytes) -> bool:
-        """Send an encoded message without waiting; False if it is closed, or so slow that it is
-        closed now."""
+        """Send an encoded message without waiting; return False if the connection is closed, or so
+        slow that it is closed now."""
         if not self.open:
             return False
         if self.transport.get_write_buffer_size() > self._limits.unsent:
@@ -172,7 +118,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         return True
 
     def hang_up(self, code: int, reason: str = "") -> None:
-        """Close it from our side; the application hears of it as of any disconnect."""
+        """Close from our side; the application receives a disconnect."""
         if not self.handshake_complete:
             self._doom = (code, reason)
             return
@@ -187,11 +133,11 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     # What the HTTP protocol calls.
 
     def check(self, method: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        """Raises Refusal if this request cannot open a WebSocket."""
+        """Raises HttpRefusal if this request cannot open a WebSocket."""
         try:
             check_handshake(method, headers)
-        except Refusal:
-            self._hub.counts.refused("invalid")
+        except HttpRefusal:
+            self._registry.counts.refused("invalid")
             raise
 
     def open_with(
@@ -207,25 +153,24 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     # What uvicorn calls.
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget it."""
         for timer in (self._idle_timer, self._handshake_timer):
             if timer is not None:
                 timer.cancel()
         code = self.code or ABNORMAL
-        self._hub.remove(self.connection, code)
+        self._registry.remove(self.connection, code)
         self.queue.put_nowait({"type": "websocket.disconnect", "code": code})
         super().connection_lost(exc)
 
     def handle_connect(self, event: Request) -> None:
-        """Give the application the connection beside the scope."""
+        """Pass the connection to the application in the scope."""
         super().handle_connect(event)
         if self.response.status_code == 101:
             self.scope["extensions"][EXTENSION] = self.connection
         else:
-            self._hub.counts.refused("invalid")
+            self._registry.counts.refused("invalid")
 
     def data_received(self, data: bytes) -> None:
-        """Take what has come in, unless nothing more is wanted."""
+        """Parse what has arrived, unless nothing more is wanted."""
         if self._deaf:
             return
         self._pending += data
@@ -244,22 +189,19 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.transport.write(pong)
 
     def handle_pong(self, event: Frame) -> None:
-        """Note the answer to our ping."""
         self._count_light_frame()
         super().handle_pong(event)
 
     def handle_text(self, event: Frame) -> None:
-        """Begin a message."""
         self._count_fragment(event)
         super().handle_text(event)
 
     def handle_bytes(self, event: Frame) -> None:
-        """Begin a message."""
         self._count_fragment(event)
         super().handle_bytes(event)
 
     def handle_cont(self, event: Frame) -> None:
-        """Go on with a message. Its fragments are joined as they come: one by one they would take
+        """Continue a message. Its fragments are joined as they arrive: as a list they would take
         many times their size."""
         self._count_fragment(event)
         if event.fin:
@@ -270,7 +212,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self.frames[0] += event.data
 
     async def receive(self) -> Any:
-        """Return the next event. When there is none left, go on reading."""
+        """Return the next event. After the last one, read on."""
         message = await self.queue.get()
         if self.read_paused and self.queue.empty():
             if self._pending:
@@ -281,24 +223,22 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         return message
 
     def send_receive_event_to_app(self) -> None:
-        """A message is whole."""
         self._last = self.loop.time()
         if self.curr_msg_data_type == "text" and not _is_text(self.frames):
             self.frames = []
             self.conn.fail(BAD_TEXT, "invalid UTF-8")
             self.handle_parser_exception()
             return
-        self._hub.counts.received()
+        self._registry.counts.received()
         super().send_receive_event_to_app()
 
     def handle_close(self, event: Any) -> None:
-        """The client has closed, or answered our close."""
         if not self.code and self.conn.close_rcvd is not None:
             self.code = self.conn.close_rcvd.code
         super().handle_close(event)
 
     def handle_parser_exception(self) -> None:
-        """Something came in that cannot be; the close frame that says so is ready to be sent."""
+        """End after invalid data; the close frame with the reason is ready to be sent."""
         close = self.conn.close_sent
         self.code = close.code if close else ABNORMAL
         reason = close.reason if close else ""
@@ -310,13 +250,13 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.transport.write_eof()
 
     def keepalive_timeout(self) -> None:
-        """A ping was not answered: nobody is there, so nobody is waited for."""
+        """Close without waiting: a ping was not answered, so the other side is gone."""
         self.code = self.code or FAILED
         super().keepalive_timeout()
         self.loop.call_later(_CLOSING, self.transport.abort)
 
     async def run_asgi(self) -> None:
-        """Run the application for this connection; see to it that the connection ends with it."""
+        """Run the application for this connection; the connection ends with it."""
         try:
             await self.app(self.scope, self.receive, self.send)
         except (ClientDisconnected, WebSocketDisconnect):
@@ -331,7 +271,6 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
                 self.transport.close()
 
     async def send(self, message: Any) -> None:
-        """Take a message of the application."""
         await self.writable.wait()
         if self._gone(message):
             raise ClientDisconnected
@@ -341,20 +280,19 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         kind = message["type"]
         if kind == "websocket.send":
             self._last = self.loop.time()
-            self._hub.counts.sent(1)
+            self._registry.counts.sent(1)
         elif kind == "websocket.accept":
             self._accepted()
         elif kind == "websocket.close" and self.handshake_complete and self.close_timer:
             self.code = self.code or message.get("code", NORMAL)
             self._closing()
         elif kind in ("websocket.close", "websocket.http.response.start"):
-            self._hub.counts.refused("application")
+            self._registry.counts.refused("application")
 
     # The rest.
 
     def _gone(self, message: Mapping[str, Any]) -> bool:
-        """Whether there is nobody to send this to: what was closed by us may be in the middle of
-        being served."""
+        """Return whether a message has no receiver: its handler may still run after we closed."""
         return self.handshake_complete and self.initial_response is None and not self.open
 
     def _parse(self) -> None:
@@ -384,7 +322,6 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self._next_turn = self.loop.call_soon(self._go_on)
 
     def _go_on(self) -> None:
-        """Parse the rest of what has come, then read on."""
         self._next_turn = None
         self.read_paused = False
         self._parse()
@@ -405,12 +342,12 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
                 self._count_light_frame()
 
     def _turn_away(self, code: int, reason: str) -> None:
-        """Close it, and ignore everything that still arrives."""
+        """Close, and ignore everything that still arrives."""
         self.hang_up(code, reason)
         self._deaf = True
 
     def _end_handshake(self) -> None:
-        """Take what the client has sent before it had its answer."""
+        """Parse what the client sent before it had its answer."""
         if self._handshake_timer is not None:
             self._handshake_timer.cancel()
             self._handshake_timer = None
@@ -418,13 +355,13 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self._go_on_soon()
 
     def _despair(self) -> None:
-        """End a handshake that the application has not answered, or whose answer the client has
-        not read."""
+        """End a handshake that the application has not answered, or whose answer the client has not
+        read."""
         if self.handshake_complete or self.initial_response is not None:
             self.transport.abort()
             return
         log.error("a WebSocket handler on %s did not answer in time", self.scope["path"])
-        self._hub.counts.refused("application")
+        self._registry.counts.refused("application")
         self.queue.put_nowait({"type": "websocket.disconnect", "code": ABNORMAL})
         self.conn.send_response(self.conn.reject(503, "Service Unavailable"))
         self._write()
@@ -436,14 +373,14 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if not self.open:
             return
         self._end_handshake()
-        self._hub.add(self.connection)
+        self._registry.add(self.connection)
         if self._doom is not None:
             self.hang_up(*self._doom)
         elif self._limits.idle:
             self._idle_timer = self.loop.call_later(self._limits.idle, self._look)
 
     def _look(self) -> None:
-        """Close it if nothing was said for too long, else look again when that can be so."""
+        """Close the connection if it was idle too long, else look again when that may be so."""
         left = self._last + self._limits.idle - self.loop.time()
         if left <= 0:
             self.hang_up(NORMAL, "idle")
@@ -451,7 +388,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self._idle_timer = self.loop.call_later(left, self._look)
 
     def _give_up(self, code: int, reason: str) -> None:
-        """The application has ended; if it has left the connection open, close it."""
+        """Close a connection that the application left open when it ended."""
         if self.handshake_complete:
             self.hang_up(code, reason)
             return
@@ -465,7 +402,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self.transport.write(b"".join(self.conn.data_to_send()))
 
     def _closing(self) -> None:
-        """Wait for the other side to close, but not for ever."""
+        """Wait for the other side to close, up to a limit."""
         self.close_sent = True
         if self.read_paused:
             self.read_paused = False
@@ -475,14 +412,6 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if self.close_timer is not None:
             self.close_timer.cancel()
         self.close_timer = self.loop.call_later(_CLOSING, self.transport.abort)
-
-
-def encoded(content: str | bytes) -> bytes:
-    """Return the message as it goes over the wire: the same for all connections, as a server masks
-    nothing and nothing is compressed."""
-    if isinstance(content, str):
-        return Frame(Opcode.TEXT, content.encode()).serialize(mask=False)
-    return Frame(Opcode.BINARY, content).serialize(mask=False)
 
 
 def _sendable(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

@@ -1,4 +1,4 @@
-"""A web worker's ear for the mesh: what others ask of its connections."""
+"""Answers other processes' commands about a web worker's connections."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from skep.base.rundir import bind_unix
-from skep.wire.mesh import Command, MeshAnswer, decode_command, pack, read_frame
+from skep.base.rundir import RunDir, bind_unix
+from skep.wire.mesh import Answer, Command, decode_command, pack, read_frame
 
 if TYPE_CHECKING:
-    from skep.worker.websocket.registry import Hub
+    from skep.worker.websocket.registry import Registry
 
 log = logging.getLogger(__name__)
 
@@ -22,19 +22,23 @@ log = logging.getLogger(__name__)
 _AGAIN = 3.0
 
 
-class Switchboard:
-    """Answers commands, from before the worker accepts until its last connection is gone.
+class MeshServer:
+    """Answers commands from other processes until the worker's last connection is gone.
 
-    `name` is that of the worker; `sockets` returns every connection it has, of whatever listener.
-    `trouble` is why others cannot reach it, empty if they can.
+    `name` is the worker's; `sockets` returns all its connections, of every listener. `trouble` is
+    why others cannot reach it, or empty.
     """
 
     def __init__(
-        self, folder: Path, name: str, hub: Hub, sockets: Callable[[], list[dict[str, Any]]]
+        self,
+        data_dir: str,
+        name: str,
+        registry: Registry,
+        sockets: Callable[[], list[dict[str, Any]]],
     ) -> None:
-        self._path = folder / f"{name}.{os.getpid()}.sock"
+        self._path = RunDir(data_dir).mesh_dir / f"{name}.{os.getpid()}.sock"
         self._name = name
-        self._hub = hub
+        self._registry = registry
         self._sockets = sockets
         self._server: asyncio.Server | None = None
         self._clients: set[asyncio.StreamWriter] = set()
@@ -42,15 +46,14 @@ class Switchboard:
         self.trouble = ""
 
     async def start(self) -> None:
-        """Listen. A directory that takes no socket (no inode is left, or it is read-only) costs the
-        pushes to this worker's WebSockets, and nothing else; it is tried again now and then."""
+        """Listen. If the directory takes no socket (no inode left, or read-only), only pushes to
+        this worker's WebSockets fail; try again now and then."""
         await self._listen()
         if self.trouble:
             log.error("%s; trying again every %.0f s", self.trouble, _AGAIN)
             self._trying = asyncio.create_task(self._try_again())
 
     def stop(self) -> None:
-        """Be found no more."""
         if self._trying is not None:
             self._trying.cancel()
         if self._server is None:
@@ -80,16 +83,15 @@ class Switchboard:
             await self._listen()
         log.info("pushes arrive again: %s takes sockets", self._path.parent)
 
-    def answer(self, command: Command) -> MeshAnswer:
-        """Carry out one command."""
+    def answer(self, command: Command) -> Answer:
         match command.op:
             case "push":
                 content = command.text if command.text is not None else command.data or b""
-                return MeshAnswer(self._hub.push(command, content))
+                return Answer(self._registry.push(command, content))
             case "kick":
-                return MeshAnswer(self._hub.kick(command))
+                return Answer(self._registry.kick(command))
             case "list":
-                return self._rows(self._hub.rows(command))
+                return self._rows(self._registry.rows(command))
             case "sockets":
                 rows = self._sockets()
                 wanted = command.listener
@@ -112,7 +114,7 @@ class Switchboard:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what workers that were killed have left; the name says whose it was."""
+    """Remove the sockets of workers that were killed; the name contains the pid."""
     for path in folder.glob("*.sock"):
         pid = path.name.removesuffix(".sock").rpartition(".")[2]
         with contextlib.suppress(PermissionError, ValueError):

@@ -1,8 +1,8 @@
 """Which web pages may open a WebSocket here.
 
-A browser lets any page open a WebSocket to any server, with the user's cookies for that server; no
-other request that a page can read is possible without the server's consent. But it says in `Origin`
-where the page is from.
+A browser lets any page open a WebSocket to any server, with the user's cookies for that server; a
+page can read no other request without the server's consent. The browser reports in `Origin` where
+the page is from.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,6 @@ class OriginCheck:
         self._origins = frozenset(map(_canonical, origins))
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        """Serve one WebSocket."""
         headers = dict(scope["headers"])
         origin = headers.get(b"origin", b"").decode("latin-1")
         # No program but a browser sends one. A header of a proxy's is here only if it is trusted.
@@ -50,7 +49,7 @@ class OriginCheck:
 
 
 def _canonical(origin: str) -> str:
-    """Return an origin with its port, in small letters; what is no origin stays as it is."""
+    """Return an origin with its port, in lower case; other text stays as it is."""
     try:
         parts = urlsplit(origin.lower())
         port = parts.port or _PORTS[parts.scheme]

@@ -4,38 +4,108 @@ from __future__ import annotations
 
 import asyncio
 import random
-from typing import TYPE_CHECKING, Any
+import secrets
+import time
+from typing import TYPE_CHECKING, Any, Protocol
 
-from skep.worker.websocket.connection import RESTART, encoded
+from websockets.frames import Frame, Opcode
+
+from skep.api.websocket import frame
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from skep.metrics.websocket import WebSocketMetrics
     from skep.wire.mesh import Command
-    from skep.worker.websocket.connection import Connection
 
 
-class Hub:
+NORMAL, RESTART = 1000, 1012
+
+
+class Socket(Protocol):
+    """What carries one connection."""
+
+    listener: str
+    writable: asyncio.Event
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def peer(self) -> str: ...
+    @property
+    def open(self) -> bool: ...
+    def push(self, message: bytes) -> bool: ...
+    def hang_up(self, code: int, reason: str = "") -> None: ...
+
+
+class ServedConnection:
+    """One connection as plugins see it; the contract is `skep.api.websocket.Connection`."""
+
+    def __init__(self, protocol: Socket, registry: Registry) -> None:
+        self.id = secrets.token_hex(8)
+        self.user: str | None = None
+        self.rooms: frozenset[str] = frozenset()
+        self.since = time.time()
+        self.protocol = protocol
+        self._registry = registry
+
+    @property
+    def path(self) -> str:
+        return self.protocol.path
+
+    @property
+    def client(self) -> str:
+        return self.protocol.peer
+
+    def bind(self, user: str) -> None:
+        self._registry.bind(self, user)
+
+    def join(self, room: str) -> None:
+        self._registry.join(self, room)
+
+    def leave(self, room: str) -> None:
+        self._registry.leave(self, room)
+
+    async def send(self, data: Any) -> None:
+        await self.protocol.writable.wait()
+        if not self.protocol.push(encoded(frame(data))):
+            raise ConnectionResetError("The WebSocket is closed.")
+        self._registry.counts.sent(1)
+
+    async def close(self, code: int = NORMAL, reason: str = "") -> None:
+        self.protocol.hang_up(code, reason)
+
+    def row(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "listener": self.protocol.listener,
+            "user": self.user,
+            "rooms": sorted(self.rooms),
+            "path": self.path,
+            "client": self.client,
+            "since": self.since,
+        }
+
+
+class Registry:
     """Knows the connections from when they are accepted until they are gone."""
 
     def __init__(self, counts: WebSocketMetrics) -> None:
         self.counts = counts
-        self._all: dict[str, Connection] = {}
-        self._users: dict[str, set[Connection]] = {}
-        self._rooms: dict[str, set[Connection]] = {}
+        self._all: dict[str, ServedConnection] = {}
+        self._users: dict[str, set[ServedConnection]] = {}
+        self._rooms: dict[str, set[ServedConnection]] = {}
         self._spread: float | None = None
         counts.watch(lambda: len(self._all))
 
-    def add(self, connection: Connection) -> None:
-        """It was accepted."""
+    def add(self, connection: ServedConnection) -> None:
         self._all[connection.id] = connection
         self.counts.opened()
         if self._spread is not None:
             self._dismiss(connection)
 
-    def remove(self, connection: Connection, code: int) -> None:
-        """It is gone; nothing is to be done for one that was never accepted."""
+    def remove(self, connection: ServedConnection, code: int) -> None:
+        """Remove a connection that is gone; one that was never accepted is ignored."""
         if self._all.pop(connection.id, None) is None:
             return
         self.counts.closed(code)
@@ -44,27 +114,24 @@ class Hub:
         for room in connection.rooms:
             _out(self._rooms, room, connection)
 
-    def bind(self, connection: Connection, user: str) -> None:
-        """It belongs to this user from now on."""
+    def bind(self, connection: ServedConnection, user: str) -> None:
         if connection.user is not None:
             _out(self._users, connection.user, connection)
         connection.user = user
         if connection.id in self._all:
             self._users.setdefault(user, set()).add(connection)
 
-    def join(self, connection: Connection, room: str) -> None:
-        """It is in this room from now on."""
+    def join(self, connection: ServedConnection, room: str) -> None:
         connection.rooms |= {room}
         if connection.id in self._all:
             self._rooms.setdefault(room, set()).add(connection)
 
-    def leave(self, connection: Connection, room: str) -> None:
-        """It is not in this room any more."""
+    def leave(self, connection: ServedConnection, room: str) -> None:
         connection.rooms -= {room}
         _out(self._rooms, room, connection)
 
     def push(self, target: Command, content: str | bytes) -> int:
-        """Send to all that are meant; return to how many."""
+        """Send to all that match; return to how many."""
         message = encoded(content)
         count = sum(connection.protocol.push(message) for connection in self._meant(target))
         self.counts.sent(count)
@@ -72,30 +139,29 @@ class Hub:
         return count
 
     def kick(self, target: Command) -> int:
-        """Close all that are meant; return how many."""
+        """Close all that match; return how many."""
         meant = [connection for connection in self._meant(target) if connection.protocol.open]
         for connection in meant:
             connection.protocol.hang_up(target.code, target.reason)
         return len(meant)
 
     def rows(self, target: Command) -> list[dict[str, Any]]:
-        """Return what is to be told of those that are meant."""
         return [c.row() for c in self._meant(target) if c.protocol.open]
 
     def dismiss(self, spread: float) -> None:
-        """Close all within `spread` seconds, so that not all come back at once; those that are
-        still being accepted too."""
+        """Close all within `spread` seconds, including those still being accepted, so that not all
+        reconnect at once."""
         self._spread = spread
         for connection in self._all.values():
             self._dismiss(connection)
 
-    def _dismiss(self, connection: Connection) -> None:
+    def _dismiss(self, connection: ServedConnection) -> None:
         assert self._spread is not None
         loop = asyncio.get_running_loop()
         delay = random.uniform(0, self._spread)
         loop.call_later(delay, connection.protocol.hang_up, RESTART, "restart")
 
-    def _meant(self, target: Command) -> Collection[Connection]:
+    def _meant(self, target: Command) -> Collection[ServedConnection]:
         if target.connection is not None:
             found = self._all.get(target.connection)
             return [found] if found else []
@@ -106,10 +172,18 @@ class Hub:
         return list(self._all.values())
 
 
-def _out(index: dict[str, set[Connection]], key: str, connection: Connection) -> None:
+def _out(index: dict[str, set[ServedConnection]], key: str, connection: ServedConnection) -> None:
     members = index.get(key)
     if members is None:
         return
     members.discard(connection)
     if not members:
         del index[key]
+
+
+def encoded(content: str | bytes) -> bytes:
+    """Return the message in its wire format, which is the same for all connections: a server does
+    not mask, and nothing is compressed."""
+    if isinstance(content, str):
+        return Frame(Opcode.TEXT, content.encode()).serialize(mask=False)
+    return Frame(Opcode.BINARY, content).serialize(mask=False)

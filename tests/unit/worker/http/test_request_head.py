@@ -3,7 +3,7 @@
 import pytest
 
 from skep.worker.http.request_head import (
-    Refusal,
+    HttpRefusal,
     check_codings,
     check_handshake,
     check_hosts,
@@ -28,7 +28,7 @@ def test_a_later_minor_version_is_treated_as_1_1(version: str, treated: str) -> 
 
 @pytest.mark.parametrize(("version", "status"), [("0.9", 400), ("2.0", 505), ("9.9", 505)])
 def test_another_major_version_is_refused(version: str, status: int) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(HttpRefusal) as refused:
         check_version(version)
     assert refused.value.status == status
 
@@ -37,7 +37,7 @@ def test_a_request_has_one_host_but_http_1_0_may_have_none() -> None:
     check_hosts("1.1", 1)
     check_hosts("1.0", 0)
     for version, hosts in (("1.1", 0), ("1.1", 2), ("1.0", 2)):
-        with pytest.raises(Refusal):
+        with pytest.raises(HttpRefusal):
             check_hosts(version, hosts)
 
 
@@ -62,7 +62,7 @@ def test_a_body_whose_end_is_not_known_is_400_and_a_coding_that_is_not_known_501
     codings: bytes, status: int
 ) -> None:
     check_codings("1.1", b" Chunked")
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(HttpRefusal) as refused:
         check_codings("1.1", codings)
     assert refused.value.status == status
 
@@ -73,7 +73,7 @@ def test_targets_become_path_query_and_host() -> None:
     assert origin_form(b"GET", b"http://shop:80?b") == (b"/?b", b"shop:80")
     assert with_host([(b"a", b"b"), (b"host", b"x")], b"y") == [(b"host", b"y"), (b"a", b"b")]
     for target in (b"*", b"a", b"http://", b"http:///a", b"ftp://a/", b"/a#b", b"http://a b/"):
-        with pytest.raises(Refusal):
+        with pytest.raises(HttpRefusal):
             origin_form(b"GET", target)
 
 
@@ -110,6 +110,6 @@ def test_handshakes_that_are_refused(
     method: bytes, headers: list[tuple[bytes, bytes]], status: int
 ) -> None:
     check_handshake(b"GET", [KEY, VERSION, (b"content-length", b"0")])
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(HttpRefusal) as refused:
         check_handshake(method, headers)
     assert refused.value.status == status

@@ -14,7 +14,7 @@ from skep.config.options.table import Options
 from skep.engine.base import DeliveryRow, Envelope, Lease
 from skep.engine.senders import sender_of
 from skep.worker.loading.catalog import Catalog
-from skep.worker.tasks.queues import Outliving
+from skep.worker.tasks.queues import CutOffTerms
 from skep.worker.tasks.steps import decode
 from tests.support import wait_until_async
 from tests.workshop import SENDER, Workshop, run_workshop
@@ -150,7 +150,7 @@ def test_each_handler_is_cut_off_in_its_own_time(tmp_path: Path) -> None:
 
 
 def test_the_task_says_how_long_it_may_go_on_or_else_its_queue_or_else_the_platform() -> None:
-    outliving = Outliving(Options(queues=("media drain=10m cuts=2",), drain_timeout=30.0))
+    outliving = CutOffTerms(Options(queues=("media drain=10m cuts=2",), drain_timeout=30.0))
     plain, own = Policy(), Policy(drain=1.5, cut_tries=9)
     drains = [outliving.drain(policy, queue) for policy in (plain, own) for queue in ("media", "x")]
     assert drains == [600, 30, 1.5, 1.5]

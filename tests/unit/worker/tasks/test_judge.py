@@ -13,7 +13,7 @@ from skep.engine.base import Envelope, Lease
 from skep.worker.tasks.judge import (
     CutOff,
     Ending,
-    Lost,
+    LostTooOften,
     Raised,
     Returned,
     is_suspect,
@@ -51,20 +51,20 @@ def raised() -> Raised:
 
 
 def test_what_returned_is_done_and_followed_by_what_follows() -> None:
-    settlement = judge(a_lease(), a_step(meanwhile=FAILED), Returned(NEXT), NOW)
+    settlement = judge(a_lease(), a_step(regardless=FAILED), Returned(NEXT), NOW)
     assert (settlement.verdict, settlement.then) == ("done", NEXT)
 
 
 @pytest.mark.parametrize(("attempt", "delay"), [(1, 500), (2, 1000)])
 def test_what_failed_is_tried_again_after_the_backoff(attempt: int, delay: int) -> None:
-    settlement = judge(a_lease(attempt), a_step(meanwhile=NEXT), raised(), NOW, lambda: 0.5)
+    settlement = judge(a_lease(attempt), a_step(regardless=NEXT), raised(), NOW, lambda: 0.5)
     assert (settlement.verdict, settlement.at) == ("retry", NOW + delay)
     assert settlement.then == NEXT
     assert settlement.error.endswith("ValueError: boom\n")
 
 
 def test_what_failed_for_the_last_time_is_dead_with_its_traceback() -> None:
-    step = a_step(meanwhile=NEXT, on_death=lambda error: FAILED if "boom" in error else ())
+    step = a_step(regardless=NEXT, on_death=lambda error: FAILED if "boom" in error else ())
     settlement = judge(a_lease(3), step, raised(), NOW)
     assert (settlement.verdict, settlement.reason) == ("dead", "failed")
     assert settlement.error.endswith("ValueError: boom\n")
@@ -95,7 +95,7 @@ def test_a_retry_asked_for_counts_as_a_try() -> None:
 
 
 def test_what_is_discarded_is_done_and_what_does_not_wait_for_it_goes_on() -> None:
-    step = a_step(meanwhile=NEXT, on_return=lambda _: FAILED, on_death=lambda _: FAILED)
+    step = a_step(regardless=NEXT, on_return=lambda _: FAILED, on_death=lambda _: FAILED)
     settlement = judge(a_lease(), step, Raised(Discard("no such order")), NOW)
     assert (settlement.verdict, settlement.then) == ("done", NEXT)
 
@@ -109,7 +109,7 @@ def test_an_error_that_is_not_among_those_to_retry_on_is_the_last() -> None:
 
 
 def test_an_error_among_those_to_drop_is_discarded() -> None:
-    step = replace_policy(a_step(meanwhile=NEXT), drop_on=(KeyError,))
+    step = replace_policy(a_step(regardless=NEXT), drop_on=(KeyError,))
     settlement = judge(a_lease(), step, Raised(KeyError()), NOW)
     assert (settlement.verdict, settlement.then) == ("done", NEXT)
 
@@ -123,7 +123,7 @@ def test_a_timeout_counts_as_a_try_and_is_a_reason_of_its_own() -> None:
 
 
 def test_what_was_cut_off_costs_no_try_is_counted_and_nothing_follows() -> None:
-    settlement = judge(a_lease(), a_step(meanwhile=NEXT), CutOff(), NOW)
+    settlement = judge(a_lease(), a_step(regardless=NEXT), CutOff(), NOW)
     assert (settlement.verdict, settlement.at, settlement.then) == ("cut", 0, ())
 
 
@@ -138,8 +138,8 @@ def test_what_was_cut_off_too_often_is_dead_and_says_what_to_do() -> None:
 
 
 def test_what_has_cost_too_many_workers_is_dead() -> None:
-    step = a_step(tries=9, meanwhile=NEXT, on_death=lambda error: FAILED)
-    settlement = judge(a_lease(losses=3), step, Lost(), NOW)
+    step = a_step(tries=9, regardless=NEXT, on_death=lambda error: FAILED)
+    settlement = judge(a_lease(losses=3), step, LostTooOften(), NOW)
     assert (settlement.verdict, settlement.reason) == ("dead", "worker_lost")
     assert settlement.error == "3 workers died over it."
     assert settlement.then == NEXT + FAILED
@@ -190,7 +190,7 @@ def test_a_payload_that_does_not_fit_is_dead_at_once() -> None:
         (Raised(KeyError()), "rejected"),
         (Raised(HandlerTimeout("x", 1)), "timeout"),
         (CutOff(), "cancelled"),
-        (Lost(), "failure"),
+        (LostTooOften(), "failure"),
     ],
 )
 def test_every_ending_has_a_name_in_metrics(ending: Ending, called: str) -> None:

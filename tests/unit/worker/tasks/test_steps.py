@@ -73,7 +73,7 @@ def step_of_event(listener: str, attempt: int = 1) -> Step:
 def test_a_task_without_more_is_followed_by_nothing() -> None:
     step = step_of("Plain")
     assert (step.name, step.policy.tries) == ("test_steps.Plain", 1)
-    assert (step.on_return(object()), step.on_death("boom"), step.meanwhile) == ((), (), ())
+    assert (step.on_return(object()), step.on_death("boom"), step.regardless) == ((), (), ())
 
 
 def test_handle_is_followed_by_finish_with_its_result() -> None:
@@ -114,18 +114,18 @@ def test_a_listener_is_followed_by_the_next_whatever_it_does_but_return_false() 
     assert step.following == ("test_steps.Broken", "test_steps.Last")
     (follow,) = step.on_return(None)
     assert follow.headers == {"origin": "id-1", "listener": "test_steps.Broken"}
-    assert (step.meanwhile, step.on_death("boom")) == ((follow,), ())
+    assert (step.regardless, step.on_death("boom")) == ((follow,), ())
     assert step.on_return(False) == ()
 
 
 def test_the_last_listener_is_followed_by_nothing() -> None:
     step = step_of_event("Last")
-    assert (step.on_return(None), step.meanwhile) == ((), ())
+    assert (step.on_return(None), step.regardless) == ((), ())
 
 
 def test_a_listener_tried_again_is_alone_for_the_next_have_gone_on() -> None:
     step = step_of_event("First", attempt=2)
-    assert (step.on_return(None), step.meanwhile, step.following) == ((), (), ())
+    assert (step.on_return(None), step.regardless, step.following) == ((), (), ())
 
 
 def test_a_listener_that_cannot_be_made_fails_when_it_is_called() -> None:

@@ -1,14 +1,14 @@
 """When a worker has done enough."""
 
 from skep.config.options.table import Options
-from skep.worker.upkeep.retirement import Wear, resident_memory
+from skep.worker.upkeep.retirement import Retirement, resident_memory
 
 MIB = 1024 * 1024
 
 
-def worn(draw: float = 0.5, **options: float) -> tuple[Wear, list[tuple[str, str]]]:
+def worn(draw: float = 0.5, **options: float) -> tuple[Retirement, list[tuple[str, str]]]:
     asked: list[tuple[str, str]] = []
-    wear = Wear(Options(**options), 100.0, lambda: draw)  # type: ignore[arg-type]
+    wear = Retirement(Options(**options), 100.0, lambda: draw)  # type: ignore[arg-type]
     wear.retire = lambda *said: asked.append(said)
     return wear, asked
 

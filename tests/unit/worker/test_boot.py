@@ -6,7 +6,7 @@ from types import ModuleType
 
 import pytest
 
-from skep.worker.birth import random_numbers
+from skep.worker.boot import reseed
 
 
 def test_the_generators_that_are_known_are_seeded_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -16,6 +16,6 @@ def test_the_generators_that_are_known_are_seeded_again(monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "numpy.random", numpy_random)
     random.seed(1)
     before = random.getstate()
-    random_numbers.reseed()
+    reseed()
     assert random.getstate() != before
     assert seeded == ["numpy"]

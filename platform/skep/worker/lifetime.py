@@ -1,0 +1,114 @@
+"""The life of one worker: its kind, within the engine and the plugins' lifespans and hooks."""
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from typing import Any
+
+from prometheus_client import REGISTRY, CollectorRegistry
+
+from skep.api.worker import Worker
+from skep.engine.senders import sender_of
+from skep.metrics.frames import Framer, adopt_process
+from skep.metrics.instruments import Instruments
+from skep.metrics.subscriber import subscribe
+from skep.wire.framing import Framing
+from skep.wire.lifecycle import Lifecycle
+from skep.wire.messages import Boot
+from skep.worker.birth.zygote import LoadedGeneration
+from skep.worker.hooks import call
+from skep.worker.kind import Kind, Workplace
+from skep.worker.kinds.cron import CronKind
+from skep.worker.kinds.tasks import TaskKind
+from skep.worker.kinds.web import WebKind
+from skep.worker.loading.changes import ChangeHandler
+from skep.worker.platform_events import EventSender
+from skep.worker.tasks.deliver import Deliverer
+from skep.worker.upkeep import memory
+from skep.worker.upkeep.readiness import Readiness
+from skep.worker.upkeep.retirement import Retirement, resident_memory
+
+KINDS: Mapping[str, type[Kind]] = {"web": WebKind, "task": TaskKind, "cron": CronKind}
+
+
+async def live(boot: Boot, found: LoadedGeneration, sock: socket.socket, framing: Framing) -> int:
+    """Be the worker that `boot` describes; return its exit code."""
+    adopt_process()
+    registry = CollectorRegistry()
+    instruments = Instruments(registry, boot.kind)
+    code = found.plan.code
+    workplace = Workplace.of(
+        boot, found.catalog, code, f"{boot.slot}@{boot.generation}/{os.getpid()}"
+    )
+    subscribe(workplace.telemetry, instruments)
+    retirement = Retirement(workplace.options, time.monotonic())
+    workplace.instruments = instruments
+    workplace.tls = found.tls
+    workplace.served = retirement.served
+    workplace.loaded_by = sender_of(boot.run_id, found.loaded_by, code)
+    readiness = Readiness(found.catalog.plugins if boot.kind == "web" else {})
+    life = _KindWithPlugins(KINDS[boot.kind](workplace), workplace, readiness)
+    framer = Framer(
+        registry, REGISTRY, on_error=instruments.child("metrics_collect_errors_total").inc
+    )
+
+    def on_beat(lag: float) -> None:
+        workplace.telemetry.point("worker.loop_lag", seconds=lag)
+        retirement.look(time.monotonic(), resident_memory())
+
+    lifecycle = Lifecycle(
+        life,
+        framer.next,
+        change=ChangeHandler(found.changes),
+        on_beat=on_beat,
+        unready=lambda: readiness.unready,
+        trouble=lambda: workplace.trouble(),
+        on_alone=lambda: workplace.when_alone(),
+        happened=EventSender(boot.run_id).send,
+        trace=memory.trace,
+        deliver=Deliverer(found.catalog).deliver,
+    )
+    retirement.retire = workplace.retire = lifecycle.retire
+    return await lifecycle.run(sock, framing, workplace.options.drain_timeout)
+
+
+class _KindWithPlugins:
+    """A kind of worker with the engine and the plugins' lifespans and hooks around it."""
+
+    def __init__(self, kind: Kind, workplace: Workplace, readiness: Readiness) -> None:
+        self._kind = kind
+        self._readiness = readiness
+        self._workplace = workplace
+        self._around = AsyncExitStack()
+        self.accept = kind.accept
+        self.drain = kind.drain
+
+    async def prepare(self) -> None:
+        """Open the engine, enter the lifespans in the order of the plugins, prepare the kind."""
+        work = self._workplace
+        await self._call("after_fork")
+        await work.open_engine()
+        self._around.push_async_callback(work.engine.close)
+        await work.lifespans.enter(work.catalog.plugins, self._around)
+        await self._kind.prepare()
+        await self._call("worker_start")
+        self._asking = asyncio.create_task(self._readiness.run())
+
+    def retire(self) -> Mapping[str, Any]:
+        """Retire the kind, then notify the code of plugins that waits for the drain."""
+        state = self._kind.retire()
+        Worker.current().begin_drain()
+        return state
+
+    async def stop(self) -> None:
+        """Undo `prepare` in reverse order."""
+        self._asking.cancel()
+        await self._call("worker_stop")
+        await self._kind.stop()
+        await self._around.aclose()
+
+    async def _call(self, hook: str) -> None:
+        await call(self._workplace.catalog.plugins, hook, **self._workplace.identity)
