@@ -10,12 +10,12 @@ import sys
 import uvloop
 
 from skep.api.worker import Worker
-from skep.base import log, logfile, masking
-from skep.base.title import set_title
+from skep.base.logs import log, logfile, masking
+from skep.base.system.title import set_title
 from skep.wire.channel import BlockingChannel
-from skep.wire.framing import Framing
 from skep.wire.lifecycle import EXIT_NOT_PREPARED
-from skep.wire.messages import Boot, Failed, Hello, Planned, Refused
+from skep.wire.message_buffer import MessageBuffer
+from skep.wire.messages import Boot, Failed, Hello, LoadFailed, Planned
 from skep.wire.plan import Problem
 from skep.worker import fork_guard, lifetime
 from skep.worker.birth.nursery import leave
@@ -34,7 +34,7 @@ def begin(channel: BlockingChannel) -> int:
     if boot.kind != "zygote":
         return _live_alone(boot, found, channel)
     if not isinstance(found, LoadedGeneration):
-        channel.send(Refused(found, masking.declared()))
+        channel.send(LoadFailed(found, masking.declared()))
         sys.exit(0)
     channel.send(Planned(found.plan))
     _set_zygote_title(boot)
@@ -47,7 +47,7 @@ def begin(channel: BlockingChannel) -> int:
     return live(boot, found, *channel.detach())
 
 
-def live(boot: Boot, found: LoadedGeneration, sock: socket.socket, framing: Framing) -> int:
+def live(boot: Boot, found: LoadedGeneration, sock: socket.socket, framing: MessageBuffer) -> int:
     """Be the worker that `boot` describes; return its exit code."""
     with contextlib.suppress(PermissionError):  # a spawned one leads its session already
         os.setsid()

@@ -15,8 +15,8 @@ from skep.engine.senders import sender_of
 from skep.metrics.frames import Framer, adopt_process
 from skep.metrics.instruments import Instruments
 from skep.metrics.subscriber import subscribe
-from skep.wire.framing import Framing
 from skep.wire.lifecycle import Lifecycle
+from skep.wire.message_buffer import MessageBuffer
 from skep.wire.messages import Boot
 from skep.worker.birth.zygote import LoadedGeneration
 from skep.worker.hooks import call
@@ -34,7 +34,9 @@ from skep.worker.upkeep.retirement import Retirement, resident_memory
 KINDS: Mapping[str, type[Kind]] = {"web": WebKind, "task": TaskKind, "cron": CronKind}
 
 
-async def live(boot: Boot, found: LoadedGeneration, sock: socket.socket, framing: Framing) -> int:
+async def live(
+    boot: Boot, found: LoadedGeneration, sock: socket.socket, framing: MessageBuffer
+) -> int:
     """Be the worker that `boot` describes; return its exit code."""
     adopt_process()
     registry = CollectorRegistry()

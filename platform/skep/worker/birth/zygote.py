@@ -10,11 +10,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from skep.base import masking
 from skep.base.errors import PluginError, UsageError
-from skep.base.log import hide, traceback_text
-from skep.config.env.epoch import declare
-from skep.config.env.settings import Settings
+from skep.base.logs import masking
+from skep.base.logs.log import hide, traceback_text
+from skep.config.env.settings import Settings, declare
 from skep.config.options.table import Options
 from skep.wire.channel import BlockingChannel
 from skep.wire.messages import Boot, Change, Changed, Message

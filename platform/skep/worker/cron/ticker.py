@@ -98,7 +98,7 @@ class Due:
     too_late: bool = False
 
 
-def timeline(terms: Terms) -> Timeline:
+def timeline(terms: CronTerms) -> Timeline:
     """Return the timeline of a cron with these terms."""
     if terms.trigger is None:
         return Interval(terms.every or 0.0)

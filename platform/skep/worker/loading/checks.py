@@ -7,13 +7,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from skep.api.cron import CronJob, FunctionCron
-from skep.api.event import Event, Listener
-from skep.api.function import FunctionTask
 from skep.api.naming import plugin_of
 from skep.api.plugin import Plugin
-from skep.api.task import Task
-from skep.config.env.epoch import current_epoch
-from skep.config.env.settings import Settings, undeclared_text
+from skep.api.tasks.decorators import FunctionTask
+from skep.api.tasks.event import Event, Listener
+from skep.api.tasks.task import Task
+from skep.config.env.settings import Settings, current_epoch, undeclared_text
 from skep.wire.plan import Problem
 from skep.worker.loading.catalog import Catalog
 from skep.worker.loading.loader import PACKAGE

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ExtensionFileLoader, FileFinder
 from pathlib import Path
 
-from skep.base import fingerprint, own_writes
-from skep.base.fingerprint import IGNORED_DIRECTORIES
+from skep.base.files import fingerprint, own_writes
+from skep.base.files.fingerprint import IGNORED_DIRECTORIES
 from skep.base.rundir import RunDir
 from skep.config.options.sources import project, sources
 from skep.config.options.table import Options

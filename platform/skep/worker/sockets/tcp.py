@@ -9,7 +9,7 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Any, cast
 
-from skep.api.framing import FrameTooLarge
+from skep.api.sockets.framing import FrameTooLarge
 from skep.worker.sockets.handshakes import Handshakes
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ class _Protocol(asyncio.StreamReaderProtocol):
 
 
 class ServedTcpConnection:
-    """One connection; the contract is `skep.api.streams.TcpConnection`."""
+    """One connection; the contract is `skep.api.sockets.tcp.TcpConnection`."""
 
     writer: asyncio.StreamWriter
 

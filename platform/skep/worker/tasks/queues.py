@@ -5,7 +5,7 @@ import asyncio
 from collections.abc import Iterable
 from contextlib import suppress
 
-from skep.api.policy import CUT_TRIES, Policy, policy_of
+from skep.api.tasks.policy import CUT_TRIES, Policy, policy_of
 from skep.base.errors import EngineError
 from skep.base.telemetry import Telemetry
 from skep.config.options.queues import QueueTerms, parse

@@ -21,7 +21,7 @@ from websockets.datastructures import Headers
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 
-from skep.api.websocket import EXTENSION
+from skep.api.sockets.websocket import EXTENSION
 from skep.worker.http.request_head import CONTROL, HttpRefusal, check_handshake
 from skep.worker.websocket.registry import NORMAL, Registry, ServedConnection
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skep.base.rundir import RunDir, bind_unix
-from skep.wire.mesh import Answer, Command, decode_command, pack, read_frame
+from skep.wire.mesh import Command, MeshAnswer, decode_command, pack, read_frame
 
 if TYPE_CHECKING:
     from skep.worker.websocket.registry import Registry
@@ -83,13 +83,13 @@ class MeshServer:
             await self._listen()
         log.info("pushes arrive again: %s takes sockets", self._path.parent)
 
-    def answer(self, command: Command) -> Answer:
+    def answer(self, command: Command) -> MeshAnswer:
         match command.op:
             case "push":
                 content = command.text if command.text is not None else command.data or b""
-                return Answer(self._registry.push(command, content))
+                return MeshAnswer(self._registry.push(command, content))
             case "kick":
-                return Answer(self._registry.kick(command))
+                return MeshAnswer(self._registry.kick(command))
             case "list":
                 return self._rows(self._registry.rows(command))
             case "sockets":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from websockets.frames import Frame, Opcode
 
-from skep.api.websocket import frame
+from skep.api.sockets.websocket import frame
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -39,7 +39,7 @@ class Socket(Protocol):
 
 
 class ServedConnection:
-    """One connection as plugins see it; the contract is `skep.api.websocket.Connection`."""
+    """One connection as plugins see it; the contract is `skep.api.sockets.websocket.Connection`."""
 
     def __init__(self, protocol: Socket, registry: Registry) -> None:
         self.id = secrets.token_hex(8)
