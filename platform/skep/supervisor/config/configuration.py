@@ -1,5 +1,6 @@
 """What a generation is configured with, and how that is put in force."""
 
+import asyncio
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ from skep.config.options.table import Options, resolve
 from skep.config.snapshots.archive import Archive
 from skep.config.snapshots.shrinkage import check_shrinkage
 from skep.config.snapshots.snapshot import Snapshot
+from skep.wire.plan import Problem
 
 # prometheus_client would write files instead of counting if it found this.
 _NEVER_PASSED_ON = frozenset({"PROMETHEUS_MULTIPROC_DIR"})
@@ -141,8 +143,17 @@ class Configurations:
             raise ConfigError(f"{staged} cannot be written ({error.strerror}).") from error
         return staged
 
+    async def apply(self, configuration: Configuration) -> Problem | None:
+        """Apply it in a thread; return why that failed, and then `.env` is what it was."""
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(None, self.commit, configuration)
+        except Exception as error:  # noqa: BLE001 - whoever waits for a report gets one
+            return Problem("commit", str(error) or repr(error))
+        return None
+
     def commit(self, configuration: Configuration) -> None:
-        """Put it in force: `.env` first, then the archive. Blocks until both are on the disk.
+        """Write it: `.env` first, then the archive. Blocks until both are on the disk.
 
         Raises ConfigError, and then `.env` is what it was.
         """

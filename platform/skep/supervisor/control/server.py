@@ -15,9 +15,8 @@ from typing import Any
 
 from skep.base.errors import PlatformError
 from skep.base.peer import Peer, peer_of
-from skep.supervisor.control.audit import Audit
 from skep.supervisor.control.caller import Caller, enter
-from skep.supervisor.control.records import Operations
+from skep.supervisor.control.records import Audit, Operations
 
 LONGEST_QUESTION = 64 * 1024
 MOST_CLIENTS = 16
@@ -33,12 +32,13 @@ _READING = frozenset(
 # Operations that are over with the answer; the others say themselves when they begin and end.
 _OPERATIONS = frozenset({"scale", "drain", "undrain", "log_level"})
 
+DRAINED = "The platform is drained; say `platform undrain` first."
 Command = Callable[[Mapping[str, Any]], Awaitable[Any]]
 
 log = logging.getLogger(__name__)
 
 
-class Refusal(PlatformError):
+class CommandRefused(PlatformError):
     """The command was understood and is not carried out; `code` is a word for scripts."""
 
     def __init__(self, message: str, code: str = "refused") -> None:
@@ -46,7 +46,7 @@ class Refusal(PlatformError):
         self.code = code
 
 
-class Control:
+class ControlServer:
     """Answers questions, one JSON object a line, with the commands it was given by name."""
 
     def __init__(
@@ -148,7 +148,7 @@ async def _send_away(
 async def _carry_out(command: Command, arguments: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return {"ok": True, "result": await command(arguments)}
-    except Refusal as refusal:
+    except CommandRefused as refusal:
         return _no(str(refusal), refusal.code)
     except PlatformError as error:
         return _no(str(error), "error")

@@ -52,7 +52,7 @@ class Definitions:
 
 
 @dataclass(frozen=True)
-class Frame:
+class MetricsFrame:
     """What changed."""
 
     defined: Definitions
@@ -62,7 +62,7 @@ class Frame:
     dropped: list[SeriesRow]
 
 
-def check(frame: object, known: Definitions) -> Frame:
+def check(frame: object, known: Definitions) -> MetricsFrame:
     """Return the frame in full, given what its worker has defined before. Raises BadFrame."""
     if not isinstance(frame, dict) or not frame.keys() <= _PARTS:
         raise BadFrame("it is no object of the known parts")
@@ -74,7 +74,7 @@ def check(frame: object, known: Definitions) -> Frame:
         series = _series(row, known.families | new.families)
         new.series[series.id] = series
     lookup = _Lookup(known.series, new.series)
-    return Frame(
+    return MetricsFrame(
         new,
         [_added(row, lookup) for row in _rows(frame, "add", 2)],
         [_observed(row, lookup) for row in _rows(frame, "observe", 3)],

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from skep.supervisor.config.configuration import Configuration
+from skep.supervisor.health import Outcomes
 from skep.supervisor.metrics.ledger import Ledger
-from skep.supervisor.outcomes import Outcomes
 from skep.supervisor.processes.crew import Crew
 from skep.supervisor.processes.procfs import read_boot_time, read_process
-from skep.supervisor.processes.slot import State
+from skep.supervisor.processes.slot import SlotState
 
 _STATES = ("starting", "running", "reloading", "draining", "stopping")
 _SOURCES = ("remote", "cache", "file", "none")
@@ -50,7 +50,7 @@ class Gauges:
         for crew in crews:
             for slot in crew.slots.values():
                 wanted[slot.kind] += 1
-                ready[slot.kind] += slot.state is State.READY
+                ready[slot.kind] += slot.state is SlotState.READY
         for pool, count in wanted.items():
             self._ledger.set("supervisor_up_workers_ratio", ready[pool] / count, pool=pool)
 

@@ -19,11 +19,11 @@ from skep.supervisor.metrics.frame import (
     BadFrame,
     Definitions,
     FamilyRow,
-    Frame,
     Labels,
     SeriesRow,
     check,
 )
+from skep.supervisor.metrics.frame import MetricsFrame
 
 MAX_FAMILIES = 1000
 
@@ -268,7 +268,7 @@ class Ledger:
         return family, tuple(sorted(labels.items()))
 
 
-def _apply(worker: str, held: _Worker, frame: Frame) -> None:
+def _apply(worker: str, held: _Worker, frame: MetricsFrame) -> None:
     for row, delta in frame.added:
         if family := held.families.get(row.id):
             family.add(row.labels, delta)

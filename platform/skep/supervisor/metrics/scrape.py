@@ -1,95 +1,92 @@
 """Answer a scrape: ask every child for its latest frame, measure what the supervisor can see, and
 give the ledger's families."""
 
-import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterable
 from typing import Any
 
+from skep.base.telemetry import Telemetry
+from skep.supervisor.config.configuration import Configurations
+from skep.supervisor.health import Health
+from skep.supervisor.metrics.gauges import Gauges
 from skep.supervisor.metrics.ledger import Ledger
 from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.crew import Crew
+from skep.supervisor.processes.platform_slots import PlatformSlots
 from skep.supervisor.processes.procfs import read_boot_time, read_process, read_system
-from skep.supervisor.processes.slot import State
-from skep.wire.messages import Beat, Flush, Flushed, Frame, Message
+from skep.supervisor.processes.slot import SlotState
+from skep.supervisor.rollout.rollouts import Rollouts
+from skep.wire.messages import Beat, Flush, Frame, Message
 
 # A child whose loop is blocked does not keep Prometheus waiting: its last frame stands for it.
 _PATIENCE = 0.15
 _STATES = {
-    State.STARTING: "starting",
-    State.PREPARED: "starting",
-    State.GOING: "starting",
-    State.READY: "ready",
-    State.DRAINING: "draining",
+    SlotState.STARTING: "starting",
+    SlotState.PREPARED: "starting",
+    SlotState.GOING: "starting",
+    SlotState.READY: "ready",
+    SlotState.DRAINING: "draining",
 }
 
 
-class Scrape:
-    """Scrapes of one ledger; several at a time share nothing but it."""
+class MetricsScrape:
+    """Scrapes of one ledger."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        platform: PlatformSlots,
+        rollouts: Rollouts,
+        health: Health,
+        configurations: Configurations,
+        telemetry: Telemetry,
+    ) -> None:
         self._ledger = ledger
-        self._number = 0
-        self._missing: dict[int, set[Child]] = {}
-        self._complete: dict[int, asyncio.Event] = {}
+        self._platform = platform
+        self._rollouts = rollouts
+        self._health = health
+        self._configurations = configurations
+        self._gauges = Gauges(ledger)
         self._boot = read_boot_time()
         self._cpu: dict[int, float] = {}
         self._heard: dict[Child, float] = {}
         self._beats: dict[Child, float] = {}
+        telemetry.subscribe("worker.ended", lambda fields: self._gone(fields["child"]))
 
     def told(self, child: Child, message: Message) -> None:
-        """A child has said something: that its event loop turns, some of its metrics, or that this
-        was all it had."""
+        """Take a beat of a child, or its metrics."""
         match message:
             case Beat():
                 self._beats[child] = time.time()
             case Frame(frame):
                 self._ledger.absorb(child.name, frame)
                 self._heard[child] = time.time()
-            case Flushed(number):
-                self._drop(number, child)
 
-    def gone(self, child: Child) -> None:
-        """A child has ended: nobody waits for it, and its process id may be another's soon."""
-        for number in list(self._missing):
-            self._drop(number, child)
+    def _gone(self, child: Child) -> None:
+        self._ledger.forget(child.name)
         self._cpu.pop(child.pid, None)
         self._heard.pop(child, None)
         self._beats.pop(child, None)
 
-    async def families(
-        self, children: Iterable[Child], wanted: Iterable[Crew], leaving: Iterable[Crew]
-    ) -> list[dict[str, Any]]:
-        """Return everything there is to tell of these children; the crews are those that are to
-        have workers, and those of generations that are on their way out."""
+    async def families(self) -> list[dict[str, Any]]:
+        """Ask every child for its latest metrics and return the families of the ledger."""
+        current, wanted = self._rollouts.current, self._health.crews
+        self._gauges.process()
+        self._gauges.state(self._health.state, self._health.outcomes)
+        self._gauges.readiness(wanted)
+        in_place = self._configurations.in_place
+        in_service = current.configuration if current else None
+        self._gauges.config(in_service, self._health.config, in_place)
+        leaving = [g.crew for g in self._rollouts.generations.all if g is not current]
         start = time.perf_counter()
-        await self._flush([child for child in children if not child.is_forker])
+        children = [child for child in self._platform.children if not child.is_forker]
+        _, late = await self._platform.questions.ask(children, Flush, _PATIENCE)
+        if late:
+            self._ledger.add("metrics_frames_total", len(late), outcome="late")
         self._measure_system()
-        self._measure_slots(list(wanted), list(leaving))
+        self._measure_slots(wanted, leaving)
         self._ledger.observe("metrics_scrape_duration_seconds", time.perf_counter() - start)
         return self._ledger.families()
-
-    async def _flush(self, children: list[Child]) -> None:
-        self._number += 1
-        number, complete = self._number, asyncio.Event()
-        self._missing[number], self._complete[number] = set(children), complete
-        for child in children:
-            child.send(Flush(number))
-        try:
-            async with asyncio.timeout(_PATIENCE):
-                await complete.wait()
-        except TimeoutError:
-            self._ledger.add("metrics_frames_total", len(self._missing[number]), outcome="late")
-        finally:
-            del self._missing[number], self._complete[number]
-
-    def _drop(self, number: int, child: Child) -> None:
-        missing = self._missing.get(number)
-        if missing is not None:
-            missing.discard(child)
-            if not missing:
-                self._complete[number].set()
 
     def _measure_system(self) -> None:
         if (system := read_system()) is None:

@@ -100,7 +100,7 @@ class HookCalls:
             self._children.born(child)
 
     def _gone(self, child: Child) -> None:
-        self._children.ended(child)
+        self._children.drop(child)
         self._running.discard(child)
 
 

@@ -15,9 +15,8 @@ from skep.base.telemetry import Telemetry
 from skep.supervisor.generation import Generation
 from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.exit_reason import signal_name
-from skep.supervisor.processes.slot import State
-from skep.supervisor.report import Report
-from skep.supervisor.rollout.gate import Request
+from skep.supervisor.processes.slot import SlotState
+from skep.supervisor.request import Report, RolloutRequest
 from skep.wire.messages import Happened, Message, Noted
 
 log = logging.getLogger(__name__)
@@ -27,7 +26,7 @@ _MOST = 1000
 _COMMITTED = ("committed", "rolled back")
 
 
-class News:
+class PlatformEvents:
     """The pieces of news that are on their way; `current()` is the generation in service."""
 
     def __init__(self, current: Callable[[], Generation | None]) -> None:
@@ -85,7 +84,7 @@ class News:
 
     def _reported(self, fields: Mapping[str, Any]) -> None:
         report: Report = fields["report"]
-        request: Request = fields["request"]
+        request: RolloutRequest = fields["request"]
         if report.outcome in (*_COMMITTED, "live") and request.changes:
             news: dict[str, Any] = {
                 "changed": [effect.key for effect in request.changes],
@@ -100,7 +99,7 @@ class News:
             self.happened("GenerationCommitted", news)
 
     def _slot_changed(self, fields: Mapping[str, Any]) -> None:
-        if fields["state"] is State.READY:
+        if fields["state"] is SlotState.READY:
             self._pass_on()
 
 

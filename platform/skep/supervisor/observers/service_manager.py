@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from skep.base.telemetry import Telemetry
-from skep.supervisor.report import Report
+from skep.supervisor.request import Report
 
 _AGAIN = 0.02
 KEYS = frozenset({"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"})

@@ -10,11 +10,15 @@ from skep.supervisor.processes.procfs import read_oom_kills
 
 class Children:
     """The children that live. `on_reaped(pid, status)` is called after each process that was waited
-    for, also one that has no channel or was orphaned to us."""
+    for, also one that has no channel or was orphaned to us; `on_ended(child)` after a child that
+    was not dropped is gone."""
 
-    def __init__(self, on_reaped: Callable[[int, int], None]) -> None:
+    def __init__(
+        self, on_reaped: Callable[[int, int], None], on_ended: Callable[[Child], None]
+    ) -> None:
         self._by_pid: dict[int, Child] = {}
         self._on_reaped = on_reaped
+        self._on_ended = on_ended
         self._orphans = Orphans(self._by_pid.keys)
         self._oom_kills = read_oom_kills()
 
@@ -29,7 +33,12 @@ class Children:
         self._by_pid[child.pid] = child
 
     def ended(self, child: Child) -> None:
-        """A child is gone; whatever it has started and left behind ends too."""
+        """A child is gone; end its orphans, and notify whoever follows the children."""
+        self.drop(child)
+        self._on_ended(child)
+
+    def drop(self, child: Child) -> None:
+        """A child is gone; end its orphans."""
         if child.pid and child.killed_by_another:
             kills = read_oom_kills()
             child.oom, self._oom_kills = kills > self._oom_kills, kills

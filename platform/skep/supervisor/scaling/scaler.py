@@ -1,4 +1,4 @@
-"""Keeps the generation in service at its strength: scaling it, and replacing workers that ask."""
+"""Keeps the generation in service at its scaling: scaling it, and replacing workers that ask."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -21,7 +21,7 @@ _HELD = 5.0
 _WHYS = frozenset({"max_requests", "max_memory", "max_age", "task_timeout"})
 
 
-class Upkeep:
+class Scaler:
     """Works on whatever generation `current()` is. `hopeless(why)` is called when its web workers
     have been crashing for so long that nothing will come of it.
 
