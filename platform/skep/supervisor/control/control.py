@@ -16,8 +16,7 @@ from skep.supervisor.control.restart import Restart
 from skep.supervisor.control.scaling import Scaling
 from skep.supervisor.control.send_task import SendTask
 from skep.supervisor.control.server import Command, ControlServer
-from skep.supervisor.control.settling import Facts
-from skep.supervisor.control.settling import ReleaseSettling
+from skep.supervisor.control.settling import Facts, ReleaseSettling
 from skep.supervisor.health import Health
 from skep.supervisor.metrics.scrape import MetricsScrape
 from skep.supervisor.processes.platform_slots import PlatformSlots

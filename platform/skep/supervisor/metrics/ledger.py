@@ -20,10 +20,10 @@ from skep.supervisor.metrics.frame import (
     Definitions,
     FamilyRow,
     Labels,
+    MetricsFrame,
     SeriesRow,
     check,
 )
-from skep.supervisor.metrics.frame import MetricsFrame
 
 MAX_FAMILIES = 1000
 

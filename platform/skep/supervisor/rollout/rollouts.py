@@ -19,8 +19,7 @@ from skep.supervisor.generation import Generation, about
 from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.crew import Crew
 from skep.supervisor.processes.platform_slots import PlatformSlots
-from skep.supervisor.processes.zygote import ZygoteAnswers
-from skep.supervisor.processes.zygote import ZygotePair
+from skep.supervisor.processes.zygote import ZygoteAnswers, ZygotePair
 from skep.supervisor.request import KeyChange, Outcome, Report, RolloutRequest, merge
 from skep.supervisor.rollout import machine as pure
 from skep.supervisor.rollout.decision import (

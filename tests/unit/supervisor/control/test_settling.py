@@ -5,8 +5,7 @@ import asyncio
 import pytest
 
 from skep.supervisor.control.server import CommandRefused
-from skep.supervisor.control.settling import Facts, settled
-from skep.supervisor.control.settling import ReleaseSettling
+from skep.supervisor.control.settling import Facts, ReleaseSettling, settled
 
 OLD = {"a": "A1"}
 NEW = {"a": "A2"}

@@ -12,8 +12,7 @@ import pytest
 
 from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.nursery import Nursery
-from skep.supervisor.processes.zygote import ZygoteAnswers
-from skep.supervisor.processes.zygote import ZygotePair
+from skep.supervisor.processes.zygote import ZygoteAnswers, ZygotePair
 from skep.wire.channel import BlockingChannel, pair
 from skep.wire.messages import (
     Become,
