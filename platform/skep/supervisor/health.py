@@ -164,7 +164,6 @@ class Health:
         }
 
     def _why_not_applied(self) -> str:
-        """Return why what was pulled is not applied."""
         if pinned := self._history.state.pinned:
             return f"Snapshot {pinned} is pinned; see `platform config unpin`."
         if self._rollouts.coming is not None:

@@ -43,7 +43,6 @@ class Signals:
         self._owner.ask(RolloutRequest("signal", "SIGHUP", forced=True))
 
     def _quit(self) -> None:
-        """Stop, and have no patience."""
         self._owner.stop()
         self._owner.stop()
 

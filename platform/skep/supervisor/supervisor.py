@@ -15,10 +15,10 @@ from skep.base import signals
 from skep.base.rundir import bind_unix
 from skep.config.options import endpoints
 from skep.supervisor.alarm import Alarm
-from skep.supervisor.control.caller import current_caller
 from skep.supervisor.control.control import Control
 from skep.supervisor.control.records import Operation
 from skep.supervisor.control.restart import RESTART
+from skep.supervisor.control.server import current_caller
 from skep.supervisor.generation import about
 from skep.supervisor.metrics.ledger import Ledger
 from skep.supervisor.metrics.scrape import MetricsScrape
@@ -144,7 +144,6 @@ class Supervisor:
     # The beginning and the end.
 
     async def _open(self) -> None:
-        """Open what does not depend on the configuration, and start the platform slots."""
         listeners, platform = self._parts.listeners, self._platform
         listeners.add("store", bind_unix(self._run_dir.store_socket))
         await self._control.start()

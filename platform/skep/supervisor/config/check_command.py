@@ -114,7 +114,6 @@ class ConfigCheck:
             os.close(ours)
 
     def _read(self, descriptor: int) -> None:
-        """Take what was printed, at most a pipe full at a time."""
         with contextlib.suppress(BlockingIOError):
             data = os.read(descriptor, 65536)
             self._output = (self._output + data)[-_KEPT_BYTES:]

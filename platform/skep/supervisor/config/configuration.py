@@ -128,7 +128,6 @@ class Configurations:
         return places(key, layers, snapshot, self._flags)
 
     def _hide(self, environment: Mapping[str, str]) -> None:
-        """Keep the secret values of an environment out of the log and the texts of problems."""
         self._shown_last = environment
         log.hide({**self._base, **environment})
 
@@ -190,7 +189,6 @@ def starting_layers(base: Mapping[str, str], flags: Mapping[str, Any]) -> Layers
 
 
 def _files(base: Mapping[str, str], flags: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options that say which `.env` is meant."""
     named = folded(base)
     return {
         "env_file": flags.get("env_file") or named.get("PLATFORM_ENV_FILE") or Options.env_file,

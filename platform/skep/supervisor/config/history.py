@@ -130,7 +130,6 @@ class ConfigHistory:
         self._refused = {name: (key, why) for name, key in keys.items()}
 
     def _keep(self, snapshot: Snapshot, now: float) -> None:
-        """Number what is in force now, unless it was in force before."""
         state = self._dated(self._state, snapshot.release_keys(), now)
         if snapshot.digest != state.digest:
             number = self._history.add(snapshot)
@@ -139,7 +138,6 @@ class ConfigHistory:
 
     @staticmethod
     def _dated(state: State, release_keys: Mapping[str, str], now: float) -> State:
-        """Note since when each release is in force."""
         known = state.releases
         dated = {
             name: known[name]

@@ -9,12 +9,10 @@ from typing import Any, Protocol
 from skep.base.telemetry import Telemetry
 from skep.supervisor.config.configuration import Configurations
 from skep.supervisor.config.history import ConfigHistory
-from skep.supervisor.control.caller import Caller, current_caller
 from skep.supervisor.control.records import Operation
-from skep.supervisor.control.server import DRAINED, Command, CommandRefused
+from skep.supervisor.control.server import DRAINED, Caller, Command, CommandRefused, current_caller
 from skep.supervisor.health import Health
-from skep.supervisor.metrics.memory import trace
-from skep.supervisor.metrics.scrape import MetricsScrape
+from skep.supervisor.metrics.scrape import MetricsScrape, trace_memory
 from skep.supervisor.processes.platform_slots import PlatformSlots
 from skep.supervisor.request import Report, RolloutRequest
 from skep.supervisor.rollout.rollouts import Rollouts
@@ -148,7 +146,7 @@ class Commands:
     async def mem(self, arguments: Mapping[str, Any]) -> Any:
         """Return what grew in every worker within so many seconds, by line of source."""
         seconds, top = float(arguments.get("seconds", 10)), int(arguments.get("top", 10))
-        return await trace(self._platform.children, self._platform.questions, seconds, top)
+        return await trace_memory(self._platform.children, self._platform.questions, seconds, top)
 
     async def _outcome(self, request: RolloutRequest) -> dict[str, Any]:
         """Wait for the outcome of a request. Raises CommandRefused when it is refused."""

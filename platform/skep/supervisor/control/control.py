@@ -8,8 +8,7 @@ from skep.base.telemetry import Telemetry
 from skep.supervisor.config.configuration import Configurations
 from skep.supervisor.config.history import ConfigHistory
 from skep.supervisor.control.commands import Commands, ControlOwner
-from skep.supervisor.control.inspection import Inspection
-from skep.supervisor.control.logs import Logs
+from skep.supervisor.control.inspection import Inspection, Logs
 from skep.supervisor.control.records import Audit, Operations
 from skep.supervisor.control.reload_tasks import ReloadTasks
 from skep.supervisor.control.restart import Restart

@@ -4,12 +4,14 @@ socket."""
 import logging
 import os
 import platform
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from typing import Any
 
+from skep.base import logfile
 from skep.supervisor.control.records import Operations
 from skep.supervisor.control.server import Command, CommandRefused
 from skep.supervisor.processes.child import Child
@@ -20,6 +22,29 @@ from skep.supervisor.rollout.rollouts import Rollouts
 from skep.wire.messages import Change
 
 _LEVELS = ("debug", "info", "warning", "error")
+
+
+class Logs:
+    """Changes the log of the supervisor and of its children; `file` is where it goes, empty for
+    where it went at the start."""
+
+    def __init__(self, children: Children, platform: Crew, file: str) -> None:
+        self._children = children
+        self._platform = platform
+        self._file = file
+
+    def set_level(self, level: str) -> None:
+        """Log as much as this, here and in the platform slots."""
+        if logging.getLevelName(logging.getLogger().level) != level.upper():
+            logging.getLogger().setLevel(level.upper())
+            for child in self._platform.children.values():
+                child.send(Change(0, {}, apply=True, log_level=level))
+
+    def reopen(self) -> None:
+        """Let every process open the log file anew."""
+        logfile.reopen(self._file)
+        for child in self._children:
+            child.signal(signal.SIGUSR1)
 
 
 class Inspection:

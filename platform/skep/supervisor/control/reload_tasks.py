@@ -13,9 +13,8 @@ from typing import Any
 
 from skep.base.telemetry import Telemetry
 from skep.base.waiting import until
-from skep.supervisor.control.caller import Caller, current_caller
 from skep.supervisor.control.records import Operation, Operations
-from skep.supervisor.control.server import DRAINED, Command, CommandRefused
+from skep.supervisor.control.server import DRAINED, Caller, Command, CommandRefused, current_caller
 from skep.supervisor.generation import Generation
 from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.exit_reason import ended, named
@@ -101,7 +100,6 @@ class ReloadTasks:
         }
 
     def _begin(self) -> _Round | None:
-        """Begin to replace the task workers; None when there are none."""
         generation = self._rollouts.current
         if generation is None:
             raise CommandRefused("No generation is in service yet.", "starting")
@@ -144,7 +142,6 @@ class ReloadTasks:
         self._operations.end(operation, "refused" if begun.problem else "replaced")
 
     async def _follow(self, begun: _Round) -> None:
-        """Wait until all are replaced, or it is known that they will not be."""
         limits = begun.generation.limits
         patience = limits.boot + limits.go + limits.kill
         while (left := begun.to_come) and not begun.problem:

@@ -14,10 +14,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
-from skep.supervisor.control.caller import current_caller
 from skep.supervisor.control.commands import ControlOwner
 from skep.supervisor.control.records import Operations
-from skep.supervisor.control.server import Command, CommandRefused
+from skep.supervisor.control.server import Command, CommandRefused, current_caller
 from skep.supervisor.sockets.inheritance import Inheritance, hand_down
 
 # What `Supervisor.run` returns when the process is to become the new one.
@@ -117,7 +116,6 @@ def _begin_check(environment: Mapping[str, str], more: Sequence[str]) -> int:
 
 
 async def _read(descriptor: int) -> bytes:
-    """Read a pipe to its end."""
     loop, chunks = asyncio.get_running_loop(), list[bytes]()
     ended = loop.create_future()
 

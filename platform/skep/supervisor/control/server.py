@@ -11,11 +11,12 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 from skep.base.errors import PlatformError
 from skep.base.peer import Peer, peer_of
-from skep.supervisor.control.caller import Caller, enter
 from skep.supervisor.control.records import Audit, Operations
 
 LONGEST_QUESTION = 64 * 1024
@@ -36,6 +37,31 @@ DRAINED = "The platform is drained; say `platform undrain` first."
 Command = Callable[[Mapping[str, Any]], Awaitable[Any]]
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """One client and its question. `tell` sends it news before the answer; for who has not asked
+    for news it does nothing."""
+
+    peer: Peer
+    tell: Callable[[Mapping[str, Any]], None]
+
+    def __str__(self) -> str:
+        return f"uid {self.peer.uid} (pid {self.peer.pid})"
+
+
+_current: ContextVar[Caller] = ContextVar("skep_caller")
+
+
+def enter(caller: Caller) -> None:
+    """Answer for this caller from now on, in the current task and in those it starts."""
+    _current.set(caller)
+
+
+def current_caller() -> Caller | None:
+    """Return who has asked; None outside a command."""
+    return _current.get(None)
 
 
 class CommandRefused(PlatformError):
@@ -103,7 +129,6 @@ class ControlServer:
                 await writer.wait_closed()
 
     def _sent_away(self, peer: Peer) -> dict[str, Any] | None:
-        """Why this one is not even listened to, or None."""
         if not peer.trusted:
             log.warning("uid %d (pid %d) is not let in to the control socket", peer.uid, peer.pid)
             return _no("Only root and the user who runs the platform may do that.", "permission")

@@ -58,7 +58,6 @@ class PlatformEvents:
             self._with.pop(message.number, None)
 
     def _pass_on(self) -> None:
-        """Give what nobody has to a worker that accepts."""
         waiting = [number for number in self._pending if number not in self._with]
         teller = self._teller() if waiting else None
         if teller is not None:

@@ -1,11 +1,63 @@
-"""Every process that is a child of ours, by its id, and the waiting for those that end."""
+"""The processes that are children of ours: who lives, waiting for those that end, and orphans.
 
-from collections.abc import Callable, Iterator
+As a subreaper the supervisor is the parent of every descendant whose own parent has ended. Until it
+has waited for such a process its pid is not used again, so it can be signalled safely.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Collection, Iterator
 
 from skep.base.reaping import ended_children
 from skep.supervisor.processes.child import Child
-from skep.supervisor.processes.orphans import Orphans
-from skep.supervisor.processes.procfs import read_oom_kills
+from skep.supervisor.processes.procfs import read_children, read_oom_kills
+
+# Seconds between SIGTERM and SIGKILL.
+_GRACE = 5.0
+
+
+class Orphans:
+    """Ends what workers have started and left behind. `known()` returns the pids of our own
+    children, which are not orphans."""
+
+    def __init__(self, known: Callable[[], Collection[int]]) -> None:
+        self._known = known
+        self._asked: set[int] = set()
+        self._loop = asyncio.get_running_loop()
+
+    def end_those_of(self, worker: int) -> None:
+        """End what runs in the session of a worker that is gone."""
+        found = {pid for pid, session in self._found() if session == worker} - self._asked
+        for pid in found:
+            _signal(pid, signal.SIGTERM)
+        if found:
+            self._asked |= found
+            self._loop.call_later(_GRACE, self._kill, found)
+
+    def reaped(self, pid: int) -> None:
+        """This process was waited for."""
+        self._asked.discard(pid)
+
+    def kill(self) -> None:
+        """Kill all that are left."""
+        for pid, _ in self._found():
+            _signal(pid, signal.SIGKILL)
+
+    def _kill(self, asked: set[int]) -> None:
+        for pid in asked & self._asked:
+            _signal(pid, signal.SIGKILL)
+
+    def _found(self) -> list[tuple[int, int]]:
+        known = self._known()
+        return [row for row in read_children(os.getpid()) if row[0] not in known]
+
+
+def _signal(pid: int, sig: signal.Signals) -> None:
+    try:
+        os.kill(pid, sig)
+    except (ProcessLookupError, PermissionError):
+        return
 
 
 class Children:

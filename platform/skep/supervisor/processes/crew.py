@@ -227,7 +227,6 @@ class Crew:
         return [*(sentence for sentence in sentences if sentence), *self._lacks()]
 
     def _lacks(self) -> list[str]:
-        """Say what workers that serve lack, once for all that lack the same."""
         names: dict[str, list[str]] = {}
         for name, child in self.children.items():
             if child.trouble:
@@ -248,7 +247,6 @@ class Crew:
             self._force(order, child)
 
     def _force(self, order: SlotOrder, child: Child) -> None:
-        """End a child that is late, the harder the longer it takes."""
         child.stuck = child.stuck or ("drain" if order is SlotOrder.TERMINATE else "hang")
         self._telemetry.point("worker.stuck", child=child, order=order)
         if order is SlotOrder.ABORT:
@@ -259,7 +257,6 @@ class Crew:
             child.kill()
 
     def _charge(self, child: Child) -> None:
-        """Take an exit that nobody asked for out of the budget of its kind."""
         slot = self.slots.get(child.slot)
         if slot is None or slot.state is not SlotState.BACKOFF:
             return

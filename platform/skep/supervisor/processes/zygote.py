@@ -113,7 +113,6 @@ class ZygotePair:
             child.kill()
 
     def _start_alone(self) -> None:
-        """Start an interpreter for it."""
         try:
             pid, ours = spawn("skep.worker", f"zygote@{self.number}", self.environment)
         except OSError as error:
@@ -177,7 +176,6 @@ class ZygotePair:
             self._succeed(child)
 
     def _succeed(self, late: Child) -> None:
-        """Put somebody in the place of a zygote that has ended."""
         heir, self.understudy = self.understudy, None
         if heir is not None and not heir.pid:
             # It may never be born: its parent is the one that died. If it is, it ends at once.

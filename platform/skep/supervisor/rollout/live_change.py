@@ -92,7 +92,6 @@ class LiveChanges:
             self._done(change)
 
     async def _ask(self, change: LiveChange, *, apply: bool) -> str:
-        """Send the change to every worker and wait for the answers; return the first objection."""
         generation, level = change.generation, _new_log_level(change)
         values = {e.key: e.new for e in changes_on(generation, change.configuration)}
         takers = (*generation.zygote.children, *generation.crew.children.values())

@@ -294,7 +294,6 @@ def _half_gone(rollout: Rollout, now: float) -> tuple[Rollout, tuple[Order, ...]
 
 
 def _silent(rollout: Rollout) -> set[str]:
-    """Return the kinds that overlap and of which no worker accepts."""
     return {_kind(s) for s in rollout.overlapping} - {_kind(s) for s in rollout.done}
 
 

@@ -100,7 +100,6 @@ def passed(probation: Probation, now: float) -> bool:
 
 
 def _bearable(probation: Probation, kind: str, slots: int, now: float) -> int:
-    """How many exits of a kind there may be by now."""
     own = max(BEARABLE, slots)
     lengths = math.ceil((now - probation.began) / probation.length) if probation.length else 1
     return own + probation.before.exits.get(kind, 0) * max(1, lengths)

@@ -157,7 +157,6 @@ class Rollouts:
                 self._start(request, configuration)
 
     def _overtake(self, request: RolloutRequest) -> RolloutRequest:
-        """Give up what is on its way; return one request for both."""
         if self.coming is not None:
             request = merge(self.coming.generation.request, request)
             self._abandon(self.coming)
@@ -177,7 +176,6 @@ class Rollouts:
     def _refuse(
         self, request: RolloutRequest, configuration: Configuration, problems: tuple[Problem, ...]
     ) -> None:
-        """Refuse a combination before anything was begun; it is refused from now on."""
         self._refusals[fingerprint(request, configuration)] = problems
         self._report(request, "refused", problems=problems)
 
@@ -260,7 +258,6 @@ class Rollouts:
         self._go_back_if_unheld()
 
     def _took(self, change: LiveChange) -> None:
-        """The current generation has another configuration from now on."""
         assert self.current is not None
         generation, configuration = self.current, change.configuration
         self.scaler.configured(generation.configuration.options, configuration.options)
@@ -317,7 +314,6 @@ class Rollouts:
     def _bear(
         self, request: RolloutRequest, configuration: Configuration, zygote: ZygotePair
     ) -> Generation:
-        """Make the generation that is coming, from this zygote."""
         crew = Crew(
             self._number, self._launch, self._listeners.go, self.scaler.look, self._telemetry
         )
@@ -442,7 +438,6 @@ class Rollouts:
         self._writing = asyncio.ensure_future(write())
 
     def _abandon(self, coming: Execution) -> None:
-        """Do away with the generation that is coming; its workers end what they have accepted."""
         generation = coming.generation
         self.generations.coming = None
         self.generations.retiring.append(generation)
@@ -454,7 +449,6 @@ class Rollouts:
         self._sweep()
 
     def _give_up(self, coming: Execution) -> None:
-        """Do away with the generation that is coming; its request begins again later."""
         self._abandon(coming)
         self._owner.put_back(coming.generation.request)
 

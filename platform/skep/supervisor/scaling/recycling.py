@@ -110,7 +110,6 @@ def free(pool: str, taken: Iterable[str]) -> Iterator[str]:
 
 
 def _staying(pool: str, slots: Mapping[str, Slot]) -> list[str]:
-    """The slots of a pool that are to be filled, in the order in which they were made."""
     return [n for n, s in slots.items() if _pool(n) == pool and not s.leaving]
 
 

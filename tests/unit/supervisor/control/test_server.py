@@ -16,9 +16,13 @@ import pytest
 from skep.base.errors import NotRunning
 from skep.base.peer import Peer
 from skep.base.rundir import bind_unix
-from skep.supervisor.control.caller import current_caller
 from skep.supervisor.control.records import Audit, Operations
-from skep.supervisor.control.server import MOST_CLIENTS, CommandRefused, ControlServer
+from skep.supervisor.control.server import (
+    MOST_CLIENTS,
+    CommandRefused,
+    ControlServer,
+    current_caller,
+)
 from skep.wire import control
 from tests.support import wait_until_async
 
