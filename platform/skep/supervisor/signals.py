@@ -58,4 +58,4 @@ class Signals:
             self._control.scaling.begin_drain()
 
     def _nothing(self) -> None:
-        """Live on."""
+        """Ignore it."""

@@ -95,7 +95,7 @@ class Supervisor:
         )
 
     async def run(self) -> int:
-        """Supervise until somebody says stop; return the exit code.
+        """Supervise until `stop` is called; return the exit code.
 
         Raises ListenError when a platform socket cannot be bound.
         """
@@ -116,7 +116,7 @@ class Supervisor:
         self._alarm.set()
 
     def put_back(self, request: RolloutRequest) -> None:
-        """Let a request wait that was begun already."""
+        """Queue a request that was begun already."""
         self._gate = gates.put_back(self._gate, request, self._loop.time())
         self._alarm.set()
 

@@ -1,4 +1,4 @@
-"""What a generation is configured with, and how that is put in force."""
+"""What a generation is configured with, and how that is applied."""
 
 import asyncio
 import hashlib
@@ -48,7 +48,7 @@ class Configuration:
 
 
 class Configurations:
-    """Makes configurations out of staged snapshots and puts them in force.
+    """Makes configurations out of staged snapshots and applies them.
 
     `base` is the process environment as it was when the platform started. It is never changed: what
     entered `os.environ` could not leave again when it is deleted remotely. Workers find the data
@@ -114,7 +114,7 @@ class Configurations:
         self._hide(self._shown_last)
 
     def check_shrinkage(self, configuration: Configuration) -> None:
-        """Raise Unusable when the keys in force are gone and nobody has allowed it."""
+        """Raise Unusable when the applied keys are gone and no option allows that."""
         before = self._applied or self._archive.applied()
         if before and configuration.snapshot and not configuration.options.allow_empty:
             check_shrinkage(before.values(), configuration.snapshot.values())
@@ -147,7 +147,7 @@ class Configurations:
         loop = asyncio.get_running_loop()
         try:
             await loop.run_in_executor(None, self.commit, configuration)
-        except Exception as error:  # noqa: BLE001 - whoever waits for a report gets one
+        except Exception as error:  # noqa: BLE001 - the report needs a problem
             return Problem("commit", str(error) or repr(error))
         return None
 

@@ -31,7 +31,7 @@ class ConfigHistory:
 
     @property
     def state(self) -> State:
-        """Which snapshots are in force, good and pinned."""
+        """Which snapshots are applied, good and pinned."""
         return self._state
 
     def admit(self, request: RolloutRequest) -> RolloutRequest:

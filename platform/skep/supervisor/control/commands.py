@@ -110,7 +110,7 @@ class Commands:
         return [effect.to_json() for effect in plan]
 
     async def config_apply(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Put a staged snapshot in force, unless another is pinned; wait for the outcome."""
+        """Apply a staged snapshot, unless another is pinned; wait for the outcome."""
         snapshot = str(arguments["snapshot"])
         if arguments.get("allow_empty"):
             self._configurations.allowed = snapshot
@@ -127,13 +127,13 @@ class Commands:
         return {**asdict(self._history.state), "entries": self._history.audit()}
 
     async def config_rollback(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Go back to an applied snapshot and hold on to it."""
+        """Go back to an applied snapshot and pin it."""
         number, path = self._history.pin(int(arguments.get("number", 0)))
         outcome = await self._outcome(RolloutRequest("cli", f"rollback to snapshot {number}", path))
         return {**outcome, "number": number}
 
     async def config_unpin(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Follow what is published again; carry out what came meanwhile."""
+        """Follow what is published again; apply what was withheld."""
         withheld = self._history.unpin()
         if not withheld:
             return {"sentence": "No snapshot was pinned."}

@@ -41,7 +41,7 @@ class Logs:
                 child.send(Change(0, {}, apply=True, log_level=level))
 
     def reopen(self) -> None:
-        """Let every process open the log file anew."""
+        """Have every process reopen the log file."""
         logfile.reopen(self._file)
         for child in self._children:
             child.signal(signal.SIGUSR1)

@@ -82,7 +82,7 @@ class Operations:
         telemetry.subscribe("rollout.reported", self._reported)
 
     def begin(self, what: str, requester: str, reason: str = "") -> Operation:
-        """Begin an operation that somebody will end."""
+        """Begin an operation; `end` has to follow."""
         self._number += 1
         operation = Operation(self._number, what, requester, reason, self._clock())
         self._going.append(operation)

@@ -1,4 +1,4 @@
-"""Start the supervisor itself anew, without giving up a socket.
+"""Restart the supervisor itself without closing a socket.
 
 First a fresh interpreter tries whether what lies on the disk would start (`platform check`, with
 the options of this start). Only then this platform stops, and the process becomes the new one by

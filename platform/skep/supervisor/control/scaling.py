@@ -68,7 +68,7 @@ class Scaling:
         return {"sentence": "In service again."}
 
     def begin_drain(self) -> None:
-        """Take nothing any more."""
+        """Stop accepting work."""
         self._rollouts.drain()
         self._changed()
 

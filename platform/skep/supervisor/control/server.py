@@ -23,9 +23,9 @@ LONGEST_QUESTION = 64 * 1024
 MOST_CLIENTS = 16
 # A client that connects and says nothing, or does not read its answer, is not kept.
 _PATIENCE = 30.0
-# Who is sent away gets so long to send its question, lest the answer be lost with it.
+# Read a rejected client's request for this long: closing earlier would discard our answer.
 _FAREWELL = 1.0
-# These change nothing, so nobody needs to know who has asked.
+# These change nothing, so they are not audited.
 _READING = frozenset(
     {"status", "ready", "metrics", "ps", "info", "history", "check", "dump"}
     | {"config.plan", "config.history", "config.settled"}

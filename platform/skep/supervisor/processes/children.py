@@ -85,7 +85,7 @@ class Children:
         self._by_pid[child.pid] = child
 
     def ended(self, child: Child) -> None:
-        """A child is gone; end its orphans, and notify whoever follows the children."""
+        """A child is gone; end its orphans and call `on_ended`."""
         self.drop(child)
         self._on_ended(child)
 
@@ -104,7 +104,7 @@ class Children:
             self.reaped(pid, status)
 
     def reaped(self, pid: int, status: int) -> None:
-        """Somebody has waited for this process: we or its zygote."""
+        """We, or its zygote, have waited for this process."""
         self._orphans.reaped(pid)
         if (child := self._by_pid.get(pid)) is not None:
             child.reaped(status)

@@ -1,4 +1,4 @@
-"""Say how a process ended."""
+"""How a process ended, in words."""
 
 import os
 import signal

@@ -52,12 +52,12 @@ class Nursery:
         return self._child.order("zygote") if self._child else None
 
     def give_up(self) -> None:
-        """It does not do what it is told: have another."""
+        """Kill it because it does not answer; another one is started."""
         if self._child is not None:
             self._child.kill()
 
     def stop(self) -> None:
-        """End it; what it has forked lives on."""
+        """End it; its children live on."""
         self._stopped = True
         if self._child is not None:
             self._child.dismissed = True

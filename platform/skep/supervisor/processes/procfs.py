@@ -163,7 +163,7 @@ def parse_session(stat: str) -> int:
 
 
 def read_oom_kills(proc: Path = PROC, cgroup: Path = CGROUP) -> int:
-    """Return how many processes of this container the kernel has killed for want of memory."""
+    """Return how many processes of this container the kernel has killed because memory ran out."""
     try:
         folders = list(_cgroup_folders(proc, cgroup))
     except OSError:

@@ -128,7 +128,7 @@ class ZygotePair:
         child.send(self._boot("zygote"))
 
     def _despair(self, child: Child) -> None:
-        """The nursery has had long enough to fork this one."""
+        """The nursery was too slow to fork this one: restart it."""
         if child is self.current and not child.pid:
             self._nursery.give_up()
 

@@ -3,7 +3,7 @@
 live      the workers take the new value, none is replaced
 unused    no Settings class reads the key: the same, if no plugin has read it otherwise
 rollout   a new generation
-restart   nothing until the platform is started anew
+restart   nothing until the platform is restarted
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What becomes of a request: the decision, without doing anything."""
+"""How a request for a rollout is answered. A pure decision."""
 
 from collections.abc import Set
 from enum import Enum

@@ -1,6 +1,6 @@
-"""The generation that is to be: carries out what `rollout.step` orders.
+"""One rollout: carries out what `machine.step` orders.
 
-Nothing in here decides. It tells the pure machine what happened and obeys it.
+Nothing in here decides: it feeds events to the pure machine and obeys its orders.
 """
 
 import asyncio
@@ -75,7 +75,7 @@ class Execution:
 
     @property
     def replaceable(self) -> bool:
-        """Whether nothing is lost when it is given up."""
+        """Whether it can be given up without loss."""
         return self.rollout.phase in (RolloutPhase.PLANNING, RolloutPhase.PREPARING)
 
     @property
@@ -85,7 +85,7 @@ class Execution:
 
     @property
     def replaces(self) -> bool:
-        """Whether it has come so far that the old generation takes nothing new any more."""
+        """Whether the old generation accepts nothing new any more."""
         return self.rollout.phase in (RolloutPhase.HANDING_OVER, RolloutPhase.FINISHED)
 
     @property
@@ -94,7 +94,7 @@ class Execution:
         return time.monotonic() - self.started
 
     def feed(self, fact: pure.Fact) -> None:
-        """Tell the rollout what happened and do what it orders."""
+        """Feed a fact to the machine and obey its orders."""
         before = self.rollout.phase
         self.rollout, orders = pure.step(self.rollout, fact, self._loop.time())
         if self.rollout.phase is not before:
@@ -103,12 +103,12 @@ class Execution:
             self._obey(order)
 
     def expire(self, now: float) -> None:
-        """Tell the rollout if it has waited long enough."""
+        """Feed `Late` to the machine when its deadline has passed."""
         if self.rollout.deadline is not None and self.rollout.deadline <= now:
             self.feed(pure.Late())
 
     def handed_over(self, slot: str, state: dict[str, object]) -> None:
-        """The old worker in a slot takes nothing more; `state` is for its successor."""
+        """The old worker in a slot has stopped accepting; `state` is for its successor."""
         self.handovers.setdefault(slot, state)
         self.feed(pure.SlotHandedOver(slot))
 

@@ -58,7 +58,7 @@ def requested(asked: Asked, *, starting: bool) -> RolloutRequest:
 
 
 def ask(gate: Gate, request: RolloutRequest, now: float) -> Gate:
-    """Let a request in."""
+    """Add a request."""
     if gate.pending is None:
         return Gate(request, now, now, series=now - gate.latest < SERIES)
     return replace(gate, pending=merge(gate.pending, request), latest=now)

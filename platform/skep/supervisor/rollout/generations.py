@@ -22,7 +22,7 @@ class Generations:
 
     @property
     def all(self) -> list[Generation]:
-        """Every generation of which something lives, the oldest first."""
+        """Every generation that still has processes, the oldest first."""
         coming = [self.coming.generation] if self.coming else []
         current = [self.current] if self.current else []
         return [*self.retiring, *current, *coming]

@@ -19,7 +19,7 @@ from skep.supervisor.rollout.decision import changes_on
 from skep.wire.messages import Change, Changed
 from skep.wire.plan import Problem
 
-# A worker whose loop is blocked keeps nobody waiting longer than this (seconds).
+# How long to wait for a worker whose loop is blocked, in seconds.
 _PATIENCE = 2.0
 
 
@@ -78,8 +78,8 @@ class LiveChanges:
             objection = await self._ask(change, apply=False)
             if not objection:
                 problem = await self._configurations.apply(change.configuration)
-                change.written_at = time.time()
             if not objection and problem is None:
+                change.written_at = time.time()
                 objection = await self._ask(change, apply=True)
         except Exception as error:  # noqa: BLE001 - whatever it is, the next change has to begin
             problem = Problem("commit", str(error) or repr(error))

@@ -81,7 +81,7 @@ class SlotLost:
 
 @dataclass(frozen=True)
 class Committed:
-    """The new configuration is in force."""
+    """The new configuration is applied."""
 
 
 @dataclass(frozen=True)
@@ -120,13 +120,13 @@ class Act(Enum):
     """What the shell has to do."""
 
     FORK = "fork the workers in these slots"
-    COMMIT = "put the configuration in force, and fill the slots again from now on"
+    COMMIT = "apply the configuration, and fill the slots again from now on"
     RELEASE = "tell the new workers in these slots to go"
     RETIRE = "tell the old workers of all kinds that overlap to drain"
     HAND_OVER = "tell the old workers in these slots to drain"
     CUT = "kill the old workers in these slots"
     FINISH = "the new generation is the current one"
-    REFUSE = "do away with the new generation; if it was committed, put the old config in force"
+    REFUSE = "end the new generation; if it was committed, apply the old configuration"
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ class Rollout:
 
     @property
     def overlapping(self) -> tuple[str, ...]:
-        """The slots of which old and new accept side by side."""
+        """The slots whose old and new workers accept side by side."""
         return tuple(s for s in self.slots if _kind(s) not in SINGLETONS)
 
     @property

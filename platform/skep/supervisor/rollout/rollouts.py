@@ -99,7 +99,7 @@ class Rollouts:
 
     @property
     def coming(self) -> Execution | None:
-        """The generation that is to be."""
+        """The rollout that is going on."""
         return self.generations.coming
 
     @property
@@ -163,7 +163,7 @@ class Rollouts:
         return self.checks.give_way(request)
 
     def _passed_check(self, request: RolloutRequest) -> None:
-        if self.busy:  # with a rollback, which began meanwhile
+        if self.busy:  # with a rollback that began during the check
             self._owner.put_back(request)
         else:
             self.begin(request)
@@ -237,14 +237,11 @@ class Rollouts:
         self._platform.children.ended(child)
         generation = self.generations.of(child)
         if generation is not None and generation.crew.ended(child):
-            self._lost(generation, child)
-
-    def _lost(self, generation: Generation, child: Child) -> None:
-        self.generations.lost(generation, child)
-        if generation is self.current:
-            self._watch.ended(generation, child)
-        self._watch.look()
-        self._sweep()
+            self.generations.lost(generation, child)
+            if generation is self.current:
+                self._watch.ended(generation, child)
+            self._watch.look()
+            self._sweep()
 
     # A change that needs no new worker.
 

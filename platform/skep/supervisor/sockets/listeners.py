@@ -246,7 +246,7 @@ def _asked(endpoint: Endpoint) -> tuple[str, int]:
 
 
 def _is_there(endpoint: Endpoint) -> bool:
-    """Whether clients find the socket: somebody may have removed it, or put a file there."""
+    """Whether clients find the socket: it may have been removed or replaced by a file."""
     with suppress(OSError):
         return not endpoint.path or stat.S_ISSOCK(os.stat(endpoint.path).st_mode)
     return False

@@ -106,7 +106,7 @@ class Ports:
         parting.add_done_callback(self._parting.discard)
 
     async def close(self) -> None:
-        """Let nobody in any more; return when all have been accepted who had come."""
+        """Accept no new connection; return when all that wait are accepted."""
         self._closing = True
         if self._listeners.shut(()):
             await self._empty()
