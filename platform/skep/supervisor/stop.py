@@ -19,17 +19,10 @@ class Stop:
     """Stops what runs; the store goes last of those that others need, because workers that drain
     still settle what they finish."""
 
-    def __init__(
-        self,
-        rollouts: Rollouts,
-        platform: PlatformSlots,
-        hooks: HookCalls,
-        living: Callable[[], bool],
-    ) -> None:
+    def __init__(self, rollouts: Rollouts, platform: PlatformSlots, hooks: HookCalls) -> None:
         self._hooks = hooks
         self._rollouts = rollouts
         self._platform = platform
-        self._living = living
         self._hurried = False
 
     async def carry_out(
@@ -59,7 +52,7 @@ class Stop:
         crew.kill()
         generations.end()
         self._platform.nursery.stop()
-        await until(lambda: not self._living(), _SHORT)
+        await until(lambda: not self._platform.children, _SHORT)
 
     def at_once(self) -> None:
         """Kill what is left."""

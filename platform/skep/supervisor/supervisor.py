@@ -87,12 +87,7 @@ class Supervisor:
             log_file=start.options.log_file,
             environment=start.service.environment,
         )
-        self._end_of_all = Stop(
-            self._rollouts,
-            self._platform,
-            self._observers.hooks,
-            lambda: bool(parts.children),
-        )
+        self._end_of_all = Stop(self._rollouts, self._platform, self._observers.hooks)
 
     async def run(self) -> int:
         """Supervise until `stop` is called; return the exit code.
