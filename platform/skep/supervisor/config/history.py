@@ -102,7 +102,7 @@ class ConfigHistory:
                     "seconds": round(report.seconds, 3),
                     "problems": [str(problem) for problem in report.problems],
                 },
-                [(effect.key, effect.old, effect.new) for effect in request.changes],
+                [(change.key, change.old, change.new) for change in request.changes],
             )
 
     @property

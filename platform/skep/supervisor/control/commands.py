@@ -107,7 +107,7 @@ class Commands:
     async def config_plan(self, arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return what a staged snapshot would change, with masked values."""
         plan = self._rollouts.plan(str(arguments["snapshot"]))
-        return [effect.to_json() for effect in plan]
+        return [change.to_json() for change in plan]
 
     async def config_apply(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Apply a staged snapshot, unless another is pinned; wait for the outcome."""

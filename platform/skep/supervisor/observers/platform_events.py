@@ -7,14 +7,13 @@ the event bears an id made of the piece, by which the engine knows it again.
 
 import itertools
 import logging
-import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from skep.base.telemetry import Telemetry
 from skep.supervisor.generation import Generation
 from skep.supervisor.processes.child import Child
-from skep.supervisor.processes.exit_reason import signal_name
+from skep.supervisor.processes.exit_reason import exit_facts
 from skep.supervisor.processes.slot import SlotState
 from skep.supervisor.request import Report, RolloutRequest
 from skep.wire.messages import Happened, Message, Noted
@@ -78,7 +77,7 @@ class PlatformEvents:
         for number in [number for number, teller in self._with.items() if teller is child]:
             del self._with[number]
         if child.pid and not child.dismissed and not fields["stopping"]:
-            self.happened("WorkerExited", _exit(child))
+            self.happened("WorkerExited", exit_facts(child))
         self._pass_on()
 
     def _reported(self, fields: Mapping[str, Any]) -> None:
@@ -86,7 +85,7 @@ class PlatformEvents:
         request: RolloutRequest = fields["request"]
         if report.outcome in (*_COMMITTED, "live") and request.changes:
             news: dict[str, Any] = {
-                "changed": [effect.key for effect in request.changes],
+                "changed": [change.key for change in request.changes],
                 "release_keys": dict(report.release_keys),
                 "generation": report.generation,
                 "live": report.outcome == "live",
@@ -100,19 +99,3 @@ class PlatformEvents:
     def _slot_changed(self, fields: Mapping[str, Any]) -> None:
         if fields["state"] is SlotState.READY:
             self._pass_on()
-
-
-def _exit(child: Child) -> dict[str, Any]:
-    code: int | None = None
-    killer = ""
-    if child.status is not None and os.WIFSIGNALED(child.status):
-        killer = signal_name(os.WTERMSIG(child.status))
-    elif child.status is not None:
-        code = os.WEXITSTATUS(child.status)
-    return {
-        "slot": child.slot,
-        "generation": child.generation,
-        "pid": child.pid,
-        "exit_code": code,
-        "signal": killer,
-    }

@@ -15,10 +15,10 @@ from skep.wire.plan import Plan
 _OWN = {row.key: row.change for row in rows()}
 
 
-def effects(
+def changes_between(
     old: Mapping[str, str], new: Mapping[str, str], layers: Mapping[str, str], plan: Plan
 ) -> list[KeyChange]:
-    """Return an effect for each key whose effective value differs, in order of the keys.
+    """Return a change for each key whose effective value differs, in order of the keys.
 
     `layers` says for keys of the new environment which layer sets them.
     """
@@ -41,4 +41,4 @@ def action(key: str, plan: Plan) -> Action:
 
 def without_rollout(found: list[KeyChange]) -> bool:
     """Whether the workers can take all of it as they are, unless one objects."""
-    return all(effect.action != "rollout" for effect in found)
+    return all(change.action != "rollout" for change in found)

@@ -8,7 +8,7 @@ from skep.config.errors import Unusable
 from skep.supervisor.config.configuration import Configuration
 from skep.supervisor.generation import Generation
 from skep.supervisor.request import KeyChange, RolloutRequest
-from skep.supervisor.rollout.changes import effects, without_rollout
+from skep.supervisor.rollout.changes import changes_between, without_rollout
 from skep.wire.plan import Plan, Problem
 
 Fingerprint = tuple[str, str]
@@ -51,7 +51,7 @@ def changes_on(generation: Generation, configuration: Configuration) -> list[Key
     """Return what a configuration changes in a generation."""
     old = generation.configuration.environment
     plan = generation.plan or Plan()
-    return effects(old, configuration.environment, configuration.layer_of, plan)
+    return changes_between(old, configuration.environment, configuration.layer_of, plan)
 
 
 def can_be_live(

@@ -3,7 +3,7 @@
 import pytest
 
 from skep.supervisor.request import Action, KeyChange
-from skep.supervisor.rollout.changes import action, effects, without_rollout
+from skep.supervisor.rollout.changes import action, changes_between, without_rollout
 from skep.wire.plan import Plan
 
 PLAN = Plan(live=("SOFT", "BOTH"), fixed=("HARD", "BOTH"))
@@ -39,7 +39,9 @@ def test_a_plugin_cannot_say_what_a_change_of_the_platform_s_own_key_takes() -> 
 def test_each_key_that_differs_has_an_effect_with_the_layer_of_the_new_value() -> None:
     old = {"SAME": "1", "SOFT": "1", "GONE": "1"}
     new = {"SAME": "1", "SOFT": "2", "ADDED": ""}
-    found = effects(old, new, {"SAME": "remote", "SOFT": ".env.local", "ADDED": "remote"}, PLAN)
+    found = changes_between(
+        old, new, {"SAME": "remote", "SOFT": ".env.local", "ADDED": "remote"}, PLAN
+    )
     assert found == [
         KeyChange("ADDED", None, "", "remote", "unused"),
         KeyChange("GONE", "1", None, "", "unused"),
