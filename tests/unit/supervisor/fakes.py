@@ -158,7 +158,7 @@ class FakeZygote:
         number: int,
         environment: Mapping[str, str],
         nursery: object = None,
-        census: object = None,
+        living: object = None,
         answers: Any = None,
     ) -> None:
         self.number = number

@@ -240,3 +240,16 @@ def test_who_was_not_asked_cannot_object() -> None:
         assert talk.ended == [("done", True)]
 
     run(test)
+
+
+def test_a_zygote_that_ends_before_it_answers_takes_a_rollout() -> None:
+    async def test() -> None:
+        talk = Talk()
+        zygote = child("zygote")
+        cast(FakeZygote, talk.generation.zygote).children = [zygote]
+        await pass_time()
+        talk.gone(zygote)
+        await pass_time()
+        assert talk.ended == [("objected", "zygote@1 did not answer within 2 s.")]
+
+    run(test)
