@@ -11,7 +11,7 @@ from typing import get_origin
 import click
 
 from skep.cli.main import platform
-from skep.config.options.row import Row
+from skep.config.options.row import OptionRow
 from skep.config.options.table import rows
 from skep.metrics.names import CATALOGUE, Metric
 
@@ -40,7 +40,7 @@ def settings() -> str:
     return "\n".join([*lines, ""])
 
 
-def _setting(row: Row) -> str:
+def _setting(row: OptionRow) -> str:
     option = f"`--{row.name.replace('_', '-')}`" if row.flag else "–"
     default = ", ".join(row.default) if get_origin(row.type) is tuple else str(row.default)
     words = f" One of {', '.join(row.words)}." if row.words else ""

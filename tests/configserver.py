@@ -15,10 +15,10 @@ import httpx
 import uvloop
 from starlette.applications import Starlette
 
-from skep.config.apollo.openapi import OpenApi, PublishedRelease
+from skep.config.apollo.openapi import OpenApiClient, PublishedRelease
 from skep.configserver.app import create_app
 from skep.configserver.credentials import read_or_make_token
-from skep.configserver.records import Limits
+from skep.configserver.records import EditorLimits
 from skep.configserver.seed import seed
 from skep.configserver.server import serve
 from skep.configserver.store import Store
@@ -33,7 +33,7 @@ class RunningConfigServer:
 
     url: str
     token: str
-    open_api: OpenApi
+    open_api: OpenApiClient
     http: httpx.Client
     watchers: Watchers = field(repr=False)
 
@@ -116,7 +116,7 @@ def running_config_server(
     cluster: str = "default",
     namespaces: Sequence[str] = (),
     hold: float = 50.0,
-    limits: Limits | None = None,
+    limits: EditorLimits | None = None,
     loop_factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop,
     names: Sequence[str] = (),
 ) -> Iterator[RunningConfigServer]:
@@ -128,7 +128,7 @@ def running_config_server(
         app = create_app(store, token, hold=hold)
         with (
             _serving(app, loop_factory, names) as url,
-            OpenApi(url, token) as open_api,
+            OpenApiClient(url, token) as open_api,
             httpx.Client(base_url=url, timeout=30, trust_env=False) as http,
         ):
             yield RunningConfigServer(url, token, open_api, http, app.state.watchers)

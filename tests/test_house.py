@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,19 @@ ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "platform"
 FILES = sorted(p for folder in ("platform", "plugins") for p in (ROOT / folder).rglob("*.py"))
 LONGEST_FILE, LONGEST_FUNCTION = 600, 50
+MOST_MODULES, MOST_IMPORTS = 16, 20
+
+# What breaks a law today. Nothing may be added; what holds the law again must be taken out.
+LARGE_FOLDERS: set[str] = {"skep/worker/http"}
+MANY_IMPORTS: set[str] = {
+    "skep.worker.birth.zygote",
+    "skep.worker.boot",
+    "skep.worker.kinds.web",
+}
+CYCLES: set[tuple[str, ...]] = {
+    ("skep.worker.websocket.connection", "skep.worker.websocket.registry"),
+}
+AMBIGUOUS_CLASSES: set[str] = {"Connection", "Generation", "Limits", "TcpConnection"}
 
 
 def test_no_python_file_lies_directly_in_the_source_root() -> None:
@@ -52,6 +66,68 @@ def test_files_and_functions_are_short(path: Path) -> None:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             length = (node.end_lineno or 0) - node.lineno + 1
             assert length <= LONGEST_FUNCTION, f"{node.name} has {length} lines"
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(SOURCE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+TREES = {name_of(p): ast.parse(p.read_text()) for p in sorted(SOURCE.rglob("*.py"))}
+
+
+def imports(module: str) -> set[str]:
+    """Our modules that it imports anywhere in it, for the type checker only too."""
+    found = set()
+    for node in ast.walk(TREES[module]):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = (f"{node.module}.{alias.name}" for alias in node.names)
+            found |= {name if name in TREES else node.module for name in names}
+    return (found & TREES.keys()) - {module}
+
+
+IMPORTS = {module: imports(module) for module in TREES}
+
+
+def reachable(module: str) -> set[str]:
+    found: set[str] = set()
+    waiting = [module]
+    while waiting:
+        new = IMPORTS[waiting.pop()] - found
+        found |= new
+        waiting += new
+    return found
+
+
+def test_no_folder_has_more_modules_than_a_reader_can_take_in() -> None:
+    folders = Counter(p.parent for p in SOURCE.rglob("*.py") if p.name != "__init__.py")
+    large = {f.relative_to(SOURCE).as_posix() for f, n in folders.items() if n > MOST_MODULES}
+    assert large == LARGE_FOLDERS
+
+
+def test_no_module_imports_more_than_twenty_of_ours() -> None:
+    assert {m for m, found in IMPORTS.items() if len(found) > MOST_IMPORTS} == MANY_IMPORTS
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    reached = {module: reachable(module) for module in TREES}
+    circular = [module for module in TREES if module in reached[module]]
+    assert {
+        tuple(sorted(other for other in reached[module] if module in reached[other]))
+        for module in circular
+    } == CYCLES
+
+
+def test_no_public_class_name_stands_twice() -> None:
+    names = Counter(
+        node.name
+        for tree in TREES.values()
+        for node in tree.body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    )
+    assert {name for name, n in names.items() if n > 1} == AMBIGUOUS_CLASSES
 
 
 def test_ci_installs_every_package_that_a_test_needs() -> None:

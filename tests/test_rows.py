@@ -43,7 +43,7 @@ ROWS = {
         "every_listener_is_served_listed_and_stays_the_same_over_a_rollout"
     ),
     "UDP socket": "udp_socket_a_packet_is_logged_once_and_answered",
-    "UDP socket, over rollouts": "lifecycle_case_39_no_packet_is_lost_over_rollouts",
+    "UDP socket, over rollouts": "no_packet_is_lost_over_rollouts",
     "TLS, a drain during the handshake": (
         "who_had_connected_before_the_drain_may_end_its_handshake_and_is_answered"
     ),
@@ -69,7 +69,9 @@ HERE = Path(__file__).parent
 @pytest.fixture(scope="module")
 def tests() -> set[str]:
     texts = [path.read_text() for path in HERE.glob("*/**/test_*.py")]
-    return {name for text in texts for name in re.findall(r"^def test_(\w+)\(", text, re.M)}
+    names = {name for text in texts for name in re.findall(r"^def test_(\w+)\(", text, re.M)}
+    names |= {re.sub(r"^lifecycle_case_\d\d_", "", name) for name in names}  # until rename_tests
+    return names
 
 
 @pytest.mark.parametrize("row", ROWS)

@@ -13,7 +13,7 @@ from skep.api.plugin import Plugin
 from skep.base.telemetry import Telemetry
 from skep.config.options.table import Options
 from skep.engine import binding
-from skep.engine.base import Engine, QueueStats, Row
+from skep.engine.base import DeliveryRow, Engine, QueueStats
 from skep.engine.embedded import Embedded
 from skep.engine.ids import now_ms
 from skep.engine.senders import sender_of
@@ -60,7 +60,7 @@ class Workshop:
 
         await wait_until_async(nothing_left)
 
-    async def dead(self, queue: str = "default") -> list[Row]:
+    async def dead(self, queue: str = "default") -> list[DeliveryRow]:
         return await self.engine.scan(queue, "dead")
 
     def told(self, name: str) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from skep.engine.base import Row
+from skep.engine.base import DeliveryRow
 from tests.acceptance.workbench import Workbench, workbench
 from tests.support import wait_until
 
@@ -140,7 +140,7 @@ def deliver(bench: Workbench, task: str, name: str) -> str:
     return delivery
 
 
-def known(bench: Workbench, delivery: str) -> Row:
+def known(bench: Workbench, delivery: str) -> DeliveryRow:
     row = bench.find(delivery)
     assert row is not None
     return row

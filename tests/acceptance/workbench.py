@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import httpx
 
 from skep.base.rundir import RunDir
-from skep.engine.base import Engine, Row
+from skep.engine.base import DeliveryRow, Engine
 from skep.engine.embedded import Embedded
 from tests.platform_process import ROOT, Platform
 from tests.support import PATIENCE, wait_until
@@ -59,7 +59,7 @@ class Workbench:
         wait_until(lambda: len(self.diary(what, name)) >= count, deadline, interval=0.02)
         return self.diary(what, name)
 
-    def find(self, delivery: str) -> Row | None:
+    def find(self, delivery: str) -> DeliveryRow | None:
         """Return what the store knows of a delivery, sooner than a verb could."""
 
         return self.ask(lambda engine: engine.find(delivery))

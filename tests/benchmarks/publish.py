@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from skep.base.rundir import RunDir
-from skep.config.apollo.openapi import OpenApi
+from skep.config.apollo.openapi import OpenApiClient
 from skep.wire import control
 from tests.benchmarks.figures import Figure, median, percentile, spread
 from tests.faulty import TinyApollo
@@ -100,7 +100,7 @@ class Publisher:
     def __init__(self, platform: Platform) -> None:
         token = (platform.data_dir / "configserver" / "token").read_text().strip()
         self._socket = RunDir(platform.data_dir).control_socket
-        self._server = OpenApi(self.config()["url"], token)
+        self._server = OpenApiClient(self.config()["url"], token)
 
     def close(self) -> None:
         """Close the connection to the config server."""

@@ -20,8 +20,8 @@ import pytest
 from skep.base.errors import ConfigError, UsageError
 from skep.base.telemetry import Telemetry
 from skep.config.apollo.client import Apollo
-from skep.config.apollo.failover import Servers
-from skep.config.apollo.server import Terms, Timeouts
+from skep.config.apollo.failover import Failover
+from skep.config.apollo.server import ServerAccess, Timeouts
 from skep.config.errors import (
     ApolloError,
     Broken,
@@ -79,11 +79,11 @@ def _url(server: FaultyServer | str) -> str:
 
 
 def client(url: str, *namespaces: str) -> Apollo:
-    return Apollo(Servers([url]), "orders", "blue", namespaces)
+    return Apollo(Failover([url]), "orders", "blue", namespaces)
 
 
 def use(
-    server: FaultyServer | Servers | str,
+    server: FaultyServer | Failover | str,
     act: Callable[[Apollo], Awaitable[T]],
     *namespaces: str,
     timeouts: Timeouts = Timeouts(),  # noqa: B008
@@ -92,10 +92,10 @@ def use(
     """Run `act` with a client of the server."""
 
     async def main() -> T:
-        if isinstance(server, Servers):
+        if isinstance(server, Failover):
             servers = server
         else:
-            servers = Servers([_url(server)], terms=Terms(timeouts))
+            servers = Failover([_url(server)], access=ServerAccess(timeouts))
         apollo = Apollo(servers, "orders", "blue", namespaces or ("application",), **more)
         try:
             return await act(apollo)
@@ -1047,14 +1047,14 @@ def test_f45_an_authority_of_one_s_own_is_believed(tmp_path: Path) -> None:
     certificate, context = certified(tmp_path)
     with FaultyServer(context) as server:
         server.script("/configs/", released("K1", a="1"))
-        servers = Servers([server.url], terms=Terms(ca=str(certificate)))
+        servers = Failover([server.url], access=ServerAccess(ca=str(certificate)))
         assert use(servers, pull).values() == {"a": "1"}
 
 
 def test_f45_a_certificate_that_has_expired_is_called_that(tmp_path: Path) -> None:
     certificate, context = certified(tmp_path, end="20200102000000Z")
     with FaultyServer(context) as server:
-        servers = Servers([server.url], terms=Terms(ca=str(certificate)))
+        servers = Failover([server.url], access=ServerAccess(ca=str(certificate)))
         with pytest.raises(Unreachable, match="expired"):
             use(servers, pull)
         assert server.requests == []
@@ -1092,7 +1092,7 @@ def test_f45_a_meta_server_asked_over_tls_leads_to_no_server_without(
     with FaultyServer(context) as meta:
         meta.script("/services/config", listed(server.url))
         meta.script("/configs/", released("K1", a="1"))
-        servers = Servers([], [meta.url], terms=Terms(ca=str(certificate)))
+        servers = Failover([], [meta.url], access=ServerAccess(ca=str(certificate)))
         assert use(servers, pull).values() == {"a": "1"}
     assert server.requests == []
 
@@ -1103,5 +1103,5 @@ def test_authorities_that_cannot_be_read_are_named(tmp_path: Path, content: str 
     if content is not None:
         file.write_text(content)
     with pytest.raises(ConfigError, match=r"ca\.pem cannot be used") as caught:
-        use(Servers(["https://127.0.0.1:9"], terms=Terms(ca=str(file))), pull)
+        use(Failover(["https://127.0.0.1:9"], access=ServerAccess(ca=str(file))), pull)
     assert "--config-ca" in str(caught.value)

@@ -16,7 +16,7 @@ from urllib.parse import urlencode, urlsplit
 import httpx
 import pytest
 
-from skep.configserver.records import Limits
+from skep.configserver.records import EditorLimits
 from tests.configserver import RunningConfigServer, asked, running_config_server
 from tests.support import wait_until
 
@@ -170,7 +170,7 @@ def test_c11_a_file_namespace_answers_its_content(server: RunningConfigServer, a
 
 def test_c12_the_content_of_any_format_arrives_unchanged(tmp_path: Path, app: str) -> None:
     text = "a: 'ä 中 🐝'\r\nb: <&=>\n" + "x" * 100_000
-    with running_config_server(tmp_path, limits=Limits(value=200_000)) as server:
+    with running_config_server(tmp_path, limits=EditorLimits(value=200_000)) as server:
         for suffix in ("json", "yml", "yaml", "txt"):
             server.publish({"content": text}, f"some.{suffix}", app_id=app)
             body = server.config(f"some.{suffix}", app_id=app).json()

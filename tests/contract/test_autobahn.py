@@ -16,7 +16,7 @@ import pytest
 from starlette.routing import WebSocketRoute
 
 from skep.api.plugin import Plugin
-from skep.api.websocket import Connection, WebSocketHandler
+from skep.api.sockets.websocket import Connection, WebSocketHandler
 from tests.raw_websocket import (
     BINARY,
     CLOSE,

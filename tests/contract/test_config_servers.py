@@ -13,8 +13,8 @@ import pytest
 
 from skep.base.errors import UsageError
 from skep.config.apollo.client import Apollo
-from skep.config.apollo.failover import Servers
-from skep.config.apollo.server import Terms, Timeouts
+from skep.config.apollo.failover import Failover
+from skep.config.apollo.server import ServerAccess, Timeouts
 from skep.config.errors import ApolloError, Broken, Forbidden, Missing, Unreachable
 from skep.config.snapshots.snapshot import Snapshot
 from tests.faulty import (
@@ -67,7 +67,7 @@ def nobody() -> str:
 
 
 def use(
-    servers: Servers, act: Callable[[Apollo], Awaitable[T]], *namespaces: str, **more: Any
+    servers: Failover, act: Callable[[Apollo], Awaitable[T]], *namespaces: str, **more: Any
 ) -> T:
     async def main() -> T:
         apollo = Apollo(servers, "orders", "blue", namespaces or ("application",), **more)
@@ -83,14 +83,14 @@ async def pull_twice(apollo: Apollo) -> list[Snapshot]:
     return [await pull(apollo), await pull(apollo)]
 
 
-def of(*urls: FaultyServer | str, **more: Any) -> Servers:
+def of(*urls: FaultyServer | str, **more: Any) -> Failover:
     addresses = [url if isinstance(url, str) else url.url for url in urls]
-    return Servers(addresses, terms=Terms(QUICK), **more)
+    return Failover(addresses, access=ServerAccess(QUICK), **more)
 
 
-def found_by(*metas: FaultyServer | str, **more: Any) -> Servers:
+def found_by(*metas: FaultyServer | str, **more: Any) -> Failover:
     addresses = [meta if isinstance(meta, str) else meta.url for meta in metas]
-    return Servers([], addresses, terms=Terms(QUICK), **more)
+    return Failover([], addresses, access=ServerAccess(QUICK), **more)
 
 
 # Several servers
@@ -270,7 +270,7 @@ def test_a_request_says_where_and_who_we_are(server: FaultyServer) -> None:
         await pull(apollo)
         await apollo.changes()
 
-    servers = Servers([server.url], terms=Terms(ip="10.1.2.3"))
+    servers = Failover([server.url], access=ServerAccess(ip="10.1.2.3"))
     use(servers, act, data_center="SHA JQ", label="canary&blue")
     pulled, polled = server.requests
     assert pulled.query == {"dataCenter": "SHA JQ", "label": "canary&blue", "ip": "10.1.2.3"}
@@ -325,7 +325,7 @@ def test_a_server_that_is_given_is_asked_and_not_the_meta_server(
 ) -> None:
     meta, given, _ = three
     given.script("/configs/", released("K1", a="1"))
-    use(Servers([given.url], [meta.url]), pull)
+    use(Failover([given.url], [meta.url]), pull)
     assert meta.requests == []
 
 
@@ -431,4 +431,4 @@ def test_the_servers_of_a_list_are_not_asked_by_everybody_in_one_order(
 
 def test_without_any_address_there_is_nothing_to_ask() -> None:
     with pytest.raises(UsageError, match="--config-server"):
-        Servers([])
+        Failover([])

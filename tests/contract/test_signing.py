@@ -18,8 +18,8 @@ import pytest
 from skep.base.errors import UsageError
 from skep.config.apollo.access_key import AccessKey
 from skep.config.apollo.client import Apollo
-from skep.config.apollo.failover import Servers
-from skep.config.apollo.server import Terms
+from skep.config.apollo.failover import Failover
+from skep.config.apollo.server import ServerAccess
 from skep.config.apollo.signing import signature
 from skep.config.errors import Forbidden
 from skep.config.snapshots.snapshot import Snapshot
@@ -90,7 +90,7 @@ def use(
     url = server if isinstance(server, str) else server.url
 
     async def main() -> T:
-        servers = Servers([url], terms=Terms(key=key))
+        servers = Failover([url], access=ServerAccess(key=key))
         apollo = Apollo(servers, "orders", "blue", [namespace], **more)
         try:
             return await act(apollo)
@@ -129,7 +129,7 @@ def test_a_meta_server_leads_to_servers_that_are_signed_to(server: FaultyServer)
     server.script("/services/config", listed(server.url))
 
     async def main() -> Snapshot:
-        servers = Servers([], [server.url], terms=Terms(key=AccessKey("orders", [NEW])))
+        servers = Failover([], [server.url], access=ServerAccess(key=AccessKey("orders", [NEW])))
         apollo = Apollo(servers, "orders", "blue", ["application"])
         try:
             return await pull(apollo)

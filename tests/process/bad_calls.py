@@ -6,10 +6,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from skep.api.event import Event
-from skep.api.policy import Retry
-from skep.api.receipt import Receipt, gather
-from skep.api.task import Task
+from skep.api.tasks.event import Event
+from skep.api.tasks.policy import Retry
+from skep.api.tasks.receipt import Receipt
+from skep.api.tasks.task import Task, gather
 from skep.base.errors import PlatformError
 from skep.engine import binding
 from skep.engine.base import Envelope, Lease, QueueLimits, Settlement

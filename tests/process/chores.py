@@ -9,10 +9,10 @@ from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
-from skep.api.context import Context
-from skep.api.event import Event, Listener
 from skep.api.plugin import Plugin
-from skep.api.task import Task
+from skep.api.tasks.context import Context
+from skep.api.tasks.event import Event, Listener
+from skep.api.tasks.task import Task
 
 
 class Noop(Task):

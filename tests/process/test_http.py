@@ -29,7 +29,7 @@ from starlette.websockets import WebSocket
 
 from skep import Plugin, Worker
 from skep.api.http_hooks import ResponseHead
-from skep.base import log as logs
+from skep.base.logs import log as logs
 from tests.support import wait_until_async
 from tests.website import Website, request, run_website
 

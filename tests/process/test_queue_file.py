@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from skep.base.errors import StoreFull
-from skep.engine.base import Engine, Envelope, Row, Settlement
+from skep.engine.base import DeliveryRow, Engine, Envelope, Settlement
 from skep.engine.embedded import Embedded
 from skep.engine.ids import new_id, now_ms
 from skep.store.file.opening import rows_of
@@ -48,8 +48,8 @@ def an_envelope(**fields: object) -> Envelope:
     return Envelope(**{"id": new_id(), "name": "orders.Send", "body": b"{}", **fields})  # type: ignore[arg-type]
 
 
-async def all_of(engine: Engine, state: str = "ready") -> dict[str, Row]:
-    rows: dict[str, Row] = {}
+async def all_of(engine: Engine, state: str = "ready") -> dict[str, DeliveryRow]:
+    rows: dict[str, DeliveryRow] = {}
     for queue in await engine.stats():
         after = ""
         while page := await engine.scan(queue, state, after, 100):  # type: ignore[arg-type]

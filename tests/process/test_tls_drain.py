@@ -11,7 +11,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from skep import Plugin, TcpConnection, TcpHandler, TcpListener
-from skep.base.sockets import is_readable
+from skep.base.sockets.listening import is_readable
 from tests.certificate import believing, certificate
 from tests.support import wait_until_async
 from tests.web_worker import WebWorker, run_with_worker

@@ -13,18 +13,17 @@ from skep.agent.code_watch import CodeWatch
 from skep.agent.config_sync import Candidate, ConfigState, ConfigSync, Waits
 from skep.agent.console.app import build
 from skep.agent.console.server import serve
-from skep.agent.offline import start_offline
 from skep.base.backoff import Backoff
 from skep.base.errors import PlatformError
 from skep.base.rundir import RunDir
 from skep.base.telemetry import Telemetry
-from skep.config.apollo import factory
+from skep.config.apollo.client import Apollo
 from skep.config.options.admin_access import read_token
 from skep.config.options.sources import sources
 from skep.config.options.table import Options
 from skep.config.snapshots.archive import Archive
-from skep.config.snapshots.start_source import Policy, Reserve
-from skep.wire.messages import Asked, Boot, Message, Reported, Unconfigured
+from skep.config.snapshots.start_source import Policy, StartSource
+from skep.wire.messages import Boot, Message, NoConfiguration, Reported, RolloutAsked
 
 _UNCONFIGURED = Backoff(first=5.0, jitter=0.2)
 _FROM = {"cache": " from the cache", "file": ", but the block of the environment file"}
@@ -33,8 +32,8 @@ log = logging.getLogger(__name__)
 
 
 class Agent:
-    """The agent slot. Its config sync begins before it may listen: the platform has no ports to
-    give it until there is a configuration."""
+    """The agent slot. Its config sync begins before it listens: without a configuration the
+    platform has no ports."""
 
     def __init__(self, boot: Boot, send: Callable[[Message], None], telemetry: Telemetry) -> None:
         self._options = Options.from_json(boot.options)
@@ -47,7 +46,7 @@ class Agent:
         self._stop = asyncio.Event()
 
     async def prepare(self) -> None:
-        """Begin to follow the configuration, and the code if that is wanted."""
+        """Begin to follow the configuration, and with `--watch` the code."""
         self._undertake("config sync", self._sync)
         if self._options.watch:
             self._undertake("code watch", self._watch)
@@ -60,56 +59,69 @@ class Agent:
         return asyncio.create_task(serve(listeners["admin"], app, self._options, self._stop))
 
     def retire(self) -> Mapping[str, Any]:
-        """Ask for nothing more."""
+        """Cancel all duties."""
         for duty in self._duties:
             duty.cancel()
         return {}
 
     async def drain(self, deadline: float) -> None:
-        """Wait until the duties have let go of their connections."""
+        """Wait until the duties have closed their connections."""
         self._stop.set()
         if self._duties:
             await asyncio.wait(self._duties, timeout=1.0)
 
     async def stop(self) -> None:
-        """Nothing is left to do."""
+        """Do nothing: all is closed."""
 
     def _undertake(self, name: str, duty: Callable[[], Awaitable[None]]) -> None:
         self._duties.append(asyncio.create_task(_keep(name, duty), name=name))
 
     async def _sync(self) -> None:
-        """Follow the configuration. Without any there is no start; but an agent that is started
-        again beside workers that serve goes on trying."""
+        """Follow the configuration. Without one the platform does not start; an agent that is
+        restarted beside serving workers goes on trying."""
         for failures in itertools.count(1):
             try:
                 return await self._follow()
             except PlatformError as error:
-                self._send(Unconfigured(str(error), error.exit_code))
+                self._send(NoConfiguration(str(error), error.exit_code))
             await asyncio.sleep(_UNCONFIGURED.delay(failures))
 
     async def _follow(self) -> None:
         options = self._options
-        where = (options.app_id, options.cluster, options.namespace)
         archive = Archive.of(options, self._run_dir.config_dir)
-        env_file = options.env_path
+        policy = "optional" if options.offline else cast("Policy", options.config_policy)
+        start_source = StartSource(archive, options.env_path, policy)
         if options.offline:
-            reserve = Reserve(archive, env_file, "optional")
-            return await start_offline(reserve, where, self._offer, self._report)
+            return await self._start_offline(start_source)
         await ConfigSync(
-            factory.apollo(options, self._telemetry),
-            Reserve(archive, env_file, cast("Policy", options.config_policy)),
+            Apollo.of(options, self._telemetry),
+            start_source,
             self._offer,
             self._report,
             telemetry=self._telemetry,
             waits=Waits(start=options.config_timeout),
         ).run()
 
+    async def _start_offline(self, start_source: StartSource) -> None:
+        """Offer what was applied last, and ask no config server. Raises ConfigError if nothing can
+        be read or kept."""
+        start = start_source.find()
+        if start is None:
+            return
+        log.warning("No config server is asked; the config comes from: %s.", start.source)
+        path = start_source.archive.stage(start.snapshot)
+        await self._offer(Candidate(start.snapshot, path, start.source, "start"))
+        options, keys = self._options, start.snapshot.release_keys()
+        self._report(
+            ConfigState("", options.app_id, options.cluster, options.namespace, start.source, keys)
+        )
+
     async def _offer(self, candidate: Candidate) -> None:
         keys = ", ".join(f"{n} {k}" for n, k in candidate.snapshot.release_keys().items() if k)
         reason = f"release {keys}" if keys else "no release"
         reason += _FROM.get(candidate.source, "")
         self._send(
-            Asked(
+            RolloutAsked(
                 "config",
                 reason,
                 snapshot=str(candidate.path),
@@ -123,15 +135,14 @@ class Agent:
         self._send(Reported(asdict(state)))
 
     async def _watch(self) -> None:
-        await self._first_offer.wait()  # there is nothing to roll out before it
+        await self._first_offer.wait()  # nothing can roll out before it
         noted = self._run_dir.own_writes(self._run_id)
         await _code_watch(self._options, noted, self._send, self._telemetry).run()
 
 
 def _code_watch(
-    options: Options, noted: Path, ask: Callable[[Asked], None], telemetry: Telemetry
+    options: Options, noted: Path, ask: Callable[[RolloutAsked], None], telemetry: Telemetry
 ) -> CodeWatch:
-    """Return the duty that watches the code by these options."""
     for other in noted.parent.glob("own-writes.*"):
         if other != noted:  # of a run that was killed
             other.unlink(missing_ok=True)
@@ -143,11 +154,11 @@ def _code_watch(
 
 
 async def _keep(name: str, duty: Callable[[], Awaitable[None]]) -> None:
-    """Begin a duty again whenever it fails; the others go on meanwhile."""
+    """Run a duty, and restart it whenever it fails."""
     backoff = Backoff()
     for failures in itertools.count(1):
         try:
             return await duty()
         except Exception:
-            log.exception("%s failed; it begins again", name)
+            log.exception("%s failed; restarting it", name)
         await asyncio.sleep(backoff.delay(failures))

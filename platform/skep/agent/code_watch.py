@@ -1,9 +1,8 @@
-"""The duty that watches the code and asks for a rollout when it has changed.
+"""Watches the code and asks for a rollout when it has changed.
 
-A change is a change of content, not of time: a file that was touched, or saved with the same text,
-asks for nothing. Nor does what the platform's own workers write (`own_writes.py`). Quiet times are
-the supervisor's gate's business; a half-written state that is reported here is overtaken by the
-whole one before the gate opens.
+Only a change of content counts, not a new time or the same text, nor what the platform's own
+workers write (`own_writes.py`). The supervisor's gate waits for quiet: the whole change follows a
+half-written one before the gate opens.
 """
 
 import asyncio
@@ -16,14 +15,14 @@ from pathlib import Path
 from watchfiles import Change, awatch
 
 from skep.agent.brake import Brake
-from skep.base import fingerprint, own_writes
 from skep.base.backoff import Backoff
-from skep.base.fingerprint import Sources, States
+from skep.base.files import fingerprint, own_writes
+from skep.base.files.fingerprint import Sources, States
 from skep.base.telemetry import Telemetry
-from skep.wire.messages import Asked
+from skep.wire.messages import RolloutAsked
 from skep.wire.plan import Problem
 
-# Batching belongs to the gate; this only keeps one save from being reported in two halves.
+# The gate batches; this only keeps one save from being reported in two halves.
 _STEP_MS = 30
 # Without an event: the first look, for what came while the watch was being set up, and how many
 # such pauses are between the later ones, for inotify loses events when its queue overflows.
@@ -44,7 +43,7 @@ class CodeWatch:
         sources: Sources,
         plugins: Iterable[Path],
         noted: Path,
-        ask: Callable[[Asked], None],
+        ask: Callable[[RolloutAsked], None],
         telemetry: Telemetry,
     ) -> None:
         self._sources = sources
@@ -58,8 +57,8 @@ class CodeWatch:
         self._backoff = Backoff()
 
     async def run(self) -> None:
-        """Watch for ever. What the generation in service was loaded from is asked for at once, so
-        that a change between its loading and the first event is not missed."""
+        """Watch for ever. The present state is asked for at once, so that a change between the
+        loading of the generation and the first event is not missed."""
         self._look()
         failures = 0
         while True:
@@ -67,7 +66,7 @@ class CodeWatch:
                 await self._watch()
                 failures = 0
             except (OSError, RuntimeError, ExceptionGroup) as error:
-                # A file name that is no UTF-8, or more folders than the kernel watches for us.
+                # A file name that is not UTF-8, or more folders than the kernel can watch.
                 cause = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
                 failures += 1
                 self._telemetry.point("watch.error", reason=type(cause).__name__)
@@ -76,10 +75,10 @@ class CodeWatch:
                 self._look()
 
     async def _watch(self) -> None:
-        """Watch until a directory has vanished or come.
+        """Watch until a directory appears or disappears.
 
-        Each directory is watched by itself: a watch of a whole tree would also wake up for all
-        that is written to the data directory, or to a virtual environment, below it.
+        Each directory is watched alone: a watch of a whole tree would also wake up for writes to
+        the data directory, or to a virtual environment, below it.
         """
         watched, pauses = self._directories(), 0
         changes = awatch(
@@ -99,8 +98,7 @@ class CodeWatch:
                     return
 
     def _directories(self) -> set[Path]:
-        """Return the directories to watch, where links lead to; of one that is missing the one
-        above it."""
+        """Return the directories to watch, with links resolved; for a missing one its parent."""
         parents = {
             root.parent.resolve()
             for root in self._sources.roots()
@@ -125,10 +123,11 @@ class CodeWatch:
             code = fingerprint.digest(states, without=written)
             names = [(states.get(path) or known.get(path, (b"", b"")))[0] for path in counted]
             reason = _summary(map(os.fsdecode, names)) if names else ""
-            self._ask(Asked("code", reason, code=code, problems=syntax_errors(self._plugins)))
+            self._ask(
+                RolloutAsked("code", reason, code=code, problems=syntax_errors(self._plugins))
+            )
 
     def _explain(self, own: set[str], held: set[str]) -> None:
-        """Log once of each file why a change of it rolls out nothing, or not at once."""
         for path in sorted(own - self._explained):
             log.warning(
                 "%s is written by the platform's own workers: it is data, and a change of it rolls "
@@ -163,7 +162,7 @@ def _compile(path: Path, folder: Path) -> Problem | None:
         text = f"{type(error).__name__}: {getattr(error, 'msg', error)}"
         return Problem("load", text, plugin, str(path), line)
     except OSError:
-        return None  # it has just been deleted; the next event tells
+        return None  # it has just been deleted; the next event shows that
     return None
 
 

@@ -1,4 +1,4 @@
-"""The duty of following the config server: pull, check, stage, offer.
+"""Following the config server: pull, check, stage, offer.
 
     start ──► pull ──► offer                     no server: offer what the start policy allows and
                  │                               go on trying; nothing is allowed: ConfigError
@@ -8,14 +8,13 @@
      ▲                     │   everything again                                  pauses while some
      └─────────────────────┘                                                     namespaces fail
 
-Each namespace stands for itself (`skep.config.snapshots.pulled`): one whose release is missing,
-cannot be fetched or must not be applied is *held*, it keeps the release it has, and the others go
-on.
+Each namespace is judged alone (`skep.config.snapshots.pulled`): one whose release is missing,
+cannot be fetched or must not be applied is *held*, it keeps the release it has, and others go on.
 
-A poll says only that something changed. What was polled is confirmed after the pull, so whatever
-fails in between is told again. The full pull finds what no poll told: a lost notification, a
-restored database, a server that holds us to an id of its former life. Then the ids are dropped;
-and so they are every hour, for what no pull can show.
+A poll says only that something changed. It is confirmed after the pull, so that the server repeats
+it when anything fails in between. The full pull finds what no poll announced: a lost notification,
+a restored database, a server that counts from elsewhere. Then the ids are dropped, and also every
+hour, for what no pull can show.
 """
 
 import asyncio
@@ -36,15 +35,15 @@ from skep.config.apollo.client import Apollo
 from skep.config.errors import ApolloError, Forbidden, Missing, Throttled, TooSlow, Unusable
 from skep.config.snapshots.pulled import Assembly, Held, Pulled
 from skep.config.snapshots.snapshot import Release, Snapshot
-from skep.config.snapshots.start_source import Reserve, Source
+from skep.config.snapshots.start_source import Source, StartSource
 
 Reason = Literal["start", "notification", "refresh"]
 
-# A wait is slept in naps; one that took so much longer than asked for was slept through by the
-# whole machine (CLOCK_BOOTTIME goes on then, the event loop's clock does not).
+# A wait consists of naps; during one that takes this much longer the machine was suspended
+# (CLOCK_BOOTTIME goes on then, the event loop's clock does not).
 _NAP, _OVERSLEPT = 5.0, 10.0
 _TROUBLE, _REFUSAL = Backoff(), Backoff(first=5.0, jitter=0.2)
-# However long a server wants to be left alone: a mistake of its must not cut us off for a day.
+# Seconds; a mistaken server must not make us pause for a day.
 _LONGEST_PAUSE = 300.0
 _INSTEAD = {
     "cache": "The platform starts with the config of its last run.",
@@ -59,8 +58,8 @@ log = logging.getLogger(__name__)
 class Candidate:
     """A snapshot that was pulled, checked and staged, but is not in force.
 
-    `path` is where the archive keeps it. `notified_at` is when the server told of it, in epoch
-    seconds, 0 if it was found without being told.
+    `path` is where the archive keeps it. `notified_at` is when the server announced it, in epoch
+    seconds, 0 if it did not.
     """
 
     snapshot: Snapshot
@@ -75,7 +74,7 @@ class Following:
     """How one namespace is followed.
 
     `trouble` says why its release is not the newest, empty if it is; `reason` is a word for it.
-    `refused` is the key of the release that must not be applied, empty if that is not the trouble.
+    `refused` is the key of a release that must not be applied.
     """
 
     namespace: str
@@ -86,12 +85,11 @@ class Following:
 
 @dataclass(frozen=True)
 class ConfigState:
-    """What there is to know about the config, for `platform status`.
+    """The state of the config for `platform status`.
 
-    `url` is the server that was asked last. `source` and `release_keys` are those of the snapshot
-    offered last. `connected` says whether the last poll was answered. `last_pull_at` is in seconds
+    `url` is the server that was asked last. `source` and `release_keys` belong to the snapshot
+    offered last. `connected` is whether the last poll was answered. `last_pull_at` is in seconds
     since the epoch, 0 for never. `last_error` and its `reason` are empty when all is well.
-    `following` has an entry for each namespace.
     """
 
     url: str
@@ -109,13 +107,12 @@ class ConfigState:
 
 @dataclass(frozen=True)
 class Waits:
-    """How long to wait for what, in seconds.
+    """Times in seconds.
 
     `start` bounds the first pull when there is nothing else to start from, `start_with_cache` when
-    there is. `refresh` is the time between full pulls, varied by a tenth; `trust` is how long
-    notification ids are believed. Polls that told of no release are `poll_gap` apart. `offer` is
-    how long handing a candidate on may take. `trouble` is for what passes by itself; `refusal` for
-    a server that means what it says, and is slow from its first wait.
+    there is. `refresh` is the time between full pulls, varied by a tenth; `trust` the life of
+    notification ids. Polls without a new release are `poll_gap` apart. `offer` bounds handing on a
+    candidate. `trouble` is for errors that pass by themselves, `refusal` for definite ones.
     """
 
     start: float = 10.0
@@ -132,7 +129,7 @@ _WAITS = Waits()
 
 
 def time_with_suspends() -> float:
-    """Return seconds on a clock that nobody sets and that goes on while the machine sleeps."""
+    """Return seconds on a monotonic clock that goes on while the machine is suspended."""
     if hasattr(time, "CLOCK_BOOTTIME"):
         return time.clock_gettime(time.CLOCK_BOOTTIME)
     return time.monotonic()
@@ -141,16 +138,15 @@ def time_with_suspends() -> float:
 class ConfigSync:
     """Follows one config server until it is cancelled.
 
-    `offer` is awaited with every new candidate; one with the content and the release keys of the
-    last one is not offered again, whatever became of that. Equal content under a new key is: there
-    is nothing to roll out, but its new name is to be known. `report` is called with every new
-    state.
+    `offer` is awaited with every candidate whose content or release keys differ from the last one,
+    whatever became of that. Equal content under a new key causes no rollout, but its new name
+    counts. `report` is called with every new state.
     """
 
     def __init__(
         self,
         apollo: Apollo,
-        reserve: Reserve,
+        start_source: StartSource,
         offer: Callable[[Candidate], Awaitable[None]],
         report: Callable[[ConfigState], None],
         *,
@@ -160,8 +156,8 @@ class ConfigSync:
         clock: Callable[[], float] = time_with_suspends,
     ) -> None:
         self._apollo = apollo
-        self._reserve = reserve
-        self._archive = reserve.archive
+        self._start_source = start_source
+        self._archive = start_source.archive
         self._offer = offer
         self._report = report
         self._telemetry = telemetry or Telemetry()
@@ -187,10 +183,8 @@ class ConfigSync:
         )
 
     async def run(self) -> None:
-        """Follow the server for ever. Cancel it to end it: every connection is closed then.
-
-        Raises ConfigError if there is neither a server nor a config of an earlier run.
-        """
+        """Follow the server until cancelled, then close every connection. Raises ConfigError
+        without a server and a config of an earlier run."""
         try:
             trouble = await self._start()
             async with asyncio.TaskGroup() as group:
@@ -202,32 +196,30 @@ class ConfigSync:
             await self._apollo.close()
 
     async def _start(self) -> ConfigError | None:
-        """Offer what there is to start from; return what spoiled the first pull, if anything."""
-        stock = self._reserve.find()
-        if stock is not None:
-            self._apollo.remember(stock.snapshot.releases)
+        """Offer a configuration to start from; return the error of the first pull, if any."""
+        start = self._start_source.find()
+        if start is not None:
+            self._apollo.remember(start.snapshot.releases)
         try:
-            await self._accept(await self._first_pull(patient=stock is None), "start")
+            await self._accept(await self._first_pull(patient=start is None), "start")
         except ConfigError as error:
-            if stock is None:
+            if start is None:
                 error.args = (f"{error} {self._nothing_else()}", *error.args[1:])
                 raise
             self._all_held(error)
-            log.warning(_INSTEAD[stock.source])
-            await self._consider(stock.snapshot, stock.source, "start")
+            log.warning(_INSTEAD[start.source])
+            await self._consider(start.snapshot, start.source, "start")
             return error
         return None
 
     def _nothing_else(self) -> str:
-        if self._reserve.policy == "require":
+        if self._start_source.policy == "require":
             return "Nothing else is started from with --config-policy require."
         return f"There is no config of an earlier run in {self._archive.directory} to start from."
 
     async def _first_pull(self, patient: bool) -> Assembly:
-        """Pull until there is a release for each namespace, the server means no, or the time is up.
-
-        Who is not patient can start without, and is not kept waiting by a server that is down.
-        """
+        """Pull until each namespace has a release, the server refuses for good, or time is up.
+        Without `patient`, any error ends it: there is something else to start from."""
         seconds = self._waits.start if patient else self._waits.start_with_cache
         last: ApolloError = TooSlow(
             f"The config server {self._apollo.url} did not answer within {seconds:g} s."
@@ -269,8 +261,8 @@ class ConfigSync:
                 await self._catch_up("notification")
                 self._notified_at = 0.0
             if not self._apollo.confirm(news):
-                # Allows one such poll at once, then one in each `poll_gap`: what two namespaces
-                # published together tell in two polls must not delay the next publish.
+                # Allow one such poll at once, then one in each `poll_gap`: two namespaces that are
+                # published together cause two polls, which must not delay the next publish.
                 self._may_poll_at = max(self._may_poll_at + self._waits.poll_gap, self._clock())
 
     async def _refresh(self) -> None:
@@ -285,7 +277,6 @@ class ConfigSync:
                 self._end_poll()
 
     async def _retry(self) -> None:
-        """Ask again for the namespaces that a passing trouble keeps from us."""
         while True:
             await self._owed.wait()
             for failures in count(1):
@@ -295,7 +286,7 @@ class ConfigSync:
                 await self._catch_up("refresh")
 
     async def _poll(self) -> Mapping[str, int] | None:
-        """Return what the server tells, or None if the poll was ended by the refresh."""
+        """Return the server's news, or None if the refresh ended the poll."""
         try:
             async with asyncio.timeout(None) as self._patience:
                 return await self._apollo.changes()
@@ -305,7 +296,6 @@ class ConfigSync:
             self._patience = None
 
     def _end_poll(self) -> None:
-        """End a poll that is being held; the next one asks anew."""
         patience, self._patience = self._patience, None
         if patience is not None:
             patience.reschedule(asyncio.get_running_loop().time())
@@ -314,12 +304,12 @@ class ConfigSync:
         self._failed_polls += 1
         self._set_connected(False)
         self._complain(error)
-        # Whoever answers next may not be who answered before, and may count from elsewhere.
+        # The next server to answer may be another one, with other ids.
         self._apollo.forget()
         await self._back_off(error, self._failed_polls)
 
     async def _catch_up(self, reason: Reason, full: bool = False) -> None:
-        """Pull until the server has given a final answer, be it that there is nothing usable."""
+        """Pull until the server has given a final answer, even if nothing in it is usable."""
         for failures in count(1):
             try:
                 return await self._pull(reason, full)
@@ -335,7 +325,6 @@ class ConfigSync:
             await self._accept(self._assembled(await self._apollo.pull(full)), reason)
 
     def _assembled(self, pulled: Pulled) -> Assembly:
-        """Judge what was pulled, and report which namespaces are held."""
         assembly = pulled.assemble(self._kept)
         held = {one.namespace: one for one in assembly.held}
         following = tuple(
@@ -350,18 +339,18 @@ class ConfigSync:
         return assembly
 
     def _kept(self, namespace: str, error: ConfigError) -> Release | None:
-        """Return the release that a namespace keeps when this is why it has no newer one.
+        """Return the release that a namespace keeps after this error.
 
-        After a passing trouble that is the last one pulled. Otherwise it is the one in force: the
-        last one pulled may have been refused, and would keep the others from being applied.
+        If the error may pass, that is the last one pulled. Otherwise it is the one in force: the
+        last one pulled may have been refused, and would prevent the others from being applied.
         """
         pulled = self._offered.release(namespace) if self._offered else None
-        in_force = self._reserve.kept(namespace)
+        in_force = self._start_source.kept(namespace)
         passing = isinstance(error, ApolloError) and not error.definite
         return (pulled or in_force) if passing else (in_force or pulled)
 
     def _all_held(self, error: ConfigError) -> None:
-        """Report why a pull gave nothing: no namespace can be newer than it is."""
+        """Report why a pull gave nothing for any namespace."""
         about = str(error)
         if isinstance(error, ApolloError):
             following = tuple(_troubled(one, error) for one in self._state.following)
@@ -371,10 +360,10 @@ class ConfigSync:
         self._complain(error, about)
 
     async def _accept(self, assembly: Assembly, reason: Reason) -> None:
-        """Take what was pulled. Raises the error of a namespace that has no release at all."""
+        """Raises the error of a namespace that has no release at all."""
         snapshot = assembly.snapshot()
         source: Source = "remote"
-        if len(assembly.held) == len(snapshot.releases):  # then the server has given nothing of it
+        if len(assembly.held) == len(snapshot.releases):  # the server gave nothing
             first: Source = "cache" if any(snapshot.release_keys().values()) else "none"
             source = self._state.source if self._offered else first
         await self._consider(snapshot, source, reason)
@@ -384,7 +373,7 @@ class ConfigSync:
             self._be_well()
 
     async def _consider(self, snapshot: Snapshot, source: Source, reason: Reason) -> None:
-        """Stage and offer a snapshot unless its content was the last to be offered."""
+        """Stage and offer a snapshot unless it was the last to be offered."""
         if self._offered is None or not _same(snapshot, self._offered):
             path = self._archive.stage(snapshot)
             self._archive.prune()
@@ -393,7 +382,7 @@ class ConfigSync:
         self._change(source=source, release_keys=snapshot.release_keys())
 
     async def _hand_on(self, candidate: Candidate) -> None:
-        """Offer a candidate; whoever takes it may fail or hang without our failing with him."""
+        """Offer a candidate. Raises ConfigError if the receiver fails or hangs."""
         try:
             async with asyncio.timeout(self._waits.offer):
                 await self._offer(candidate)
@@ -414,7 +403,7 @@ class ConfigSync:
             await self._sleep(left)
 
     async def _rest(self, seconds: float) -> bool:
-        """Sleep; wake early, and return True, if the machine was suspended meanwhile."""
+        """Sleep; return True early if the machine was suspended."""
         until = self._clock() + seconds
         while (left := until - (before := self._clock())) > 0:
             nap = min(left, _NAP)
@@ -424,11 +413,11 @@ class ConfigSync:
         return False
 
     def _complain(self, error: ConfigError, about: str = "") -> None:
-        """Report an error, and log it unless the same, or one about the same, was lately."""
+        """Report an error, and log it unless one about the same was logged lately."""
         reason = error.reason if isinstance(error, ApolloError | Unusable) else "other"
         self._change(last_error=str(error), reason=reason)
         due = self._complaints.due(about or str(error), self._clock())
-        # What becomes of a release is logged by the supervisor.
+        # The supervisor logs refused releases.
         if due and not isinstance(error, Unusable):
             log.warning("%s", error)
 
@@ -451,7 +440,6 @@ class ConfigSync:
 
 
 def _following(known: Following, held: Held | None) -> Following:
-    """Return how a namespace is followed after a pull, from how it was before."""
     if held is None:
         return Following(known.namespace)
     if isinstance(held.error, ApolloError):
@@ -460,8 +448,7 @@ def _following(known: Following, held: Held | None) -> Following:
 
 
 def _troubled(known: Following, error: ApolloError) -> Following:
-    """Return how a namespace is followed that the server did not give. A refused release stays
-    refused until the server answers otherwise."""
+    """A refused release stays refused until the server answers otherwise."""
     passing = not error.definite or isinstance(error, Forbidden)
     if known.refused and passing:
         return known

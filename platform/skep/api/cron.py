@@ -56,7 +56,7 @@ class Tick:
 
 
 class Trigger(Protocol):
-    """What tells the next due moment; every trigger of APScheduler 3 is one."""
+    """Returns the next due moment; every trigger of APScheduler 3 is one."""
 
     def get_next_fire_time(
         self, previous_fire_time: datetime | None, now: datetime
@@ -91,7 +91,7 @@ class CronString:
 
 
 @dataclass(frozen=True)
-class Terms:
+class CronTerms:
     """When a cron is due and what holds for its runs, checked. Either `every` or `trigger` is set.
 
     All durations are seconds.
@@ -135,7 +135,7 @@ class CronJob:
     timeout: ClassVar[Duration | None] = None
     name: str | None = None
 
-    terms: Terms
+    terms: CronTerms
     stopped: bool = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -163,7 +163,7 @@ class CronJob:
 class FunctionCron(CronJob):
     """A function that runs by the clock; it can still be called as one."""
 
-    def __init__(self, function: Callable[[Tick], Any], name: str | None, terms: Terms) -> None:
+    def __init__(self, function: Callable[[Tick], Any], name: str | None, terms: CronTerms) -> None:
         self.name = name or named_thing(function).__name__
         self.terms = terms
         self._function = function
@@ -199,7 +199,7 @@ def cron(
     timeout: Duration | None = None,
     name: str | None = None,
 ) -> Callable[[Callable[[Tick], Any]], FunctionCron]:
-    """Let a function run by the clock; CronJob tells what the options mean.
+    """Let a function run by the clock; CronJob explains the options.
 
     Raises PluginError where the function is decorated if one of them cannot be meant.
     """
@@ -265,8 +265,7 @@ def seconds(duration: Duration) -> float:
     return value
 
 
-def _checked(name: str, module: str, file: str, line: int, given: Mapping[str, Any]) -> Terms:
-    """Return the terms that the options mean, or say whose option cannot be meant."""
+def _checked(name: str, module: str, file: str, line: int, given: Mapping[str, Any]) -> CronTerms:
     try:
         return _terms(**given)
     except (TypeError, ValueError) as error:
@@ -286,7 +285,7 @@ def _terms(
     grace: Duration | None,
     immediate: bool,
     timeout: Duration | None,
-) -> Terms:
+) -> CronTerms:
     if sum(option is not None for option in (every, cron, trigger)) != 1:
         raise ValueError("it needs one of every, a cron string and trigger.")
     if tz is not None and cron is None:
@@ -304,7 +303,7 @@ def _terms(
         raise ValueError(f"trigger is {trigger!r}, not an object with get_next_fire_time().")
     interval = None if every is None else _interval(every)
     default_grace = 60.0 if interval is None else max(1.0, interval)
-    return Terms(
+    return CronTerms(
         every=interval,
         trigger=trigger if cron is None else _cron_string(cron, tz),
         overlap=overlap,

@@ -43,8 +43,8 @@ Said = Awaitable[None] | None
 
 @dataclass(frozen=True)
 class Hooks:
-    """Functions, plain or async, that are told of something. What they raise is logged and changes
-    nothing; each has ten seconds.
+    """Functions, plain or async, that are called when something happens. What they raise is logged
+    and changes nothing; each has ten seconds.
 
     `after_fork` runs first of all in each process that the platform makes to run code of plugins,
     before any lifespan. All of them are forked from one process that has imported the plugins: what

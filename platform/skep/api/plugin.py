@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from skep.api.checks.fields import faults
 from skep.api.hooks import Hooks
 from skep.api.naming import plugin_of
 from skep.base.errors import DeclarationError
@@ -18,11 +19,11 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from skep.api.cron import CronJob
-    from skep.api.event import Event, Listener
-    from skep.api.function import FunctionTask
     from skep.api.http_hooks import Cleaner, RequestHook, ResponseHook
-    from skep.api.sockets import SocketListener
-    from skep.api.task import Task
+    from skep.api.sockets.listeners import SocketListener
+    from skep.api.tasks.decorators import FunctionTask
+    from skep.api.tasks.event import Event, Listener
+    from skep.api.tasks.task import Task
     from skep.config.env.settings import Settings
 
 
@@ -77,9 +78,6 @@ class Plugin:
 
     def __post_init__(self) -> None:
         """Check every field, where its author has written it."""
-        # Here, because the table knows everything that a plugin may declare.
-        from skep.api.declaration import faults
-
         if found := faults(self):
             # The frames below are this function, `__init__`, and the module that makes a plugin.
             module = sys._getframe(2).f_globals.get("__name__", "")

@@ -36,7 +36,7 @@ class Worker:
         await self._drain.wait()
 
     def begin_drain(self) -> None:
-        """Say that this worker is on its way out; for the platform and for tests."""
+        """Mark this worker as draining; for the platform and for tests."""
         self._drain.set()
 
     @classmethod

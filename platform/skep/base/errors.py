@@ -1,25 +1,4 @@
-"""Everything the platform raises on purpose.
-
-PlatformError                 somebody can act on it; its text is a whole sentence
-├── UsageError                the command line or a PLATFORM_* key is wrong
-├── ConfigError               the config server, a release or the .env file is unusable
-├── ListenError               a socket cannot be bound
-├── AlreadyRunning            another supervisor holds the data directory
-├── NotRunning                no supervisor answers on the control socket
-├── NotAllowed                the control socket is not for this user
-├── TimedOut                  the supervisor does not answer, or takes too long
-├── PrivilegeError            the privileges of root cannot be given up as was asked
-├── PluginError               a plugin will not load, clashes or is invalid
-│   ├── DeclarationError      a Plugin(…) has fields with values that they do not take
-│   └── Undeclared            a class is used that is in no Plugin(…)
-├── EngineError               a delivery cannot be accepted or settled
-│   ├── QueueFull
-│   ├── RequestRefused
-│   ├── StoreFull
-│   └── StoreUnavailable
-├── RolloutRefused            the new generation did not come up; the old one serves
-└── InternalError             our own bug
-"""
+"""Everything the platform raises on purpose. The text of an error is a whole sentence."""
 
 from typing import ClassVar
 
@@ -27,7 +6,7 @@ from typing import ClassVar
 class PlatformError(Exception):
     """The root of what the platform raises on purpose.
 
-    `exit_code` is what `platform start` ends with when nobody handles the error.
+    `exit_code` is what `platform start` ends with when the error is not handled.
     """
 
     exit_code: ClassVar[int] = 1

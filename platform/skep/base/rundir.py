@@ -6,8 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from skep.base.errors import AlreadyRunning, UsageError
-from skep.base.filelock import is_held, take
-from skep.base.linux import network_file_system
+from skep.base.files.filelock import is_held, take
+from skep.base.system.linux import network_file_system
 
 # sockaddr_un.sun_path holds 108 bytes on Linux, the closing NUL among them.
 _SUN_PATH = 107
@@ -76,11 +76,11 @@ class RunDir:
         return self.path / f"own-writes.{run_id}"
 
     def is_held(self) -> bool:
-        """Say whether a platform has the directory, though nobody may answer there yet."""
+        """Return whether a platform holds the directory, even if it does not answer yet."""
         return is_held(self.lock_file)
 
     def leave(self) -> None:
-        """Remove what tells others where the one is who is here."""
+        """Remove the sockets and the file with the process id."""
         for path in (self.control_socket, self.store_socket, self.pid_file):
             path.unlink(missing_ok=True)
 
@@ -109,7 +109,7 @@ def unix_address(path: Path) -> str:
 
 
 def bind_unix(path: Path, backlog: int = 128) -> socket.socket:
-    """Listen on a unix socket that nobody but its owner may ever open, replacing a stale one."""
+    """Listen on a unix socket that only its owner may ever open, replacing a stale one."""
     with suppress(FileNotFoundError):
         path.unlink()
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -23,13 +23,13 @@ class Telemetry:
         self._subscribers.setdefault(name, []).append(subscriber)
 
     def point(self, name: str, **fields: Any) -> None:
-        """Tell the subscribers that `name` happened. An exception of a subscriber propagates."""
+        """Call the subscribers of `name`. An exception of a subscriber propagates."""
         for subscriber in self._subscribers.get(name, ()):
             subscriber(fields)
 
     @contextmanager
     def span(self, name: str, **fields: Any) -> Iterator[dict[str, Any]]:
-        """Tell `name` at the end of the block, with its `seconds`; the block may add fields."""
+        """Publish `name` at the end of the block, with its `seconds`; the block may add fields."""
         start = time.perf_counter()
         try:
             yield fields

@@ -1,4 +1,4 @@
-"""Wait for what events bring about."""
+"""Wait for a condition that other tasks of the event loop bring about."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,7 +7,7 @@ _LOOK = 0.01
 
 
 async def until(condition: Callable[[], bool], seconds: float) -> bool:
-    """Wait until something is so, no longer than so many seconds; say whether it came to that."""
+    """Wait until the condition holds, for so many seconds at most; return whether it does."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
     while not condition():

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from skep.base import privileges
 from skep.base.errors import PlatformError, PluginError
 from skep.base.rundir import RunDir
+from skep.base.system import privileges
 from skep.cli.output import json_option, show, waiting
 from skep.cli.root_phase import RootPhase
 from skep.cli.start_options import environment_for_children, start_options

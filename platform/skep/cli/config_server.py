@@ -8,14 +8,14 @@ from pathlib import Path
 
 import click
 
-from skep.base import log
 from skep.base.errors import ListenError
+from skep.base.logs import log
 from skep.base.rundir import RunDir
-from skep.base.sockets import BACKLOG
-from skep.base.title import set_title
+from skep.base.sockets.listening import BACKLOG
+from skep.base.system.title import set_title
 from skep.cli.platform_handle import PlatformHandle, for_platform
 from skep.cli.root_phase import refuse_paths_of_others
-from skep.configserver.opened import Place, opened
+from skep.configserver.app import Place, opened
 from skep.configserver.server import serve
 
 _OPTIONS = (

@@ -16,10 +16,10 @@ from typing import NoReturn
 
 import click
 
-from skep.base import privileges, signals
 from skep.base.errors import TimedOut
-from skep.base.privileges import Identity
 from skep.base.rundir import RunDir
+from skep.base.system import privileges, signals
+from skep.base.system.privileges import Identity
 from skep.cli.output import waiting
 from skep.cli.root_phase import RootPhase
 from skep.cli.start_options import DETACHED

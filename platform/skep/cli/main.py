@@ -1,8 +1,9 @@
 """The console script `platform`."""
 
+import os
 import sys
 
-from skep.base import signals, streams
+from skep.base.system import signals
 
 if sys.argv[1:2] == ["start"]:
     # Before anything that takes time: a signal must not kill what is about to become a supervisor.
@@ -29,19 +30,20 @@ _VERBS = {
     "ps": ("running.ps", "Show its processes and the resources of each."),
     "info": ("running.info", "Show what it is made of: versions, listeners, plugins."),
     "history": ("running.history", "Show what was done to it, with which outcome."),
-    "scale": ("running.scale", "Change the number of workers."),
-    "drain": ("running.drain", "Accept no new work but keep running."),
-    "undrain": ("running.drain", "Accept work again."),
-    "log-level": ("running.log_level", "Set the log level of every process at once."),
-    "dump": ("running.dump", "Show the stacks of a process."),
+    "scale": ("running.workers", "Change the number of workers."),
+    "drain": ("running.workers", "Accept no new work but keep running."),
+    "undrain": ("running.workers", "Accept work again."),
+    "log-level": ("running.workers", "Set the log level of every process at once."),
+    "dump": ("running.workers", "Show the stacks of a process."),
     "config": ("config", "Show the configuration, check it, apply it and go back."),
     "env": ("config.env", "Write the effective configuration for shells, containers and services."),
-    "conns": ("sockets.conns", "Show listeners and connections."),
-    "ws": ("sockets.ws", "List, reach and close WebSockets."),
+    "conns": ("connections", "Show listeners and connections."),
+    "ws": ("connections", "List, reach and close WebSockets."),
     "lint": ("lint", "Find mistakes in plugins without running them."),
-    "mem": ("running.mem", "Show which lines of source make workers grow."),
+    "mem": ("running.workers", "Show which lines of source make workers grow."),
     "config-server": ("config_server", "Run the embedded config server alone."),
 }
+_STANDARD_STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 
 platform = Verbs(
     "skep.cli",
@@ -57,7 +59,7 @@ click.version_option(package_name="skep", prog_name="platform")(platform)
 
 def main() -> None:
     """Run the command line; an error is one line on standard error and an exit code."""
-    streams.open_missing()
+    _open_missing_streams()
     try:
         platform.main(prog_name="platform", standalone_mode=False)
     except click.ClickException as error:
@@ -68,3 +70,19 @@ def main() -> None:
     except PlatformError as error:
         click.echo(f"platform: {error}", err=True)
         sys.exit(error.exit_code)
+
+
+def _open_missing_streams() -> None:
+    """Put /dev/null where the caller has closed a standard stream.
+
+    Otherwise the next file, database or socket gets the free number, and what a library or a child
+    prints ends in it.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) < len(_STANDARD_STREAMS):
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    for number, (name, mode) in enumerate(_STANDARD_STREAMS):
+        if getattr(sys, f"__{name}__") is None:
+            stream = open(number, mode, closefd=False)  # noqa: SIM115 - for as long as the process
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)

@@ -5,7 +5,7 @@ from typing import Any, get_origin
 
 import click
 
-from skep.config.options.row import Row
+from skep.config.options.row import OptionRow
 from skep.config.options.table import rows
 
 # The settings that say where the files of a platform lie.
@@ -41,7 +41,7 @@ def for_platform(command: Callable[..., Any]) -> Callable[..., Any]:
     return platform_options(*WHERE)(command)
 
 
-def _option(row: Row) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def _option(row: OptionRow) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     named = [row.short, f"--{row.name.replace('_', '-')}", row.flag_alias]
     flags = list(filter(None, named))
     repeated = get_origin(row.type) is tuple

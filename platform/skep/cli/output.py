@@ -48,7 +48,6 @@ def show(document: T, as_json: bool, render: Callable[[T], None]) -> None:
 
 
 def print_sentence(answer: dict[str, Any]) -> None:
-    """Print the sentence in which the platform has answered."""
     click.echo(answer["sentence"])
 
 

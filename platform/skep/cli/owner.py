@@ -9,12 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from skep.base import ownership, privileges
 from skep.base.errors import PlatformError
-from skep.base.privileges import Identity
+from skep.base.files import ownership
+from skep.base.system import privileges
+from skep.base.system.privileges import Identity
 from skep.cli.root_phase import refuse_paths_of_others
+from skep.config.options.resolution import resolve
 from skep.config.options.spelling import folded
-from skep.config.options.table import Options, resolve
+from skep.config.options.table import Options
 from skep.supervisor.config.configuration import starting_layers, starting_options
 
 _ROOT = frozenset({ownership.ROOT})

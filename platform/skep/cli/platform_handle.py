@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from skep.base import masking
 from skep.base.errors import NotRunning, PlatformError
+from skep.base.logs import masking
 from skep.base.rundir import RunDir
 from skep.cli.options import WHERE, platform_options
 from skep.cli.owner import act_as_owner, options_as_owner

@@ -12,13 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from skep.base import logfile, ownership, privileges
-from skep.base.endpoint import Endpoint
 from skep.base.errors import PrivilegeError
-from skep.base.privileges import Identity
+from skep.base.files import ownership
+from skep.base.logs import logfile
 from skep.base.rundir import RunDir
+from skep.base.sockets.endpoint import Endpoint
+from skep.base.system import privileges
+from skep.base.system.privileges import Identity
 from skep.config.options.endpoints import admin, served
-from skep.config.options.table import Options, resolve
+from skep.config.options.resolution import resolve
+from skep.config.options.table import Options
 from skep.supervisor.config.configuration import starting_options
 
 _ROOT = frozenset({ownership.ROOT})

@@ -10,10 +10,11 @@ from typing import Any
 
 import click
 
-from skep.base import log, logfile, privileges
 from skep.base.errors import AlreadyRunning
+from skep.base.logs import log, logfile
 from skep.base.rundir import RunDir
-from skep.base.title import set_title
+from skep.base.system import privileges
+from skep.base.system.title import set_title
 from skep.cli.daemon import launch
 from skep.cli.root_phase import RootPhase
 from skep.cli.start_options import DETACHED, environment_for_children, start_options

@@ -1,35 +1,35 @@
-"""What can be wrong with a config server, or with what it publishes.
+"""Errors of a config server, and of what it publishes.
 
 ConfigError
 ├── ApolloError           the server gave no usable answer; exit code 9 if asking later may help
 │   ├── Unreachable       connect    no connection, or it broke before the answer began
-│   ├── TooSlow           timeout    a deadline passed
+│   ├── TooSlow           timeout    the answer was not complete within its deadline
 │   ├── Forbidden         auth       401 or 403
 │   ├── Missing           missing    404: the namespace has no release
 │   ├── Declined          http_4xx   any other 4xx
 │   ├── Throttled         http_4xx   429: we ask too often
-│   ├── Broken            http_5xx
-│   ├── NotApollo         decode     what came back is no answer of an Apollo server
+│   ├── Broken            http_5xx   the server, or a proxy in front of it, failed
+│   ├── NotApollo         decode     HTML, cut off, of the wrong shape
 │   └── EmptyAnswer       empty      a 200 that carries no configuration at all
 └── Unusable              the answer is fine, what was published must not be applied:
                           collision, limits, denied, malformed, empty or shrunk
 
-The word is the `reason` by which metrics count; each text is one line for the operator.
+The word is the `reason` label of metrics; each text is one line for the operator.
 """
 
 from typing import ClassVar, Literal
 
 from skep.base.errors import ConfigError
 
-# By which rule a release must not be applied.
+# The rule that a release breaks.
 Rule = Literal["collision", "limits", "denied", "malformed", "empty", "shrunk"]
 
 
 class ApolloError(ConfigError):
-    """The server gave no usable answer; `status` is its HTTP status, 0 if it came to none.
+    """The server gave no usable answer; `status` is its HTTP status, 0 without one.
 
-    `pause` is how many seconds it wants to be left alone, 0 if it does not say. `definite` says
-    that the server is well and means what it says: asking again soon is useless.
+    `pause` is how many seconds the server asks us to wait, 0 if it does not say. `definite` means
+    that the server works and that asking again soon is useless.
     """
 
     reason: ClassVar[str] = "decode"
@@ -43,20 +43,14 @@ class ApolloError(ConfigError):
 
 
 class Unreachable(ApolloError):
-    """There is no connection, or it broke before the answer began."""
-
     reason = "connect"
 
 
 class TooSlow(ApolloError):
-    """The whole of an answer did not come within its deadline."""
-
     reason = "timeout"
 
 
 class Forbidden(ApolloError):
-    """The server knows us, or does not, and in either case refuses us."""
-
     reason = "auth"
     definite = True
     exit_code = ConfigError.exit_code
@@ -71,28 +65,20 @@ class Missing(ApolloError):
 
 
 class Declined(ApolloError):
-    """The server declines the request as it stands."""
-
     reason = "http_4xx"
     definite = True
     exit_code = ConfigError.exit_code
 
 
 class Throttled(ApolloError):
-    """The server, or a proxy in front of it, wants to be asked less often."""
-
     reason = "http_4xx"
 
 
 class Broken(ApolloError):
-    """The server, or a proxy in front of it, failed."""
-
     reason = "http_5xx"
 
 
 class NotApollo(ApolloError):
-    """What came back is no answer of an Apollo server: HTML, cut off, of the wrong shape."""
-
     reason = "decode"
 
 
@@ -103,7 +89,7 @@ class EmptyAnswer(ApolloError):
 
 
 class Unusable(ConfigError):
-    """A release was pulled and must not be applied; `reason` says by which rule."""
+    """A release was pulled and must not be applied; `reason` is the rule it breaks."""
 
     def __init__(self, message: str, reason: Rule) -> None:
         super().__init__(message)

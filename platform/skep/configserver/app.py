@@ -3,9 +3,11 @@
 import logging
 import sqlite3
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
+from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -14,10 +16,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from skep.base.errors import UsageError
+from skep.base.files.filelock import held
+from skep.configserver.credentials import read_or_make_token
 from skep.configserver.editor import Editor
 from skep.configserver.open_api import OpenApi, moment
 from skep.configserver.pull_api import PullApi
-from skep.configserver.refusals import NotFound, Refused
+from skep.configserver.records import InvalidRequest, NotFound
+from skep.configserver.seed import seed
 from skep.configserver.store import Store
 from skep.configserver.watchers import Watchers
 
@@ -25,12 +30,11 @@ _log = logging.getLogger(__name__)
 
 
 def create_app(store: Store, token: str, *, hold: float = 50.0) -> Starlette:
-    """Return the app over an open store; who writes needs the token.
+    """Return the app over an open store; writing needs the token.
 
-    `hold` is how many seconds a poll waits for news: 1 to 90, as Apollo allows. Apollo's own
-    default of 60 is the time after which most proxies give up, so ours is less. The held polls are
-    `app.state.watchers`: who stops the app closes them first, or waits for all of them to end.
-    Raises UsageError for another hold, or an empty token.
+    `hold` is how many seconds a poll waits for news: 1 to 90, as Apollo allows. Most proxies give
+    up after Apollo's default of 60, so ours is less. Close `app.state.watchers`, the held polls,
+    before you stop the app. Raises UsageError for another hold, or an empty token.
     """
     if not 1 <= hold <= 90:
         raise UsageError(f"The config server can hold polls for 1 to 90 seconds, not {hold:g}.")
@@ -52,7 +56,7 @@ def create_app(store: Store, token: str, *, hold: float = 50.0) -> Starlette:
         ],
         exception_handlers={
             HTTPException: _on_http_error,
-            Refused: _on_refused,
+            InvalidRequest: _on_refused,
             NotFound: _on_not_found,
             sqlite3.Error: _on_store_error,
             ClientDisconnect: _on_disconnect,
@@ -63,6 +67,32 @@ def create_app(store: Store, token: str, *, hold: float = 50.0) -> Starlette:
     return app
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a config server keeps its data, and what fills it at its first start: `samples`, and
+    at least an empty release for each of the `namespaces`."""
+
+    directory: Path
+    samples: Path
+    app_id: str
+    cluster: str
+    namespaces: Sequence[str]
+
+
+@asynccontextmanager
+async def opened(place: Place) -> AsyncIterator[Starlette]:
+    """Open the database for the block; yield its application. Raises AlreadyRunning when another
+    process serves the directory, ConfigError when token, database or a sample cannot be used."""
+    complaint = (
+        f"Another config server uses {place.directory}: stop it, or give another --data-dir."
+    )
+    async with held(place.directory / "lock", complaint):
+        token = read_or_make_token(place.directory / "token")
+        with Store(place.directory / "config.db") as store:
+            seed(store, place.samples, place.app_id, place.cluster, place.namespaces)
+            yield create_app(store, token)
+
+
 async def _health(request: Request) -> Response:
     return JSONResponse({"status": "UP"})
 
@@ -70,7 +100,7 @@ async def _health(request: Request) -> Response:
 def _refusal(
     request: Request, status: int, message: str, headers: dict[str, str] | None = None
 ) -> Response:
-    """Answer an error in the one shape that has every field of Apollo's two."""
+    """Return an error with the fields of both forms that Apollo uses."""
     return JSONResponse(
         {
             "timestamp": moment(time.time_ns() // 1_000_000),
@@ -104,5 +134,5 @@ async def _on_store_error(request: Request, error: Exception) -> Response:
 
 
 async def _on_disconnect(request: Request, error: Exception) -> Response:
-    # Nobody reads it: who was sending the body has gone.
+    # The client has gone; nothing reads this.
     return Response(status_code=400)

@@ -1,4 +1,4 @@
-"""The token that writing to the config server needs: made once, kept in a file of its owner."""
+"""The token for writing to the config server, in a file that only its owner can read."""
 
 import os
 import secrets
@@ -10,10 +10,10 @@ from skep.base.errors import ConfigError
 
 
 def read_or_make_token(path: Path) -> str:
-    """Return the token in the file, or make both; several processes at once get the same.
+    """Return the token in the file, or make both; concurrent processes get the same.
 
-    Raises ConfigError, naming the file, if others than its owner may read it, if it holds no token,
-    or if it cannot be read or made.
+    Raises ConfigError, naming the file, if others may read it, if it holds no token, or if it
+    cannot be read or made.
     """
     try:
         if not path.exists():
@@ -28,7 +28,7 @@ def read_or_make_token(path: Path) -> str:
 def _read(path: Path) -> str:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     with open(descriptor, encoding="utf-8", errors="replace") as file:
-        # The opened file is asked, not the path: nobody can exchange it in between.
+        # Check the open file, not the path, which may be replaced in between.
         mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
         if mode & 0o077:
             raise ConfigError(
@@ -45,11 +45,8 @@ def _read(path: Path) -> str:
 
 
 def _make(path: Path) -> None:
-    """Write a new token beside the place, then link it there.
-
-    So the file is never seen empty, not even after a crash; and linking, unlike renaming, fails if
-    somebody else was quicker.
-    """
+    """Write a new token to a temporary file and link it, so that the file is never empty, even
+    after a crash; linking, unlike renaming, fails if another process was faster."""
     draft = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:

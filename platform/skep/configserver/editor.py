@@ -1,4 +1,4 @@
-"""Every change made while the server runs: written by one thread, then told to who waits."""
+"""Changes while the server runs: one thread writes them, and waiting clients are notified."""
 
 import asyncio
 import logging
@@ -8,7 +8,7 @@ from functools import partial
 from typing import ParamSpec, TypeVar
 
 from skep.configserver.names import Address
-from skep.configserver.records import Draft, Release
+from skep.configserver.records import Draft, StoredRelease
 from skep.configserver.store import Mode, Store
 from skep.configserver.watchers import Watchers
 
@@ -18,11 +18,11 @@ _T = TypeVar("_T")
 
 
 class Editor:
-    """Changes the store without holding up the event loop, and wakes the watchers of a release.
+    """Changes the store without blocking the event loop, and wakes the watchers of a release.
 
-    A commit waits for the disk: mostly less than a millisecond, but tens of them on a plain disk
-    and seconds on a busy one. So all writes go through one thread. One, because SQLite lets only
-    one write at a time anyway, and because it keeps notifications in the order of their ids.
+    A commit waits for the disk: less than a millisecond, tens on a slow disk, seconds on a busy
+    one. So a thread writes; only one, because SQLite allows one writer, and because it keeps
+    notifications in the order of their ids.
     """
 
     def __init__(self, store: Store, watchers: Watchers) -> None:
@@ -42,8 +42,8 @@ class Editor:
 
     async def publish(
         self, address: Address, name: str, operator: str, comment: str = ""
-    ) -> Release:
-        """Put the items in force and wake who waits for them; see `Store.publish`."""
+    ) -> StoredRelease:
+        """Publish the items and wake the waiting clients; see `Store.publish`."""
         release, notification = await self._write(
             self._store.publish, address, name, operator, comment
         )
@@ -52,7 +52,7 @@ class Editor:
         return release
 
     def close(self) -> None:
-        """End the thread when what it has begun is written."""
+        """Finish the writes in progress and end the thread."""
         self._thread.shutdown()
 
     async def _write(self, act: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:

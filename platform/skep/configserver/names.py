@@ -1,14 +1,12 @@
 """Apollo's names: how they are spelled, compared, and fall back on one another; pure.
 
-Upper and lower case are one name when it is looked up (ASCII letters alone, as in SQLite's NOCASE:
-no other letters are legal), but the spelling of whoever wrote it first is kept and shown.
+Names are looked up in any case (of ASCII letters, as in SQLite's NOCASE: no others are legal), but
+the first spelling is kept and shown.
 """
 
 import re
 import string
 from typing import NamedTuple
-
-from skep.configserver.refusals import Refused
 
 DEFAULT_CLUSTER = "default"
 # The suffixes a namespace bears in its name; without any it holds properties.
@@ -16,13 +14,11 @@ FILE_FORMATS = ("json", "yaml", "yml", "xml", "txt")
 
 _PROPERTIES = ".properties"
 _LEGAL = re.compile(r"[0-9a-zA-Z_-]+[0-9a-zA-Z_.-]*")
-# The widths of Apollo's own columns, so that what is written here can move there.
-_WIDTHS = {"app id": 64, "cluster": 32, "namespace": 32}
 _TO_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
 class Address(NamedTuple):
-    """Whose, where, which: the address of one namespace."""
+    """The address of one namespace."""
 
     app_id: str
     cluster: str
@@ -33,22 +29,22 @@ class Address(NamedTuple):
         return "+".join(self)
 
     def fold(self) -> "Address":
-        """Return the one spelling that all spellings of this address share."""
+        """Return the form that all spellings of this address share."""
         return Address(*map(fold, self))
 
 
 def fold(name: str) -> str:
-    """Return the one spelling that all spellings of a name share."""
+    """Return the form that all spellings of a name share."""
     return name.translate(_TO_LOWER)
 
 
 def is_legal(name: str) -> bool:
-    """Say whether Apollo allows the name: letters, digits, `_`, `-`, and `.` but not in front."""
+    """Return whether Apollo allows the name: letters, digits, `_`, `-`, and `.` but not first."""
     return _LEGAL.fullmatch(name) is not None
 
 
 def is_text(text: str) -> bool:
-    """Say whether it is Unicode: JSON can spell halves of characters, which nothing can store."""
+    """Return whether it is Unicode: JSON allows halves of characters, which cannot be stored."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -70,29 +66,11 @@ def file_format(namespace: str) -> str:
 
 
 def fallback(cluster: str, data_center: str) -> list[str]:
-    """Return the clusters in which a client's release is looked for, in this order.
+    """Return the clusters to search for a client's release, in this order, the default one last.
 
-    The default cluster is always the last. So a client of the default cluster that names a data
-    center gets the data center's release first: surprising, but so does Apollo.
+    So a client of the default cluster that names a data center gets the data center's release
+    first: surprising, but as Apollo does it.
     """
     order = {fold(name): name for name in (cluster, data_center) if name}
     order.pop(DEFAULT_CLUSTER, None)
     return [*order.values(), DEFAULT_CLUSTER]
-
-
-def check(address: Address) -> None:
-    """Raise Refused, naming the culprit, if something of this address may not be written."""
-    if bare(address.namespace) != address.namespace:
-        raise Refused(
-            f"No namespace can be called {address.namespace!r}: clients leave `.properties` away."
-        )
-    for (what, width), name in zip(_WIDTHS.items(), address, strict=True):
-        if not is_legal(name):
-            raise Refused(
-                f"The {what} {name!r} is not a name: use letters, digits, `_`, `-` and `.`, "
-                "and do not begin with a `.`."
-            )
-        if len(name) > width:
-            raise Refused(
-                f"The {what} {name!r} has {len(name)} characters; Apollo takes {width} at most."
-            )

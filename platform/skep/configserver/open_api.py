@@ -1,4 +1,4 @@
-"""Apollo's Open API, as far as writing needs it: items, publishing, what is in force."""
+"""The part of Apollo's Open API that writing needs: items, publishing, the latest release."""
 
 import base64
 import binascii
@@ -15,13 +15,12 @@ from starlette.routing import Route
 
 from skep.configserver.editor import Editor
 from skep.configserver.names import Address, bare, file_format, is_text
-from skep.configserver.records import Draft, Item, Release
-from skep.configserver.refusals import NotFound, Refused
+from skep.configserver.records import Draft, InvalidRequest, Item, NotFound, StoredRelease
 from skep.configserver.store import Mode, Store
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
-# Any environment is accepted: this server is one, whatever it is called.
+# Any environment name is accepted: this server has only one.
 _NAMESPACE = "/openapi/v1/envs/{env}/apps/{app_id}/clusters/{cluster}/namespaces/{namespace}"
 # The widths of Apollo's own columns.
 _OPERATOR, _TITLE, _RELEASE_COMMENT, _ITEM_COMMENT = 64, 64, 256, 1024
@@ -29,10 +28,10 @@ _LARGEST_PAGE = 1000
 
 
 class OpenApi:
-    """The endpoints of Apollo's portal that scripts and the platform itself write through.
+    """The endpoints of Apollo's portal for scripts and the platform itself.
 
-    Reading is free; writing needs the header `Authorization: <token>`. What is written to is made
-    when it does not exist: app, cluster and namespace alike.
+    Writing needs the header `Authorization: <token>`, and creates app, cluster and namespace when
+    they do not exist.
     """
 
     def __init__(self, store: Store, editor: Editor, token: str) -> None:
@@ -74,7 +73,7 @@ class OpenApi:
         items = self._store.items(self._known(request))
         page, size = _number(request, "page", 0), _number(request, "size", 50)
         if not 1 <= size <= _LARGEST_PAGE:
-            raise Refused(f"The parameter `size` must be 1 to {_LARGEST_PAGE}, not {size}.")
+            raise InvalidRequest(f"The parameter `size` must be 1 to {_LARGEST_PAGE}, not {size}.")
         content = [_item(item) for item in items[page * size : (page + 1) * size]]
         return JSONResponse({"page": page, "size": size, "total": len(items), "content": content})
 
@@ -96,7 +95,7 @@ class OpenApi:
         body = await self._body(request)
         draft = _draft(body)
         if draft.key != _key(request):
-            raise Refused(f"The key of the body, {draft.key!r}, is not {_key(request)!r}.")
+            raise InvalidRequest(f"The key of the body, {draft.key!r}, is not {_key(request)!r}.")
         mode: Mode = "update"
         operator = _text(body, "dataChangeLastModifiedBy", _OPERATOR)
         if request.query_params.get("createIfNotExists", "").lower() == "true":
@@ -128,7 +127,7 @@ class OpenApi:
         return JSONResponse(_release(release)) if release else Response()
 
     def _write(self, method: str, path: str, endpoint: Endpoint) -> Route:
-        """Return a route that answers nobody without the token."""
+        """Return a route that requires the token."""
 
         async def guarded(request: Request) -> Response:
             given = request.headers.get("authorization", "").encode()
@@ -156,7 +155,7 @@ class OpenApi:
         return JSONResponse(_item(item))
 
     async def _body(self, request: Request) -> dict[str, Any]:
-        """Read the body as a JSON object, and no more of it than any item can need."""
+        """Read the body as a JSON object, up to the size of the largest item."""
         most = self._store.limits.body
         data = bytearray()
         async for chunk in request.stream():
@@ -166,9 +165,9 @@ class OpenApi:
         try:
             body = json.loads(bytes(data))
         except (ValueError, RecursionError) as error:
-            raise Refused(f"The body is not JSON: {error}.") from error
+            raise InvalidRequest(f"The body is not JSON: {error}.") from error
         if not isinstance(body, dict):
-            raise Refused("The body must be a JSON object.")
+            raise InvalidRequest("The body must be a JSON object.")
         return body
 
 
@@ -184,20 +183,22 @@ def _address(request: Request) -> Address:
 
 
 def _key(request: Request) -> str:
-    """Return the key in the path: as it is, or in Base64, standard or for URLs, padded or not."""
+    """Return the key in the path: plain, or in Base64, standard or for URLs, padded or not."""
     if "key" in request.path_params:
         return str(request.path_params["key"])
     encoded = request.path_params["encoded"].rstrip("=").replace("-", "+").replace("_", "/")
     try:
         return base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True).decode()
     except (binascii.Error, UnicodeDecodeError) as error:
-        raise Refused(f"The key in the path is not Base64 of UTF-8 text: {error}.") from error
+        raise InvalidRequest(
+            f"The key in the path is not Base64 of UTF-8 text: {error}."
+        ) from error
 
 
 def _number(request: Request, name: str, default: int) -> int:
     text = request.query_params.get(name) or str(default)
     if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise Refused(f"The parameter `{name}` must be a number, not {text!r}.")
+        raise InvalidRequest(f"The parameter `{name}` must be a number, not {text!r}.")
     return int(text)
 
 
@@ -208,28 +209,26 @@ def _draft(body: dict[str, Any]) -> Draft:
     comment = _text(body, "comment", _ITEM_COMMENT, needed=False)
     kind = body.get("type")
     if kind not in (None, 0, 1, 2, 3):
-        raise Refused(f"The field `type` must be 0, 1, 2 or 3, not {kind!r}.")
+        raise InvalidRequest(f"The field `type` must be 0, 1, 2 or 3, not {kind!r}.")
     return Draft(key, value, comment, int(kind or 0))
 
 
 def _text(
     body: dict[str, Any], name: str, most: int = 0, *, needed: bool = True, blank: bool = False
 ) -> str:
-    """Return a field as text, with up to `most` characters (0 for any number).
-
-    A number or a boolean counts as its JSON text, as Apollo takes it.
-    """
+    """Return a field as text of up to `most` characters (0 for any number). As in Apollo, a number
+    or a boolean becomes its JSON text."""
     found = body.get(name)
     if isinstance(found, bool | int | float):
         found = json.dumps(found)
     if found is None and not needed:
         return ""
     if not isinstance(found, str) or not is_text(found):
-        raise Refused(f"The field `{name}` is missing or not a text.")
+        raise InvalidRequest(f"The field `{name}` is missing or not a text.")
     if needed and not blank and not found.strip():
-        raise Refused(f"The field `{name}` is empty.")
+        raise InvalidRequest(f"The field `{name}` is empty.")
     if most and len(found) > most:
-        raise Refused(f"The field `{name}` has {len(found)} characters; {most} are allowed.")
+        raise InvalidRequest(f"The field `{name}` has {len(found)} characters; {most} are allowed.")
     return found
 
 
@@ -246,7 +245,7 @@ def _item(item: Item) -> dict[str, Any]:
     }
 
 
-def _release(release: Release) -> dict[str, Any]:
+def _release(release: StoredRelease) -> dict[str, Any]:
     at = release.address
     return {
         "id": release.id,

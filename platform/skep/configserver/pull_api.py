@@ -1,4 +1,4 @@
-"""What clients ask: the config of a namespace, news of many, and where the config service is."""
+"""The clients' API: the config of a namespace, news of many, the address of the service."""
 
 import asyncio
 import json
@@ -11,19 +11,18 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from skep.configserver.names import Address, bare, fallback, fold, is_legal, is_text
-from skep.configserver.records import Notification, Release
-from skep.configserver.refusals import NotFound, Refused
+from skep.configserver.records import InvalidRequest, NotFound, Notification, StoredRelease
 from skep.configserver.store import Store
 from skep.configserver.watchers import Waiter, Watchers
 
 _ANY_METHOD = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-# A poll that names more is no client's; Apollo itself stops near 100, where its URLs end.
+# No client names more; Apollo itself stops near 100, where its URLs end.
 _MOST_NAMESPACES = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """One namespace of a poll: as the client spells it, without `.properties`, and the newest id
+class WatchedNamespace:
+    """One namespace of a poll, in the client's spelling without `.properties`, and the newest id
     that the client has seen."""
 
     namespace: str
@@ -33,8 +32,8 @@ class Asked:
 class PullApi:
     """The endpoints of Apollo's config service; `hold` is how many seconds a poll may wait.
 
-    Answers are always complete: incremental ones are not negotiated by the protocol, and a client
-    that does not know them would take them for an empty config.
+    Answers are always complete: the protocol does not negotiate incremental ones, and a client that
+    does not know them would read an empty config.
     """
 
     def __init__(self, store: Store, watchers: Watchers, hold: float) -> None:
@@ -74,26 +73,24 @@ class PullApi:
         )
 
     async def notifications(self, request: Request) -> Response:
-        """Answer the namespaces that changed since the ids given; hold the poll while none has."""
+        """Answer the namespaces that changed since the given ids; hold the poll until one does."""
         query = request.query_params
         app_id = _app_id(query.get("appId", ""))
         if not query.get("cluster"):
-            raise Refused("The parameter `cluster` is missing.")
+            raise InvalidRequest("The parameter `cluster` is missing.")
         asked = parse_asked(query.get("notifications", ""))
         clusters = fallback(query["cluster"], query.get("dataCenter", ""))
         namespaces = [one.namespace for one in asked]
         watched = (Address(app_id, c, namespace) for c in clusters for namespace in namespaces)
-        # The order matters: who first waits and then looks misses no change in between.
+        # The order matters: wait first, then read, to miss no change in between.
         with self._watchers.waiting(watched) as waiter:
             known = self._store.notifications(app_id, clusters, namespaces)
             news = outdated(asked, known) or await self._wait(request, waiter, asked)
         return JSONResponse(news) if news else Response(status_code=304)
 
     async def services(self, request: Request) -> Response:
-        """Answer this server alone, under the name by which the client has reached it.
-
-        Its own idea of its address may be one that the client cannot reach: a container's, say.
-        """
+        """Answer this server only, by the name that the client used: a container's own address may
+        not be reachable."""
         url = str(request.base_url)
         return JSONResponse(
             [
@@ -105,16 +102,18 @@ class PullApi:
             ]
         )
 
-    def _in_force(self, app_id: str, clusters: Iterable[str], namespace: str) -> Release | None:
+    def _in_force(
+        self, app_id: str, clusters: Iterable[str], namespace: str
+    ) -> StoredRelease | None:
         candidates = (
             self._store.latest_release(Address(app_id, cluster, namespace)) for cluster in clusters
         )
         return next((release for release in candidates if release), None)
 
     async def _wait(
-        self, request: Request, waiter: Waiter, asked: list[Asked]
+        self, request: Request, waiter: Waiter, asked: list[WatchedNamespace]
     ) -> list[dict[str, Any]]:
-        """Hold the poll until there is news, the time is over, or the client has gone."""
+        """Hold the poll until there is news, time is up, or the client has gone."""
         gone = asyncio.create_task(_disconnected(request))
         either: set[asyncio.Future[Any]] = {waiter, gone}
         try:
@@ -128,24 +127,24 @@ class PullApi:
         return [_news(one, [notification]) for one in asked if fold(one.namespace) == changed]
 
 
-def parse_asked(text: str) -> list[Asked]:
-    """Read the parameter `notifications`; raises Refused if it holds no namespace.
+def parse_asked(text: str) -> list[WatchedNamespace]:
+    """Read the parameter `notifications`; raises InvalidRequest if it holds no namespace.
 
-    Of two spellings of one namespace the one with the smaller id stays, so that a change is told
-    rather twice than not at all.
+    Of two spellings of one namespace the smaller id counts: better report a change twice than not
+    at all.
     """
     try:
         entries = json.loads(text)
         named = [_asked(entry) for entry in entries if entry.get("namespaceName")]
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         named = []
-    asked: dict[str, Asked] = {}
+    asked: dict[str, WatchedNamespace] = {}
     for one in named:
         name = fold(one.namespace)
         if name and one.notification_id <= asked.get(name, one).notification_id:
             asked[name] = one
     if not asked or len(asked) > _MOST_NAMESPACES:
-        raise Refused(
+        raise InvalidRequest(
             "invalid notifications format: the parameter `notifications` must be a JSON array of "
             f'1 to {_MOST_NAMESPACES} entries {{"namespaceName":"application",'
             '"notificationId":-1}.'
@@ -153,7 +152,9 @@ def parse_asked(text: str) -> list[Asked]:
     return list(asked.values())
 
 
-def outdated(asked: Iterable[Asked], known: Iterable[Notification]) -> list[dict[str, Any]]:
+def outdated(
+    asked: Iterable[WatchedNamespace], known: Iterable[Notification]
+) -> list[dict[str, Any]]:
     """Return the news for each namespace asked for of which something newer is known."""
     by_namespace: dict[str, list[Notification]] = {}
     for one in known:
@@ -166,15 +167,15 @@ def outdated(asked: Iterable[Asked], known: Iterable[Notification]) -> list[dict
     ]
 
 
-def _asked(entry: dict[str, Any]) -> Asked:
+def _asked(entry: dict[str, Any]) -> WatchedNamespace:
     namespace = entry["namespaceName"]
     if not (isinstance(namespace, str) and is_text(namespace)):
         raise TypeError("a namespace is named by a text")
-    return Asked(bare(namespace), int(entry.get("notificationId") or 0))
+    return WatchedNamespace(bare(namespace), int(entry.get("notificationId") or 0))
 
 
-def _news(asked: Asked, notifications: list[Notification]) -> dict[str, Any]:
-    """Return one entry of a poll's answer: the name in the client's spelling, ours in the keys."""
+def _news(asked: WatchedNamespace, notifications: list[Notification]) -> dict[str, Any]:
+    """Return an entry of a poll's answer: its name in the client's spelling, its keys in ours."""
     return {
         "namespaceName": asked.namespace,
         "notificationId": max(one.id for one in notifications),
@@ -184,11 +185,11 @@ def _news(asked: Asked, notifications: list[Notification]) -> dict[str, Any]:
 
 def _app_id(app_id: str) -> str:
     if not is_legal(app_id):
-        raise Refused(f"The app id {app_id!r} is missing or not legal.")
+        raise InvalidRequest(f"The app id {app_id!r} is missing or not legal.")
     return app_id
 
 
 async def _disconnected(request: Request) -> None:
-    """Return when the client has gone; what it sends until then is thrown away."""
+    """Return when the client has gone; discard what it sends until then."""
     while (await request.receive())["type"] != "http.disconnect":
         pass

@@ -1,16 +1,27 @@
-"""What the store keeps, as its readers see it. Times are milliseconds since the epoch."""
+"""What the store keeps and refuses. Times are milliseconds since the epoch."""
 
 import json
 from dataclasses import dataclass
 from typing import cast
 
-from skep.configserver.names import Address
-from skep.configserver.refusals import Refused
+from skep.base.errors import ConfigError
+from skep.configserver.names import Address, bare, is_legal
+
+# The widths of Apollo's own columns, so that what is written here can move there.
+_WIDTHS = {"app id": 64, "cluster": 32, "namespace": 32}
+
+
+class InvalidRequest(ConfigError):
+    """What was asked is wrong in itself: a bad name, too long a value, a missing field (400)."""
+
+
+class NotFound(ConfigError):
+    """What was asked for does not exist (404)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """An item as somebody wants it written. Without a key it is a comment or a blank line.
+    """An item to write. Without a key it is a comment or a blank line.
 
     `type` is a hint for editors (0 string, 1 number, 2 boolean, 3 JSON); values are always text.
     """
@@ -37,8 +48,8 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Release:
-    """What was published: never changed afterwards. `configurations` is a JSON object of texts."""
+class StoredRelease:
+    """An immutable published release. `configurations` is a JSON object of texts."""
 
     id: int
     release_key: str
@@ -56,14 +67,14 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """The latest change of one address; ids rise over all addresses and never come again."""
+    """The latest change of one address; ids rise over all addresses and never repeat."""
 
     id: int
     address: Address
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class EditorLimits:
     """The longest key and value in characters; the defaults are Apollo's."""
 
     key: int = 128
@@ -75,14 +86,32 @@ class Limits:
         return 4 * 1024 * 1024 + 12 * self.value
 
     def check(self, draft: Draft) -> None:
-        """Raise Refused if the item is too long."""
+        """Raise InvalidRequest if the item is too long."""
         if len(draft.key) > self.key:
-            raise Refused(
+            raise InvalidRequest(
                 f"The key {draft.key[:32]!r}… has {len(draft.key)} characters; "
                 f"{self.key} are allowed."
             )
         if len(draft.value) > self.value:
-            raise Refused(
+            raise InvalidRequest(
                 f"The value of {draft.key!r} has {len(draft.value)} characters; "
                 f"{self.value} are allowed."
+            )
+
+
+def check_address(address: Address) -> None:
+    """Raise InvalidRequest, naming the culprit, if this address may not be written to."""
+    if bare(address.namespace) != address.namespace:
+        raise InvalidRequest(
+            f"No namespace can be called {address.namespace!r}: clients leave `.properties` away."
+        )
+    for (what, width), name in zip(_WIDTHS.items(), address, strict=True):
+        if not is_legal(name):
+            raise InvalidRequest(
+                f"The {what} {name!r} is not a name: use letters, digits, `_`, `-` and `.`, "
+                "and do not begin with a `.`."
+            )
+        if len(name) > width:
+            raise InvalidRequest(
+                f"The {what} {name!r} has {len(name)} characters; Apollo takes {width} at most."
             )

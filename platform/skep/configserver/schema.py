@@ -1,7 +1,7 @@
-"""The tables of the config server's file, and the way from any older file to them.
+"""The tables of the config server's file, and the migrations of older files.
 
-A file says what it is by SQLite's `application_id`, and how far it has come by `user_version`: the
-number of migrations it has seen. To change the tables, append a migration; never edit one.
+SQLite's `application_id` marks the file as ours, `user_version` is the number of migrations it has
+had. To change the tables, append a migration; never edit one.
 """
 
 import os
@@ -98,13 +98,11 @@ MIGRATIONS = (_FIRST,)
 
 
 def open_writer(path: Path) -> sqlite3.Connection:
-    """Open the file for writing, make it if there is none, bring its tables up to date.
-
-    Raises ConfigError, naming the file, if it is damaged, not ours, newer than this program, or
-    cannot be opened. A file that is not ours is left as it is.
-    """
+    """Open or make the file for writing, and migrate its tables. Raises ConfigError, naming the
+    file, if it is damaged, not ours (then it is unchanged), newer than this program, or cannot be
+    opened."""
     try:
-        # Made here and not by SQLite, so that nobody else may ever read what it holds.
+        # Made here and not by SQLite, so that other users can never read it.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         connection = _connect(path)
     except OSError as error:

@@ -1,23 +1,21 @@
-"""The first contents of a config server: sample files, and a release for whoever asks."""
+"""The first contents of a config server: sample files, and a release of each namespace."""
 
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from skep.base.errors import ConfigError
-from skep.base.fingerprint import IGNORED_DIRECTORIES, counts
+from skep.base.files.fingerprint import IGNORED_DIRECTORIES, counts
 from skep.configserver.names import (
     DEFAULT_CLUSTER,
     FILE_FORMATS,
     Address,
     bare,
-    check,
     fallback,
     file_format,
 )
 from skep.configserver.properties import Pair, parse
-from skep.configserver.records import Draft, Limits
-from skep.configserver.refusals import Refused
+from skep.configserver.records import Draft, EditorLimits, InvalidRequest, check_address
 from skep.configserver.store import Store
 
 _OPERATOR = "platform"
@@ -29,10 +27,10 @@ def seed(
     """Publish the samples of namespaces never seen before; return the addresses published.
 
     `samples` holds `<app id>/<cluster>/<namespace>.<format>`; it need not exist. A sample counts
-    once: later changes of the file change nothing. Then a client of `app_id` and `cluster` finds a
-    release of each of the namespaces: where it would find none, an empty one is published in the
-    default cluster, for in `cluster` it would hide what is published in the default one later.
-    Raises ConfigError, naming the file and the line, for a sample that cannot be used.
+    once: later changes of the file change nothing. Namespaces in which a client of `app_id` and
+    `cluster` would find no release get an empty one in the default cluster: in `cluster` it would
+    hide later releases of the default one. Raises ConfigError, naming the file and the line, for a
+    sample that cannot be used.
     """
     published = []
     for path, address in _sample_files(samples):
@@ -68,7 +66,6 @@ def _directories(parent: Path) -> list[Path]:
 
 
 def _address(path: Path) -> Address:
-    """Return where a sample belongs, which its path says. Raises ConfigError, naming the file."""
     namespace = bare(path.name)
     if namespace == path.name and file_format(namespace) == "properties":
         raise ConfigError(
@@ -77,8 +74,8 @@ def _address(path: Path) -> Address:
         )
     address = Address(path.parent.parent.name, path.parent.name, namespace)
     try:
-        check(address)
-    except Refused as error:
+        check_address(address)
+    except InvalidRequest as error:
         raise ConfigError(f"{path}: {error}") from error
     return address
 
@@ -90,7 +87,7 @@ def _is_found(store: Store, wanted: Address) -> bool:
     )
 
 
-def _read(path: Path, address: Address, limits: Limits) -> list[Draft]:
+def _read(path: Path, address: Address, limits: EditorLimits) -> list[Draft]:
     text = _text(path)
     if file_format(address.namespace) != "properties":
         return [_content(path, text, limits)]
@@ -116,22 +113,20 @@ def _text(path: Path) -> str:
         raise ConfigError(f"{path}, line {line}: this is not UTF-8.") from error
 
 
-def _item(path: Path, pair: Pair, limits: Limits) -> Draft:
+def _item(path: Path, pair: Pair, limits: EditorLimits) -> Draft:
     draft = Draft(pair.key, pair.value)
     try:
         if not pair.key.strip():
-            raise Refused("An item needs a key.")
+            raise InvalidRequest("An item needs a key.")
         limits.check(draft)
-    except Refused as error:
+    except InvalidRequest as error:
         raise ConfigError(f"{path}, line {pair.line}: {error}") from error
     return draft
 
 
-def _content(path: Path, text: str, limits: Limits) -> Draft:
-    """Return the whole file as the one item it is. Raises ConfigError if it is broken JSON.
-
-    A sample is read once in its life, so this is the only chance to say it.
-    """
+def _content(path: Path, text: str, limits: EditorLimits) -> Draft:
+    """Return the whole file as one item. Raises ConfigError for broken JSON, because the sample
+    will not be read again."""
     if path.suffix.lower() == ".json" and text:
         try:
             json.loads(text)
@@ -140,6 +135,6 @@ def _content(path: Path, text: str, limits: Limits) -> Draft:
     draft = Draft("content", text)
     try:
         limits.check(draft)
-    except Refused as error:
+    except InvalidRequest as error:
         raise ConfigError(f"{path}: {error}") from error
     return draft

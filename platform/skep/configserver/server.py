@@ -1,4 +1,4 @@
-"""uvicorn as a guest: on a socket that is bound already, in a loop and with signals not its own."""
+"""Serve the config server with uvicorn on a bound socket, in the caller's loop."""
 
 import asyncio
 import contextlib
@@ -8,27 +8,26 @@ from collections.abc import Iterator, Sequence
 import uvicorn
 from starlette.applications import Starlette
 
-from skep.base import accepting
-from skep.base.hosts import HostCheck
+from skep.base.sockets import accept_failures
+from skep.base.sockets.host_check import HostCheck
 
 # How long a stop waits for clients that neither finish their request nor read their answer.
 _PATIENCE = 0.5
-# Seconds. A request is lost that a client sends on an idle connection while the server closes
-# it; so it is the clients who should give up first (httpx does after 5 s).
+# Seconds. A request on an idle connection that the server is closing is lost, so clients should
+# close first (httpx does after 5 s).
 _KEEP_ALIVE = 75
 
 
 async def serve(
     listener: socket.socket, app: Starlette, *, stop: asyncio.Event, names: Sequence[str] = ()
 ) -> None:
-    """Serve the config server's app on a listening socket until `stop` is set; `names` are those
-    by which it may be asked beside loopback's and its address.
+    """Serve the app on a listening socket until `stop` is set; `names` are host names that requests
+    may use beside loopback's and the address.
 
-    Then held polls are answered at once (304), and what is on its way within half a second; the
-    listener is closed. Signals are left to the caller, and so is the choice of the loop; uvicorn
-    takes httptools if that is installed.
+    Then held polls are answered at once (304), other requests within half a second, and the
+    listener is closed. The caller handles signals and chooses the loop.
     """
-    accepting.watch(asyncio.get_running_loop())
+    accept_failures.watch(asyncio.get_running_loop())
     config = uvicorn.Config(
         HostCheck(app, names),
         ws="none",
@@ -49,7 +48,7 @@ async def serve(
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server without hands on the process's signals, and with a quick end."""
+    """uvicorn's server without signal handlers, and with a quick end."""
 
     def __init__(self, config: uvicorn.Config, app: Starlette) -> None:
         super().__init__(config)
@@ -62,8 +61,8 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Answer the held polls, end everything else soon."""
-        # Their handlers run when uvicorn has already marked each connection to be closed after its
-        # answer, so nobody comes back with the next poll.
+        # Their handlers run after uvicorn has marked each connection to be closed with its answer,
+        # so no client sends its next poll.
         self._watchers.close()
         cutting = asyncio.get_running_loop().call_later(_PATIENCE, self._cut_off)
         await super().shutdown(sockets)

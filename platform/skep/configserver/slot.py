@@ -9,14 +9,14 @@ from typing import Any
 
 from skep.base.rundir import RunDir
 from skep.config.options.table import Options
-from skep.configserver.opened import Place, opened
+from skep.configserver.app import Place, opened
 from skep.configserver.server import serve
 from skep.wire.messages import Boot
 from skep.wire.platform_slot import Send
 
 
 class ConfigServerSlot:
-    """Serves on the listener `config` what lies in the data directory."""
+    """Serves the data directory on the listener `config`."""
 
     def __init__(self, boot: Boot, send: Send) -> None:
         options = Options.from_json(boot.options)

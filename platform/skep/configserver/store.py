@@ -9,8 +9,15 @@ from typing import Literal, Self
 
 from skep.configserver import schema, tables
 from skep.configserver.names import Address
-from skep.configserver.records import Draft, Item, Limits, Notification, Release
-from skep.configserver.refusals import NotFound, Refused
+from skep.configserver.records import (
+    Draft,
+    EditorLimits,
+    InvalidRequest,
+    Item,
+    NotFound,
+    Notification,
+    StoredRelease,
+)
 
 Mode = Literal["create", "update", "either"]
 
@@ -18,16 +25,15 @@ Mode = Literal["create", "update", "either"]
 class Store:
     """The items, releases and notification ids of all apps; synchronous.
 
-    Reading takes tens of microseconds on a connection of its own, so an event loop may do it
-    itself; it sees the last commit and never waits for a writer. Writing waits for the disk and
-    belongs in a thread; writers of several threads take turns. Names are found in any case, keys
-    only as they are. When the disk fails, every method raises sqlite3.Error; a write that raised
-    did not happen.
+    Reading takes tens of microseconds on its own connection, so an event loop may do it; it sees
+    the last commit and never waits for a writer. Writing waits for the disk and belongs in a
+    thread; writers take turns. Names are found in any case, keys only as they are. When the disk
+    fails, every method raises sqlite3.Error; a write that raised did not happen.
     """
 
-    def __init__(self, path: Path, limits: Limits | None = None) -> None:
+    def __init__(self, path: Path, limits: EditorLimits | None = None) -> None:
         self.path = path
-        self.limits = limits or Limits()
+        self.limits = limits or EditorLimits()
         self._turn = threading.Lock()
         self._writer: sqlite3.Connection
         self._reader: sqlite3.Connection
@@ -43,12 +49,10 @@ class Store:
         self._writer.close()
 
     def __enter__(self) -> Self:
-        """Open the file."""
         self.open()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Close the file."""
         self.close()
 
     def find(self, address: Address) -> Address | None:
@@ -66,7 +70,7 @@ class Store:
         found = tables.find_namespace(self._reader, address)
         return tables.item(self._reader, found[0], key) if found else None
 
-    def latest_release(self, address: Address) -> Release | None:
+    def latest_release(self, address: Address) -> StoredRelease | None:
         """Return the release in force at this address and no other: no fallback is made."""
         return tables.latest_release(self._reader, address)
 
@@ -81,15 +85,15 @@ class Store:
     ) -> None:
         """Write one item, invisible to clients until it is published.
 
-        The namespace is made if there is none. `create` raises Refused if the key exists, `update`
-        NotFound if it does not; a bad name or too long a value raises Refused.
+        The namespace is made if there is none. `create` raises InvalidRequest if the key exists,
+        `update` NotFound if it does not; a bad name or too long a value raises InvalidRequest.
         """
         self.limits.check(draft)
         with self._writing() as db:
             namespace_id, at = tables.open_namespace(db, address, operator)
             exists = tables.item(db, namespace_id, draft.key) is not None
             if exists and mode == "create":
-                raise Refused(f"There is a key {draft.key!r} in {at} already.")
+                raise InvalidRequest(f"There is a key {draft.key!r} in {at} already.")
             if not exists and mode == "update":
                 raise NotFound(f"There is no key {draft.key!r} in {at}.")
             write = tables.update_item if exists else tables.insert_item
@@ -104,12 +108,9 @@ class Store:
 
     def publish(
         self, address: Address, name: str, operator: str, comment: str = ""
-    ) -> tuple[Release, Notification]:
-        """Make the items of a namespace its release in force, and number the news of it.
-
-        Publishing without a change makes a new release, too. The namespace is made if there is
-        none. Raises Refused for a bad name.
-        """
+    ) -> tuple[StoredRelease, Notification]:
+        """Make the items of a namespace, which need not exist, its release in force, and number its
+        notification; also without a change. Raises InvalidRequest for a bad name."""
         with self._writing() as db:
             namespace_id, at = tables.open_namespace(db, address, operator)
             values = {item.key: item.value for item in tables.items(db, namespace_id) if item.key}
@@ -118,10 +119,8 @@ class Store:
     def introduce(
         self, address: Address, drafts: Sequence[Draft], name: str, operator: str
     ) -> bool:
-        """Make a namespace with these items and publish it, all or nothing, unless it exists.
-
-        Returns whether it did. Raises Refused for a bad name or too long a value.
-        """
+        """Make and publish a namespace with these items, unless it exists; return whether it did.
+        Raises InvalidRequest for a bad name or too long a value."""
         for draft in drafts:
             self.limits.check(draft)
         with self._writing() as db:
@@ -136,9 +135,7 @@ class Store:
 
     def ensure_release(self, address: Address, name: str, operator: str) -> bool:
         """Publish an empty release if the namespace has none in force; return whether it did.
-
-        Items that somebody wrote and did not publish stay unpublished.
-        """
+        Unpublished items stay unpublished."""
         with self._writing() as db:
             namespace_id, at = tables.open_namespace(db, address, operator)
             if tables.latest_release(db, at):
@@ -169,7 +166,7 @@ def _release(
     name: str,
     operator: str,
     comment: str = "",
-) -> tuple[Release, Notification]:
+) -> tuple[StoredRelease, Notification]:
     tables.insert_release(db, namespace_id, values, name, operator, comment)
     release = tables.latest_release(db, address)
     assert release is not None, "what was inserted a moment ago in this transaction is there"

@@ -1,7 +1,5 @@
-"""The SQL of the config server, inside the caller's transaction; one function does one thing.
-
-Names are compared in any case by the collation of their columns, keys by their bytes.
-"""
+"""The SQL of the config server, inside the caller's transaction. The collation of the columns
+compares names in any case, keys by their bytes."""
 
 import json
 import secrets
@@ -10,8 +8,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from skep.configserver.names import Address, check
-from skep.configserver.records import Draft, Item, Notification, Release
+from skep.configserver.names import Address
+from skep.configserver.records import Draft, Item, Notification, StoredRelease, check_address
 
 _AT = "app_id = ? AND cluster = ? AND namespace = ?"
 _ITEM = "key, value, comment, type, line, created_by, created_at, modified_by, modified_at"
@@ -30,11 +28,9 @@ def find_namespace(db: sqlite3.Connection, address: Address) -> tuple[int, Addre
 
 
 def open_namespace(db: sqlite3.Connection, address: Address, operator: str) -> tuple[int, Address]:
-    """Return what `find_namespace` does; make what is missing on the way.
-
-    Raises Refused for a name that is not legal.
-    """
-    check(address)
+    """Return what `find_namespace` does, and make what is missing. Raises InvalidRequest for a name
+    that is not legal."""
+    check_address(address)
     by = (operator, _now())
     app_id, app = _open_row(db, "app", {}, address.app_id, by)
     cluster_id, cluster = _open_row(db, "cluster", {"app_id": app_id}, address.cluster, by)
@@ -93,14 +89,14 @@ def delete_item(db: sqlite3.Connection, namespace_id: int, key: str) -> bool:
     return deleted.rowcount > 0
 
 
-def latest_release(db: sqlite3.Connection, address: Address) -> Release | None:
+def latest_release(db: sqlite3.Connection, address: Address) -> StoredRelease | None:
     """Return the newest release of exactly this address that was not abandoned."""
     row = db.execute(
         f"SELECT {_RELEASE} FROM release JOIN address USING (namespace_id)"
         f" WHERE {_AT} AND is_abandoned = 0 ORDER BY id DESC LIMIT 1",
         address,
     ).fetchone()
-    return Release(row[0], row[1], Address(*row[2:5]), *row[5:]) if row else None
+    return StoredRelease(row[0], row[1], Address(*row[2:5]), *row[5:]) if row else None
 
 
 def insert_release(
@@ -122,10 +118,8 @@ def insert_release(
 
 
 def notify(db: sqlite3.Connection, address: Address) -> Notification:
-    """Number the news that something at this address changed; older news of it is forgotten.
-
-    AUTOINCREMENT gives an id above all that ever were, and REPLACE takes a new one each time.
-    """
+    """Replace the notification of this address: AUTOINCREMENT gives an id above all earlier ones,
+    and REPLACE takes a new one each time."""
     inserted = db.execute(
         "INSERT OR REPLACE INTO notification (app_id, cluster, namespace) VALUES (?, ?, ?)", address
     )
@@ -172,8 +166,5 @@ def _now() -> int:
 
 
 def _release_key(now: int) -> str:
-    """Return a new release key in Apollo's form: the time, then sixteen digits that differ.
-
-    People see when it was made; clients must read nothing from it.
-    """
+    """Return a new release key in Apollo's form: the time, for people, then random digits."""
     return time.strftime("%Y%m%d%H%M%S", time.gmtime(now / 1000)) + "-" + secrets.token_hex(8)

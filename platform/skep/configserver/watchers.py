@@ -1,4 +1,4 @@
-"""Who waits for which namespaces to change; in one event loop, without a thread or a table scan."""
+"""The polls that wait for changes of namespaces, in one event loop."""
 
 import asyncio
 from collections.abc import Iterable, Iterator
@@ -13,13 +13,13 @@ Waiter = asyncio.Future[Notification | None]
 class Watchers:
     """The held polls by the addresses they watch. All methods belong to one event loop.
 
-    Nobody is missed whose poll reads the latest ids *after* it began to wait: a change is either in
-    what it reads, or wakes it.
+    A poll that reads the latest ids *after* it began to wait misses no change: it either reads it
+    or is woken by it.
     """
 
     def __init__(self) -> None:
-        # Invariant: a waiter lies here exactly as long as its block in `waiting` runs, and no set
-        # is empty, so addresses nobody watches cost nothing.
+        # Invariant: a waiter is here exactly while its block in `waiting` runs, and no set is
+        # empty, so that unwatched addresses cost nothing.
         self._waiters: dict[Address, set[Waiter]] = {}
         self._closed = False
 
@@ -30,10 +30,8 @@ class Watchers:
 
     @contextmanager
     def waiting(self, addresses: Iterable[Address]) -> Iterator[Waiter]:
-        """Wait in this block: the future gets the first notification of any of the addresses.
-
-        It gets None when the server is about to stop, at once if it is stopping already.
-        """
+        """Wait in this block: the future gets the first notification of any of the addresses, or
+        None when the server stops."""
         waiter: Waiter = asyncio.get_running_loop().create_future()
         if self._closed:
             waiter.set_result(None)
@@ -47,12 +45,12 @@ class Watchers:
                 self._leave(address, waiter)
 
     def wake(self, notification: Notification) -> int:
-        """Give the notification to all who wait for its address; return how many that were."""
+        """Send the notification to all that wait for its address; return their number."""
         waiters = self._waiters.get(notification.address.fold(), set())
         return sum(_give(waiter, notification) for waiter in waiters)
 
     def close(self) -> None:
-        """Let everybody go empty-handed, and everybody who comes from now on."""
+        """Answer all polls, also later ones, with nothing."""
         self._closed = True
         for waiters in self._waiters.values():
             for waiter in waiters:
@@ -66,7 +64,7 @@ class Watchers:
 
 
 def _give(waiter: Waiter, notification: Notification | None) -> bool:
-    """Answer one waiter; of several answers in one turn of the loop only the first counts."""
+    """Answer one waiter; only its first answer counts."""
     if waiter.done():
         return False
     waiter.set_result(notification)

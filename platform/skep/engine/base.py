@@ -161,7 +161,7 @@ class QueueStats(Struct, frozen=True, array_like=True):
     paused: bool = False
 
 
-class Row(Struct, frozen=True, array_like=True):
+class DeliveryRow(Struct, frozen=True, array_like=True):
     """One delivery as an operator sees it; `place` is where a scan stands that has come to it."""
 
     envelope: Envelope
@@ -276,11 +276,13 @@ class Engine(Protocol):
     async def stats(self) -> dict[str, QueueStats]:
         """Return the state of every queue that holds anything or is paused."""
 
-    async def scan(self, queue: str, state: RowState, after: str = "", n: int = 100) -> list[Row]:
+    async def scan(
+        self, queue: str, state: RowState, after: str = "", n: int = 100
+    ) -> list[DeliveryRow]:
         """Return up to `n` rows of one queue and state as they were put, from the one behind the
         place `after` on."""
 
-    async def find(self, delivery: str) -> Row | None:
+    async def find(self, delivery: str) -> DeliveryRow | None:
         """Return one delivery that waits, is leased or dead."""
 
     async def result(self, delivery: str, wait: float = 0.0) -> Result | None:

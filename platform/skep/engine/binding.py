@@ -99,7 +99,6 @@ def bind(
 
 
 def unbind() -> None:
-    """Remove the engine of this process."""
     global _binding
     _binding = None
 

@@ -15,6 +15,7 @@ from skep.base.errors import RequestRefused
 from skep.engine import protocol
 from skep.engine.base import (
     Cancellation,
+    DeliveryRow,
     Edit,
     Envelope,
     Hold,
@@ -23,7 +24,6 @@ from skep.engine.base import (
     QueueLimits,
     QueueStats,
     Result,
-    Row,
     RowState,
     Settlement,
     check_progress,
@@ -167,12 +167,14 @@ class StoreClient:
         reply: protocol.Counts = await self._store.ask(protocol.Count(self._store.next_call()))
         return reply.queues
 
-    async def scan(self, queue: str, state: RowState, after: str = "", n: int = 100) -> list[Row]:
+    async def scan(
+        self, queue: str, state: RowState, after: str = "", n: int = 100
+    ) -> list[DeliveryRow]:
         request = protocol.Scan(self._store.next_call(), queue, state, after, n)
         reply: protocol.Rows = await self._store.ask(request)
         return reply.rows
 
-    async def find(self, delivery: str) -> Row | None:
+    async def find(self, delivery: str) -> DeliveryRow | None:
         reply: protocol.Rows = await self._store.ask(
             protocol.Find(self._store.next_call(), delivery)
         )
@@ -194,9 +196,9 @@ class StoreClient:
 class Embedded(StoreClient):
     """An engine whose store is another process of this platform.
 
-    `path` is the store's socket; `owner` tells this process from every other, now and earlier
-    (`task.0@3:812`). A request that is not answered within `deadline` seconds fails with
-    StoreUnavailable.
+    `path` is the store's socket; `owner` distinguishes this process from every other, now
+    and earlier (`task.0@3:812`). A request that is not answered within `deadline` seconds fails
+    with StoreUnavailable.
     """
 
     def __init__(self, path: Path, owner: str, *, deadline: float = 10.0) -> None:
@@ -208,7 +210,7 @@ class Embedded(StoreClient):
         reply: protocol.Damages = await self._store.ask(request)
         return reply.whats
 
-    async def restore(self, rows: Sequence[Row]) -> int:
+    async def restore(self, rows: Sequence[DeliveryRow]) -> int:
         """Keep deliveries and dead letters of another file, except those that were kept before;
         return how many were new."""
         reply: protocol.Affected = await self._store.ask(

@@ -34,14 +34,12 @@ class Heartbeat:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Start beating."""
         if self._thread is None:
             # A daemon thread, so that it does not keep a process alive that ends without `stop`.
             self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
             self._thread.start()
 
     def stop(self) -> None:
-        """Stop beating."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join(_FAREWELL)

@@ -11,7 +11,6 @@ LONGEST_DELAY = 100 * 365 * 86400
 
 
 def now_ms() -> int:
-    """Return the milliseconds since the epoch."""
     return time.time_ns() // 1_000_000
 
 
@@ -26,7 +25,7 @@ def new_id() -> str:
 
 
 def check_delay(seconds: float, name: str = "delay") -> None:
-    """Raise ValueError when this is no number of seconds between 0 and a hundred years."""
+    """Raise ValueError when this is not a number of seconds between 0 and a hundred years."""
     if not is_delay(seconds):
         raise ValueError(
             f"{name} is {seconds!r}: it must be a number of seconds between 0 and a hundred years."
@@ -34,7 +33,7 @@ def check_delay(seconds: float, name: str = "delay") -> None:
 
 
 def is_delay(value: object) -> bool:
-    """Say whether this is a number of seconds between 0 and a hundred years."""
+    """Return whether this is a number of seconds between 0 and a hundred years."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return is_number and 0 <= value <= LONGEST_DELAY  # type: ignore[operator]
 
@@ -53,7 +52,7 @@ def clock_ms() -> float:
 def due_after(seconds: float, clock: Callable[[], float] = clock_ms) -> int:
     """Return the first millisecond that is not earlier than `seconds` from now; 0 for no delay.
 
-    Raises ValueError when it is no delay.
+    Raises ValueError when it is not a delay.
     """
     check_delay(seconds)
     return math.ceil(clock() + seconds * 1000) if seconds else 0

@@ -20,6 +20,7 @@ from msgspec import DecodeError, Struct
 from skep.base.errors import EngineError, RequestRefused
 from skep.engine.base import (
     Cancellation,
+    DeliveryRow,
     Edit,
     Envelope,
     Hold,
@@ -30,7 +31,6 @@ from skep.engine.base import (
     QueueLimits,
     QueueStats,
     Result,
-    Row,
     RowState,
     Verdict,
 )
@@ -209,7 +209,7 @@ class Restore(Struct, frozen=True, array_like=True, tag="restore"):
     """Keep deliveries and dead letters of another file, except those that were kept before."""
 
     call: int
-    rows: Sequence[Row]
+    rows: Sequence[DeliveryRow]
 
 
 class Bye(Struct, frozen=True, array_like=True, tag="bye"):
@@ -266,7 +266,7 @@ class Rows(Struct, frozen=True, array_like=True, tag="rows"):
     """The deliveries that were found."""
 
     call: int
-    rows: list[Row]
+    rows: list[DeliveryRow]
 
 
 class Cancellations(Struct, frozen=True, array_like=True, tag="cancelled"):

@@ -10,7 +10,6 @@ _CODE = 12
 
 
 def sender_of(run_id: str, generation: int, code: str) -> str:
-    """Return the sender of the deliveries of a generation."""
     return f"{run_id}/{generation}/{code[:_CODE]}"
 
 

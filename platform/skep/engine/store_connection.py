@@ -78,7 +78,6 @@ class StoreConnection:
         self._look: asyncio.TimerHandle | None = None
 
     def next_call(self) -> int:
-        """Return the number of the next request."""
         return next(self._numbers)
 
     async def open(self) -> None:

@@ -65,7 +65,7 @@ def render_openmetrics(families: Iterable[Family]) -> str:
 
 
 def _offers(accept: str) -> Iterator[tuple[str, float]]:
-    """What the header accepts of our two formats, and how gladly (RFC 9110, 12.5.1)."""
+    """Return the quality of our two formats in the header (RFC 9110, 12.5.1)."""
     for item in accept.split(","):
         media, *parameters = (part.strip().lower() for part in item.split(";"))
         given = dict(p.split("=", 1) for p in parameters if "=" in p)
@@ -103,7 +103,7 @@ def _histogram(
     cumulative = list(itertools.accumulate(counts))
     for bound, count in zip([*bounds, math.inf], cumulative, strict=True):
         yield _line(f"{name}_bucket", [*labels, f'le="{_bound(bound)}"'], count)
-    # A sum that can fall is no counter, and OpenMetrics forbids it together with its count.
+    # A sum that can fall is not a counter, and OpenMetrics forbids it together with its count.
     if not bounds or bounds[0] >= 0:
         yield _line(f"{name}_count", labels, cumulative[-1])
         yield _line(f"{name}_sum", labels, total)

@@ -223,7 +223,7 @@ class Framer:
         return present
 
     def _clear(self, family: _Family) -> None:
-        """Nothing of it is there now. It keeps its id, for it may come and go with every frame."""
+        """Drop all its values. It keeps its id, because it may come and go with every frame."""
         family.samples = []
         self._drop_but(family, set())
 
@@ -255,7 +255,7 @@ def _key(labels: dict[str, str]) -> Key:
 
 
 def _merge(name: str, metric: Metric, registry: CollectorRegistry) -> str:
-    """How the ledger shall make one gauge of several: as the catalogue or its author says."""
+    """Return how the ledger merges a gauge of several workers: by the catalogue or its author."""
     if name in BY_EXPOSED:
         return BY_EXPOSED[name].merge
     if metric.type in ("info", "stateset"):

@@ -54,7 +54,6 @@ class Instruments:
         self.expect()
 
     def __contains__(self, name: str) -> bool:
-        """Whether this kind of worker produces the metric."""
         return name in self._children
 
     def children(self, name: str) -> InstrumentChildren:

@@ -34,7 +34,6 @@ class LoopHistogram:
         self.total = 0.0
 
     def observe(self, value: float) -> None:
-        """Count a value into its bucket."""
         self.counts[bisect_left(self._bounds, value)] += 1
         self.total += value
 
@@ -64,11 +63,9 @@ class LoopMetric:
         return self._counters.setdefault(values, LoopCounter())
 
     def describe(self) -> Iterable[Family]:
-        """Return the family without samples."""
         return [self._counter() if self._metric.type == "counter" else self._histogram()]
 
     def collect(self) -> Iterable[Family]:
-        """Return the family as it is now."""
         if self._metric.type == "counter":
             family = self._counter()
             for values, counter in self._counters.items():

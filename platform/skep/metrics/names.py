@@ -61,7 +61,7 @@ class Metric:
     they are not known beforehand but never many, to OPEN where a mistake could make them many: when
     a worker has too many series of one metric, its OPEN labels become `__other__`.
 
-    `merge` tells how one gauge of several workers becomes one value: `latest` is the value set
+    `merge` is how one gauge of several workers becomes one value: `latest` is the value set
     last, which stays when its worker is gone (for the time of something that happened);
     `per_worker` keeps them apart by the label `worker`, which the ledger adds. `source` is the kind
     of process that produces it, `worker` meaning any.

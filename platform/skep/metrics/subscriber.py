@@ -1,7 +1,7 @@
 """From telemetry points to metrics: one rule per row.
 
 Labels are taken from the fields of the point by their names; `pool` is the worker's own. The rules
-are also the list of the points that the platform's code tells, with their fields.
+are also the list of the points that the platform's code publishes, with their fields.
 """
 
 import time
@@ -84,7 +84,7 @@ RULES = (
 def subscribe(
     telemetry: Telemetry, instruments: Instruments, clock: Callable[[], float] = time.time
 ) -> None:
-    """Let the points raise, set and observe what this worker has instruments for."""
+    """Subscribe this worker's instruments to the telemetry points."""
     for rule in RULES:
         if rule.metric in instruments:
             telemetry.subscribe(rule.point, _subscriber(rule, instruments, clock))

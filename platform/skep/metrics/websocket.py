@@ -19,15 +19,15 @@ class WebSocketMetrics:
         self._refusals = instruments.children("websocket_refusals_total")
 
     def watch(self, connections: Callable[[], int]) -> None:
-        """Ask this function how many are open."""
+        """Read the number of open connections from this function."""
         self._gauge.set_function(connections)
 
     def closed(self, code: int) -> None:
-        """A connection is gone. Codes of applications (3000 to 4999) are one."""
+        """Count a closed connection; the codes of applications (3000 to 4999) count as one."""
         self._closes[("application" if code >= 3000 else str(code),)].inc()
 
     def refused(self, why: str) -> None:
-        """A handshake got no 101."""
+        """Count a refused handshake."""
         self._refusals[(why,)].inc()
 
 
@@ -46,9 +46,9 @@ class SocketMetrics:
         self._closes = instruments.children("socket_closes_total")
 
     def watch(self, connections: Callable[[], int]) -> None:
-        """Ask this function how many are open."""
+        """Read the number of open connections from this function."""
         self._gauge.set_function(connections)
 
     def closed(self, reason: str) -> None:
-        """A connection is gone, or was not wanted, or a packet's handler has failed."""
+        """Count a connection that ended or was refused, or a failed handler of a packet."""
         self._closes[(self._listener, reason)].inc()

@@ -41,7 +41,6 @@ class StoreSlot:
     async def accept(
         self, listeners: Mapping[str, socket.socket], handover: Mapping[str, Any]
     ) -> asyncio.Task[None]:
-        """Open the database and serve."""
         self._serving = asyncio.create_task(
             serve(
                 listeners["store"],
@@ -62,7 +61,6 @@ class StoreSlot:
         return {}
 
     async def drain(self, deadline: float) -> None:
-        """Wait until the clients have gone, and close the database."""
         self._stop.set()
         if self._serving is not None:
             await asyncio.wait({self._serving}, timeout=_PATIENCE + 0.3)

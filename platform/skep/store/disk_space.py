@@ -48,7 +48,6 @@ class DiskSpace:
         return f"the disk of {self._path.parent} is full or cannot be used: deliveries are refused"
 
     def is_full(self, error: Exception) -> bool:
-        """Return whether an error means that the disk is full."""
         code = primary_code(error)
         if code == sqlite3.SQLITE_FULL:
             return True

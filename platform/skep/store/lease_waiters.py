@@ -26,7 +26,6 @@ class LeaseWaiters:
         self._rounds = 0
 
     def begin(self) -> None:
-        """Begin a transaction."""
         self._before = self._waiting.copy()
 
     def rollback(self) -> None:
@@ -34,7 +33,6 @@ class LeaseWaiters:
         self._waiting = self._before
 
     def add(self, connection: Client, take: protocol.Take) -> None:
-        """Add a request."""
         self._waiting.append(_Waiter(connection, take))
 
     def remove(self, connection: Client, call: int) -> bool:
@@ -46,7 +44,6 @@ class LeaseWaiters:
         return False
 
     def forget(self, number: int) -> None:
-        """Remove all requests of a connection."""
         self._waiting = deque(t for t in self._waiting if t.connection.number != number)
 
     def hand_out(self, now: int) -> list[tuple[Client, protocol.Leases]]:

@@ -24,7 +24,6 @@ class Liveness:
         return True
 
     def forget(self, owner: str) -> None:
-        """Forget an owner that has disconnected."""
         self._heard.pop(owner, None)
         self._silent.discard(owner)
 

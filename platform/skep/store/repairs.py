@@ -25,13 +25,11 @@ class Repairs:
         self._watch = FileWatch(path)
 
     def open(self) -> None:
-        """Start watching the open file."""
         if not self._database.in_memory:
             self._watch.open()
             self._flusher.missing, self._flusher.is_whole = self._watch.missing, self.look
 
     def close(self) -> None:
-        """Stop watching, after the database is closed."""
         self._watch.close()
 
     def look(self) -> bool:

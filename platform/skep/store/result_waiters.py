@@ -37,7 +37,6 @@ class ResultWaiters:
                 waiter.connection.send([Ended(waiter.call, result)])
 
     def close(self) -> None:
-        """Drop all requests."""
         for waiters in self._waiting.values():
             for waiter in waiters:
                 waiter.alarm.cancel()

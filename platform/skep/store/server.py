@@ -7,8 +7,8 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
-from skep.base.filelock import held
-from skep.base.peer import peer_of
+from skep.base.files.filelock import held
+from skep.base.sockets.peer import peer_of
 from skep.base.telemetry import Telemetry
 from skep.store.connection import ClientConnection
 from skep.store.disk_space import DiskSpace

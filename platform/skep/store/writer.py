@@ -21,9 +21,8 @@ from typing import NamedTuple
 
 from skep.base.telemetry import Telemetry
 from skep.engine import protocol
-from skep.engine.base import Row
+from skep.engine.base import DeliveryRow
 from skep.engine.ids import now_ms
-from skep.store.answers import Answers
 from skep.store.connection import Client, ClientConnection
 from skep.store.disk_space import DiskSpace
 from skep.store.file.damage import DAMAGE, is_damage, primary_code
@@ -31,6 +30,7 @@ from skep.store.flusher import Flusher
 from skep.store.lease_waiters import LeaseWaiters
 from skep.store.liveness import Liveness
 from skep.store.repairs import Repairs
+from skep.store.request_executor import RequestExecutor
 from skep.store.result_waiters import ResultWaiters
 from skep.store.state.database import Database
 from skep.store.state.deliveries import NOBODY
@@ -102,7 +102,7 @@ class Writer:
         self._liveness = Liveness(lease)
         self._lease_waiters = LeaseWaiters(self._database, self._liveness.is_silent)
         self._result_waiters = ResultWaiters()
-        self._answers = Answers(
+        self._requests = RequestExecutor(
             self._database, self._lease_waiters, self._result_waiters, lease_ms=round(lease * 1000)
         )
         self._matters: deque[_Matter] = deque()
@@ -161,7 +161,6 @@ class Writer:
     # -- requests --------------------------------------------------------------------------------
 
     def came(self, connection: ClientConnection) -> None:
-        """Add a new client."""
         self._connections[connection.number] = connection
 
     def ask(self, connection: ClientConnection, request: protocol.Request) -> None:
@@ -210,7 +209,7 @@ class Writer:
             reply = protocol.Rows(request.call, rows)
         connection.send([reply])
 
-    async def _rows(self, request: protocol.Scan | protocol.Find) -> list[Row]:
+    async def _rows(self, request: protocol.Scan | protocol.Find) -> list[DeliveryRow]:
         """Look up rows, and once more if that led to a repair."""
         look = partial(find if isinstance(request, protocol.Find) else scan, self._database)
         try:
@@ -233,7 +232,6 @@ class Writer:
                 self._wake.set()
 
     def _process_batch(self) -> None:
-        """Carry out the requests, commit once, and only then reply."""
         self._process([self._matters.popleft() for _ in range(min(len(self._matters), _BATCH))])
 
     def _process(self, matters: list[_Matter], *, mended: bool = False) -> None:
@@ -251,7 +249,7 @@ class Writer:
         seconds = time.perf_counter() - begun
         self._telemetry.point("store.turn", seconds=seconds, requests=len(matters))
         self._send(replies)
-        self._answers.notify(self._connections)
+        self._requests.notify(self._connections)
 
     def _roll_back(self) -> bool:
         """Undo the transaction; return whether the file had to be repaired for that."""
@@ -285,7 +283,6 @@ class Writer:
             raise error  # no request is the cause: the store cannot continue
 
     def _give_up(self, matter: _Matter, error: Exception) -> None:
-        """Refuse the one request that makes its batch fail."""
         log.error("%s cannot be carried out", _named(matter), exc_info=error)
         if isinstance(matter, _Lost | _Silent):
             self._loop.call_later(_AGAIN, self._bring, matter)
@@ -322,7 +319,7 @@ class Writer:
         for matter in matters:
             match matter:
                 case _Lost(number):
-                    self._answers.let_go(number, lost=True, now=now)
+                    self._requests.let_go(number, lost=True, now=now)
                 case _Silent(owner):
                     self._database.moves.take_from(owner, now)
                 case connection, request:
@@ -340,12 +337,12 @@ class Writer:
         if isinstance(request, protocol.Put) and (self._disk.scarce or self._repairs.trouble):
             return protocol.NoRoom(request.call, "there is no room for anything new")
         if isinstance(request, protocol.Bye):
-            self._answers.let_go(connection.number, lost=False, now=now)
+            self._requests.let_go(connection.number, lost=False, now=now)
             connection.close()
             return None
         if isinstance(request, protocol.Acknowledge):
             self._loop.call_soon(self._report)
-        return self._answers.answer(connection, request, now)
+        return self._requests.answer(connection, request, now)
 
     # -- a full disk -----------------------------------------------------------------------------
 
@@ -370,7 +367,6 @@ class Writer:
     # -- the clock -------------------------------------------------------------------------------
 
     def _set_alarm(self, at_least: float = 0.001) -> None:
-        """Wake up when the next delivery is due."""
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from skep.base.masking import mask_value
+from skep.base.logs.masking import mask_value
 from skep.wire.plan import Problem
 
 Cause = Literal["start", "config", "code", "certificate", "cli", "signal", "rollback"]

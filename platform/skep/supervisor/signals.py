@@ -4,8 +4,8 @@ import asyncio
 import os
 import signal
 
-from skep.base import signals
-from skep.base.linux import become_subreaper
+from skep.base.system import signals
+from skep.base.system.linux import become_subreaper
 from skep.supervisor.control.commands import ControlOwner
 from skep.supervisor.control.control import Control
 from skep.supervisor.processes.children import Children

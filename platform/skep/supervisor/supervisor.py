@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from skep.base import signals
 from skep.base.rundir import bind_unix
+from skep.base.system import signals
 from skep.config.options import endpoints
 from skep.supervisor.alarm import Alarm
 from skep.supervisor.control.control import Control
@@ -31,7 +31,7 @@ from skep.supervisor.rollout.gate import Gate
 from skep.supervisor.signals import Signals
 from skep.supervisor.sockets.inheritance import Inherited
 from skep.supervisor.stop import Stop
-from skep.wire.messages import Asked, Hello, Message, Reported, Troubled, Unconfigured
+from skep.wire.messages import Hello, Message, NoConfiguration, Reported, RolloutAsked, Troubled
 
 # What `platform start` exits with when the first generation does not come up, by stage.
 _EXIT_CODES = {"config": 4, "check": 4, "commit": 4, "listen": 5}
@@ -200,14 +200,14 @@ class Supervisor:
                 self._control.look()
             case Troubled(reasons):
                 self._health.store = reasons
-            case Unconfigured(reason, code):
+            case NoConfiguration(reason, code):
                 self._unconfigured(reason, code)
-            case Asked():
+            case RolloutAsked():
                 self._asked(message)
         self._observers.events.told(message)
         self._alarm.set_soon()
 
-    def _asked(self, asked: Asked) -> None:
+    def _asked(self, asked: RolloutAsked) -> None:
         request = gates.requested(asked, starting=self._rollouts.current is None)
         request = self._history.admit(request)
         self.ask(replace(request, live=self._rollouts.might_be_live(request)))

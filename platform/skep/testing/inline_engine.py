@@ -16,9 +16,9 @@ from skep.engine.base import Lease
 from skep.engine.embedded import StoreClient
 from skep.engine.ids import now_ms
 from skep.engine.store_connection import NOT_OPEN, refusal
-from skep.store.answers import Answers
 from skep.store.file.schema import IN_MEMORY
 from skep.store.lease_waiters import LeaseWaiters
+from skep.store.request_executor import RequestExecutor
 from skep.store.result_waiters import ResultWaiters
 from skep.store.state.database import Database
 
@@ -36,17 +36,17 @@ class MemoryStore:
         self.database = Database(IN_MEMORY)
         self.database.open("inline", clock())
         self._lease_waiters = LeaseWaiters(self.database, asleep=lambda _: False)
-        self._answers = Answers(self.database, self._lease_waiters, ResultWaiters(), lease_ms=0)
+        self._requests = RequestExecutor(
+            self.database, self._lease_waiters, ResultWaiters(), lease_ms=0
+        )
         self._clients: dict[int, InlineConnection] = {}
         self._numbers = itertools.count(1)
         self._sleepers: set[asyncio.Future[None]] = set()
 
     def close(self) -> None:
-        """Forget everything."""
         self.database.close()
 
     def add(self, client: "InlineConnection") -> None:
-        """Connect a client."""
         client.number = next(self._numbers)
         self._clients[client.number] = client
 
@@ -55,14 +55,14 @@ class MemoryStore:
         number, client.number = client.number, 0
         if self._clients.pop(number, None) is not None:
             with self._transaction() as now:
-                self._answers.let_go(number, lost, now)
+                self._requests.let_go(number, lost, now)
 
     def answer(
         self, client: "InlineConnection", request: protocol.Request
     ) -> protocol.Reply | None:
         """Carry out a request; None when its answer is sent later."""
         with self._transaction() as now:
-            return self._answers.answer(client, request, now)
+            return self._requests.answer(client, request, now)
 
     def take(self, client: "InlineConnection", take: protocol.Take) -> list[Lease]:
         """Lease what is ready; return nothing when that is nothing."""
@@ -101,7 +101,7 @@ class MemoryStore:
             self._lease_waiters.rollback()
             self.database.rollback()
             raise
-        self._answers.notify(self._clients)
+        self._requests.notify(self._clients)
         if self.database.commits == commits:
             return
         for sleeper in self._sleepers:
@@ -151,7 +151,6 @@ class InlineConnection:
         return leases
 
     def take_now(self, queues: Sequence[str], n: int) -> list[Lease]:
-        """Lease what is ready, without waiting."""
         take = protocol.Take(self.next_call(), queues, n)
         return self._opened(take).take(self, take)
 

@@ -6,16 +6,16 @@ from typing import Any, TypeVar, cast
 
 import httpx
 
-from skep.api.event import Event
-from skep.api.function import FunctionTask
 from skep.api.plugin import Plugin
-from skep.api.task import Task
+from skep.api.tasks.decorators import FunctionTask
+from skep.api.tasks.event import Event
+from skep.api.tasks.task import Task
 from skep.api.worker import Worker
 from skep.base.telemetry import Telemetry
-from skep.config.env.epoch import declare
+from skep.config.env.settings import declare
 from skep.config.options.table import Options
 from skep.engine import binding
-from skep.engine.base import Engine, Envelope, Outcome, Row
+from skep.engine.base import DeliveryRow, Engine, Envelope, Outcome
 from skep.engine.headers import LISTENER
 from skep.engine.ids import clock_ms
 from skep.testing.site import Site
@@ -78,12 +78,12 @@ class Lab:
         found, all_of_it = self.fired(event, **fields), self.fired(event)
         _expect(event.registered_name(), "fired", fields, times, found, all_of_it)
 
-    async def dead(self) -> list[Row]:
+    async def dead(self) -> list[DeliveryRow]:
         """Return the dead letters. If it is not called, they fail the test when the lab closes."""
         self._dead_are_expected = True
         return await self._dead()
 
-    async def _dead(self) -> list[Row]:
+    async def _dead(self) -> list[DeliveryRow]:
         queues = await self.engine.stats()
         return [row for queue in queues for row in await self.engine.scan(queue, "dead")]
 
@@ -146,7 +146,6 @@ class _Recorder:
         return getattr(self._engine, name)
 
     async def put(self, envelopes: Sequence[Envelope]) -> list[Outcome]:
-        """Put and remember."""
         outcomes = await self._engine.put(envelopes)
         self._put += [
             envelope

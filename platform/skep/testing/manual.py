@@ -57,7 +57,7 @@ class ManualLab(Lab):
 
     @asynccontextmanager
     async def at_work(self, inline: bool) -> AsyncIterator[None]:
-        """Be open in this block; `inline` says whether what is put is run at once."""
+        """Run in this block; with `inline`, what is put is run at once."""
         threads = ThreadPoolExecutor(8, thread_name_prefix="task")
         self._settler = Settler(self.engine)
         workplace = Workplace(

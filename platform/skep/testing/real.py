@@ -43,7 +43,7 @@ async def real(plugins: Plugins, directory: Path, **options: object) -> AsyncIte
 
 @asynccontextmanager
 async def store(directory: Path) -> AsyncIterator[Path]:
-    """A store in this loop; the path of its socket."""
+    """Run a store in this loop; yield the path of its socket."""
     run_dir = RunDir(directory)
     run_dir.create()
     stop = asyncio.Event()
@@ -59,7 +59,7 @@ async def store(directory: Path) -> AsyncIterator[Path]:
 
 @asynccontextmanager
 async def at_work(workplace: Workplace) -> AsyncIterator[TaskKind]:
-    """A task worker in this loop, on an engine that is open; it drains at the end of the block."""
+    """Run a task worker in this loop, on an open engine; it drains at the end of the block."""
     kind = TaskKind(workplace)
     await kind.prepare()
     await kind.accept({}, {})

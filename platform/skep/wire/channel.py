@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from skep.base.sockets import is_readable
-from skep.wire.framing import Framing
+from skep.base.sockets.listening import is_readable
+from skep.wire.message_buffer import MessageBuffer
 from skep.wire.messages import Message, ProtocolError, encode
 
 # Where every child finds its end, and how much is received at a time.
@@ -39,12 +39,12 @@ class Channel:
         sock: socket.socket,
         on_message: Callable[[Message, list[int]], None],
         on_close: Callable[[], None],
-        framing: Framing | None = None,
+        framing: MessageBuffer | None = None,
     ) -> None:
         self._sock = sock
         self._on_message = on_message
         self._on_close = on_close
-        self._framing = framing or Framing()
+        self._framing = framing or MessageBuffer()
         self._waiting: deque[tuple[memoryview, list[int]]] = deque()
         self._loop = asyncio.get_running_loop()
         self.closed = False
@@ -145,7 +145,7 @@ class BlockingChannel:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        self._framing = Framing()
+        self._framing = MessageBuffer()
         sock.setblocking(True)
         sock.set_inheritable(False)
 
@@ -154,7 +154,7 @@ class BlockingChannel:
         return self._sock.fileno()
 
     def send(self, message: Message) -> None:
-        """Send a message; a supervisor that is gone is no error, receiving will tell."""
+        """Send a message; if the supervisor is gone, the next receive shows it."""
         with suppress(BrokenPipeError, ConnectionResetError):
             self._sock.sendall(encode(message))
 
@@ -177,12 +177,11 @@ class BlockingChannel:
             items.append(item)
         return items
 
-    def detach(self) -> tuple[socket.socket, Framing]:
+    def detach(self) -> tuple[socket.socket, MessageBuffer]:
         """Give up the socket and what came in but was not taken, to be used by a Channel."""
         return self._sock, self._framing
 
     def close(self) -> None:
-        """Close this end."""
         self._framing.close()
         self._sock.close()
 

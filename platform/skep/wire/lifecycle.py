@@ -1,7 +1,7 @@
 """The life of a child of the supervisor, the same for every kind of slot.
 
-    Hello ─► prepare() ─► Prepared ─► (Go) ─► accept() ─► Accepting ─► Beat, Frame … ─► (Drain)
-          ─► retire() ─► HandedOver ─► drain() ─► stop() ─► the process ends
+    Hello ─► prepare() ─► Prepared ─► (Go) ─► accept() ─► Accepting ─► Beat …
+          ─► (Drain) ─► retire() ─► HandedOver ─► drain() ─► stop() ─► the process ends
 
 A SIGTERM is a Drain. The end of the channel means that the supervisor is dead: the child drains
 briefly and ends, so that a new supervisor finds the port and the store free.
@@ -18,10 +18,10 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Protocol, TypeVar
 
-from skep.base import signals, stacks
-from skep.base.log import traceback_text
+from skep.base.logs.log import traceback_text
+from skep.base.system import signals, stacks
 from skep.wire.channel import Channel
-from skep.wire.framing import Framing
+from skep.wire.message_buffer import MessageBuffer
 from skep.wire.messages import (
     Accepting,
     Alone,
@@ -34,12 +34,12 @@ from skep.wire.messages import (
     Failed,
     Flush,
     Flushed,
-    Frame,
     Go,
     HandedOver,
     Happened,
     Hello,
     Message,
+    MetricFrame,
     Noted,
     Prepared,
     Retire,
@@ -151,11 +151,10 @@ class Lifecycle:
             self.send(Retire(reason, detail))
 
     def send(self, message: Message) -> None:
-        """Send a message to the supervisor."""
         if self._channel is not None:
             self._channel.send(message)
 
-    async def run(self, sock: socket.socket, framing: Framing, drain_timeout: float) -> int:
+    async def run(self, sock: socket.socket, framing: MessageBuffer, drain_timeout: float) -> int:
         """Run; return the exit code. `drain_timeout` (seconds) applies to a SIGTERM."""
         loop = asyncio.get_running_loop()
         self._go, self._drain = loop.create_future(), loop.create_future()
@@ -290,10 +289,9 @@ class Lifecycle:
     def _send_frame(self) -> None:
         frame = self._frame() if self._frame is not None else None
         if frame:
-            self.send(Frame(frame))
+            self.send(MetricFrame(frame))
 
     async def _beats(self) -> None:
-        """Report once a second that the loop runs, and how late it was."""
         loop = asyncio.get_running_loop()
         while True:
             due = loop.time() + _BEAT

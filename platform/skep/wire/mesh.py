@@ -43,7 +43,7 @@ class Command(msgspec.Struct, frozen=True, omit_defaults=True):
     listener: str = ""
 
 
-class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
+class MeshAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
     """How many connections it concerned, or what there is to say of each."""
 
     count: int = 0
@@ -53,15 +53,15 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
 class Backplane(Protocol):
     """Something that can reach connections."""
 
-    async def ask(self, command: Command) -> Answer:
+    async def ask(self, command: Command) -> MeshAnswer:
         """Carry out a command wherever there are connections; return the sum of the answers."""
 
 
-_decode_answer = msgspec.msgpack.Decoder(Answer).decode
+_decode_answer = msgspec.msgpack.Decoder(MeshAnswer).decode
 decode_command = msgspec.msgpack.Decoder(Command).decode
 
 
-def pack(message: Command | Answer) -> bytes:
+def pack(message: Command | MeshAnswer) -> bytes:
     """Return the message as a frame."""
     body = msgspec.msgpack.encode(message)
     return len(body).to_bytes(_HEAD, "big") + body
@@ -70,7 +70,7 @@ def pack(message: Command | Answer) -> bytes:
 async def read_frame(reader: asyncio.StreamReader) -> bytes:
     """Return the body of the next frame.
 
-    Raises asyncio.IncompleteReadError at the end, ConnectionError when it is no frame of ours.
+    Raises asyncio.IncompleteReadError at the end, ConnectionError when it is not a frame of ours.
     """
     length = int.from_bytes(await reader.readexactly(_HEAD), "big")
     if length > LONGEST:
@@ -86,15 +86,14 @@ class Mesh:
         self._peers: dict[str, _Peer] = {}
         self._descriptor: int | None = None
 
-    async def ask(self, command: Command) -> Answer:
+    async def ask(self, command: Command) -> MeshAnswer:
         """Ask all that are there; one that does not answer in time counts as having none."""
         frame = pack(command)
         answers = await asyncio.gather(*(self._ask(name, frame) for name in self._names()))
         rows = [row for answer in answers for row in answer.rows]
-        return Answer(sum(answer.count for answer in answers), rows)
+        return MeshAnswer(sum(answer.count for answer in answers), rows)
 
     def close(self) -> None:
-        """Let go of all connections."""
         for peer in self._peers.values():
             peer.close()
         self._peers.clear()
@@ -111,7 +110,7 @@ class Mesh:
             self._peers.pop(name).close()
         return sorted(names)
 
-    async def _ask(self, name: str, frame: bytes) -> Answer:
+    async def _ask(self, name: str, frame: bytes) -> MeshAnswer:
         try:
             async with asyncio.timeout(_PATIENCE):
                 return await (await self._peer(name)).ask(frame)
@@ -122,7 +121,7 @@ class Mesh:
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
             if (peer := self._peers.pop(name, None)) is not None:
                 peer.close()
-        return Answer()
+        return MeshAnswer()
 
     async def _peer(self, name: str) -> "_Peer":
         peer = self._peers.get(name)
@@ -150,16 +149,16 @@ class _Peer:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
-        self._waiting: deque[asyncio.Future[Answer]] = deque()
+        self._waiting: deque[asyncio.Future[MeshAnswer]] = deque()
         self._reading = asyncio.create_task(self._read())
         self.closed = False
 
-    async def ask(self, frame: bytes) -> Answer:
+    async def ask(self, frame: bytes) -> MeshAnswer:
         answer = asyncio.get_running_loop().create_future()
         self._waiting.append(answer)
         self._writer.write(frame)
         await self._writer.drain()
-        found: Answer = await answer
+        found: MeshAnswer = await answer
         return found
 
     def close(self) -> None:
@@ -169,7 +168,7 @@ class _Peer:
         for answer in self._waiting:
             if not answer.done():
                 answer.set_exception(ConnectionResetError("the worker is gone"))
-                answer.exception()  # whoever waited for it may be gone too
+                answer.exception()  # the task that waited for it may be gone too
         self._waiting.clear()
 
     async def _read(self) -> None:

@@ -4,10 +4,10 @@
     supervisor ─► zygote        Become Fork
     supervisor ─► a worker      Happened Deliver
     any child  ─► supervisor    Hello Prepared Accepting Failed HandedOver
-                                Beat Frame Flushed Changed Retire Noted
+                                Beat MetricFrame Flushed Changed Retire Noted
                                 Traced Delivered
-    zygote     ─► supervisor    Planned Refused Exited
-    agent      ─► supervisor    Asked Reported Unconfigured
+    zygote     ─► supervisor    Planned LoadFailed Exited
+    agent      ─► supervisor    RolloutAsked Reported NoConfiguration
     store      ─► supervisor    Troubled
 
 JSON, because the supervisor is the standard library alone. A message may carry file descriptors
@@ -19,8 +19,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar, get_args
 
-from skep.base.endpoint import Endpoint
 from skep.base.errors import InternalError
+from skep.base.sockets.endpoint import Endpoint
 from skep.wire.plan import Plan, Problem
 
 
@@ -124,7 +124,7 @@ class Fork:
 
 @dataclass(frozen=True)
 class Happened:
-    """Fire this event of the platform (see `skep.api.platform_events`), then answer Noted."""
+    """Fire this event of the platform (see `skep.api.tasks.platform_events`), then answer Noted."""
 
     number: int
     event: str
@@ -217,7 +217,7 @@ class Retire:
 
 
 @dataclass(frozen=True)
-class Frame:
+class MetricFrame:
     """Metric deltas; see `skep.metrics.frames`."""
 
     frame: dict[str, Any]
@@ -238,7 +238,7 @@ class Planned:
 
 
 @dataclass(frozen=True)
-class Refused:
+class LoadFailed:
     """The zygote could not load everything; it ends by itself. `secrets` are the keys that were
     declared secret by what was loaded."""
 
@@ -255,7 +255,7 @@ class Exited:
 
 
 @dataclass(frozen=True)
-class Asked:
+class RolloutAsked:
     """The agent asks for a rollout.
 
     `cause` is config or code. `snapshot` is the path of the staged candidate, empty for the one in
@@ -288,7 +288,7 @@ class Troubled:
 
 
 @dataclass(frozen=True)
-class Unconfigured:
+class NoConfiguration:
     """The agent has no configuration to start with; `code` is the exit status."""
 
     reason: str
@@ -298,8 +298,8 @@ class Unconfigured:
 Message = (
     Boot | Become | Go | Drain | Alone | Flush | Change | Changed | Trace | Traced | Fork
     | Happened | Noted | Deliver | Delivered | Hello | Prepared | Accepting | Failed | HandedOver
-    | Beat | Retire | Frame | Flushed | Planned | Refused | Exited | Asked | Reported | Troubled
-    | Unconfigured
+    | Beat | Retire | MetricFrame | Flushed | Planned | LoadFailed | Exited | RolloutAsked
+    | Reported | Troubled | NoConfiguration
 )  # fmt: skip
 M = TypeVar("M", bound=Message)
 
@@ -307,7 +307,7 @@ _KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in get_args(Mes
 
 
 class ProtocolError(InternalError):
-    """The other side sent something that is no message of ours."""
+    """The other side sent something that is not a message of ours."""
 
     text: ClassVar[str] = "A message could not be understood"
 
@@ -346,7 +346,7 @@ def _plan(value: dict[str, Any]) -> Plan:
 
 _NESTED: dict[str, dict[str, Any]] = {
     "Failed": {"problem": _problem},
-    "Refused": {"problems": _problems},
+    "LoadFailed": {"problems": _problems},
     "Planned": {"plan": _plan},
-    "Asked": {"problems": _problems},
+    "RolloutAsked": {"problems": _problems},
 }

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from skep.base import log
-from skep.base.endpoint import Endpoint
+from skep.base.logs import log
+from skep.base.sockets.endpoint import Endpoint
 
 # Characters of a problem, and of its traceback, that are kept.
 _LONGEST, LONGEST_TRACE = 8000, 16_000

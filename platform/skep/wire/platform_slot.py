@@ -6,8 +6,9 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from skep.base import log, logfile, masking, signals
-from skep.base.title import set_title
+from skep.base.logs import log, logfile, masking
+from skep.base.system import signals
+from skep.base.system.title import set_title
 from skep.wire.channel import CHANNEL_FD, BlockingChannel
 from skep.wire.lifecycle import Lifecycle, Role
 from skep.wire.messages import Boot, Message

@@ -1,6 +1,6 @@
 """`python -P -m skep.worker`: a zygote, or a worker that loads for itself."""
 
-from skep.base import signals
+from skep.base.system import signals
 
 # First of all: a signal that arrives before there are handlers must not end the process. In the
 # zygote TERM and QUIT wait for ever: it is the supervisor who ends it.

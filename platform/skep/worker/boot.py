@@ -13,10 +13,10 @@ import uvloop
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from skep.api.worker import Worker
-from skep.base import log, logfile, masking
+from skep.base.logs import log, logfile, masking
 from skep.base.rundir import RunDir
+from skep.base.system.title import set_title
 from skep.base.telemetry import Telemetry
-from skep.base.title import set_title
 from skep.config.options.table import Options
 from skep.engine import binding
 from skep.engine.embedded import Embedded
@@ -25,8 +25,8 @@ from skep.metrics.frames import Framer, adopt_process
 from skep.metrics.instruments import Instruments
 from skep.metrics.subscriber import subscribe
 from skep.wire.channel import BlockingChannel
-from skep.wire.framing import Framing
 from skep.wire.lifecycle import EXIT_NOT_PREPARED, Lifecycle
+from skep.wire.message_buffer import MessageBuffer
 from skep.wire.messages import Boot, Failed, Hello
 from skep.worker import fork_guard
 from skep.worker.birth import random_numbers
@@ -69,7 +69,7 @@ def begin(channel: BlockingChannel) -> int:
     return live(boot, found, *channel.detach())
 
 
-def live(boot: Boot, found: Generation, sock: socket.socket, framing: Framing) -> int:
+def live(boot: Boot, found: Generation, sock: socket.socket, framing: MessageBuffer) -> int:
     """Be the worker that `boot` says; return its exit code."""
     with contextlib.suppress(PermissionError):  # a spawned one leads its session already
         os.setsid()
@@ -111,7 +111,7 @@ def _live_alone(boot: Boot, found: Any, channel: BlockingChannel) -> int:
     return EXIT_NOT_PREPARED
 
 
-async def _live(boot: Boot, found: Generation, sock: socket.socket, framing: Framing) -> int:
+async def _live(boot: Boot, found: Generation, sock: socket.socket, framing: MessageBuffer) -> int:
     options = Options.from_json(boot.options)
     fork_guard.guard(asyncio.get_running_loop())
     adopt_process()

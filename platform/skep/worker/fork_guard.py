@@ -19,7 +19,7 @@ import sys
 import threading
 from contextlib import suppress
 
-from skep.base import signals
+from skep.base.system import signals
 
 # sysexits.h: an internal software error.
 _EX_SOFTWARE = 70

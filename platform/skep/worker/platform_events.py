@@ -7,7 +7,7 @@ import logging
 
 from msgspec.structs import replace
 
-from skep.api.platform_events import PLATFORM_EVENTS
+from skep.api.tasks.platform_events import PLATFORM_EVENTS
 from skep.base.backoff import Backoff
 from skep.base.errors import EngineError
 from skep.engine import binding

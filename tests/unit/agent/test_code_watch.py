@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from skep.agent.code_watch import CodeWatch, syntax_errors
-from skep.base import fingerprint, own_writes
-from skep.base.fingerprint import Sources
+from skep.base.files import fingerprint, own_writes
+from skep.base.files.fingerprint import Sources
 from skep.base.telemetry import Telemetry
-from skep.wire.messages import Asked
+from skep.wire.messages import RolloutAsked
 from tests.support import wait_until_async
 
-Test = Callable[[list[Asked]], Awaitable[None]]
+Test = Callable[[list[RolloutAsked]], Awaitable[None]]
 
 
 NOWHERE = Path("/nonexistent/own-writes")
@@ -23,7 +23,7 @@ NOWHERE = Path("/nonexistent/own-writes")
 
 def watching(folders: list[Path], test: Test, noted: Path = NOWHERE, **more: Any) -> None:
     """Run a test beside a watch; the list holds what the watch has asked for."""
-    asked: list[Asked] = []
+    asked: list[RolloutAsked] = []
     sources = Sources(tuple(folders), **more)
 
     async def main() -> None:
@@ -44,7 +44,7 @@ def state_of(folder: Path) -> str:
     return fingerprint.digest(Sources((folder,)).states())
 
 
-async def told(asked: list[Asked], folder: Path) -> Asked:
+async def told(asked: list[RolloutAsked], folder: Path) -> RolloutAsked:
     """Wait until the watch has told the state that the folder is in now."""
     await wait_until_async(lambda: asked[-1].code == state_of(folder))
     return asked[-1]
@@ -54,7 +54,7 @@ def test_saving_in_place_by_rename_and_by_vim_s_way_are_all_noticed(tmp_path: Pa
     file = tmp_path / "shop.py"
     file.write_text("x = 1\n")
 
-    async def test(asked: list[Asked]) -> None:
+    async def test(asked: list[RolloutAsked]) -> None:
         file.write_text("x = 2\n")
         await told(asked, tmp_path)
         (tmp_path / ".draft").write_text("x = 3\n")
@@ -74,7 +74,7 @@ def test_what_leaves_the_content_as_it_was_asks_for_nothing(tmp_path: Path) -> N
     file = tmp_path / "shop.py"
     file.write_text("x = 1\n")
 
-    async def test(asked: list[Asked]) -> None:
+    async def test(asked: list[RolloutAsked]) -> None:
         os.utime(file)
         file.write_text("x = 1\n")
         file.chmod(0o600)
@@ -92,7 +92,7 @@ def test_what_leaves_the_content_as_it_was_asks_for_nothing(tmp_path: Path) -> N
 def test_a_folder_that_comes_later_or_goes_and_comes_back_is_watched(tmp_path: Path) -> None:
     folder = tmp_path / "plugins"
 
-    async def test(asked: list[Asked]) -> None:
+    async def test(asked: list[RolloutAsked]) -> None:
         folder.mkdir()
         (folder / "shop.py").write_text("x = 1\n")
         await told(asked, folder)
@@ -118,7 +118,7 @@ def test_what_links_lead_to_is_watched_wherever_they_lead(tmp_path: Path) -> Non
     for release in releases:
         (release / "linked").symlink_to(package)
 
-    async def test(asked: list[Asked]) -> None:
+    async def test(asked: list[RolloutAsked]) -> None:
         (package / "__init__.py").write_text("x = 5\n")
         await told(asked, folder)
         (tmp_path / "new").symlink_to(releases[1])
@@ -135,7 +135,7 @@ def test_a_file_name_that_is_no_utf_8_does_not_end_the_watch(tmp_path: Path) -> 
     file = tmp_path / "shop.py"
     file.write_text("x = 1\n")
 
-    async def test(asked: list[Asked]) -> None:
+    async def test(asked: list[RolloutAsked]) -> None:
         Path(os.fsdecode(bytes(tmp_path) + b"/\xff\xfe")).write_text("odd")
         await told(asked, tmp_path)
         file.write_text("x = 2\n")
@@ -161,7 +161,7 @@ def test_what_is_asked_carries_the_problems(tmp_path: Path) -> None:
     file = tmp_path / "shop.py"
     file.write_text("x = 1\n")
 
-    async def test(asked: list[Asked]) -> None:
+    async def test(asked: list[RolloutAsked]) -> None:
         file.write_text("x = = 1\n")
         assert [p.line for p in (await told(asked, tmp_path)).problems] == [1]
         file.write_text("x = 3\n")
@@ -183,7 +183,7 @@ def test_b13_what_the_workers_write_themselves_asks_for_nothing_also_together_wi
     writer = f"""
 import os, sys
 from pathlib import Path
-from skep.base import own_writes
+from skep.base.files import own_writes
 own_writes.note([Path({str(folder)!r})], Path({str(noted)!r}))
 for number in range(3):
     Path({str(folder)!r}, "cache.json").write_text(str(number))
@@ -194,7 +194,7 @@ os.close(os.open({str(file)!r}, os.O_RDONLY))
 os.fdopen(os.dup(1), "w").close()
 """
 
-    async def test(asked: list[Asked]) -> None:
+    async def test(asked: list[RolloutAsked]) -> None:
         await asyncio.to_thread(subprocess.run, [sys.executable, "-c", writer], check=True)
         written = own_writes.read(noted)
         assert {str(cache), str(made)} <= written
@@ -255,7 +255,7 @@ def test_b13_a_package_that_comes_into_the_project_is_watched(tmp_path: Path) ->
     folder = tmp_path / "plugins"
     folder.mkdir()
 
-    async def test(asked: list[Asked]) -> None:
+    async def test(asked: list[RolloutAsked]) -> None:
         package = tmp_path / "shop" / "prices"
         package.mkdir(parents=True)
         (package / "__init__.py").write_text("x = 1\n")

@@ -25,11 +25,11 @@ from skep.base.backoff import Backoff
 from skep.base.errors import ConfigError
 from skep.base.telemetry import Telemetry
 from skep.config.apollo.client import Apollo
-from skep.config.apollo.failover import Servers
+from skep.config.apollo.failover import Failover
 from skep.config.env import dotenv
 from skep.config.snapshots.archive import Archive
 from skep.config.snapshots.snapshot import Release, Snapshot
-from skep.config.snapshots.start_source import Policy, Reserve
+from skep.config.snapshots.start_source import Policy, StartSource
 from tests.faulty import TinyApollo, answer, close, hang, told
 from tests.support import PATIENCE, wait_until, wait_until_async
 
@@ -96,10 +96,10 @@ def watched(
     telemetry = Telemetry()
     optional = policy == "optional"
     apollo = Apollo(
-        Servers([url]), "orders", "default", names, optional=optional, telemetry=telemetry
+        Failover([url]), "orders", "default", names, optional=optional, telemetry=telemetry
     )
     archive = Archive(directory, "orders", "default", names)
-    reserve = Reserve(archive, directory / ".env", policy)
+    reserve = StartSource(archive, directory / ".env", policy)
     offers: list[Candidate] = []
     states: list[ConfigState] = []
 

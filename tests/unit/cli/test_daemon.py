@@ -61,7 +61,7 @@ def test_a_start_is_stopped_by_a_signal_that_came_before_the_wait(tmp_path: Path
     # In a process of its own: the signals of the one that runs the tests stay as they are
     code = """if True:
         import os, signal, subprocess, sys
-        from skep.base import signals
+        from skep.base.system import signals
         from skep.cli import daemon
         signals.hold()
         process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])

@@ -1,7 +1,7 @@
 import pytest
 
-from skep.configserver.names import Address, bare, check, fallback, file_format, fold, is_legal
-from skep.configserver.refusals import Refused
+from skep.configserver.names import Address, bare, fallback, file_format, fold, is_legal
+from skep.configserver.records import InvalidRequest, check_address
 
 
 @pytest.mark.parametrize(
@@ -45,18 +45,18 @@ def test_case_is_folded_for_ascii_alone_as_in_the_store() -> None:
 def test_a_name_that_is_none_is_refused_and_named(name: str) -> None:
     assert not is_legal(name)
     for address in (Address(name, "c", "n"), Address("a", name, "n"), Address("a", "c", name)):
-        with pytest.raises(Refused, match="is not a name"):
-            check(address)
+        with pytest.raises(InvalidRequest, match="is not a name"):
+            check_address(address)
 
 
 def test_names_longer_than_apollo_takes_are_refused() -> None:
-    check(Address("a" * 64, "c" * 32, "n" * 32))
-    with pytest.raises(Refused, match=r"app id .* 65 characters"):
-        check(Address("a" * 65, "c", "n"))
-    with pytest.raises(Refused, match=r"namespace .* 33 characters"):
-        check(Address("a", "c", "n" * 33))
+    check_address(Address("a" * 64, "c" * 32, "n" * 32))
+    with pytest.raises(InvalidRequest, match=r"app id .* 65 characters"):
+        check_address(Address("a" * 65, "c", "n"))
+    with pytest.raises(InvalidRequest, match=r"namespace .* 33 characters"):
+        check_address(Address("a", "c", "n" * 33))
 
 
 def test_a_namespace_no_client_could_ask_for_is_refused() -> None:
-    with pytest.raises(Refused, match="properties"):
-        check(Address("a", "c", "n.properties"))
+    with pytest.raises(InvalidRequest, match="properties"):
+        check_address(Address("a", "c", "n.properties"))

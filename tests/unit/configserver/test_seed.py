@@ -5,7 +5,7 @@ import pytest
 
 from skep.base.errors import ConfigError
 from skep.configserver.names import Address
-from skep.configserver.records import Draft, Release
+from skep.configserver.records import Draft, StoredRelease
 from skep.configserver.seed import seed
 from skep.configserver.store import Store
 
@@ -29,7 +29,7 @@ def sow(store: Store, folder: Path, *namespaces: str, cluster: str = "default") 
     return seed(store, folder.parent.parent, "app", cluster, namespaces)
 
 
-def released(store: Store, address: Address) -> Release:
+def released(store: Store, address: Address) -> StoredRelease:
     release = store.latest_release(address)
     assert release is not None
     return release

@@ -11,8 +11,7 @@ import pytest
 from skep.base.errors import ConfigError
 from skep.configserver import schema
 from skep.configserver.names import Address
-from skep.configserver.records import Draft, Limits
-from skep.configserver.refusals import NotFound, Refused
+from skep.configserver.records import Draft, EditorLimits, InvalidRequest, NotFound
 from skep.configserver.store import Store
 
 AT = Address("someApp", "default", "application")
@@ -55,7 +54,7 @@ def test_creating_and_updating_say_what_is_in_the_way(store: Store) -> None:
         store.put_item(AT, Draft("k", "1"), "ann", "update")
     assert store.find(AT) is None, "a refused write leaves nothing behind"
     store.put_item(AT, Draft("k", "1"), "ann", "create")
-    with pytest.raises(Refused, match="already"):
+    with pytest.raises(InvalidRequest, match="already"):
         store.put_item(AT, Draft("k", "2"), "ann", "create")
     assert [item.value for item in store.items(AT)] == ["1"]
 
@@ -72,17 +71,17 @@ def test_deleting_names_what_is_missing(store: Store) -> None:
 
 def test_keys_and_values_have_a_longest(store: Store) -> None:
     store.put_item(AT, Draft("k" * 128, "v" * 20_000), "ann")
-    with pytest.raises(Refused, match="129 characters; 128 are allowed"):
+    with pytest.raises(InvalidRequest, match="129 characters; 128 are allowed"):
         store.put_item(AT, Draft("k" * 129, "v"), "ann")
-    with pytest.raises(Refused, match="20001 characters; 20000 are allowed") as refusal:
+    with pytest.raises(InvalidRequest, match="20001 characters; 20000 are allowed") as refusal:
         store.put_item(AT, Draft("k", "v" * 20_001), "ann")
     assert "vvv" not in str(refusal.value), "a value may be a secret"
 
 
 def test_the_limits_can_be_others(tmp_path: Path) -> None:
-    with Store(tmp_path / "config.db", Limits(key=1, value=2)) as store:
+    with Store(tmp_path / "config.db", EditorLimits(key=1, value=2)) as store:
         store.put_item(AT, Draft("k", "vv"), "ann")
-        with pytest.raises(Refused):
+        with pytest.raises(InvalidRequest):
             store.put_item(AT, Draft("k", "vvv"), "ann")
 
 

@@ -11,16 +11,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from skep.api.context import Context
-from skep.api.event import Event
-from skep.api.function import on, task
 from skep.api.plugin import Plugin
-from skep.api.receipt import gather
-from skep.api.task import Task
+from skep.api.tasks.context import Context
+from skep.api.tasks.decorators import on, task
+from skep.api.tasks.event import Event
+from skep.api.tasks.task import Task, gather
 from skep.api.worker import Worker
-from skep.base import correlation
 from skep.base.backoff import Backoff
 from skep.base.errors import EngineError, PlatformError, PluginError
+from skep.base.logs import correlation
 from skep.config.env.settings import Settings
 from skep.config.options.table import Options
 from skep.testing import ManualLab, inline, manual, real

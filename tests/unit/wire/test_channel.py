@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from skep.wire.channel import BlockingChannel, Channel, pair
-from skep.wire.messages import Beat, Drain, Fork, Frame, Go, Message, encode
+from skep.wire.messages import Beat, Drain, Fork, Go, Message, MetricFrame, encode
 from tests.support import wait_until_async
 
 
@@ -60,7 +60,7 @@ def test_a_message_larger_than_the_kernel_s_buffer_arrives_whole_and_sending_doe
     None
 ):
     async def test(ours: End, theirs: End) -> None:
-        large = Frame({"set": [["x" * 1000, n] for n in range(3000)]})
+        large = MetricFrame({"set": [["x" * 1000, n] for n in range(3000)]})
         ours.channel.send(large)
         ours.channel.send(Beat(1.0))
         await wait_until_async(lambda: len(theirs.heard) == 2)
@@ -108,7 +108,7 @@ def test_no_program_that_is_started_inherits_what_was_received() -> None:
 
 def test_descriptors_of_a_message_that_waits_survive_the_close_of_the_originals() -> None:
     async def test(ours: End, theirs: End) -> None:
-        ours.channel.send(Frame({"set": ["x" * 4_000_000]}))  # fills the kernel's buffer
+        ours.channel.send(MetricFrame({"set": ["x" * 4_000_000]}))  # fills the kernel's buffer
         read, write = os.pipe()
         ours.channel.send(Go(["http"], {}, 1), [read])
         os.close(read)
@@ -149,7 +149,7 @@ def test_descriptors_are_sent_once_however_many_pieces_the_message_takes() -> No
 def test_descriptors_that_were_not_sent_are_closed_with_the_channel() -> None:
     async def test(ours: End, theirs: End) -> None:
         read, write = os.pipe()
-        ours.channel.send(Frame({"set": ["x" * 4_000_000]}))  # fills the kernel's buffer
+        ours.channel.send(MetricFrame({"set": ["x" * 4_000_000]}))  # fills the kernel's buffer
         ours.channel.send(Fork("web.0"), [read])
         os.close(read)
         ours.channel.close()
@@ -181,7 +181,7 @@ def test_what_waits_for_the_kernel_is_sent_before_an_end_that_is_waited_for() ->
     async def main() -> None:
         sock, raw = pair()
         ours, theirs = End(sock), BlockingChannel(raw)
-        large = Frame({"set": ["x" * 1_000_000]})
+        large = MetricFrame({"set": ["x" * 1_000_000]})
         ours.channel.send(large)
         ours.channel.send(Beat(1.0))
 

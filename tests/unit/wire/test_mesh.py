@@ -5,7 +5,7 @@ import socket
 from pathlib import Path
 
 from skep.base.rundir import bind_unix
-from skep.wire.mesh import LONGEST, Answer, Command, Mesh, decode_command, pack, read_frame
+from skep.wire.mesh import LONGEST, Command, Mesh, MeshAnswer, decode_command, pack, read_frame
 
 
 class Worker:
@@ -28,7 +28,7 @@ class Worker:
         try:
             while not self._dying:
                 self.asked.append(decode_command(await read_frame(reader)))
-                writer.write(pack(Answer(self._count, [{"n": self._count}])))
+                writer.write(pack(MeshAnswer(self._count, [{"n": self._count}])))
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
@@ -56,8 +56,8 @@ def test_all_are_asked_and_their_answers_added_up(tmp_path: Path) -> None:
 
 
 def test_nobody_there_is_no_error(tmp_path: Path) -> None:
-    assert asyncio.run(Mesh(tmp_path).ask(Command("list"))) == Answer()
-    assert asyncio.run(Mesh(tmp_path / "none").ask(Command("list"))) == Answer()
+    assert asyncio.run(Mesh(tmp_path).ask(Command("list"))) == MeshAnswer()
+    assert asyncio.run(Mesh(tmp_path / "none").ask(Command("list"))) == MeshAnswer()
 
 
 def test_what_a_killed_worker_has_left_is_cleared_away(tmp_path: Path) -> None:

@@ -5,15 +5,15 @@ from dataclasses import replace
 import pytest
 
 from skep.wire.messages import (
-    Asked,
     Boot,
     Failed,
-    Frame,
     Go,
+    LoadFailed,
     Message,
+    MetricFrame,
     Planned,
     ProtocolError,
-    Refused,
+    RolloutAsked,
     decode,
     encode,
 )
@@ -28,12 +28,12 @@ PROBLEM = Problem("load", "no\nway", plugin="p", file="p.py", line=3, trace="Tra
         Boot("web.0", "web", 3, "run", {"port": 5200, "namespace": ["a", "b"]}),
         Go(["http"], {"a.b": {"due": 1.5}}, 1),
         Failed(PROBLEM),
-        Refused([PROBLEM, PROBLEM], ["VAULT_BADGE"]),
+        LoadFailed([PROBLEM, PROBLEM], ["VAULT_BADGE"]),
         Planned(
             Plan(kinds=("web", "task"), plugins=("é",), code="abc", secrets=("A",), seconds=0.5)
         ),
-        Asked("code", "x.py", code="abc", problems=[PROBLEM]),
-        Frame({"add": [[1, 2.5]]}),
+        RolloutAsked("code", "x.py", code="abc", problems=[PROBLEM]),
+        MetricFrame({"add": [[1, 2.5]]}),
     ],
     ids=lambda m: type(m).__name__,
 )

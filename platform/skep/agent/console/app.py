@@ -10,11 +10,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from skep.agent.console.scrape import Scrape
 from skep.base.errors import PlatformError
+from skep.metrics.exposition import negotiate
 from skep.wire import control
 
-# The supervisor answers in milliseconds; a probe or a scraper should hear of it when it does not.
+# The supervisor answers in milliseconds; report to a probe or scraper when it does not.
 _PATIENCE = 2.0
 _UNAUTHORIZED = {"www-authenticate": 'Bearer realm="platform"'}
 
@@ -25,7 +25,7 @@ def build(control_socket: Path, token: str = "") -> Starlette:
     With a `token`, /metrics requires it; probes without it are answered with yes or no.
     """
     expected = f"Bearer {token}".encode()
-    scrape = Scrape(control_socket)
+    scrape = SharedScrape(control_socket)
 
     def knows_token(request: Request) -> bool:
         given = request.headers.get("authorization", "").encode()
@@ -81,3 +81,29 @@ async def _is_ready(control_socket: Path) -> dict[str, Any]:
 
 def _why(error: Exception) -> str:
     return str(error) or f"The supervisor did not answer within {_PATIENCE:g} s."
+
+
+class SharedScrape:
+    """Asks the supervisor for the metrics once, however many clients want them at the same time:
+    it answers few questions at a time, and the command line and the probes need some."""
+
+    def __init__(self, control_socket: Path) -> None:
+        self._control_socket = control_socket
+        self._running: dict[str, asyncio.Task[str]] = {}
+        self._turn = asyncio.Lock()
+
+    async def text(self, accept: str) -> tuple[str, str]:
+        """Return the content type and the metrics for a header `Accept`. Raises PlatformError."""
+        content_type, _ = negotiate(accept)
+        if (running := self._running.get(content_type)) is None:
+            running = asyncio.create_task(self._ask(accept))
+            self._running[content_type] = running
+            running.add_done_callback(lambda _: self._running.pop(content_type))
+        # A client that gives up must not cancel the others' scrape.
+        return content_type, await asyncio.shield(running)
+
+    async def _ask(self, accept: str) -> str:
+        async with self._turn:
+            families = await control.ask(self._control_socket, "metrics")
+        _, render = negotiate(accept)
+        return render(families)

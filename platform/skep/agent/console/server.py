@@ -11,12 +11,13 @@ from typing import Any
 import uvicorn
 from starlette.applications import Starlette
 
-from skep.base import accepting, fingerprint, tls
-from skep.base.hosts import HostCheck
-from skep.base.sockets import BACKLOG
+from skep.base.files import fingerprint
+from skep.base.sockets import accept_failures, tls
+from skep.base.sockets.host_check import HostCheck
+from skep.base.sockets.listening import BACKLOG
 from skep.config.options.table import Options
 
-# Seconds between two looks for a renewed certificate.
+# Seconds between two checks for a renewed certificate.
 _RENEWAL = 2.0
 
 log = logging.getLogger(__name__)
@@ -32,11 +33,9 @@ class _Server(uvicorn.Server):
 async def serve(
     listener: socket.socket, app: Starlette, options: Options, stop: asyncio.Event
 ) -> None:
-    """Serve until `stop` is set; answers in flight are finished, for a second at most.
-
-    Raises UnusableCertificate.
-    """
-    accepting.watch(asyncio.get_running_loop())
+    """Serve until `stop` is set, then finish answers for at most a second. Raises
+    UnusableCertificate."""
+    accept_failures.watch(asyncio.get_running_loop())
     files = options.admin_tls_cert, options.admin_tls_key
     context = tls.server_context(*files) if files[0] else None
     config = uvicorn.Config(
@@ -64,7 +63,7 @@ async def serve(
 
 
 async def _renew(context: ssl.SSLContext, certificate: str, key: str) -> None:
-    """Show a certificate from when its files have changed; one that is broken is not shown."""
+    """Load the certificate whenever its files have changed, unless it is broken."""
     paths = [file for file in (certificate, key) if file]
     shown = fingerprint.contents(paths)
     while True:

@@ -8,7 +8,7 @@ import click
 from rich.markup import escape
 
 from skep.base.errors import ConfigError
-from skep.base.masking import mask_value
+from skep.base.logs.masking import mask_value
 from skep.cli.config.published import SOURCE, print_held, pull
 from skep.cli.output import json_option, print_markup, show
 from skep.cli.platform_handle import PlatformHandle, for_platform
@@ -74,7 +74,6 @@ def print_differences(found: list[Difference]) -> None:
 
 
 def to_json(found: list[Difference]) -> list[dict[str, str | None]]:
-    """Return differences as JSON shows them."""
     return [{"key": key, "old": old, "new": new} for key, old, new in found]
 
 

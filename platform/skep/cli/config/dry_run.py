@@ -37,7 +37,6 @@ def dry_run(platform: PlatformHandle, snapshot: Snapshot | None) -> list[Problem
 
 
 def _checked(platform: PlatformHandle, configuration: Configuration) -> list[Problem]:
-    """Run the command of --config-check, if one is set."""
     options = configuration.options
     if not options.config_check:
         return []

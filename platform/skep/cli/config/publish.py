@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 
 from skep.base.errors import ConfigError, UsageError
-from skep.base.masking import is_secret
+from skep.base.logs.masking import is_secret
 from skep.cli.config.published import release_key
 from skep.cli.platform_handle import PlatformHandle, for_platform
-from skep.config.apollo.openapi import OpenApi
+from skep.config.apollo.openapi import OpenApiClient
 from skep.config.snapshots.snapshot import canonical
 from skep.wire.control import CommandFailed
 
@@ -52,7 +52,7 @@ def publish(
             "starting",
         )
     namespace = _followed(namespace, config["namespaces"])
-    with OpenApi(config["url"], _token(platform)) as server:
+    with OpenApiClient(config["url"], _token(platform)) as server:
         where = (config["app_id"], config["cluster"], namespace)
         for key, value in pairs:
             server.set_item(*where, key, value, _OPERATOR)

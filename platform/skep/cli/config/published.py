@@ -8,11 +8,11 @@ import click
 
 from skep.base.errors import UsageError
 from skep.cli.platform_handle import PlatformHandle
-from skep.config.apollo import factory
+from skep.config.apollo.client import Apollo
 from skep.config.errors import ApolloError, TooSlow
 from skep.config.options.table import Options
 from skep.config.snapshots.pulled import Assembly, Pulled
-from skep.config.snapshots.start_source import Policy, Reserve
+from skep.config.snapshots.start_source import Policy, StartSource
 
 # The settings that choose whose configuration is read, and from which server.
 SOURCE = (
@@ -33,8 +33,8 @@ def pull(platform: PlatformHandle) -> Assembly:
     policy = options.config_policy
     if policy == "require" and platform.status is not None:
         policy = "cache"  # what runs has started already
-    reserve = Reserve(platform.archive, platform.env_file, cast("Policy", policy))
-    return asyncio.run(_pull(options)).assemble(lambda name, error: reserve.kept(name))
+    start_source = StartSource(platform.archive, platform.env_file, cast("Policy", policy))
+    return asyncio.run(_pull(options)).assemble(lambda name, error: start_source.kept(name))
 
 
 def release_key(platform: PlatformHandle, namespace: str) -> str:
@@ -53,7 +53,7 @@ def print_held(assembly: Assembly) -> None:
 
 
 async def _pull(options: Options) -> Pulled:
-    apollo = factory.apollo(options)
+    apollo = Apollo.of(options)
     try:
         async with asyncio.timeout(options.config_timeout):
             return await apollo.pull()

@@ -5,7 +5,7 @@ import select
 import time
 from contextlib import suppress
 
-from skep.base.linux import open_pidfd
+from skep.base.system.linux import open_pidfd
 
 
 class ProcessEnd:
@@ -23,7 +23,6 @@ class ProcessEnd:
             os.close(self._pidfd)
 
     def wait(self, seconds: float) -> bool:
-        """Wait for at most so many seconds; return whether the process has ended."""
         if self._pidfd is not None:
             return bool(select.select([self._pidfd], [], [], seconds)[0])
         with suppress(ProcessLookupError):

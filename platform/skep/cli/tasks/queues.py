@@ -10,7 +10,7 @@ from skep.base.errors import UsageError
 from skep.cli.output import json_option
 from skep.cli.platform_handle import PlatformHandle, for_platform
 from skep.cli.tasks.store_client import ask_store, show_rows
-from skep.engine.base import Row
+from skep.engine.base import DeliveryRow
 from skep.engine.embedded import Embedded
 from skep.store.file.opening import rows_of
 
@@ -97,8 +97,8 @@ def recover(platform: PlatformHandle, path: Path) -> None:
         click.echo("The others are here, or were taken before.")
 
 
-def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    batch: list[Row] = []
+def _batches(rows: Iterable[DeliveryRow]) -> Iterator[list[DeliveryRow]]:
+    batch: list[DeliveryRow] = []
     size = 0
     for row in rows:
         batch.append(row)

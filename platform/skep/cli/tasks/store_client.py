@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 
 from rich.markup import escape
 
-from skep.base import log
-from skep.base.masking import mask_document
+from skep.base.logs import log
+from skep.base.logs.masking import mask_document
 from skep.cli.output import print_table, show, tint
 from skep.cli.platform_handle import PlatformHandle
-from skep.engine.base import Engine, Row, RowState
+from skep.engine.base import DeliveryRow, Engine, RowState
 from skep.engine.embedded import Embedded
 from skep.engine.headers import LISTENER, ORIGIN, STEP
 from skep.engine.senders import described
@@ -41,10 +41,10 @@ def ask_store(platform: PlatformHandle, question: Callable[[Embedded], Awaitable
 
 async def rows_of(
     engine: Engine, queue: str, states: Sequence[RowState], most: int, name: str = ""
-) -> list[Row]:
+) -> list[DeliveryRow]:
     """Return up to `most` rows in these states, of one queue or of all, whose task or listener has
     a name that begins with `name`."""
-    found: list[Row] = []
+    found: list[DeliveryRow] = []
     for one in [queue] if queue else sorted(await engine.stats()):
         for state in states:
             after = ""
@@ -54,8 +54,7 @@ async def rows_of(
     return found[:most]
 
 
-def document(row: Row) -> dict[str, Any]:
-    """Return a delivery as JSON shows it."""
+def document(row: DeliveryRow) -> dict[str, Any]:
     envelope = row.envelope
     return {
         "id": envelope.id,
@@ -109,7 +108,7 @@ def _ago(moment: float | None) -> str:
     return f"{seconds:.0f} s ago" if seconds >= 0 else f"in {-seconds:.0f} s"
 
 
-def _name(row: Row) -> str:
+def _name(row: DeliveryRow) -> str:
     """Return the name of what runs: a task, its `finish` or `failed`, or a listener."""
     headers = row.envelope.headers
     step = f".{headers[STEP]}" if STEP in headers else ""

@@ -10,9 +10,9 @@ log = logging.getLogger(__name__)
 class AccessKey:
     """One app and its secrets; while one is exchanged for another there are two.
 
-    A file holds one secret a line. It is looked at before each signing and read again when it has
-    changed, so a secret that is exchanged needs no restart. If it cannot be read, what it held
-    before goes on counting, and `trouble` says why.
+    A file holds one secret a line and is read again before a signing when it has changed, so that a
+    new secret needs no restart. If it cannot be read, its last secrets count, and `trouble` says
+    why.
     """
 
     def __init__(self, app_id: str, secrets: Sequence[str] = (), file: str = "") -> None:
@@ -24,7 +24,6 @@ class AccessKey:
         self._read: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        """Say whether any secret is to be had from anywhere."""
         return bool(self._given or self._path)
 
     def secrets(self) -> tuple[str, ...]:
@@ -47,5 +46,5 @@ class AccessKey:
         except UnicodeDecodeError:
             trouble = f"{path} is not UTF-8 text"
         if trouble and trouble != self.trouble:
-            log.warning("The file of the config server's secrets is of no use: %s.", trouble)
+            log.warning("The file of the config server's secrets cannot be used: %s.", trouble)
         self.trouble = trouble

@@ -12,15 +12,15 @@ from skep.config.snapshots.snapshot import Release
 
 
 class Malformed(Exception):
-    """The answer is not what the protocol says; the text says in what."""
+    """The answer breaks the protocol; the text says how."""
 
 
-class Unconfigured(Malformed):
+class NoConfigurations(Malformed):
     """The answer carries no configuration, and does not say that it is incremental."""
 
 
 class NeedsFull(Malformed):
-    """The answer says what changed, in a way we cannot apply; the whole must be asked for."""
+    """The answer is a change that cannot be applied; request the whole configuration."""
 
 
 def release(body: bytes, like: Release | None) -> tuple[str, dict[str, str]]:
@@ -42,10 +42,10 @@ def release(body: bytes, like: Release | None) -> tuple[str, dict[str, str]]:
 
 
 @dataclass(frozen=True)
-class Notification:
-    """What a poll tells of one namespace, named as the server spells it.
+class PollEntry:
+    """What a poll reports of one namespace, in the server's spelling.
 
-    `messages` are the ids by the server's own names of what changed; it wants them back.
+    `messages` are ids by the server's own names of what changed; the next pull returns them.
     """
 
     namespace: str
@@ -53,11 +53,8 @@ class Notification:
     messages: Mapping[str, int] = field(default_factory=dict)
 
 
-def notifications(body: bytes) -> list[Notification]:
-    """Read the answer to a poll.
-
-    Raises Malformed.
-    """
+def notifications(body: bytes) -> list[PollEntry]:
+    """Read the answer to a poll. Raises Malformed."""
     answer = _json(body)
     if not isinstance(answer, list):
         raise Malformed("it is not a JSON array")
@@ -71,15 +68,15 @@ def _json(body: bytes) -> Any:
         raise Malformed("it is not JSON, or is cut off") from None
 
 
-def _notification(entry: object) -> Notification:
+def _notification(entry: object) -> PollEntry:
     match entry:
         case {"namespaceName": str(name), "notificationId": int(number), **more}:
-            return Notification(name, number, _messages(more.get("messages")))
+            return PollEntry(name, number, _messages(more.get("messages")))
     raise Malformed("a notification in it lacks its name or its number")
 
 
 def _messages(messages: object) -> dict[str, int]:
-    """Read what is only handed back: what of it makes no sense is left out."""
+    """Read what is only sent back, leaving out what is invalid."""
     match messages:
         case {"details": dict(details)}:
             return {k: v for k, v in details.items() if type(v) is int}
@@ -95,7 +92,7 @@ def _release_key(answer: Mapping[str, Any]) -> str:
 
 def _configurations(answer: Mapping[str, Any]) -> dict[str, str]:
     if "configurations" not in answer:
-        raise Unconfigured("it has no configurations")
+        raise NoConfigurations("it has no configurations")
     configurations = answer["configurations"]
     if not isinstance(configurations, dict):
         raise Malformed("its configurations are not a JSON object")

@@ -1,29 +1,31 @@
 """The client of an Apollo-compatible config server, for one app id and cluster.
 
-It pulls releases and asks what changed. When to do either, and what to make of it, is decided by
-its user (`skep.agent.config_sync`). Every failure is an ApolloError whose text names the server.
+It pulls releases and asks what changed; `skep.agent.config_sync` decides when. Every failure is an
+ApolloError whose text names the server.
 """
 
 import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from typing import TypeVar
+from typing import Self, TypeVar
 from urllib.parse import quote
 
 from skep.base.errors import UsageError
 from skep.base.telemetry import Telemetry
 from skep.config.apollo import answers
-from skep.config.apollo.failover import Servers
+from skep.config.apollo.access_key import AccessKey
+from skep.config.apollo.failover import Failover
 from skep.config.apollo.notifications import Notifications, query, shards
-from skep.config.apollo.server import Answer, Origin
+from skep.config.apollo.server import ApolloServer, ServerAccess, ServerAnswer
 from skep.config.errors import ApolloError, Broken, Declined, Missing, Unreachable
+from skep.config.options.table import Options
 from skep.config.snapshots.pulled import Pulled
 from skep.config.snapshots.snapshot import Release, canonical
 
 T = TypeVar("T")
 
-# Servers and proxies take 8 KiB of request head at least; the rest of the head has room in it.
+# Servers and proxies accept at least 8 KiB of request head; the other headers need the rest.
 _LONGEST_QUERY = 7_000
 # A query shorter than this is declined for another reason than its length.
 _SURELY_SHORT = 1_000
@@ -35,15 +37,15 @@ log = logging.getLogger(__name__)
 class Apollo:
     """One app id, cluster and list of namespaces on one or several servers.
 
-    `data_center` is the cluster in which the server looks next, `label` a name by which its gray
-    rules may know this client. `optional` namespaces need not have a release: until they have one,
-    theirs is empty, with an empty release key. Nothing is opened before the first request; after
-    `close` it may be used again. Raises UsageError if the namespaces make no sense.
+    `data_center` is the cluster in which the server looks next, `label` a name that its gray rules
+    may match. An `optional` namespace without a release has an empty one, with an empty release
+    key. The first request opens the connections, also after `close`. Raises UsageError for an empty
+    or repeated namespace.
     """
 
     def __init__(
         self,
-        servers: Servers,
+        servers: Failover,
         app_id: str,
         cluster: str,
         namespaces: Sequence[str],
@@ -72,6 +74,22 @@ class Apollo:
         self._feeler = 0
         self._hinted = False
 
+    @classmethod
+    def of(cls, options: Options, telemetry: Telemetry | None = None) -> Self:
+        """Return the client of the platform with these options. Raises UsageError."""
+        key = AccessKey(options.app_id, options.config_secret, options.config_secret_file)
+        access = ServerAccess(key=key, ip=options.config_ip, ca=options.config_ca)
+        return cls(
+            Failover(options.config_server, options.config_meta, access=access),
+            options.app_id,
+            options.cluster,
+            options.namespace,
+            data_center=options.data_center,
+            label=options.config_label,
+            optional=options.config_policy == "optional",
+            telemetry=telemetry,
+        )
+
     @property
     def url(self) -> str:
         """The address of the server that is asked next, without user and password."""
@@ -79,7 +97,7 @@ class Apollo:
 
     @property
     def unannounced(self) -> bool:
-        """Whether a pull has shown a new release of which no poll has told."""
+        """Whether a pull has found a new release that no poll announced."""
         return self._notifications.unaccounted
 
     async def pull(self, full: bool = False) -> Pulled:
@@ -101,11 +119,11 @@ class Apollo:
         names = list(self.namespaces)
         found: dict[str, Release | ApolloError] = {}
         if not self._proved:
-            # One request feels the way: a server in trouble is not asked for everything at once.
+            # Try one request first, so that a failing server is not asked for everything at once.
             first = names.pop(self._feeler)
             found[first] = probe = await one(first)
             if isinstance(probe, ApolloError) and not isinstance(probe, Missing | Declined):
-                # Perhaps it is this namespace alone: the next pull begins with another.
+                # Perhaps only this namespace fails: begin the next pull with another.
                 self._feeler = (self._feeler + 1) % len(self.namespaces)
                 raise probe
         self._proved = False
@@ -115,7 +133,7 @@ class Apollo:
         return Pulled(found, fetched_at=self._clock())
 
     def _take(self, found: Mapping[str, Release | ApolloError]) -> None:
-        """Remember the releases. When there are none, raise an error: one that may pass, if any."""
+        """Remember the releases. Without any, raise an error, preferably one that may pass."""
         releases = [one for one in found.values() if isinstance(one, Release)]
         errors = [one for one in found.values() if isinstance(one, ApolloError)]
         if not releases:
@@ -126,14 +144,14 @@ class Apollo:
         self.remember(releases)
 
     def remember(self, releases: Iterable[Release]) -> None:
-        """Take note of releases that there were: these namespaces are not optional any more."""
+        """Note that these namespaces have had a release, so none of them is optional any more."""
         self._released.update(r.namespace for r in releases if r.release_key)
 
     async def changes(self) -> dict[str, int]:
-        """Wait until the server says that something is newer than what was confirmed.
+        """Wait until the server reports something newer than what was confirmed.
 
-        Returns notification ids by namespace, to be given to `confirm` after a pull; none at the
-        end of the server's hold. Raises ApolloError.
+        Returns notification ids by namespace, for `confirm` after a pull; none at the end of the
+        server's hold. Raises ApolloError.
         """
         news = self._notifications.news(await self._poll_all())
         for namespace in news:
@@ -141,9 +159,9 @@ class Apollo:
         return news
 
     def confirm(self, news: Mapping[str, int]) -> bool:
-        """After a pull, be done with what `changes` returned; say whether it told of a release.
+        """After a pull, settle what `changes` returned; return whether it announced a release.
 
-        What no pull has shown is asked for again, a few times, before it is believed.
+        What no pull has shown is polled for a few more times before it is settled.
         """
         fruitful = self._notifications.confirm(news)
         if not fruitful and self._notifications.doubtful:
@@ -151,7 +169,7 @@ class Apollo:
         return fruitful
 
     def forget(self) -> None:
-        """Ask the next time as if nothing had ever been confirmed: it may be another server."""
+        """Poll next as if nothing had ever been confirmed: it may be another server."""
         self._notifications.forget()
 
     async def close(self) -> None:
@@ -163,25 +181,20 @@ class Apollo:
         return known is None or known.release_key != release.release_key
 
     async def _timed(self, namespace: str, known: Release | None) -> Release:
-        """Fetch a release and tell how it went."""
         start = time.perf_counter()
 
-        def tell(outcome: str, reason: str = "") -> None:
+        def report(outcome: str, reason: str = "") -> None:
             seconds = time.perf_counter() - start
             self._telemetry.point(
-                "config.pull",
-                namespace=namespace,
-                outcome=outcome,
-                reason=reason,
-                seconds=seconds,
+                "config.pull", namespace=namespace, outcome=outcome, reason=reason, seconds=seconds
             )
 
         try:
             release = await self._fetch(namespace, known)
         except ApolloError as error:
-            tell("error", error.reason)
+            report("error", error.reason)
             raise
-        tell("changed" if self._is_new(release) else "unchanged")
+        report("changed" if self._is_new(release) else "unchanged")
         return release
 
     async def _fetch(self, namespace: str, known: Release | None) -> Release:
@@ -189,12 +202,12 @@ class Apollo:
         params = _given(releaseKey=known.release_key if known else "") | self._pulled_with
         params |= _given(messages=self._notifications.messages(namespace))
 
-        def read(origin: Origin, got: Answer) -> Release:
+        def read(server: ApolloServer, got: ServerAnswer) -> Release:
             if got.status == 304 and known is not None and known.release_key:
                 return known
             if got.status == 404:
-                return self._without_release(origin, namespace)
-            return self._read_release(origin, got, namespace, known)
+                return self._without_release(server, namespace)
+            return self._read_release(server, got, namespace, known)
 
         try:
             return await self._servers.ask(f"/configs/{path}", params, read)
@@ -202,35 +215,34 @@ class Apollo:
             return await self._fetch(namespace, None)
 
     def _read_release(
-        self, origin: Origin, got: Answer, namespace: str, known: Release | None
+        self, server: ApolloServer, got: ServerAnswer, namespace: str, known: Release | None
     ) -> Release:
         what = f"app {self.app_id}, namespace {namespace}"
-        origin.check(got, what)
+        server.check(got, what)
         try:
             key, configurations = answers.release(got.body, known)
         except answers.NeedsFull as error:
             if known is not None:
                 raise
-            raise origin.not_apollo(what, str(error), got) from error
-        except answers.Unconfigured as error:
-            raise origin.empty(what, str(error)) from error
+            raise server.not_apollo(what, str(error), got) from error
+        except answers.NoConfigurations as error:
+            raise server.empty(what, str(error)) from error
         except answers.Malformed as error:
-            raise origin.not_apollo(what, str(error), got) from error
+            raise server.not_apollo(what, str(error), got) from error
         return Release(self.app_id, self.cluster, namespace, key, configurations)
 
-    def _without_release(self, origin: Origin, namespace: str) -> Release:
-        """Return an empty release for a namespace that need not have one; raise Missing else."""
+    def _without_release(self, server: ApolloServer, namespace: str) -> Release:
         if not self._optional or namespace in self._released:
             raise Missing(
-                f"The config server {origin.url} has no release of namespace {namespace} for app "
+                f"The config server {server.url} has no release of namespace {namespace} for app "
                 f"{self.app_id} in cluster {self.cluster}: publish one, or correct the names.",
                 404,
             )
         if namespace not in self._known:
-            log.warning("The namespace %s has no release yet; it is begun without.", namespace)
+            log.warning("The namespace %s has no release yet; starting without it.", namespace)
         return Release(self.app_id, self.cluster, namespace, "", {})
 
-    async def _poll_all(self) -> list[answers.Notification]:
+    async def _poll_all(self) -> list[answers.PollEntry]:
         """Poll for all namespaces, in as many requests as their names need; the first answers."""
         while True:
             parts = shards(self._notifications.ids, self._longest_query)
@@ -243,19 +255,19 @@ class Apollo:
                     raise
                 self._longest_query = longest // 2
 
-    async def _poll(self, ids: Mapping[str, int]) -> list[answers.Notification]:
+    async def _poll(self, ids: Mapping[str, int]) -> list[answers.PollEntry]:
         what = f"app {self.app_id}, the poll for changes"
         params = {**self._polled_with, "notifications": query(ids)}
         start = time.perf_counter()
 
-        def read(origin: Origin, got: Answer) -> list[answers.Notification]:
+        def read(server: ApolloServer, got: ServerAnswer) -> list[answers.PollEntry]:
             if got.status == 304:
                 return []
-            origin.check(got, what)
+            server.check(got, what)
             try:
                 return answers.notifications(got.body)
             except answers.Malformed as error:
-                raise origin.not_apollo(what, str(error), got) from error
+                raise server.not_apollo(what, str(error), got) from error
 
         try:
             return await self._servers.poll("/notifications/v2", params, read)
@@ -267,7 +279,7 @@ class Apollo:
             return []
 
     def _hint(self, error: ApolloError, held: float) -> None:
-        """Take note that a poll was cut off as by a proxy; it is as good as a poll without news."""
+        """Note that a proxy seems to have cut off a poll, which counts as a poll without news."""
         if isinstance(error, Unreachable):
             self._notifications.forget()
         if not self._hinted:
@@ -281,7 +293,6 @@ class Apollo:
 
 
 def _given(**params: str) -> dict[str, str]:
-    """Return the parameters that have a value."""
     return {name: value for name, value in params.items() if value}
 
 
@@ -298,7 +309,7 @@ def _distinct(namespaces: Sequence[str]) -> tuple[str, ...]:
 
 
 async def _together(coroutines: Sequence[Coroutine[None, None, T]]) -> list[T]:
-    """Return all results; if one fails, end the others first."""
+    """Return all results; if one fails, cancel the others first."""
     tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
     try:
         return await asyncio.gather(*tasks)
@@ -307,7 +318,7 @@ async def _together(coroutines: Sequence[Coroutine[None, None, T]]) -> list[T]:
 
 
 async def _first(coroutines: Sequence[Coroutine[None, None, list[T]]]) -> list[T]:
-    """Return what is there as soon as one has returned or failed, and end the others."""
+    """Return the result of the first to return or fail, and cancel the others."""
     tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

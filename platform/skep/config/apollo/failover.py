@@ -1,35 +1,36 @@
-"""The config servers of one app: which to ask, and whom when that one fails.
+"""The config servers of one app: which one to ask, and which next when that one fails.
 
-They are given, in the order in which they are wanted, or a meta server names them. Whoever answered
-last is asked next; whoever failed comes last for a while. When a meta server has nothing useful to
-say, its last word counts, and it is asked itself: every config server of Apollo is one, too.
+They are given in order of preference, or a meta server names them. The server that answered last is
+asked next; one that failed comes last for a while. When a meta server gives no useful answer, the
+servers it named before are asked, then the meta server itself: in Apollo each is a config server.
 """
 
 import asyncio
+import json
 import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from skep.base.backoff import Backoff
 from skep.base.errors import UsageError
-from skep.config.apollo import discovery
-from skep.config.apollo.server import Answer, Origin, Terms, Timeouts
+from skep.config.apollo.server import ApolloServer, ServerAccess, ServerAnswer, Timeouts
 from skep.config.errors import ApolloError, Broken, NotApollo, TooSlow, Unreachable
 
 T = TypeVar("T")
-Read = Callable[[Origin, Answer], T]
+Read = Callable[[ApolloServer, ServerAnswer], T]
 
-# What may be otherwise on another server.
+_META_PATH = "/services/config"
+# Errors that another server may not have.
 _FAILED = (Unreachable, TooSlow, Broken, NotApollo)
 _COOLDOWN = Backoff(first=2.0, cap=30.0, jitter=0.2)
-# However long a server wants to be left alone.
+# Seconds; an upper bound for the pause that a server asks for.
 _LONGEST_PAUSE = 300.0
 # Between two questions to a meta server: when it has answered, and from when it has not.
 _REFRESH, _RETRY = 300.0, Backoff(first=2.0, cap=60.0, jitter=0.2)
-_TERMS = Terms()
+_ACCESS = ServerAccess()
 
 log = logging.getLogger(__name__)
 
@@ -42,10 +43,10 @@ class _Health:
     until: float = 0.0
 
 
-class Servers:
-    """Several servers that are asked as one; `metas` are asked for them if `urls` is empty.
+class Failover:
+    """Several servers that are asked as one; `metas` name them if `urls` is empty.
 
-    Raises UsageError if an address makes no sense, or if there is none.
+    Raises UsageError for an invalid address, or if there is none.
     """
 
     def __init__(
@@ -53,14 +54,14 @@ class Servers:
         urls: Sequence[str],
         metas: Sequence[str] = (),
         *,
-        terms: Terms = _TERMS,
+        access: ServerAccess = _ACCESS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if not urls and not metas:
             raise UsageError("There is no config server to ask: see --config-server.")
-        self._metas = [] if urls else [Origin(url, terms) for url in metas]
-        self._origins = [Origin(url, terms) for url in urls] or list(self._metas)
-        self._terms = terms
+        self._metas = [] if urls else [ApolloServer(url, access) for url in metas]
+        self._servers = [ApolloServer(url, access) for url in urls] or list(self._metas)
+        self._access = access
         self._clock = clock
         self._health: dict[str, _Health] = {}
         self._locating = asyncio.Lock()
@@ -68,8 +69,8 @@ class Servers:
 
     @property
     def timeouts(self) -> Timeouts:
-        """How long a server is waited for."""
-        return self._terms.timeouts
+        """How long to wait for a server."""
+        return self._access.timeouts
 
     @property
     def url(self) -> str:
@@ -77,76 +78,75 @@ class Servers:
         return self._order()[0].url
 
     async def ask(self, path: str, params: Mapping[str, str], read: Read[T]) -> T:
-        """Ask the servers in turn until one gives an answer that `read` can make something of.
+        """Ask the servers in turn until `read` accepts an answer.
 
-        Raises the ApolloError of the first that refuses, or the one in which all have failed.
+        Raises the ApolloError of the first that refuses, or one for all if all have failed.
         """
         await self._locate()
         errors: list[ApolloError] = []
-        for origin in self._order():
+        for server in self._order():
             try:
-                got = await origin.get(path, params, self.timeouts.answer)
-                result = read(origin, got)
+                got = await server.get(path, params, self.timeouts.answer)
+                result = read(server, got)
             except _FAILED as error:
-                self._fail(origin, error)
+                self._fail(server, error)
                 errors.append(error)
             else:
-                self._prefer(origin)
+                self._prefer(server)
                 return result
         raise _together(errors)
 
     async def poll(self, path: str, params: Mapping[str, str], read: Read[T]) -> T:
-        """Ask one server, which may hold the question; another one the next time, if it fails.
+        """Ask one server, which may hold the request; if it fails, another one the next time.
 
-        It is not asked again by itself: whoever takes a lost poll up may know nothing of our ids.
-        Raises ApolloError.
+        A lost poll is not repeated: the server that received it may not know our ids. Raises
+        ApolloError.
         """
         await self._locate()
-        origin = self._order()[0]
+        server = self._order()[0]
         try:
-            got = await origin.get(path, params, self.timeouts.hold, again=False)
-            result = read(origin, got)
+            got = await server.get(path, params, self.timeouts.hold, again=False)
+            result = read(server, got)
         except _FAILED as error:
-            self._fail(origin, error)
+            self._fail(server, error)
             raise
-        self._prefer(origin)
+        self._prefer(server)
         return result
 
     def turn(self) -> None:
         """Ask another server next: this one seems to lag behind."""
         first = self._order()[0]
-        self._origins.sort(key=lambda origin: origin is first)
+        self._servers.sort(key=lambda server: server is first)
 
     async def close(self) -> None:
         """Close every connection."""
-        for origin in {*self._origins, *self._metas}:
-            await origin.close()
+        for server in {*self._servers, *self._metas}:
+            await server.close()
 
-    def _order(self) -> list[Origin]:
-        """Return all servers: the healthy by preference, then the others, soonest well first."""
+    def _order(self) -> list[ApolloServer]:
+        """Return all servers: the healthy by preference, then the others by their pause."""
         now = self._clock()
-        ends = {origin: self._of(origin).until for origin in self._origins}
-        return sorted(self._origins, key=lambda origin: max(0.0, ends[origin] - now))
+        ends = {server: self._of(server).until for server in self._servers}
+        return sorted(self._servers, key=lambda server: max(0.0, ends[server] - now))
 
-    def _of(self, origin: Origin) -> _Health:
-        return self._health.setdefault(origin.url, _Health())
+    def _of(self, server: ApolloServer) -> _Health:
+        return self._health.setdefault(server.url, _Health())
 
-    def _prefer(self, origin: Origin) -> None:
-        self._health.pop(origin.url, None)
-        if origin not in self._metas:
-            self._origins.sort(key=lambda other: other is not origin)
+    def _prefer(self, server: ApolloServer) -> None:
+        self._health.pop(server.url, None)
+        if server not in self._metas:
+            self._servers.sort(key=lambda other: other is not server)
 
-    def _fail(self, origin: Origin, error: ApolloError) -> None:
-        health = self._of(origin)
+    def _fail(self, server: ApolloServer, error: ApolloError) -> None:
+        health = self._of(server)
         health.failures += 1
         pause = min(error.pause, _LONGEST_PAUSE)
         health.until = self._clock() + max(pause, _COOLDOWN.delay(health.failures))
-        if all(self._of(other).until > self._clock() for other in self._origins):
-            # Nobody is well: there may be others by now.
+        if all(self._of(other).until > self._clock() for other in self._servers):
+            # All servers fail: the meta server may know others by now.
             self._locate_at = min(self._locate_at, self._clock() + _RETRY.first)
 
     async def _locate(self) -> None:
-        """Ask a meta server for the servers, when it is time."""
         async with self._locating:
             if not self._metas or self._clock() < self._locate_at:
                 return
@@ -157,15 +157,15 @@ class Servers:
             self._vain += 1
             self._locate_at = self._clock() + _RETRY.delay(self._vain)
 
-    async def _named_by(self, meta: Origin) -> list[str]:
+    async def _named_by(self, meta: ApolloServer) -> list[str]:
         try:
-            params = {"appId": self._terms.key.app_id} if self._terms.key else {}
-            got = await meta.get(discovery.PATH, params, self.timeouts.answer)
+            params = {"appId": self._access.key.app_id} if self._access.key else {}
+            got = await meta.get(_META_PATH, params, self.timeouts.answer)
         except ApolloError as error:
             reason = str(error)
         else:
             encrypted = meta.url.startswith("https:")
-            urls = discovery.addresses(got.body, encrypted=encrypted) if got.status == 200 else []
+            urls = _addresses(got.body, encrypted) if got.status == 200 else []
             if urls:
                 return urls
             reason = f"The meta server {meta.url} names no config server (HTTP {got.status})."
@@ -174,28 +174,48 @@ class Servers:
         return []
 
     async def _adopt(self, urls: Iterable[str]) -> None:
-        """Make these the servers, in an order of our own, so that not all ask the same one."""
-        known = {origin.url: origin for origin in self._origins}
-        found = [o for url in urls if (o := known.get(url) or _usable(url, self._terms))]
+        """Make these the servers, in random order, so that not all clients ask the same one."""
+        known = {server.url: server for server in self._servers}
+        found = [o for url in urls if (o := known.get(url) or _usable(url, self._access))]
         random.shuffle(found)
-        before, self._origins = self._origins, found
-        # Whoever was asked last goes on being asked: it may hold our polls.
-        self._origins.sort(key=lambda origin: origin is not before[0])
-        self._origins += [meta for meta in self._metas if meta not in found]
-        for origin in set(before) - set(self._origins):
-            await origin.retire()
+        before, self._servers = self._servers, found
+        # Keep asking the server that was asked last: it may hold our polls.
+        self._servers.sort(key=lambda server: server is not before[0])
+        self._servers += [meta for meta in self._metas if meta not in found]
+        for server in set(before) - set(self._servers):
+            await server.retire()
 
 
-def _usable(url: str, terms: Terms) -> Origin | None:
+def _addresses(body: bytes, encrypted: bool) -> list[str]:
+    """Return the config servers that the answer of a meta server names; none if it is unreadable.
+
+    A meta server that is asked over TLS (`encrypted`) cannot name a config server without TLS.
+    """
     try:
-        return Origin(url, terms)
+        entries = json.loads(body)
+    except (ValueError, RecursionError):
+        return []
+    found = [_address(entry) for entry in entries] if isinstance(entries, list) else []
+    schemes = ("https://",) if encrypted else ("https://", "http://")
+    return list(dict.fromkeys(url for url in found if url.lower().startswith(schemes)))
+
+
+def _address(entry: Any) -> str:
+    match entry:
+        case {"homepageUrl": str(url)}:
+            return url.strip().rstrip("/")
+    return ""
+
+
+def _usable(url: str, access: ServerAccess) -> ApolloServer | None:
+    try:
+        return ApolloServer(url, access)
     except UsageError:
-        log.warning("The meta server names a config server whose address makes no sense.")
+        log.warning("The meta server names a config server with an invalid address.")
         return None
 
 
 def _together(errors: Sequence[ApolloError]) -> ApolloError:
-    """Return one error for several; it is of the kind of the first."""
     first = errors[0]
     texts = dict.fromkeys(map(str, errors))
     pause = min(error.pause for error in errors)

@@ -1,21 +1,21 @@
-"""Notification ids: what the server told us about each namespace, and what of it we acted on.
+"""Notification ids: what the server announced for each namespace, and what a pull confirmed.
 
-Pure. An id says "something after N changed" and never what. So it is advanced only when a pull has
-shown the change, or has shown several times that there is none for us; until then the server
-repeats itself at every poll, and nothing is lost to a node that lags behind or to a failing pull.
+Pure. An id says "something after N changed" and never what. It advances only when a pull has shown
+the change, or has shown several times that there is none; until then the server repeats it at every
+poll, so that neither a lagging node nor a failing pull loses a change.
 """
 
 import json
 from collections.abc import Iterable, Mapping
 from urllib.parse import quote
 
-from skep.config.apollo.answers import Notification
+from skep.config.apollo.answers import PollEntry
 from skep.config.snapshots.snapshot import canonical
 
-# The id of a namespace of which nothing was ever seen: the server answers at once.
+# The id before the first notification: the server answers at once.
 UNSEEN = -1
-# A 304 after a notification is what a lagging node answers, and also what a gray release for
-# others, or a republished one, looks like. So often it is asked again before it is believed.
+# A 304 after a notification comes from a lagging node, but also after a gray release for others or
+# a republished one. Ask this many times before believing it.
 _DOUBTS = 3
 
 
@@ -29,7 +29,7 @@ class Notifications:
         # Namespaces whose new release a pull has shown and no notification accounted for yet.
         self._unaccounted: set[str] = set()
         self._messages: dict[str, dict[str, int]] = {}
-        # What was told and is not confirmed yet.
+        # Announced and not confirmed yet.
         self._told: dict[str, int] = {}
 
     @property
@@ -39,27 +39,26 @@ class Notifications:
 
     @property
     def unaccounted(self) -> bool:
-        """Whether a pull has shown a new release of which no notification told."""
+        """Whether a pull has shown a new release that no notification announced."""
         return bool(self._unaccounted)
 
     @property
     def doubtful(self) -> bool:
-        """Whether something was told that pulls have not shown so far."""
+        """Whether something was announced that pulls have not shown so far."""
         return any(self._doubts.values())
 
     def messages(self, namespace: str) -> str:
-        """Return the parameter `messages` of a pull, "" if nothing was ever told: with it, a node
-        that keeps releases in memory knows that it must look again."""
+        """Return the parameter `messages` of a pull, "" for none: it makes a node that caches
+        releases look again."""
         details = self._messages.get(namespace)
         return json.dumps({"details": details}, separators=(",", ":")) if details else ""
 
-    def news(self, told: Iterable[Notification]) -> dict[str, int]:
-        """Return what of the server's answer is news, by our own names of the namespaces.
+    def news(self, told: Iterable[PollEntry]) -> dict[str, int]:
+        """Return the ids in the server's answer, by our own names of the namespaces.
 
-        The server may spell a name otherwise, repeat it, or name what we did not ask for. An id
-        lower than ours is news too: its database was restored, or it is another server. So is an
-        id equal to ours, which may count something else: a server that knows of nothing new holds
-        the poll or answers 304.
+        The server may spell a name differently, repeat it, or name one we did not ask for. An id
+        lower than ours counts too: the database was restored, or it is another server. So does an
+        equal id: a server without news holds the poll or answers 304.
         """
         found: dict[str, int] = {}
         for one in told:
@@ -75,14 +74,13 @@ class Notifications:
         known.update({k: max(v, known.get(k, v)) for k, v in messages.items()})
 
     def pulled(self, changed: Iterable[str]) -> None:
-        """Take note that a pull has shown new releases of these namespaces."""
+        """Note that a pull has shown new releases of these namespaces."""
         self._unaccounted.update(changed)
 
     def confirm(self, news: Mapping[str, int]) -> bool:
-        """After a pull, settle what the server had told; say whether it told of a new release.
+        """After a pull, settle what the server announced; return whether it was a new release.
 
-        What was told before `forget` is of a server, or of a life of it, that may be no more: its
-        ids are not adopted.
+        What was announced before `forget` may come from another server: its ids are not adopted.
         """
         fruitful = False
         for name, number in news.items():
@@ -99,7 +97,7 @@ class Notifications:
         return fruitful
 
     def forget(self) -> None:
-        """Trust no id any more: the next poll asks as if for the first time."""
+        """Forget every id: the next poll asks as if for the first time."""
         for name in self._ids:
             self._ids[name] = UNSEEN
             self._doubts[name] = 0

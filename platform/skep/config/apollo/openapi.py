@@ -9,7 +9,7 @@ from urllib.parse import quote
 import httpx
 
 from skep.base.errors import ConfigError
-from skep.base.masking import mask_url
+from skep.base.logs.masking import mask_url
 from skep.config.apollo.unfolding import ACCEPTED, Folded, Unfolding
 
 _TIMEOUT = 10.0
@@ -24,24 +24,24 @@ _HEADERS = {"Accept-Encoding": ACCEPTED}
 
 @dataclass(frozen=True, slots=True)
 class PublishedRelease:
-    """A release as the Open API tells it; the release key is told to clients only."""
+    """A release in the Open API, which does not show its release key."""
 
     id: int
     name: str
     configurations: dict[str, str]
 
 
-class OpenApi:
+class OpenApiClient:
     """A client of Apollo's portal or of the embedded config server; synchronous, for any thread.
 
-    `base_url` is what comes before `/openapi`. Every method raises ConfigError, with the URL and
-    the server's reason, when the server is out of reach or refuses; the constructor does for a
-    token that no header can carry.
+    `base_url` comes before `/openapi`. Every method raises ConfigError, with the URL and the
+    server's reason, when the server cannot be reached or refuses; so does the constructor for a
+    token that no header can hold.
     """
 
     def __init__(self, base_url: str, token: str, env: str = "DEV") -> None:
         if not (token.isascii() and token.isprintable()):
-            # Said here, because the HTTP client would quote the token in its complaint.
+            # Check here, because the HTTP client would show the token in its error.
             raise ConfigError("The config server's token may hold printable ASCII only.")
         self._root = f"{base_url.rstrip('/')}/openapi/v1/envs/{quote(env, safe='')}"
         self._token = token
@@ -54,17 +54,16 @@ class OpenApi:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Close the connections."""
         self.close()
 
     def close(self) -> None:
-        """Close the connections; it is of no use afterwards."""
+        """Close the connections for good."""
         self._client.close()
 
     def set_item(
         self, app_id: str, cluster: str, namespace: str, key: str, value: str, operator: str
     ) -> None:
-        """Write one item, whether it exists or not; clients see it when it is published."""
+        """Create or change one item; clients see it after `publish`."""
         try:
             (key + value).encode()
         except UnicodeEncodeError as error:
@@ -81,15 +80,14 @@ class OpenApi:
     def delete_item(
         self, app_id: str, cluster: str, namespace: str, key: str, operator: str
     ) -> None:
-        """Delete one item; clients see it when it is published. Raises ConfigError when there is
-        none."""
+        """Delete one item, as clients see after `publish`. Raises ConfigError if it is missing."""
         url = f"{self._namespace(app_id, cluster, namespace)}/{_key_path(key)}"
         self._call("DELETE", f"{url}?operator={quote(operator, safe='')}")
 
     def publish(
         self, app_id: str, cluster: str, namespace: str, title: str, operator: str
     ) -> PublishedRelease:
-        """Put the items of the namespace in force; return the release they are now."""
+        """Publish the items of the namespace; return their release."""
         url = f"{self._namespace(app_id, cluster, namespace)}/releases"
         answer = self._call("POST", url, {"releaseTitle": title, "releasedBy": operator})
         return _release(url, answer)
@@ -131,7 +129,7 @@ class OpenApi:
 
 
 def _read(response: httpx.Response) -> httpx.Response:
-    """Return an answer with its whole body, unfolded within bounds. Raises Folded."""
+    """Return the answer with its whole body, decompressed within bounds. Raises Folded."""
     unfolding = Unfolding(response.headers.get("Content-Encoding", ""))
     body = b"".join(piece for chunk in response.iter_raw() for piece in unfolding.pieces(chunk))
     unfolding.end()
@@ -160,7 +158,6 @@ def _release(url: str, answer: httpx.Response) -> PublishedRelease:
 
 
 def _reason(answer: httpx.Response) -> str:
-    """Return what the server says about the refusal, in one line."""
     try:
         found = answer.json()["message"]
     except (ValueError, TypeError, KeyError):

@@ -12,12 +12,10 @@ from dataclasses import dataclass
 
 import httpx
 
-from skep.base.errors import UsageError
-from skep.base.masking import mask_url
+from skep.base.errors import ConfigError, UsageError
+from skep.base.logs.masking import mask_url
 from skep.config.apollo.access_key import AccessKey
-from skep.config.apollo.interface import address_towards
 from skep.config.apollo.signing import Round, Signer, clock_skew
-from skep.config.apollo.trust import trust
 from skep.config.apollo.unfolding import ACCEPTED, Folded, Unfolding
 from skep.config.errors import (
     Broken,
@@ -32,7 +30,7 @@ from skep.config.errors import (
 
 _KEPT_CONNECTIONS = 8
 _REDIRECTS, _HOPS = (301, 302, 303, 307, 308), 3
-# A clock that is further off than this is worth a word.
+# Report a clock that is further off than this.
 _SKEW = 30.0
 log = logging.getLogger(__name__)
 
@@ -56,12 +54,12 @@ class Timeouts:
 
 
 @dataclass(frozen=True)
-class Terms:
-    """How every server is spoken to.
+class ServerAccess:
+    """How servers are asked.
 
     `key` signs the requests, if it holds a secret. `ip` is sent as the address of this machine; if
-    it is empty, that of the interface that leads to the server. `ca` is a file with authorities to
-    believe beside the known ones.
+    it is empty, that of the interface that leads to the server. `ca` is a file with certificate
+    authorities to trust beside the known ones.
     """
 
     timeouts: Timeouts = Timeouts()
@@ -71,8 +69,8 @@ class Terms:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """An HTTP answer. `signed` is what was signed of its request, empty if nothing was."""
+class ServerAnswer:
+    """An HTTP answer. `signed` is the signed part of its request, empty without a signature."""
 
     status: int
     media_type: str
@@ -83,27 +81,27 @@ class Answer:
     signed: str
 
 
-class Origin:
+class ApolloServer:
     """One server, by its base URL, which may have a path in front of Apollo's own.
 
     User and password in the URL are used (basic authentication) and never shown: `url` is without
-    them. Nothing is opened before the first request; after `close` it may be used again. Raises
-    UsageError if the URL makes no sense.
+    them. The first request opens a connection, also after `close`. Raises UsageError for an invalid
+    URL.
     """
 
-    def __init__(self, url: str, terms: Terms) -> None:
+    def __init__(self, url: str, access: ServerAccess) -> None:
         address = _address(url)
         user = (address.username, address.password)
         self._base = address.copy_with(userinfo=b"")
         self._auth = httpx.BasicAuth(*user) if any(user) else None
-        if self._auth and terms.key:
+        if self._auth and access.key:
             raise UsageError(
                 "The config server's URL holds a user, and there is a secret to sign with: "
                 "one header cannot carry both, leave one of them out."
             )
-        self._terms = terms
-        self._timeouts = terms.timeouts
-        self._signer = Signer(terms.key, self._base.path) if terms.key else None
+        self._access = access
+        self._timeouts = access.timeouts
+        self._signer = Signer(access.key, self._base.path) if access.key else None
         self._client: httpx.AsyncClient | None = None
         self._own_ip: str | None = None
         self._active, self._retired = 0, False
@@ -111,7 +109,7 @@ class Origin:
 
     async def get(
         self, path: str, params: Mapping[str, str], patience: float, *, again: bool = True
-    ) -> Answer:
+    ) -> ServerAnswer:
         """Return the answer to a GET, whatever its status.
 
         It must begin within `patience` seconds and, once begun, not drip. `again` sends the
@@ -132,7 +130,7 @@ class Origin:
 
     async def _get(
         self, path: str, params: Mapping[str, str], patience: float, again: bool
-    ) -> Answer:
+    ) -> ServerAnswer:
         try:
             async with asyncio.timeout(patience) as deadline:
                 response, signed = await self._ask(path, params, again)
@@ -152,7 +150,7 @@ class Origin:
             raise Unreachable(
                 f"The config server {self.url} cannot be reached ({_cause(error)})."
             ) from error
-        return Answer(
+        return ServerAnswer(
             status=response.status_code,
             media_type=response.headers.get("Content-Type", "").partition(";")[0].strip().lower(),
             location=response.headers.get("Location", ""),
@@ -162,8 +160,8 @@ class Origin:
             signed=signed,
         )
 
-    def check(self, got: Answer, what: str) -> None:
-        """Raise the ApolloError that an answer to a request for `what` means, unless it is good."""
+    def check(self, got: ServerAnswer, what: str) -> None:
+        """Raise the ApolloError that an answer to a request for `what` means, unless it is 200."""
         status, pause = got.status, _pause(got)
         if status in (401, 403):
             raise Forbidden(
@@ -184,11 +182,9 @@ class Origin:
         if status != 200:
             raise self.not_apollo(what, f"HTTP {status}")
 
-    def not_apollo(self, what: str, detail: str, got: Answer | None = None) -> NotApollo:
-        """Return the error for an answer that no Apollo server would give.
-
-        What it is decides its shape alone; the media type of `got` helps to explain the rest.
-        """
+    def not_apollo(self, what: str, detail: str, got: ServerAnswer | None = None) -> NotApollo:
+        """Return the error for an answer that no Apollo server would give; the media type of `got`
+        helps to explain it."""
         if got and got.media_type not in ("", "application/json"):
             detail += f" (its Content-Type is {got.media_type!r:.100})"
         return NotApollo(self._sentence(what, detail))
@@ -204,7 +200,7 @@ class Origin:
             await client.aclose()
 
     async def retire(self) -> None:
-        """Close every connection as soon as no request is under way: there will be no other."""
+        """Close every connection after the requests in progress; there will be no others."""
         self._retired = True
         if not self._active:
             await self.close()
@@ -212,9 +208,9 @@ class Origin:
     def _sentence(self, what: str, detail: str) -> str:
         return f"The config server {self.url} gave no Apollo answer to {what}: {detail}."
 
-    def _diagnosis(self, got: Answer) -> str:
-        """Say what was signed, and what speaks against it; never with what."""
-        trouble = self._terms.key.trouble if self._terms.key else ""
+    def _diagnosis(self, got: ServerAnswer) -> str:
+        """Describe what was signed and what may be wrong with it, without the secret."""
+        trouble = self._access.key.trouble if self._access.key else ""
         if not got.signed:
             return f"The request was not signed: {trouble or 'there is no secret'}."
         skew = clock_skew(got.date, time.time())
@@ -224,7 +220,8 @@ class Origin:
     async def _ask(
         self, path: str, params: Mapping[str, str], again: bool
     ) -> tuple[httpx.Response, str]:
-        """Ask until there is an answer that nothing can be done about; return what was signed."""
+        """Follow redirects and sign anew until the answer is final; return it with what was
+        signed."""
         client = self._connected()
         request = client.build_request("GET", path, params=await self._with_ip(params))
         signing = self._signer.begin() if self._signer else None
@@ -244,7 +241,6 @@ class Origin:
             await response.aclose()
 
     def _again(self, signing: Round, date: str) -> bool:
-        """Say whether a request that was refused is worth another try."""
         known = signing.offset
         found = signing.again(date, time.time())
         if signing.offset != known:
@@ -257,8 +253,8 @@ class Origin:
         return found
 
     def _redirected(self, request: httpx.Request, response: httpx.Response) -> httpx.URL | None:
-        """Return where an answer redirects to, if that is the same server: elsewhere is no config
-        server of ours, and from TLS there is no way back."""
+        """Return where an answer redirects to, if that is the same server, and not from TLS to
+        plain HTTP."""
         if response.status_code not in _REDIRECTS or "Location" not in response.headers:
             return None
         with suppress(httpx.InvalidURL):
@@ -271,8 +267,8 @@ class Origin:
         return None
 
     async def _with_ip(self, params: Mapping[str, str]) -> dict[str, str]:
-        """Return the parameters with the address by which the server's gray rules know us."""
-        ip = self._terms.ip
+        """Add the address that the server's gray rules compare."""
+        ip = self._access.ip
         if not ip:
             if self._own_ip is None:
                 port = self._base.port or (443 if self._base.scheme == "https" else 80)
@@ -307,18 +303,17 @@ class Origin:
         return bytes(body)
 
     def _connected(self) -> httpx.AsyncClient:
-        """Return the client, made at the first request: that takes 40 ms if TLS is needed."""
+        """Return the client; it is made at the first request, which takes 40 ms with TLS."""
         if self._client is None:
             self._client = httpx.AsyncClient(
                 base_url=self._base,
                 auth=self._auth,
-                verify=trust(self._base, self._terms.ca),
+                verify=_trust(self._base, self._access.ca),
                 timeout=httpx.Timeout(None, connect=self._timeouts.connect),
                 limits=httpx.Limits(
                     max_keepalive_connections=_KEPT_CONNECTIONS, keepalive_expiry=30.0
                 ),
-                # A proxy named in the environment is what operators expect to be used, except on
-                # the way to this very machine, where it would only be in the way.
+                # Operators expect a proxy from the environment to be used, except for this machine.
                 trust_env=not _is_loopback(self._base.host),
                 headers={
                     "User-Agent": "skep",
@@ -329,23 +324,60 @@ class Origin:
         return self._client
 
 
+async def address_towards(host: str, port: int, patience: float) -> str:
+    """Return the address of the interface that leads to a host; "" if it is unknown.
+
+    Nothing is sent: connecting a datagram socket only selects a route. `patience` is in seconds.
+    """
+    with suppress(OSError, TimeoutError):
+        async with asyncio.timeout(patience):
+            transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+                asyncio.DatagramProtocol, remote_addr=(host, port)
+            )
+        try:
+            name: tuple[str, int] = transport.get_extra_info("sockname")
+            return name[0].partition("%")[0]
+        finally:
+            transport.abort()
+    return ""
+
+
+def _trust(base: httpx.URL, ca: str) -> ssl.SSLContext:
+    """Trust certifi's authorities, the system's, and those in the file `ca`. Raises ConfigError.
+
+    Without TLS none is trusted, which costs nothing and fails safe.
+    """
+    if base.scheme != "https":
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context = httpx.create_ssl_context()
+    context.load_default_certs()
+    if ca:
+        try:
+            context.load_verify_locations(cafile=ca)
+        except OSError as error:
+            reason = error.strerror or "it holds no certificate"
+            raise ConfigError(
+                f"The authorities in {ca} cannot be used ({reason}): see --config-ca."
+            ) from error
+    return context
+
+
 def _address(url: str) -> httpx.URL:
     with suppress(httpx.InvalidURL):
         address = httpx.URL(url.strip())
         good = address.scheme in ("http", "https") and address.host and not address.query
         if good and (address.port or 0) < 65536:
             return address.copy_with(path=address.path.rstrip("/"), fragment=None)
-    # The URL itself is not shown: what cannot be read may hide a password anywhere.
+    # Do not show the URL: it may hold a password anywhere.
     raise UsageError("The config server's URL makes no sense: it looks like http://host:8080.")
 
 
 def _target(request: httpx.Request) -> str:
-    """Return path and query as they are on the request line."""
     return request.url.raw_path.decode("ascii")
 
 
-def _pause(got: Answer) -> float:
-    """Return how many seconds the server wants to be left alone, 0 if it does not say."""
+def _pause(got: ServerAnswer) -> float:
+    """Return the pause in seconds that the server asks for, 0 for none."""
     with suppress(ValueError):
         return max(0.0, float(got.retry_after))
     return max(0.0, clock_skew(got.retry_after, time.time()))
@@ -358,7 +390,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _cause(error: BaseException) -> str:
-    """Return what the operating system said about a failed connection, or the best there is."""
+    """Return the operating system's reason for a failed connection, or the best there is."""
     text = str(error)
     link: BaseException | None = error
     while link is not None:

@@ -1,8 +1,8 @@
 """The signature by which a config server knows that a request comes from its app.
 
-What is signed is the request as the server sees it: the exact bytes of path and query. Which of
-several secrets the server believes, whether a proxy takes the base URL's path away before the
-server sees it, and how far its clock is from ours, is found out by trying, and remembered.
+The signature covers the exact bytes of path and query as the server sees them. Which of several
+secrets the server accepts, whether a proxy removes the base URL's path, and how far the server's
+clock is from ours, is found by trying and remembered.
 """
 
 import base64
@@ -14,8 +14,8 @@ from urllib.parse import quote
 
 from skep.config.apollo.access_key import AccessKey
 
-# The server takes what is less than 60 s from its own time. `Date` is in whole seconds, and the
-# request was under way.
+# The server accepts less than 60 s of difference; `Date` is in whole seconds and the request takes
+# time.
 _TOLERATED = 30.0
 
 
@@ -53,14 +53,14 @@ class Signer:
         self._turn = 0
 
     def begin(self) -> "Round | None":
-        """Return the tries that the next request has; None if there is no secret."""
+        """Return the tries of the next request; None without a secret."""
         secrets = self.key.secrets()
         paths = (True, False) if self._prefix else (True,)
         variants = [Variant(*pair) for pair in product(secrets, paths)]
         if not variants:
             return None
         if secrets == self._refused:
-            # They have all been tried: from now on one a request, so that nobody is hammered.
+            # All were refused: from now on try one a request, to spare the server.
             self._turn += 1
             variants = [variants[self._turn % len(variants)]]
         variants.sort(key=lambda variant: variant != self._believed)
@@ -71,11 +71,11 @@ class Signer:
         return target if variant.whole else target.removeprefix(self._prefix)
 
     def believed(self, variant: Variant) -> None:
-        """Take note of what the server believed."""
+        """Remember what the server accepted."""
         self._believed, self._refused = variant, ()
 
     def refused(self, secrets: tuple[str, ...]) -> None:
-        """Take note that the server believed none of these."""
+        """Remember that the server accepted none of these."""
         self._refused = secrets
 
 
@@ -101,16 +101,16 @@ class Round:
         target = self._signer.target(variant, target)
         self.signed = string_to_sign(timestamp, target)
         proof = signature(variant.secret, timestamp, target)
-        # The server takes the app from the path; a header holds less than an app id might.
+        # The server reads the app from the path; a header cannot hold every app id.
         app_id = quote(key.app_id, safe="")
         return {"Authorization": f"Apollo {app_id}:{proof}", "Timestamp": timestamp}
 
     def accepted(self) -> None:
-        """The server believed the last try."""
+        """Remember that the server accepted the last try."""
         self._signer.believed(self._variants[0])
 
     def again(self, date: str, now: float) -> bool:
-        """After a 401 with this `Date`, say whether there is anything else to try."""
+        """After a 401 with this `Date`, return whether there is anything else to try."""
         skew = clock_skew(date, now)
         if not self._corrected and abs(skew - self._signer.offset) > _TOLERATED:
             self._corrected, self._signer.offset = True, skew

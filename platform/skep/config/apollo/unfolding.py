@@ -1,15 +1,15 @@
-"""The content coding of an HTTP answer, undone in small pieces.
+"""Decompress an HTTP answer in small pieces.
 
-A few kilobytes may unfold to gigabytes, and codings on top of each other to any size. So there is
-at most one coding, the whole is bounded, and the caller may pause after each piece.
+A few kilobytes may unfold to gigabytes. So only one coding is accepted, the whole is bounded, and
+the caller may pause after each piece.
 """
 
 import zlib
 from collections.abc import Iterator
 
-# What we ask for. More than this is not undone, whatever a server sends.
+# The Accept-Encoding of our requests.
 ACCEPTED = "gzip"
-# More than this is not a configuration.
+# Bytes; no configuration is larger.
 _LARGEST = 32 * 1024 * 1024
 _CODINGS = frozenset({"gzip", "x-gzip", "deflate"})
 _PIECE = 256 * 1024
@@ -54,6 +54,6 @@ class Unfolding:
         return piece
 
     def end(self) -> None:
-        """Take note that the body has ended. Raises Folded if a part of it is missing."""
+        """Note that the body has ended. Raises Folded if a part of it is missing."""
         if self._inflater is not None and not self._inflater.eof:
             raise Folded("it is cut off")

@@ -11,8 +11,8 @@ _MARK = ".tmp-"
 def prepare(target: Path, data: bytes, *, mode: int = 0o600, durable: bool = True) -> Path:
     """Write the data to a new temporary file next to `target`; return its path.
 
-    Nobody else could read or plant that file: it is made anew and with its final mode. `durable`
-    waits until the content is on the disk. Raises OSError, and leaves nothing behind then.
+    It is created with its final mode, so that no other user can read or plant it. `durable` waits
+    until the content is on the disk. Raises OSError, and then leaves no file.
     """
     temporary = target.with_name(f"{target.name}{_MARK}{secrets.token_hex(6)}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -31,9 +31,9 @@ def prepare(target: Path, data: bytes, *, mode: int = 0o600, durable: bool = Tru
 
 
 def swap(temporary: Path, target: Path, *, durable: bool = True) -> None:
-    """Put the temporary file in the place of `target`; `durable` survives a power cut.
+    """Replace `target` by the temporary file; `durable` survives a power cut.
 
-    Raises OSError (EBUSY if the target is a mount point) and leaves both files as they are then.
+    Raises OSError (EBUSY if the target is a mount point), and then leaves both files unchanged.
     """
     os.replace(temporary, target)
     if durable:
@@ -61,10 +61,8 @@ def discard(temporary: Path) -> None:
 
 
 def sweep(directory: Path, name: str = "") -> None:
-    """Remove temporary files that a killed process left in the directory, for one target or all.
-
-    Call it only where no other process writes.
-    """
+    """Remove temporary files of killed processes, for one target or all of the directory. Call it
+    only where no other process writes."""
     with suppress(OSError):
         for entry in os.listdir(directory):
             head, mark, _ = entry.rpartition(_MARK)

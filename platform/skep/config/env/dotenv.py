@@ -5,13 +5,12 @@
     …
     # <<< platform managed <<<
 
-The block comes last, so that whoever reads the file with python-dotenv sees the same precedence as
-the platform: remote over hand-written. It is found by the parser, not by looking at lines, so a
-value that contains the marks changes nothing. A file that cannot be read without guessing (an open
-quote, an open block) is refused, with the line.
+The block comes last, so that python-dotenv applies the same precedence as the platform: remote over
+hand-written. The parser finds it, so a value that contains the marks changes nothing. A file that
+cannot be read for certain (an open quote, an open block) is refused, with the line.
 
-Values are quoted for readers that interpolate `${…}`, which python-dotenv and all who use it do
-unless told otherwise: `${` becomes `${:-$}{`, a reference to nothing whose default is `$`.
+Values are quoted for readers that interpolate `${…}`, as python-dotenv does by default: `${`
+becomes `${:-$}{`, a reference to nothing whose default is `$`.
 """
 
 import errno
@@ -20,6 +19,7 @@ import logging
 import os
 import re
 import stat
+import time
 from collections import ChainMap
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -33,7 +33,6 @@ from dotenv.variables import parse_variables
 
 from skep.base.errors import ConfigError
 from skep.config.env import atomic
-from skep.config.env import backup as copies
 
 BEGIN = "# >>> platform managed: do not edit >>>"
 END = "# <<< platform managed <<<"
@@ -41,11 +40,15 @@ _WARNING = '# generated for python-dotenv: do not "source" this file'
 _NOTE = "# note: "
 
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-# Right as it stands for every reader there is: python-dotenv, shells, systemd, docker.
+# Needs no quotes for any reader: python-dotenv, shells, systemd, docker.
 _BARE = re.compile(r"[A-Za-z0-9_./:@%+,=-]*\Z")
 _BOM = "\ufeff"
-# How often a file that somebody else saves at the same moment is read again.
+# How often to read again a file that another program saves at the same moment.
 _ATTEMPTS = 5
+
+# Copies of the file as it was before: the newest are kept.
+KEPT = 5
+_COPY_MARK = ".bak."
 
 log = logging.getLogger(__name__)
 
@@ -64,8 +67,8 @@ def quote(value: str) -> str:
     if _BARE.match(value):
         return value
     value = value.replace("${", "${:-$}{")
-    # In single quotes everything but ' and \ stands for itself, newlines too; a raw CR would be
-    # turned into a newline by whoever opens the file as text.
+    # In single quotes everything but ' and \ stands for itself, newlines too; a reader that opens
+    # the file as text would turn a raw CR into a newline.
     if not re.search(r"['\\\r]", value):
         return f"'{value}'"
     escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\r", "\\r")
@@ -73,11 +76,11 @@ def quote(value: str) -> str:
 
 
 def render(text: str, values: Mapping[str, str], note: str = "", name: str = ".env") -> str:
-    """Return the file's text with the block made anew from the values.
+    """Return the file's text with a new block of these values.
 
-    Hand-written lines stay as they are; lines behind the block move before it. `note` is a line
-    for people (the releases), `name` the file's for errors. Raises ConfigError if the text cannot
-    be read for certain, or if a key or value cannot be written.
+    Hand-written lines stay as they are; lines after the block move before it. `note` is a line for
+    people (the releases), `name` names the file in errors. Raises ConfigError if the text cannot be
+    read for certain, or if a key or value cannot be written.
     """
     bom = _BOM if text.startswith(_BOM) else ""
     kept = _Parts.of(text, name).outside
@@ -98,32 +101,26 @@ def parse(text: str) -> dict[str, str]:
 def hand_written(text: str, base: Mapping[str, str], name: str = ".env") -> dict[str, str]:
     """Return the values of the lines outside the block.
 
-    `${NAME}` is replaced from earlier lines and from `base`, as python-dotenv does. Also reads a
-    file without a block, such as `.env.local`. Raises ConfigError, naming file and line, if a line
-    cannot be read.
+    `${NAME}` is replaced from earlier lines and from `base`, as python-dotenv does. The text need
+    not have a block. Raises ConfigError, naming file and line, if a line cannot be read.
     """
     return _resolved(_Parts.of(_as_read(text), name).hand_written, base)
 
 
 def managed(text: str, name: str = ".env") -> dict[str, str]:
-    """Return the values of the block, exactly as they were published.
-
-    Raises ConfigError as `hand_written` does.
-    """
+    """Return the values of the block as they were published. Raises ConfigError."""
     return _resolved(_Parts.of(_as_read(text), name).managed, {})
 
 
 def read(path: Path) -> str:
-    """Return the text of an environment file, "" if there is none.
-
-    Raises ConfigError if it is no readable file of UTF-8 text.
-    """
+    """Return the text of an environment file, "" if there is none. Raises ConfigError if it cannot
+    be read as UTF-8."""
     found = _File.at(path)
     return found.text if found else ""
 
 
 class Written(Enum):
-    """What `write` has done."""
+    """What `write` did."""
 
     NOTHING = "the file was what it should be"
     REPLACED = "a new file has taken the place of the old one"
@@ -133,13 +130,13 @@ class Written(Enum):
 def write(
     path: Path, values: Mapping[str, str], *, note: str = "", backup: bool = False
 ) -> Written:
-    """Bring the block of the file up to date; say how.
+    """Update the block of the file; return what was done.
 
-    Nothing is written when only the note differs. Otherwise the new file is read back by
-    python-dotenv before it takes the old one's place in one step. A symlink is followed. The mode
+    Nothing is written when only the note differs. Otherwise the new file is read back as
+    python-dotenv would before it replaces the old one in one step. A symlink is followed. The mode
     is 0600, or the old one if that is stricter. `backup` keeps a copy of the old file. Only one
-    process may write a file; the lock on the data directory sees to that. Raises ConfigError, with
-    the old file untouched.
+    process may write a file, which the lock on the data directory ensures. Raises ConfigError, and
+    leaves the old file untouched.
     """
     target = Path(os.path.realpath(path))
     try:
@@ -156,7 +153,13 @@ def write(
             f"{target} cannot be written ({error.strerror}): "
             f"the directory {target.parent} must exist and be writable."
         ) from error
-    raise ConfigError(f"{target} is being changed all the time by somebody else.")
+    raise ConfigError(f"{target} is being changed all the time by another program.")
+
+
+def backups(path: Path) -> list[Path]:
+    """Return the copies of a file, the oldest first."""
+    head = f"{path.name}{_COPY_MARK}"
+    return sorted(entry for entry in path.parent.iterdir() if entry.name.startswith(head))
 
 
 @dataclass
@@ -231,8 +234,6 @@ class _Parts:
 
 @dataclass(frozen=True)
 class _File:
-    """An environment file as it was found."""
-
     path: Path
     text: str = field(repr=False)
     status: os.stat_result
@@ -266,11 +267,11 @@ class _File:
 
     @property
     def mode(self) -> int:
-        """The mode the file should have: its own without what others may."""
+        """The file's mode without the rights of others."""
         return stat.S_IMODE(self.status.st_mode) & 0o600
 
     def close_to_others(self) -> None:
-        """Take away what others may do with the file; its time stays."""
+        """Remove the rights of others; the file's time stays."""
         if stat.S_IMODE(self.status.st_mode) != self.mode:
             self.path.chmod(self.mode)
 
@@ -285,7 +286,7 @@ def _assignment(key: str, value: str) -> str:
 
 
 def _is_current(old: _File, values: Mapping[str, str]) -> bool:
-    """Say whether the file holds these values in the form we write them; the note may differ."""
+    """Return whether the file holds these values as we write them; the note may differ."""
     name = str(old.path)
     return render(old.text, values, _Parts.of(old.text, name).note, name) == old.text
 
@@ -293,7 +294,7 @@ def _is_current(old: _File, values: Mapping[str, str]) -> bool:
 def _replaced(
     target: Path, old: _File | None, values: Mapping[str, str], note: str, backup: bool
 ) -> Written | None:
-    """Write the file; None means that it was changed meanwhile and nothing was done."""
+    """Write the file; return None, with nothing done, if another program changed it."""
     data = render(old.text if old else "", values, note, str(target)).encode()
     temporary = atomic.prepare(target, data, mode=old.mode if old else 0o600)
     try:
@@ -304,7 +305,7 @@ def _replaced(
         if (now.text if now else None) != (old.text if old else None):
             return None
         if backup and old:
-            copies.keep(target, old.text)
+            _keep(target, old.text)
         atomic.swap(temporary, target)
     except OSError as error:
         if error.errno != errno.EBUSY:
@@ -318,9 +319,21 @@ def _replaced(
     return Written.REPLACED
 
 
+def _keep(path: Path, text: str) -> None:
+    """Copy a file that is about to be replaced; the file itself stays in place until then."""
+    now = time.time_ns()
+    stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now // 10**9))
+    copy = path.with_name(f"{path.name}{_COPY_MARK}{stamp}.{now % 10**9:09}")
+    # Named like the file's own temporary ones, so that what a kill leaves is swept with them.
+    atomic.swap(atomic.prepare(path, text.encode()), copy)
+    for old in backups(path)[:-KEPT]:
+        with suppress(FileNotFoundError):
+            old.unlink()
+
+
 def _read_back(path: Path, values: Mapping[str, str]) -> None:
-    # Not by `dotenv_values`, which takes a time that grows with the square of the number of keys;
-    # a test holds `parse` to the same answers.
+    # Not by `dotenv_values`, whose time grows with the square of the number of keys; a test
+    # compares `parse` with it.
     found = parse(path.read_text("utf-8"))
     for key, value in values.items():
         if found.get(key) != value:
@@ -346,7 +359,7 @@ def _write_in_place(target: Path, data: bytes) -> None:
         os.fsync(descriptor)
 
 
-@lru_cache(maxsize=2)  # one commit looks several times at the text before it and after it
+@lru_cache(maxsize=2)  # a commit parses the text before it and after it several times
 def _bindings(text: str) -> tuple[Binding, ...]:
     return tuple(parse_stream(io.StringIO(text)))
 
@@ -366,5 +379,5 @@ def _resolved(bindings: Iterable[Binding], base: Mapping[str, str]) -> dict[str,
 
 
 def _as_read(text: str) -> str:
-    """Return the text as a reader gets it who opens the file as text."""
+    """Return the text as a reader sees it that opens the file as text."""
     return text.removeprefix(_BOM).replace("\r\n", "\n").replace("\r", "\n")

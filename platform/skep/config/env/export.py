@@ -1,15 +1,14 @@
-"""The effective configuration, written for those who do not read python-dotenv's language.
+"""The effective configuration in the formats of other programs.
 
-Each format has a reader whose rules decide what a value may be; a value that a reader would not
-give back is refused by the name of its key, and then nothing is written at all. No shell that is
-made to `source` any of these files runs a part of a value:
+A value that the reader of a format would not return unchanged is refused by the name of its key,
+and nothing is written. No shell that sources any of these files runs a part of a value:
 
 shell    single quotes, in which nothing has a meaning
-dotenv   single quotes, or double quotes without `$` and backtick that mean anything
+dotenv   single quotes, or double quotes without a special `$` or backtick
 systemd  double quotes with `$` and backtick escaped
 json     `$` and backtick as `\\u0024` and `\\u0060`
 k8s      base64
-docker   knows no quotes, so a line before the first value makes the shell return
+docker   has no quotes, so a line before the first value makes the shell return
 """
 
 import base64
@@ -21,8 +20,8 @@ from skep.base.errors import ConfigError
 from skep.config.env import dotenv
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-# Variables that shells keep for themselves. Assigning to some is an error, to others an arithmetic
-# expression, which may run commands: RANDOM='a[$(reboot)]'.
+# Variables that shells reserve. Assigning to some is an error, to others an arithmetic expression,
+# which may run commands: RANDOM='a[$(reboot)]'.
 _SHELL_OWN = re.compile(
     r"(?:_|BASH\w*|COMP_\w+|COPROC|DIRSTACK|ENV|EPOCHREALTIME|EPOCHSECONDS|EUID|FUNCNAME|GROUPS"
     r"|HISTCMD|LINENO|MAILCHECK|OLDPWD|OPTARG|OPTIND|PIPESTATUS|PPID|PS[0-4]|PROMPT_COMMAND|PWD"
@@ -30,52 +29,8 @@ _SHELL_OWN = re.compile(
 )
 # Docker reads lines with Go's bufio.Scanner, which ends at 64 KiB.
 _DOCKER_LINE = 65_534
-# What neither docker nor a shell can do anything with but stop: to docker it is the name of a
-# variable that is passed on if it is set, which these are not.
+# A shell stops here; to docker these are names of variables to pass on if they are set.
 _STOP = "return\nexit\n"
-_NOTE = "# made by `platform env export`, for {}\n"
-
-
-def shell(values: Mapping[str, str]) -> str:
-    """Return lines for `source` and `.`, in bash, dash and every other POSIX shell."""
-    return _NOTE.format("shells") + _lines(values, _shell)
-
-
-def env_file(values: Mapping[str, str]) -> str:
-    """Return lines for python-dotenv and what reads like it."""
-    return _NOTE.format("python-dotenv") + _lines(values, _dotenv)
-
-
-def docker(values: Mapping[str, str]) -> str:
-    """Return lines for `docker run --env-file`, podman and `env_file:` of compose."""
-    return _NOTE.format("docker --env-file") + _STOP + _lines(values, _docker)
-
-
-def systemd(values: Mapping[str, str]) -> str:
-    """Return lines for `EnvironmentFile=` of a systemd unit."""
-    return _NOTE.format("systemd's EnvironmentFile=") + _lines(values, _systemd)
-
-
-def json_text(values: Mapping[str, str]) -> str:
-    """Return one JSON object."""
-    members = _written(values, _json)
-    return "{\n" + ",\n".join(members) + "\n}\n" if members else "{}\n"
-
-
-def k8s(values: Mapping[str, str], name: str = "platform-config") -> str:
-    """Return the manifest of a Secret of this name, for `envFrom:` of a container."""
-    head = f"apiVersion: v1\nkind: Secret\nmetadata:\n  name: {name}\ntype: Opaque\n"
-    return head + ("data:\n" + _lines(values, _k8s) if values else "data: {}\n")
-
-
-FORMATS: dict[str, Callable[[Mapping[str, str]], str]] = {
-    "dotenv": env_file,
-    "shell": shell,
-    "docker": docker,
-    "systemd": systemd,
-    "json": json_text,
-    "k8s": k8s,
-}
 
 
 class _Unfit(Exception):
@@ -87,7 +42,6 @@ def _lines(values: Mapping[str, str], line: Callable[[str, str], str]) -> str:
 
 
 def _written(values: Mapping[str, str], line: Callable[[str, str], str]) -> list[str]:
-    """Return a line for each value. Raises ConfigError naming every key that cannot be written."""
     written, unfit = [], []
     for key, value in sorted(values.items()):
         try:
@@ -105,7 +59,7 @@ def _written(values: Mapping[str, str], line: Callable[[str, str], str]) -> list
 
 def _check(key: str, value: str) -> None:
     if not _NAME.match(key):
-        raise _Unfit("it is no name for an environment variable")
+        raise _Unfit("it is not a name of an environment variable")
     if "\0" in value:
         raise _Unfit("it contains a NUL character")
     try:
@@ -164,10 +118,38 @@ def _k8s(key: str, value: str) -> str:
 
 
 def _check_inert(key: str, value: str) -> None:
-    """Names that shells evaluate get plain numbers or nothing."""
+    """Refuse anything but a plain number for a name that shells evaluate."""
     if _SHELL_OWN.match(key) and not re.fullmatch(r"[0-9]*", value):
         raise _Unfit("a shell that reads the file would evaluate it")
 
 
 def _is_noncharacter(point: int) -> bool:
     return 0xFDD0 <= point <= 0xFDEF or point & 0xFFFE == 0xFFFE
+
+
+def _for(
+    reader: str, line: Callable[[str, str], str], start: str = ""
+) -> Callable[[Mapping[str, str]], str]:
+    head = f"# made by `platform env export`, for {reader}\n{start}"
+    return lambda values: head + _lines(values, line)
+
+
+def _json_object(values: Mapping[str, str]) -> str:
+    members = _written(values, _json)
+    return "{\n" + ",\n".join(members) + "\n}\n" if members else "{}\n"
+
+
+def _k8s_secret(values: Mapping[str, str]) -> str:
+    """Return the manifest of a Secret, for `envFrom:` of a container."""
+    head = "apiVersion: v1\nkind: Secret\nmetadata:\n  name: platform-config\ntype: Opaque\n"
+    return head + ("data:\n" + _lines(values, _k8s) if values else "data: {}\n")
+
+
+FORMATS: dict[str, Callable[[Mapping[str, str]], str]] = {
+    "dotenv": _for("python-dotenv", _dotenv),
+    "shell": _for("shells", _shell),
+    "docker": _for("docker --env-file", _docker, start=_STOP),
+    "systemd": _for("systemd's EnvironmentFile=", _systemd),
+    "json": _json_object,
+    "k8s": _k8s_secret,
+}

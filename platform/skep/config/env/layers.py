@@ -25,8 +25,8 @@ from skep.config.options.table import rows
 
 Layer = Literal["environment", ".env.local", "remote", ".env"]
 
-# Each of these makes a process run code, or read, trust or write what the one who set it chooses.
-# The operating system and the libraries know them in exactly this case.
+# Each of these makes a process run code, or read, trust or write something of the setter's choice.
+# The operating system and the libraries know them in this case only.
 _FOREIGN = re.compile(
     # The interpreter, the dynamic linker, and what glibc strips from setuid programs.
     r"(?:PYTHON.*|LD_.*|DYLD_.*|MALLOC_.*|GCONV_PATH|GETCONF_DIR|GLIBC_TUNABLES|HOSTALIASES"
@@ -47,7 +47,7 @@ _OWN = frozenset(row.key for row in rows() if row.machine_only)
 
 
 def is_machine_only(name: str) -> bool:
-    """Say whether a variable is one that the remote config must not set."""
+    """Return whether only this machine may set a variable."""
     return fold(name) in _OWN or _FOREIGN.match(name) is not None
 
 
@@ -78,8 +78,8 @@ class Layers:
     ) -> "Layers":
         """Read the files as they are now: `.env`, and beside it `.env.local`.
 
-        `remote` stands for what the managed block of `.env` holds if it is not given. Raises
-        ConfigError, also when a file gives two spellings of one key different values.
+        Without `remote` the managed block of `.env` is used. Raises ConfigError, also when a file
+        gives two spellings of one key different values.
         """
         text = dotenv.read(env_file)
         local = env_file.with_name(f"{env_file.name}.local")
@@ -91,23 +91,21 @@ class Layers:
         )
 
     def without_machine_only(self) -> "Layers":
-        """Return the layers without what the remote config must not set. An earlier version may
-        have written it into the managed block, and a start has to survive that."""
+        """Return the layers without what the remote config must not set: an earlier version may
+        have written it into the managed block."""
         remote = {key: value for key, value in self.remote.items() if not is_machine_only(key)}
         return replace(self, remote=remote)
 
     def configured(self) -> dict[str, str]:
-        """Return what the files say, without the process environment."""
+        """Return the values of the files, without the process environment."""
         return merged((self.hand_written, self.remote, self.local))
 
     def resolve(self) -> dict[str, str]:
-        """Return the environment a worker gets.
-
-        Raises Unusable if the remote layer sets a key it must not.
-        """
+        """Return the environment of a worker. Raises Unusable if the remote layer sets a key it
+        must not."""
         check_remote(self.remote)
         self._check_spellings()
-        # The process environment is passed on as it is, even with two spellings of a key.
+        # The process environment stays as it is, even with two spellings of a key.
         return merged((self.hand_written, self.remote, self.local, self.base)) | dict(self.base)
 
     def winners(self) -> dict[str, Layer]:
@@ -143,7 +141,6 @@ class Layers:
 
 
 def _lines(text: str, base: Mapping[str, str], path: Path) -> dict[str, str]:
-    """Return the hand-written values of a file."""
     values = dotenv.hand_written(text, base, str(path))
     if (names := clash(values)) is not None:
         raise ConfigError(

@@ -1,5 +1,5 @@
-"""The names that plugins declare secret, kept beside the archive: verbs mask by them although they
-import no plugin, and although nothing may be running.
+"""The names that plugins declare secret, kept beside the archive, for verbs to mask their values
+without importing plugins.
 
 <config_dir>/secret_names.json   names only, of all plugins that were ever loaded here
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from skep.base import masking
+from skep.base.logs import masking
 from skep.config.env import atomic
 
 _FILE = "secret_names.json"
@@ -19,13 +19,13 @@ log = logging.getLogger(__name__)
 
 
 def declare_kept(directory: Path) -> None:
-    """Have every name that is kept here masked in this process."""
+    """Mask every name that is kept here in this process."""
     masking.declare(_kept(directory))
 
 
 def keep(directory: Path, names: Iterable[str]) -> None:
-    """Have these names masked in this process, and keep them for others. None is ever dropped: an
-    old snapshot may hold a value of a plugin that is gone."""
+    """Mask these names in this process, and keep them for others. None is ever dropped: an old
+    snapshot may hold a value of a removed plugin."""
     masking.declare(names)
     kept = _kept(directory)
     if new := set(names) - kept:

@@ -1,7 +1,14 @@
-"""Typed, frozen views of the environment for plugin authors."""
+"""Typed, frozen views of the environment for plugin authors, and the state they are read from.
+
+A generation begins with one epoch of the environment; a change of live settings makes the next.
+Code that runs a request, a task or a tick of a cron pins the epoch it began with, so that it never
+sees two.
+"""
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+import os
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextvars import ContextVar
 from dataclasses import is_dataclass
 from types import UnionType
 from typing import Annotated, Any, ClassVar, Self, TypeVar, Union, get_args, get_origin
@@ -10,7 +17,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Secret, SecretBytes, S
 from pydantic.fields import FieldInfo
 
 from skep.base.errors import Undeclared
-from skep.config.env.epoch import current_epoch, is_undeclared
+from skep.config.options.spelling import fold, folded
 
 T = TypeVar("T")
 
@@ -43,12 +50,11 @@ class Settings(BaseModel):
     _prefix: ClassVar[str] = ""
 
     def __init_subclass__(cls, prefix: str = "", **kwargs: Any) -> None:
-        """Accept `prefix` in the class statement; pydantic hands it to both of these hooks."""
+        """Accept `prefix` in the class statement; pydantic passes it to both of these hooks."""
         super().__init_subclass__(**kwargs)
 
     @classmethod
     def __pydantic_init_subclass__(cls, prefix: str = "", **kwargs: Any) -> None:
-        """Take the prefix of the environment's keys from the class statement."""
         super().__pydantic_init_subclass__(**kwargs)
         cls._prefix = prefix
 
@@ -59,7 +65,7 @@ class Settings(BaseModel):
         Raises pydantic's ValidationError when the environment does not fit the fields, and
         Undeclared for a class that is in no Plugin: it was never checked, and would not change.
         """
-        if is_undeclared(cls):
+        if _declared is not None and cls not in _declared:
             raise Undeclared("", undeclared_text(cls))
         return current_epoch().settings(cls)
 
@@ -111,13 +117,87 @@ class Settings(BaseModel):
         }
 
 
+S = TypeVar("S", bound=Settings)
+
+
+class Epoch:
+    """One immutable state of the environment. Keys are found in any case."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = dict(environment)
+        self._folded = folded(environment)
+        self._settings: dict[type[Settings], Settings] = {}
+
+    def get(self, key: str) -> str | None:
+        """Return the value of a key, or None."""
+        return self._folded.get(fold(key))
+
+    def settings(self, cls: type[S]) -> S:
+        """Return the settings of a class, the same object every time. Raises ValidationError."""
+        made = self._settings.get(cls)
+        if made is None:
+            made = self._settings[cls] = cls.read(self.get)
+        return made  # type: ignore[return-value]
+
+    def known(self) -> frozenset[type[Settings]]:
+        """Return the classes that have been read."""
+        return frozenset(self._settings)
+
+    def changed(self, values: Mapping[str, str | None]) -> "Epoch":
+        """Return the epoch after these changes; None removes a key. The keys are spelled as in the
+        environment, so a process that starts later has the same epoch."""
+        environment: dict[str, str | None] = {**self._environment, **values}
+        return Epoch({key: value for key, value in environment.items() if value is not None})
+
+
+# The epoch in force in this process, and the one that the current request, task or tick began
+# with. Module state, because plugins call `Settings.current()` from anywhere.
+_in_force: Epoch | None = None
+# The Settings that the plugins declare; None while they are being loaded, and without a platform.
+_declared: frozenset[type[Settings]] | None = None
+_pinned: ContextVar[Epoch | None] = ContextVar("skep_pinned_epoch", default=None)
+
+
+def current_epoch() -> Epoch:
+    """Return the epoch that is pinned here, or the one in force."""
+    epoch = _pinned.get() or _in_force
+    # Outside of a worker, in a plugin's own tests for instance, there is none in force.
+    return epoch if epoch is not None else Epoch(os.environ)
+
+
+def declare(classes: Iterable[type[Settings]] | None) -> frozenset[type[Settings]] | None:
+    """Set the declared settings; return those before."""
+    global _declared
+    before, _declared = _declared, None if classes is None else frozenset(classes)
+    return before
+
+
+def enter(epoch: Epoch) -> None:
+    """Make an epoch the one in force in this process."""
+    global _in_force
+    _in_force = epoch
+
+
+def pin() -> None:
+    """Keep the present epoch for this request, task or tick until its asyncio task ends."""
+    _pinned.set(_in_force)
+
+
+def reread(classes: Iterable[type[Settings]], epoch: Epoch) -> list[tuple[Settings, Settings]]:
+    """Read the classes from an epoch; return old and new of those that differ from the epoch in
+    force. Raises ValidationError."""
+    before = current_epoch()
+    pairs = [(before.settings(cls), epoch.settings(cls)) for cls in classes]
+    return [(old, new) for old, new in pairs if old != new]
+
+
 def _is_marked_secret(field: FieldInfo) -> bool:
     extra = field.json_schema_extra
     return isinstance(extra, dict) and extra.get("secret") is True
 
 
 def _holds_secret(annotation: Any, seen: frozenset[Any] = frozenset()) -> bool:
-    """Say whether a value of this type is, or has in it, one that pydantic hides."""
+    """Return whether a value of this type is or contains one that pydantic hides."""
     if isinstance(annotation, type) and annotation not in seen:
         if issubclass(annotation, Secret | SecretStr | SecretBytes):
             return True
@@ -131,7 +211,7 @@ def _holds_secret(annotation: Any, seen: frozenset[Any] = frozenset()) -> bool:
 
 
 def undeclared_text(cls: type[Settings]) -> str:
-    """Return what to say about settings that are used and not declared."""
+    """Return the error text for settings that are used and not declared."""
     return (
         f"{cls.__module__}.{cls.__qualname__} is used and in no Plugin(settings=[…]): "
         "add it to settings of its plugin, so that it is checked before anything is served."
@@ -139,10 +219,8 @@ def undeclared_text(cls: type[Settings]) -> str:
 
 
 def _parsed(annotation: Any, text: str) -> Any:
-    """Return what the field is validated with: JSON where a text could not be one of its values.
-
-    What is no JSON is left as it is, for pydantic to say what it should have been.
-    """
+    """Parse JSON where a text cannot be a value of the field. Other text stays as it is, for
+    pydantic to explain."""
     if not _is_compound(annotation):
         return text
     try:

@@ -29,7 +29,7 @@ def check(options: Options) -> None:
     """Raise UsageError if a file that guards the admin port cannot be used."""
     read_token(options.admin_token_file)
     if options.admin_tls_cert:
-        from skep.base import tls  # the supervisor needs none otherwise
+        from skep.base.sockets import tls
 
         try:
             tls.server_context(options.admin_tls_cert, options.admin_tls_key)

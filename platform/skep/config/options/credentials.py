@@ -1,18 +1,18 @@
-"""What workers are not given: the credentials for the config service.
+"""The credentials for the config service, which workers do not get.
 
-The agent alone asks it. A plugin that is deceived into showing its environment must not give away
-what all apps are steered by.
+Only the agent uses them. A plugin that is tricked into showing its environment must not reveal
+them.
 """
 
 from collections.abc import Mapping
 from dataclasses import replace
 
-from skep.base.masking import mask_url
+from skep.base.logs.masking import mask_url
 from skep.config.options.spelling import fold
 from skep.config.options.table import Options, rows
 
 _SECRETS = frozenset({"config_secret"})
-# Their user and password are left out; plugins may want to know the rest.
+# Without user and password; plugins may need the rest.
 _ADDRESSES = frozenset({"config_server", "config_meta"})
 
 

@@ -1,25 +1,18 @@
-"""Where the platform itself listens, by its settings."""
-
-from __future__ import annotations
+"""Where the platform listens, by its settings."""
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from skep.base.endpoint import Endpoint, Scheme, clashes, is_loopback, parse
 from skep.base.errors import UsageError
-
-if TYPE_CHECKING:
-    from skep.config.options.table import Options
+from skep.base.sockets.endpoint import Endpoint, Scheme, clashes, is_loopback, parse
+from skep.config.options.table import Options
 
 _OWNER, _LOOPBACK = "the platform", "127.0.0.1"
 
 
 def served(options: Options) -> list[Endpoint]:
     """Return where the plugins' routes are served: `http`, `http-2` …; nowhere without web workers.
-
-    Raises UsageError when `--listen` has an address that is none.
-    """
+    Raises UsageError for an invalid address."""
     if "web" not in options.kinds:
         return []
     texts = [*options.listen, *([f"unix:{options.uds}"] if options.uds else [])]
@@ -50,14 +43,14 @@ def config_server(options: Options) -> Endpoint:
 
 
 def own(options: Options) -> list[Endpoint]:
-    """Return all of them."""
+    """Return all endpoints of the platform."""
     embedded = not options.has_service and not options.offline
     found = [*served(options), admin(options)]
     return [*found, config_server(options)] if embedded else found
 
 
 def check(options: Options) -> None:
-    """Raise UsageError when not all can be had together."""
+    """Raise UsageError when the endpoints exclude each other."""
     for one, other in clashes(own(options)):
         remedies = f"choose another with {one.remedy} or {other.remedy}"
         raise UsageError(f"{other.address} is wanted twice: {remedies}.")

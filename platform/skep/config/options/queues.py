@@ -1,8 +1,8 @@
-"""What `PLATFORM_QUEUES` says of single queues.
+"""The settings of single queues in `PLATFORM_QUEUES`.
 
     PLATFORM_QUEUES="media workers=2 concurrency=4, mail rate=10/s waiting=1000"
 
-Queues are separated by commas, and what is said of one by spaces.
+Commas separate queues, spaces the settings of one.
 """
 
 import re
@@ -14,7 +14,7 @@ from skep.base.errors import UsageError
 
 _UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
 _RATE = re.compile(r"([0-9]{1,7})/([0-9]{0,12})(ms|s|m|h)")
-# What an engine keeps of every lease within a period, and a year in milliseconds.
+# An engine remembers every lease within a period; a year in milliseconds.
 _LARGEST_RATE, _LONGEST_PERIOD = 1_000_000, 365 * 86_400_000
 _SPAN = re.compile(r"([0-9]{1,9})(ms|s|m|h)?")
 # A week.
@@ -24,13 +24,12 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 @dataclass(frozen=True)
 class QueueTerms:
-    """What is said of one queue; 0 says nothing.
+    """The settings of one queue; 0 is not set.
 
-    `workers` of its own serve it and nothing else, and no other worker does. `concurrency` is how
-    many of its deliveries run at a time, by all workers together; `rate` how many are started
-    within any `period` of so many ms; `waiting` how many it may hold before it is full. A handler
-    of it may go on for `drain` seconds when its worker has to go (None leaves that to the
-    platform), and be cut off `cuts` times.
+    `workers` of its own serve it and nothing else, and no other worker does. At most `concurrency`
+    of its deliveries run at a time in all workers together, and at most `rate` start within any
+    `period` in ms; it is full with `waiting` deliveries. When its worker has to go, a handler may
+    go on for `drain` seconds (None is the platform's own), and be cut off `cuts` times.
     """
 
     name: str
@@ -44,7 +43,7 @@ class QueueTerms:
 
 
 def parse(texts: Iterable[str]) -> dict[str, QueueTerms]:
-    """Return the terms by queue. Raises UsageError for what cannot be understood."""
+    """Return the terms by queue. Raises UsageError."""
     found: dict[str, QueueTerms] = {}
     for text in texts:
         name, *words = text.split()

@@ -1,22 +1,22 @@
 """How a setting of the platform is declared, and how a value for it is read and checked."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from typing import Any, Literal, get_origin
 
 from skep.base.errors import UsageError
-from skep.base.masking import mask_url
+from skep.base.logs.masking import mask_url
 
 Change = Literal["live", "rollout", "restart"]
 # `.env.local` is a layer of its own, and `.env.staging.local` is one too.
 _NAME = re.compile(r"(?!(?:.*\.)?local\Z)[A-Za-z0-9_.-]*")
 # A path that can stand before others without being quoted.
 PREFIX = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~-]+)+")
-# What stands for networks: every peer on a unix socket, every peer there is.
+# Every peer on a unix socket, and every peer.
 _NETWORKS = ("unix", "*")
-# What a text has to look like, by what it is called in the help.
+# The form of a text, by its name in the help.
 _FORMS = {
     "HOST": (
         re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*|[0-9A-Fa-f:.]+"),
@@ -35,18 +35,25 @@ _FORMS = {
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
 
-def row(default: Any, text: str, change: Change, shown: bool = True, **more: Any) -> Any:
-    """Declare a setting: its default, its meaning, what a change of it takes, and see `Row`."""
-    return field(default=default, repr=shown, metadata={"text": text, "change": change, **more})
+def _declared(change: Change) -> Callable[..., Any]:
+    def declare(default: Any, text: str, *, shown: bool = True, **more: Any) -> Any:
+        return field(default=default, repr=shown, metadata={"text": text, "change": change, **more})
+
+    return declare
+
+
+# These declare a setting by what a change of it takes: `rollout(default, meaning, …)`; for the rest
+# see `OptionRow`.
+live, rollout, restart = _declared("live"), _declared("rollout"), _declared("restart")
 
 
 @dataclass(frozen=True)
-class Row:
+class OptionRow:
     """One setting as the command line and the reference page show it.
 
-    `flag` is False for those that have a key only, `short` another spelling of it. `aliases` are
-    what other clients of Apollo call the key, `flag_alias` what LaravelS calls the flag. A value is
-    one of `words` if there are any, and from `low` to `high` if it is a number. The config service
+    `flag` is False for a setting with a key only; `short` is a short flag. `aliases` are the names
+    of the key in other clients of Apollo, `flag_alias` that of the flag in LaravelS. A value is one
+    of `words` if there are any, and from `low` to `high` if it is a number. The config service
     cannot set a key that is `machine_only`.
     """
 
@@ -71,13 +78,13 @@ class Row:
         return f"PLATFORM_{self.name.upper()}"
 
 
-def alias(row: Row, base: Mapping[str, str]) -> str:
-    """Return the foreign name under which the environment has a value for the row, "" if none."""
+def alias(row: OptionRow, base: Mapping[str, str]) -> str:
+    """Return the alias that has a value in the environment, "" if none."""
     return next((name for name in row.aliases if base.get(name)), "")
 
 
-def given(row: Row, value: Any) -> Any:
-    """Return what a flag was given: one that can be repeated also takes a list."""
+def given(row: OptionRow, value: Any) -> Any:
+    """Return the value of a flag; one that can be repeated also takes a list."""
     return _parts(",".join(value)) if get_origin(row.type) is tuple else value
 
 
@@ -85,7 +92,7 @@ def _parts(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def read(row: Row, key: str, text: str) -> Any:
+def read(row: OptionRow, key: str, text: str) -> Any:
     """Return the value that the text of `key` means. Raises UsageError naming the key."""
     if get_origin(row.type) is tuple:
         return _parts(text)
@@ -100,7 +107,7 @@ def read(row: Row, key: str, text: str) -> Any:
         raise UsageError(f"{key} is {text!r}; it takes {word}.") from None
 
 
-def check(row: Row, value: Any) -> None:
+def check(row: OptionRow, value: Any) -> None:
     """Raise UsageError if the row cannot have this value."""
     if row.metavar == "NAME" and not _NAME.fullmatch(value):
         text = f"{row.key} is {value!r}; it takes a word like `staging`, but not `local`."
@@ -123,7 +130,7 @@ def check(row: Row, value: Any) -> None:
         raise UsageError(f"{row.key} is {value}; it takes a number from {row.low} to {row.high}.")
 
 
-def _check_words(row: Row, value: Any) -> None:
+def _check_words(row: OptionRow, value: Any) -> None:
     several = isinstance(value, tuple)
     number = "one or more" if several else "one"
     for word in (value or ("",)) if several else (value,):
@@ -132,7 +139,7 @@ def _check_words(row: Row, value: Any) -> None:
             raise UsageError(text)
 
 
-def _check_networks(row: Row, networks: tuple[str, ...]) -> None:
+def _check_networks(row: OptionRow, networks: tuple[str, ...]) -> None:
     for network in networks:
         try:
             ip_network("::" if network in _NETWORKS else network)

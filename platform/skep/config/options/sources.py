@@ -1,15 +1,10 @@
 """Where the code of a platform lies, by its settings."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from skep.base.fingerprint import Sources
-
-if TYPE_CHECKING:
-    from skep.config.options.table import Options
+from skep.base.files.fingerprint import Sources
+from skep.config.options.table import Options
 
 
 def sources(options: Options) -> Sources:

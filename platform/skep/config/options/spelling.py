@@ -1,14 +1,14 @@
 """Keys that differ in case only are one key: `mail_host` and `MAIL_HOST`.
 
-Every spelling that a layer uses stays in the environment, because code may read either, and all of
-them hold the same value: that of the strongest layer.
+Every spelling of a layer stays in the environment, because code may read any, and all have the same
+value: that of the strongest layer.
 """
 
 from collections.abc import Iterable, Mapping
 
 
 def fold(key: str) -> str:
-    """Return the name under which all spellings of a key meet."""
+    """Return the one name that all spellings of a key share."""
     return key.upper()
 
 
@@ -24,8 +24,8 @@ def folded(values: Mapping[str, str]) -> dict[str, str]:
 
 
 def merged(layers: Iterable[Mapping[str, str]]) -> dict[str, str]:
-    """Return every spelling that occurs in the layers, which stand in order from weak to strong,
-    with the value that the strongest one gives the key."""
+    """Return every spelling in the layers, which are in order from weak to strong, with the value
+    of the strongest one."""
     winners: dict[str, str] = {}
     names: dict[str, None] = {}
     for layer in layers:

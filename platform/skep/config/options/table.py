@@ -1,399 +1,321 @@
-"""The platform's own settings: one row each, and how a value for it is found.
+"""The platform's own settings, one row each.
 
-A command-line flag wins over the `PLATFORM_*` key, the key over the names that other clients of
-Apollo have for it, those over the default. The keys come from the layered environment, whatever
-their case, so the config service can set every one that is not `machine_only`: needed before the
-service is asked, or a choice of what code runs, what is read, shown or executed, as whom, and where
-is written. The foreign names count in the process environment only: an app may have a key of its
-own called `APP_ID`.
+The config service can set every key that is not `machine_only`: needed before the service is
+asked, or a choice of what code runs, what is read, shown or executed, as whom, and where is
+written.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from skep.base.errors import UsageError
-from skep.base.linux import usable_cores
-from skep.config.options import endpoints
+from skep.base.system.linux import usable_cores
 from skep.config.options.http import HttpOptions
-from skep.config.options.queues import parse as parse_queues
-from skep.config.options.row import Change, Row, alias, check, given, read
-from skep.config.options.row import row as _row
+from skep.config.options.row import Change, OptionRow, live, restart, rollout
 from skep.config.options.serving import Serving
-from skep.config.options.spelling import folded
-
-# The app on the embedded config server, where there is no other.
-_OWN_APP = "sample"
 
 
 @dataclass(frozen=True)
 class Options(Serving, HttpOptions):
     """The settings of one platform, times in seconds; those of HTTP stand last in every list."""
 
-    config_server: tuple[str, ...] = _row(
+    config_server: tuple[str, ...] = restart(
         (),
         "Address of an Apollo-style config service; repeat it for several, which stand in for each "
         "other in this order. Without it the platform starts its own.",
-        "restart",
         metavar="URL",
         aliases=("APOLLO_CONFIG_SERVICE", "APOLLO_CONFIGSERVICE", "APOLLO_SERVER"),
         flag_alias="--apollo-server",
         machine_only=True,
     )
-    config_meta: tuple[str, ...] = _row(
+    config_meta: tuple[str, ...] = restart(
         (),
         "Address of a meta server that names the config servers; of no effect with "
         "--config-server.",
-        "restart",
         metavar="URL",
         aliases=("APOLLO_META",),
         machine_only=True,
     )
-    app_id: str = _row(
+    app_id: str = restart(
         "",
         "The app whose configuration is followed; `sample` without a config service.",
-        "restart",
         aliases=("APP_ID", "APOLLO_APP_ID"),
         flag_alias="--apollo-app-id",
         machine_only=True,
     )
-    cluster: str = _row(
+    cluster: str = restart(
         "default",
         "The cluster of the app.",
-        "restart",
         aliases=("APOLLO_CLUSTER",),
         flag_alias="--apollo-cluster",
         machine_only=True,
     )
-    data_center: str = _row(
+    data_center: str = restart(
         "",
         "The cluster in which the config service looks next.",
-        "restart",
         aliases=("IDC",),
         machine_only=True,
     )
-    namespace: tuple[str, ...] = _row(
+    namespace: tuple[str, ...] = restart(
         ("application",),
         "A namespace to follow; repeat it for several, later ones override earlier ones.",
-        "restart",
         aliases=("APOLLO_NAMESPACES",),
         flag_alias="--apollo-namespaces",
         machine_only=True,
     )
-    config_policy: str = _row(
+    config_policy: str = restart(
         "cache",
         "What to start from when the config service gives nothing: require (nothing, then), cache "
         "(what was applied last) or optional (whatever there is, even nothing).",
-        "restart",
         words=("require", "cache", "optional"),
     )
-    offline: bool = _row(
+    offline: bool = restart(
         False,
         "Never ask a config service; start with what was applied last, or with .env as it is.",
-        "restart",
         machine_only=True,
     )
-    config_ip: str = _row(
+    config_ip: str = restart(
         "",
         "Address by which gray releases know this machine; that of the interface that leads to the "
         "config service if it is not given.",
-        "restart",
         metavar="ADDRESS",
         aliases=("APOLLO_CLIENT_IP", "host.ip"),
         flag_alias="--apollo-client-ip",
         machine_only=True,
     )
-    config_label: str = _row(
+    config_label: str = restart(
         "",
         "Label by which gray releases know this machine.",
-        "restart",
         aliases=("APOLLO_LABEL",),
         machine_only=True,
     )
-    config_ca: str = _row(
+    config_ca: str = restart(
         "",
         "File with certificates of authorities to believe, beside the known ones, that a config "
         "service is who it says.",
-        "restart",
         metavar="FILE",
         machine_only=True,
     )
-    config_secret_file: str = _row(
+    config_secret_file: str = restart(
         "",
         "File with the secrets that sign requests to the config service, one a line; it is read "
         "again when it changes.",
-        "restart",
         metavar="FILE",
         machine_only=True,
     )
-    config_secret: tuple[str, ...] = _row(
+    config_secret: tuple[str, ...] = restart(
         (),
         "A secret that signs requests to the config service; two while one replaces the other.",
-        "restart",
         shown=False,
         flag=False,
         aliases=("APOLLO_ACCESS_KEY_SECRET", "APOLLO_ACCESSKEY_SECRET"),
         machine_only=True,
     )
-    plugins: tuple[str, ...] = _row(
+    plugins: tuple[str, ...] = restart(
         ("plugins",),
         "A folder with plugins; repeat it for several.",
-        "restart",
         metavar="DIR",
         machine_only=True,
     )
-    kinds: tuple[str, ...] = _row(
+    kinds: tuple[str, ...] = rollout(
         ("web", "task", "cron", "process"),
         "Which kinds of workers this machine runs; repeat it, or separate them by commas.",
-        "rollout",
         metavar="KIND",
         words=("web", "task", "cron", "process"),
     )
-    web_workers: int = _row(0, "How many web workers; 0 means one a processor.", "live", high=1024)
-    task_workers: int = _row(
-        0, "How many task workers; 0 means one for two processors.", "live", high=1024
-    )
-    data_dir: str = _row(
+    web_workers: int = live(0, "How many web workers; 0 means one a processor.", high=1024)
+    task_workers: int = live(0, "How many task workers; 0 means one for two processors.", high=1024)
+    data_dir: str = restart(
         ".platform",
         "Where the platform keeps its state; one platform a directory.",
-        "restart",
         machine_only=True,
     )
-    env_file: str = _row(
+    env_file: str = restart(
         ".env",
         "The file that receives the configuration, in a block of its own.",
-        "restart",
         machine_only=True,
     )
-    env: str = _row(
+    env: str = restart(
         "",
         "Use .env.NAME, and .env.NAME.local, in place of .env and .env.local.",
-        "restart",
         metavar="NAME",
         short="-e",
         machine_only=True,
     )
-    backup_old_env: bool = _row(
+    backup_old_env: bool = live(
         False,
         "Keep the last five .env files that were replaced, as .env.bak.TIME.",
-        "live",
         aliases=("APOLLO_BACKUP_OLD_ENV",),
         flag_alias="--apollo-backup-old-env",
     )
-    allow_empty: bool = _row(
+    allow_empty: bool = live(
         False,
         "Apply a configuration that has lost all or most of its keys, which is refused otherwise.",
-        "live",
     )
-    config_check: str = _row(
+    config_check: str = live(
         "",
         "A shell command that each new configuration has to pass. It is given the file that is to "
         "become .env, in place of {} or as its last argument, and as $PLATFORM_STAGED_ENV.",
-        "live",
         metavar="CMD",
         machine_only=True,
     )
-    config_check_timeout: float = _row(
-        10.0,
-        "How long the command of PLATFORM_CONFIG_CHECK may take.",
-        "live",
-        flag=False,
-        low=0.1,
+    config_check_timeout: float = live(
+        10.0, "How long the command of PLATFORM_CONFIG_CHECK may take.", flag=False, low=0.1
     )
-    watch: bool = _row(False, "Roll out a new generation when a plugin's code changes.", "restart")
-    watch_paths: tuple[str, ...] = _row(
+    watch: bool = restart(False, "Roll out a new generation when a plugin's code changes.")
+    watch_paths: tuple[str, ...] = restart(
         (),
         "A folder to watch beside the plugin folders and the Python files of the project.",
-        "restart",
         metavar="DIR",
         flag=False,
     )
-    watch_exclude: tuple[str, ...] = _row(
+    watch_exclude: tuple[str, ...] = restart(
         (),
         "What is not watched: a name, a path relative to a watched folder, or an absolute one; * "
         "and ? stand for any text.",
-        "restart",
         metavar="PATTERN",
         flag=False,
     )
-    watch_types: tuple[str, ...] = _row(
+    watch_types: tuple[str, ...] = restart(
         (),
         "The types of files to watch, like py,html; without it every file of a plugin folder, and "
         "the Python files of the project.",
-        "restart",
         metavar="TYPE",
         flag=False,
     )
-    config_samples: str = _row(
+    config_samples: str = restart(
         "config-samples",
         "Folder from which the embedded config server is filled once, as APP/CLUSTER/NAMESPACE.*",
-        "restart",
         metavar="DIR",
         machine_only=True,
     )
-    log_level: str = _row(
-        "info", "How much is logged.", "live", words=("debug", "info", "warning", "error")
+    log_level: str = live(
+        "info", "How much is logged.", words=("debug", "info", "warning", "error")
     )
-    log_format: str = _row(
+    log_format: str = restart(
         "auto",
         "How a log line looks; auto is text on a terminal and JSON otherwise.",
-        "restart",
         words=("auto", "text", "json"),
     )
-    log_file: str = _row(
+    log_file: str = restart(
         "",
         "The file that gets the log, and what plugins print; USR1 opens it anew after a rotation.",
-        "restart",
         metavar="FILE",
         machine_only=True,
     )
-    user: str = _row(
+    user: str = restart(
         "",
         "Be this user as soon as the ports are bound; takes root.",
-        "restart",
         metavar="NAME",
         machine_only=True,
     )
-    group: str = _row(
-        "",
-        "The group to be in, if it is not the user's own.",
-        "restart",
-        metavar="NAME",
-        machine_only=True,
+    group: str = restart(
+        "", "The group to be in, if it is not the user's own.", metavar="NAME", machine_only=True
     )
-    secret_names: tuple[str, ...] = _row(
+    secret_names: tuple[str, ...] = rollout(
         (),
         "Keys whose values are masked wherever something is shown, beside those with the name of a "
         "secret; * stands for any text, as in ACME_*, and commas separate them.",
-        "rollout",
         flag=False,
         machine_only=True,
     )
-    rlimit_nofile: int = _row(
+    rlimit_nofile: int = restart(
         0,
         "How many files and connections a process may have open; 0 is as many as is allowed.",
-        "restart",
         flag=False,
     )
-    rlimit_core: int = _row(
+    rlimit_core: int = restart(
         0,
         "The largest core dump, in bytes; it would hold every secret of the process.",
-        "restart",
         flag=False,
         machine_only=True,
     )
-    new_privileges: bool = _row(
+    new_privileges: bool = restart(
         False,
         "Whether programs that plugins start may gain privileges (sudo, ping).",
-        "restart",
         flag=False,
         machine_only=True,
     )
-    task_concurrency: int = _row(
-        16, "How many tasks one task worker runs at a time.", "rollout", flag=False, low=1
+    task_concurrency: int = rollout(
+        16, "How many tasks one task worker runs at a time.", flag=False, low=1
     )
-    queues: tuple[str, ...] = _row(
+    queues: tuple[str, ...] = rollout(
         (),
         "What holds for single queues: `NAME workers=N concurrency=N rate=N/s waiting=N drain=10m "
         "cuts=N`, separated by commas.",
-        "rollout",
         flag=False,
     )
-    durability: str = _row(
+    durability: str = restart(
         "full",
         "What a delivered task survives: full is the loss of power, normal the death of any "
         "process, memory nothing but the death of workers.",
-        "restart",
         flag=False,
         words=("full", "normal", "memory"),
     )
-    lease_time: float = _row(
+    lease_time: float = restart(
         30.0,
         "How long a task worker may be silent before its tasks are given to others.",
-        "restart",
         flag=False,
         low=1,
     )
-    start_method: str = _row(
+    start_method: str = rollout(
         "fork",
         "fork workers from one that has loaded the plugins, or spawn each to load for itself.",
-        "rollout",
         flag=False,
         words=("fork", "spawn"),
     )
-    loop: str = _row(
-        "uvloop",
-        "The event loop of the workers.",
-        "rollout",
-        flag=False,
-        words=("uvloop", "asyncio"),
+    loop: str = rollout(
+        "uvloop", "The event loop of the workers.", flag=False, words=("uvloop", "asyncio")
     )
-    config_timeout: float = _row(
+    config_timeout: float = restart(
         10.0,
         "How long the first pull of the configuration may take.",
-        "restart",
         low=0.1,
         aliases=("APOLLO_PULL_TIMEOUT",),
         flag_alias="--apollo-pull-timeout",
     )
-    boot_timeout: float = _row(
-        60.0,
-        "How long a generation may take to load and be prepared.",
-        "rollout",
-        flag=False,
-        low=0.1,
+    boot_timeout: float = rollout(
+        60.0, "How long a generation may take to load and be prepared.", flag=False, low=0.1
     )
-    probation: float = _row(
+    probation: float = live(
         30.0,
         "How long a new generation is watched; if it does not hold, the one before is put back.",
-        "live",
         flag=False,
         low=0,
     )
-    drain_timeout: float = _row(
-        30.0, "How long a worker may take to finish what it has.", "rollout", flag=False
+    drain_timeout: float = rollout(
+        30.0, "How long a worker may take to finish what it has.", flag=False
     )
-    max_requests: int = _row(
-        0,
-        "After how many requests or tasks a worker is replaced, ±10 %; 0 for never.",
-        "rollout",
-        flag=False,
+    max_requests: int = rollout(
+        0, "After how many requests or tasks a worker is replaced, ±10 %; 0 for never.", flag=False
     )
-    max_age: float = _row(
-        0.0, "After how long a worker is replaced, ±10 %; 0 for never.", "rollout", flag=False
+    max_age: float = rollout(
+        0.0, "After how long a worker is replaced, ±10 %; 0 for never.", flag=False
     )
-    max_rss: int = _row(
+    max_rss: int = rollout(
         0,
         "With how many MiB of resident memory a worker is replaced, ±10 %; 0 for any.",
-        "rollout",
         flag=False,
     )
-    hang_timeout: float = _row(
+    hang_timeout: float = rollout(
         30.0,
         "How long a worker's event loop may be blocked before its stacks are logged and it is "
         "killed.",
-        "rollout",
         flag=False,
         low=3,
     )
-    give_up: float = _row(
+    give_up: float = live(
         120.0,
         "How long no web worker may hold, one crash after the other, before the platform ends with "
         "exit code 7; 0 for ever.",
-        "live",
         flag=False,
     )
-    stop_delay: float = _row(
-        0.0,
-        "How long a platform that is told to stop goes on serving while /readyz says no.",
-        "live",
+    stop_delay: float = live(
+        0.0, "How long a platform that is told to stop goes on serving while /readyz says no."
     )
-    stop_timeout: float = _row(
-        0.0,
-        "How long the whole stop may take; 0 for what the drains may take.",
-        "live",
-        flag=False,
+    stop_timeout: float = live(
+        0.0, "How long the whole stop may take; 0 for what the drains may take.", flag=False
     )
 
     @property
@@ -427,46 +349,13 @@ class Options(Serving, HttpOptions):
         return cls(**fixed)
 
 
-def rows() -> list[Row]:
+def rows() -> list[OptionRow]:
     """Return every setting, in the order in which they are declared, those of HTTP last."""
     types = get_type_hints(Options)
     ours = sorted(fields(Options), key=lambda f: f.name in HttpOptions.__annotations__)
-    return [Row(f.name, types[f.name], f.default, **f.metadata) for f in ours]
-
-
-def resolve(
-    flags: Mapping[str, Any],
-    environment: Mapping[str, str],
-    base: Mapping[str, str] | None = None,
-) -> Options:
-    """Return the options that follow from the command line and the layered environment.
-
-    `flags` holds what was given on the command line, by field name; `base` is the process
-    environment, if that is not all. Raises UsageError naming the key whose text does not fit.
-    """
-    base = environment if base is None else base
-    environment = folded(environment)
-    found: dict[str, Any] = {}
-    for row in rows():
-        key = row.key if row.key in environment else alias(row, base)
-        if flags.get(row.name) not in (None, ()):
-            found[row.name] = given(row, flags[row.name])
-        elif key:
-            found[row.name] = read(row, key, (environment if key == row.key else base)[key])
-        check(row, found.get(row.name, row.default))
-    options = Options(**found)
-    parse_queues(options.queues)
-    endpoints.check(options)
-    return replace(options, app_id=_app_id(options))
+    return [OptionRow(f.name, types[f.name], f.default, **f.metadata) for f in ours]
 
 
 def changed(old: Options, new: Options) -> dict[str, Change]:
     """Return the keys of the options that differ, and what each change takes."""
     return {r.key: r.change for r in rows() if getattr(old, r.name) != getattr(new, r.name)}
-
-
-def _app_id(options: Options) -> str:
-    """Whoever has a config service has an app on it, and nobody else can know which."""
-    if options.has_service and not options.app_id:
-        raise UsageError("Whose configuration is wanted from the config server? Say --app-id.")
-    return options.app_id or _OWN_APP

@@ -4,9 +4,9 @@
     <config_dir>/candidates/<digest>.json  pulled, staged, not in force
     <config_dir>/namespaces/…              the releases of `applied.json`, one by one: see `Cache`
 
-Each file says whose it is and carries a checksum. What is damaged, cut off, somebody else's or of a
-later version is ignored with a warning, never trusted in part. Its time is not judged: a machine
-that boots without a clock must still be able to start from it.
+Each file names its owner and has a checksum. What is damaged, cut off, of another owner or of a
+later version is ignored with a warning. Its time is not checked: a machine without a clock must
+still be able to start from it.
 """
 
 import logging
@@ -45,14 +45,12 @@ class Archive:
 
     @classmethod
     def of(cls, options: Options, directory: Path) -> Self:
-        """Return that of the platform with these options."""
+        """Return the archive of the platform with these options."""
         return cls(directory, options.app_id, options.cluster, options.namespace)
 
     def stage(self, snapshot: Snapshot) -> Path:
-        """Keep a snapshot as a candidate; return where. Raises ConfigError if that is impossible.
-
-        A candidate need not survive a power cut: it would be pulled again.
-        """
+        """Keep a snapshot as a candidate; return its path. Raises ConfigError. A candidate need not
+        survive a power cut: it would be pulled again."""
         path = self._candidates / f"{snapshot.digest}.json"
         try:
             self._candidates.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -64,7 +62,7 @@ class Archive:
         return path
 
     def is_candidate(self, path: Path) -> bool:
-        """Say whether a snapshot lies where candidates do."""
+        """Return whether a path is that of a candidate."""
         return path.parent == self._candidates
 
     def store(self, path: Path, snapshot: Snapshot) -> None:
@@ -72,7 +70,7 @@ class Archive:
         atomic.write(path, self._encoded(snapshot))
 
     def load(self, path: Path) -> Snapshot | None:
-        """Return the snapshot in a file, None if there is none that can be trusted."""
+        """Return the valid snapshot in a file, or None."""
         try:
             return self._decoded(path.read_bytes())
         except FileNotFoundError:
@@ -82,10 +80,10 @@ class Archive:
             return None
 
     def commit(self, snapshot: Snapshot) -> bool:
-        """Keep a snapshot as the last known good one; say whether that worked.
+        """Keep a snapshot as the last known good one; return whether that worked.
 
-        A full or read-only disk is no reason to stop: it is warned of once, and until it is mended
-        the platform cannot start without the config server.
+        A full or read-only disk is only logged, once: until it is repaired, the platform cannot
+        start without the config server.
         """
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -106,13 +104,12 @@ class Archive:
         return True
 
     def applied(self) -> Snapshot | None:
-        """Return the last known good snapshot, None if there is none that can be trusted."""
+        """Return the last known good snapshot, or None."""
         return self.usable(self._applied)
 
     def usable(self, path: Path) -> Snapshot | None:
-        """Return the snapshot in a file, None if it cannot be an environment either: an earlier
-        version may have applied what this one refuses, and must not stand in the way of its
-        correction."""
+        """Return the valid snapshot in a file, None also if it cannot be an environment: what an
+        earlier version applied must not prevent its correction."""
         snapshot = self.load(path)
         try:
             if snapshot is not None:
@@ -123,7 +120,7 @@ class Archive:
         return snapshot
 
     def kept(self, namespace: str) -> Release | None:
-        """Return the release of a namespace that was applied last, in whatever snapshot."""
+        """Return the release of a namespace that was applied last, in any snapshot."""
         applied = self.applied()
         return (applied.release(namespace) if applied else None) or self._cache.find(namespace)
 
@@ -133,10 +130,10 @@ class Archive:
         return Release(app_id, cluster, namespace, "", {})
 
     def assembled(self, *, whole: bool = True) -> Snapshot | None:
-        """Return a snapshot of what was applied last of each namespace, in whatever snapshot.
+        """Return the releases of all namespaces that were applied last, in any snapshot.
 
-        `whole` asks for all of them; otherwise those that are not there are empty, without release
-        key. None if there is nothing.
+        None if there is none, or if `whole` and one is missing; otherwise a missing one is empty,
+        without release key.
         """
         namespaces = self._whose[2]
         found = [self._cache.find(namespace) for namespace in namespaces]
@@ -149,10 +146,8 @@ class Archive:
         return Snapshot(tuple(releases), time.time())
 
     def holding(self, values: Mapping[str, str]) -> Snapshot:
-        """Return a snapshot of these variables that no server has published.
-
-        They are the first namespace's, the others are empty; there are no release keys.
-        """
+        """Return a snapshot of these variables in the first namespace, without release keys; the
+        other namespaces are empty."""
         app_id, cluster, namespaces = self._whose
         shares = [values, *({} for _ in namespaces[1:])]
         releases = (
@@ -162,7 +157,7 @@ class Archive:
         return Snapshot(tuple(releases), time.time())
 
     def prune(self, keep: int = 8) -> None:
-        """Forget all but the newest candidates, and what a killed process left half written."""
+        """Delete all but the newest candidates, and the temporary files of killed processes."""
         atomic.sweep(self._candidates)
         with suppress(OSError):
             found = [(path.stat().st_mtime_ns, path) for path in self._candidates.glob("*.json")]

@@ -2,9 +2,9 @@
 
     <config_dir>/namespaces/APP+CLUSTER+NAMESPACE.json
 
-The whole applied snapshot is kept elsewhere and counts first. These files are for when it cannot:
-it is damaged, or the list of namespaces has changed. A file that holds values is not replaced by a
-release without any: that is more often an accident than a wish.
+The applied snapshot counts first. These files count when it is damaged, or when the list of
+namespaces has changed. A release without values does not replace a file with values: that is
+usually an accident.
 """
 
 import logging
@@ -37,7 +37,7 @@ class Cache:
         return self._directory / f"{'+'.join(names)}.json"
 
     def find(self, namespace: str) -> Release | None:
-        """Return the release of a namespace, None if there is none that can be trusted."""
+        """Return the valid release of a namespace, or None."""
         path = self.path(namespace)
         try:
             document = unseal(_FORMAT, path.read_bytes())
@@ -57,10 +57,8 @@ class Cache:
         return release
 
     def keep(self, releases: Iterable[Release]) -> None:
-        """Write the files of releases that are new; nobody else may write. Raises OSError.
-
-        They need not survive a power cut: a torn one is noticed.
-        """
+        """Write the files of new releases, as the only writer. They need not survive a power cut:
+        the checksum shows a torn file. Raises OSError."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         atomic.sweep(self._directory)
         for release in releases:

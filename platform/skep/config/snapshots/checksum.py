@@ -1,4 +1,4 @@
-"""JSON documents on disk that carry a checksum: what is damaged or cut off is never trusted."""
+"""JSON documents on disk with a checksum, which shows what is damaged or cut off."""
 
 import json
 from hashlib import blake2b
@@ -8,13 +8,13 @@ from skep.base.errors import ConfigError
 
 
 def seal(format_: int, body: dict[str, Any]) -> bytes:
-    """Return the document as it is written."""
+    """Return the document with its checksum, as it is written."""
     document = {"format": format_, **body}
     return json.dumps({**document, "checksum": _checksum(document)}, indent=1).encode()
 
 
 def unseal(format_: int, data: bytes) -> dict[str, Any]:
-    """Return the body that was sealed. Raises ConfigError, saying why it is not to be trusted."""
+    """Return the body that was sealed. Raises ConfigError with the reason if it is not valid."""
     try:
         document = json.loads(data)
     except (ValueError, RecursionError):

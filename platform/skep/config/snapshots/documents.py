@@ -2,9 +2,9 @@
 
     {"db": {"hosts": ["a", "b"], "port": 5432}}   ->   db.hosts[0]  db.hosts[1]  db.port
 
-Pure. A value is the text that was published: `1.0`, `yes` and `0123` are what they look like, and a
-null is empty. An empty list or mapping is a key with an empty value. A document that cannot be read
-refuses its whole release; what is in it is never quoted.
+Pure. A value is the published text: `1.0`, `yes` and `0123` stay as they are, and a null is empty.
+An empty list or mapping is a key with an empty value. A document that cannot be read makes its
+whole release unusable; errors never quote its content.
 """
 
 import json
@@ -23,7 +23,7 @@ _STANDARD = "tag:yaml.org,2002:"
 _NULL, _MERGE = f"{_STANDARD}null", f"{_STANDARD}merge"
 # libyaml, where it is there, is ten times as fast.
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-# Aliases let a short document unfold without end, or into itself.
+# YAML aliases can make a short document endless.
 _MOST_NODES, _DEEPEST = 100_000, 64
 
 

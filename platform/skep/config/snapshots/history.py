@@ -1,8 +1,8 @@
-"""What was applied before, and what became of every change.
+"""Earlier configurations, and the outcome of every change.
 
-<config_dir>/history/<n>.json   the snapshots that were applied, the newest 20
-<config_dir>/state.json         which one is in force, which one held, which one is pinned
-<config_dir>/audit.jsonl        one line for each change that was tried, values masked
+<config_dir>/history/<n>.json   the applied snapshots, the newest 20
+<config_dir>/state.json         which one is in force, passed its probation, is pinned
+<config_dir>/audit.jsonl        one line for each attempted change, values masked
 """
 
 import json
@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from skep.base.errors import ConfigError
-from skep.base.log import excerpt
-from skep.base.masking import mask_value
+from skep.base.logs.log import excerpt
+from skep.base.logs.masking import mask_value
 from skep.config.env import atomic
 from skep.config.snapshots.archive import Archive
 from skep.config.snapshots.snapshot import Snapshot
@@ -33,12 +33,12 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class State:
+class HistoryState:
     """Numbers of snapshots in the history; 0 is none.
 
-    `applied` is in force, and `digest` names its content. `good` is the newest that has passed its
-    probation. `pinned` is to stay in force whatever is published. `releases` has for each namespace
-    the key of the `release` in force, and `since` when it is, in seconds since the epoch.
+    `applied` is in force, with the content `digest`. `good` is the newest that has passed its
+    probation. `pinned` stays in force whatever is published. `releases` has for each namespace the
+    key of the `release` in force, and `since` when, in seconds since the epoch.
     """
 
     applied: int = 0
@@ -49,8 +49,8 @@ class State:
 
 
 class History:
-    """The history in one config directory. What cannot be written is warned of and is no error:
-    a full disk must not keep a configuration from being applied."""
+    """The history in one config directory. A failure to write is only logged: a full disk must not
+    prevent a configuration from being applied."""
 
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
@@ -58,15 +58,13 @@ class History:
         self._state_file = archive.directory / "state.json"
         self._audit_file = archive.directory / "audit.jsonl"
 
-    def state(self) -> State:
-        """Return the state, an empty one if there is none that can be read."""
+    def state(self) -> HistoryState:
+        """Return the state, an empty one if none can be read."""
         with suppress(OSError, ValueError, TypeError):
-            return State(**json.loads(self._state_file.read_text()))
-        return State()
+            return HistoryState(**json.loads(self._state_file.read_text()))
+        return HistoryState()
 
-    def set_state(self, state: State) -> None:
-        """Write the state down."""
-
+    def set_state(self, state: HistoryState) -> None:
         def write() -> None:
             atomic.sweep(self._state_file.parent, self._state_file.name)
             atomic.write(self._state_file, json.dumps(asdict(state)).encode())
@@ -88,16 +86,16 @@ class History:
         return number
 
     def numbers(self) -> list[int]:
-        """Return the numbers there are, the oldest first."""
+        """Return all numbers, the oldest first."""
         return sorted(int(path.stem) for path in self._folder.glob("*.json") if path.stem.isdigit())
 
     def path(self, number: int) -> Path:
-        """Return where a snapshot is kept."""
+        """Return the path of a snapshot."""
         return self._folder / f"{number}.json"
 
     def find(self, number: int) -> Path:
-        """Return where a snapshot is kept, 0 meaning the one before that in force. Raises
-        ConfigError when it is not there any more, naming those that are."""
+        """Return the path of a snapshot; 0 is the one before that in force. Raises ConfigError,
+        naming those that exist, when it is gone."""
         numbers = self.numbers()
         before = [n for n in numbers if n < self.state().applied]
         wanted = number or (before[-1] if before else 0)
@@ -108,11 +106,11 @@ class History:
         return self.path(wanted)
 
     def load(self, number: int) -> Snapshot | None:
-        """Return a snapshot, None if it is not there or cannot be trusted."""
+        """Return a snapshot, or None if it is missing or not valid."""
         return self._archive.usable(self.path(number))
 
     def record(self, entry: dict[str, Any], changes: Iterable[Difference]) -> None:
-        """Add a line to the audit log, with the values of the changes masked."""
+        """Append to the audit log, with the values of the changes masked."""
         line = {
             "ts": round(time.time(), 3),
             **entry,

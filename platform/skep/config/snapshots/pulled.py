@@ -1,6 +1,6 @@
-"""What one pull has brought, and the snapshot that follows from it. Pure.
+"""The result of one pull, and the snapshot that follows from it. Pure.
 
-Each namespace stands for itself: one whose release is missing, cannot be fetched or must not be
+Each namespace is judged alone: one whose release is missing, cannot be fetched or must not be
 applied keeps the release it has, and the others go on.
 """
 
@@ -37,7 +37,7 @@ class Held:
 
     @property
     def sentence(self) -> str:
-        """Return one line for people."""
+        """One line for people."""
         key = self.kept.release_key if self.kept else ""
         what = f"keeps release {key}" if key else "has no release"
         return f"Namespace {self.namespace} {what}: {self.error}"
@@ -60,24 +60,22 @@ class Assembly:
 
     @property
     def passing(self) -> ApolloError | None:
-        """The first trouble that may pass by itself, so that asking again soon is worth it."""
+        """The first error that may pass by itself, so that asking again soon is worth it."""
         errors = (held.error for held in self.held)
         return next((e for e in errors if isinstance(e, ApolloError) and not e.definite), None)
 
 
 @dataclass(frozen=True)
 class Pulled:
-    """What was found for each namespace, in their order: its release as it was published, or why
-    there is none. `fetched_at` is in seconds since the epoch."""
+    """For each namespace, in their order, its release as it was published, or why there is none.
+    `fetched_at` is in seconds since the epoch."""
 
     found: Mapping[str, Release | ApolloError]
     fetched_at: float
 
     def assemble(self, keep: Keep = lambda namespace, error: None) -> Assembly:
-        """Judge each release alone, then all of them together.
-
-        What is too large only in sum is refused in each namespace that has changed.
-        """
+        """Judge each release alone, then all together: if they are too large only in sum, refuse
+        each namespace that has changed."""
         judged = [_judged(name, found, keep) for name, found in self.found.items()]
         assembly = self._assembly(judged)
         try:
@@ -96,10 +94,8 @@ class Pulled:
 
 
 def usable(release: Release) -> Release:
-    """Return a release with its document, if it holds one, turned into keys.
-
-    Raises Unusable, naming the namespace, if it must not be applied.
-    """
+    """Return a release with its document, if any, turned into keys. Raises Unusable, naming the
+    namespace, if it must not be applied."""
     found = flattened(release)
     names = found.values()
     try:

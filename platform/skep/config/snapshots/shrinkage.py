@@ -1,14 +1,14 @@
-"""A configuration that has lost its keys, which is a server's trouble more often than a wish.
+"""A configuration that has lost its keys, usually by a fault of the server.
 
-A restored backup, the wrong cluster, a namespace that was emptied by mistake: all of them answer
-well and with almost nothing. So what has lost its keys is refused unless that is allowed.
+A restored backup, the wrong cluster, a namespace emptied by mistake: each gives a valid answer with
+almost nothing in it. So it is refused unless it is allowed.
 """
 
 from collections.abc import Mapping
 
 from skep.config.errors import Unusable
 
-# Of fewer keys than this, half is soon gone on purpose.
+# With fewer keys, half of them may well be deleted on purpose.
 _MANY = 10
 _ADVICE = "If that is meant, allow it with --allow-empty or PLATFORM_ALLOW_EMPTY=true."
 
@@ -16,8 +16,8 @@ _ADVICE = "If that is meant, allow it with --allow-empty or PLATFORM_ALLOW_EMPTY
 def check_shrinkage(before: Mapping[str, str], after: Mapping[str, str]) -> None:
     """Compare the values in force with those to come.
 
-    Raises Unusable when no key is left, or when of ten keys or more over half are gone; that others
-    came instead does not count, for a configuration of somebody else has as many.
+    Raises Unusable when no key is left, or when over half of at least ten keys are gone. New keys
+    do not count: the configuration of another app has as many.
     """
     if before and not after:
         raise Unusable(f"Not one of the {len(before)} keys in force is left. {_ADVICE}", "empty")

@@ -1,7 +1,7 @@
 """What a config server has published for us: releases, and the snapshot they make together.
 
-Pure. A snapshot knows how its keys become names of environment variables, and refuses what no
-process can be given. Values never appear in an error or a repr.
+Pure. A snapshot turns its keys into names of environment variables, and refuses what cannot be
+passed to a process. Values never appear in an error or a repr.
 """
 
 import re
@@ -17,13 +17,13 @@ from skep.config.options.spelling import fold, merged
 
 # The one key of a namespace that holds a document.
 CONTENT = "content"
-# Documents of these formats are one value; those of others have become keys when they were pulled.
+# Documents of these formats are one value; the pull turns those of others into keys.
 _WHOLE = re.compile(r"\.(?:xml|txt)\Z", re.IGNORECASE)
 _UNFIT = re.compile(r"[^A-Za-z0-9_]")
 # execve(2): no single "KEY=value" may be longer than MAX_ARG_STRLEN, 128 KiB with its closing NUL.
 _LONGEST = 131_071
-# And all strings with their pointers must fit a quarter of the stack's limit, 2 MiB by default;
-# a sixteenth of that is left to what the process has of its own.
+# All strings with their pointers must fit a quarter of the stack's limit, 2 MiB by default; a
+# sixteenth of that is left to the process's own.
 _LARGEST = 2 * 1024 * 1024 - 128 * 1024
 _POINTER = 8
 
@@ -34,11 +34,10 @@ def canonical(namespace: str) -> str:
 
 
 def env_name(namespace: str, key: str) -> str:
-    """Return the name under which a key is found in the environment.
+    """Return the name of a key in the environment.
 
-    What is not an ASCII letter, digit or underscore becomes an underscore; a leading digit gets
-    one in front. The case stays. The one value of a namespace such as `banner.txt` is named after
-    the namespace: `banner_txt`.
+    All but ASCII letters, digits and underscores become underscores; a leading digit gets one in
+    front. The case stays. The value of a namespace such as `banner.txt` is called `banner_txt`.
     """
     source = namespace if key == CONTENT and _WHOLE.search(namespace) else key
     name = _UNFIT.sub("_", source)
@@ -61,8 +60,8 @@ class Release:
     def values(self) -> dict[str, str]:
         """Return the values by environment name.
 
-        Raises Unusable, naming keys and namespace, if two keys come to one name, whatever its case,
-        or if a process could not be given a value.
+        Raises Unusable, naming keys and namespace, if two keys have the same name in any case, or
+        if a value cannot be passed to a process.
         """
         sources: dict[str, str] = {}
         values: dict[str, str] = {}
@@ -107,11 +106,8 @@ class Snapshot:
         return next((one for one in self.releases if one.namespace == namespace), None)
 
     def values(self) -> dict[str, str]:
-        """Return what the snapshot sets in the environment; a later namespace overrides an earlier,
-        whatever the case of the key.
-
-        Raises Unusable when it cannot be an environment.
-        """
+        """Return the environment variables; a later namespace overrides an earlier one, in any case
+        of the key. Raises Unusable when they cannot be an environment."""
         values = merged(release.values() for release in self.releases)
         size = sum(len(k) + len(v.encode()) + 2 + _POINTER for k, v in values.items())
         if size > _LARGEST:
@@ -125,10 +121,7 @@ class Snapshot:
 
     @cached_property
     def digest(self) -> str:
-        """The name of the content: names and values, not release keys or times.
-
-        Raises Unusable as `values` does.
-        """
+        """A hash of names and values, not of release keys or times. Raises Unusable."""
         total = blake2b(digest_size=12)
         for text in (text for item in sorted(self.values().items()) for text in item):
             raw = text.encode()
@@ -138,14 +131,7 @@ class Snapshot:
     def to_json(self) -> dict[str, Any]:
         """Return the snapshot as a JSON document; `from_json` is its inverse."""
         releases = [
-            {
-                "app_id": release.app_id,
-                "cluster": release.cluster,
-                "namespace": release.namespace,
-                "release_key": release.release_key,
-                "configurations": dict(release.configurations),
-            }
-            for release in self.releases
+            {**vars(one), "configurations": dict(one.configurations)} for one in self.releases
         ]
         return {"releases": releases, "fetched_at": self.fetched_at}
 
@@ -168,7 +154,6 @@ class Diff:
     removed: tuple[str, ...]
 
     def __bool__(self) -> bool:
-        """Say whether there is any difference."""
         return bool(self.added or self.changed or self.removed)
 
 
@@ -182,7 +167,7 @@ def diff(old: Mapping[str, str], new: Mapping[str, str]) -> Diff:
 
 
 def _unfit(name: str, value: str) -> str:
-    """Say why no process can be given this variable; empty if one can."""
+    """Return why this variable cannot be passed to a process; empty if it can."""
     if not name:
         return "the key is empty"
     if "\0" in value:

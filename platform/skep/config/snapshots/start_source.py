@@ -1,11 +1,11 @@
-"""What there is to start from when the config service gives nothing.
+"""Where a start finds its configuration when the config service gives nothing.
 
-    the applied snapshot      or, if that cannot be, the cached release of every namespace
-    the managed block         of the environment file: nobody has sealed it
+    the applied snapshot      or, if that is unusable, the cached release of every namespace
+    the managed block         of the environment file, which has no checksum
     some cached releases      the other namespaces are empty
     nothing                   every namespace is empty
 
-How far down this list a start may go is the start policy.
+The start policy limits how far down this list a start may go.
 """
 
 from dataclasses import dataclass
@@ -21,43 +21,46 @@ Source = Literal["remote", "cache", "file", "none"]
 
 
 @dataclass(frozen=True)
-class Stock:
+class StartSnapshot:
     """A snapshot to start from, and where it was found."""
 
     snapshot: Snapshot
     source: Source
 
 
-class Reserve:
-    """What one platform may start from: with `require` nothing, with `cache` what was applied as a
-    whole, with `optional` whatever there is."""
+class StartSource:
+    """What one platform may start from: with `require` nothing, with `cache` a whole configuration
+    that was applied, with `optional` anything."""
 
     def __init__(self, archive: Archive, env_file: Path, policy: Policy = "cache") -> None:
         self.archive = archive
         self.policy = policy
         self._env_file = env_file
 
-    def find(self) -> Stock | None:
-        """Return the best there is, None if the policy allows none of it. Raises ConfigError if
-        the environment file is needed and cannot be read."""
+    def find(self) -> StartSnapshot | None:
+        """Return the best available, None if the policy allows none. Raises ConfigError if the
+        environment file is needed and cannot be read."""
         if self.policy == "require":
             return None
         whole = self.archive.applied() or self.archive.assembled()
         if whole is not None:
-            return Stock(whole, "cache")
-        return self._whatever() if self.policy == "optional" else None
+            return StartSnapshot(whole, "cache")
+        return self._anything() if self.policy == "optional" else None
 
     def kept(self, namespace: str) -> Release | None:
-        """Return what one namespace keeps while the service gives nothing usable for it, None if
-        the policy allows nothing."""
+        """Return the release that a namespace keeps while the service gives none, if any."""
         if self.policy == "require":
             return None
         kept = self.archive.kept(namespace)
         return kept or (self.archive.empty(namespace) if self.policy == "optional" else None)
 
-    def _whatever(self) -> Stock:
+    def _anything(self) -> StartSnapshot:
         values = dotenv.managed(dotenv.read(self._env_file), str(self._env_file))
         if values:
-            return Stock(self.archive.holding(values), "file")
+            return StartSnapshot(self.archive.holding(values), "file")
         some = self.archive.assembled(whole=False)
-        return Stock(some, "cache") if some else Stock(self.archive.holding({}), "none")
+        return (
+            StartSnapshot(some, "cache")
+            if some
+            else StartSnapshot(self.archive.holding({}), "none")
+        )

@@ -51,7 +51,6 @@ def keep(sqlite: sqlite3.Connection, damage: Damage) -> None:
 
 
 def is_damage(error: Exception) -> bool:
-    """Return whether an error means that the file, or a row in it, is damaged."""
     if isinstance(error, sqlite3.OperationalError):
         # The only one without a code: a text that is not UTF-8. Our statements are right, so one
         # that does not fit the tables means that the description of these is damaged.

@@ -13,7 +13,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from skep.base.errors import EngineError
-from skep.engine.base import Row
+from skep.engine.base import DeliveryRow
 from skep.engine.ids import now_ms
 from skep.store.file import first_page, salvage, schema, wal
 from skep.store.file.damage import DAMAGE, Damage, is_damage, keep
@@ -211,7 +211,7 @@ def _loud(damage: Damage) -> Damage:
     return damage
 
 
-def rows_of(path: Path) -> Iterator[Row]:
+def rows_of(path: Path) -> Iterator[DeliveryRow]:
     """Yield the deliveries and dead letters of a file that no store uses, as far as they can be
     read; the file is not changed. Raises EngineError when it is not a queue."""
     with closing(schema.connect_to_read(path)) as source:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import DecodeError
 
-from skep.engine.base import Envelope, QueueLimits, Row
+from skep.engine.base import DeliveryRow, Envelope, QueueLimits
 from skep.engine.ids import new_id
 from skep.store.file import schema
 from skep.store.file.rules import read_rules
@@ -119,14 +119,14 @@ def _read(column: Column, value: Any) -> tuple[Any, str]:
     return _EMPTY[column.kind], f"{column.name} is {value!r:.{_SHOWN}}, not {column.kind}"
 
 
-def row_of(values: Mapping[str, Any]) -> Row:
+def row_of(values: Mapping[str, Any]) -> DeliveryRow:
     """Return a sound row of the tables of deliveries or dead letters as operators see it."""
     state = schema.STATES[values.get("state", schema.DEAD)]
     envelope: Envelope = schema.make_envelope(
         [values.get(name, "") for name in schema.COLUMNS.split(", ")],
         read_rules(values.get("rules", "")),
     )
-    return Row(
+    return DeliveryRow(
         envelope,
         place=str(values["seq"]),
         state=state,

@@ -21,7 +21,6 @@ _decode = msgspec.json.Decoder(Rules).decode
 
 
 def rules_of(envelope: Envelope) -> Rules:
-    """Return the rules of an envelope."""
     if envelope.key or envelope.keep_result or envelope.concurrency_key:
         return Rules(envelope.key, envelope.unique_for, envelope.concurrency, envelope.keep_result)
     return NONE
@@ -33,5 +32,4 @@ def write_rules(rules: Rules) -> str:
 
 
 def read_rules(column: str) -> Rules:
-    """Return rules from their column."""
     return _decode(column) if column else NONE

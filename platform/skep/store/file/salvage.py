@@ -1,7 +1,7 @@
 """Repairs a damaged file in place, or copies what is readable to another, row by row.
 
 An unreadable page costs its own rows and no others: a range that SQLite refuses to read is read in
-halves, down to the single row. The index of the ids, if readable, tells which rows are lost.
+halves, down to the single row. The index of the ids, if readable, shows which rows are lost.
 """
 
 import sqlite3

@@ -29,7 +29,7 @@ COLUMNS = "id, name, body, queue, headers, due, priority, lane, sender"
 _LATEST, _PRIORITIES = 2**53, 2**31
 
 # `seq` is the order in which deliveries were put; `state` is 0 for ready, 1 for scheduled, 2 for
-# leased, 4 for blocked; `serial` tells the leases of a row apart. The indexes are partial, so a
+# leased, 4 for blocked; `serial` distinguishes the leases of a row. The indexes are partial, so a
 # delivery under a lease is in none, and boot finds those by a scan.
 _VERSION_1 = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -168,7 +168,6 @@ def write_headers(headers: dict[str, str]) -> str:
 
 
 def read_headers(column: str) -> dict[str, str]:
-    """Return headers from their column."""
     return msgspec.json.decode(column, type=dict[str, str]) if column else {}
 
 
@@ -251,7 +250,6 @@ def tables_of(database: sqlite3.Connection) -> list[str]:
 
 
 def columns_of(database: sqlite3.Connection, table: str) -> list[tuple[str, str]]:
-    """Return the names of the columns of a table, and what each holds."""
     found = database.execute(f"PRAGMA table_info({table})").fetchall()
     return [(name, kind) for _, name, kind, *_ in found]
 

@@ -101,8 +101,8 @@ class FileWatch:
         return salts, self._number(_MERGED)
 
     def _is_half_merged(self) -> bool:
-        """Say whether the log was merged into the file in part only, as on a full disk: the pages
-        that are missing at its end are in the log."""
+        """Return whether the log was merged into the file in part only, as on a full disk: the
+        pages that are missing at its end are in the log."""
         return self._number(_MERGED) != self._number(_TRIED)
 
     def _log_is_whole(self) -> bool:

@@ -246,7 +246,6 @@ class Database:
     # -- queues ----------------------------------------------------------------------------------
 
     def pause(self, queues: Sequence[str], paused: bool) -> None:
-        """Pause or resume these queues."""
         for queue in queues:
             self._transaction.change(_PAUSE, (queue, paused))
             self.moves.throttles.setdefault(queue, Throttle()).paused = paused
@@ -264,13 +263,11 @@ class Database:
     # -- housekeeping, between transactions ------------------------------------------------------
 
     def sweep(self, now: int) -> None:
-        """Delete keys and results that have expired."""
         self.keys.sweep(now)
         self.results.sweep(now)
 
     @property
     def commits(self) -> int:
-        """How many transactions have changed something."""
         return self._transaction.commits
 
     def vacuum(self, pages: int) -> bool:

@@ -226,7 +226,6 @@ class Deliveries:
         return [self._holding(token) is not None for token in tokens]
 
     def note(self, token: str, text: str) -> bool:
-        """Set the progress of a lease."""
         seq = self._holding(token)
         if seq is not None:
             self._transaction.change(_NOTE, (text, seq))
@@ -341,7 +340,6 @@ class Deliveries:
         self._cancel(found.seq, found, found.state, now)
 
     def forget_dead(self, delivery: str) -> bool:
-        """Delete a dead letter; return whether there was one."""
         queues = self._transaction.change(_FORGET_DEAD, (delivery,)).fetchall()
         for (queue,) in queues:
             self.count(queue, DEAD, -1)
@@ -376,11 +374,9 @@ class Deliveries:
     # -- in memory -------------------------------------------------------------------------------
 
     def count(self, queue: str, state: int, number: int) -> None:
-        """Count some more in a state."""
         self.counts.setdefault(queue, [0, 0, 0, 0, 0])[state] += number
 
     def expect(self, due: int) -> None:
-        """Record when something is due."""
         self.next_due = due if self.next_due is None else min(self.next_due, due)
 
     def learn_next_due(self) -> None:

@@ -28,5 +28,4 @@ class Holds:
         return None if row is None else Hold(*row)
 
     def drop(self, name: str, token: str) -> None:
-        """Release a name."""
         self._transaction.change(_DROP, (name, token))

@@ -34,5 +34,4 @@ class Keys:
             self._transaction.change(_FREE, (key, delivery))
 
     def sweep(self, now: int) -> None:
-        """Delete keys that have expired."""
         self._transaction.change(_SWEEP, (now,))

@@ -60,7 +60,6 @@ class Lanes:
         self._pause(frozenset(paused))
 
     def pause(self, queues: Iterable[str]) -> None:
-        """Pause these queues, and resume all others."""
         before = self._paused
         self._pause(frozenset(queues))
         for queue in before ^ self._paused:

@@ -28,7 +28,6 @@ class OperatorEdits:
         self.flagged: list[tuple[int, str]] = []
 
     def cancel(self, ids: Sequence[str], now: int) -> list[Cancellation]:
-        """Cancel deliveries."""
         return [self._cancel(delivery, now) for delivery in ids]
 
     def edit(self, ids: Sequence[str], op: Edit, now: int) -> int:
@@ -76,5 +75,4 @@ class OperatorEdits:
 
 
 def _risen(envelope: Envelope, reason: str) -> Envelope:
-    """Return a dead letter as it is put again, for the current workers."""
     return replace(envelope, headers={**envelope.headers, DIED: reason}, sender="")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from skep.engine.base import Row
+from skep.engine.base import DeliveryRow
 from skep.store.file import schema
 from skep.store.file.rows import CORRUPT
 from skep.store.file.rules import rules_of, write_rules
@@ -28,12 +28,12 @@ class Restoring:
         self._transaction = transaction
         self._moves = moves
 
-    def restore(self, rows: Sequence[Row], now: int) -> int:
+    def restore(self, rows: Sequence[DeliveryRow], now: int) -> int:
         """Keep those that were not kept before; return how many."""
         self._transaction.change(schema.RESTORED)
         return sum(self._restore(row, now) for row in rows)
 
-    def _restore(self, row: Row, now: int) -> bool:
+    def _restore(self, row: DeliveryRow, now: int) -> bool:
         delivery = row.envelope.id
         why_dead = self._transaction.read(_WHY_DEAD, (delivery,)).fetchone()
         is_new = self._transaction.change(_CLAIM, (delivery,)).rowcount > 0
@@ -52,7 +52,7 @@ class Restoring:
         )
         return True
 
-    def _bury(self, row: Row, now: int) -> bool:
+    def _bury(self, row: DeliveryRow, now: int) -> bool:
         e = row.envelope
         if self._moves.look_up(e.id) is not None:
             return False

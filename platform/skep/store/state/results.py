@@ -17,13 +17,11 @@ class Results:
         self.fresh: list[Result] = []
 
     def keep(self, result: Result, until: int) -> None:
-        """Keep a result until then."""
         values = (result.id, result.ending, result.body, result.error, until)
         self._transaction.change(_KEEP, values)
         self.fresh.append(result)
 
     def read(self, delivery: str, now: int) -> Result | None:
-        """Return a result that is kept."""
         row = self._transaction.read(_READ, (delivery, now)).fetchone()
         return None if row is None else Result(*row)
 
@@ -32,5 +30,4 @@ class Results:
         self._transaction.change(_FORGET, (delivery,))
 
     def sweep(self, now: int) -> None:
-        """Delete results that have expired."""
         self._transaction.change(_SWEEP, (now,))

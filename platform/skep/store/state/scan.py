@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from skep.engine.base import Row
+from skep.engine.base import DeliveryRow
 from skep.engine.protocol import Find, Scan
 from skep.store.file import schema
 from skep.store.file.rules import read_rules
@@ -14,7 +14,7 @@ _DEAD = f"SELECT {_COLUMNS}, '', reason, error, '', 0, cuts, 3 FROM dead"
 _PAGE = "seq > ? ORDER BY seq LIMIT ?"
 
 
-def scan(database: Database, ask: Scan) -> list[Row]:
+def scan(database: Database, ask: Scan) -> list[DeliveryRow]:
     """Return up to `n` rows of one queue and state, from the one after the place `after`."""
     is_place = ask.after.isdecimal() and len(ask.after) <= schema.LONGEST_SEQ
     place = int(ask.after) if is_place else 0
@@ -29,7 +29,7 @@ def scan(database: Database, ask: Scan) -> list[Row]:
         return [_row(row) for row in found]
 
 
-def find(database: Database, ask: Find) -> list[Row]:
+def find(database: Database, ask: Find) -> list[DeliveryRow]:
     """Return the delivery of this id, waiting or leased; or else dead."""
     with database.reader() as reader:
         for table in (_WAITING, _DEAD):
@@ -39,8 +39,8 @@ def find(database: Database, ask: Find) -> list[Row]:
     return []
 
 
-def _row(row: tuple[Any, ...]) -> Row:
+def _row(row: tuple[Any, ...]) -> DeliveryRow:
     (seq, *columns), (rules, *rest, cancelled, cuts, state) = row[:10], row[10:]
     rest += [bool(cancelled), cuts]
     envelope = schema.make_envelope(columns, read_rules(rules))
-    return Row(envelope, str(seq), schema.STATES[state], *rest)
+    return DeliveryRow(envelope, str(seq), schema.STATES[state], *rest)

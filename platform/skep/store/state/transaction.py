@@ -43,7 +43,6 @@ class Transaction:
             self.commits += 1
 
     def rollback(self) -> None:
-        """Undo the transaction."""
         self._open = False
         if self._sqlite.in_transaction:  # SQLite may have rolled back by itself
             self._execute("ROLLBACK")

@@ -8,16 +8,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from skep.base import log, masking
 from skep.base.errors import ConfigError
+from skep.base.logs import log, masking
 from skep.config.env import atomic, dotenv, secret_names
 from skep.config.env.dotenv import Written
-from skep.config.env.explain import Place, places
 from skep.config.env.layers import Layers
 from skep.config.options.credentials import environment_of_workers
+from skep.config.options.resolution import resolve
 from skep.config.options.spelling import fold, folded
-from skep.config.options.table import Options, resolve
+from skep.config.options.table import Options
 from skep.config.snapshots.archive import Archive
+from skep.config.snapshots.explain import KeySource, places
 from skep.config.snapshots.shrinkage import check_shrinkage
 from skep.config.snapshots.snapshot import Snapshot
 from skep.wire.plan import Problem
@@ -119,7 +120,7 @@ class Configurations:
         if before and configuration.snapshot and not configuration.options.allow_empty:
             check_shrinkage(before.values(), configuration.snapshot.values())
 
-    def explain(self, key: str) -> list[Place]:
+    def explain(self, key: str) -> list[KeySource]:
         """Return every place that sets a key, the winner first. Where nothing has been put in force
         yet, the managed block of `.env` is what is remote."""
         snapshot = self._applied

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from skep.config.snapshots.archive import Archive
-from skep.config.snapshots.history import History, State
+from skep.config.snapshots.history import History, HistoryState
 from skep.config.snapshots.snapshot import Snapshot
 from skep.supervisor.config.configuration import Configuration
 from skep.supervisor.request import Report, RolloutRequest
@@ -30,7 +30,7 @@ class ConfigHistory:
         self.withheld = ""
 
     @property
-    def state(self) -> State:
+    def state(self) -> HistoryState:
         """Which snapshots are applied, good and pinned."""
         return self._state
 
@@ -137,7 +137,7 @@ class ConfigHistory:
         self._set(state)
 
     @staticmethod
-    def _dated(state: State, release_keys: Mapping[str, str], now: float) -> State:
+    def _dated(state: HistoryState, release_keys: Mapping[str, str], now: float) -> HistoryState:
         known = state.releases
         dated = {
             name: known[name]
@@ -147,7 +147,7 @@ class ConfigHistory:
         }
         return replace(state, releases=dated)
 
-    def _set(self, state: State) -> None:
+    def _set(self, state: HistoryState) -> None:
         if state != self._state:
             self._state = state
             self._history.set_state(state)

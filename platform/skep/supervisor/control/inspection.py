@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from importlib.metadata import version
 from typing import Any
 
-from skep.base import logfile
+from skep.base.logs import logfile
 from skep.supervisor.control.records import Operations
 from skep.supervisor.control.server import Command, CommandRefused
 from skep.supervisor.processes.child import Child

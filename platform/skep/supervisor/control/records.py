@@ -17,9 +17,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from skep.base.log import utc
-from skep.base.masking import MASK, mask_document
-from skep.base.peer import Peer
+from skep.base.logs.log import utc
+from skep.base.logs.masking import MASK, mask_document
+from skep.base.sockets.peer import Peer
 from skep.base.telemetry import Telemetry
 from skep.supervisor.request import Report, RolloutRequest
 

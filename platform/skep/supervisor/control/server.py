@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from skep.base.errors import PlatformError
-from skep.base.peer import Peer, peer_of
+from skep.base.sockets.peer import Peer, peer_of
 from skep.supervisor.control.records import Audit, Operations
 
 LONGEST_QUESTION = 64 * 1024

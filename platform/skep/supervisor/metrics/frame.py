@@ -52,7 +52,7 @@ class Definitions:
 
 
 @dataclass(frozen=True)
-class MetricsFrame:
+class Frame:
     """What changed."""
 
     defined: Definitions
@@ -62,7 +62,7 @@ class MetricsFrame:
     dropped: list[SeriesRow]
 
 
-def check(frame: object, known: Definitions) -> MetricsFrame:
+def check(frame: object, known: Definitions) -> Frame:
     """Return the frame in full, given what its worker has defined before. Raises BadFrame."""
     if not isinstance(frame, dict) or not frame.keys() <= _PARTS:
         raise BadFrame("it is no object of the known parts")
@@ -74,7 +74,7 @@ def check(frame: object, known: Definitions) -> MetricsFrame:
         series = _series(row, known.families | new.families)
         new.series[series.id] = series
     lookup = _Lookup(known.series, new.series)
-    return MetricsFrame(
+    return Frame(
         new,
         [_added(row, lookup) for row in _rows(frame, "add", 2)],
         [_observed(row, lookup) for row in _rows(frame, "observe", 3)],

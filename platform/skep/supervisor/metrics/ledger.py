@@ -19,8 +19,8 @@ from skep.supervisor.metrics.frame import (
     BadFrame,
     Definitions,
     FamilyRow,
+    Frame,
     Labels,
-    MetricsFrame,
     SeriesRow,
     check,
 )
@@ -267,7 +267,7 @@ class Ledger:
         return family, tuple(sorted(labels.items()))
 
 
-def _apply(worker: str, held: _Worker, frame: MetricsFrame) -> None:
+def _apply(worker: str, held: _Worker, frame: Frame) -> None:
     for row, delta in frame.added:
         if family := held.families.get(row.id):
             family.add(row.labels, delta)

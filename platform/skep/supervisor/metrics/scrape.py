@@ -19,7 +19,7 @@ from skep.supervisor.processes.procfs import read_boot_time, read_process, read_
 from skep.supervisor.processes.questions import Questions
 from skep.supervisor.processes.slot import SlotState
 from skep.supervisor.rollout.rollouts import Rollouts
-from skep.wire.messages import Beat, Flush, Frame, Message, Trace, Traced
+from skep.wire.messages import Beat, Flush, Message, MetricFrame, Trace, Traced
 
 # A child whose loop is blocked does not keep Prometheus waiting: its last frame stands for it.
 _PATIENCE = 0.15
@@ -133,7 +133,7 @@ class MetricsScrape:
         match message:
             case Beat():
                 self._beats[child] = time.time()
-            case Frame(frame):
+            case MetricFrame(frame):
                 self._ledger.absorb(child.name, frame)
                 self._heard[child] = time.time()
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from skep.base import fingerprint
+from skep.base.files import fingerprint
 from skep.base.telemetry import Telemetry
 from skep.supervisor.generation import Generation
 from skep.supervisor.request import RolloutRequest

@@ -41,7 +41,7 @@ class PlatformEvents:
         telemetry.subscribe("slot.changed", self._slot_changed)
 
     def happened(self, event: str, fields: Mapping[str, Any]) -> None:
-        """Have an event of `skep.api.platform_events` fired."""
+        """Have an event of `skep.api.tasks.platform_events` fired."""
         number = next(self._numbers)
         self._pending[number] = Happened(number, event, dict(fields))
         if len(self._pending) > _MOST:

@@ -6,8 +6,8 @@ import signal
 import socket
 from collections.abc import Callable, Sequence
 
-from skep.base.linux import open_pidfd, send_signal
-from skep.base.stacks import Stacks
+from skep.base.system.linux import open_pidfd, send_signal
+from skep.base.system.stacks import Stacks
 from skep.wire.channel import Channel, pair
 from skep.wire.messages import Drain, Fork, Hello, Message, Prepared
 from skep.wire.plan import Problem

@@ -9,7 +9,7 @@ import os
 import signal
 from collections.abc import Callable, Collection, Iterator
 
-from skep.base.reaping import ended_children
+from skep.base.system.linux import ended_children
 from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.procfs import read_children, read_oom_kills
 

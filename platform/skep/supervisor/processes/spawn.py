@@ -6,7 +6,7 @@ import socket
 import sys
 from collections.abc import Mapping
 
-from skep.base.signals import HELD
+from skep.base.system.signals import HELD
 from skep.wire.channel import CHANNEL_FD, pair
 
 # Signals that children handle otherwise than the supervisor; they start with the default actions.

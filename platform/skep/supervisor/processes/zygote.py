@@ -17,7 +17,7 @@ from skep.supervisor.processes.children import Children
 from skep.supervisor.processes.exit_reason import describe
 from skep.supervisor.processes.nursery import Nursery
 from skep.supervisor.processes.spawn import spawn
-from skep.wire.messages import Become, Boot, Changed, Exited, Hello, Message, Planned, Refused
+from skep.wire.messages import Become, Boot, Changed, Exited, Hello, LoadFailed, Message, Planned
 from skep.wire.plan import Plan, Problem
 
 _PAUSE = 0.1
@@ -140,7 +140,7 @@ class ZygotePair:
         elif isinstance(message, Planned):
             self._answers.declared(message.plan.secrets)
             self._planned(message.plan)
-        elif isinstance(message, Refused):
+        elif isinstance(message, LoadFailed):
             self._stopped = child.dismissed = True
             self._answers.declared(message.secrets)
             self._answers.refused(tuple(message.problems))

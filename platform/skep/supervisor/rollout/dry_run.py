@@ -8,13 +8,13 @@ import signal
 import socket
 from contextlib import suppress
 
-from skep.base import masking
+from skep.base.logs import masking
 from skep.config.options.credentials import options_of_workers
 from skep.supervisor.config.configuration import Configuration
 from skep.supervisor.processes.exit_reason import describe
 from skep.supervisor.processes.spawn import spawn
 from skep.wire.channel import BlockingChannel
-from skep.wire.messages import Boot, Planned, Refused
+from skep.wire.messages import Boot, LoadFailed, Planned
 from skep.wire.plan import Plan, Problem
 
 
@@ -52,6 +52,6 @@ def _answer(ours: socket.socket, configuration: Configuration) -> Plan | tuple[P
             case Planned(plan):
                 masking.declare(plan.secrets)
                 return plan
-            case Refused(problems, secrets):
+            case LoadFailed(problems, secrets):
                 masking.declare(secrets)
                 return tuple(problems)

@@ -8,7 +8,7 @@ comes soon after another is probably part of a series, and waits for the end of 
 from dataclasses import dataclass, replace
 
 from skep.supervisor.request import Cause, RolloutRequest, merge
-from skep.wire.messages import Asked
+from skep.wire.messages import RolloutAsked
 
 # Long enough for a publisher who touches two namespaces, and for an editor that saves many files. A
 # change that the workers take as they are costs little, so it need not wait as long.
@@ -43,7 +43,7 @@ class Gate:
         return min(self.latest + settle, self.since + AT_MOST)
 
 
-def requested(asked: Asked, *, starting: bool) -> RolloutRequest:
+def requested(asked: RolloutAsked, *, starting: bool) -> RolloutRequest:
     """Return what the agent asks for; `starting` says that there is no generation yet."""
     cause: Cause = "start" if starting else "code" if asked.cause == "code" else "config"
     return RolloutRequest(

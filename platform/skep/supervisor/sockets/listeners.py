@@ -17,9 +17,9 @@ import stat
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
-from skep.base.endpoint import Endpoint
 from skep.base.errors import ListenError
-from skep.base.sockets import BACKLOG, is_readable, let_in, turn_away
+from skep.base.sockets.endpoint import Endpoint
+from skep.base.sockets.listening import BACKLOG, is_readable, let_in, turn_away
 from skep.supervisor.sockets.inheritance import Inherited
 
 # A platform that was killed leaves workers which stop listening within this time (seconds).

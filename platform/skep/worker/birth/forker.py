@@ -15,8 +15,8 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from skep.base.reaping import ended_children
-from skep.base.signals import HELD
+from skep.base.system.linux import ended_children
+from skep.base.system.signals import HELD
 from skep.wire.channel import CHANNEL_FD, BlockingChannel
 from skep.wire.messages import Exited, Fork, Message
 from skep.worker import fork_guard

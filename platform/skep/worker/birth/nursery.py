@@ -12,9 +12,9 @@ import sys
 from collections.abc import Iterable, Mapping
 from glob import escape, glob
 
-from skep.base.title import set_title
+from skep.base.system.title import set_title
 from skep.wire.channel import CHANNEL_FD, BlockingChannel
-from skep.wire.messages import Become, Boot, Hello, Refused
+from skep.wire.messages import Become, Boot, Hello, LoadFailed
 from skep.wire.plan import Problem
 from skep.worker.birth.forker import Forker
 from skep.worker.loading.environ import Environ, install
@@ -76,5 +76,5 @@ def _start_anew(channel: BlockingChannel, environment: Mapping[str, str]) -> Non
         os.execve(sys.executable, command, environment)
     except OSError as error:  # E2BIG: the environment is larger than the kernel takes
         text = f"The zygote cannot be started: {error.strerror} (errno {error.errno})."
-        channel.send(Refused([Problem("load", text)]))
+        channel.send(LoadFailed([Problem("load", text)]))
         os._exit(0)

@@ -11,18 +11,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from skep.api.policy import policy_of
-from skep.base import fingerprint, masking, own_writes
+from skep.api.tasks.policy import policy_of
 from skep.base.errors import PluginError, UsageError
-from skep.base.log import hide, traceback_text
+from skep.base.files import fingerprint, own_writes
+from skep.base.logs import masking
+from skep.base.logs.log import hide, traceback_text
 from skep.base.rundir import RunDir
-from skep.base.title import set_title
-from skep.config.env.epoch import declare
-from skep.config.env.settings import Settings
+from skep.base.system.title import set_title
+from skep.config.env.settings import Settings, declare
 from skep.config.options.sources import project, sources
 from skep.config.options.table import Options
 from skep.wire.channel import BlockingChannel
-from skep.wire.messages import Boot, Change, Changed, Message, Planned, Refused
+from skep.wire.messages import Boot, Change, Changed, LoadFailed, Message, Planned
 from skep.wire.plan import LONGEST_TRACE, Plan, Problem
 from skep.worker.birth.forker import Forker
 from skep.worker.http.app import listing
@@ -160,7 +160,7 @@ class Zygote(Forker):
         if isinstance(found, Generation):
             channel.send(Planned(found.plan))
             return
-        channel.send(Refused(found, masking.declared()))
+        channel.send(LoadFailed(found, masking.declared()))
         sys.exit(0)
 
     def take(self, order: Message) -> None:

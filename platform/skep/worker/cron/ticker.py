@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 from typing import Literal
 
-from skep.api.cron import Overlap, Terms, Trigger
+from skep.api.cron import CronTerms, Overlap, Trigger
 
 JUMP = 0.5
 _ENOUGH = 100
@@ -104,7 +104,7 @@ class Due:
     too_late: bool = False
 
 
-def timeline(terms: Terms) -> Timeline:
+def timeline(terms: CronTerms) -> Timeline:
     """Return what tells the moments of a cron with these terms."""
     if terms.trigger is None:
         return Interval(terms.every or 0.0)
@@ -116,7 +116,7 @@ def start(line: Timeline, now: float, immediate: bool) -> Timing:
     return Timing(now if immediate else line.first(now))
 
 
-def look(line: Timeline, timing: Timing, now: float, terms: Terms) -> tuple[Timing, Due | None]:
+def look(line: Timeline, timing: Timing, now: float, terms: CronTerms) -> tuple[Timing, Due | None]:
     """Return what is due now, if anything, and what will be.
 
     Moments missed together make one run, the latest's. Raises what the trigger raises.

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from skep.base import log as logs
+from skep.base.logs import log as logs
 
 log = logging.getLogger("skep.access")
 

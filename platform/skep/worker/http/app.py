@@ -13,7 +13,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import BaseRoute, Mount, Route
 
 from skep.api.plugin import Plugin
-from skep.api.sockets import HttpListener
+from skep.api.sockets.listeners import HttpListener
 from skep.config.options.table import Options
 from skep.wire.plan import Problem
 from skep.worker.http.mounted import Mounted

@@ -10,7 +10,7 @@ import asyncio
 import weakref
 from typing import Any
 
-from skep.base.linux import unacknowledged
+from skep.base.system.linux import unacknowledged
 
 # Seconds. How long a client that has everything may take to close.
 _GRACE = 1.0

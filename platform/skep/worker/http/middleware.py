@@ -11,9 +11,9 @@ from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.routing import Mount
 
-from skep.base import correlation
 from skep.base.errors import QueueFull, StoreFull, StoreUnavailable
-from skep.config.env.epoch import pin
+from skep.base.logs import correlation
+from skep.config.env.settings import pin
 from skep.metrics.web import UNMATCHED
 from skep.worker.http.access_log import Access, AccessLog
 from skep.worker.http.coalesced_writes import HEADER, ID_IN_SCOPE

@@ -20,9 +20,9 @@ from datetime import datetime
 from typing import Any
 
 from skep.api.cron import CronJob, Tick
-from skep.base.log import bound
+from skep.base.logs.log import bound
 from skep.base.telemetry import Telemetry
-from skep.config.env.epoch import pin
+from skep.config.env.settings import pin
 from skep.worker.calling import completed
 from skep.worker.cron import ticker
 from skep.worker.cron.ticker import Due, Timing

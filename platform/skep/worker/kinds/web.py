@@ -20,8 +20,8 @@ import uvicorn
 import uvicorn.lifespan.off  # uvicorn would load it by name, in every worker after the fork
 from starlette.types import ASGIApp
 
-from skep.base import accepting
 from skep.base.rundir import RunDir
+from skep.base.sockets import accept_failures
 from skep.metrics.instruments import Instruments
 from skep.metrics.web import HttpMetrics
 from skep.metrics.websocket import WebSocketMetrics
@@ -118,7 +118,7 @@ class WebKind:
         self, listeners: Mapping[str, socket.socket], handover: Mapping[str, Any]
     ) -> asyncio.Task[None]:
         """Attach the protocols to the inherited listeners."""
-        accepting.watch(asyncio.get_running_loop())
+        accept_failures.watch(asyncio.get_running_loop())
         await self._switchboard.start()
         tls = self._workplace.tls
         for name, listener in listeners.items():

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from skep.api.cron import CronJob, named
-from skep.api.event import Event, Listener
-from skep.api.function import FunctionTask
-from skep.api.payload import Payload
-from skep.api.task import Task
+from skep.api.tasks.decorators import FunctionTask
+from skep.api.tasks.event import Event, Listener
+from skep.api.tasks.payload import Payload
+from skep.api.tasks.task import Task
 from skep.base.errors import PluginError
 
 if TYPE_CHECKING:

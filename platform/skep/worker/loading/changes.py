@@ -6,9 +6,8 @@ from collections.abc import Iterable, Mapping
 
 from pydantic import ValidationError
 
-from skep.base.log import excerpt, hide
-from skep.config.env.epoch import Epoch, current_epoch, enter, reread
-from skep.config.env.settings import Settings
+from skep.base.logs.log import excerpt, hide
+from skep.config.env.settings import Epoch, Settings, current_epoch, enter, reread
 from skep.wire.messages import Change
 from skep.worker.calling import completed
 from skep.worker.loading.environ import Environ

@@ -6,8 +6,7 @@ from pydantic import ValidationError
 
 from skep.api.naming import plugin_of
 from skep.api.plugin import Plugin
-from skep.config.env.epoch import current_epoch
-from skep.config.env.settings import Settings, undeclared_text
+from skep.config.env.settings import Settings, current_epoch, undeclared_text
 from skep.wire.plan import Problem
 
 

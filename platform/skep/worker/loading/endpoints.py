@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator, Mapping
 
 from skep.api.plugin import Plugin
-from skep.api.sockets import SocketListener
-from skep.base.endpoint import MOST_ENDPOINTS, Endpoint, Scheme, clashes
+from skep.api.sockets.listeners import SocketListener
+from skep.base.sockets.endpoint import MOST_ENDPOINTS, Endpoint, Scheme, clashes
 from skep.config.options.endpoints import own
 from skep.config.options.table import Options
 from skep.wire.plan import Problem

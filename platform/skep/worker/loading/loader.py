@@ -26,11 +26,10 @@ from types import CodeType, ModuleType
 
 from prometheus_client import REGISTRY
 
-from skep.api.declaration import faults, shown
+from skep.api.checks.fields import explanation, faults, shown
 from skep.api.plugin import Plugin
-from skep.api.requirements import explanation
 from skep.base.errors import DeclarationError, PluginError
-from skep.base.log import traceback_text
+from skep.base.logs.log import traceback_text
 from skep.metrics.names import BY_EXPOSED
 from skep.wire.plan import LONGEST_TRACE, Problem
 

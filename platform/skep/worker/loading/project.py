@@ -8,7 +8,7 @@ import sys
 from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ExtensionFileLoader, FileFinder
 from pathlib import Path
 
-from skep.base.fingerprint import IGNORED_DIRECTORIES
+from skep.base.files.fingerprint import IGNORED_DIRECTORIES
 from skep.worker.loading.loader import UncachedLoader
 
 _LIBRARIES = frozenset({"site-packages", "dist-packages"})

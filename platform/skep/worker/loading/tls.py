@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from skep.api.sockets import HttpListener, TcpListener
-from skep.base import fingerprint
+from skep.api.sockets.listeners import HttpListener, TcpListener
 from skep.base.errors import PluginError, UsageError
-from skep.base.tls import UnusableCertificate, server_context
+from skep.base.files import fingerprint
+from skep.base.sockets.tls import UnusableCertificate, server_context
 from skep.worker.loading.endpoints import named
 
 if TYPE_CHECKING:

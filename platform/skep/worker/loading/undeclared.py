@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from skep.api.cron import CronJob, FunctionCron
-from skep.api.event import Event, Listener
-from skep.api.function import FunctionTask
-from skep.api.task import Task
+from skep.api.tasks.decorators import FunctionTask
+from skep.api.tasks.event import Event, Listener
+from skep.api.tasks.task import Task
 from skep.config.env.settings import Settings
 from skep.worker.loading.catalog import Catalog
 from skep.worker.loading.loader import PACKAGE

@@ -8,7 +8,7 @@ import ssl
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from skep.api.sockets import TcpListener, UdpListener
+from skep.api.sockets.listeners import TcpListener, UdpListener
 from skep.metrics.websocket import SocketMetrics
 from skep.worker.loading.endpoints import named
 from skep.worker.sockets.tcp import TcpServer

@@ -9,14 +9,14 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Any, cast
 
-from skep.api.framing import FrameTooLarge
+from skep.api.sockets.framing import FrameTooLarge
 from skep.worker.sockets.handshakes import Arrivals
 
 if TYPE_CHECKING:
     import socket
     import ssl
 
-    from skep.api.sockets import TcpListener
+    from skep.api.sockets.listeners import TcpListener
     from skep.metrics.websocket import SocketMetrics
 
 _UNLISTEN = 0.02
@@ -177,7 +177,7 @@ class _Protocol(asyncio.StreamReaderProtocol):
 
 
 class TcpConnection:
-    """One connection; see `skep.api.streams.TcpConnection`."""
+    """One connection; see `skep.api.sockets.tcp.TcpConnection`."""
 
     writer: asyncio.StreamWriter
 

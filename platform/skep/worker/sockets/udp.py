@@ -11,12 +11,12 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from skep.api.packets import Packet
+from skep.api.sockets.udp import Packet
 
 if TYPE_CHECKING:
     import socket
 
-    from skep.api.sockets import UdpListener
+    from skep.api.sockets.listeners import UdpListener
     from skep.metrics.websocket import SocketMetrics
 
 _LONGEST = 65536

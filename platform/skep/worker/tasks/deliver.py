@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from skep.api.payload import Payload
-from skep.api.receipt import Receipt
+from skep.api.tasks.payload import Payload
+from skep.api.tasks.receipt import Receipt
 from skep.base.errors import EngineError, UsageError
-from skep.base.log import excerpt
+from skep.base.logs.log import excerpt
 from skep.wire.messages import Deliver, Delivered
 from skep.worker.loading.catalog import Catalog
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from skep.api.policy import CUT_TRIES, Policy
+from skep.api.tasks.policy import CUT_TRIES, Policy
 from skep.config.options.queues import QueueTerms, parse
 from skep.config.options.table import Options
 from skep.engine.base import QueueLimits

@@ -12,11 +12,11 @@ from functools import partial
 from inspect import iscoroutinefunction
 from typing import Any
 
-from skep.api.context import Cancellation, Context
-from skep.api.policy import Discard, HandlerTimeout, Retry
-from skep.base.correlation import correlated
-from skep.base.log import bound
-from skep.config.env.epoch import pin
+from skep.api.tasks.context import Cancellation, Context
+from skep.api.tasks.policy import Discard, HandlerTimeout, Retry
+from skep.base.logs.correlation import correlated
+from skep.base.logs.log import bound
+from skep.config.env.settings import pin
 from skep.engine.base import Lease, Settlement
 from skep.engine.headers import STEP
 from skep.engine.senders import is_newer

@@ -15,10 +15,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from skep.api.context import Context
-from skep.api.event import Event
-from skep.api.policy import LOST_TRIES, Policy, policy_of
-from skep.base.correlation import REQUEST_ID, TRACEPARENT
+from skep.api.tasks.context import Context
+from skep.api.tasks.event import Event
+from skep.api.tasks.policy import LOST_TRIES, Policy, policy_of
+from skep.base.logs.correlation import REQUEST_ID, TRACEPARENT
 from skep.engine import binding
 from skep.engine.base import Envelope, Lease
 from skep.engine.headers import ALONE, DIED, ERROR, LISTENER, ORIGIN, RESULT, STEP, TRIES

@@ -23,7 +23,7 @@ from websockets.datastructures import Headers
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 
-from skep.api.websocket import EXTENSION, frame
+from skep.api.sockets.websocket import EXTENSION, frame
 from skep.worker.http.request_head import CONTROL, Refusal, check_handshake
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Limits:
 
 
 class Connection:
-    """What plugins see of it; see `skep.api.websocket.Connection`."""
+    """What plugins see of it; see `skep.api.sockets.websocket.Connection`."""
 
     def __init__(self, protocol: WebSocketProtocol, hub: Hub) -> None:
         self.id = secrets.token_hex(8)

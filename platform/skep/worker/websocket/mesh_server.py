@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skep.base.rundir import bind_unix
-from skep.wire.mesh import Answer, Command, decode_command, pack, read_frame
+from skep.wire.mesh import Command, MeshAnswer, decode_command, pack, read_frame
 
 if TYPE_CHECKING:
     from skep.worker.websocket.registry import Hub
@@ -80,14 +80,14 @@ class Switchboard:
             await self._listen()
         log.info("pushes arrive again: %s takes sockets", self._path.parent)
 
-    def answer(self, command: Command) -> Answer:
+    def answer(self, command: Command) -> MeshAnswer:
         """Carry out one command."""
         match command.op:
             case "push":
                 content = command.text if command.text is not None else command.data or b""
-                return Answer(self._hub.push(command, content))
+                return MeshAnswer(self._hub.push(command, content))
             case "kick":
-                return Answer(self._hub.kick(command))
+                return MeshAnswer(self._hub.kick(command))
             case "list":
                 return self._rows(self._hub.rows(command))
             case "sockets":
@@ -95,8 +95,8 @@ class Switchboard:
                 wanted = command.listener
                 return self._rows([r for r in rows if not wanted or r["listener"] == wanted])
 
-    def _rows(self, rows: list[dict[str, Any]]) -> Answer:
-        return Answer(len(rows), [{**row, "worker": self._name} for row in rows])
+    def _rows(self, rows: list[dict[str, Any]]) -> MeshAnswer:
+        return MeshAnswer(len(rows), [{**row, "worker": self._name} for row in rows])
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._clients.add(writer)

@@ -6,8 +6,8 @@ import pytest
 from skep.config.apollo.answers import (
     Malformed,
     NeedsFull,
-    Notification,
-    Unconfigured,
+    NoConfigurations,
+    PollEntry,
     notifications,
     release,
 )
@@ -72,9 +72,9 @@ def test_an_incremental_answer_to_who_has_nothing_must_be_asked_for_in_full() ->
 
 
 def test_an_answer_without_configurations_is_not_an_empty_release() -> None:
-    with pytest.raises(Unconfigured):
+    with pytest.raises(NoConfigurations):
         release(body(), OLD)
-    with pytest.raises(Unconfigured):
+    with pytest.raises(NoConfigurations):
         release(b"{}", None)
 
 
@@ -115,14 +115,14 @@ def test_a_refusal_does_not_show_values() -> None:
 
 def test_notifications_are_names_and_numbers() -> None:
     told = b'[{"namespaceName":"a","notificationId":7,"messages":{"details":{"o+default+a":7}}}]'
-    assert notifications(told) == [Notification("a", 7, {"o+default+a": 7})]
+    assert notifications(told) == [PollEntry("a", 7, {"o+default+a": 7})]
     assert notifications(b"[]") == []
 
 
 @pytest.mark.parametrize("odd", [b"null", b"7", b'{"details":[]}', b'{"details":{"a":"7"}}'])
 def test_messages_that_make_no_sense_are_left_out(odd: bytes) -> None:
     told = b'[{"namespaceName":"a","notificationId":7,"messages":' + odd + b"}]"
-    assert notifications(told) == [Notification("a", 7)]
+    assert notifications(told) == [PollEntry("a", 7)]
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,12 @@
 import json
 from urllib.parse import quote
 
-from skep.config.apollo.answers import Notification
+from skep.config.apollo.answers import PollEntry
 from skep.config.apollo.notifications import Notifications, query, shards
 
 
-def told(*pairs: tuple[str, int]) -> list[Notification]:
-    return [Notification(name, number) for name, number in pairs]
+def told(*pairs: tuple[str, int]) -> list[PollEntry]:
+    return [PollEntry(name, number) for name, number in pairs]
 
 
 def confirmed(notes: Notifications, news: dict[str, int]) -> bool:
@@ -122,8 +122,8 @@ def test_f19_what_was_told_before_forgetting_is_not_adopted_after_it() -> None:
 
 def test_messages_are_handed_back_with_the_highest_of_each_number() -> None:
     notes = Notifications(["a", "b"])
-    notes.news([Notification("A", 7, {"orders+default+a": 7, "shared+default+a": 5})])
-    notes.news([Notification("a", 8, {"orders+default+a": 3, "shared+default+a": 8})])
+    notes.news([PollEntry("A", 7, {"orders+default+a": 7, "shared+default+a": 5})])
+    notes.news([PollEntry("a", 8, {"orders+default+a": 3, "shared+default+a": 8})])
     assert json.loads(notes.messages("a")) == {
         "details": {"orders+default+a": 7, "shared+default+a": 8}
     }

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from skep.base.errors import ConfigError
-from skep.config.apollo.openapi import OpenApi
+from skep.config.apollo.openapi import OpenApiClient
 from tests.configserver import RunningConfigServer, running_config_server
 
 AT = ("someAppId", "default", "application")
@@ -22,7 +22,7 @@ def server(tmp_path: Path) -> Iterator[RunningConfigServer]:
 
 
 def test_what_is_set_and_published_is_in_force(server: RunningConfigServer) -> None:
-    with OpenApi(server.url + "/", server.token, env="PRO") as api:
+    with OpenApiClient(server.url + "/", server.token, env="PRO") as api:
         assert api.latest_release(*AT) is None
         api.set_item(*AT, "a", "1", "ann")
         api.set_item(*AT, "a", "2", "bob")
@@ -49,7 +49,7 @@ def test_any_key_arrives_as_it_is_and_can_be_deleted(server: RunningConfigServer
 
 
 def test_a_refusal_names_the_place_and_the_reason(server: RunningConfigServer) -> None:
-    with OpenApi(server.url.replace("//", "//ann:pass@"), "wrong-token") as api:
+    with OpenApiClient(server.url.replace("//", "//ann:pass@"), "wrong-token") as api:
         with pytest.raises(ConfigError) as refusal:
             api.publish(*AT, "t", "ann")
         text = str(refusal.value)
@@ -63,7 +63,7 @@ def test_a_refusal_names_the_place_and_the_reason(server: RunningConfigServer) -
 
 
 def test_credentials_in_the_url_do_not_replace_the_token(server: RunningConfigServer) -> None:
-    with OpenApi(server.url.replace("//", "//ann:pass@"), server.token) as api:
+    with OpenApiClient(server.url.replace("//", "//ann:pass@"), server.token) as api:
         assert api.publish(*AT, "t", "ann").name == "t"
 
 
@@ -73,7 +73,7 @@ def test_a_proxy_for_the_way_out_is_not_asked(
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
-    with OpenApi(server.url, server.token) as api:
+    with OpenApiClient(server.url, server.token) as api:
         assert api.latest_release(*AT) is None
 
 
@@ -81,7 +81,7 @@ def test_a_server_out_of_reach_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with (
-        OpenApi(f"http://ann:pass@127.0.0.1:{port}", "token") as api,
+        OpenApiClient(f"http://ann:pass@127.0.0.1:{port}", "token") as api,
         pytest.raises(ConfigError, match=rf"cannot be reached at http://127\.0\.0\.1:{port}/"),
     ):
         api.latest_release(*AT)
@@ -89,14 +89,14 @@ def test_a_server_out_of_reach_is_named() -> None:
 
 @pytest.mark.parametrize("url", ["config.example", "ftp://config.example", "http://x:port", ""])
 def test_a_url_that_is_none_is_named(url: str) -> None:
-    with OpenApi(url, "token") as api, pytest.raises(ConfigError, match="cannot be reached"):
+    with OpenApiClient(url, "token") as api, pytest.raises(ConfigError, match="cannot be reached"):
         api.latest_release(*AT)
 
 
 @pytest.mark.parametrize("token", ["a\nb", "töken", "a\0"])
 def test_a_token_no_header_can_carry_is_refused_and_not_shown(token: str) -> None:
     with pytest.raises(ConfigError, match="printable ASCII") as refusal:
-        OpenApi("http://127.0.0.1:1", token)
+        OpenApiClient("http://127.0.0.1:1", token)
     assert token not in str(refusal.value)
 
 
@@ -142,7 +142,7 @@ def answering(answer: bytes) -> Iterator[str]:
 def test_what_is_no_portal_is_told(body: bytes, complaint: str) -> None:
     with (
         answering(body) as url,
-        OpenApi(url, "token") as api,
+        OpenApiClient(url, "token") as api,
         pytest.raises(ConfigError, match=complaint),
     ):
         api.publish(*AT, "t", "ann")

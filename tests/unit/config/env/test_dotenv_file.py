@@ -12,8 +12,7 @@ from dotenv import dotenv_values
 
 from skep.base.errors import ConfigError
 from skep.config.env import atomic, dotenv
-from skep.config.env.backup import backups
-from skep.config.env.dotenv import Written
+from skep.config.env.dotenv import Written, backups
 from tests.packages import require_mounts
 
 
@@ -233,7 +232,7 @@ MOUNTED = """
 import subprocess, sys
 from pathlib import Path
 from skep.config.env import dotenv
-from skep.config.env.backup import backups
+from skep.config.env.dotenv import backups
 from skep.config.env.dotenv import Written
 source, target = map(Path, sys.argv[1:])
 subprocess.run(["mount", "--bind", source, target], check=True)

@@ -3,10 +3,10 @@ from pathlib import Path
 import pytest
 
 from skep.base.errors import ConfigError
-from skep.config.env.explain import places
 from skep.config.env.layers import Layers, check_remote, is_machine_only
 from skep.config.errors import Unusable
 from skep.config.options.table import rows
+from skep.config.snapshots.explain import places
 
 
 def layers(**given: dict[str, str]) -> Layers:

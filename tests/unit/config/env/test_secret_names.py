@@ -4,7 +4,7 @@ import json
 import stat
 from pathlib import Path
 
-from skep.base.masking import is_secret
+from skep.base.logs.masking import is_secret
 from skep.config.env.secret_names import declare_kept, keep
 
 

@@ -7,9 +7,8 @@ from typing import Literal
 import pytest
 from pydantic import AliasChoices, BaseModel, Field, Secret, SecretBytes, SecretStr, ValidationError
 
-from skep.config.env.epoch import Epoch, current_epoch, enter, pin, reread
 from skep.config.env.layers import Layers
-from skep.config.env.settings import Live, Settings
+from skep.config.env.settings import Epoch, Live, Settings, current_epoch, enter, pin, reread
 
 
 class Server(BaseModel):
@@ -131,7 +130,7 @@ def test_two_classes_do_not_share_a_prefix_they_inherit_from_nobody() -> None:
 def test_outside_of_a_worker_the_environment_of_the_process_counts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("skep.config.env.epoch._in_force", None)
+    monkeypatch.setattr("skep.config.env.settings._in_force", None)
     monkeypatch.setenv("MAIL_SENDER", "one")
     assert MailSettings.current().sender == "one"
     monkeypatch.setenv("MAIL_SENDER", "two")
@@ -141,7 +140,7 @@ def test_outside_of_a_worker_the_environment_of_the_process_counts(
 def test_a_pinned_epoch_is_seen_to_the_end_and_by_nobody_else(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("skep.config.env.epoch._in_force", None)
+    monkeypatch.setattr("skep.config.env.settings._in_force", None)
     enter(Epoch({"MAIL_SENDER": "one"}))
 
     async def pinned() -> tuple[str, str]:
@@ -159,7 +158,7 @@ def test_a_pinned_epoch_is_seen_to_the_end_and_by_nobody_else(
 
 
 def test_rereading_tells_what_differs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("skep.config.env.epoch._in_force", None)
+    monkeypatch.setattr("skep.config.env.settings._in_force", None)
     enter(Epoch({"MAIL_SENDER": "one"}))
     assert reread([MailSettings], current_epoch().changed({"OTHER": "x"})) == []
     ((old, new),) = reread([MailSettings], current_epoch().changed({"MAIL_RATE": "2"}))

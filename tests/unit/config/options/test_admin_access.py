@@ -6,7 +6,8 @@ import pytest
 
 from skep.base.errors import UsageError
 from skep.config.options.admin_access import check, read_token
-from skep.config.options.table import Options, resolve
+from skep.config.options.resolution import resolve
+from skep.config.options.table import Options
 from tests.certificate import certificate
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from skep.base.errors import UsageError
 from skep.config.options.queues import QueueTerms, parse
-from skep.config.options.table import resolve
+from skep.config.options.resolution import resolve
 
 
 def test_what_can_be_said_of_a_queue() -> None:

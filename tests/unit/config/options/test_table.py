@@ -4,7 +4,8 @@ import pytest
 
 from skep.base.errors import UsageError
 from skep.config.options.endpoints import served
-from skep.config.options.table import Options, changed, resolve, rows
+from skep.config.options.resolution import resolve
+from skep.config.options.table import Options, changed, rows
 
 
 def test_a_flag_wins_over_the_key_and_the_key_over_the_default() -> None:

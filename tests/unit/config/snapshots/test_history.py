@@ -8,7 +8,7 @@ import pytest
 from skep.base.errors import ConfigError
 from skep.config.env import atomic
 from skep.config.snapshots.archive import Archive
-from skep.config.snapshots.history import KEPT, History, State
+from skep.config.snapshots.history import KEPT, History, HistoryState
 from skep.config.snapshots.snapshot import Release, Snapshot
 
 
@@ -32,7 +32,7 @@ def test_only_the_newest_are_kept_and_no_number_is_given_twice(tmp_path: Path) -
     numbers = [history(tmp_path).add(snapshot(str(i))) for i in range(KEPT + 3)]
     assert numbers == list(range(1, KEPT + 4))
     assert history(tmp_path).numbers() == numbers[3:]
-    history(tmp_path).set_state(State(applied=numbers[-1]))
+    history(tmp_path).set_state(HistoryState(applied=numbers[-1]))
     for path in (tmp_path / "history").iterdir():
         path.unlink()
     assert history(tmp_path).add(snapshot("new")) == numbers[-1] + 1
@@ -44,7 +44,7 @@ def test_what_a_killed_process_left_half_written_is_swept_away(tmp_path: Path) -
     targets = (kept.path(2), tmp_path / "state.json", tmp_path / "applied.json")
     halves = [atomic.prepare(target, b"half") for target in targets]
     kept.add(snapshot("two"))
-    kept.set_state(State(applied=2))
+    kept.set_state(HistoryState(applied=2))
     Archive(tmp_path, "orders", "default", ("a",)).commit(snapshot("two"))
     assert [half for half in halves if half.exists()] == []
     assert kept.numbers() == [1, 2]
@@ -54,7 +54,7 @@ def test_zero_is_the_one_before_that_in_force(tmp_path: Path) -> None:
     kept = history(tmp_path)
     for value in "abc":
         kept.add(snapshot(value))
-    kept.set_state(State(applied=3))
+    kept.set_state(HistoryState(applied=3))
     assert kept.find(0) == kept.path(2)
     assert kept.find(1) == kept.path(1)
 
@@ -63,7 +63,7 @@ def test_zero_is_the_one_before_that_in_force(tmp_path: Path) -> None:
 def test_what_is_not_there_is_named_with_what_is(tmp_path: Path, number: int, named: str) -> None:
     kept = history(tmp_path)
     kept.add(snapshot("a"))
-    kept.set_state(State(applied=1))
+    kept.set_state(HistoryState(applied=1))
     with pytest.raises(ConfigError, match=rf"{named}.* there are: 1\."):
         kept.find(number)
 
@@ -71,11 +71,11 @@ def test_what_is_not_there_is_named_with_what_is(tmp_path: Path, number: int, na
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"applied": 1, "more": 2}', "\xff"])
 def test_a_state_that_cannot_be_read_is_an_empty_one(tmp_path: Path, content: str) -> None:
     (tmp_path / "state.json").write_bytes(content.encode("latin-1"))
-    assert history(tmp_path).state() == State()
+    assert history(tmp_path).state() == HistoryState()
 
 
 def test_the_state_survives(tmp_path: Path) -> None:
-    state = State(applied=4, digest="d", good=3, pinned=2)
+    state = HistoryState(applied=4, digest="d", good=3, pinned=2)
     history(tmp_path).set_state(state)
     assert history(tmp_path).state() == state
 

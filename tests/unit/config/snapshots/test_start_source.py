@@ -12,7 +12,7 @@ from skep.config.env import dotenv
 from skep.config.snapshots.archive import Archive
 from skep.config.snapshots.cache import Cache
 from skep.config.snapshots.snapshot import Release, Snapshot
-from skep.config.snapshots.start_source import Policy, Reserve
+from skep.config.snapshots.start_source import Policy, StartSource
 
 
 def release(namespace: str = "a", key: str = "K1", **values: str) -> Release:
@@ -30,8 +30,8 @@ def commit(directory: Path, *releases: Release) -> None:
 
 def reserve(
     directory: Path, policy: Policy = "cache", names: Sequence[str] = ("a", "b")
-) -> Reserve:
-    return Reserve(archive(directory, names), directory / ".env", policy)
+) -> StartSource:
+    return StartSource(archive(directory, names), directory / ".env", policy)
 
 
 def found(directory: Path, policy: Policy = "cache") -> tuple[str, dict[str, str]] | None:

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from skep.base.errors import NotRunning
-from skep.base.peer import Peer
 from skep.base.rundir import bind_unix
+from skep.base.sockets.peer import Peer
 from skep.supervisor.control.records import Audit, Operations
 from skep.supervisor.control.server import (
     MOST_CLIENTS,

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from skep.base import stacks
+from skep.base.system import stacks
 from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.exit_reason import ended, reason
 from skep.wire.channel import pair

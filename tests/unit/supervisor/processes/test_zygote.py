@@ -21,9 +21,9 @@ from skep.wire.messages import (
     Exited,
     Fork,
     Hello,
+    LoadFailed,
     Message,
     Planned,
-    Refused,
 )
 from skep.wire.plan import Plan, Problem
 from tests.support import wait_until_async
@@ -285,7 +285,7 @@ def test_a_zygote_that_cannot_load_says_why_and_has_no_successor(
 ) -> None:
     async def test(cradle: Cradle) -> None:
         child = cradle.hello(cradle.born[0])
-        child.says(Refused([Problem("load", "it is broken")], ["A_KEY"]))
+        child.says(LoadFailed([Problem("load", "it is broken")], ["A_KEY"]))
         assert cradle.answers == [("declared", "A_KEY"), ("refused", "it is broken")]
         assert child.dismissed
         child.ends(0)

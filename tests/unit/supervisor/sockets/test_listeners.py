@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from skep.base.endpoint import Endpoint
 from skep.base.errors import ListenError
+from skep.base.sockets.endpoint import Endpoint
 from skep.supervisor.sockets.inheritance import Inherited
 from skep.supervisor.sockets.listeners import PLATFORM, Listeners
 from tests.platform_process import ROOT
@@ -219,7 +219,7 @@ def test_a_group_that_does_not_exist_is_named_and_no_socket_is_left(tmp_path: Pa
 
 FOREIGN = """
 import asyncio, os, sys
-from skep.base.endpoint import Endpoint
+from skep.base.sockets.endpoint import Endpoint
 from skep.supervisor.sockets.listeners import Listeners
 if os.geteuid() == 0:
     os.setgroups([]), os.setgid(65534), os.setuid(65534)
@@ -246,7 +246,7 @@ def test_a_group_that_the_user_is_not_in_is_refused(tmp_path: Path) -> None:
 
 PRIVILEGED = """
 import asyncio, encodings.idna, os
-from skep.base.endpoint import Endpoint
+from skep.base.sockets.endpoint import Endpoint
 from skep.supervisor.sockets.listeners import Listeners
 if os.geteuid() == 0:
     os.setuid(65534)

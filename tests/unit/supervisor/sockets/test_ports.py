@@ -9,8 +9,8 @@ from typing import cast
 
 import pytest
 
-from skep.base.endpoint import Endpoint
 from skep.base.errors import ListenError
+from skep.base.sockets.endpoint import Endpoint
 from skep.supervisor.generation import Generation
 from skep.supervisor.rollout.generations import Generations
 from skep.supervisor.sockets.listeners import Listeners

@@ -10,7 +10,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skep.api.cron import CronString, Terms
+from skep.api.cron import CronString, CronTerms
 from skep.worker.cron.ticker import (
     Calendar,
     Due,
@@ -27,7 +27,7 @@ from skep.worker.cron.ticker import (
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC).timestamp()
 MINUTE, HOUR, YEAR = 60.0, 3600.0, 365 * 86400.0
 
-TERMS = Terms(
+TERMS = CronTerms(
     every=1.0,
     trigger=None,
     overlap="skip",

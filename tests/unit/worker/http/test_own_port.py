@@ -19,7 +19,7 @@ from websockets.exceptions import InvalidStatus
 
 from skep.api.http_hooks import ResponseHead
 from skep.api.plugin import Plugin
-from skep.api.sockets import HttpListener
+from skep.api.sockets.listeners import HttpListener
 from skep.base.errors import PlatformError
 from tests.web_worker import WebWorker, run_with_worker
 

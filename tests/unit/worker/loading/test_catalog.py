@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from skep.api.cron import CronJob, Tick
-from skep.api.event import Event, Listener
 from skep.api.plugin import Plugin
-from skep.api.task import Task
+from skep.api.tasks.event import Event, Listener
+from skep.api.tasks.task import Task
 from skep.base.errors import PluginError
 from skep.worker.loading.catalog import Catalog
 

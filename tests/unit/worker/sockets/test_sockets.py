@@ -16,12 +16,12 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 from websockets.asyncio.client import connect
 
-from skep.api.framing import Chunks, Delimited, Framing, LengthPrefixed, Lines
-from skep.api.packets import Packet, UdpHandler
 from skep.api.plugin import Plugin
-from skep.api.push import connections
-from skep.api.sockets import HttpListener, TcpListener, UdpListener
-from skep.api.streams import TcpConnection, TcpHandler
+from skep.api.sockets.framing import Chunks, Delimited, Framing, LengthPrefixed, Lines
+from skep.api.sockets.listeners import HttpListener, TcpListener, UdpListener
+from skep.api.sockets.push import connections
+from skep.api.sockets.tcp import TcpConnection, TcpHandler
+from skep.api.sockets.udp import Packet, UdpHandler
 from skep.base.errors import PlatformError
 from tests.support import wait_until_async
 from tests.web_worker import WebWorker, run_with_worker

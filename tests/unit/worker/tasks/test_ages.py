@@ -6,12 +6,12 @@ from typing import ClassVar
 
 from msgspec.structs import replace
 
-from skep.api.context import Context
 from skep.api.plugin import Plugin
-from skep.api.policy import Policy
-from skep.api.task import Task
+from skep.api.tasks.context import Context
+from skep.api.tasks.policy import Policy
+from skep.api.tasks.task import Task
 from skep.config.options.table import Options
-from skep.engine.base import Envelope, Lease, Row
+from skep.engine.base import DeliveryRow, Envelope, Lease
 from skep.engine.senders import sender_of
 from skep.worker.loading.catalog import Catalog
 from skep.worker.tasks.queues import Outliving
@@ -68,7 +68,7 @@ def an_envelope(body: bytes, sender: str = NEWER) -> Envelope:
     return replace(Note(text="").envelope(), body=body, sender=sender)
 
 
-async def row_of(shop: Workshop, delivery: str) -> Row:
+async def row_of(shop: Workshop, delivery: str) -> DeliveryRow:
     row = await shop.engine.find(delivery)
     assert row is not None
     return row

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from pydantic import field_validator
 
-from skep.api.context import Context
 from skep.api.plugin import Plugin
-from skep.api.task import Task
+from skep.api.tasks.context import Context
+from skep.api.tasks.task import Task
 from skep.wire.messages import Deliver, Delivered
 from skep.worker.loading.catalog import Catalog
 from skep.worker.tasks.deliver import Deliverer

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from skep.api.context import Context
-from skep.api.event import Event, Listener
-from skep.api.function import on
 from skep.api.plugin import Plugin
-from skep.api.policy import Discard
+from skep.api.tasks.context import Context
+from skep.api.tasks.decorators import on
+from skep.api.tasks.event import Event, Listener
+from skep.api.tasks.policy import Discard
 from skep.base.backoff import Backoff
 from skep.engine.base import Envelope
 from skep.engine.headers import LISTENER, UNKNOWN

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from skep.api.policy import Discard, HandlerTimeout, Policy, Retry
-from skep.base import log
+from skep.api.tasks.policy import Discard, HandlerTimeout, Policy, Retry
 from skep.base.backoff import Backoff
+from skep.base.logs import log
 from skep.engine.base import Envelope, Lease
 from skep.worker.tasks.judge import (
     CutOff,

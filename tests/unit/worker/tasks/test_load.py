@@ -72,7 +72,7 @@ def test_what_a_module_defines_and_nothing_declares_is_a_warning(tmp_path: Path)
         tmp_path,
         """
         from skep import CronJob, Event, Listener, Plugin, Settings, Task, cron, on, task
-        from skep.api.platform_events import ConfigChanged
+        from skep.api.tasks.platform_events import ConfigChanged
 
         class Paid(Event): ...
         class Heard(Event): ...

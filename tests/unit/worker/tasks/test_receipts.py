@@ -6,11 +6,11 @@ from typing import Any, ClassVar
 
 import pytest
 
-from skep.api.context import Context
-from skep.api.function import task
 from skep.api.plugin import Plugin
-from skep.api.receipt import Receipt, TaskCancelled, TaskFailed, gather
-from skep.api.task import Task
+from skep.api.tasks.context import Context
+from skep.api.tasks.decorators import task
+from skep.api.tasks.receipt import Receipt, TaskCancelled, TaskFailed
+from skep.api.tasks.task import Task, gather
 from skep.base.errors import EngineError
 from skep.engine import binding
 from tests.support import wait_until_async

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from pydantic import field_validator
 
-from skep.api.event import Event, Listener
 from skep.api.plugin import Plugin
-from skep.api.task import Task
+from skep.api.tasks.event import Event, Listener
+from skep.api.tasks.task import Task
 from skep.engine.base import Envelope, Lease
 from skep.worker.loading.catalog import Catalog
 from skep.worker.tasks.steps import InvalidResult, Step, Undecodable, Unknown, decode

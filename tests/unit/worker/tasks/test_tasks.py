@@ -9,15 +9,15 @@ from typing import Any, ClassVar
 
 import pytest
 
-from skep.api.context import Context
-from skep.api.function import task
 from skep.api.plugin import Plugin
-from skep.api.policy import Discard, Retry
-from skep.api.task import Task
-from skep.base import correlation
+from skep.api.tasks.context import Context
+from skep.api.tasks.decorators import task
+from skep.api.tasks.policy import Discard, Retry
+from skep.api.tasks.task import Task
 from skep.base.backoff import Backoff
 from skep.base.errors import EngineError
-from skep.base.log import TextFormatter
+from skep.base.logs import correlation
+from skep.base.logs.log import TextFormatter
 from skep.engine.base import Envelope
 from skep.engine.ids import new_id
 from tests.support import wait_until_async

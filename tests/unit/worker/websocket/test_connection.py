@@ -17,8 +17,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from skep.api.plugin import Plugin
-from skep.api.push import broadcast, connections, disconnect, presence, push, push_sync
-from skep.api.websocket import Connection, WebSocketHandler, connection_of
+from skep.api.sockets.push import broadcast, connections, disconnect, presence, push, push_sync
+from skep.api.sockets.websocket import Connection, WebSocketHandler, connection_of
 from skep.base.errors import PlatformError
 from tests.raw_websocket import CLOSE, PING, TEXT, RawWebSocket, close_of
 from tests.support import wait_until_async

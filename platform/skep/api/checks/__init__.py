@@ -1,0 +1,1 @@
+"""What the platform requires of the fields of a Plugin."""

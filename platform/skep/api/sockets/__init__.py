@@ -1,0 +1,1 @@
+"""Sockets of plugins: TCP, UDP and HTTP listeners, WebSockets and pushing to them."""

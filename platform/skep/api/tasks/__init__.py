@@ -1,0 +1,1 @@
+"""Tasks, events, listeners, and what a delivery of them is."""

@@ -1,0 +1,1 @@
+"""Locks, owners and digests of files."""

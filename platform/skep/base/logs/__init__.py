@@ -1,0 +1,1 @@
+"""Log lines: their schema, their file, their fields, and masked secrets."""

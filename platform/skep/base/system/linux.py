@@ -1,0 +1,119 @@
+"""What the platform needs of the kernel beyond the standard library; no-ops outside of Linux."""
+
+import ctypes
+import fcntl
+import os
+import signal
+import sys
+import termios
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+_PR_SET_DUMPABLE = 4
+_PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_NO_NEW_PRIVS = 38
+# The magic numbers of file systems whose files are on another machine: statfs(2), linux/magic.h.
+_NETWORK = {
+    0x6969: "NFS",
+    0x517B: "SMB",
+    0xFF534D42: "CIFS",
+    0xFE534D42: "SMB",
+    0x5346414F: "AFS",
+    0x73757245: "Coda",
+    0x00C36400: "Ceph",
+    0x01161970: "GFS2",
+    0x7461636F: "OCFS2",
+    0x0BD00BD0: "Lustre",
+    0x47504653: "GPFS",
+    0x19830326: "BeeGFS",
+}
+# More than any struct statfs has.
+_STATFS_SIZE = 512
+
+
+def become_subreaper() -> None:
+    """Become the parent of descendants whose own parent dies, so that none escapes (prctl(2))."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def forbid_new_privileges() -> None:
+    """Let no program that this process or a child starts gain privileges, setuid or not."""
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def stay_readable() -> None:
+    """Let the new user of this process read its /proc directory, which a change of user forbids
+    until the next exec."""
+    _prctl(_PR_SET_DUMPABLE, 1)
+
+
+def open_pidfd(pid: int) -> int | None:
+    """Return a descriptor that stands for this process and no later one of the same id."""
+    if hasattr(os, "pidfd_open"):
+        with suppress(OSError):
+            return os.pidfd_open(pid)
+    return None
+
+
+def send_signal(pid: int, pidfd: int | None, sig: signal.Signals) -> None:
+    """Send a signal; nothing happens if the process has ended."""
+    with suppress(ProcessLookupError):
+        if pidfd is not None and hasattr(signal, "pidfd_send_signal"):
+            signal.pidfd_send_signal(pidfd, sig)
+        else:
+            os.kill(pid, sig)
+
+
+def file_system(path: Path) -> int:
+    """Return the magic number of the file system that holds `path`, 0 where there is none."""
+    if sys.platform != "linux":
+        return 0
+    libc = ctypes.CDLL(None, use_errno=True)
+    found = ctypes.create_string_buffer(_STATFS_SIZE)
+    if libc.statfs(os.fsencode(path), found) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(path))
+    return ctypes.c_ulong.from_buffer(found).value & 0xFFFFFFFF
+
+
+def network_file_system(path: Path, magic: Callable[[Path], int] = file_system) -> str:
+    """Return the name of the file system that holds `path` if it is that of a network, else ""."""
+    return _NETWORK.get(magic(path), "")
+
+
+def _prctl(option: int, argument: int) -> None:
+    if sys.platform != "linux":
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(option, argument, 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def usable_cores() -> int:
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def unacknowledged(descriptor: int) -> int:
+    """Return how many bytes the kernel still holds for the other side of a connection."""
+    if sys.platform == "linux" and descriptor >= 0:
+        with suppress(OSError):  # it has just been closed
+            held = fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4))
+            return int.from_bytes(held, sys.byteorder)
+    return 0
+
+
+def ended_children() -> Iterator[tuple[int, int]]:
+    """Wait for each child of this process that has ended by now; yield its id and wait status."""
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        yield pid, status

@@ -1,0 +1,47 @@
+"""How the value of a setting is found.
+
+A command-line flag wins over the `PLATFORM_*` key, the key over the names that other clients of
+Apollo have for it, those over the default. The keys come from the layered environment, whatever
+their case. The foreign names count in the process environment only: an app may have a key of its
+own called `APP_ID`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from skep.base.errors import UsageError
+from skep.config.options import endpoints
+from skep.config.options.queues import parse
+from skep.config.options.row import alias, check, given, read
+from skep.config.options.spelling import folded
+from skep.config.options.table import Options, rows
+
+# The app on the embedded config server, where there is no other.
+_OWN_APP = "sample"
+
+
+def resolve(
+    flags: Mapping[str, Any], environment: Mapping[str, str], base: Mapping[str, str] | None = None
+) -> Options:
+    """Return the options that follow from the command line and the layered environment.
+
+    `flags` holds what was given on the command line, by field name; `base` is the process
+    environment, if that is not all. Raises UsageError naming the key whose text does not fit.
+    """
+    base = environment if base is None else base
+    environment = folded(environment)
+    found: dict[str, Any] = {}
+    for row in rows():
+        key = row.key if row.key in environment else alias(row, base)
+        if flags.get(row.name) not in (None, ()):
+            found[row.name] = given(row, flags[row.name])
+        elif key:
+            found[row.name] = read(row, key, (environment if key == row.key else base)[key])
+        check(row, found.get(row.name, row.default))
+    options = Options(**found)
+    parse(options.queues)
+    endpoints.check(options)
+    if options.has_service and not options.app_id:
+        raise UsageError("--app-id is required with --config-server or --config-meta.")
+    return replace(options, app_id=options.app_id or _OWN_APP)
