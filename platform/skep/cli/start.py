@@ -22,10 +22,11 @@ from skep.config.options.table import rows
 from skep.supervisor.config.configuration import starting_options
 from skep.supervisor.control.restart import RESTART, become_anew
 from skep.supervisor.observers.service_manager import ServiceManager
+from skep.supervisor.parts import Start
 from skep.supervisor.sockets import inheritance
 from skep.supervisor.sockets.inheritance import Inheritance, Inherited
-from skep.supervisor.sockets.listeners import claim
-from skep.supervisor.supervisor import Supervisor
+from skep.supervisor.sockets.listeners import Listeners, claim
+from skep.supervisor.supervisor import supervise
 
 
 def _keys() -> str:
@@ -87,10 +88,11 @@ def start(daemonize: bool, ignore: bool, x_version: str | None, **flags: Any) ->
     listeners = _shed(phase, handed.listeners, base)
     options = starting_options(base, flags)
     service = ServiceManager(environment)
-    supervisor = Supervisor(options, flags, base, run_dir, listeners, service)
-    code = asyncio.run(supervisor.run())
+    code, kept = asyncio.run(
+        supervise(Start(options, flags, base, run_dir, Listeners(listeners), service))
+    )
     if code == RESTART:
-        become_anew(environment, Inheritance(supervisor.legacy(), held))
+        become_anew(environment, Inheritance(kept, held))
     sys.exit(code)
 
 

@@ -18,18 +18,18 @@ class Alarm:
         self._timer: asyncio.TimerHandle | None = None
 
     def set(self) -> None:
-        """Look anew at which moment is the earliest."""
+        """Set the timer for the earliest deadline."""
         self.cancel()
         moment = self._earliest()
         if moment is not None:
             self._timer = self._loop.call_at(moment, self._go_off)
 
     def set_soon(self) -> None:
-        """The same, after what is being handled now has been handled by everybody."""
+        """Do so after the event that is being handled now."""
         self._loop.call_soon(self.set)
 
     def cancel(self) -> None:
-        """Be silent."""
+        """Cancel the timer."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from skep.config.options.credentials import options_of_workers
 from skep.supervisor.config.configuration import Configuration
 from skep.supervisor.processes.crew import Crew
-from skep.supervisor.processes.slot import Limits
-from skep.supervisor.processes.zygote import Zygote
-from skep.supervisor.rollout.gate import Request
+from skep.supervisor.processes.slot import SlotTimeouts
+from skep.supervisor.processes.zygote import ZygotePair
+from skep.supervisor.request import Outcome, Report, RolloutRequest
 from skep.wire.messages import Boot
-from skep.wire.plan import Plan
+from skep.wire.plan import Plan, Problem
 
 
 @dataclass
@@ -19,9 +19,9 @@ class Generation:
 
     number: int
     run_id: str
-    request: Request
+    request: RolloutRequest
     configuration: Configuration
-    zygote: Zygote
+    zygote: ZygotePair
     crew: Crew
     started: float = field(default_factory=time.time)
 
@@ -43,13 +43,35 @@ class Generation:
         return Boot(slot, kind, self.number, self.run_id, options.to_json())
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> SlotTimeouts:
         """How long its workers may take for things."""
         options = self.configuration.options
-        return Limits(
+        return SlotTimeouts(
             # The rollout has the same deadline and says more about it; let it be first.
             boot=options.boot_timeout + 1,
             silence=options.hang_timeout,
             drain=options.drain_timeout,
             task_drain=self.plan.task_drain if self.plan else 0.0,
         )
+
+
+def about(
+    request: RolloutRequest,
+    outcome: Outcome,
+    serving: Generation | None,
+    problems: tuple[Problem, ...],
+    seconds: float,
+    written_at: float,
+) -> Report:
+    """Return the report on a request; `serving` is the generation in service after it."""
+    return Report(
+        outcome=outcome,
+        generation=serving.number if serving else 0,
+        cause=request.cause,
+        reason=request.reason,
+        at=time.time(),
+        seconds=seconds,
+        written_at=written_at,
+        problems=problems,
+        release_keys=tuple(serving.configuration.release_keys.items()) if serving else (),
+    )

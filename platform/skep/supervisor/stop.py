@@ -7,7 +7,7 @@ from skep.base.waiting import until
 from skep.supervisor.observers.hooks import HookCalls
 from skep.supervisor.processes.platform_slots import PlatformSlots
 from skep.supervisor.rollout.generations import Generations
-from skep.supervisor.rollout.rollouts import Succession
+from skep.supervisor.rollout.rollouts import Rollouts
 
 # What hangs is killed by its slot, after all its limits; this is for what even then does not end.
 _SLACK = 1.0
@@ -19,17 +19,10 @@ class Stop:
     """Stops what runs; the store goes last of those that others need, because workers that drain
     still settle what they finish."""
 
-    def __init__(
-        self,
-        succession: Succession,
-        platform: PlatformSlots,
-        hooks: HookCalls,
-        living: Callable[[], bool],
-    ) -> None:
+    def __init__(self, rollouts: Rollouts, platform: PlatformSlots, hooks: HookCalls) -> None:
         self._hooks = hooks
-        self._succession = succession
+        self._rollouts = rollouts
         self._platform = platform
-        self._living = living
         self._hurried = False
 
     async def carry_out(
@@ -37,15 +30,15 @@ class Stop:
     ) -> None:
         """Stop everything; `shut` ends listening, and `changed` is called after each step that sets
         deadlines."""
-        succession, crew = self._succession, self._platform.crew
-        generations = succession.generations
-        options = succession.options
+        rollouts, crew = self._rollouts, self._platform.crew
+        generations = rollouts.generations
+        options = generations.options
         # Whoever distributes requests sees that it is not ready, and sends them elsewhere.
         await until(lambda: self._hurried, options.stop_delay)
         patience = options.stop_timeout or _patience(generations)
         if not self._hurried:
             await shut()
-        succession.stop()
+        rollouts.stop()
         changed()
         if not await until(lambda: not generations.alive, patience):
             generations.kill()
@@ -59,12 +52,12 @@ class Stop:
         crew.kill()
         generations.end()
         self._platform.nursery.stop()
-        await until(lambda: not self._living(), _SHORT)
+        await until(lambda: not self._platform.children, _SHORT)
 
     def at_once(self) -> None:
         """Kill what is left."""
         self._hurried = True
-        self._succession.generations.kill()
+        self._rollouts.generations.kill()
         self._platform.crew.kill()
 
 

@@ -14,9 +14,9 @@ from skep.supervisor.config.configuration import Configuration
 from skep.supervisor.generation import Generation
 from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.crew import Crew
-from skep.supervisor.processes.slot import Fact, Limits
-from skep.supervisor.processes.zygote import Zygote
-from skep.supervisor.rollout.gate import Request
+from skep.supervisor.processes.slot import Fact, SlotTimeouts
+from skep.supervisor.processes.zygote import ZygotePair
+from skep.supervisor.request import RolloutRequest
 from skep.wire.channel import pair
 from skep.wire.messages import Boot, Fork, Message
 from skep.wire.plan import Plan
@@ -158,7 +158,7 @@ class FakeZygote:
         number: int,
         environment: Mapping[str, str],
         nursery: object = None,
-        census: object = None,
+        living: object = None,
         answers: Any = None,
     ) -> None:
         self.number = number
@@ -224,8 +224,10 @@ def generation(
         return zygote.fork(made.boot(slot), ignore, lambda gone: ignore(crew.ended(gone)))
 
     crew = Crew(number, launch, ignore, ignore, telemetry or Telemetry())
-    made = Generation(number, "run", Request("start"), settings, cast(Zygote, zygote), crew)
-    crew.fill(slots, Limits(), released=True)
+    made = Generation(
+        number, "run", RolloutRequest("start"), settings, cast(ZygotePair, zygote), crew
+    )
+    crew.fill(slots, SlotTimeouts(), released=True)
     serve(crew, *slots)
     return made
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from skep.base.errors import PlatformError
 from skep.supervisor.config.configuration import Configuration
 from skep.supervisor.processes.exit_reason import describe
-from skep.supervisor.rollout.gate import Request, merge
+from skep.supervisor.request import RolloutRequest, merge
 from skep.wire.plan import Problem
 
 _SHELL = "/bin/sh"
@@ -52,7 +52,7 @@ class ConfigCheck:
 
     def __init__(
         self,
-        request: Request,
+        request: RolloutRequest,
         configuration: Configuration,
         stage: Callable[[Configuration], Path],
         done: Callable[["ConfigCheck", Problem | None], None],
@@ -114,7 +114,6 @@ class ConfigCheck:
             os.close(ours)
 
     def _read(self, descriptor: int) -> None:
-        """Take what was printed, at most a pipe full at a time."""
         with contextlib.suppress(BlockingIOError):
             data = os.read(descriptor, 65536)
             self._output = (self._output + data)[-_KEPT_BYTES:]
@@ -138,8 +137,8 @@ class ConfigChecks:
     def __init__(
         self,
         stage: Callable[[Configuration], Path],
-        passed: Callable[[Request], None],
-        failed: Callable[[Request, Configuration, Problem], None],
+        passed: Callable[[RolloutRequest], None],
+        failed: Callable[[RolloutRequest, Configuration, Problem], None],
     ) -> None:
         self._stage = stage
         self._passed = passed
@@ -151,11 +150,11 @@ class ConfigChecks:
         """Whether a configuration has to pass a check that it has not passed yet."""
         return bool(configuration.options.config_check) and configuration.digest != self._good
 
-    def begin(self, request: Request, configuration: Configuration) -> None:
+    def begin(self, request: RolloutRequest, configuration: Configuration) -> None:
         """Check a configuration; the request goes on when it has passed."""
         self._check = ConfigCheck(request, configuration, self._stage, self._done)
 
-    def give_way(self, request: Request) -> Request:
+    def give_way(self, request: RolloutRequest) -> RolloutRequest:
         """End the check that is going on, if any; return a request that asks for both."""
         if self._check is None:
             return request

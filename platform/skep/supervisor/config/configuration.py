@@ -1,5 +1,6 @@
-"""What a generation is configured with, and how that is put in force."""
+"""What a generation is configured with, and how that is applied."""
 
+import asyncio
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ from skep.config.snapshots.archive import Archive
 from skep.config.snapshots.explain import KeySource, places
 from skep.config.snapshots.shrinkage import check_shrinkage
 from skep.config.snapshots.snapshot import Snapshot
+from skep.wire.plan import Problem
 
 # prometheus_client would write files instead of counting if it found this.
 _NEVER_PASSED_ON = frozenset({"PROMETHEUS_MULTIPROC_DIR"})
@@ -47,7 +49,7 @@ class Configuration:
 
 
 class Configurations:
-    """Makes configurations out of staged snapshots and puts them in force.
+    """Makes configurations out of staged snapshots and applies them.
 
     `base` is the process environment as it was when the platform started. It is never changed: what
     entered `os.environ` could not leave again when it is deleted remotely. Workers find the data
@@ -113,7 +115,7 @@ class Configurations:
         self._hide(self._shown_last)
 
     def check_shrinkage(self, configuration: Configuration) -> None:
-        """Raise Unusable when the keys in force are gone and nobody has allowed it."""
+        """Raise Unusable when the applied keys are gone and no option allows that."""
         before = self._applied or self._archive.applied()
         if before and configuration.snapshot and not configuration.options.allow_empty:
             check_shrinkage(before.values(), configuration.snapshot.values())
@@ -127,7 +129,6 @@ class Configurations:
         return places(key, layers, snapshot, self._flags)
 
     def _hide(self, environment: Mapping[str, str]) -> None:
-        """Keep the secret values of an environment out of the log and the texts of problems."""
         self._shown_last = environment
         log.hide({**self._base, **environment})
 
@@ -142,8 +143,17 @@ class Configurations:
             raise ConfigError(f"{staged} cannot be written ({error.strerror}).") from error
         return staged
 
+    async def apply(self, configuration: Configuration) -> Problem | None:
+        """Apply it in a thread; return why that failed, and then `.env` is what it was."""
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(None, self.commit, configuration)
+        except Exception as error:  # noqa: BLE001 - the report needs a problem
+            return Problem("commit", str(error) or repr(error))
+        return None
+
     def commit(self, configuration: Configuration) -> None:
-        """Put it in force: `.env` first, then the archive. Blocks until both are on the disk.
+        """Write it: `.env` first, then the archive. Blocks until both are on the disk.
 
         Raises ConfigError, and then `.env` is what it was.
         """
@@ -180,7 +190,6 @@ def starting_layers(base: Mapping[str, str], flags: Mapping[str, Any]) -> Layers
 
 
 def _files(base: Mapping[str, str], flags: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options that say which `.env` is meant."""
     named = folded(base)
     return {
         "env_file": flags.get("env_file") or named.get("PLATFORM_ENV_FILE") or Options.env_file,

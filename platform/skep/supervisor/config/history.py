@@ -9,13 +9,12 @@ from skep.config.snapshots.archive import Archive
 from skep.config.snapshots.history import History, HistoryState
 from skep.config.snapshots.snapshot import Snapshot
 from skep.supervisor.config.configuration import Configuration
-from skep.supervisor.report import Report
-from skep.supervisor.rollout.gate import Request
+from skep.supervisor.request import Report, RolloutRequest
 
 _APPLIED = ("committed", "live", "rolled back")
 
 
-class Chronicle:
+class ConfigHistory:
     """The supervisor's side of the history.
 
     `withheld` is the newest candidate that came while another snapshot was pinned.
@@ -32,10 +31,10 @@ class Chronicle:
 
     @property
     def state(self) -> HistoryState:
-        """Which snapshots are in force, good and pinned."""
+        """Which snapshots are applied, good and pinned."""
         return self._state
 
-    def admit(self, request: Request) -> Request:
+    def admit(self, request: RolloutRequest) -> RolloutRequest:
         """Return the request as it may be carried out: a candidate gives way to what is pinned."""
         pinned = self._state.pinned
         if not pinned or not request.snapshot or self._history.load(pinned) is None:
@@ -44,7 +43,7 @@ class Chronicle:
         reason = f"{request.reason} is withheld: snapshot {pinned} is pinned"
         return replace(request, snapshot=str(self._history.path(pinned)), reason=reason)
 
-    def fallback(self, request: Request) -> str:
+    def fallback(self, request: RolloutRequest) -> str:
         """Return where the snapshot is that held last, or was at least applied; empty if there is
         none, or if it is what the failed request wanted."""
         number = self._state.good or self._state.applied
@@ -75,7 +74,9 @@ class Chronicle:
         """What is in force has passed its probation."""
         self._set(replace(self._state, good=self._state.applied))
 
-    def reported(self, request: Request, report: Report, serving: Configuration | None) -> None:
+    def reported(
+        self, request: RolloutRequest, report: Report, serving: Configuration | None
+    ) -> None:
         """Write down the outcome of a request that was about the configuration."""
         applied = report.outcome in _APPLIED
         if request.snapshot and request.snapshot == self._pinning:
@@ -101,7 +102,7 @@ class Chronicle:
                     "seconds": round(report.seconds, 3),
                     "problems": [str(problem) for problem in report.problems],
                 },
-                [(effect.key, effect.old, effect.new) for effect in request.changes],
+                [(change.key, change.old, change.new) for change in request.changes],
             )
 
     @property
@@ -119,7 +120,7 @@ class Chronicle:
         """Return what became of the changes that were tried last, the oldest first."""
         return self._history.audit()
 
-    def _remember_refusal(self, request: Request, report: Report) -> None:
+    def _remember_refusal(self, request: RolloutRequest, report: Report) -> None:
         if not request.snapshot:
             return
         refused = report.outcome == "refused"
@@ -129,7 +130,6 @@ class Chronicle:
         self._refused = {name: (key, why) for name, key in keys.items()}
 
     def _keep(self, snapshot: Snapshot, now: float) -> None:
-        """Number what is in force now, unless it was in force before."""
         state = self._dated(self._state, snapshot.release_keys(), now)
         if snapshot.digest != state.digest:
             number = self._history.add(snapshot)
@@ -138,7 +138,6 @@ class Chronicle:
 
     @staticmethod
     def _dated(state: HistoryState, release_keys: Mapping[str, str], now: float) -> HistoryState:
-        """Note since when each release is in force."""
         known = state.releases
         dated = {
             name: known[name]
@@ -152,3 +151,30 @@ class Chronicle:
         if state != self._state:
             self._state = state
             self._history.set_state(state)
+
+
+def propagation(request: RolloutRequest, report: Report) -> dict[str, float]:
+    """Return the seconds that each stage took, for those whose two ends are known.
+
+    A change that was refused, or that nobody told of, has no stages that end in its being applied.
+    """
+    if report.outcome not in ("committed", "live") or not request.pulled:
+        return {}
+    moments = {
+        "notified": request.notified,
+        "pulled": request.pulled,
+        "written": report.written_at,
+        "applied": report.at,
+    }
+    pairs = [
+        ("notified", "pulled"),
+        ("pulled", "written"),
+        ("written", "applied"),
+        ("notified", "applied"),
+    ]
+    return {
+        # The clock may have been set meanwhile.
+        f"{begin}_to_{end}": max(0.0, moments[end] - moments[begin])
+        for begin, end in pairs
+        if moments[begin] and moments[end]
+    }

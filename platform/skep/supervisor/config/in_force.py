@@ -1,4 +1,4 @@
-"""Which release of each namespace is in force, since when, and why it is not the newest. Pure."""
+"""Which release of each namespace is applied, since when, and why it is not the newest."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from skep.supervisor.rollout.gate import Request
+from skep.supervisor.request import RolloutRequest
 from skep.wire.plan import Problem
 
 
 @dataclass(frozen=True)
-class Refusal:
+class RefusedRelease:
     """One refused release, and by which rule."""
 
     namespace: str
@@ -27,18 +27,18 @@ class Refusal:
         return Problem("config", self.message, rule=self.rule)
 
     @property
-    def request(self) -> Request:
+    def request(self) -> RolloutRequest:
         """What it was meant to become."""
         reason = f"release {self.namespace} {self.release_key}"
-        return Request("config", reason, problems=(self.problem,))
+        return RolloutRequest("config", reason, problems=(self.problem,))
 
 
-class Refusals:
+class RefusedReleases:
     """The refused releases by namespace; `follow` learns of them, `take` returns the new ones."""
 
     def __init__(self) -> None:
-        self._standing: dict[str, Refusal] = {}
-        self._unreported: list[Refusal] = []
+        self._standing: dict[str, RefusedRelease] = {}
+        self._unreported: list[RefusedRelease] = []
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -53,7 +53,7 @@ class Refusals:
     def follow(self, config: Mapping[str, Any]) -> None:
         """Take what the agent has reported."""
         found = {
-            one["namespace"]: Refusal(
+            one["namespace"]: RefusedRelease(
                 one["namespace"], one["refused"], one["trouble"], one["reason"]
             )
             for one in config.get("following", ())
@@ -63,7 +63,7 @@ class Refusals:
         self._unreported += new
         self._standing = found
 
-    def take(self) -> list[Refusal]:
+    def take(self) -> list[RefusedRelease]:
         """Return what has to be reported, the oldest first; it counts as reported."""
         due, self._unreported = self._unreported, []
         return due

@@ -4,23 +4,55 @@ import asyncio
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from skep.base.telemetry import Telemetry
-from skep.supervisor.control.caller import Caller, current_caller
-from skep.supervisor.control.server import Command, Refusal
-from skep.supervisor.report import Report
-from skep.supervisor.rollout.gate import Request
+from skep.supervisor.config.configuration import Configurations
+from skep.supervisor.config.history import ConfigHistory
+from skep.supervisor.control.records import Operation
+from skep.supervisor.control.server import DRAINED, Caller, Command, CommandRefused, current_caller
+from skep.supervisor.health import Health
+from skep.supervisor.metrics.scrape import MetricsScrape, trace_memory
+from skep.supervisor.processes.platform_slots import PlatformSlots
+from skep.supervisor.request import Report, RolloutRequest
+from skep.supervisor.rollout.rollouts import Rollouts
 
-if TYPE_CHECKING:
-    from skep.supervisor.supervisor import Supervisor
+
+class ControlOwner(Protocol):
+    """What commands and signals need of the supervisor."""
+
+    run_id: str
+
+    def ask(self, request: RolloutRequest) -> None:
+        """Accept a request for a rollout."""
+
+    def stop(self, code: int = 0, operation: Operation | None = None) -> None:
+        """Stop gracefully; a second call stops at once."""
+
+    def status(self) -> dict[str, Any]:
+        """Return the status document."""
 
 
 class Commands:
     """What clients may ask of the supervisor; each method is one command."""
 
-    def __init__(self, supervisor: "Supervisor") -> None:
-        self._supervisor = supervisor
+    def __init__(
+        self,
+        owner: ControlOwner,
+        rollouts: Rollouts,
+        configurations: Configurations,
+        history: ConfigHistory,
+        health: Health,
+        scrape: MetricsScrape,
+        platform: PlatformSlots,
+    ) -> None:
+        self._owner = owner
+        self._rollouts = rollouts
+        self._configurations = configurations
+        self._history = history
+        self._health = health
+        self._scrape = scrape
+        self._platform = platform
         self._waiting: dict[int, tuple[asyncio.Future[Report], Caller | None]] = {}
         self._number = 0
 
@@ -43,96 +75,97 @@ class Commands:
 
     async def status(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Return the whole status document."""
-        return self._supervisor.status()
+        return self._owner.status()
 
     async def ready(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Return whether every required slot accepts, and which do not."""
-        missing = self._supervisor.condition.not_ready()
+        missing = self._health.not_ready()
         return {"ready": not missing, "missing": missing}
 
     def subscribe(self, telemetry: Telemetry) -> None:
         """Tell those who wait how their rollout goes."""
         telemetry.subscribe("rollout.began", self._began)
         telemetry.subscribe("rollout.phase", self._phase)
+        telemetry.subscribe("rollout.reported", self._reported)
 
     async def reload(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Roll out a new generation with the configuration and the code as they are now; wait,
         unless `wait` is false."""
-        request = Request("cli", "platform reload", forced=True, requester=str(current_caller()))
+        request = RolloutRequest(
+            "cli", "platform reload", forced=True, requester=str(current_caller())
+        )
         if arguments.get("wait", True):
             return await self._outcome(request)
-        self._supervisor.ask(request)
+        self._owner.ask(request)
         return {"sentence": "A rollout was asked for; `platform history` tells what becomes of it."}
 
     async def stop(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Begin to stop; the answer comes at once, with the process id to wait for."""
-        self._supervisor.stop()
+        self._owner.stop()
         return {"pid": os.getpid()}
 
     async def config_plan(self, arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return what a staged snapshot would change, with masked values."""
-        plan = self._supervisor.plan(str(arguments["snapshot"]))
-        return [effect.to_json() for effect in plan]
+        plan = self._rollouts.plan(str(arguments["snapshot"]))
+        return [change.to_json() for change in plan]
 
     async def config_apply(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Put a staged snapshot in force, unless another is pinned; wait for the outcome."""
+        """Apply a staged snapshot, unless another is pinned; wait for the outcome."""
         snapshot = str(arguments["snapshot"])
         if arguments.get("allow_empty"):
-            self._supervisor.configurations.allowed = snapshot
-        request = Request("cli", "platform config pull", snapshot)
-        return await self._outcome(self._supervisor.chronicle.admit(request))
+            self._configurations.allowed = snapshot
+        request = RolloutRequest("cli", "platform config pull", snapshot)
+        return await self._outcome(self._history.admit(request))
 
     async def config_explain(self, arguments: Mapping[str, Any]) -> list[dict[str, str]]:
         """Return every place that sets a key, the winner first, with masked values."""
-        places = self._supervisor.configurations.explain(str(arguments["key"]))
+        places = self._configurations.explain(str(arguments["key"]))
         return [place.to_json() for place in places]
 
     async def config_history(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Return which snapshots there are and what became of the changes that were tried."""
-        chronicle = self._supervisor.chronicle
-        return {**asdict(chronicle.state), "entries": chronicle.audit()}
+        return {**asdict(self._history.state), "entries": self._history.audit()}
 
     async def config_rollback(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Go back to an applied snapshot and hold on to it."""
-        number, path = self._supervisor.chronicle.pin(int(arguments.get("number", 0)))
-        outcome = await self._outcome(Request("cli", f"rollback to snapshot {number}", path))
+        """Go back to an applied snapshot and pin it."""
+        number, path = self._history.pin(int(arguments.get("number", 0)))
+        outcome = await self._outcome(RolloutRequest("cli", f"rollback to snapshot {number}", path))
         return {**outcome, "number": number}
 
     async def config_unpin(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Follow what is published again; carry out what came meanwhile."""
-        withheld = self._supervisor.chronicle.unpin()
+        """Follow what is published again; apply what was withheld."""
+        withheld = self._history.unpin()
         if not withheld:
             return {"sentence": "No snapshot was pinned."}
-        return await self._outcome(Request("cli", "platform config unpin", withheld))
+        return await self._outcome(RolloutRequest("cli", "platform config unpin", withheld))
 
     async def metrics(self, arguments: Mapping[str, Any]) -> Any:
         """Return the ledger's families after every child has been asked for its latest."""
-        return await self._supervisor.scrape()
+        return await self._scrape.families()
 
     async def mem(self, arguments: Mapping[str, Any]) -> Any:
         """Return what grew in every worker within so many seconds, by line of source."""
         seconds, top = float(arguments.get("seconds", 10)), int(arguments.get("top", 10))
-        return await self._supervisor.memory.trace(seconds, top)
+        return await trace_memory(self._platform.children, self._platform.questions, seconds, top)
 
-    async def _outcome(self, request: Request) -> dict[str, Any]:
-        """Let a request in and wait for what becomes of it. Raises Refusal when it is refused."""
-        if self._supervisor.strength.drained:
-            raise Refusal("The platform is drained; say `platform undrain` first.", "drained")
+    async def _outcome(self, request: RolloutRequest) -> dict[str, Any]:
+        """Wait for the outcome of a request. Raises CommandRefused when it is refused."""
+        if self._rollouts.scaler.drained:
+            raise CommandRefused(DRAINED, "drained")
         self._number += 1
         outcome = asyncio.get_running_loop().create_future()
         self._waiting[self._number] = (outcome, current_caller())
-        self._supervisor.ask(replace(request, waiters=(self._number,)))
+        self._owner.ask(replace(request, waiters=(self._number,)))
         report: Report = await outcome
         if report.outcome in ("refused", "rolled back"):
-            raise Refusal(report.sentence + report.details)
+            raise CommandRefused(report.sentence + report.details)
         return report.to_json() | {"sentence": report.sentence}
 
-    def reported(self, request: Request, report: Report) -> None:
-        """Tell those who wait for this request."""
-        for waiter in request.waiters:
+    def _reported(self, fields: Mapping[str, Any]) -> None:
+        for waiter in fields["request"].waiters:
             outcome, _ = self._waiting.pop(waiter, (None, None))
             if outcome is not None and not outcome.done():
-                outcome.set_result(report)
+                outcome.set_result(fields["report"])
 
     def _began(self, fields: Mapping[str, Any]) -> None:
         self._tell(fields["request"], {"phase": "planning", "generation": fields["generation"]})
@@ -141,7 +174,7 @@ class Commands:
         news = {"phase": fields["phase"], "generation": fields["generation"]}
         self._tell(fields["request"], news)
 
-    def _tell(self, request: Request, news: Mapping[str, Any]) -> None:
+    def _tell(self, request: RolloutRequest, news: Mapping[str, Any]) -> None:
         for waiter in request.waiters:
             _, caller = self._waiting.get(waiter, (None, None))
             if caller is not None:
@@ -151,5 +184,5 @@ class Commands:
         """Tell everybody who waits that nothing will come of it."""
         for outcome, _ in self._waiting.values():
             if not outcome.done():
-                outcome.set_exception(Refusal("The platform is stopping.", "stopping"))
+                outcome.set_exception(CommandRefused("The platform is stopping.", "stopping"))
         self._waiting.clear()

@@ -4,22 +4,47 @@ socket."""
 import logging
 import os
 import platform
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from typing import Any
 
+from skep.base.logs import logfile
 from skep.supervisor.control.records import Operations
-from skep.supervisor.control.server import Command, Refusal
+from skep.supervisor.control.server import Command, CommandRefused
 from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.children import Children
 from skep.supervisor.processes.crew import Crew
 from skep.supervisor.processes.procfs import read_boot_time, read_process
-from skep.supervisor.rollout.rollouts import Succession
+from skep.supervisor.rollout.rollouts import Rollouts
 from skep.wire.messages import Change
 
 _LEVELS = ("debug", "info", "warning", "error")
+
+
+class Logs:
+    """Changes the log of the supervisor and of its children; `file` is where it goes, empty for
+    where it went at the start."""
+
+    def __init__(self, children: Children, platform: Crew, file: str) -> None:
+        self._children = children
+        self._platform = platform
+        self._file = file
+
+    def set_level(self, level: str) -> None:
+        """Log as much as this, here and in the platform slots."""
+        if logging.getLevelName(logging.getLogger().level) != level.upper():
+            logging.getLogger().setLevel(level.upper())
+            for child in self._platform.children.values():
+                child.send(Change(0, {}, apply=True, log_level=level))
+
+    def reopen(self) -> None:
+        """Have every process reopen the log file."""
+        logfile.reopen(self._file)
+        for child in self._children:
+            child.signal(signal.SIGUSR1)
 
 
 class Inspection:
@@ -28,13 +53,13 @@ class Inspection:
     def __init__(
         self,
         children: Children,
-        succession: Succession,
+        rollouts: Rollouts,
         platform_crew: Crew,
         urls: Callable[[], dict[str, str]],
         operations: Operations,
     ) -> None:
         self._children = children
-        self._succession = succession
+        self._rollouts = rollouts
         self._platform = platform_crew
         self._urls = urls
         self._operations = operations
@@ -62,7 +87,7 @@ class Inspection:
 
     async def info(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Return what this platform is made of: versions, listeners, what its plugins declare."""
-        current = self._succession.generations.current
+        current = self._rollouts.generations.current
         plan = asdict(current.plan) if current and current.plan else {}
         options = current.configuration.options if current else None
         return {
@@ -87,16 +112,16 @@ class Inspection:
         child = self._find(str(arguments["slot"]))
         text = await child.dump()
         if not text:
-            raise Refusal(f"{child.name} (pid {child.pid}) did not tell its stacks.")
+            raise CommandRefused(f"{child.name} (pid {child.pid}) did not tell its stacks.")
         return {"name": child.name, "pid": child.pid, "stacks": text}
 
     async def log_level(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Log as much as this in every process, until the configuration next says otherwise."""
         level = str(arguments["level"]).lower()
         if level not in _LEVELS:
-            raise Refusal(f"{level!r} is no log level; say {', '.join(_LEVELS)}.", "usage")
+            raise CommandRefused(f"{level!r} is no log level; say {', '.join(_LEVELS)}.", "usage")
         logging.getLogger().setLevel(level.upper())
-        for generation in self._succession.generations.all:
+        for generation in self._rollouts.generations.all:
             old = generation.configuration
             # Those that are started from now on are told by their generation.
             generation.configuration = replace(old, options=replace(old.options, log_level=level))
@@ -123,14 +148,14 @@ class Inspection:
 
     def _crews(self) -> Iterator[Crew]:
         yield self._platform
-        yield from (generation.crew for generation in self._succession.generations.all)
+        yield from (generation.crew for generation in self._rollouts.generations.all)
 
     def _states(self) -> Iterator[tuple[int, str]]:
         for crew in self._crews():
             for name, child in crew.children.items():
                 if name in crew.slots:
                     yield child.pid, crew.slots[name].state.value
-        for generation in self._succession.generations.all:
+        for generation in self._rollouts.generations.all:
             if (zygote := generation.zygote.current) is not None:
                 yield zygote.pid, "ready" if generation.plan else "loading"
 
@@ -141,7 +166,7 @@ class Inspection:
             if wanted in (child.slot, child.name):
                 return child
         names = ", ".join(sorted(child.name for child in found))
-        raise Refusal(f"There is no process in a slot {wanted}; there are {names}.")
+        raise CommandRefused(f"There is no process in a slot {wanted}; there are {names}.")
 
 
 def _counts(crew: Crew) -> dict[str, int]:

@@ -1,23 +1,33 @@
-"""What was done to this platform: the last operations, who asked for them and how they went.
+"""What was done to this platform, written to two files of JSON lines in the data directory.
 
-Rollouts, stops, restarts, scaling and the like are written to `operations.jsonl` in the data
-directory when they are over, so that the history outlives the supervisor.
+`operations.jsonl` holds the last operations (rollouts, stops, restarts, scaling), who asked for
+them and how they went, so that the history outlives the supervisor. `audit.jsonl` has a line for
+each command that changes something:
+
+{"ts": "2026-11-23T12:03:04.123Z", "uid": 1000, "pid": 4711, "command": "scale",
+ "arguments": {"kind": "web", "count": 4}, "outcome": "ok"}
 """
 
 import json
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from skep.base.logs.log import utc
+from skep.base.logs.masking import MASK, mask_document
+from skep.base.sockets.peer import Peer
 from skep.base.telemetry import Telemetry
-from skep.supervisor.report import Report
-from skep.supervisor.rollout.gate import Request
+from skep.supervisor.request import Report, RolloutRequest
 
 KEPT = 50
+# What is older is in the file before this one, and what is older than that is gone.
+_LARGEST = 1024 * 1024
+# The payloads of tasks: they may hold anything.
+_WITHHELD = frozenset({"values"})
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +82,7 @@ class Operations:
         telemetry.subscribe("rollout.reported", self._reported)
 
     def begin(self, what: str, requester: str, reason: str = "") -> Operation:
-        """Begin an operation that somebody will end."""
+        """Begin an operation; `end` has to follow."""
         self._number += 1
         operation = Operation(self._number, what, requester, reason, self._clock())
         self._going.append(operation)
@@ -112,7 +122,7 @@ class Operations:
         operation.problems = [str(problem) for problem in report.problems]
         self.end(operation, report.outcome)
 
-    def _of(self, request: Request) -> Operation:
+    def _of(self, request: RolloutRequest) -> Operation:
         what = "reload" if request.cause in ("cli", "signal") else request.cause
         return self.begin(what, request.requester or _REQUESTERS[request.cause], request.reason)
 
@@ -122,11 +132,8 @@ class Operations:
         self._written += 1
         if self._written > 2 * KEPT:
             lines, flags, self._written = list(self._over), os.O_TRUNC, len(self._over)
-        flags |= os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            descriptor = os.open(self._path, flags, 0o600)
-            with open(descriptor, "wb") as file:
-                file.writelines(json.dumps(line).encode() + b"\n" for line in lines)
+            _write(self._path, lines, flags)
         except OSError as error:
             log.debug("the history of operations cannot be written: %s", error)
 
@@ -140,6 +147,50 @@ _REQUESTERS = {
     "signal": "signal",
     "rollback": "supervisor",
 }
+
+
+class Audit:
+    """The file `audit.jsonl` in the data directory."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._complained = False
+
+    def record(
+        self, peer: Peer, command: str, arguments: Mapping[str, Any], outcome: str, now: float
+    ) -> None:
+        """Write down one command; `outcome` is `ok` or the code of the refusal.
+
+        A disk that is full must not keep anybody from stopping the platform, so that is logged
+        once and nothing more.
+        """
+        entry = {
+            "ts": utc(now),
+            "uid": peer.uid,
+            "pid": peer.pid,
+            "command": command,
+            "arguments": mask_document(dict(arguments))
+            | dict.fromkeys(_WITHHELD & arguments.keys(), MASK),
+            "outcome": outcome,
+        }
+        try:
+            full = _write(self._path, [entry], os.O_APPEND) > _LARGEST
+            if full:
+                self._path.replace(self._path.with_suffix(".1.jsonl"))
+        except OSError as error:
+            if not self._complained:
+                log.warning("commands are not recorded in %s: %s", self._path, error.strerror)
+            self._complained = True
+
+
+def _write(path: Path, entries: Iterable[Mapping[str, Any]], flags: int) -> int:
+    """Write a line for each entry; return how large the file was before, in bytes."""
+    flags |= os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o600)
+    with open(descriptor, "wb", buffering=0) as file:
+        size = os.fstat(descriptor).st_size
+        file.write(b"".join(json.dumps(entry).encode() + b"\n" for entry in entries))
+    return size
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

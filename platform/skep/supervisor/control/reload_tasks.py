@@ -13,14 +13,13 @@ from typing import Any
 
 from skep.base.telemetry import Telemetry
 from skep.base.waiting import until
-from skep.supervisor.control.caller import Caller, current_caller
 from skep.supervisor.control.records import Operation, Operations
-from skep.supervisor.control.server import Command, Refusal
+from skep.supervisor.control.server import DRAINED, Caller, Command, CommandRefused, current_caller
 from skep.supervisor.generation import Generation
 from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.exit_reason import ended, named
-from skep.supervisor.processes.slot import Slot, State
-from skep.supervisor.rollout.rollouts import Succession
+from skep.supervisor.processes.slot import Slot, SlotState
+from skep.supervisor.rollout.rollouts import Rollouts
 from skep.wire.messages import Retire
 from skep.wire.plan import Problem
 
@@ -56,20 +55,18 @@ class _Round:
     @property
     def to_come(self) -> int:
         """How many places there are that no new worker has taken."""
-        return len(self.left) + sum(slot.state is not State.READY for slot in self.staying)
+        return len(self.left) + sum(slot.state is not SlotState.READY for slot in self.staying)
 
     def has_moved(self, left: int) -> bool:
         """Whether something has happened since `left` were to come."""
         return self.to_come != left or bool(self.problem)
 
 
-class Replacement:
+class ReloadTasks:
     """The command `reload_tasks`."""
 
-    def __init__(
-        self, succession: Succession, operations: Operations, telemetry: Telemetry
-    ) -> None:
-        self._succession = succession
+    def __init__(self, rollouts: Rollouts, operations: Operations, telemetry: Telemetry) -> None:
+        self._rollouts = rollouts
         self._operations = operations
         self._round: _Round | None = None
         self._going: asyncio.Task[None] | None = None
@@ -81,7 +78,7 @@ class Replacement:
 
     async def reload_tasks(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Replace every task worker by a new one of the same generation; wait, unless `wait` is
-        false. Raises Refusal when a successor does not come up."""
+        false. Raises CommandRefused when a successor does not come up."""
         begun = self._begin()
         if begun is None:
             return {"outcome": "unchanged", "sentence": "There are no task workers to replace."}
@@ -91,7 +88,7 @@ class Replacement:
         assert self._going is not None
         await self._going
         if begun.problem:
-            raise Refusal(begun.problem)
+            raise CommandRefused(begun.problem)
         number, seconds = begun.generation.number, time.monotonic() - begun.began
         count = f"{len(begun.old)} task worker{'s' if len(begun.old) > 1 else ''}"
         return {
@@ -103,16 +100,15 @@ class Replacement:
         }
 
     def _begin(self) -> _Round | None:
-        """Begin to replace the task workers; None when there are none."""
-        generation = self._succession.current
+        generation = self._rollouts.current
         if generation is None:
-            raise Refusal("No generation is in service yet.", "starting")
-        if self._succession.upkeep.ended:
-            raise Refusal("The platform is stopping.", "stopping")
-        if self._succession.upkeep.drained:
-            raise Refusal("The platform is drained; say `platform undrain` first.", "drained")
+            raise CommandRefused("No generation is in service yet.", "starting")
+        if self._rollouts.scaler.ended:
+            raise CommandRefused("The platform is stopping.", "stopping")
+        if self._rollouts.scaler.drained:
+            raise CommandRefused(DRAINED, "drained")
         if self._round is not None:
-            raise Refusal("The task workers are being replaced already.", "busy")
+            raise CommandRefused("The task workers are being replaced already.", "busy")
         crew = generation.crew
         old = [
             child
@@ -131,22 +127,21 @@ class Replacement:
         return begun
 
     async def _carry_out(self, begun: _Round, operation: Operation) -> None:
-        upkeep, crew = self._succession.upkeep, begun.generation.crew
-        upkeep.replace(crew, begun.old, _WHY)
+        scaler, crew = self._rollouts.scaler, begun.generation.crew
+        scaler.replace(crew, begun.old, _WHY)
         try:
             await self._follow(begun)
         finally:
             self._round = None
         if begun.problem:
             left = [child.slot for child in begun.left]
-            upkeep.call_off(crew, left)
+            scaler.call_off(crew, left)
             if left:
                 begun.problem += f" {', '.join(left)} of the old ones go on."
             operation.problems = [begun.problem]
         self._operations.end(operation, "refused" if begun.problem else "replaced")
 
     async def _follow(self, begun: _Round) -> None:
-        """Wait until all are replaced, or it is known that they will not be."""
         limits = begun.generation.limits
         patience = limits.boot + limits.go + limits.kill
         while (left := begun.to_come) and not begun.problem:
@@ -154,7 +149,7 @@ class Replacement:
                 begun.caller.tell({"phase": "replacing", "generation": begun.generation.number})
             if not await until(partial(begun.has_moved, left), patience):
                 begun.problem = f"No new task worker came up within {patience:g} s."
-        if not begun.staying and self._succession.current is begun.generation:
+        if not begun.staying and self._rollouts.current is begun.generation:
             begun.problem = "All workers were told to end meanwhile."
 
     def _ended(self, fields: Mapping[str, Any]) -> None:
@@ -163,6 +158,6 @@ class Replacement:
         begun = self._round
         if begun is None or begun.problem or not child.pid or child.dismissed:
             return
-        if child.slot.startswith("task.") and self._succession.upkeep.is_successor(child):
+        if child.slot.startswith("task.") and self._rollouts.scaler.is_successor(child):
             how = child.problem or Problem("prepare", f"{child.name} {ended(child)}.")
             begun.problem = f"A new task worker did not come up: {named(child, how)}"

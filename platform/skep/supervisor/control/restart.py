@@ -1,4 +1,4 @@
-"""Start the supervisor itself anew, without giving up a socket.
+"""Restart the supervisor itself without closing a socket.
 
 First a fresh interpreter tries whether what lies on the disk would start (`platform check`, with
 the options of this start). Only then this platform stops, and the process becomes the new one by
@@ -12,14 +12,12 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
-from skep.supervisor.control.caller import current_caller
-from skep.supervisor.control.server import Command, Refusal
+from skep.supervisor.control.commands import ControlOwner
+from skep.supervisor.control.records import Operations
+from skep.supervisor.control.server import Command, CommandRefused, current_caller
 from skep.supervisor.sockets.inheritance import Inheritance, hand_down
-
-if TYPE_CHECKING:
-    from skep.supervisor.supervisor import Supervisor
 
 # What `Supervisor.run` returns when the process is to become the new one.
 RESTART = -1
@@ -29,8 +27,11 @@ _PATIENCE = 120.0
 class Restart:
     """The commands `check` and `restart`."""
 
-    def __init__(self, supervisor: "Supervisor", environment: Mapping[str, str]) -> None:
-        self._supervisor = supervisor
+    def __init__(
+        self, owner: ControlOwner, operations: Operations, environment: Mapping[str, str]
+    ) -> None:
+        self._owner = owner
+        self._operations = operations
         self._environment = environment
         self._busy = False
 
@@ -45,13 +46,13 @@ class Restart:
     async def restart(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Check, then begin to stop; `more` are arguments that the new start is to have besides.
 
-        Raises Refusal when the new would not come up; then nothing was touched.
+        Raises CommandRefused when the new would not come up; then nothing was touched.
         """
         if self._busy:
-            raise Refusal("A restart is being prepared already.", "busy")
+            raise CommandRefused("A restart is being prepared already.", "busy")
         more = [str(argument) for argument in arguments.get("more", ())]
         caller = current_caller()
-        operation = self._supervisor.operations.begin("restart", str(caller or "control socket"))
+        operation = self._operations.begin("restart", str(caller or "control socket"))
         operation.enter("checking", operation.began)
         if caller is not None:
             caller.tell({"phase": "checking"})
@@ -62,12 +63,12 @@ class Restart:
             self._busy = False
         if not found["ok"]:
             operation.problems = [problem["message"] for problem in found["problems"]]
-            self._supervisor.operations.end(operation, "refused")
-            raise Refusal(found["sentence"])
+            self._operations.end(operation, "refused")
+            raise CommandRefused(found["sentence"])
         sys.orig_argv.extend(more)
         operation.enter("stopping", time.time())
-        self._supervisor.stop(RESTART, operation)
-        return {"pid": os.getpid(), "run_id": self._supervisor.run_id}
+        self._owner.stop(RESTART, operation)
+        return {"pid": os.getpid(), "run_id": self._owner.run_id}
 
 
 def become_anew(environment: Mapping[str, str], inheritance: Inheritance) -> NoReturn:
@@ -115,7 +116,6 @@ def _begin_check(environment: Mapping[str, str], more: Sequence[str]) -> int:
 
 
 async def _read(descriptor: int) -> bytes:
-    """Read a pipe to its end."""
     loop, chunks = asyncio.get_running_loop(), list[bytes]()
     ended = loop.create_future()
 

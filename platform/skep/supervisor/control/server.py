@@ -11,21 +11,21 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 from skep.base.errors import PlatformError
 from skep.base.sockets.peer import Peer, peer_of
-from skep.supervisor.control.audit import Audit
-from skep.supervisor.control.caller import Caller, enter
-from skep.supervisor.control.records import Operations
+from skep.supervisor.control.records import Audit, Operations
 
 LONGEST_QUESTION = 64 * 1024
 MOST_CLIENTS = 16
 # A client that connects and says nothing, or does not read its answer, is not kept.
 _PATIENCE = 30.0
-# Who is sent away gets so long to send its question, lest the answer be lost with it.
+# Read a rejected client's request for this long: closing earlier would discard our answer.
 _FAREWELL = 1.0
-# These change nothing, so nobody needs to know who has asked.
+# These change nothing, so they are not audited.
 _READING = frozenset(
     {"status", "ready", "metrics", "ps", "info", "history", "check", "dump"}
     | {"config.plan", "config.history", "config.settled"}
@@ -33,12 +33,38 @@ _READING = frozenset(
 # Operations that are over with the answer; the others say themselves when they begin and end.
 _OPERATIONS = frozenset({"scale", "drain", "undrain", "log_level"})
 
+DRAINED = "The platform is drained; say `platform undrain` first."
 Command = Callable[[Mapping[str, Any]], Awaitable[Any]]
 
 log = logging.getLogger(__name__)
 
 
-class Refusal(PlatformError):
+@dataclass(frozen=True)
+class Caller:
+    """One client and its question. `tell` sends it news before the answer; for who has not asked
+    for news it does nothing."""
+
+    peer: Peer
+    tell: Callable[[Mapping[str, Any]], None]
+
+    def __str__(self) -> str:
+        return f"uid {self.peer.uid} (pid {self.peer.pid})"
+
+
+_current: ContextVar[Caller] = ContextVar("skep_caller")
+
+
+def enter(caller: Caller) -> None:
+    """Answer for this caller from now on, in the current task and in those it starts."""
+    _current.set(caller)
+
+
+def current_caller() -> Caller | None:
+    """Return who has asked; None outside a command."""
+    return _current.get(None)
+
+
+class CommandRefused(PlatformError):
     """The command was understood and is not carried out; `code` is a word for scripts."""
 
     def __init__(self, message: str, code: str = "refused") -> None:
@@ -46,7 +72,7 @@ class Refusal(PlatformError):
         self.code = code
 
 
-class Control:
+class ControlServer:
     """Answers questions, one JSON object a line, with the commands it was given by name."""
 
     def __init__(
@@ -103,7 +129,6 @@ class Control:
                 await writer.wait_closed()
 
     def _sent_away(self, peer: Peer) -> dict[str, Any] | None:
-        """Why this one is not even listened to, or None."""
         if not peer.trusted:
             log.warning("uid %d (pid %d) is not let in to the control socket", peer.uid, peer.pid)
             return _no("Only root and the user who runs the platform may do that.", "permission")
@@ -148,7 +173,7 @@ async def _send_away(
 async def _carry_out(command: Command, arguments: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return {"ok": True, "result": await command(arguments)}
-    except Refusal as refusal:
+    except CommandRefused as refusal:
         return _no(str(refusal), refusal.code)
     except PlatformError as error:
         return _no(str(error), "error")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from skep.supervisor.control.server import Command, Refusal
+from skep.supervisor.control.server import Command, CommandRefused
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def settled(namespace: str, key: str, before: str, facts: Facts) -> Settled | No
     return None
 
 
-class Settling:
+class ReleaseSettling:
     """The command `config.settled`; `facts` returns what is known now."""
 
     def __init__(self, facts: Callable[[], Facts]) -> None:
@@ -76,14 +76,16 @@ class Settling:
         self._changed = asyncio.Event()
 
     async def wait(self, arguments: Mapping[str, Any]) -> dict[str, str]:
-        """Wait until it is known what becomes of a release. Raises Refusal when it is refused, and
-        when the platform stops."""
+        """Wait until it is known what becomes of a release.
+
+        Raises CommandRefused when it is refused, and when the platform stops.
+        """
         namespace, key = str(arguments["namespace"]), str(arguments["release_key"])
         before = self._facts().offered.get(namespace, "")
         while (found := settled(namespace, key, before, self._facts())) is None:
             await self._changed.wait()
             if self._stopping:
-                raise Refusal("The platform is stopping.", "stopping")
+                raise CommandRefused("The platform is stopping.", "stopping")
         if found.outcome == "refused":
-            raise Refusal(f"The release was refused: {found.sentence}")
+            raise CommandRefused(f"The release was refused: {found.sentence}")
         return {"outcome": found.outcome, "sentence": found.sentence}

@@ -237,7 +237,6 @@ class Ledger:
         held.families[row.id] = family
 
     def _objection(self, row: FamilyRow) -> str:
-        """Why this metric cannot stand beside the others, or nothing."""
         if not _NAME.match(row.name):
             return "name"
         known = self._families.get(row.name) or BY_EXPOSED.get(row.name)
@@ -295,7 +294,6 @@ def _row(name: str) -> Metric:
 
 
 def _exposed(family: FamilyRow | _Family) -> list[str]:
-    """The names of the samples that the text will have."""
     return [family.name + suffix for suffix in _SUFFIXES.get(family.type, ("",))]
 
 

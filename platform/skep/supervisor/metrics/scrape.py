@@ -1,95 +1,167 @@
-"""Answer a scrape: ask every child for its latest frame, measure what the supervisor can see, and
-give the ledger's families."""
+"""What a scrape and `platform mem` return: the metrics of the children, the gauges that the
+supervisor measures itself, and what makes the workers grow."""
 
-import asyncio
+import os
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from skep.base.errors import PlatformError
+from skep.base.telemetry import Telemetry
+from skep.supervisor.config.configuration import Configuration, Configurations
+from skep.supervisor.health import Health, Outcomes
 from skep.supervisor.metrics.ledger import Ledger
 from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.crew import Crew
+from skep.supervisor.processes.platform_slots import PlatformSlots
 from skep.supervisor.processes.procfs import read_boot_time, read_process, read_system
-from skep.supervisor.processes.slot import State
-from skep.wire.messages import Beat, Flush, Flushed, Message, MetricFrame
+from skep.supervisor.processes.questions import Questions
+from skep.supervisor.processes.slot import SlotState
+from skep.supervisor.rollout.rollouts import Rollouts
+from skep.wire.messages import Beat, Flush, Message, MetricFrame, Trace, Traced
 
 # A child whose loop is blocked does not keep Prometheus waiting: its last frame stands for it.
 _PATIENCE = 0.15
 _STATES = {
-    State.STARTING: "starting",
-    State.PREPARED: "starting",
-    State.GOING: "starting",
-    State.READY: "ready",
-    State.DRAINING: "draining",
+    SlotState.STARTING: "starting",
+    SlotState.PREPARED: "starting",
+    SlotState.GOING: "starting",
+    SlotState.READY: "ready",
+    SlotState.DRAINING: "draining",
 }
 
 
-class Scrape:
-    """Scrapes of one ledger; several at a time share nothing but it."""
+_PLATFORM_STATES = ("starting", "running", "reloading", "draining", "stopping")
+_SOURCES = ("remote", "cache", "file", "none")
+
+
+class Gauges:
+    """Sets gauges in a ledger."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._number = 0
-        self._missing: dict[int, set[Child]] = {}
-        self._complete: dict[int, asyncio.Event] = {}
+        self._boot = read_boot_time()
+        self._cpu = 0.0
+
+    def process(self) -> None:
+        """Set the standard metrics of this process."""
+        if (use := read_process(os.getpid(), self._boot)) is None:
+            return
+        self._ledger.add("process_cpu_seconds_total", use.cpu - self._cpu)
+        self._cpu = use.cpu
+        self._ledger.set("process_resident_memory_bytes", use.resident)
+        self._ledger.set("process_virtual_memory_bytes", use.virtual)
+        self._ledger.set("process_start_time_seconds", use.started)
+        self._ledger.set("process_open_fds", use.fds)
+
+    def state(self, state: str, outcomes: Outcomes) -> None:
+        """Set what `platform status` calls the state; degraded is a way of running."""
+        present = {"degraded": "running", "drained": "draining"}.get(state, state)
+        for name in _PLATFORM_STATES:
+            self._ledger.set("supervisor_state", float(name == present), state=name)
+        self._ledger.set("supervisor_restart_required", float(bool(outcomes.restart_required)))
+        self._ledger.set("config_quarantined", float(outcomes.refused is not None))
+
+    def readiness(self, crews: Iterable[Crew]) -> None:
+        """Set the share of each kind's slots whose worker accepts."""
+        wanted: Counter[str] = Counter()
+        ready: Counter[str] = Counter()
+        for crew in crews:
+            for slot in crew.slots.values():
+                wanted[slot.kind] += 1
+                ready[slot.kind] += slot.state is SlotState.READY
+        for pool, count in wanted.items():
+            self._ledger.set("supervisor_up_workers_ratio", ready[pool] / count, pool=pool)
+
+    def config(
+        self, configuration: Configuration | None, reported: Mapping[str, Any], in_place: bool
+    ) -> None:
+        """Set what is known of the configuration in force, where it came from, and whether `.env`
+        was written in place."""
+        self._ledger.set("config_written_in_place", float(in_place))
+        source = reported.get("source", "none") if configuration else "none"
+        for name in _SOURCES:
+            self._ledger.set("config_source", float(name == source), source=name)
+        self._ledger.clear("config_namespace_held")
+        for one in reported.get("following", ()):
+            held = float(bool(one["trouble"]))
+            self._ledger.set("config_namespace_held", held, namespace=one["namespace"])
+        self._ledger.clear("config_info")
+        if configuration is None:
+            return
+        for layer, count in configuration.keys_by_layer.items():
+            self._ledger.set("config_keys", count, layer=layer)
+        options = configuration.options
+        for namespace, release in configuration.release_keys.items():
+            self._ledger.set(
+                "config_info",
+                1,
+                app=options.app_id,
+                cluster=options.cluster,
+                namespace=namespace,
+                release=release,
+            )
+
+
+class MetricsScrape:
+    """Scrapes of one ledger."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        platform: PlatformSlots,
+        rollouts: Rollouts,
+        health: Health,
+        configurations: Configurations,
+        telemetry: Telemetry,
+    ) -> None:
+        self._ledger = ledger
+        self._platform = platform
+        self._rollouts = rollouts
+        self._health = health
+        self._configurations = configurations
+        self._gauges = Gauges(ledger)
         self._boot = read_boot_time()
         self._cpu: dict[int, float] = {}
         self._heard: dict[Child, float] = {}
         self._beats: dict[Child, float] = {}
+        telemetry.subscribe("worker.ended", lambda fields: self._gone(fields["child"]))
 
     def told(self, child: Child, message: Message) -> None:
-        """A child has said something: that its event loop turns, some of its metrics, or that this
-        was all it had."""
+        """Take a beat of a child, or its metrics."""
         match message:
             case Beat():
                 self._beats[child] = time.time()
             case MetricFrame(frame):
                 self._ledger.absorb(child.name, frame)
                 self._heard[child] = time.time()
-            case Flushed(number):
-                self._drop(number, child)
 
-    def gone(self, child: Child) -> None:
-        """A child has ended: nobody waits for it, and its process id may be another's soon."""
-        for number in list(self._missing):
-            self._drop(number, child)
+    def _gone(self, child: Child) -> None:
+        self._ledger.forget(child.name)
         self._cpu.pop(child.pid, None)
         self._heard.pop(child, None)
         self._beats.pop(child, None)
 
-    async def families(
-        self, children: Iterable[Child], wanted: Iterable[Crew], leaving: Iterable[Crew]
-    ) -> list[dict[str, Any]]:
-        """Return everything there is to tell of these children; the crews are those that are to
-        have workers, and those of generations that are on their way out."""
+    async def families(self) -> list[dict[str, Any]]:
+        """Ask every child for its latest metrics and return the families of the ledger."""
+        current, wanted = self._rollouts.current, self._health.crews
+        self._gauges.process()
+        self._gauges.state(self._health.state, self._health.outcomes)
+        self._gauges.readiness(wanted)
+        in_place = self._configurations.in_place
+        in_service = current.configuration if current else None
+        self._gauges.config(in_service, self._health.config, in_place)
+        leaving = [g.crew for g in self._rollouts.generations.all if g is not current]
         start = time.perf_counter()
-        await self._flush([child for child in children if not child.is_forker])
+        children = [child for child in self._platform.children if not child.is_forker]
+        _, late = await self._platform.questions.ask(children, Flush, _PATIENCE)
+        if late:
+            self._ledger.add("metrics_frames_total", len(late), outcome="late")
         self._measure_system()
-        self._measure_slots(list(wanted), list(leaving))
+        self._measure_slots(wanted, leaving)
         self._ledger.observe("metrics_scrape_duration_seconds", time.perf_counter() - start)
         return self._ledger.families()
-
-    async def _flush(self, children: list[Child]) -> None:
-        self._number += 1
-        number, complete = self._number, asyncio.Event()
-        self._missing[number], self._complete[number] = set(children), complete
-        for child in children:
-            child.send(Flush(number))
-        try:
-            async with asyncio.timeout(_PATIENCE):
-                await complete.wait()
-        except TimeoutError:
-            self._ledger.add("metrics_frames_total", len(self._missing[number]), outcome="late")
-        finally:
-            del self._missing[number], self._complete[number]
-
-    def _drop(self, number: int, child: Child) -> None:
-        missing = self._missing.get(number)
-        if missing is not None:
-            missing.discard(child)
-            if not missing:
-                self._complete[number].set()
 
     def _measure_system(self) -> None:
         if (system := read_system()) is None:
@@ -132,3 +204,36 @@ class Scrape:
             "worker_cpu_seconds_total", use.cpu - self._cpu.get(child.pid, 0.0), **labels
         )
         self._cpu[child.pid] = use.cpu
+
+
+LONGEST = 3600.0
+_WORKERS = ("web", "task", "cron", "process")
+# Comparing the snapshots of a large worker takes its time.
+_TRACE_PATIENCE = 20.0
+
+
+async def trace_memory(
+    children: Iterable[Child], questions: Questions, seconds: float, top: int
+) -> list[dict[str, Any]]:
+    """Return, per worker, its memory and the lines of source behind its growth.
+
+    A worker that ends before it answers, or whose loop is blocked, is not in the list. Raises
+    PlatformError when `seconds` is out of range.
+    """
+    if not 0 < seconds <= LONGEST:
+        raise PlatformError(f"{seconds:g} s is no time to watch; it takes 0 to {LONGEST:g} s.")
+    workers = [child for child in children if child.slot.partition(".")[0] in _WORKERS]
+    answers, _ = await questions.ask(
+        workers, lambda number: Trace(number, seconds, top), seconds + _TRACE_PATIENCE
+    )
+    rows = [
+        {
+            "worker": child.name,
+            "pid": child.pid,
+            "resident": answer.resident,
+            "growth": answer.growth,
+        }
+        for child, answer in answers.items()
+        if isinstance(answer, Traced)
+    ]
+    return sorted(rows, key=lambda row: str(row["worker"]))

@@ -17,7 +17,7 @@ from typing import Any
 from skep.base.files import fingerprint
 from skep.base.telemetry import Telemetry
 from skep.supervisor.generation import Generation
-from skep.supervisor.rollout.gate import Request
+from skep.supervisor.request import RolloutRequest
 
 AGAIN = 3600.0
 _LOOK = 2.0
@@ -53,7 +53,7 @@ class Certificates:
     """Looks after the certificates of the `current` generation; `ask` takes requests."""
 
     def __init__(
-        self, current: Callable[[], Generation | None], ask: Callable[[Request], None]
+        self, current: Callable[[], Generation | None], ask: Callable[[RolloutRequest], None]
     ) -> None:
         self._current = current
         self._ask = ask
@@ -75,7 +75,7 @@ class Certificates:
                 found = await asyncio.to_thread(fingerprint.contents, served)
                 self._renewal, why = look(self._renewal, self._served(), found, time.monotonic())
                 if why:
-                    self._ask(Request("certificate", why, forced=True))
+                    self._ask(RolloutRequest("certificate", why, forced=True))
 
     def _served(self) -> Files:
         generation = self._current()

@@ -3,7 +3,6 @@ forked from the generation in service, and only if a plugin of it has such a hoo
 
 import asyncio
 import os
-import signal
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -13,7 +12,7 @@ from skep.base.waiting import until
 from skep.supervisor.generation import Generation
 from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.children import Children
-from skep.supervisor.processes.exit_reason import ended
+from skep.supervisor.processes.exit_reason import ended, exit_facts
 from skep.wire.messages import Hello, Message
 
 # A zygote that has just died has a successor after this; a call that then finds none is dropped.
@@ -69,7 +68,7 @@ class HookCalls:
         child: Child = fields["child"]
         if not child.pid or not child.generation or child.is_forker:
             return
-        info = _info(child)
+        info = {**exit_facts(child), "how": ended(child)}
         self._call("worker_exit", **info)
         if not child.dismissed and not fields["stopping"]:
             self._call("worker_error", **info)
@@ -100,18 +99,5 @@ class HookCalls:
             self._children.born(child)
 
     def _gone(self, child: Child) -> None:
-        self._children.ended(child)
+        self._children.drop(child)
         self._running.discard(child)
-
-
-def _info(child: Child) -> dict[str, Any]:
-    status = child.status
-    killed = status is not None and os.WIFSIGNALED(status)
-    return {
-        "slot": child.slot,
-        "generation": child.generation,
-        "pid": child.pid,
-        "exit_code": os.WEXITSTATUS(status) if status is not None and not killed else None,
-        "signal": signal.Signals(os.WTERMSIG(status)).name if status and killed else "",
-        "how": ended(child),
-    }

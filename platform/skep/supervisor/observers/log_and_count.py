@@ -29,12 +29,12 @@ from importlib.metadata import version
 from typing import Any
 
 from skep.base.telemetry import Telemetry
-from skep.supervisor.config.propagation import propagation
+from skep.supervisor.config.history import propagation
 from skep.supervisor.metrics.ledger import Ledger
 from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.exit_reason import ended, reason
-from skep.supervisor.processes.slot import Order, State
-from skep.supervisor.report import Report
+from skep.supervisor.processes.slot import SlotOrder, SlotState
+from skep.supervisor.request import Report
 
 log = logging.getLogger("skep")
 
@@ -54,7 +54,7 @@ _APPLIED = {
 }
 
 
-class Journal:
+class LogAndCount:
     """Writes the supervisor's log lines and keeps its counters in the ledger."""
 
     def __init__(self, ledger: Ledger) -> None:
@@ -130,7 +130,7 @@ class Journal:
         child: Child = fields["child"]
         what = {"drain": "has not drained in time", "hang": "does not answer"}[child.stuck]
         log.error("%s (pid %d) %s: %s", child.name, child.pid, what, fields["order"].value)
-        if fields["order"] is Order.TERMINATE:
+        if fields["order"] is SlotOrder.TERMINATE:
             self._ledger.add("reload_forced_kills_total", pool=child.slot.partition(".")[0])
 
     def _retires(self, fields: dict[str, Any]) -> None:
@@ -150,7 +150,7 @@ class Journal:
         crew, slot = fields["crew"], fields["slot"]
         name = f"{slot}@{crew.number}" if crew.number else slot
         log.debug("%s is %s", name, fields["state"].value)
-        if fields["state"] is State.READY and (since := self._starting.pop(name, None)):
+        if fields["state"] is SlotState.READY and (since := self._starting.pop(name, None)):
             pool = slot.partition(".")[0]
             self._ledger.observe(
                 "worker_boot_duration_seconds", time.monotonic() - since, pool=pool

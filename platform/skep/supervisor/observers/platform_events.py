@@ -7,17 +7,15 @@ the event bears an id made of the piece, by which the engine knows it again.
 
 import itertools
 import logging
-import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from skep.base.telemetry import Telemetry
 from skep.supervisor.generation import Generation
 from skep.supervisor.processes.child import Child
-from skep.supervisor.processes.exit_reason import signal_name
-from skep.supervisor.processes.slot import State
-from skep.supervisor.report import Report
-from skep.supervisor.rollout.gate import Request
+from skep.supervisor.processes.exit_reason import exit_facts
+from skep.supervisor.processes.slot import SlotState
+from skep.supervisor.request import Report, RolloutRequest
 from skep.wire.messages import Happened, Message, Noted
 
 log = logging.getLogger(__name__)
@@ -27,7 +25,7 @@ _MOST = 1000
 _COMMITTED = ("committed", "rolled back")
 
 
-class News:
+class PlatformEvents:
     """The pieces of news that are on their way; `current()` is the generation in service."""
 
     def __init__(self, current: Callable[[], Generation | None]) -> None:
@@ -59,7 +57,6 @@ class News:
             self._with.pop(message.number, None)
 
     def _pass_on(self) -> None:
-        """Give what nobody has to a worker that accepts."""
         waiting = [number for number in self._pending if number not in self._with]
         teller = self._teller() if waiting else None
         if teller is not None:
@@ -80,15 +77,15 @@ class News:
         for number in [number for number, teller in self._with.items() if teller is child]:
             del self._with[number]
         if child.pid and not child.dismissed and not fields["stopping"]:
-            self.happened("WorkerExited", _exit(child))
+            self.happened("WorkerExited", exit_facts(child))
         self._pass_on()
 
     def _reported(self, fields: Mapping[str, Any]) -> None:
         report: Report = fields["report"]
-        request: Request = fields["request"]
+        request: RolloutRequest = fields["request"]
         if report.outcome in (*_COMMITTED, "live") and request.changes:
             news: dict[str, Any] = {
-                "changed": [effect.key for effect in request.changes],
+                "changed": [change.key for change in request.changes],
                 "release_keys": dict(report.release_keys),
                 "generation": report.generation,
                 "live": report.outcome == "live",
@@ -100,21 +97,5 @@ class News:
             self.happened("GenerationCommitted", news)
 
     def _slot_changed(self, fields: Mapping[str, Any]) -> None:
-        if fields["state"] is State.READY:
+        if fields["state"] is SlotState.READY:
             self._pass_on()
-
-
-def _exit(child: Child) -> dict[str, Any]:
-    code: int | None = None
-    killer = ""
-    if child.status is not None and os.WIFSIGNALED(child.status):
-        killer = signal_name(os.WTERMSIG(child.status))
-    elif child.status is not None:
-        code = os.WEXITSTATUS(child.status)
-    return {
-        "slot": child.slot,
-        "generation": child.generation,
-        "pid": child.pid,
-        "exit_code": code,
-        "signal": killer,
-    }

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from skep.base.telemetry import Telemetry
-from skep.supervisor.report import Report
+from skep.supervisor.request import Report
 
 _AGAIN = 0.02
 KEYS = frozenset({"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"})
@@ -103,7 +103,6 @@ class ServiceManager:
 
 
 def _watchdog(environment: Mapping[str, str]) -> float:
-    """How often the watchdog wants to hear of this process, in seconds; 0 for never."""
     mine = environment.get("WATCHDOG_PID", "") in ("", str(os.getpid()))
     with suppress(ValueError):
         return int(environment.get("WATCHDOG_USEC", "0")) / 1e6 if mine else 0.0

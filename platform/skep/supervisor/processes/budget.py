@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from skep.base.backoff import Backoff
-from skep.supervisor.processes.slot import Slot, State
+from skep.supervisor.processes.slot import Slot, SlotState
 
 INTENSITY = 5
 PERIOD = 30.0
@@ -80,7 +80,7 @@ def first_again(slots: Mapping[str, Slot], kind: str) -> tuple[str, float] | Non
     """
     ours = [slot for slot in slots.values() if slot.kind == kind and not slot.leaving]
     spacing = _NEVER_EMPTY.get(kind)
-    if spacing is None or not ours or any(slot.state is not State.BACKOFF for slot in ours):
+    if spacing is None or not ours or any(slot.state is not SlotState.BACKOFF for slot in ours):
         return None
     first = min(ours, key=lambda slot: slot.deadline or 0.0)
     return first.name, max(slot.began for slot in ours) + spacing
@@ -91,7 +91,9 @@ def sentence(kind: str, budget: Budget, slots: Mapping[str, Slot], now: float) -
     if budget.spent is not None:
         boots = f", {budget.boots} of them before they were up" if budget.boots else ""
         ours = [slot for slot in slots.values() if slot.kind == kind]
-        waits = [s.deadline - now if s.state is State.BACKOFF and s.deadline else 0 for s in ours]
+        waits = [
+            s.deadline - now if s.state is SlotState.BACKOFF and s.deadline else 0 for s in ours
+        ]
         wait = max(0.0, min(waits, default=0.0))
         again = f"next try in {wait:.0f} s" if wait else "trying again"
         return (

@@ -112,12 +112,12 @@ class Child:
         self.send(Drain(seconds))
 
     def terminate(self) -> None:
-        """Ask it, and what it has started itself, to end."""
+        """Send SIGTERM to it and to its process group."""
         if self.pid and not self.ended and self.status is None:
             _signal_group(self.pid, signal.SIGTERM)
 
     def listen(self) -> None:
-        """Take in now what it has said by now."""
+        """Read the messages that have arrived."""
         self._channel.drain()
 
     async def dump(self) -> str:
@@ -128,7 +128,7 @@ class Child:
         """Kill it and what it has started itself, which is in its process group."""
         self.killed = True
         if self.pid and not self.ended and self.status is None:
-            # Until somebody has waited for it the id is still its own, and so is the group's.
+            # Until it is waited for, neither its pid nor its group's is used again.
             _signal_group(self.pid, signal.SIGKILL)
         self.signal(signal.SIGKILL)
         if not self.pid:
@@ -136,7 +136,7 @@ class Child:
             self._gone()
 
     def reaped(self, status: int) -> None:
-        """Somebody has waited for it."""
+        """It was waited for; `status` is its exit status."""
         self.status = status
         self._gone()
 

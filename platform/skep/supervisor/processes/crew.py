@@ -13,20 +13,21 @@ from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.exit_reason import ended
 from skep.supervisor.processes.slot import (
     Fact,
-    Limits,
-    Order,
     Slot,
-    State,
+    SlotOrder,
+    SlotState,
+    SlotTimeouts,
     cut_short,
     hold,
     hurry,
     step,
 )
+from skep.wire.messages import Accepting, Beat, Failed, Message, Prepared
 
 # Between attempts to start what cannot be started just now, or was never born.
 _AGAIN = Backoff(first=0.01, factor=2.0, cap=0.2, jitter=0.2)
 # A worker that was told to go may accept before it says so.
-_ACCEPTING = frozenset({State.GOING, State.READY, State.DRAINING})
+_ACCEPTING = frozenset({SlotState.GOING, SlotState.READY, SlotState.DRAINING})
 
 
 class Launch(Protocol):
@@ -40,7 +41,7 @@ class Crew:
     """Slots by name, each a pure `Slot`, and the child that fills it.
 
     It obeys the orders of the slots; everything that concerns more than one slot is done by the
-    supervisor, to whom `on_state(crew, slot, state)` tells every change of state.
+    supervisor. `changed(crew)` is called after every change of the state of a slot.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class Crew:
         number: int,
         launch: Launch,
         go: Callable[["Crew", Child], None],
-        on_state: Callable[["Crew", str, State], None],
+        changed: Callable[["Crew"], None],
         telemetry: Telemetry,
     ) -> None:
         self.number = number
@@ -59,14 +60,14 @@ class Crew:
         self._attempts: dict[str, int] = {}
         self._launch = launch
         self._go = go
-        self._on_state = on_state
+        self._changed = changed
         self._telemetry = telemetry
         self._loop = asyncio.get_running_loop()
 
     def fill(
         self,
         names: Iterable[str],
-        limits: Limits,
+        limits: SlotTimeouts,
         *,
         released: bool = False,
         whys: Mapping[str, str] | None = None,
@@ -92,12 +93,26 @@ class Crew:
         self.slots[name] = slot
         if order is not None:
             self._obey(name, order)
-        if slot.state is State.GONE:
+        if slot.state is SlotState.GONE:
             del self.slots[name]
             self._attempts.pop(name, None)
         if slot.state is not before.state:
             self._fill_one(slot.kind)
-            self._on_state(self, name, slot.state)
+            self._telemetry.point("slot.changed", crew=self, slot=name, state=slot.state)
+            self._changed(self)
+
+    def told(self, child: Child, message: Message) -> None:
+        """Take what the child in a slot says about itself."""
+        match message:
+            case Prepared():
+                self.feed(child.slot, Fact.PREPARED)
+            case Accepting():
+                self.feed(child.slot, Fact.ACCEPTING)
+            case Failed(problem):
+                child.problem = problem
+            case Beat():
+                child.unready, child.trouble = message.unready, message.trouble
+                self.feed(child.slot, Fact.BEAT)
 
     def keep(self, names: Iterable[str]) -> None:
         """Fill these slots again whenever their workers end, from now on."""
@@ -136,7 +151,7 @@ class Crew:
         """The child is gone; say whether it had been born."""
         del self.children[child.slot]
         slot = self.slots.get(child.slot)
-        if slot is not None and slot.state is State.STARTING and child.pid == 0:
+        if slot is not None and slot.state is SlotState.STARTING and child.pid == 0:
             # It was never born: its zygote died between the order and the fork. That is no crash
             # of the worker, so it is ordered again from the zygote's successor.
             self._start_later(child.slot)
@@ -151,7 +166,7 @@ class Crew:
         return [
             child
             for name, child in self.children.items()
-            if name in self.slots and self.slots[name].state is State.READY
+            if name in self.slots and self.slots[name].state is SlotState.READY
         ]
 
     def expire(self, now: float) -> None:
@@ -186,7 +201,7 @@ class Crew:
             if slot.leaving:
                 continue
             child = self.children.get(name)
-            if slot.state is not State.READY or child is None:
+            if slot.state is not SlotState.READY or child is None:
                 found.append(name)
             elif child.unready:
                 found.append(f"{name}: {child.unready}")
@@ -199,7 +214,7 @@ class Crew:
             if slot.leaving:
                 continue
             child = self.children.get(name)
-            is_so = slot.state is State.READY and child is not None and not child.unready
+            is_so = slot.state is SlotState.READY and child is not None and not child.unready
             found[slot.kind] = found.get(slot.kind, False) or is_so
         return found
 
@@ -212,41 +227,38 @@ class Crew:
         return [*(sentence for sentence in sentences if sentence), *self._lacks()]
 
     def _lacks(self) -> list[str]:
-        """Say what workers that serve lack, once for all that lack the same."""
         names: dict[str, list[str]] = {}
         for name, child in self.children.items():
             if child.trouble:
                 names.setdefault(child.trouble, []).append(name)
         return [f"{', '.join(slots)}: {trouble}" for trouble, slots in names.items()]
 
-    def _obey(self, name: str, order: Order) -> None:
+    def _obey(self, name: str, order: SlotOrder) -> None:
         child = self.children.get(name)
-        if order is Order.START:
+        if order is SlotOrder.START:
             self._start(name)
         elif child is None:
             return
-        elif order is Order.GO:
+        elif order is SlotOrder.GO:
             self._go(self, child)
-        elif order is Order.DRAIN:
+        elif order is SlotOrder.DRAIN:
             child.dismiss(self.slots[name].drain)
         else:
             self._force(order, child)
 
-    def _force(self, order: Order, child: Child) -> None:
-        """End a child that is late, the harder the longer it takes."""
-        child.stuck = child.stuck or ("drain" if order is Order.TERMINATE else "hang")
+    def _force(self, order: SlotOrder, child: Child) -> None:
+        child.stuck = child.stuck or ("drain" if order is SlotOrder.TERMINATE else "hang")
         self._telemetry.point("worker.stuck", child=child, order=order)
-        if order is Order.ABORT:
+        if order is SlotOrder.ABORT:
             child.signal(signal.SIGABRT)
-        elif order is Order.TERMINATE:
+        elif order is SlotOrder.TERMINATE:
             child.terminate()
         else:
             child.kill()
 
     def _charge(self, child: Child) -> None:
-        """Take an exit that nobody asked for out of the budget of its kind."""
         slot = self.slots.get(child.slot)
-        if slot is None or slot.state is not State.BACKOFF:
+        if slot is None or slot.state is not SlotState.BACKOFF:
             return
         now, how = self._loop.time(), ended(child)
         before = self.budgets.get(slot.kind, Budget())
@@ -268,7 +280,7 @@ class Crew:
 
     def _start(self, name: str) -> None:
         slot = self.slots.get(name)
-        if slot is None or slot.state is not State.STARTING or name in self.children:
+        if slot is None or slot.state is not SlotState.STARTING or name in self.children:
             return
         try:
             child = self._launch(self, name)

@@ -1,8 +1,9 @@
-"""Say how a process ended."""
+"""How a process ended, in words."""
 
 import os
 import signal
 from dataclasses import replace
+from typing import Any
 
 from skep.supervisor.processes.child import Child
 from skep.wire.plan import Problem
@@ -46,6 +47,19 @@ def named(child: Child, problem: Problem) -> Problem:
     if child.name in problem.message:
         return problem
     return replace(problem, message=f"{child.name}: {problem.message}")
+
+
+def exit_facts(child: Child) -> dict[str, Any]:
+    """Return what hooks and events are given about a child that has ended."""
+    status = child.status
+    killed = status is not None and os.WIFSIGNALED(status)
+    return {
+        "slot": child.slot,
+        "generation": child.generation,
+        "pid": child.pid,
+        "exit_code": os.WEXITSTATUS(status) if status is not None and not killed else None,
+        "signal": signal_name(os.WTERMSIG(status)) if status is not None and killed else "",
+    }
 
 
 def signal_name(number: int) -> str:

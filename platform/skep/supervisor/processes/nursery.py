@@ -5,8 +5,8 @@ import socket
 from collections.abc import Callable, Mapping
 
 from skep.base.backoff import Backoff
-from skep.supervisor.processes.census import Census
 from skep.supervisor.processes.child import Child
+from skep.supervisor.processes.children import Children
 from skep.supervisor.processes.spawn import spawn
 from skep.wire.messages import Boot, Exited, Message
 
@@ -23,11 +23,11 @@ class Nursery:
     """
 
     def __init__(
-        self, environment: Mapping[str, str], boot: Callable[[], Boot], census: Census
+        self, environment: Mapping[str, str], boot: Callable[[], Boot], children: Children
     ) -> None:
         self._environment = environment
         self._boot = boot
-        self._census = census
+        self._living = children
         self._child: Child | None = None
         self._stopped = False
         self._failures = 0
@@ -43,7 +43,7 @@ class Nursery:
             self._start_later()
             return
         self._child = Child("nursery", 0, ours, self._told, self._ended, pid)
-        self._census.born(self._child)
+        self._living.born(self._child)
         self._child.send(self._boot())
 
     def bear(self) -> socket.socket | None:
@@ -52,12 +52,12 @@ class Nursery:
         return self._child.order("zygote") if self._child else None
 
     def give_up(self) -> None:
-        """It does not do what it is told: have another."""
+        """Kill it because it does not answer; another one is started."""
         if self._child is not None:
             self._child.kill()
 
     def stop(self) -> None:
-        """End it; what it has forked lives on."""
+        """End it; its children live on."""
         self._stopped = True
         if self._child is not None:
             self._child.dismissed = True
@@ -65,12 +65,12 @@ class Nursery:
 
     def _told(self, child: Child, message: Message, _: list[int]) -> None:
         if isinstance(message, Exited):
-            self._census.reaped(message.pid, message.status)
+            self._living.reaped(message.pid, message.status)
 
     def _ended(self, child: Child) -> None:
         self._child = None
         self._failures = 0 if child.age > _HELD else self._failures
-        self._census.ended(child)
+        self._living.ended(child)
         self._start_later()
 
     def _start_later(self) -> None:

@@ -7,47 +7,50 @@ from dataclasses import replace
 from skep.base.telemetry import Telemetry
 from skep.config.options.credentials import environment_of_workers, options_of_workers
 from skep.config.options.table import Options
-from skep.supervisor.processes.census import Census
 from skep.supervisor.processes.child import Child
+from skep.supervisor.processes.children import Children
 from skep.supervisor.processes.crew import Crew
 from skep.supervisor.processes.nursery import Nursery
-from skep.supervisor.processes.slot import Fact, Limits, State
+from skep.supervisor.processes.questions import Questions
+from skep.supervisor.processes.slot import SlotTimeouts
 from skep.supervisor.processes.spawn import spawn
-from skep.wire.messages import Accepting, Beat, Boot, Failed, Message, Prepared
+from skep.wire.messages import Boot, Failed, Message
 
 _MODULES = {"configserver": "skep.configserver", "store": "skep.store", "agent": "skep.agent"}
 # They have nothing of their own to finish: their clients have gone before them.
-_LIMITS = Limits(boot=30.0, drain=2.0, stop=2.0)
+_LIMITS = SlotTimeouts(boot=30.0, drain=2.0, stop=2.0)
 # The store is silent while it mends a damaged queue, and killed on the way it would begin again.
 _LIMITS_OF_STORE = replace(_LIMITS, silence=300.0)
 
 
 class PlatformSlots:
-    """The crew of the platform slots."""
+    """The crew of the platform slots. `told` is called with every message, before the crew looks at
+    it, and `failed` with a child that cannot do its work."""
 
     def __init__(
         self,
         run_id: str,
         environment: Mapping[str, str],
-        options: Callable[[], Options],
-        census: Census,
+        options: Options,
+        children: Children,
+        questions: Questions,
         told: Callable[[Child, Message, list[int]], None],
         go: Callable[[Crew, Child], None],
         failed: Callable[[Child], None],
         telemetry: Telemetry,
     ) -> None:
-        self.crew = Crew(0, self._launch, go, self._changed, telemetry)
-        self._run_id = run_id
+        self.run_id = run_id
+        self.children = children
+        self.questions = questions
+        self.crew = Crew(0, self._launch, go, lambda crew: None, telemetry)
         self._environment = environment
-        self._options = options
-        self._census = census
+        self.options = options
         self._told = told
         self._failed = failed
-        self._telemetry = telemetry
         self.nursery = Nursery(
             environment_of_workers(environment),
             lambda: self._boot("nursery", "nursery"),
-            census,
+            children,
         )
 
     def fill(self, slot: str, *, released: bool) -> None:
@@ -56,24 +59,16 @@ class PlatformSlots:
         self.crew.fill([slot], limits, released=released)
 
     def told(self, child: Child, message: Message, descriptors: list[int]) -> None:
-        """One of them has said something."""
+        """Take a message of one of them."""
         self._told(child, message, descriptors)
-        if self.crew.children.get(child.slot) is not child:
-            return
-        match message:
-            case Failed(problem):
-                child.problem = problem
+        if self.crew.children.get(child.slot) is child:
+            self.crew.told(child, message)
+            if isinstance(message, Failed):
                 self._failed(child)
-            case Prepared():
-                self.crew.feed(child.slot, Fact.PREPARED)
-            case Accepting():
-                self.crew.feed(child.slot, Fact.ACCEPTING)
-            case Beat():
-                self.crew.feed(child.slot, Fact.BEAT)
 
     def ended(self, child: Child) -> None:
         """One of them is gone."""
-        self._census.ended(child)
+        self.children.ended(child)
         if self.crew.children.get(child.slot) is child:
             self.crew.ended(child)
 
@@ -84,13 +79,10 @@ class PlatformSlots:
             environment = environment_of_workers(environment)
         pid, ours = spawn(_MODULES[kind], slot, environment)
         child = Child(slot, 0, ours, self.told, self.ended, pid)
-        self._census.born(child)
+        self.children.born(child)
         child.send(self._boot(slot, kind))
         return child
 
     def _boot(self, slot: str, kind: str) -> Boot:
-        options = self._options() if kind == "agent" else options_of_workers(self._options())
-        return Boot(slot, kind, 0, self._run_id, options.to_json())
-
-    def _changed(self, crew: Crew, slot: str, state: State) -> None:
-        self._telemetry.point("slot.changed", crew=crew, slot=slot, state=state)
+        options = self.options if kind == "agent" else options_of_workers(self.options)
+        return Boot(slot, kind, 0, self.run_id, options.to_json())

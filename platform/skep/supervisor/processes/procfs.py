@@ -163,7 +163,7 @@ def parse_session(stat: str) -> int:
 
 
 def read_oom_kills(proc: Path = PROC, cgroup: Path = CGROUP) -> int:
-    """Return how many processes of this container the kernel has killed for want of memory."""
+    """Return how many processes of this container the kernel has killed because memory ran out."""
     try:
         folders = list(_cgroup_folders(proc, cgroup))
     except OSError:
@@ -173,7 +173,6 @@ def read_oom_kills(proc: Path = PROC, cgroup: Path = CGROUP) -> int:
 
 
 def _read(path: Path) -> str:
-    """The text of a file of a process that may be gone by now."""
     try:
         return path.read_text()
     except OSError:
@@ -181,7 +180,6 @@ def _read(path: Path) -> str:
 
 
 def _cgroup_folders(proc: Path, root: Path) -> Iterator[Path]:
-    """Our own cgroup's folder and those above it; none under cgroup v1."""
     for line in (proc / "self" / "cgroup").read_text().splitlines():
         hierarchy, _, path = line.split(":", 2)
         if hierarchy == "0":
@@ -195,6 +193,5 @@ def _files(folder: Path) -> dict[str, str]:
 
 
 def _table(text: str) -> dict[str, str]:
-    """The first two words of each line."""
     rows = (line.split() for line in text.splitlines())
     return {row[0]: row[1] for row in rows if len(row) > 1}

@@ -28,7 +28,7 @@ from enum import Enum
 from skep.base.backoff import Backoff
 
 
-class State(Enum):
+class SlotState(Enum):
     """Where a slot stands."""
 
     EMPTY = "empty"
@@ -57,7 +57,7 @@ class Fact(Enum):
     LATE = "late"
 
 
-class Order(Enum):
+class SlotOrder(Enum):
     """What the shell has to do."""
 
     START = "start"
@@ -68,11 +68,13 @@ class Order(Enum):
     KILL = "kill"
 
 
+# Kinds of which never two run at the same time.
+SINGLETONS = frozenset({"cron", "process"})
 _AFTER_CRASHES = Backoff(first=0.5, factor=2.0, cap=30.0, jitter=0.2)
 
 
 @dataclass(frozen=True)
-class Limits:
+class SlotTimeouts:
     """How long each thing may take, in seconds.
 
     A task worker may drain for `task_drain`, if that is longer than `drain`.
@@ -105,8 +107,8 @@ class Slot:
     """
 
     name: str
-    limits: Limits = Limits()
-    state: State = State.EMPTY
+    limits: SlotTimeouts = SlotTimeouts()
+    state: SlotState = SlotState.EMPTY
     deadline: float | None = None
     kept: bool = False
     released: bool = False
@@ -129,34 +131,34 @@ class Slot:
     @property
     def filled(self) -> bool:
         """Whether there is, or should be, a process in it."""
-        return self.state not in (State.EMPTY, State.BACKOFF, State.GONE)
+        return self.state not in (SlotState.EMPTY, SlotState.BACKOFF, SlotState.GONE)
 
     @property
     def leaving(self) -> bool:
         """Whether its worker is on its way out, for good."""
-        return self.state in (State.DRAINING, State.CUT)
+        return self.state in (SlotState.DRAINING, SlotState.CUT)
 
 
-def step(slot: Slot, fact: Fact, now: float) -> tuple[Slot, Order | None]:
+def step(slot: Slot, fact: Fact, now: float) -> tuple[Slot, SlotOrder | None]:
     """Take one fact; return the slot as it then is, and the order to obey, if any."""
     match slot.state, fact:
-        case State.EMPTY, Fact.FILL:
+        case SlotState.EMPTY, Fact.FILL:
             return _start(slot, now)
-        case State.BACKOFF, Fact.LATE:
+        case SlotState.BACKOFF, Fact.LATE:
             return _start(slot, now)
-        case State.STARTING, Fact.PREPARED:
-            slot = _to(slot, State.PREPARED, None)
+        case SlotState.STARTING, Fact.PREPARED:
+            slot = _to(slot, SlotState.PREPARED, None)
             return _go(slot, now) if slot.released else (slot, None)
         case _, Fact.KEEP:
             return replace(slot, kept=True), None
         case _, Fact.RELEASE:
             slot = replace(slot, kept=True, released=True)
-            return _go(slot, now) if slot.state is State.PREPARED else (slot, None)
-        case State.GOING, Fact.ACCEPTING:
+            return _go(slot, now) if slot.state is SlotState.PREPARED else (slot, None)
+        case SlotState.GOING, Fact.ACCEPTING:
             slot = replace(slot, since=now)
-            return _to(slot, State.READY, now + slot.limits.silence), None
-        case State.READY, Fact.BEAT:
-            return _to(slot, State.READY, now + slot.limits.silence), None
+            return _to(slot, SlotState.READY, now + slot.limits.silence), None
+        case SlotState.READY, Fact.BEAT:
+            return _to(slot, SlotState.READY, now + slot.limits.silence), None
         case _, Fact.RETIRE:
             return _retire(slot, now)
         case _, Fact.EXITED:
@@ -169,57 +171,57 @@ def step(slot: Slot, fact: Fact, now: float) -> tuple[Slot, Order | None]:
 
 def hold(slot: Slot, until: float) -> Slot:
     """Keep an empty slot from being filled before a moment, unless its last worker has served."""
-    if slot.state is not State.BACKOFF or slot.deadline is None or not slot.failures:
+    if slot.state is not SlotState.BACKOFF or slot.deadline is None or not slot.failures:
         return slot
     return replace(slot, deadline=max(slot.deadline, until))
 
 
 def hurry(slot: Slot, until: float) -> Slot:
     """Have an empty slot filled at a moment, or before."""
-    if slot.state is not State.BACKOFF or slot.deadline is None:
+    if slot.state is not SlotState.BACKOFF or slot.deadline is None:
         return slot
     return replace(slot, deadline=min(slot.deadline, until))
 
 
-def cut_short(slot: Slot, now: float) -> tuple[Slot, Order | None]:
+def cut_short(slot: Slot, now: float) -> tuple[Slot, SlotOrder | None]:
     """The platform stops: a task may go on no longer than anything else."""
     slot = replace(slot, limits=replace(slot.limits, task_drain=0.0))
     until = now + slot.limits.drain + slot.limits.stop
-    if slot.state is not State.DRAINING or slot.deadline is None or slot.deadline <= until:
+    if slot.state is not SlotState.DRAINING or slot.deadline is None or slot.deadline <= until:
         return slot, None
-    return replace(slot, deadline=until), Order.DRAIN
+    return replace(slot, deadline=until), SlotOrder.DRAIN
 
 
-def _to(slot: Slot, state: State, deadline: float | None) -> Slot:
+def _to(slot: Slot, state: SlotState, deadline: float | None) -> Slot:
     return replace(slot, state=state, deadline=deadline)
 
 
-def _start(slot: Slot, now: float) -> tuple[Slot, Order]:
+def _start(slot: Slot, now: float) -> tuple[Slot, SlotOrder]:
     slot = replace(slot, began=now)
-    return _to(slot, State.STARTING, now + slot.limits.boot), Order.START
+    return _to(slot, SlotState.STARTING, now + slot.limits.boot), SlotOrder.START
 
 
-def _go(slot: Slot, now: float) -> tuple[Slot, Order]:
-    return _to(slot, State.GOING, now + slot.limits.go), Order.GO
+def _go(slot: Slot, now: float) -> tuple[Slot, SlotOrder]:
+    return _to(slot, SlotState.GOING, now + slot.limits.go), SlotOrder.GO
 
 
-def _late(slot: Slot, now: float) -> tuple[Slot, Order]:
+def _late(slot: Slot, now: float) -> tuple[Slot, SlotOrder]:
     match slot.state:
-        case State.DRAINING:
-            return _to(slot, State.CUT, now + slot.limits.kill), Order.TERMINATE
-        case State.HUNG | State.CUT:
-            return _to(slot, slot.state, None), Order.KILL
+        case SlotState.DRAINING:
+            return _to(slot, SlotState.CUT, now + slot.limits.kill), SlotOrder.TERMINATE
+        case SlotState.HUNG | SlotState.CUT:
+            return _to(slot, slot.state, None), SlotOrder.KILL
         case _:
-            return _to(slot, State.HUNG, now + slot.limits.kill), Order.ABORT
+            return _to(slot, SlotState.HUNG, now + slot.limits.kill), SlotOrder.ABORT
 
 
-def _retire(slot: Slot, now: float) -> tuple[Slot, Order | None]:
+def _retire(slot: Slot, now: float) -> tuple[Slot, SlotOrder | None]:
     if slot.leaving:
         return slot, None
     if not slot.filled:
-        return _to(slot, State.GONE, None), None
+        return _to(slot, SlotState.GONE, None), None
     until = now + slot.drain + slot.limits.stop
-    return _to(slot, State.DRAINING, until), Order.DRAIN
+    return _to(slot, SlotState.DRAINING, until), SlotOrder.DRAIN
 
 
 def _exit(slot: Slot, now: float) -> Slot:
@@ -227,16 +229,16 @@ def _exit(slot: Slot, now: float) -> Slot:
     if not slot.filled:
         return slot
     if slot.leaving or not slot.kept:
-        return _to(slot, State.GONE, None)
+        return _to(slot, SlotState.GONE, None)
     ready = 0.0 if slot.since is None else now - slot.since
-    was_up = slot.since is not None or slot.state in (State.PREPARED, State.GOING)
+    was_up = slot.since is not None or slot.state in (SlotState.PREPARED, SlotState.GOING)
     slot = replace(
         slot,
         exits=1 if ready >= slot.limits.memory else slot.exits + 1,
         failures=0 if ready >= slot.limits.served else slot.failures + 1,
         since=None,
     )
-    return _to(slot, State.BACKOFF, now + _pause(slot, was_up=was_up))
+    return _to(slot, SlotState.BACKOFF, now + _pause(slot, was_up=was_up))
 
 
 def _pause(slot: Slot, *, was_up: bool) -> float:

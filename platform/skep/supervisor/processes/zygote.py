@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from skep.base.backoff import Backoff
-from skep.supervisor.processes.census import Census
 from skep.supervisor.processes.child import Child
+from skep.supervisor.processes.children import Children
 from skep.supervisor.processes.exit_reason import describe
 from skep.supervisor.processes.nursery import Nursery
 from skep.supervisor.processes.spawn import spawn
@@ -30,7 +30,7 @@ _SHORTAGE = 0.2
 
 
 @dataclass(frozen=True)
-class Answers:
+class ZygoteAnswers:
     """Who gets what a zygote answers.
 
     `planned` and `refused` answer `start`, `changed` a change of the configuration. `lost` is
@@ -45,7 +45,7 @@ class Answers:
     lost: Callable[[], None]
 
 
-class Zygote:
+class ZygotePair:
     """Orders workers from whichever zygote lives; `environment` is what a fresh one starts with."""
 
     def __init__(
@@ -53,8 +53,8 @@ class Zygote:
         number: int,
         environment: Mapping[str, str],
         nursery: Nursery,
-        census: Census,
-        answers: Answers,
+        children: Children,
+        answers: ZygoteAnswers,
     ) -> None:
         self.number = number
         self.current: Child | None = None
@@ -63,7 +63,7 @@ class Zygote:
         self.environment = environment
         self._nursery = nursery
         self._boot: Callable[[str], Boot]
-        self._census = census
+        self._living = children
         self._answers = answers
         self._stopped = False
         self._loaded = False
@@ -113,7 +113,6 @@ class Zygote:
             child.kill()
 
     def _start_alone(self) -> None:
-        """Start an interpreter for it."""
         try:
             pid, ours = spawn("skep.worker", f"zygote@{self.number}", self.environment)
         except OSError as error:
@@ -125,17 +124,17 @@ class Zygote:
             return
         child = Child("zygote", self.number, ours, self._told, self._ended, pid)
         self.current = child
-        self._census.born(child)
+        self._living.born(child)
         child.send(self._boot("zygote"))
 
     def _despair(self, child: Child) -> None:
-        """The nursery has had long enough to fork this one."""
+        """The nursery was too slow to fork this one: restart it."""
         if child is self.current and not child.pid:
             self._nursery.give_up()
 
     def _told(self, child: Child, message: Message, _: list[int]) -> None:
         if isinstance(message, Hello):
-            self._census.born(child)
+            self._living.born(child)
             if child is self.current and not self._loaded:
                 child.send(self._boot("zygote"))
         elif isinstance(message, Planned):
@@ -148,7 +147,7 @@ class Zygote:
         elif isinstance(message, Changed):
             self._answers.changed(child, message)
         elif isinstance(message, Exited):
-            self._census.reaped(message.pid, message.status)
+            self._living.reaped(message.pid, message.status)
 
     def _planned(self, plan: Plan) -> None:
         if self.plan is not None and plan.code != self.plan.code:
@@ -168,7 +167,7 @@ class Zygote:
             self.understudy = self.fork(self._boot("zygote"), self._told, self._ended)
 
     def _ended(self, child: Child) -> None:
-        self._census.ended(child)
+        self._living.ended(child)
         if child is self.understudy:
             # Not at once: that it is gone may mean that the zygote is, and nobody knows it yet.
             self.understudy = None
@@ -177,7 +176,6 @@ class Zygote:
             self._succeed(child)
 
     def _succeed(self, late: Child) -> None:
-        """Put somebody in the place of a zygote that has ended."""
         heir, self.understudy = self.understudy, None
         if heir is not None and not heir.pid:
             # It may never be born: its parent is the one that died. If it is, it ends at once.

@@ -3,48 +3,28 @@
 live      the workers take the new value, none is replaced
 unused    no Settings class reads the key: the same, if no plugin has read it otherwise
 rollout   a new generation
-restart   nothing until the platform is started anew
+restart   nothing until the platform is restarted
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Literal
 
-from skep.base.logs.masking import mask_value
 from skep.config.options.table import rows
+from skep.supervisor.request import Action, KeyChange
 from skep.wire.plan import Plan
-
-Action = Literal["live", "unused", "rollout", "restart"]
 
 _OWN = {row.key: row.change for row in rows()}
 
 
-@dataclass(frozen=True)
-class Effect:
-    """One key that differs: None is not set. `layer` is the one that sets the new value."""
-
-    key: str
-    old: str | None
-    new: str | None
-    layer: str
-    action: Action
-
-    def to_json(self) -> dict[str, str | None]:
-        """Return the effect with masked values."""
-        old, new = (None if v is None else mask_value(self.key, v) for v in (self.old, self.new))
-        return asdict(self) | {"old": old, "new": new}
-
-
-def effects(
+def changes_between(
     old: Mapping[str, str], new: Mapping[str, str], layers: Mapping[str, str], plan: Plan
-) -> list[Effect]:
-    """Return an effect for each key whose effective value differs, in order of the keys.
+) -> list[KeyChange]:
+    """Return a change for each key whose effective value differs, in order of the keys.
 
     `layers` says for keys of the new environment which layer sets them.
     """
     differing = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
     return [
-        Effect(key, old.get(key), new.get(key), layers.get(key, ""), action(key, plan))
+        KeyChange(key, old.get(key), new.get(key), layers.get(key, ""), action(key, plan))
         for key in differing
     ]
 
@@ -59,6 +39,6 @@ def action(key: str, plan: Plan) -> Action:
     return "live" if name in plan.live else "unused"
 
 
-def without_rollout(found: list[Effect]) -> bool:
+def without_rollout(found: list[KeyChange]) -> bool:
     """Whether the workers can take all of it as they are, unless one objects."""
-    return all(effect.action != "rollout" for effect in found)
+    return all(change.action != "rollout" for change in found)

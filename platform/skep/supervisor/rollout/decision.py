@@ -1,4 +1,4 @@
-"""What becomes of a request: the decision, without doing anything."""
+"""How a request for a rollout is answered. A pure decision."""
 
 from collections.abc import Set
 from enum import Enum
@@ -7,14 +7,14 @@ from skep.base.errors import PlatformError, UsageError
 from skep.config.errors import Unusable
 from skep.supervisor.config.configuration import Configuration
 from skep.supervisor.generation import Generation
-from skep.supervisor.rollout.changes import Effect, effects, without_rollout
-from skep.supervisor.rollout.gate import Request
+from skep.supervisor.request import KeyChange, RolloutRequest
+from skep.supervisor.rollout.changes import changes_between, without_rollout
 from skep.wire.plan import Plan, Problem
 
 Fingerprint = tuple[str, str]
 
 
-class Way(Enum):
+class Decision(Enum):
     """How a request is answered."""
 
     NOTHING = "it was refused before, and nothing about it is new"
@@ -24,44 +24,46 @@ class Way(Enum):
     ROLLOUT = "it takes a new generation"
 
 
-def fingerprint(request: Request, configuration: Configuration) -> Fingerprint:
+def fingerprint(request: RolloutRequest, configuration: Configuration) -> Fingerprint:
     """Return what names the combination that a request wants: configuration and code."""
     return configuration.digest, request.code
 
 
 def choose(
-    request: Request,
+    request: RolloutRequest,
     configuration: Configuration,
     current: Generation | None,
     refused: Set[Fingerprint],
-) -> Way:
+) -> Decision:
     """Return how a request is answered; `refused` are the combinations that failed before."""
     if request.problems and request.cause != "rollback":
-        return Way.REFUSED
+        return Decision.REFUSED
     if request.forced or current is None:
-        return Way.ROLLOUT
+        return Decision.ROLLOUT
     if _same_code(request, current) and configuration.digest == current.configuration.digest:
-        return Way.UNCHANGED
+        return Decision.UNCHANGED
     if can_be_live(current, configuration, request):
-        return Way.LIVE
-    return Way.NOTHING if fingerprint(request, configuration) in refused else Way.ROLLOUT
+        return Decision.LIVE
+    return Decision.NOTHING if fingerprint(request, configuration) in refused else Decision.ROLLOUT
 
 
-def effects_on(generation: Generation, configuration: Configuration) -> list[Effect]:
+def changes_on(generation: Generation, configuration: Configuration) -> list[KeyChange]:
     """Return what a configuration changes in a generation."""
     old = generation.configuration.environment
     plan = generation.plan or Plan()
-    return effects(old, configuration.environment, configuration.layer_of, plan)
+    return changes_between(old, configuration.environment, configuration.layer_of, plan)
 
 
-def can_be_live(generation: Generation, configuration: Configuration, request: Request) -> bool:
+def can_be_live(
+    generation: Generation, configuration: Configuration, request: RolloutRequest
+) -> bool:
     """Whether the workers of a generation may be able to take a configuration as they are."""
     if request.forced or generation.plan is None or not _same_code(request, generation):
         return False
-    return without_rollout(effects_on(generation, configuration))
+    return without_rollout(changes_on(generation, configuration))
 
 
-def _same_code(request: Request, generation: Generation) -> bool:
+def _same_code(request: RolloutRequest, generation: Generation) -> bool:
     return generation.plan is not None and request.code in ("", generation.plan.code)
 
 

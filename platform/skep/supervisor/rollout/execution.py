@@ -1,46 +1,62 @@
-"""The generation that is to be: carries out what `rollout.step` orders.
+"""One rollout: carries out what `machine.step` orders.
 
-Nothing in here decides. It tells the pure machine what happened and obeys it.
+Nothing in here decides: it feeds events to the pure machine and obeys its orders.
 """
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 from skep.base.errors import PlatformError
-from skep.supervisor.config.configuration import Configuration
+from skep.supervisor.config.configuration import Configurations
 from skep.supervisor.generation import Generation
+from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.crew import Crew
 from skep.supervisor.rollout import machine as pure
-from skep.supervisor.rollout.machine import Act, Order, Phase
+from skep.supervisor.rollout.machine import Act, Order, RolloutPhase
 from skep.wire.plan import Problem
 
 
-@dataclass(frozen=True)
-class Means:
-    """What a rollout is carried out with.
+class GenerationListeners(Protocol):
+    """What a rollout needs of the listeners of the platform."""
 
-    `bind` makes sure that the listeners of a generation are bound; `commit` puts a configuration
-    in force, blocking, and is called in a thread. Both raise PlatformError. `part` calls back when
-    nobody is left who came to where only the old generation listens. `phased` is called at every
-    change of phase, `finished` or `refused` at the end, once.
-    """
+    async def bind(self, generation: Generation) -> None:
+        """Bind what a generation wants and is not bound yet. Raises PlatformError."""
 
-    bind: Callable[[Generation], Awaitable[None]]
-    commit: Callable[[Configuration], None]
-    part: Callable[[Generation, Callable[[], None]], None]
-    phased: Callable[["Coming"], None]
-    finished: Callable[["Coming"], None]
-    refused: Callable[["Coming"], None]
+    def go(self, crew: Crew, child: Child) -> None:
+        """Send a prepared child its listeners."""
+
+    def part(self, former: Generation, then: Callable[[], None]) -> None:
+        """Call `then` when every client that came to where only `former` listens is accepted."""
 
 
-class Coming:
+class ExecutionOwner(Protocol):
+    """Who is notified of the progress of a rollout; `finished` or `refused` is called once."""
+
+    def phased(self, execution: "Execution") -> None:
+        """The phase is another."""
+
+    def finished(self, execution: "Execution") -> None:
+        """The new generation is in service."""
+
+    def refused(self, execution: "Execution") -> None:
+        """The new generation does not come up."""
+
+
+class Execution:
     """One rollout. `old` is the generation in service, None at the first start; `old_unready` are
     its kinds that had no ready worker when the rollout began."""
 
-    def __init__(self, generation: Generation, old: Generation | None, means: Means) -> None:
+    def __init__(
+        self,
+        generation: Generation,
+        old: Generation | None,
+        listeners: GenerationListeners,
+        configurations: Configurations,
+        owner: ExecutionOwner,
+    ) -> None:
         self.generation = generation
         self.old = old
         ready = old.crew.readiness() if old is not None else {}
@@ -49,7 +65,9 @@ class Coming:
         self.written_at = 0.0
         self.started = time.monotonic()
         self.handovers: dict[str, dict[str, object]] = {}
-        self._means = means
+        self._listeners = listeners
+        self._configurations = configurations
+        self._owner = owner
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Future[None]] = set()
         boot = generation.configuration.options.boot_timeout
@@ -57,8 +75,8 @@ class Coming:
 
     @property
     def replaceable(self) -> bool:
-        """Whether nothing is lost when it is given up."""
-        return self.rollout.phase in (Phase.PLANNING, Phase.PREPARING)
+        """Whether it can be given up without loss."""
+        return self.rollout.phase in (RolloutPhase.PLANNING, RolloutPhase.PREPARING)
 
     @property
     def is_rollback(self) -> bool:
@@ -67,8 +85,8 @@ class Coming:
 
     @property
     def replaces(self) -> bool:
-        """Whether it has come so far that the old generation takes nothing new any more."""
-        return self.rollout.phase in (Phase.HANDING_OVER, Phase.FINISHED)
+        """Whether the old generation accepts nothing new any more."""
+        return self.rollout.phase in (RolloutPhase.HANDING_OVER, RolloutPhase.FINISHED)
 
     @property
     def seconds(self) -> float:
@@ -76,23 +94,23 @@ class Coming:
         return time.monotonic() - self.started
 
     def feed(self, fact: pure.Fact) -> None:
-        """Tell the rollout what happened and do what it orders."""
+        """Feed a fact to the machine and obey its orders."""
         before = self.rollout.phase
         self.rollout, orders = pure.step(self.rollout, fact, self._loop.time())
         if self.rollout.phase is not before:
-            self._means.phased(self)
+            self._owner.phased(self)
         for order in orders:
             self._obey(order)
 
     def expire(self, now: float) -> None:
-        """Tell the rollout if it has waited long enough."""
+        """Feed `Late` to the machine when its deadline has passed."""
         if self.rollout.deadline is not None and self.rollout.deadline <= now:
             self.feed(pure.Late())
 
     def handed_over(self, slot: str, state: dict[str, object]) -> None:
-        """The old worker in a slot takes nothing more; `state` is for its successor."""
+        """The old worker in a slot has stopped accepting; `state` is for its successor."""
         self.handovers.setdefault(slot, state)
-        self.feed(pure.HandedOver(slot))
+        self.feed(pure.SlotHandedOver(slot))
 
     def _obey(self, order: Order) -> None:
         match order.act:
@@ -106,9 +124,9 @@ class Coming:
             case Act.HAND_OVER:
                 self._hand_over(order.slots)
             case Act.FINISH:
-                self._means.finished(self)
+                self._owner.finished(self)
             case Act.REFUSE:
-                self._means.refused(self)
+                self._owner.refused(self)
             case Act.RETIRE | Act.CUT if self.old is not None:
                 self._send_away(self.old, order)
 
@@ -116,7 +134,7 @@ class Coming:
         if order.act is Act.CUT:
             old.crew.kill(order.slots)
         else:
-            self._means.part(old, partial(self._retire, old.crew))
+            self._listeners.part(old, partial(self._retire, old.crew))
 
     def _retire(self, old: Crew) -> None:
         kept = set(self.rollout.singletons)
@@ -127,11 +145,11 @@ class Coming:
             if self.old is not None:
                 self.old.crew.retire([slot])  # also one that is empty, and would be filled again
             if self.old is None or slot not in self.old.crew.children:
-                self.feed(pure.HandedOver(slot))
+                self.feed(pure.SlotHandedOver(slot))
 
     async def _fork(self, slots: tuple[str, ...]) -> None:
         try:
-            await self._means.bind(self.generation)
+            await self._listeners.bind(self.generation)
         except PlatformError as error:
             self.feed(pure.Denied((Problem("listen", str(error)),)))
         else:
@@ -140,11 +158,9 @@ class Coming:
                 self.feed(pure.Ordered())
 
     async def _commit(self) -> None:
-        commit, configuration = self._means.commit, self.generation.configuration
-        try:
-            await self._loop.run_in_executor(None, commit, configuration)
-        except Exception as error:  # noqa: BLE001 - this phase has no deadline that would end it
-            self.feed(pure.Denied((Problem("commit", str(error) or repr(error)),)))
+        problem = await self._configurations.apply(self.generation.configuration)
+        if problem is not None:
+            self.feed(pure.Denied((problem,)))
         else:
             self.committed, self.written_at = True, time.time()
             self.feed(pure.Committed())

@@ -1,27 +1,44 @@
 """The generations that live: the current one, one that is coming, those that are retiring."""
 
+from skep.config.options.table import Options
 from skep.supervisor.generation import Generation
 from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.crew import Crew
-from skep.supervisor.rollout.execution import Coming
-from skep.supervisor.rollout.machine import SINGLETONS, Fact
+from skep.supervisor.processes.exit_reason import describe, named
+from skep.supervisor.processes.slot import SINGLETONS
+from skep.supervisor.rollout.execution import Execution
+from skep.supervisor.rollout.machine import Fact, SlotLost
 from skep.wire.messages import Alone
+from skep.wire.plan import Problem
 
 
 class Generations:
-    """Which generations there are; how one follows another is the affair of `succession.py`."""
+    """Which generations there are; `rollouts.py` decides how one follows another."""
 
     def __init__(self) -> None:
         self.current: Generation | None = None
-        self.coming: Coming | None = None
+        self.coming: Execution | None = None
         self.retiring: list[Generation] = []
 
     @property
     def all(self) -> list[Generation]:
-        """Every generation of which something lives, the oldest first."""
+        """Every generation that still has processes, the oldest first."""
         coming = [self.coming.generation] if self.coming else []
         current = [self.current] if self.current else []
         return [*self.retiring, *current, *coming]
+
+    @property
+    def options(self) -> Options:
+        """The options of the generation in service; before there is one, the defaults."""
+        return self.current.configuration.options if self.current else Options()
+
+    @property
+    def living(self) -> list[int]:
+        """The numbers of the generations that accept, or will."""
+        living = [self.coming.generation.number] if self.coming else []
+        if self.current is not None and not (self.coming and self.coming.replaces):
+            living.append(self.current.number)
+        return living
 
     @property
     def alive(self) -> bool:
@@ -69,8 +86,20 @@ class Generations:
         if self.coming is not None and self.coming.old is generation:
             self.coming.handed_over(slot, state)
 
-    def tell_alone(self, slot: str) -> None:
-        """Tell the worker of a singleton if it is the only one in its slot from now on."""
+    def handover(self, child: Child) -> dict[str, object]:
+        """Return what the worker before this one in its slot left for it."""
+        if self.coming is not None and self.coming.generation.number == child.generation:
+            return self.coming.handovers.pop(child.slot, {})
+        return {}
+
+    def lost(self, generation: Generation, child: Child) -> None:
+        """A worker is gone: it accepts nothing, and the rollout is told."""
+        problem = child.problem or Problem("prepare", f"{child.name} {describe(child.status)}.")
+        self.tell(generation, SlotLost(child.slot, named(child, problem)))
+        self.handed_over(generation, child.slot, {})
+        self._tell_alone(child.slot)
+
+    def _tell_alone(self, slot: str) -> None:
         there = [g.crew.children[slot] for g in self.all if slot in g.crew.children]
         if slot.partition(".")[0] in SINGLETONS and len(there) == 1:
             there[0].send(Alone())

@@ -1,14 +1,14 @@
 """The way from generation N to N+1, or back.
 
-    PLANNING ──Planned──► PREPARING ──all Prepared──► COMMITTING ──Committed──► GOING
-        │                     │                           │                       │ all Accepting,
-        │ Denied, Late        │ Denied, Lost, Late        │ Denied                │ or Late, enough
-        ▼                     ▼                           ▼                       ▼
-     REFUSED ◄────────────────┴───────────────────────────┘                 HANDING_OVER
-        ▲                                                                         │ all HandedOver,
-        └── GOING, and a kind of which no worker accepts: Late, or Lost again     │ or Late
-            and again (the old ones still serve)                                  ▼
-                                                                              FINISHED
+    PLANNING ──PlanReady──► PREPARING ──all prepared──► COMMITTING ──Committed──► GOING
+       │                        │                          │                        │ all accept,
+       │ Denied, Late           │ Denied, SlotLost, Late   │ Denied                 │ or Late
+       ▼                        ▼                          ▼                        ▼
+    REFUSED ◄───────────────────┴──────────────────────────┘                 HANDING_OVER
+       ▲                                                                            │ all handed
+       └── GOING, and a kind of which no worker accepts: Late, or SlotLost          │ over, or Late
+           several times (the old ones still serve)                                 ▼
+                                                                                 FINISHED
 
 Up to the commit nothing of the old generation is touched. Old and new both accept for a moment
 (GOING), so that no connection is refused; of *singletons* (cron, custom processes) the old one has
@@ -21,16 +21,16 @@ is in `step`, and `step` depends on nothing but its arguments.
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from skep.supervisor.processes.slot import SINGLETONS
 from skep.wire.plan import Problem
 
-SINGLETONS = frozenset({"cron", "process"})
 # How long an old singleton may take to say that it schedules nothing more.
 HANDOVER_TIMEOUT = 2.0
 # After so many losses of one slot, none of whose kind accepts, another try would be the same.
 LOSSES = 3
 
 
-class Phase(Enum):
+class RolloutPhase(Enum):
     """How far a rollout is."""
 
     PLANNING = "planning"
@@ -42,8 +42,11 @@ class Phase(Enum):
     REFUSED = "refused"
 
 
+_DENIABLE = (RolloutPhase.PLANNING, RolloutPhase.PREPARING, RolloutPhase.COMMITTING)
+
+
 @dataclass(frozen=True)
-class Planned:
+class PlanReady:
     """The zygote has loaded everything; these slots are wanted."""
 
     slots: tuple[str, ...]
@@ -62,14 +65,14 @@ class Denied:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class SlotPrepared:
     """A new worker is prepared."""
 
     slot: str
 
 
 @dataclass(frozen=True)
-class Lost:
+class SlotLost:
     """A new worker has ended."""
 
     slot: str
@@ -78,18 +81,18 @@ class Lost:
 
 @dataclass(frozen=True)
 class Committed:
-    """The new configuration is in force."""
+    """The new configuration is applied."""
 
 
 @dataclass(frozen=True)
-class Accepting:
+class SlotAccepting:
     """A new worker accepts."""
 
     slot: str
 
 
 @dataclass(frozen=True)
-class HandedOver:
+class SlotHandedOver:
     """The old worker of a singleton slot takes nothing more, or is gone."""
 
     slot: str
@@ -100,20 +103,30 @@ class Late:
     """The deadline has passed."""
 
 
-Fact = Planned | Ordered | Denied | Prepared | Lost | Committed | Accepting | HandedOver | Late
+Fact = (
+    PlanReady
+    | Ordered
+    | Denied
+    | SlotPrepared
+    | SlotLost
+    | Committed
+    | SlotAccepting
+    | SlotHandedOver
+    | Late
+)
 
 
 class Act(Enum):
     """What the shell has to do."""
 
     FORK = "fork the workers in these slots"
-    COMMIT = "put the configuration in force, and fill the slots again from now on"
+    COMMIT = "apply the configuration, and fill the slots again from now on"
     RELEASE = "tell the new workers in these slots to go"
     RETIRE = "tell the old workers of all kinds that overlap to drain"
     HAND_OVER = "tell the old workers in these slots to drain"
     CUT = "kill the old workers in these slots"
     FINISH = "the new generation is the current one"
-    REFUSE = "do away with the new generation; if it was committed, put the old config in force"
+    REFUSE = "end the new generation; if it was committed, apply the old configuration"
 
 
 @dataclass(frozen=True)
@@ -132,7 +145,7 @@ class Rollout:
 
     boot: float
     go: float
-    phase: Phase = Phase.PLANNING
+    phase: RolloutPhase = RolloutPhase.PLANNING
     deadline: float | None = None
     slots: tuple[str, ...] = ()
     done: frozenset[str] = frozenset()
@@ -142,7 +155,7 @@ class Rollout:
 
     @property
     def overlapping(self) -> tuple[str, ...]:
-        """The slots of which old and new accept side by side."""
+        """The slots whose old and new workers accept side by side."""
         return tuple(s for s in self.slots if _kind(s) not in SINGLETONS)
 
     @property
@@ -153,7 +166,7 @@ class Rollout:
     @property
     def over(self) -> bool:
         """Whether it has ended, well or badly."""
-        return self.phase in (Phase.FINISHED, Phase.REFUSED)
+        return self.phase in (RolloutPhase.FINISHED, RolloutPhase.REFUSED)
 
 
 def begin(boot: float, go: float, now: float) -> Rollout:
@@ -164,27 +177,30 @@ def begin(boot: float, go: float, now: float) -> Rollout:
 def step(rollout: Rollout, fact: Fact, now: float) -> tuple[Rollout, tuple[Order, ...]]:
     """Take one fact; return the rollout as it then is, and the orders to obey, in order."""
     match rollout.phase, fact:
-        case Phase.PLANNING, Planned(slots):
-            rollout = replace(_to(rollout, Phase.PREPARING, now + rollout.boot), slots=slots)
+        case RolloutPhase.PLANNING, PlanReady(slots):
+            rollout = replace(_to(rollout, RolloutPhase.PREPARING, now + rollout.boot), slots=slots)
             return rollout, (Order(Act.FORK, slots),)
-        case Phase.PREPARING, Ordered():
+        case RolloutPhase.PREPARING, Ordered():
             return _prepared(rollout)  # there may be no worker to wait for
-        case Phase.PREPARING, Prepared(slot):
+        case RolloutPhase.PREPARING, SlotPrepared(slot):
             return _prepared(_count(rollout, slot))
-        case Phase.COMMITTING, Committed():
-            rollout = _to(rollout, Phase.GOING, now + rollout.go)
+        case RolloutPhase.COMMITTING, Committed():
+            rollout = _to(rollout, RolloutPhase.GOING, now + rollout.go)
             return _accepting(rollout, (Order(Act.RELEASE, rollout.overlapping),), now)
-        case Phase.GOING, Accepting(slot):
+        case RolloutPhase.GOING, SlotAccepting(slot):
             return _accepting(_count(rollout, slot), (), now)
-        case Phase.HANDING_OVER, HandedOver(slot) if slot in rollout.singletons:
+        case RolloutPhase.HANDING_OVER, SlotHandedOver(slot) if slot in rollout.singletons:
             return _handed_over(_count(rollout, slot), (Order(Act.RELEASE, (slot,)),))
         case _, Late():
             return _late(rollout, now)
-        case ((Phase.PLANNING | Phase.PREPARING | Phase.COMMITTING), Denied(problems)):
+        case (
+            (RolloutPhase.PLANNING | RolloutPhase.PREPARING | RolloutPhase.COMMITTING),
+            Denied(problems),
+        ):
             return _refuse(rollout, problems)
-        case Phase.PREPARING, Lost(_, problem):
+        case RolloutPhase.PREPARING, SlotLost(_, problem):
             return _refuse(rollout, (problem,))
-        case ((Phase.COMMITTING | Phase.GOING), Lost(slot, problem)):
+        case ((RolloutPhase.COMMITTING | RolloutPhase.GOING), SlotLost(slot, problem)):
             return _lost(rollout, slot, problem)
         case _:
             return rollout, ()
@@ -194,7 +210,7 @@ def _kind(slot: str) -> str:
     return slot.partition(".")[0]
 
 
-def _to(rollout: Rollout, phase: Phase, deadline: float | None) -> Rollout:
+def _to(rollout: Rollout, phase: RolloutPhase, deadline: float | None) -> Rollout:
     return replace(rollout, phase=phase, deadline=deadline, done=frozenset())
 
 
@@ -206,7 +222,7 @@ def _prepared(rollout: Rollout) -> tuple[Rollout, tuple[Order, ...]]:
     if not rollout.done >= set(rollout.slots):
         return rollout, ()
     # No deadline: whether the disk takes the file is known when it is known.
-    return _to(rollout, Phase.COMMITTING, None), (Order(Act.COMMIT),)
+    return _to(rollout, RolloutPhase.COMMITTING, None), (Order(Act.COMMIT),)
 
 
 def _accepting(
@@ -222,13 +238,13 @@ def _lost(rollout: Rollout, slot: str, problem: Problem) -> tuple[Rollout, tuple
     """A worker has ended since the commit, and is started again. That cannot go on for ever."""
     rollout = replace(rollout, done=rollout.done - {slot}, lost=(*rollout.lost, slot))
     hopeless = rollout.lost.count(slot) >= LOSSES and _kind(slot) in _silent(rollout)
-    if rollout.phase is Phase.GOING and hopeless:
+    if rollout.phase is RolloutPhase.GOING and hopeless:
         return _refuse(rollout, (problem,))
     return rollout, ()
 
 
 def _hand_over(rollout: Rollout, now: float) -> tuple[Rollout, tuple[Order, ...]]:
-    rollout = _to(rollout, Phase.HANDING_OVER, now + HANDOVER_TIMEOUT)
+    rollout = _to(rollout, RolloutPhase.HANDING_OVER, now + HANDOVER_TIMEOUT)
     orders = (Order(Act.RETIRE), Order(Act.HAND_OVER, rollout.singletons))
     return _handed_over(rollout, orders)
 
@@ -236,28 +252,28 @@ def _hand_over(rollout: Rollout, now: float) -> tuple[Rollout, tuple[Order, ...]
 def _handed_over(rollout: Rollout, orders: tuple[Order, ...]) -> tuple[Rollout, tuple[Order, ...]]:
     if not rollout.done >= set(rollout.singletons):
         return rollout, orders
-    return _to(rollout, Phase.FINISHED, None), (*orders, Order(Act.FINISH))
+    return _to(rollout, RolloutPhase.FINISHED, None), (*orders, Order(Act.FINISH))
 
 
 def _refuse(rollout: Rollout, problems: tuple[Problem, ...]) -> tuple[Rollout, tuple[Order, ...]]:
-    rollout = replace(_to(rollout, Phase.REFUSED, None), problems=problems)
+    rollout = replace(_to(rollout, RolloutPhase.REFUSED, None), problems=problems)
     return rollout, (Order(Act.REFUSE),)
 
 
 def _late(rollout: Rollout, now: float) -> tuple[Rollout, tuple[Order, ...]]:
     match rollout.phase:
-        case Phase.PLANNING:
+        case RolloutPhase.PLANNING:
             return _refuse(rollout, (_too_slow("load", f"Loading took over {rollout.boot:g} s"),))
-        case Phase.PREPARING:
+        case RolloutPhase.PREPARING:
             missing = ", ".join(sorted(set(rollout.slots) - rollout.done))
             text = f"{missing} took over {rollout.boot:g} s to be prepared"
             return _refuse(rollout, (_too_slow("prepare", text),))
-        case Phase.GOING:
+        case RolloutPhase.GOING:
             return _half_gone(rollout, now)
-        case Phase.HANDING_OVER:
+        case RolloutPhase.HANDING_OVER:
             rest = tuple(s for s in rollout.singletons if s not in rollout.done)
             orders = (Order(Act.CUT, rest), Order(Act.RELEASE, rest), Order(Act.FINISH))
-            return _to(rollout, Phase.FINISHED, None), orders
+            return _to(rollout, RolloutPhase.FINISHED, None), orders
         case _:
             return rollout, ()
 
@@ -278,7 +294,6 @@ def _half_gone(rollout: Rollout, now: float) -> tuple[Rollout, tuple[Order, ...]
 
 
 def _silent(rollout: Rollout) -> set[str]:
-    """Return the kinds that overlap and of which no worker accepts."""
     return {_kind(s) for s in rollout.overlapping} - {_kind(s) for s in rollout.done}
 
 

@@ -1,4 +1,5 @@
-"""The watch kept over a new generation after its commit.
+"""The watch kept over a new generation after its commit: the pure decision, and `Watch`, which
+keeps the generation before until the new one has passed.
 
     WATCHED ──until──► PASSED
        │ more exits of one kind than are bearable, or a kind of which none is ready for too long
@@ -11,15 +12,22 @@ Each exit prolongs the watch, so that a crash that takes a while to come shows a
 everything is decided here, from facts and the time. Times are seconds of one monotonic clock.
 """
 
+import asyncio
 import math
-from collections.abc import Mapping, Set
+from collections import deque
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field, replace
+
+from skep.supervisor.generation import Generation
+from skep.supervisor.processes.child import Child
 
 # One slot may lose its worker twice by accident.
 BEARABLE = 2
 UNREADY = 5.0
 # However many exits there are, the watch ends after so many times its length.
 LONGEST = 4
+# How many exits of the generation in service are remembered, for the judgement on the next one.
+_REMEMBERED = 1000
 
 
 @dataclass(frozen=True)
@@ -92,7 +100,6 @@ def passed(probation: Probation, now: float) -> bool:
 
 
 def _bearable(probation: Probation, kind: str, slots: int, now: float) -> int:
-    """How many exits of a kind there may be by now."""
     own = max(BEARABLE, slots)
     lengths = math.ceil((now - probation.began) / probation.length) if probation.length else 1
     return own + probation.before.exits.get(kind, 0) * max(1, lengths)
@@ -100,3 +107,87 @@ def _bearable(probation: Probation, kind: str, slots: int, now: float) -> int:
 
 def _fail(probation: Probation, why: str) -> Probation:
     return replace(probation, failure=probation.failure or why)
+
+
+class Watch:
+    """Watches over the generation that was committed last.
+
+    `former` is the one before it, whose zygote lives until the end of the watch, so that putting it
+    back is forking, whatever the disk holds by then. `passed()` or `failed(reason)` is called at
+    the end, unless another generation is committed before.
+    """
+
+    def __init__(self, passed: Callable[[], None], failed: Callable[[str], None]) -> None:
+        self.former: Generation | None = None
+        self._watched: Generation | None = None
+        self._probation: Probation | None = None
+        self._exits: deque[tuple[float, str]] = deque(maxlen=_REMEMBERED)
+        self._passed = passed
+        self._failed = failed
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def deadline(self) -> float | None:
+        """When `look` has to be called next."""
+        return self._probation.deadline if self._probation else None
+
+    @property
+    def on(self) -> bool:
+        """Whether a generation is on probation."""
+        return self._probation is not None
+
+    def begin(
+        self, watched: Generation, former: Generation | None, unready: Set[str] = frozenset()
+    ) -> None:
+        """Begin to watch; without a former generation there is none to go back to. `unready` are
+        the kinds of the former one that had no ready worker when the rollout began."""
+        self.end()
+        now, length = self._loop.time(), watched.configuration.options.probation
+        before = Before()
+        if former is not None:
+            kinds = [kind for moment, kind in self._exits if now - moment <= length]
+            before = Before({kind: kinds.count(kind) for kind in kinds}, unready)
+        self._exits.clear()
+        self.former, self._watched = former, watched
+        self._probation = begin(now, length, before)
+
+    def end(self) -> None:
+        """Stop watching; the former generation is given up."""
+        if self.former is not None:
+            self.former.zygote.stop()
+        self.former = self._watched = self._probation = None
+
+    def release(self) -> Generation | None:
+        """Stop watching and hand out the former generation, to be put back."""
+        former, self.former = self.former, None
+        self._watched = self._probation = None
+        self._exits.clear()
+        return former
+
+    def ended(self, generation: Generation, child: Child) -> None:
+        """A worker of the generation in service has ended."""
+        if child.dismissed:
+            return
+        now, kind = self._loop.time(), child.slot.partition(".")[0]
+        self._exits.append((now, kind))
+        if self._probation is not None and generation is self._watched:
+            slots = sum(slot.kind == kind for slot in generation.crew.slots.values())
+            self._judge(exited(self._probation, kind, slots, now))
+
+    def look(self) -> None:
+        """See how it stands now."""
+        if self._probation is None or self._watched is None:
+            return
+        now = self._loop.time()
+        probation = seen(self._probation, self._watched.crew.readiness(), now)
+        if passed(probation, now):
+            self.end()
+            self._passed()
+        else:
+            self._judge(probation)
+
+    def _judge(self, probation: Probation) -> None:
+        self._probation = probation
+        if probation.failure:
+            self._probation = None
+            self._failed(probation.failure)

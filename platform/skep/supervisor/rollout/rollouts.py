@@ -1,73 +1,96 @@
 """How one generation follows another.
 
 A request is answered in one of three ways: nothing has changed; the workers can take the change as
-they are (`live.py`); or there has to be a new generation (`coming.py`), over which a watch is kept
-for a while (`watch.py`). What the workers say meanwhile is heard in `hearing.py`.
+they are (`live_change.py`); or there has to be a new generation (`execution.py`), which is on
+probation for a while (`probation.py`).
 """
 
+import asyncio
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from typing import Protocol
 
 from skep.base.errors import PlatformError
 from skep.base.telemetry import Telemetry
-from skep.config.options.table import Options
 from skep.supervisor.config.check_command import ConfigChecks
 from skep.supervisor.config.configuration import Configuration, Configurations
-from skep.supervisor.generation import Generation
+from skep.supervisor.generation import Generation, about
 from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.crew import Crew
-from skep.supervisor.processes.slot import State
-from skep.supervisor.processes.zygote import Answers, Zygote
-from skep.supervisor.report import Outcome, about
+from skep.supervisor.processes.platform_slots import PlatformSlots
+from skep.supervisor.processes.zygote import ZygoteAnswers, ZygotePair
+from skep.supervisor.request import KeyChange, Outcome, Report, RolloutRequest, merge
 from skep.supervisor.rollout import machine as pure
-from skep.supervisor.rollout.changes import Effect
 from skep.supervisor.rollout.decision import (
+    Decision,
     Fingerprint,
-    Way,
     can_be_live,
+    changes_on,
     choose,
-    effects_on,
     fingerprint,
     unusable,
 )
-from skep.supervisor.rollout.execution import Coming, Means
-from skep.supervisor.rollout.gate import Request, merge
+from skep.supervisor.rollout.execution import Execution, GenerationListeners
+from skep.supervisor.rollout.fallback import Fallback
 from skep.supervisor.rollout.generations import Generations
-from skep.supervisor.rollout.hearing import Hearing
-from skep.supervisor.rollout.live_change import Endings, LiveChange, LiveChanges
-from skep.supervisor.rollout.surroundings import Surroundings
-from skep.supervisor.rollout.watch import Watch
-from skep.supervisor.scaling.scaler import Upkeep
+from skep.supervisor.rollout.live_change import LiveChange, LiveChanges
+from skep.supervisor.rollout.probation import Watch
+from skep.supervisor.scaling.scaler import Scaler
+from skep.wire.messages import Accepting, HandedOver, Message, Prepared, Retire
 from skep.wire.plan import Plan, Problem
 
 
-class Succession:
+class RolloutOwner(Protocol):
+    """What the rollouts need of the supervisor around them."""
+
+    def told(self, child: Child, message: Message, descriptors: list[int]) -> None:
+        """A worker has sent a message; called before the rollouts look at it."""
+
+    def put_back(self, request: RolloutRequest) -> None:
+        """A request that was begun has to wait."""
+
+    def reported(self, request: RolloutRequest, report: Report) -> None:
+        """This became of a request."""
+
+    def give_up(self, why: str) -> None:
+        """The generation in service cannot be kept up any more."""
+
+
+class Rollouts:
     """The generations of one platform."""
 
     def __init__(
-        self, configurations: Configurations, around: Surroundings, telemetry: Telemetry
+        self,
+        owner: RolloutOwner,
+        generations: Generations,
+        configurations: Configurations,
+        platform: PlatformSlots,
+        listeners: GenerationListeners,
+        fallback: Fallback,
+        telemetry: Telemetry,
     ) -> None:
-        self.generations = Generations()
+        self.generations = generations
         self._number = 0
         self._unheld = ""
         self._refusals: dict[Fingerprint, tuple[Problem, ...]] = {}
+        self._writing: asyncio.Future[None] | None = None
+        self._owner = owner
         self._configurations = configurations
-        self._around = around
+        self._platform = platform
+        self._listeners = listeners
+        self._fallback = fallback
         self._telemetry = telemetry
-        self._means = Means(
-            around.bind,
-            configurations.commit,
-            around.part,
-            self._phased,
-            self._finished,
-            self._refused,
-        )
         self._live = LiveChanges(
-            configurations.commit, Endings(self._took, self._objected, self._unchangeable)
+            configurations,
+            platform.questions,
+            done=self._took,
+            objected=self._objected,
+            refused=self._unchangeable,
         )
         self.checks = ConfigChecks(configurations.stage, self._passed_check, self._failed_check)
-        self.upkeep = Upkeep(lambda: self.generations.current, around.hopeless, telemetry)
-        self._watch = Watch(around.held, self._failed_probation)
-        self._hearing = Hearing(self.generations, around, self._live, self.upkeep, self._watch)
+        self.scaler = Scaler(lambda: self.generations.current, owner.give_up, telemetry)
+        self._watch = Watch(fallback.held, self._failed_probation)
 
     @property
     def current(self) -> Generation | None:
@@ -75,14 +98,9 @@ class Succession:
         return self.generations.current
 
     @property
-    def coming(self) -> Coming | None:
-        """The generation that is to be."""
+    def coming(self) -> Execution | None:
+        """The rollout that is going on."""
         return self.generations.coming
-
-    @property
-    def options(self) -> Options:
-        """The options in force; before there are any, the defaults."""
-        return self.current.configuration.options if self.current else Options()
 
     @property
     def busy(self) -> bool:
@@ -93,7 +111,8 @@ class Succession:
     @property
     def _settling(self) -> bool:
         """Whether something goes on that cannot be given up, and ends by itself."""
-        return self._live.busy or (self.coming is not None and not self.coming.replaceable)
+        going = self._live.busy or self._writing is not None
+        return going or (self.coming is not None and not self.coming.replaceable)
 
     @property
     def on_probation(self) -> bool:
@@ -103,16 +122,16 @@ class Succession:
     @property
     def deadline(self) -> float | None:
         """When `expire` has to be called next."""
-        times = (self.generations.deadline, self._watch.deadline, self.upkeep.deadline)
+        times = (self.generations.deadline, self._watch.deadline, self.scaler.deadline)
         return min((t for t in times if t is not None), default=None)
 
     def expire(self, now: float) -> None:
         """Tell whoever has waited long enough."""
         self.generations.expire(now)
-        self.upkeep.expire(now)
+        self.scaler.expire(now)
         self._watch.look()
 
-    def begin(self, request: Request) -> None:
+    def begin(self, request: RolloutRequest) -> None:
         """Carry out a request; a rollout that is not committed yet gives way to it."""
         request = self._overtake(request)
         try:
@@ -121,46 +140,46 @@ class Succession:
             self._report(request, "refused", problems=(unusable(error),))
             return
         if self.current is not None:
-            request = replace(request, changes=tuple(effects_on(self.current, configuration)))
+            request = replace(request, changes=tuple(changes_on(self.current, configuration)))
         match choose(request, configuration, self.current, self._refusals.keys()):
-            case Way.UNCHANGED:
+            case Decision.UNCHANGED:
                 self._adopt(request, configuration)
-            case Way.REFUSED:
+            case Decision.REFUSED:
                 self._refuse(request, configuration, request.problems)
-            case Way.NOTHING:
+            case Decision.NOTHING:
                 known = self._refusals[fingerprint(request, configuration)]
                 self._report(request, "refused", problems=known)
-            case Way.LIVE | Way.ROLLOUT if self.checks.wanted(configuration):
+            case Decision.LIVE | Decision.ROLLOUT if self.checks.wanted(configuration):
                 self.checks.begin(request, configuration)
-            case Way.LIVE if self.current is not None:
+            case Decision.LIVE if self.current is not None:
                 self._live.begin(request, self.current, configuration)
-            case Way.ROLLOUT:
+            case Decision.ROLLOUT:
                 self._start(request, configuration)
 
-    def _overtake(self, request: Request) -> Request:
-        """Give up what is on its way; return one request for both."""
+    def _overtake(self, request: RolloutRequest) -> RolloutRequest:
         if self.coming is not None:
             request = merge(self.coming.generation.request, request)
             self._abandon(self.coming)
         return self.checks.give_way(request)
 
-    def _passed_check(self, request: Request) -> None:
-        if self.busy:  # with a rollback, which began meanwhile
-            self._around.put_back(request)
+    def _passed_check(self, request: RolloutRequest) -> None:
+        if self.busy:  # with a rollback that began during the check
+            self._owner.put_back(request)
         else:
             self.begin(request)
 
-    def _failed_check(self, request: Request, configuration: Configuration, why: Problem) -> None:
+    def _failed_check(
+        self, request: RolloutRequest, configuration: Configuration, why: Problem
+    ) -> None:
         self._refuse(request, configuration, (why,))
 
     def _refuse(
-        self, request: Request, configuration: Configuration, problems: tuple[Problem, ...]
+        self, request: RolloutRequest, configuration: Configuration, problems: tuple[Problem, ...]
     ) -> None:
-        """Refuse a combination before anything was begun; it is refused from now on."""
         self._refusals[fingerprint(request, configuration)] = problems
         self._report(request, "refused", problems=problems)
 
-    def might_be_live(self, request: Request) -> bool:
+    def might_be_live(self, request: RolloutRequest) -> bool:
         """Whether a request will probably need no new worker."""
         if self.current is None or not request.snapshot:
             return False
@@ -170,10 +189,10 @@ class Succession:
             return False
         return can_be_live(self.current, configuration, request)
 
-    def plan(self, snapshot: str) -> list[Effect]:
+    def plan(self, snapshot: str) -> list[KeyChange]:
         """Return what a staged snapshot would change, and how. Raises PlatformError."""
         configuration = self._configurations.load(snapshot)
-        return effects_on(self.current, configuration) if self.current else []
+        return changes_on(self.current, configuration) if self.current else []
 
     def drain(self) -> None:
         """Let every worker drain. A rollout that can still be given up begins again after it; of
@@ -181,13 +200,13 @@ class Succession:
         coming = self.coming
         if coming is not None and coming.replaceable and not coming.is_rollback:
             self._give_up(coming)
-        self.upkeep.drain()
+        self.scaler.drain()
 
     def stop(self) -> None:
         """Let every worker drain and end for good; a generation that is coming is given up."""
         self._watch.end()
         self.checks.end()
-        self.upkeep.end()
+        self.scaler.end()
         if self.coming is not None and self.coming.replaceable:
             self._abandon(self.coming)
         for generation in self.generations.all:
@@ -195,11 +214,34 @@ class Succession:
             generation.crew.retire()
         self._sweep()
 
-    def handover(self, child: Child) -> dict[str, object]:
-        """Return what the one before this child in its slot left for it."""
-        if self.coming is not None and self.coming.generation.number == child.generation:
-            return self.coming.handovers.pop(child.slot, {})
-        return {}
+    # What workers send, and that they end.
+
+    def _told(self, child: Child, message: Message, descriptors: list[int]) -> None:
+        self._owner.told(child, message, descriptors)
+        generation = self.generations.of(child)
+        if generation is None:
+            return
+        generation.crew.told(child, message)
+        match message:
+            case Prepared():
+                self.generations.tell(generation, pure.SlotPrepared(child.slot))
+            case Accepting():
+                self.generations.tell(generation, pure.SlotAccepting(child.slot))
+            case HandedOver(state):
+                self.generations.handed_over(generation, child.slot, state)
+            case Retire():
+                self.scaler.asked(child, message)
+        self._watch.look()
+
+    def _ended(self, child: Child) -> None:
+        self._platform.children.ended(child)
+        generation = self.generations.of(child)
+        if generation is not None and generation.crew.ended(child):
+            self.generations.lost(generation, child)
+            if generation is self.current:
+                self._watch.ended(generation, child)
+            self._watch.look()
+            self._sweep()
 
     # A change that needs no new worker.
 
@@ -213,45 +255,52 @@ class Succession:
         self._go_back_if_unheld()
 
     def _took(self, change: LiveChange) -> None:
-        """The current generation has another configuration from now on."""
         assert self.current is not None
         generation, configuration = self.current, change.configuration
-        self.upkeep.configured(generation.configuration.options, configuration.options)
+        self.scaler.configured(generation.configuration.options, configuration.options)
         generation.configuration = configuration
         generation.zygote.environment = configuration.environment
-        self.upkeep.rescale("scale")
+        self.scaler.rescale("scale")
         self._report(change.request, "live", change)
         self._go_back_if_unheld()
 
     # The beginning of a rollout.
 
-    def _configure(self, request: Request) -> Configuration:
+    def _configure(self, request: RolloutRequest) -> Configuration:
         if request.snapshot:
             return self._configurations.load(request.snapshot)
         snapshot = self.current.configuration.snapshot if self.current else None
         return self._configurations.of(snapshot)
 
-    def _adopt(self, request: Request, configuration: Configuration) -> None:
+    def _adopt(self, request: RolloutRequest, configuration: Configuration) -> None:
         """The same values, perhaps under another release key: then the new name is written down."""
         assert self.current is not None
         if configuration.release_keys != self.current.configuration.release_keys:
-            if problems := self._commit(configuration):
-                self._report(request, "refused", problems=problems)
-                return
-            self.current.configuration = configuration
-        self._report(request, "unchanged")
+            self._write(configuration, partial(self._adopted, request, configuration))
+        else:
+            self._report(request, "unchanged")
 
-    def _start(self, request: Request, configuration: Configuration) -> None:
+    def _adopted(
+        self, request: RolloutRequest, configuration: Configuration, problems: tuple[Problem, ...]
+    ) -> None:
+        if problems:
+            self._report(request, "refused", problems=problems)
+        else:
+            if self.current is not None:
+                self.current.configuration = configuration
+            self._report(request, "unchanged")
+
+    def _start(self, request: RolloutRequest, configuration: Configuration) -> None:
         self._number += 1
-        zygote = Zygote(
+        zygote = ZygotePair(
             self._number,
             configuration.environment,
-            self._around.nursery,
-            self._around.census,
-            Answers(
+            self._platform.nursery,
+            self._platform.children,
+            ZygoteAnswers(
                 planned=lambda plan: self._planned(generation, plan),
                 refused=lambda problems: self._denied(generation, problems),
-                changed=self._live.answered,
+                changed=self._platform.questions.told,
                 declared=self._configurations.declare_secret,
                 lost=lambda: self._bereft(generation),
             ),
@@ -259,26 +308,25 @@ class Succession:
         generation = self._bear(request, configuration, zygote)
         zygote.start(generation.boot)
 
-    def _bear(self, request: Request, configuration: Configuration, zygote: Zygote) -> Generation:
-        """Make the generation that is coming, from this zygote."""
-        crew = Crew(self._number, self._launch, self._around.go, self._changed, self._telemetry)
-        generation = Generation(
-            self._number, self._around.run_id, request, configuration, zygote, crew
+    def _bear(
+        self, request: RolloutRequest, configuration: Configuration, zygote: ZygotePair
+    ) -> Generation:
+        crew = Crew(
+            self._number, self._launch, self._listeners.go, self.scaler.look, self._telemetry
         )
-        self.generations.coming = Coming(generation, self.current, self._means)
+        generation = Generation(
+            self._number, self._platform.run_id, request, configuration, zygote, crew
+        )
+        self.generations.coming = Execution(
+            generation, self.current, self._listeners, self._configurations, self
+        )
         self._telemetry.point("rollout.began", generation=self._number, request=request)
         return generation
 
     def _launch(self, crew: Crew, slot: str) -> Child | None:
         if (generation := self.generations.with_crew(crew)) is None:
             return None
-        return generation.zygote.fork(
-            generation.boot(slot), self._hearing.told, self._hearing.ended
-        )
-
-    def _changed(self, crew: Crew, slot: str, state: State) -> None:
-        self._telemetry.point("slot.changed", crew=crew, slot=slot, state=state)
-        self.upkeep.look(crew)
+        return generation.zygote.fork(generation.boot(slot), self._told, self._ended)
 
     def _planned(self, generation: Generation, plan: Plan) -> None:
         self._telemetry.point(
@@ -289,8 +337,8 @@ class Succession:
         )
         if self.current is not None:
             options = generation.configuration.options
-            self.upkeep.configured(self.current.configuration.options, options)
-        self.generations.tell(generation, pure.Planned(self.upkeep.wanted(generation, plan)))
+            self.scaler.configured(self.current.configuration.options, options)
+        self.generations.tell(generation, pure.PlanReady(self.scaler.wanted(generation, plan)))
 
     def _denied(self, generation: Generation, problems: tuple[Problem, ...]) -> None:
         if self.coming is not None and self.coming.generation is generation:
@@ -303,7 +351,7 @@ class Succession:
         ends can be replaced before the next rollout."""
         self._telemetry.point("generation.bereft", generation=generation.number)
 
-    def _phased(self, coming: Coming) -> None:
+    def phased(self, coming: Execution) -> None:
         self._telemetry.point(
             "rollout.phase",
             request=coming.generation.request,
@@ -313,13 +361,13 @@ class Succession:
 
     # The end of a rollout.
 
-    def _finished(self, coming: Coming) -> None:
+    def finished(self, coming: Execution) -> None:
         former, self._unheld = self.current, ""
         self.generations.current, self.generations.coming = coming.generation, None
         if former is not None:
             self.generations.retiring.append(former)
-            self._around.part(former, former.crew.retire)
-        self.upkeep.catch_up()
+            self._listeners.part(former, former.crew.retire)
+        self.scaler.catch_up()
         back = coming.generation.request.cause == "rollback"
         if not back:  # what has just been rolled back stays refused
             self._refusals.clear()
@@ -345,38 +393,48 @@ class Succession:
         problem = Problem("probation", f"Generation {bad.number} was rolled back: {reason}.")
         self._refusals[fingerprint(bad.request, bad.configuration)] = (problem,)
         if former is None or former.plan is None:
-            self._around.unheld(bad.request, reason)
+            self._fallback.unheld(bad.request, reason)
             return
         if self.coming is not None:
             self._give_up(self.coming)
         self._number += 1
-        changes = tuple(effects_on(bad, former.configuration))
-        request = Request(
+        changes = tuple(changes_on(bad, former.configuration))
+        request = RolloutRequest(
             "rollback", problem.message, problems=(problem,), forced=True, changes=changes
         )
         generation = self._bear(request, former.configuration, former.zygote)
-        self.generations.tell(generation, pure.Planned(self.upkeep.wanted(generation, former.plan)))
+        self.generations.tell(
+            generation, pure.PlanReady(self.scaler.wanted(generation, former.plan))
+        )
 
-    def _refused(self, coming: Coming) -> None:
+    def refused(self, coming: Execution) -> None:
         configuration, request = coming.generation.configuration, coming.generation.request
         self._refusals[fingerprint(request, configuration)] = coming.rollout.problems
         self._abandon(coming)
-        problems = coming.rollout.problems
         if coming.committed and self.current is not None:
-            problems = (*problems, *self._commit(self.current.configuration))
-        self._report(request, "refused", coming, problems=problems)
+            self._write(self.current.configuration, partial(self._undone, coming))
+        else:
+            self._undone(coming)
+
+    def _undone(self, coming: Execution, more: tuple[Problem, ...] = ()) -> None:
+        problems = (*coming.rollout.problems, *more)
+        self._report(coming.generation.request, "refused", coming, problems=problems)
         self._go_back_if_unheld()
 
-    def _commit(self, configuration: Configuration) -> tuple[Problem, ...]:
-        """Write a configuration to the disk; return why that failed, if it did."""
-        try:
-            self._configurations.commit(configuration)
-        except Exception as error:  # noqa: BLE001 - the client that waits for a report gets one
-            return (Problem("commit", str(error) or repr(error)),)
-        return ()
+    def _write(
+        self, configuration: Configuration, then: Callable[[tuple[Problem, ...]], None]
+    ) -> None:
+        """Apply a configuration while nothing else goes on, and call `then` with the problems."""
 
-    def _abandon(self, coming: Coming) -> None:
-        """Do away with the generation that is coming; its workers end what they have accepted."""
+        async def write() -> None:
+            problem = await self._configurations.apply(configuration)
+            self._writing = None
+            then((problem,) if problem else ())
+            self._go_back_if_unheld()
+
+        self._writing = asyncio.ensure_future(write())
+
+    def _abandon(self, coming: Execution) -> None:
         generation = coming.generation
         self.generations.coming = None
         self.generations.retiring.append(generation)
@@ -384,13 +442,12 @@ class Succession:
         accepted = len(idle) < len(generation.crew.slots)
         generation.crew.kill(idle)
         if accepted:
-            self._around.part(generation, generation.crew.retire)
+            self._listeners.part(generation, generation.crew.retire)
         self._sweep()
 
-    def _give_up(self, coming: Coming) -> None:
-        """Do away with the generation that is coming; its request begins again later."""
+    def _give_up(self, coming: Execution) -> None:
         self._abandon(coming)
-        self._around.put_back(coming.generation.request)
+        self._owner.put_back(coming.generation.request)
 
     def _sweep(self) -> None:
         """Forget the generations of which nothing lives. The zygote of the former one is kept as
@@ -399,11 +456,11 @@ class Succession:
 
     def _report(
         self,
-        request: Request,
+        request: RolloutRequest,
         outcome: Outcome,
-        took: Coming | LiveChange | None = None,
+        took: Execution | LiveChange | None = None,
         problems: tuple[Problem, ...] = (),
     ) -> None:
         seconds, written_at = (took.seconds, took.written_at) if took else (0.0, 0.0)
         report = about(request, outcome, self.current, problems, seconds, written_at)
-        self._around.reported(request, report)
+        self._owner.reported(request, report)

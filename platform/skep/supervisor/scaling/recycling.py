@@ -14,8 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import count
 
-from skep.supervisor.processes.slot import Slot, State
-from skep.supervisor.rollout.machine import SINGLETONS
+from skep.supervisor.processes.slot import SINGLETONS, Slot, SlotState
 
 # So much of a kind is replaced at a time, and one in any case.
 SHARE = 0.25
@@ -59,7 +58,7 @@ def advance(recycling: Recycling, slots: Mapping[str, Slot]) -> tuple[Recycling,
         if new not in slots or old not in slots:
             # One of them is gone for good: the other one has the place.
             del successors[old]
-        elif slots[new].state is State.READY or not slots[old].filled:
+        elif slots[new].state is SlotState.READY or not slots[old].filled:
             # It serves; or the old one has crashed before, and has not to be filled twice.
             del successors[old]
             retire.append(old)
@@ -111,7 +110,6 @@ def free(pool: str, taken: Iterable[str]) -> Iterator[str]:
 
 
 def _staying(pool: str, slots: Mapping[str, Slot]) -> list[str]:
-    """The slots of a pool that are to be filled, in the order in which they were made."""
     return [n for n, s in slots.items() if _pool(n) == pool and not s.leaving]
 
 

@@ -1,4 +1,4 @@
-"""Keeps the generation in service at its strength: scaling it, and replacing workers that ask."""
+"""Keeps the generation in service at its scaling: scaling it, and replacing workers that ask."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -21,7 +21,7 @@ _HELD = 5.0
 _WHYS = frozenset({"max_requests", "max_memory", "max_age", "task_timeout"})
 
 
-class Upkeep:
+class Scaler:
     """Works on whatever generation `current()` is. `hopeless(why)` is called when its web workers
     have been crashing for so long that nothing will come of it.
 
@@ -57,19 +57,19 @@ class Upkeep:
         return tuple(f"{kind}.{i}" for kind, count in counts.items() for i in range(count))
 
     def scale(self, kind: str, count: int) -> None:
-        """Have so many workers of a kind."""
+        """Set the number of workers of a kind."""
         self._by_hand[kind] = count
         self.rescale("scale")
 
     def configured(self, old: Options, new: Options) -> None:
-        """The configuration is another: what it says anew is newer than what was said by hand."""
+        """The configuration is another: a number that it changes replaces the one set by hand."""
         before, now = _configured(old), _configured(new)
         for pool in now:
             if before.get(pool) != now[pool]:
                 self._by_hand.pop(pool, None)
 
     def rescale(self, why: str) -> None:
-        """Make the number of workers what it is to be."""
+        """Fill or retire slots until the numbers are as wanted."""
         generation = self._current()
         if generation is None or generation.plan is None or self.drained or self.ended:
             return
@@ -104,7 +104,7 @@ class Upkeep:
         crew.retire(orders.retire)
 
     def is_successor(self, child: Child) -> bool:
-        """Whether somebody waits for this worker to be ready, to retire then."""
+        """Whether an old worker retires when this one is ready."""
         return child.slot in self._recycling.busy
 
     def look(self, crew: Crew) -> None:
@@ -121,7 +121,7 @@ class Upkeep:
         self._obey(generation, orders, whys)
 
     def drain(self) -> None:
-        """Let every worker drain; the place stays empty until `undrain`."""
+        """Drain every worker; the slots stay empty until `undrain`."""
         self.drained = True
         self._recycling = Recycling()
         self.catch_up()
@@ -134,13 +134,12 @@ class Upkeep:
         self.rescale("scale")
 
     def undrain(self) -> None:
-        """Fill the places again."""
+        """Fill the slots again."""
         self.drained = False
         self.rescale("scale")
 
     def end(self) -> None:
-        """Fill no place any more, whoever wants it: the platform stops, and would not wait for who
-        came now."""
+        """Stop filling slots: the platform stops and would not wait for new workers."""
         self.ended = True
 
     @property
@@ -153,7 +152,7 @@ class Upkeep:
         return max(spent + generation.configuration.options.give_up, self._look_again)
 
     def expire(self, now: float) -> None:
-        """See whether there is still hope."""
+        """Give up if the web workers have crashed for too long."""
         generation, deadline = self._current(), self.deadline
         if generation is None or deadline is None or now < deadline:
             return

@@ -103,7 +103,6 @@ def _address(text: str) -> tuple[str, int] | None:
 
 
 def _own(descriptor: int) -> socket.socket:
-    """Return what we were handed by ourselves: a listening stream socket, or one for datagrams."""
     sock = socket.socket(fileno=descriptor)
     sock.setblocking(False)
     return sock

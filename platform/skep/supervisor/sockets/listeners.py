@@ -146,7 +146,6 @@ class Listeners:
         return self._sockets.keys() - {e.key for some in wanted for e in some.values()}
 
     def _reopen(self, key: str) -> None:
-        """What was on its way out is wanted again."""
         if key in self._shut:
             self._shut.remove(key)
             let_in(self._sockets[key])
@@ -243,12 +242,11 @@ def _bound(endpoint: Endpoint) -> socket.socket:
 
 
 def _asked(endpoint: Endpoint) -> tuple[str, int]:
-    """Return where it is to be, as it is handed down to the next supervisor."""
     return (endpoint.address, 0) if endpoint.path else (endpoint.host, endpoint.port)
 
 
 def _is_there(endpoint: Endpoint) -> bool:
-    """Whether clients find the socket: somebody may have removed it, or put a file there."""
+    """Whether clients find the socket: it may have been removed or replaced by a file."""
     with suppress(OSError):
         return not endpoint.path or stat.S_ISSOCK(os.stat(endpoint.path).st_mode)
     return False
@@ -292,7 +290,6 @@ def _bound_unix(endpoint: Endpoint) -> socket.socket:
 
 
 def _share(endpoint: Endpoint) -> None:
-    """Give the file of a unix socket its group and its mode. Raises ListenError."""
     try:
         if endpoint.group:
             gid = int(endpoint.group) if endpoint.group.isdecimal() else _gid(endpoint.group)
@@ -341,7 +338,6 @@ def _url(endpoint: Endpoint, listener: socket.socket) -> str:
 
 
 def _what(endpoint: Endpoint) -> str:
-    """Name the address and who wants it, if that is not the platform itself."""
     if endpoint.path:
         what = f"The unix socket {endpoint.path}"
     else:

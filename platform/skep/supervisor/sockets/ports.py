@@ -14,9 +14,10 @@ from skep.config.options import admin_access
 from skep.config.options.endpoints import admin, served, shared
 from skep.supervisor.generation import Generation
 from skep.supervisor.processes.child import Child
-from skep.supervisor.rollout.rollouts import Succession
+from skep.supervisor.processes.crew import Crew
+from skep.supervisor.rollout.generations import Generations
 from skep.supervisor.sockets.listeners import PLATFORM, Listeners
-from skep.wire.messages import HandedOver, Message
+from skep.wire.messages import Go, HandedOver, Message
 
 # How long the handshake of a client that was let in may take, and then whoever is to accept it.
 _HANDSHAKE = 0.1
@@ -27,12 +28,21 @@ _OF_SLOTS = {"agent": ["admin"], "configserver": ["config"], "store": ["store"]}
 class Ports:
     """The listeners of the platform slots and of the generations.
 
-    `patient` is whether a platform that was killed may still hold some of them for a moment.
+    `bound` is called after the listeners of a generation were bound. `patient` is whether a
+    platform that was killed may still hold some of them for a moment.
     """
 
-    def __init__(self, listeners: Listeners, succession: Succession, *, patient: bool) -> None:
+    def __init__(
+        self,
+        listeners: Listeners,
+        generations: Generations,
+        bound: Callable[[], None],
+        *,
+        patient: bool,
+    ) -> None:
         self._listeners = listeners
-        self._succession = succession
+        self._generations = generations
+        self._bound = bound
         self._patient = patient
         self._leaving: list[int] = []
         self._closing = self._ended = False
@@ -55,14 +65,17 @@ class Ports:
         own = plan.endpoints if plan and "web" in options.kinds else ()
         wanted = shared(options, [*served(options), *own])
         await self._listeners.open(wanted, generation.number, patient=self._patient)
+        self._bound()
 
-    def of(self, child: Child) -> tuple[list[str], list[int]]:
-        """Return the names and descriptors of the listeners that a child gets."""
+    def go(self, crew: Crew, child: Child) -> None:
+        """Send a prepared child its listeners."""
         kind = child.slot.partition(".")[0]
         names = _OF_SLOTS.get(kind, [])
         if kind == "web":
             names = self._listeners.names(child.generation)
-        return names, self._listeners.descriptors(names, child.generation)
+        descriptors = self._listeners.descriptors(names, child.generation)
+        handover = self._generations.handover(child)
+        child.send(Go(names, handover, len(descriptors)), descriptors)
 
     def heard(self, message: Message) -> None:
         """A child has said something. One that retires closes its copies in a moment, and the last
@@ -93,7 +106,7 @@ class Ports:
         parting.add_done_callback(self._parting.discard)
 
     async def close(self) -> None:
-        """Let nobody in any more; return when all have been accepted who had come."""
+        """Accept no new connection; return when all that wait are accepted."""
         self._closing = True
         if self._listeners.shut(()):
             await self._empty()
@@ -104,16 +117,10 @@ class Ports:
         await until(lambda: not self._listeners.waited_at, _ACCEPT)
 
     def _living(self) -> list[int]:
-        current, coming = self._succession.current, self._succession.coming
-        if self._ended:
-            return []
-        living = [coming.generation.number] if coming else []
-        if current is not None and not (coming and coming.replaces):
-            living.append(current.number)
-        return living
+        return [] if self._ended else self._generations.living
 
     def urls(self) -> dict[str, str]:
         """Return the address of each listener, for people."""
-        current, coming = self._succession.current, self._succession.coming
+        current, coming = self._generations.current, self._generations.coming
         shown = current or (coming.generation if coming else None)
         return self._listeners.urls(shown.number if shown else PLATFORM)

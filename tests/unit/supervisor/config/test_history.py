@@ -10,33 +10,31 @@ from skep.config.options.table import Options
 from skep.config.snapshots.archive import Archive
 from skep.config.snapshots.snapshot import Release, Snapshot
 from skep.supervisor.config.configuration import Configuration
-from skep.supervisor.config.history import Chronicle
-from skep.supervisor.report import Outcome, Report
-from skep.supervisor.rollout.changes import Effect
-from skep.supervisor.rollout.gate import Request
+from skep.supervisor.config.history import ConfigHistory
+from skep.supervisor.request import KeyChange, Outcome, Report, RolloutRequest
 from skep.wire.plan import Problem
 
 
 class Scene:
-    """A chronicle, and configurations that come and go."""
+    """A history, and configurations that come and go."""
 
     def __init__(self, directory: Path) -> None:
         self.archive = Archive(directory, "orders", "default", ("a",))
-        self.chronicle = Chronicle(self.archive)
+        self.history = ConfigHistory(self.archive)
         self.serving: Configuration | None = None
 
-    def candidate(self, value: str) -> Request:
+    def candidate(self, value: str) -> RolloutRequest:
         """Return the request of an agent that has staged a value."""
         release = Release("orders", "default", "a", f"R-{value}", {"x": value})
-        return Request("config", "", str(self.archive.stage(Snapshot((release,), 1.0))))
+        return RolloutRequest("config", "", str(self.archive.stage(Snapshot((release,), 1.0))))
 
-    def tried(self, request: Request, outcome: Outcome = "committed") -> None:
-        """Report an outcome as the succession does."""
+    def tried(self, request: RolloutRequest, outcome: Outcome = "committed") -> None:
+        """Report an outcome as the rollouts does."""
         if outcome != "refused" and request.snapshot:
             snapshot = self.archive.load(Path(request.snapshot))
             self.serving = Configuration(snapshot, {}, Options(), "digest", {}, {})
         report = Report(outcome, 1, request.cause, request.reason, 0.0)
-        self.chronicle.reported(request, report, self.serving)
+        self.history.reported(request, report, self.serving)
 
 
 @pytest.fixture
@@ -46,104 +44,104 @@ def scene(tmp_path: Path) -> Scene:
 
 def apply(scene: Scene, *values: str) -> None:
     for value in values:
-        scene.tried(scene.chronicle.admit(scene.candidate(value)))
+        scene.tried(scene.history.admit(scene.candidate(value)))
 
 
 def test_what_is_applied_gets_a_number_once(scene: Scene) -> None:
     apply(scene, "a", "a", "b", "a")
-    assert scene.chronicle.state.applied == 3
-    assert [entry["number"] for entry in scene.chronicle.audit()] == [1, 1, 2, 3]
+    assert scene.history.state.applied == 3
+    assert [entry["number"] for entry in scene.history.audit()] == [1, 1, 2, 3]
 
 
 def test_what_was_refused_is_written_down_and_is_not_applied(scene: Scene) -> None:
     apply(scene, "a")
     request = replace(
-        scene.candidate("b"), changes=(Effect("A_TOKEN", "old1", "new1", "remote", "rollout"),)
+        scene.candidate("b"), changes=(KeyChange("A_TOKEN", "old1", "new1", "remote", "rollout"),)
     )
     report = Report("refused", 1, "config", "", 0.0, problems=(Problem("load", "it is broken"),))
-    scene.chronicle.reported(request, report, scene.serving)
-    entry = scene.chronicle.audit()[-1]
+    scene.history.reported(request, report, scene.serving)
+    entry = scene.history.audit()[-1]
     assert (entry["outcome"], entry["number"]) == ("refused", None)
     assert entry["problems"] == ["it is broken"]
     assert entry["changes"][0]["key"] == "A_TOKEN"
     assert "new1" not in str(entry)
-    assert scene.chronicle.state.applied == 1
+    assert scene.history.state.applied == 1
 
 
 def test_a_change_of_code_is_no_change_of_configuration(scene: Scene) -> None:
     apply(scene, "a")
-    scene.tried(Request("code", "hello.py"))
-    assert len(scene.chronicle.audit()) == 1
+    scene.tried(RolloutRequest("code", "hello.py"))
+    assert len(scene.history.audit()) == 1
 
 
 def test_while_one_is_pinned_the_others_are_withheld(scene: Scene) -> None:
     apply(scene, "a", "b")
-    number, path = scene.chronicle.pin(0)
+    number, path = scene.history.pin(0)
     assert number == 1
-    scene.tried(Request("cli", "", path))
+    scene.tried(RolloutRequest("cli", "", path))
     newer = scene.candidate("c")
-    admitted = scene.chronicle.admit(newer)
+    admitted = scene.history.admit(newer)
     assert admitted.snapshot == path
     assert "pinned" in admitted.reason
     scene.tried(admitted, "unchanged")
-    assert scene.chronicle.unpin() == newer.snapshot
-    assert scene.chronicle.admit(newer) == newer
+    assert scene.history.unpin() == newer.snapshot
+    assert scene.history.admit(newer) == newer
 
 
 def test_who_lets_go_gets_what_was_in_force_when_nothing_was_published_since(
     scene: Scene,
 ) -> None:
     apply(scene, "a", "b")
-    assert scene.chronicle.unpin() == ""
+    assert scene.history.unpin() == ""
     in_force = str(scene.archive.directory / "history" / "2.json")
-    scene.chronicle.pin(1)
-    scene.chronicle.pin(2)
-    assert scene.chronicle.unpin() == in_force
+    scene.history.pin(1)
+    scene.history.pin(2)
+    assert scene.history.unpin() == in_force
 
 
 def test_the_pin_survives_a_restart(scene: Scene) -> None:
     apply(scene, "a", "b")
-    _, path = scene.chronicle.pin(1)
-    again = Chronicle(scene.archive)
+    _, path = scene.history.pin(1)
+    again = ConfigHistory(scene.archive)
     assert again.admit(scene.candidate("b")).snapshot == path
 
 
 def test_a_pin_whose_snapshot_is_gone_does_not_hold(scene: Scene) -> None:
     apply(scene, "a", "b")
-    _, path = scene.chronicle.pin(1)
+    _, path = scene.history.pin(1)
     Path(path).unlink()
     newer = scene.candidate("c")
-    assert scene.chronicle.admit(newer) == newer
+    assert scene.history.admit(newer) == newer
 
 
 def test_what_is_refused_when_it_is_pinned_is_let_go(scene: Scene) -> None:
     apply(scene, "a", "b")
-    _, path = scene.chronicle.pin(1)
-    scene.tried(Request("cli", "", path), "refused")
-    assert scene.chronicle.state.pinned == 0
+    _, path = scene.history.pin(1)
+    scene.tried(RolloutRequest("cli", "", path), "refused")
+    assert scene.history.state.pinned == 0
 
 
 def test_a_later_refusal_of_other_code_does_not_let_go(scene: Scene) -> None:
     apply(scene, "a", "b")
-    _, path = scene.chronicle.pin(1)
-    scene.tried(Request("cli", "", path))
-    scene.tried(Request("code", "", path), "refused")
-    assert scene.chronicle.state.pinned == 1
+    _, path = scene.history.pin(1)
+    scene.tried(RolloutRequest("cli", "", path))
+    scene.tried(RolloutRequest("code", "", path), "refused")
+    assert scene.history.state.pinned == 1
 
 
 def test_only_an_applied_snapshot_can_be_pinned(scene: Scene) -> None:
     apply(scene, "a")
     with pytest.raises(ConfigError, match="no snapshot 7"):
-        scene.chronicle.pin(7)
-    assert scene.chronicle.state.pinned == 0
+        scene.history.pin(7)
+    assert scene.history.state.pinned == 0
 
 
 def test_the_fallback_is_what_held_last(scene: Scene) -> None:
-    assert scene.chronicle.fallback(scene.candidate("a")) == ""
+    assert scene.history.fallback(scene.candidate("a")) == ""
     apply(scene, "a")
-    scene.chronicle.held()
+    scene.history.held()
     apply(scene, "b")
-    path = scene.chronicle.fallback(scene.candidate("b"))
+    path = scene.history.fallback(scene.candidate("b"))
     loaded = scene.archive.load(Path(path))
     assert loaded is not None
     assert loaded.values() == {"x": "a"}
@@ -151,5 +149,5 @@ def test_the_fallback_is_what_held_last(scene: Scene) -> None:
 
 def test_nothing_falls_back_to_itself(scene: Scene) -> None:
     apply(scene, "a")
-    scene.chronicle.held()
-    assert scene.chronicle.fallback(scene.candidate("a")) == ""
+    scene.history.held()
+    assert scene.history.fallback(scene.candidate("a")) == ""

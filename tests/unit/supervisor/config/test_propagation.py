@@ -2,11 +2,10 @@
 
 import pytest
 
-from skep.supervisor.config.propagation import propagation
-from skep.supervisor.report import Outcome, Report
-from skep.supervisor.rollout.gate import Request
+from skep.supervisor.config.history import propagation
+from skep.supervisor.request import Outcome, Report, RolloutRequest
 
-TOLD = Request("config", notified=100.0, pulled=100.25)
+TOLD = RolloutRequest("config", notified=100.0, pulled=100.25)
 
 
 def report(outcome: Outcome = "committed") -> Report:
@@ -23,7 +22,7 @@ def test_each_stage_takes_from_one_moment_to_the_next() -> None:
 
 
 def test_what_nobody_told_of_has_no_stage_from_the_notification() -> None:
-    found = propagation(Request("config", pulled=100.25), report())
+    found = propagation(RolloutRequest("config", pulled=100.25), report())
     assert found == {"pulled_to_written": 0.5, "written_to_applied": 0.25}
 
 
@@ -33,7 +32,7 @@ def test_what_is_not_applied_has_no_stages(outcome: Outcome) -> None:
 
 
 def test_a_clock_that_was_set_back_makes_no_negative_time() -> None:
-    assert propagation(Request("config", notified=200.0, pulled=100.0), report()) == {
+    assert propagation(RolloutRequest("config", notified=200.0, pulled=100.0), report()) == {
         "notified_to_pulled": 0.0,
         "pulled_to_written": 0.75,
         "written_to_applied": 0.25,

@@ -6,8 +6,7 @@ from typing import Any
 
 from skep.base.telemetry import Telemetry
 from skep.supervisor.control.records import KEPT, Operations
-from skep.supervisor.report import Report
-from skep.supervisor.rollout.gate import Request
+from skep.supervisor.request import Report, RolloutRequest
 from skep.wire.plan import Problem
 
 
@@ -25,7 +24,7 @@ def history(path: Path) -> tuple[Operations, Telemetry, Clock]:
     return operations, telemetry, clock
 
 
-REQUEST = Request("cli", "platform reload", requester="uid 0 (pid 7)")
+REQUEST = RolloutRequest("cli", "platform reload", requester="uid 0 (pid 7)")
 DONE = Report("committed", 2, "cli", "platform reload", 0.0)
 
 
@@ -51,7 +50,7 @@ def test_a_refusal_keeps_its_problems_and_needs_no_phase(tmp_path: Path) -> None
     report = replace(
         DONE, outcome="refused", problems=(Problem("load", "no", file="a.py", line=4),)
     )
-    telemetry.point("rollout.reported", report=report, request=Request("code"))
+    telemetry.point("rollout.reported", report=report, request=RolloutRequest("code"))
     (entry,) = operations.latest()
     assert entry["problems"] == ["a.py:4: no"]
     assert (entry["what"], entry["requester"]) == ("code", "agent")

@@ -5,18 +5,16 @@ from typing import Any
 
 import pytest
 
-from skep.supervisor.control.send_task import Delivering
-from skep.supervisor.control.server import Refusal
+from skep.supervisor.control.send_task import SendTask
+from skep.supervisor.control.server import CommandRefused
 from skep.supervisor.processes.child import Child
 from skep.wire.channel import BlockingChannel
 from skep.wire.messages import Deliver, Delivered
 from tests.unit.supervisor.observers.test_platform_events import Office, in_an_office
 
 
-def delivering(office: Office) -> Delivering:
-    made = Delivering(office.news._current)
-    made.subscribe(office.telemetry)
-    return made
+def delivering(office: Office) -> SendTask:
+    return SendTask(office.news._current, office.questions)
 
 
 async def asked(channel: BlockingChannel) -> Deliver:
@@ -29,20 +27,22 @@ def test_a_web_worker_delivers_and_its_answer_is_that_of_the_command() -> None:
     async def test(office: Office) -> None:
         desk = delivering(office)
         office.worker("task.0")
-        _, web = office.worker("web.0")
+        child, web = office.worker("web.0")
         question = {"task": "orders.Send", "values": ["7"], "terms": {"delay": 1.0}}
         sending = asyncio.create_task(desk.send("task", question))
         order = await asked(web)
         assert (order.what, order.name) == ("task", "orders.Send")
         assert (order.values, order.terms) == (["7"], {"delay": 1.0})
-        desk.told(Delivered(order.number + 1, "other"))
-        desk.told(Delivered(order.number, "id"))
+        office.questions.told(child, Delivered(order.number + 1, "other"))
+        office.questions.told(child, Delivered(order.number, "id"))
         assert await sending == {"id": "id", "duplicate": False}
         # And a refusal is one
         sending = asyncio.create_task(desk.send("task", question))
         order = await asked(web)
-        desk.told(Delivered(order.number, refusal="It does not fit.", code="usage"))
-        with pytest.raises(Refusal, match="does not fit") as caught:
+        office.questions.told(
+            child, Delivered(order.number, refusal="It does not fit.", code="usage")
+        )
+        with pytest.raises(CommandRefused, match="does not fit") as caught:
             await sending
         assert caught.value.code == "usage"
         # And an event goes the same way
@@ -50,7 +50,7 @@ def test_a_web_worker_delivers_and_its_answer_is_that_of_the_command() -> None:
         firing = asyncio.ensure_future(fire({"event": "orders.Paid", "values": ["7"]}))
         order = await asked(web)
         assert (order.what, order.name, order.values) == ("event", "orders.Paid", ["7"])
-        desk.told(Delivered(order.number))
+        office.questions.told(child, Delivered(order.number))
         assert await firing == {"id": "", "duplicate": False}
 
     in_an_office(test)
@@ -60,14 +60,16 @@ def test_nobody_knows_whether_a_worker_that_ended_had_delivered() -> None:
     async def test(office: Office) -> None:
         desk = delivering(office)
         nothing: dict[str, Any] = {"task": "orders.Send"}
-        with pytest.raises(Refusal, match="No worker accepts"):
+        with pytest.raises(CommandRefused, match="No worker accepts"):
             await desk.send("task", nothing)
         child, web = office.worker("web.0")
         assert isinstance(child, Child)
         sending = asyncio.create_task(desk.send("task", nothing))
         await asked(web)
         office.ended(child)
-        with pytest.raises(Refusal, match="has ended: whether it was delivered is not known"):
+        with pytest.raises(
+            CommandRefused, match="has ended: whether it was delivered is not known"
+        ):
             await sending
 
     in_an_office(test)

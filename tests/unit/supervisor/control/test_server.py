@@ -16,10 +16,13 @@ import pytest
 from skep.base.errors import NotRunning
 from skep.base.rundir import bind_unix
 from skep.base.sockets.peer import Peer
-from skep.supervisor.control.audit import Audit
-from skep.supervisor.control.caller import current_caller
-from skep.supervisor.control.records import Operations
-from skep.supervisor.control.server import MOST_CLIENTS, Control, Refusal
+from skep.supervisor.control.records import Audit, Operations
+from skep.supervisor.control.server import (
+    MOST_CLIENTS,
+    CommandRefused,
+    ControlServer,
+    current_caller,
+)
 from skep.wire import control
 from tests.support import wait_until_async
 
@@ -29,7 +32,7 @@ async def double(arguments: Mapping[str, Any]) -> Any:
 
 
 async def refuse(arguments: Mapping[str, Any]) -> Any:
-    raise Refusal("Not today.", "busy")
+    raise CommandRefused("Not today.", "busy")
 
 
 async def wait(arguments: Mapping[str, Any]) -> Any:
@@ -47,7 +50,7 @@ async def narrate(arguments: Mapping[str, Any]) -> Any:
 def serving(path: Path, test: Any, audit: Audit | None = None) -> None:
     async def main() -> None:
         commands = {"double": double, "refuse": refuse, "wait": wait, "narrate": narrate}
-        server = Control(commands, audit)
+        server = ControlServer(commands, audit)
         await server.start(bind_unix(path))
         try:
             await test()
@@ -186,10 +189,10 @@ def test_what_is_over_with_its_answer_is_an_operation(tmp_path: Path) -> None:
 
     async def scale(arguments: Mapping[str, Any]) -> Any:
         if arguments["count"] == 0:
-            raise Refusal("One is needed.")
+            raise CommandRefused("One is needed.")
 
     async def test() -> None:
-        server = Control({"scale": scale}, operations=operations)
+        server = ControlServer({"scale": scale}, operations=operations)
         await server.start(bind_unix(tmp_path / "c"))
         await control.ask(tmp_path / "c", "scale", kind="web", count=4)
         with pytest.raises(control.CommandFailed):

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from skep.supervisor.control.server import Refusal
-from skep.supervisor.control.settling import Facts, Settling, settled
+from skep.supervisor.control.server import CommandRefused
+from skep.supervisor.control.settling import Facts, ReleaseSettling, settled
 
 OLD = {"a": "A1"}
 NEW = {"a": "A2"}
@@ -36,7 +36,7 @@ def test_an_outcome_is_known_when_the_release_is_in_force_refused_or_overtaken(
 def test_who_waits_is_answered_when_it_is_known_and_when_the_platform_stops() -> None:
     async def main() -> None:
         facts = Facts(in_force=OLD, offered=OLD)
-        settling = Settling(lambda: facts)
+        settling = ReleaseSettling(lambda: facts)
         question = {"namespace": "a", "release_key": "A2"}
         waiting = [asyncio.ensure_future(settling.wait(question)) for _ in range(2)]
         await asyncio.sleep(0)
@@ -48,13 +48,13 @@ def test_who_waits_is_answered_when_it_is_known_and_when_the_platform_stops() ->
         answers = await asyncio.gather(*waiting)
         assert answers[0] == {"outcome": "applied", "sentence": "Generation 2 has it."}
         facts = Facts(in_force=OLD, refused={"a": ("A2", "it is denied")})
-        with pytest.raises(Refusal, match="it is denied"):
+        with pytest.raises(CommandRefused, match="it is denied"):
             await settling.wait(question)
         facts = Facts(in_force=OLD)
         last = asyncio.ensure_future(settling.wait(question))
         await asyncio.sleep(0)
         settling.look(stopping=True)
-        with pytest.raises(Refusal, match="stopping"):
+        with pytest.raises(CommandRefused, match="stopping"):
             await last
 
     asyncio.run(main())

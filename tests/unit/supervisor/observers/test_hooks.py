@@ -11,8 +11,7 @@ from skep.supervisor.generation import Generation
 from skep.supervisor.observers.hooks import HookCalls
 from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.children import Children
-from skep.supervisor.report import Outcome, Report
-from skep.supervisor.rollout.gate import Request
+from skep.supervisor.request import Outcome, Report, RolloutRequest
 from skep.wire.messages import Hello
 from skep.wire.plan import Plan
 from tests.unit.supervisor.fakes import FakeChild, FakeZygote, child, generation, pass_time, run
@@ -27,7 +26,7 @@ class Registry:
     def born(self, child: Child) -> None:
         self.living.append(child)
 
-    def ended(self, child: Child) -> None:
+    def drop(self, child: Child) -> None:
         if child in self.living:
             self.living.remove(child)
 
@@ -112,11 +111,13 @@ def test_hooks_are_told_before_and_after_a_rollout(
 ) -> None:
     async def test() -> None:
         desk = Desk("before_reload", "after_reload")
-        desk.telemetry.point("rollout.began", generation=4, request=Request(cause, "a release"))
+        desk.telemetry.point(
+            "rollout.began", generation=4, request=RolloutRequest(cause, "a release")
+        )
         before = {"generation": 4, "cause": cause, "reason": "a release"}
         assert desk.calls == [("before_reload", before)]
         report = Report(outcome, 4, cause, "a release", 0.0)
-        desk.telemetry.point("rollout.reported", report=report, request=Request(cause))
+        desk.telemetry.point("rollout.reported", report=report, request=RolloutRequest(cause))
         after = [("after_reload", before | {"outcome": outcome})]
         assert desk.calls[1:] == (after if is_told else [])
 

@@ -11,13 +11,12 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from skep.base.telemetry import Telemetry
-from skep.supervisor.observers.platform_events import News
+from skep.supervisor.observers.platform_events import PlatformEvents
 from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.crew import Crew
-from skep.supervisor.processes.slot import State
-from skep.supervisor.report import Outcome, Report
-from skep.supervisor.rollout.changes import Effect
-from skep.supervisor.rollout.gate import Request
+from skep.supervisor.processes.questions import Questions
+from skep.supervisor.processes.slot import SlotState
+from skep.supervisor.request import KeyChange, Outcome, Report, RolloutRequest
 from skep.wire.channel import BlockingChannel
 from skep.wire.messages import Happened, Noted
 
@@ -31,8 +30,9 @@ class Office:
     def __post_init__(self) -> None:
         nothing: Any = lambda *_: None  # noqa: E731
         self.crew: Any = Crew(3, nothing, nothing, nothing, self.telemetry)
+        self.questions = Questions(self.telemetry)
         self.open = ExitStack()
-        self.news = News(lambda: SimpleNamespace(crew=self.crew))  # type: ignore[arg-type, return-value]
+        self.news = PlatformEvents(lambda: SimpleNamespace(crew=self.crew))  # type: ignore[arg-type, return-value]
         self.news.subscribe(self.telemetry)
 
     def worker(self, slot: str) -> tuple[Child, BlockingChannel]:
@@ -43,8 +43,8 @@ class Office:
         self.open.callback(child._channel.close)
         self.open.callback(channel.close)
         self.crew.children[slot] = child
-        self.crew.slots[slot] = SimpleNamespace(state=State.READY)
-        self.telemetry.point("slot.changed", crew=self.crew, slot=slot, state=State.READY)
+        self.crew.slots[slot] = SimpleNamespace(state=SlotState.READY)
+        self.telemetry.point("slot.changed", crew=self.crew, slot=slot, state=SlotState.READY)
         return child, channel
 
     def ended(self, child: Child, status: int = signal.SIGKILL, stopping: bool = False) -> None:
@@ -124,7 +124,9 @@ def test_only_deaths_that_nobody_asked_for_are_news() -> None:
 def test_another_configuration_in_force_is_news_and_one_that_was_refused_is_not() -> None:
     async def test(office: Office) -> None:
         _, channel = office.worker("task.0")
-        request = Request("config", changes=(Effect("COLOUR", "red", "amber", "remote", "live"),))
+        request = RolloutRequest(
+            "config", changes=(KeyChange("COLOUR", "red", "amber", "remote", "live"),)
+        )
         for outcome, generation in (("refused", 3), ("live", 3), ("committed", 4)):
             report = Report(
                 cast(Outcome, outcome), generation, "config", "", 0.0, release_keys=(("app", "k2"),)
@@ -138,7 +140,7 @@ def test_another_configuration_in_force_is_news_and_one_that_was_refused_is_not(
             ("GenerationCommitted", {"generation": 4, "cause": "config"}),
         ]
         # And without a change of values there is but the generation
-        office.telemetry.point("rollout.reported", report=report, request=Request("code"))
+        office.telemetry.point("rollout.reported", report=report, request=RolloutRequest("code"))
         assert (await heard(channel)).event == "GenerationCommitted"
 
     in_an_office(test)

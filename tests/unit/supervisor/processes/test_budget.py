@@ -10,7 +10,7 @@ from skep.supervisor.processes.budget import (
     first_again,
     sentence,
 )
-from skep.supervisor.processes.slot import Slot, State
+from skep.supervisor.processes.slot import Slot, SlotState
 
 
 def crash(budget: Budget, *times: float, booted: bool = True, served: bool = False) -> Budget:
@@ -20,7 +20,7 @@ def crash(budget: Budget, *times: float, booted: bool = True, served: bool = Fal
 
 
 def waiting(name: str, until: float, began: float = 0.0) -> Slot:
-    return Slot(name, state=State.BACKOFF, deadline=until, kept=True, began=began)
+    return Slot(name, state=SlotState.BACKOFF, deadline=until, kept=True, began=began)
 
 
 def test_a_few_crashes_are_bearable() -> None:
@@ -104,10 +104,10 @@ def test_one_that_served_ends_the_backoff() -> None:
     ("slots", "first"),
     [
         ([waiting("web.0", 40, 8), waiting("web.1", 30, 9)], ("web.1", 9.5)),
-        ([waiting("web.0", 40, 8), Slot("web.1", state=State.STARTING)], None),
-        ([waiting("web.0", 40, 8), Slot("web.1", state=State.READY)], None),
-        ([waiting("web.0", 40, 8), Slot("web.1", state=State.DRAINING)], ("web.0", 8.5)),
-        ([waiting("web.0", 40, 8), Slot("task.0", state=State.READY)], ("web.0", 8.5)),
+        ([waiting("web.0", 40, 8), Slot("web.1", state=SlotState.STARTING)], None),
+        ([waiting("web.0", 40, 8), Slot("web.1", state=SlotState.READY)], None),
+        ([waiting("web.0", 40, 8), Slot("web.1", state=SlotState.DRAINING)], ("web.0", 8.5)),
+        ([waiting("web.0", 40, 8), Slot("task.0", state=SlotState.READY)], ("web.0", 8.5)),
         ([], None),
     ],
     ids=["all wait", "one starts", "one is ready", "one leaves", "other kinds", "none"],

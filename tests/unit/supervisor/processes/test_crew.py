@@ -12,7 +12,7 @@ import pytest
 from skep.base.telemetry import Telemetry
 from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.crew import Crew
-from skep.supervisor.processes.slot import Fact, Limits, State
+from skep.supervisor.processes.slot import Fact, SlotState, SlotTimeouts
 from skep.wire.channel import BlockingChannel, pair
 from skep.wire.messages import Boot, Drain
 from tests.support import wait_until_async
@@ -50,7 +50,7 @@ class Machine:
         nothing: Any = lambda *_: None  # noqa: E731
         return Child(slot, 0, ours, nothing, nothing)
 
-    def state(self, slot: str) -> State | None:
+    def state(self, slot: str) -> SlotState | None:
         """How it stands with a slot."""
         return self.crew.slots[slot].state if slot in self.crew.slots else None
 
@@ -75,7 +75,7 @@ def on_a_machine(test: Callable[[Machine], Awaitable[None]]) -> None:
 
 def test_what_cannot_be_started_is_told_once_and_tried_until_it_can() -> None:
     async def test(machine: Machine) -> None:
-        machine.crew.fill(["store.0", "agent.0"], Limits())
+        machine.crew.fill(["store.0", "agent.0"], SlotTimeouts())
         await wait_until_async(lambda: machine.attempts > 4)
         assert machine.told == ["store.0", "agent.0"]
         assert not machine.crew.children
@@ -87,14 +87,14 @@ def test_what_cannot_be_started_is_told_once_and_tried_until_it_can() -> None:
 
 def test_a_slot_that_was_empty_beyond_its_deadline_is_filled_all_the_same() -> None:
     async def test(machine: Machine) -> None:
-        machine.crew.fill(["store.0"], Limits(boot=0.05), released=True)
+        machine.crew.fill(["store.0"], SlotTimeouts(boot=0.05), released=True)
         loop = asyncio.get_running_loop()
         deadline = machine.crew.deadline
         assert deadline is not None
         await wait_until_async(lambda: loop.time() > deadline)
         machine.crew.expire(loop.time())
         # There is nobody to be ended: it is started again like one that has
-        assert machine.state("store.0") is State.BACKOFF
+        assert machine.state("store.0") is SlotState.BACKOFF
         machine.trouble = None
         again = machine.crew.deadline
         assert again is not None
@@ -107,7 +107,7 @@ def test_a_slot_that_was_empty_beyond_its_deadline_is_filled_all_the_same() -> N
 
 def test_a_slot_that_nobody_fills_is_gone_when_it_is_not_wanted_any_more() -> None:
     async def test(machine: Machine) -> None:
-        machine.crew.fill(["web.0"], Limits(drain=0.0, stop=0.0))
+        machine.crew.fill(["web.0"], SlotTimeouts(drain=0.0, stop=0.0))
         machine.crew.retire()
         machine.crew.expire(asyncio.get_running_loop().time())
         assert machine.crew.gone
@@ -139,7 +139,7 @@ def test_e3_of_web_slots_that_fail_at_once_one_is_tried_twice_a_second(
     async def test(machine: Machine) -> None:
         clock, slots = Clock(monkeypatch), ["web.0", "web.1", "web.2"]
         machine.trouble = None
-        machine.crew.fill(slots, Limits(), released=True)
+        machine.crew.fill(slots, SlotTimeouts(), released=True)
         longest = empty = 0.0
         while clock.now < 1120.0:
             for slot in list(machine.crew.children):
@@ -152,7 +152,7 @@ def test_e3_of_web_slots_that_fail_at_once_one_is_tried_twice_a_second(
         assert longest <= 0.6
         # One of them; the others wait longer and longer
         assert machine.attempts < 2.5 * 120
-        assert sum(slot.state is State.BACKOFF for slot in machine.crew.slots.values()) >= 2
+        assert sum(slot.state is SlotState.BACKOFF for slot in machine.crew.slots.values()) >= 2
         assert any("web in backoff" in trouble for trouble in machine.crew.troubles())
         # And when it holds, then the others follow
         for slot in list(machine.crew.children):
@@ -173,7 +173,7 @@ def test_e3_a_worker_that_served_is_replaced_at_once_beside_others_that_fail(
     async def test(machine: Machine) -> None:
         clock = Clock(monkeypatch)
         machine.trouble = None
-        machine.crew.fill(["web.0", "web.1"], Limits(), released=True)
+        machine.crew.fill(["web.0", "web.1"], SlotTimeouts(), released=True)
         serve(machine.crew, "web.0")
         for _ in range(8):  # the other one never comes up
             end(machine, "web.1")
@@ -183,8 +183,8 @@ def test_e3_a_worker_that_served_is_replaced_at_once_beside_others_that_fail(
         end(machine, "web.1")
         end(machine, "web.0")
         machine.crew.expire(clock.now)
-        assert machine.state("web.0") is State.STARTING
-        assert machine.state("web.1") is State.BACKOFF
+        assert machine.state("web.0") is SlotState.STARTING
+        assert machine.state("web.1") is SlotState.BACKOFF
 
     on_a_machine(test)
 
@@ -197,13 +197,13 @@ def test_d9_a_platform_slot_is_filled_again_within_a_second_however_often_it_is_
     async def test(machine: Machine) -> None:
         clock = Clock(monkeypatch)
         machine.trouble = None
-        machine.crew.fill(["store.0"], Limits(), released=True)
+        machine.crew.fill(["store.0"], SlotTimeouts(), released=True)
         serve(machine.crew, "store.0")
         for number in range(30):
             end(machine, "store.0")
             clock.now += 1.0
             machine.crew.expire(clock.now)
-            assert machine.state("store.0") is State.STARTING
+            assert machine.state("store.0") is SlotState.STARTING
             if number % 2:
                 serve(machine.crew, "store.0")
 
@@ -215,7 +215,7 @@ def test_d4_a_slot_that_is_kept_is_filled_again_before_it_is_released() -> None:
 
     async def test(machine: Machine) -> None:
         machine.trouble = None
-        machine.crew.fill(["web.0", "cron.0"], Limits())
+        machine.crew.fill(["web.0", "cron.0"], SlotTimeouts())
         for slot in ("web.0", "cron.0"):
             machine.crew.feed(slot, Fact.PREPARED)
         machine.crew.keep(["web.0", "cron.0"])
@@ -225,7 +225,7 @@ def test_d4_a_slot_that_is_kept_is_filled_again_before_it_is_released() -> None:
         assert sorted(machine.crew.children) == ["cron.0", "web.0"]
         machine.crew.release(["web.0"])
         machine.crew.feed("web.0", Fact.PREPARED)
-        assert machine.state("web.0") is State.GOING
+        assert machine.state("web.0") is SlotState.GOING
         assert machine.crew.idle() == ["cron.0"]
 
     on_a_machine(test)
@@ -236,7 +236,7 @@ def test_d12_what_workers_that_serve_lack_is_said_once_for_all_of_them() -> None
 
     async def test(machine: Machine) -> None:
         machine.trouble = None
-        machine.crew.fill(["web.0", "web.1", "web.2"], Limits(), released=True)
+        machine.crew.fill(["web.0", "web.1", "web.2"], SlotTimeouts(), released=True)
         for slot in ("web.0", "web.2"):
             machine.crew.children[slot].trouble = "serves without push"
         assert machine.crew.troubles() == ["web.0, web.2: serves without push"]
@@ -247,7 +247,9 @@ def test_d12_what_workers_that_serve_lack_is_said_once_for_all_of_them() -> None
 class Stage:
     """A crew on a clock of the test's own, and what it has told."""
 
-    def __init__(self, *slots: str, limits: Limits | None = None, released: bool = True) -> None:
+    def __init__(
+        self, *slots: str, limits: SlotTimeouts | None = None, released: bool = True
+    ) -> None:
         self.telemetry = Telemetry()
         self.points: list[tuple[str, str]] = []
         for name in ("worker.started", "worker.stuck"):
@@ -255,17 +257,20 @@ class Stage:
         self.unstarted: list[str] = []
         self.telemetry.subscribe("worker.unstarted", lambda f: self.unstarted.append(f["slot"]))
         self.error: OSError | None = None
-        self.states: list[tuple[str, State]] = []
+        self.states: list[tuple[str, SlotState]] = []
+        self.telemetry.subscribe(
+            "slot.changed", lambda f: self.states.append((f["slot"], f["state"]))
+        )
         self.gone_to: list[str] = []
         self.zygote = FakeZygote(1, {})
         self.crew = Crew(
             1,
             self._launch,
             lambda crew, child: self.gone_to.append(child.slot),
-            lambda crew, slot, state: self.states.append((slot, state)),
+            lambda crew: None,
             self.telemetry,
         )
-        self.crew.fill(slots, limits or Limits(), released=released)
+        self.crew.fill(slots, limits or SlotTimeouts(), released=released)
 
     def _launch(self, crew: Crew, slot: str) -> Child | None:
         if self.error is not None:
@@ -294,7 +299,7 @@ def test_a_worker_that_was_never_born_is_no_crash() -> None:
         unborn.pid = 0  # its zygote died between the order and the fork
         assert not stage.crew.ended(unborn)
         slot = stage.crew.slots["web.0"]
-        assert (slot.state, slot.exits, stage.crew.budgets) == (State.STARTING, 0, {})
+        assert (slot.state, slot.exits, stage.crew.budgets) == (SlotState.STARTING, 0, {})
         # It is ordered again before long, without waiting as after a crash
         assert stage.crew.children == {}
         await pass_time(0.1)
@@ -311,7 +316,7 @@ def test_a_born_worker_that_dies_while_it_starts_is_a_crash() -> None:
         stage = Stage("web.0")
         assert stage.crew.ended(stage.worker())
         slot = stage.crew.slots["web.0"]
-        assert (slot.state, slot.failures) == (State.BACKOFF, 1)
+        assert (slot.state, slot.failures) == (SlotState.BACKOFF, 1)
         assert stage.crew.budgets["web"].boots == 1
 
     run(test)
@@ -327,7 +332,7 @@ def test_an_unborn_worker_of_a_slot_that_is_not_wanted_any_more_is_not_ordered_a
         await pass_time(1.0)
         assert stage.crew.gone
         # Nor one that was to be ordered again
-        stage = Stage("web.0", limits=Limits(drain=0.0, stop=0.0))
+        stage = Stage("web.0", limits=SlotTimeouts(drain=0.0, stop=0.0))
         unborn = stage.worker()
         unborn.pid = 0
         stage.crew.ended(unborn)
@@ -343,10 +348,10 @@ def test_a_slot_has_one_worker_however_often_its_start_was_put_off() -> None:
     async def test() -> None:
         stage = Stage()
         stage.zygote.absent = True
-        stage.crew.fill(["web.0"], Limits(boot=60.0), released=True)
+        stage.crew.fill(["web.0"], SlotTimeouts(boot=60.0), released=True)
         await pass_time(60.0)
         stage.crew.expire(fake_loop().now)
-        assert stage.crew.slots["web.0"].state is State.BACKOFF
+        assert stage.crew.slots["web.0"].state is SlotState.BACKOFF
         stage.zygote.absent = False
         stage.crew.expire(fake_loop().now)
         assert len(stage.zygote.forked) == 1
@@ -379,7 +384,7 @@ def test_what_a_late_child_has_said_is_heard_before_it_is_judged() -> None:
         child = stage.worker()
         child.unheard = partial(stage.crew.feed, "web.0", Fact.BEAT)
         await stage.wait(31.0)
-        assert (stage.crew.slots["web.0"].state, child.signals) == (State.READY, [])
+        assert (stage.crew.slots["web.0"].state, child.signals) == (SlotState.READY, [])
 
     run(test)
 
@@ -400,7 +405,7 @@ def test_a_worker_that_hangs_is_aborted_and_then_killed() -> None:
 
 def test_a_worker_that_drains_for_too_long_is_asked_and_then_killed() -> None:
     async def test() -> None:
-        stage = Stage("web.0", limits=Limits(drain=10.0, stop=2.0, kill=3.0))
+        stage = Stage("web.0", limits=SlotTimeouts(drain=10.0, stop=2.0, kill=3.0))
         serve(stage.crew, "web.0")
         child = stage.worker()
         stage.crew.retire()
@@ -419,7 +424,7 @@ def test_a_worker_that_drains_for_too_long_is_asked_and_then_killed() -> None:
 
 def test_a_stop_cuts_the_drain_of_tasks_short() -> None:
     async def test() -> None:
-        stage = Stage("task.0", limits=Limits(drain=10.0, task_drain=600.0, stop=2.0))
+        stage = Stage("task.0", limits=SlotTimeouts(drain=10.0, task_drain=600.0, stop=2.0))
         serve(stage.crew, "task.0")
         child = stage.worker("task.0")
         stage.crew.retire()
@@ -482,14 +487,14 @@ def test_a_kind_is_ready_as_long_as_one_of_its_workers_is() -> None:
 def test_every_change_of_state_is_told_once_all_slots_are_there() -> None:
     async def test() -> None:
         stage = Stage("web.0", "web.1")
-        assert stage.states == [("web.0", State.STARTING), ("web.1", State.STARTING)]
+        assert stage.states == [("web.0", SlotState.STARTING), ("web.1", SlotState.STARTING)]
         assert stage.points == [("worker.started", "web.0"), ("worker.started", "web.1")]
         stage.states.clear()
         stage.crew.feed("web.0", Fact.BEAT)  # nothing new
         stage.crew.feed("web.7", Fact.PREPARED)  # unknown
         assert stage.states == []
         serve(stage.crew, "web.0")
-        stage.crew.fill(["web.0", "web.1"], Limits(), released=True)  # they are there
+        stage.crew.fill(["web.0", "web.1"], SlotTimeouts(), released=True)  # they are there
         assert (len(stage.points), stage.crew.accepting()) == (2, [stage.worker("web.0")])
 
     run(test)

@@ -1,11 +1,11 @@
 """The nursery is started again whenever it ends, later and later if it does not hold."""
 
 import socket
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from skep.supervisor.processes.census import Census
 from skep.supervisor.processes.nursery import Nursery
 from skep.wire.messages import Boot
 from tests.unit.supervisor.fakes import FakeChild, fake_loop, ignore, pass_time, run
@@ -24,7 +24,8 @@ def test_a_nursery_that_held_is_started_again_soon_and_one_that_did_not_later_an
         return born[-1]
 
     async def test() -> None:
-        nursery = Nursery({}, lambda: Boot("nursery", "nursery", 0, "", {}), Census(*[ignore] * 3))
+        children: Any = SimpleNamespace(born=ignore, reaped=ignore, ended=ignore)
+        nursery = Nursery({}, lambda: Boot("nursery", "nursery", 0, "", {}), children)
         assert nursery.bear() is None
         nursery.start()
         assert nursery.bear() is not None

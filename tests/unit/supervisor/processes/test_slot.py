@@ -7,17 +7,19 @@ import pytest
 from skep.base.backoff import Backoff
 from skep.supervisor.processes.slot import (
     Fact,
-    Limits,
-    Order,
     Slot,
-    State,
+    SlotOrder,
+    SlotState,
+    SlotTimeouts,
     cut_short,
     hold,
     hurry,
     step,
 )
 
-LIMITS = Limits(boot=10, go=5, silence=30, drain=20, stop=3, backoff=Backoff(0.5, 2.0, 30.0, 0.0))
+LIMITS = SlotTimeouts(
+    boot=10, go=5, silence=30, drain=20, stop=3, backoff=Backoff(0.5, 2.0, 30.0, 0.0)
+)
 
 
 def after(*facts: Fact, released: bool = True, now: float = 0.0) -> Slot:
@@ -29,24 +31,24 @@ def after(*facts: Fact, released: bool = True, now: float = 0.0) -> Slot:
 
 def test_a_released_slot_is_filled_prepared_and_goes() -> None:
     slot, order = step(Slot("web.0", LIMITS, kept=True, released=True), Fact.FILL, 1.0)
-    assert (slot.state, order, slot.deadline) == (State.STARTING, Order.START, 11.0)
+    assert (slot.state, order, slot.deadline) == (SlotState.STARTING, SlotOrder.START, 11.0)
     slot, order = step(slot, Fact.PREPARED, 2.0)
-    assert (slot.state, order, slot.deadline) == (State.GOING, Order.GO, 7.0)
+    assert (slot.state, order, slot.deadline) == (SlotState.GOING, SlotOrder.GO, 7.0)
     slot, order = step(slot, Fact.ACCEPTING, 3.0)
-    assert (slot.state, order, slot.deadline) == (State.READY, None, 33.0)
+    assert (slot.state, order, slot.deadline) == (SlotState.READY, None, 33.0)
 
 
 def test_an_unreleased_slot_waits_prepared_for_as_long_as_it_takes() -> None:
     slot = after(Fact.FILL, Fact.PREPARED, released=False)
-    assert (slot.state, slot.deadline) == (State.PREPARED, None)
+    assert (slot.state, slot.deadline) == (SlotState.PREPARED, None)
     slot, order = step(slot, Fact.RELEASE, 100.0)
-    assert (slot.state, order) == (State.GOING, Order.GO)
+    assert (slot.state, order) == (SlotState.GOING, SlotOrder.GO)
 
 
 def test_a_release_before_it_is_prepared_lets_it_go_at_once_afterwards() -> None:
     slot = after(Fact.FILL, Fact.RELEASE, released=False)
-    assert slot.state is State.STARTING
-    assert step(slot, Fact.PREPARED, 1.0)[1] is Order.GO
+    assert slot.state is SlotState.STARTING
+    assert step(slot, Fact.PREPARED, 1.0)[1] is SlotOrder.GO
 
 
 def test_beats_keep_a_ready_slot_alive_and_silence_aborts_it() -> None:
@@ -54,13 +56,13 @@ def test_beats_keep_a_ready_slot_alive_and_silence_aborts_it() -> None:
     slot, _ = step(slot, Fact.BEAT, 25.0)
     assert slot.deadline == 55.0
     slot, order = step(slot, Fact.LATE, 55.0)
-    assert (slot.state, order, slot.deadline) == (State.HUNG, Order.ABORT, 60.0)
+    assert (slot.state, order, slot.deadline) == (SlotState.HUNG, SlotOrder.ABORT, 60.0)
     # A late beat does not save it: its stacks are being written already
     assert step(slot, Fact.BEAT, 55.1) == (slot, None)
     stubborn, order = step(slot, Fact.LATE, 60.0)
-    assert (stubborn.state, order, stubborn.deadline) == (State.HUNG, Order.KILL, None)
+    assert (stubborn.state, order, stubborn.deadline) == (SlotState.HUNG, SlotOrder.KILL, None)
     slot, order = step(slot, Fact.EXITED, 55.2)
-    assert slot.state is State.BACKOFF
+    assert slot.state is SlotState.BACKOFF
 
 
 @pytest.mark.parametrize(
@@ -70,8 +72,8 @@ def test_a_slot_that_is_late_in_any_state_with_a_process_has_it_aborted_then_kil
     facts: tuple[Fact, ...],
 ) -> None:
     slot, order = step(after(Fact.FILL, *facts), Fact.LATE, 99.0)
-    assert order is Order.ABORT
-    assert step(slot, Fact.LATE, 104.0)[1] is Order.KILL
+    assert order is SlotOrder.ABORT
+    assert step(slot, Fact.LATE, 104.0)[1] is SlotOrder.KILL
 
 
 def test_the_first_worker_that_dies_at_once_is_replaced_at_once_and_the_next_ones_wait_longer() -> (
@@ -84,7 +86,7 @@ def test_the_first_worker_that_dies_at_once_is_replaced_at_once_and_the_next_one
         pauses.append(slot.deadline - now)
         now = slot.deadline
         slot, order = step(slot, Fact.LATE, now)
-        assert order is Order.START
+        assert order is SlotOrder.START
         for fact in (Fact.PREPARED, Fact.ACCEPTING):
             slot, _ = step(slot, fact, now)
     assert pauses == [0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0]
@@ -105,7 +107,7 @@ def test_a_worker_that_served_is_replaced_at_once_however_often_it_ends(ready_fo
     for _ in range(50):
         now += ready_for
         slot, _ = step(slot, Fact.EXITED, now)
-        assert (slot.state, slot.deadline, slot.failures) == (State.BACKOFF, now, 0)
+        assert (slot.state, slot.deadline, slot.failures) == (SlotState.BACKOFF, now, 0)
         for fact in (Fact.LATE, Fact.PREPARED, Fact.ACCEPTING):
             slot, _ = step(slot, fact, now)
 
@@ -123,12 +125,12 @@ def test_a_kept_slot_that_loses_its_worker_before_the_release_is_filled_and_stil
     slot, _ = step(after(Fact.FILL, Fact.PREPARED, released=False), Fact.KEEP, 1.0)
     slot, _ = step(slot, Fact.EXITED, 2.0)
     # It was up, and this is the first time
-    assert (slot.state, slot.deadline) == (State.BACKOFF, 2.0)
+    assert (slot.state, slot.deadline) == (SlotState.BACKOFF, 2.0)
     slot, order = step(slot, Fact.LATE, 2.0)
-    assert order is Order.START
+    assert order is SlotOrder.START
     slot, order = step(slot, Fact.PREPARED, 3.0)
-    assert (slot.state, order) == (State.PREPARED, None)
-    assert step(slot, Fact.RELEASE, 4.0)[1] is Order.GO
+    assert (slot.state, order) == (SlotState.PREPARED, None)
+    assert step(slot, Fact.RELEASE, 4.0)[1] is SlotOrder.GO
 
 
 @pytest.mark.parametrize("facts", [(Fact.PREPARED,), ()])
@@ -136,10 +138,10 @@ def test_a_release_finds_a_slot_whose_worker_is_just_being_replaced(
     facts: tuple[Fact, ...],
 ) -> None:
     slot = after(Fact.FILL, *facts, Fact.KEEP, Fact.EXITED, Fact.RELEASE, released=False)
-    assert slot.state is State.BACKOFF
+    assert slot.state is SlotState.BACKOFF
     for fact in (Fact.LATE, Fact.PREPARED):
         slot, order = step(slot, fact, 9.0)
-    assert order is Order.GO
+    assert order is SlotOrder.GO
 
 
 def test_a_hold_does_not_concern_a_slot_whose_worker_served() -> None:
@@ -153,39 +155,39 @@ def test_a_hold_does_not_concern_a_slot_whose_worker_served() -> None:
 
 def test_a_failure_to_boot_always_waits() -> None:
     slot, _ = step(after(Fact.FILL), Fact.EXITED, 1.0)
-    assert (slot.state, slot.deadline) == (State.BACKOFF, 1.5)
+    assert (slot.state, slot.deadline) == (SlotState.BACKOFF, 1.5)
 
 
 def test_an_exit_before_the_release_is_not_answered_by_filling_again() -> None:
     for facts in ((Fact.FILL,), (Fact.FILL, Fact.PREPARED)):
         slot, order = step(after(*facts, released=False), Fact.EXITED, 1.0)
-        assert (slot.state, order) == (State.GONE, None)
+        assert (slot.state, order) == (SlotState.GONE, None)
 
 
 def test_a_retired_worker_drains_and_is_gone() -> None:
     slot = after(Fact.FILL, Fact.PREPARED, Fact.ACCEPTING)
     slot, order = step(slot, Fact.RETIRE, 10.0)
-    assert (slot.state, order, slot.deadline) == (State.DRAINING, Order.DRAIN, 33.0)
+    assert (slot.state, order, slot.deadline) == (SlotState.DRAINING, SlotOrder.DRAIN, 33.0)
     assert step(slot, Fact.RETIRE, 11.0) == (slot, None)
     # Too slow: it and what it has started are told to end, and killed when that does not help
     slot, order = step(slot, Fact.LATE, 33.0)
-    assert (slot.state, order, slot.deadline) == (State.CUT, Order.TERMINATE, 38.0)
+    assert (slot.state, order, slot.deadline) == (SlotState.CUT, SlotOrder.TERMINATE, 38.0)
     assert step(slot, Fact.RETIRE, 34.0) == (slot, None)
-    assert step(slot, Fact.LATE, 38.0)[1] is Order.KILL
-    assert step(slot, Fact.EXITED, 38.1)[0].state is State.GONE
-    assert step(slot, Fact.EXITED, 12.0)[0].state is State.GONE
+    assert step(slot, Fact.LATE, 38.0)[1] is SlotOrder.KILL
+    assert step(slot, Fact.EXITED, 38.1)[0].state is SlotState.GONE
+    assert step(slot, Fact.EXITED, 12.0)[0].state is SlotState.GONE
 
 
 def test_retiring_an_empty_slot_needs_no_process() -> None:
     for slot in (after(), after(Fact.FILL, Fact.EXITED)):
-        assert step(slot, Fact.RETIRE, 1.0)[0].state is State.GONE
+        assert step(slot, Fact.RETIRE, 1.0)[0].state is SlotState.GONE
 
 
 def test_nothing_brings_a_gone_slot_back() -> None:
     gone = after(Fact.FILL, Fact.RETIRE, Fact.EXITED)
     for fact in Fact:
         slot, order = step(gone, fact, 9.0)
-        assert (slot.state, order) == (State.GONE, None)
+        assert (slot.state, order) == (SlotState.GONE, None)
 
 
 def test_a_beat_of_a_draining_worker_does_not_move_its_deadline() -> None:
@@ -196,12 +198,12 @@ def test_a_beat_of_a_draining_worker_does_not_move_its_deadline() -> None:
 def test_a_task_worker_may_drain_for_as_long_as_its_longest_task() -> None:
     """A10: and when the platform stops, for as long as all others."""
     limits = replace(LIMITS, task_drain=600)
-    web, task = (replace(Slot(name, limits), state=State.READY) for name in ("web.0", "task.0"))
+    web, task = (replace(Slot(name, limits), state=SlotState.READY) for name in ("web.0", "task.0"))
     assert step(web, Fact.RETIRE, 0.0)[0].deadline == 23.0
     draining, order = step(task, Fact.RETIRE, 0.0)
-    assert (draining.drain, draining.deadline, order) == (600, 603.0, Order.DRAIN)
+    assert (draining.drain, draining.deadline, order) == (600, 603.0, SlotOrder.DRAIN)
     hurried, order = cut_short(draining, 100.0)
-    assert (hurried.drain, hurried.deadline, order) == (20, 123.0, Order.DRAIN)
+    assert (hurried.drain, hurried.deadline, order) == (20, 123.0, SlotOrder.DRAIN)
     # And one that would have ended earlier anyway goes on as it was
     assert cut_short(draining, 599.0) == (replace(draining, limits=LIMITS), None)
     assert cut_short(task, 0.0) == (replace(task, limits=LIMITS), None)

@@ -5,14 +5,14 @@ import errno
 import socket
 import subprocess
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from skep.supervisor.processes.census import Census
 from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.nursery import Nursery
-from skep.supervisor.processes.zygote import Answers, Zygote
+from skep.supervisor.processes.zygote import ZygoteAnswers, ZygotePair
 from skep.wire.channel import BlockingChannel, pair
 from skep.wire.messages import (
     Become,
@@ -53,9 +53,10 @@ def nobody(*_: object) -> None:
     """Is told, and does nothing."""
 
 
-def a_zygote(nursery: Bearing, born: Any = nobody, refused: Any = nobody) -> Zygote:
-    census, answers = Census(born, nobody, nobody), Answers(nobody, refused, nobody, nobody, nobody)
-    return Zygote(1, {}, cast(Nursery, nursery), census, answers)
+def a_zygote(nursery: Bearing, born: Any = nobody, refused: Any = nobody) -> ZygotePair:
+    answers = ZygoteAnswers(nobody, refused, nobody, nobody, nobody)
+    children: Any = SimpleNamespace(born=born, reaped=nobody, ended=nobody)
+    return ZygotePair(1, {}, cast(Nursery, nursery), children, answers)
 
 
 async def told(channel: BlockingChannel) -> tuple[Message, list[int]]:
@@ -171,7 +172,7 @@ class Cradle:
         self.has_nursery = True
         monkeypatch.setattr("skep.supervisor.processes.zygote.Child", self._child)
         monkeypatch.setattr("skep.supervisor.processes.zygote.spawn", self._spawn)
-        answers = Answers(
+        answers = ZygoteAnswers(
             planned=lambda plan: self.answers.append(("planned", plan.code)),
             refused=lambda problems: self.answers.append(("refused", *map(str, problems))),
             changed=lambda child, answer: self.answers.append(("changed", answer)),
@@ -179,8 +180,12 @@ class Cradle:
             lost=lambda: self.answers.append(("lost",)),
         )
         self.reaped: list[tuple[int, int]] = []
-        census = Census(nobody, lambda pid, status: self.reaped.append((pid, status)), nobody)
-        self.zygote = Zygote(3, {"A": "1"}, cast(Nursery, self), census, answers)
+        children: Any = SimpleNamespace(
+            born=nobody,
+            reaped=lambda pid, status: self.reaped.append((pid, status)),
+            ended=nobody,
+        )
+        self.zygote = ZygotePair(3, {"A": "1"}, cast(Nursery, self), children, answers)
         self.zygote.start(boot)
 
     def bear(self) -> socket.socket | None:

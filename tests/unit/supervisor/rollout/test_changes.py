@@ -2,7 +2,8 @@
 
 import pytest
 
-from skep.supervisor.rollout.changes import Action, Effect, action, effects, without_rollout
+from skep.supervisor.request import Action, KeyChange
+from skep.supervisor.rollout.changes import action, changes_between, without_rollout
 from skep.wire.plan import Plan
 
 PLAN = Plan(live=("SOFT", "BOTH"), fixed=("HARD", "BOTH"))
@@ -38,11 +39,13 @@ def test_a_plugin_cannot_say_what_a_change_of_the_platform_s_own_key_takes() -> 
 def test_each_key_that_differs_has_an_effect_with_the_layer_of_the_new_value() -> None:
     old = {"SAME": "1", "SOFT": "1", "GONE": "1"}
     new = {"SAME": "1", "SOFT": "2", "ADDED": ""}
-    found = effects(old, new, {"SAME": "remote", "SOFT": ".env.local", "ADDED": "remote"}, PLAN)
+    found = changes_between(
+        old, new, {"SAME": "remote", "SOFT": ".env.local", "ADDED": "remote"}, PLAN
+    )
     assert found == [
-        Effect("ADDED", None, "", "remote", "unused"),
-        Effect("GONE", "1", None, "", "unused"),
-        Effect("SOFT", "1", "2", ".env.local", "live"),
+        KeyChange("ADDED", None, "", "remote", "unused"),
+        KeyChange("GONE", "1", None, "", "unused"),
+        KeyChange("SOFT", "1", "2", ".env.local", "live"),
     ]
 
 
@@ -56,11 +59,11 @@ def test_each_key_that_differs_has_an_effect_with_the_layer_of_the_new_value() -
     ],
 )
 def test_one_key_that_takes_a_rollout_is_enough(actions: list[Action], is_so: bool) -> None:
-    found = [Effect(str(n), "1", "2", "", takes) for n, takes in enumerate(actions)]
+    found = [KeyChange(str(n), "1", "2", "", takes) for n, takes in enumerate(actions)]
     assert without_rollout(found) is is_so
 
 
 def test_a_secret_value_is_not_shown() -> None:
-    shown = Effect("DB_PASSWORD", "secret-1", None, "remote", "live").to_json()
+    shown = KeyChange("DB_PASSWORD", "secret-1", None, "remote", "live").to_json()
     assert shown["new"] is None
     assert "secret-1" not in str(shown)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from skep.supervisor.rollout.decision import Way, can_be_live, choose, fingerprint
-from skep.supervisor.rollout.gate import Request
+from skep.supervisor.request import RolloutRequest
+from skep.supervisor.rollout.decision import Decision, can_be_live, choose, fingerprint
 from skep.wire.plan import Plan, Problem
 from tests.unit.supervisor.fakes import configuration, generation, run
 
@@ -16,27 +16,27 @@ PROBLEMS = (Problem("config", "it is denied"),)
 @pytest.mark.parametrize(
     ("request_", "values", "way"),
     [
-        (Request("config"), OLD, Way.UNCHANGED),
-        (Request("code", code="code-1"), OLD, Way.UNCHANGED),
-        (Request("code", code="code-2"), OLD, Way.ROLLOUT),
-        (Request("config"), SOFT, Way.LIVE),
-        (Request("config", code="code-1"), SOFT, Way.LIVE),
-        (Request("config", code="code-2"), SOFT, Way.ROLLOUT),
-        (Request("config"), OLD | {"UNREAD": "1"}, Way.LIVE),
-        (Request("config"), HARD, Way.ROLLOUT),
-        (Request("config"), SOFT | HARD, Way.ROLLOUT),
-        (Request("config"), OLD | {"PLATFORM_PORT": "1"}, Way.ROLLOUT),
+        (RolloutRequest("config"), OLD, Decision.UNCHANGED),
+        (RolloutRequest("code", code="code-1"), OLD, Decision.UNCHANGED),
+        (RolloutRequest("code", code="code-2"), OLD, Decision.ROLLOUT),
+        (RolloutRequest("config"), SOFT, Decision.LIVE),
+        (RolloutRequest("config", code="code-1"), SOFT, Decision.LIVE),
+        (RolloutRequest("config", code="code-2"), SOFT, Decision.ROLLOUT),
+        (RolloutRequest("config"), OLD | {"UNREAD": "1"}, Decision.LIVE),
+        (RolloutRequest("config"), HARD, Decision.ROLLOUT),
+        (RolloutRequest("config"), SOFT | HARD, Decision.ROLLOUT),
+        (RolloutRequest("config"), OLD | {"PLATFORM_PORT": "1"}, Decision.ROLLOUT),
         # Forced: although nothing has changed, or the workers could take it
-        (Request("cli", forced=True), OLD, Way.ROLLOUT),
-        (Request("cli", forced=True), SOFT, Way.ROLLOUT),
+        (RolloutRequest("cli", forced=True), OLD, Decision.ROLLOUT),
+        (RolloutRequest("cli", forced=True), SOFT, Decision.ROLLOUT),
         # Problems are an answer, except for a rollback: it bears those of what it replaces
-        (Request("code", code="code-2", problems=PROBLEMS), OLD, Way.REFUSED),
-        (Request("cli", problems=PROBLEMS, forced=True), OLD, Way.REFUSED),
-        (Request("rollback", problems=PROBLEMS, forced=True), OLD, Way.ROLLOUT),
+        (RolloutRequest("code", code="code-2", problems=PROBLEMS), OLD, Decision.REFUSED),
+        (RolloutRequest("cli", problems=PROBLEMS, forced=True), OLD, Decision.REFUSED),
+        (RolloutRequest("rollback", problems=PROBLEMS, forced=True), OLD, Decision.ROLLOUT),
     ],
 )
 def test_a_request_is_answered_by_what_differs_from_the_generation_in_service(
-    request_: Request, values: dict[str, str], way: Way
+    request_: RolloutRequest, values: dict[str, str], way: Decision
 ) -> None:
     async def test() -> None:
         current = generation(plan=PLAN, settings=configuration(OLD))
@@ -46,28 +46,31 @@ def test_a_request_is_answered_by_what_differs_from_the_generation_in_service(
 
 
 def test_without_a_generation_in_service_there_has_to_be_one() -> None:
-    request = Request("start")
+    request = RolloutRequest("start")
     known = {fingerprint(request, configuration(OLD))}
-    assert choose(request, configuration(OLD), None, known) is Way.ROLLOUT
+    assert choose(request, configuration(OLD), None, known) is Decision.ROLLOUT
 
 
 @pytest.mark.parametrize(
     ("request_", "way"),
     [
-        (Request("config"), Way.NOTHING),
-        (Request("code", code="code-2"), Way.ROLLOUT),  # the same values with other code
-        (Request("cli", forced=True), Way.ROLLOUT),
+        (RolloutRequest("config"), Decision.NOTHING),
+        (
+            RolloutRequest("code", code="code-2"),
+            Decision.ROLLOUT,
+        ),  # the same values with other code
+        (RolloutRequest("cli", forced=True), Decision.ROLLOUT),
     ],
 )
 def test_what_was_refused_is_not_tried_again_unless_it_is_forced(
-    request_: Request, way: Way
+    request_: RolloutRequest, way: Decision
 ) -> None:
     async def test() -> None:
         current = generation(plan=PLAN, settings=configuration(OLD))
-        refused = {fingerprint(Request("config"), configuration(HARD))}
+        refused = {fingerprint(RolloutRequest("config"), configuration(HARD))}
         assert choose(request_, configuration(HARD), current, refused) is way
         other = configuration(HARD | {"MORE": "1"})
-        assert choose(request_, other, current, refused) is Way.ROLLOUT
+        assert choose(request_, other, current, refused) is Decision.ROLLOUT
 
     run(test)
 
@@ -77,8 +80,10 @@ def test_what_the_workers_can_take_is_tried_although_it_was_refused() -> None:
 
     async def test() -> None:
         current = generation(plan=PLAN, settings=configuration(OLD))
-        refused = {fingerprint(Request("config"), configuration(SOFT))}
-        assert choose(Request("config"), configuration(SOFT), current, refused) is Way.LIVE
+        refused = {fingerprint(RolloutRequest("config"), configuration(SOFT))}
+        assert (
+            choose(RolloutRequest("config"), configuration(SOFT), current, refused) is Decision.LIVE
+        )
 
     run(test)
 
@@ -86,15 +91,15 @@ def test_what_the_workers_can_take_is_tried_although_it_was_refused() -> None:
 @pytest.mark.parametrize(
     ("request_", "plan", "values", "is_so"),
     [
-        (Request("config"), PLAN, SOFT, True),
-        (Request("config"), PLAN, HARD, False),
-        (Request("cli", forced=True), PLAN, SOFT, False),
-        (Request("code", code="code-2"), PLAN, SOFT, False),
-        (Request("config"), None, SOFT, False),  # nobody knows yet what its plugins read
+        (RolloutRequest("config"), PLAN, SOFT, True),
+        (RolloutRequest("config"), PLAN, HARD, False),
+        (RolloutRequest("cli", forced=True), PLAN, SOFT, False),
+        (RolloutRequest("code", code="code-2"), PLAN, SOFT, False),
+        (RolloutRequest("config"), None, SOFT, False),  # nobody knows yet what its plugins read
     ],
 )
 def test_workers_may_take_what_they_have_the_code_for(
-    request_: Request, plan: Plan | None, values: dict[str, str], is_so: bool
+    request_: RolloutRequest, plan: Plan | None, values: dict[str, str], is_so: bool
 ) -> None:
     async def test() -> None:
         current = generation(settings=configuration(OLD))

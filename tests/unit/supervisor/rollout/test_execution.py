@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from skep.supervisor.config.configuration import Configurations
 from skep.supervisor.rollout import machine as pure
-from skep.supervisor.rollout.execution import Coming, Means
-from skep.supervisor.rollout.machine import Phase
+from skep.supervisor.rollout.execution import Execution
+from skep.supervisor.rollout.machine import RolloutPhase
 
 
 class _Crew:
@@ -21,8 +22,12 @@ class _Crew:
         """Nothing to do."""
 
 
-def _commit(_: object) -> None:
-    raise RuntimeError("can't start new thread")
+class _Disk(Configurations):
+    def __init__(self) -> None:
+        """It has no files."""
+
+    def commit(self, configuration: object) -> None:
+        raise RuntimeError("can't start new thread")
 
 
 async def _bind(_: object) -> None:
@@ -36,18 +41,16 @@ def test_a_rollout_whose_commit_fails_in_an_unforeseen_way_ends() -> None:
         options = SimpleNamespace(boot_timeout=1.0)
         configuration = SimpleNamespace(options=options)
         generation: Any = SimpleNamespace(configuration=configuration, limits=limits, crew=_Crew())
-        means = Means(
-            bind=_bind,
-            commit=_commit,
-            part=lambda old, then: then(),
+        listeners: Any = SimpleNamespace(bind=_bind, part=lambda old, then: then())
+        owner: Any = SimpleNamespace(
             phased=lambda coming: None,
             finished=lambda coming: pytest.fail("it was committed"),
             refused=lambda coming: refused.set(),
         )
-        coming = Coming(generation, None, means)
-        coming.feed(pure.Planned(("web.0",)))
-        coming.feed(pure.Prepared("web.0"))
-        assert coming.rollout.phase is Phase.COMMITTING
+        coming = Execution(generation, None, listeners, _Disk(), owner)
+        coming.feed(pure.PlanReady(("web.0",)))
+        coming.feed(pure.SlotPrepared("web.0"))
+        assert coming.rollout.phase is RolloutPhase.COMMITTING
         async with asyncio.timeout(25):
             await refused.wait()
         (problem,) = coming.rollout.problems

@@ -8,10 +8,13 @@ from typing import Any, cast
 import pytest
 
 from skep.base.errors import ConfigError
+from skep.base.telemetry import Telemetry
 from skep.config.options.table import Options
-from skep.supervisor.config.configuration import Configuration
-from skep.supervisor.rollout.gate import Request
-from skep.supervisor.rollout.live_change import Endings, LiveChange, LiveChanges
+from skep.supervisor.config.configuration import Configuration, Configurations
+from skep.supervisor.processes.child import Child
+from skep.supervisor.processes.questions import Questions
+from skep.supervisor.request import RolloutRequest
+from skep.supervisor.rollout.live_change import LiveChange, LiveChanges
 from skep.wire.messages import Change, Changed
 from tests.unit.supervisor.fakes import (
     FakeZygote,
@@ -32,19 +35,29 @@ def test_b1_a_change_that_cannot_be_written_is_refused_and_the_next_can_begin(
 ) -> None:
     ended: list[Any] = []
 
-    def commit(configuration: Configuration) -> None:
-        assert threading.current_thread() is not threading.main_thread()
-        if not ended:
-            raise error
+    class Full(Configurations):
+        def __init__(self) -> None:
+            """It has no files."""
+
+        def commit(self, configuration: Configuration) -> None:
+            assert threading.current_thread() is not threading.main_thread()
+            if not ended:
+                raise error
 
     def refused(change: LiveChange, problem: Any) -> None:
         ended.append(str(problem))
 
     async def main() -> None:
-        endings = Endings(ended.append, lambda change, objection: None, refused)
-        changes = LiveChanges(commit, endings)
+        changes = LiveChanges(
+            Full(),
+            Questions(Telemetry()),
+            done=ended.append,
+            objected=lambda change, objection: None,
+            refused=refused,
+        )
         for number in ("2", "3"):
-            changes.begin(Request("config"), generation(), configuration({"A": number}))
+            changes.begin(RolloutRequest("config"), generation(), configuration({"A": number}))
+            assert changes._task is not None
             await changes._task
             assert not changes.busy
 
@@ -53,32 +66,53 @@ def test_b1_a_change_that_cannot_be_written_is_refused_and_the_next_can_begin(
     assert isinstance(ended[1], LiveChange)
 
 
+class Disk(Configurations):
+    """Keeps what is applied."""
+
+    def __init__(self, committed: list[Configuration]) -> None:
+        self._committed = committed
+
+    def commit(self, configuration: Configuration) -> None:
+        self._committed.append(configuration)
+
+
 class Talk:
     """A live change of a generation, and how it has ended."""
 
     def __init__(self, *slots: str, options: Options | None = None) -> None:
         self.committed: list[Configuration] = []
         self.ended: list[tuple[str, object]] = []
-        endings = Endings(
-            lambda change: self.ended.append(("done", change.written_at > 0)),
-            lambda change, objection: self.ended.append(("objected", objection)),
-            lambda change, problem: self.ended.append(("refused", problem)),
+        self.telemetry = Telemetry()
+        self.questions = Questions(self.telemetry)
+        self.changes = LiveChanges(
+            Disk(self.committed),
+            self.questions,
+            done=lambda change: self.ended.append(("done", change.written_at > 0)),
+            objected=lambda change, objection: self.ended.append(("objected", objection)),
+            refused=lambda change, problem: self.ended.append(("refused", problem)),
         )
-        self.changes = LiveChanges(self.committed.append, endings)
         self.generation = generation(*slots, settings=configuration({"A": "1", "B": "1"}))
         self.crew = self.generation.crew
         self.new = configuration({"A": "2"}, options)
-        self.changes.begin(Request("config"), self.generation, self.new)
+        self.changes.begin(RolloutRequest("config"), self.generation, self.new)
 
     def sent(self, slot: str) -> list[Change]:
         """What a worker was sent of the change."""
         return [m for m in worker(self.crew, slot).sent if isinstance(m, Change)]
 
-    async def answer(self, *slots: str, number: int = 1, objection: str = "") -> None:
-        """These workers answer the question that was put last."""
+    def gone(self, child: Child) -> None:
+        """A child has ended."""
+        self.telemetry.point("worker.ended", child=child, stopping=False)
+
+    async def answer(self, *slots: str, number: int = 0, objection: str = "") -> None:
+        """These workers answer the question that was put last, or that with this number."""
         for slot in slots:
-            answer = Changed(number, apply=bool(self.committed), objection=objection)
-            self.changes.answered(worker(self.crew, slot), answer)
+            answer = Changed(
+                number or self.sent(slot)[-1].number,
+                apply=bool(self.committed),
+                objection=objection,
+            )
+            self.questions.told(worker(self.crew, slot), answer)
         await pass_time()
 
 
@@ -93,7 +127,11 @@ def test_all_are_asked_then_it_is_written_and_then_all_are_told() -> None:
         assert talk.committed == []
         await talk.answer("task.0")
         assert talk.committed == [talk.new]
-        assert talk.sent("web.0")[1:] == talk.sent("task.0")[1:] == [replace(question, apply=True)]
+        assert (
+            talk.sent("web.0")[1:]
+            == talk.sent("task.0")[1:]
+            == [replace(question, number=2, apply=True)]
+        )
         await talk.answer("web.0")
         assert (talk.ended, talk.changes.busy) == ([], True)
         await talk.answer("task.0")
@@ -110,7 +148,7 @@ def test_the_zygote_is_asked_too_for_those_it_forks_later() -> None:
         cast(FakeZygote, talk.generation.zygote).children = [zygote]
         await pass_time()
         assert zygote.sent == [Change(1, {"A": "2", "B": None}, apply=False)]
-        talk.changes.answered(zygote, Changed(1, False, "a thread runs"))
+        talk.questions.told(zygote, Changed(1, False, "a thread runs"))
         await pass_time()
         assert talk.ended == [("objected", "zygote@1: a thread runs")]
 
@@ -166,7 +204,7 @@ def test_who_ends_before_it_answers_has_a_successor_that_is_born_with_the_change
         talk = Talk("web.0", "web.1")
         await pass_time()
         await talk.answer("web.0")
-        talk.changes.gone(worker(talk.crew, "web.1"))
+        talk.gone(worker(talk.crew, "web.1"))
         await pass_time()
         assert talk.committed == [talk.new]
 
@@ -179,7 +217,7 @@ def test_an_answer_to_an_earlier_change_is_none_to_this_one() -> None:
         await pass_time()
         await pass_time(2.0)
         assert [word for word, _ in talk.ended] == ["objected"]
-        talk.changes.begin(Request("config"), talk.generation, talk.new)
+        talk.changes.begin(RolloutRequest("config"), talk.generation, talk.new)
         await pass_time()
         await talk.answer("web.0", number=1)
         assert talk.committed == []
@@ -193,12 +231,25 @@ def test_who_was_not_asked_cannot_object() -> None:
     async def test() -> None:
         talk = Talk("web.0")
         await pass_time()
-        talk.changes.answered(child("web.1"), Changed(1, False, "I was born later"))
+        talk.questions.told(child("web.1"), Changed(1, False, "I was born later"))
         await talk.answer("web.0")
         assert talk.committed == [talk.new]
         await talk.answer("web.0")
-        talk.changes.answered(child("web.1"), Changed(1, True, "too late"))
-        talk.changes.gone(child("web.1"))
+        talk.questions.told(child("web.1"), Changed(1, True, "too late"))
+        talk.gone(child("web.1"))
         assert talk.ended == [("done", True)]
+
+    run(test)
+
+
+def test_a_zygote_that_ends_before_it_answers_takes_a_rollout() -> None:
+    async def test() -> None:
+        talk = Talk()
+        zygote = child("zygote")
+        cast(FakeZygote, talk.generation.zygote).children = [zygote]
+        await pass_time()
+        talk.gone(zygote)
+        await pass_time()
+        assert talk.ended == [("objected", "zygote@1 did not answer within 2 s.")]
 
     run(test)

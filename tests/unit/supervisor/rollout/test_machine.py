@@ -7,20 +7,20 @@ import pytest
 from skep.supervisor.rollout.machine import (
     HANDOVER_TIMEOUT,
     LOSSES,
-    Accepting,
     Act,
     Committed,
     Denied,
     Fact,
-    HandedOver,
     Late,
-    Lost,
     Order,
     Ordered,
-    Phase,
-    Planned,
-    Prepared,
+    PlanReady,
     Rollout,
+    RolloutPhase,
+    SlotAccepting,
+    SlotHandedOver,
+    SlotLost,
+    SlotPrepared,
     begin,
     step,
 )
@@ -43,14 +43,19 @@ def acts(orders: Iterable[Order]) -> list[Act]:
     return [order.act for order in orders]
 
 
-PREPARED: tuple[Fact, ...] = (Planned(SLOTS), *(Prepared(slot) for slot in SLOTS))
+PREPARED: tuple[Fact, ...] = (PlanReady(SLOTS), *(SlotPrepared(slot) for slot in SLOTS))
 GOING: tuple[Fact, ...] = (*PREPARED, Committed())
-ACCEPTED: tuple[Fact, ...] = (*GOING, Accepting("web.0"), Accepting("web.1"), Accepting("task.0"))
+ACCEPTED: tuple[Fact, ...] = (
+    *GOING,
+    SlotAccepting("web.0"),
+    SlotAccepting("web.1"),
+    SlotAccepting("task.0"),
+)
 
 
 def test_a_good_rollout_forks_commits_goes_retires_and_hands_over_in_this_order() -> None:
-    rollout, orders = told(*ACCEPTED, HandedOver("cron.0"))
-    assert rollout.phase is Phase.FINISHED
+    rollout, orders = told(*ACCEPTED, SlotHandedOver("cron.0"))
+    assert rollout.phase is RolloutPhase.FINISHED
     assert orders == [
         Order(Act.FORK, SLOTS),
         Order(Act.COMMIT),
@@ -65,13 +70,13 @@ def test_a_good_rollout_forks_commits_goes_retires_and_hands_over_in_this_order(
 def test_nothing_is_committed_before_every_slot_is_prepared() -> None:
     for missing in SLOTS:
         others = [slot for slot in SLOTS if slot != missing]
-        facts: list[Fact] = [Planned(SLOTS), *map(Prepared, others)]
+        facts: list[Fact] = [PlanReady(SLOTS), *map(SlotPrepared, others)]
         assert Act.COMMIT not in acts(told(*facts)[1])
 
 
 def test_a_slot_that_says_prepared_twice_counts_once() -> None:
-    rollout, _ = told(Planned(("web.0", "web.1")), Prepared("web.0"), Prepared("web.0"))
-    assert rollout.phase is Phase.PREPARING
+    rollout, _ = told(PlanReady(("web.0", "web.1")), SlotPrepared("web.0"), SlotPrepared("web.0"))
+    assert rollout.phase is RolloutPhase.PREPARING
 
 
 def test_the_old_ones_are_told_to_drain_only_when_all_the_new_ones_accept() -> None:
@@ -81,19 +86,19 @@ def test_the_old_ones_are_told_to_drain_only_when_all_the_new_ones_accept() -> N
 
 def test_a_plan_with_problems_is_refused() -> None:
     rollout, orders = told(Denied((PROBLEM,)))
-    assert (rollout.phase, rollout.problems) == (Phase.REFUSED, (PROBLEM,))
+    assert (rollout.phase, rollout.problems) == (RolloutPhase.REFUSED, (PROBLEM,))
     assert acts(orders) == [Act.REFUSE]
 
 
 def test_one_worker_that_is_lost_before_the_commit_refuses_all() -> None:
-    rollout, orders = told(*PREPARED[:3], Lost("task.0", PROBLEM))
+    rollout, orders = told(*PREPARED[:3], SlotLost("task.0", PROBLEM))
     assert rollout.problems == (PROBLEM,)
     assert acts(orders)[-1] is Act.REFUSE
 
 
 def test_a_commit_that_fails_refuses() -> None:
     rollout, orders = told(*PREPARED, Denied((PROBLEM,)))
-    assert rollout.phase is Phase.REFUSED
+    assert rollout.phase is RolloutPhase.REFUSED
     assert Act.RELEASE not in acts(orders)
 
 
@@ -112,66 +117,71 @@ def test_a_worker_that_is_lost_after_the_commit_began_is_a_crash_like_any_other(
     before: tuple[Fact, ...], slot: str
 ) -> None:
     rest: tuple[Fact, ...] = () if before is GOING else (Committed(),)
-    accepted = map(Accepting, ("web.0", "web.1", "task.0"))
-    facts = (*before, Lost(slot, PROBLEM), *rest, *accepted, HandedOver("cron.0"))
+    accepted = map(SlotAccepting, ("web.0", "web.1", "task.0"))
+    facts = (*before, SlotLost(slot, PROBLEM), *rest, *accepted, SlotHandedOver("cron.0"))
     rollout, orders = told(*facts)
-    assert rollout.phase is Phase.FINISHED
+    assert rollout.phase is RolloutPhase.FINISHED
     assert Act.REFUSE not in acts(orders)
 
 
 def test_an_accepting_worker_that_is_lost_has_to_accept_again_before_the_old_ones_retire() -> None:
-    lost = (*GOING, Accepting("web.0"), Accepting("task.0"), Lost("web.0", PROBLEM))
-    rollout, orders = told(*lost, Accepting("web.1"))
-    assert rollout.phase is Phase.GOING
+    lost = (*GOING, SlotAccepting("web.0"), SlotAccepting("task.0"), SlotLost("web.0", PROBLEM))
+    rollout, orders = told(*lost, SlotAccepting("web.1"))
+    assert rollout.phase is RolloutPhase.GOING
     assert Act.RETIRE not in acts(orders)
-    assert told(*lost, Accepting("web.1"), Accepting("web.0"))[0].phase is Phase.HANDING_OVER
+    assert (
+        told(*lost, SlotAccepting("web.1"), SlotAccepting("web.0"))[0].phase
+        is RolloutPhase.HANDING_OVER
+    )
 
 
 def test_a_kind_that_lost_its_only_worker_is_waited_for_once_as_long_as_a_boot_takes() -> None:
-    rollout, _ = told(*GOING, Accepting("web.0"), Accepting("web.1"), Lost("task.0", PROBLEM))
+    rollout, _ = told(
+        *GOING, SlotAccepting("web.0"), SlotAccepting("web.1"), SlotLost("task.0", PROBLEM)
+    )
     rollout, orders = step(rollout, Late(), 5.0)
-    assert (rollout.phase, rollout.deadline, orders) == (Phase.GOING, 65.0, ())
-    assert step(rollout, Accepting("task.0"), 20.0)[0].phase is Phase.HANDING_OVER
+    assert (rollout.phase, rollout.deadline, orders) == (RolloutPhase.GOING, 65.0, ())
+    assert step(rollout, SlotAccepting("task.0"), 20.0)[0].phase is RolloutPhase.HANDING_OVER
     rollout, orders = step(rollout, Late(), 65.0)
-    assert rollout.phase is Phase.REFUSED
+    assert rollout.phase is RolloutPhase.REFUSED
     assert "No task worker accepted within 65 s" in rollout.problems[0].message
 
 
 def test_a_worker_that_is_lost_again_and_again_refuses_if_no_other_of_its_kind_accepts() -> None:
-    loses = [Lost("task.0", PROBLEM)] * LOSSES
-    rollout, orders = told(*GOING, Accepting("web.0"), *loses)
-    assert (rollout.phase, rollout.problems) == (Phase.REFUSED, (PROBLEM,))
+    loses = [SlotLost("task.0", PROBLEM)] * LOSSES
+    rollout, orders = told(*GOING, SlotAccepting("web.0"), *loses)
+    assert (rollout.phase, rollout.problems) == (RolloutPhase.REFUSED, (PROBLEM,))
     assert acts(orders)[-1] is Act.REFUSE
     # Another one of its kind serves: it is the slot's affair
-    loses = [Lost("web.1", PROBLEM)] * LOSSES
-    assert told(*GOING, Accepting("web.0"), *loses)[0].phase is Phase.GOING
+    loses = [SlotLost("web.1", PROBLEM)] * LOSSES
+    assert told(*GOING, SlotAccepting("web.0"), *loses)[0].phase is RolloutPhase.GOING
 
 
 def test_a_generation_without_workers_or_with_a_timer_only_waits_for_nothing() -> None:
-    rollout, orders = told(Planned(()), Ordered(), Committed())
-    assert rollout.phase is Phase.FINISHED
+    rollout, orders = told(PlanReady(()), Ordered(), Committed())
+    assert rollout.phase is RolloutPhase.FINISHED
     assert acts(orders)[:2] == [Act.FORK, Act.COMMIT]
-    rollout, orders = told(Planned(("cron.0",)), Prepared("cron.0"), Committed())
-    assert rollout.phase is Phase.HANDING_OVER
+    rollout, orders = told(PlanReady(("cron.0",)), SlotPrepared("cron.0"), Committed())
+    assert rollout.phase is RolloutPhase.HANDING_OVER
     assert orders[-1] == Order(Act.HAND_OVER, ("cron.0",))
 
 
 def test_late_with_one_of_each_kind_accepting_goes_on() -> None:
-    rollout, orders = told(*GOING, Accepting("web.1"), Accepting("task.0"), Late())
-    assert rollout.phase is Phase.HANDING_OVER
+    rollout, orders = told(*GOING, SlotAccepting("web.1"), SlotAccepting("task.0"), Late())
+    assert rollout.phase is RolloutPhase.HANDING_OVER
     assert Act.RETIRE in acts(orders)
 
 
 def test_late_without_any_of_one_kind_accepting_is_refused_and_the_old_ones_stay() -> None:
-    rollout, orders = told(*GOING, Accepting("task.0"), Late())
-    assert rollout.phase is Phase.REFUSED
+    rollout, orders = told(*GOING, SlotAccepting("task.0"), Late())
+    assert rollout.phase is RolloutPhase.REFUSED
     assert "no web worker" in rollout.problems[0].message.lower()
     assert Act.RETIRE not in acts(orders)
 
 
 def test_what_other_old_workers_hand_over_does_not_end_the_wait_for_the_singletons() -> None:
-    rollout, orders = told(*ACCEPTED, HandedOver("task.0"), HandedOver("web.0"))
-    assert rollout.phase is Phase.HANDING_OVER
+    rollout, orders = told(*ACCEPTED, SlotHandedOver("task.0"), SlotHandedOver("web.0"))
+    assert rollout.phase is RolloutPhase.HANDING_OVER
     assert acts(orders)[-1] is Act.HAND_OVER
 
 
@@ -179,7 +189,7 @@ def test_a_singleton_that_does_not_hand_over_in_time_is_cut() -> None:
     rollout, _ = told(*ACCEPTED)
     assert rollout.deadline == HANDOVER_TIMEOUT
     rollout, orders = step(rollout, Late(), HANDOVER_TIMEOUT)
-    assert rollout.phase is Phase.FINISHED
+    assert rollout.phase is RolloutPhase.FINISHED
     assert orders == (
         Order(Act.CUT, ("cron.0",)),
         Order(Act.RELEASE, ("cron.0",)),
@@ -188,13 +198,20 @@ def test_a_singleton_that_does_not_hand_over_in_time_is_cut() -> None:
 
 
 def test_without_singletons_there_is_nothing_to_wait_for() -> None:
-    rollout, orders = told(Planned(("web.0",)), Prepared("web.0"), Committed(), Accepting("web.0"))
-    assert rollout.phase is Phase.FINISHED
+    rollout, orders = told(
+        PlanReady(("web.0",)), SlotPrepared("web.0"), Committed(), SlotAccepting("web.0")
+    )
+    assert rollout.phase is RolloutPhase.FINISHED
     assert acts(orders)[-1] is Act.FINISH
 
 
 def test_facts_that_come_after_the_end_change_nothing() -> None:
-    for facts in ((*ACCEPTED, HandedOver("cron.0")), (Denied((PROBLEM,)),)):
+    for facts in ((*ACCEPTED, SlotHandedOver("cron.0")), (Denied((PROBLEM,)),)):
         over, _ = told(*facts)
-        for fact in (Prepared("web.0"), Accepting("web.0"), Late(), Lost("web.0", PROBLEM)):
+        for fact in (
+            SlotPrepared("web.0"),
+            SlotAccepting("web.0"),
+            Late(),
+            SlotLost("web.0", PROBLEM),
+        ):
             assert step(over, fact, 99.0) == (over, ())

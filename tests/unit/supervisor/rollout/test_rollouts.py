@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from signal import SIGKILL
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -15,19 +16,17 @@ from skep.base.telemetry import Telemetry
 from skep.config.options.table import Options
 from skep.config.snapshots.snapshot import Snapshot
 from skep.supervisor.config.configuration import Configuration, Configurations
-from skep.supervisor.control.scaling import Strength
+from skep.supervisor.control.scaling import Scaling
 from skep.supervisor.generation import Generation
-from skep.supervisor.processes.census import Census
 from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.crew import Crew
-from skep.supervisor.processes.nursery import Nursery
-from skep.supervisor.processes.slot import State
-from skep.supervisor.report import Report
-from skep.supervisor.rollout.gate import Request
-from skep.supervisor.rollout.machine import LOSSES, Phase
+from skep.supervisor.processes.questions import Questions
+from skep.supervisor.processes.slot import SlotState
+from skep.supervisor.request import Report, RolloutRequest
+from skep.supervisor.rollout.generations import Generations
+from skep.supervisor.rollout.machine import LOSSES, RolloutPhase
 from skep.supervisor.rollout.probation import BEARABLE
-from skep.supervisor.rollout.rollouts import Succession
-from skep.supervisor.rollout.surroundings import Surroundings
+from skep.supervisor.rollout.rollouts import Rollouts
 from skep.wire.messages import (
     Accepting,
     Alone,
@@ -38,6 +37,7 @@ from skep.wire.messages import (
     Failed,
     Go,
     HandedOver,
+    Message,
     Prepared,
     Retire,
 )
@@ -60,7 +60,7 @@ BROKEN = Problem("load", "it is broken")
 
 
 @dataclass
-class Disk:
+class Disk(Configurations):
     """Stands for the configurations on the disk: `staged` ones by path, and what was `written`."""
 
     staged: dict[str, Configuration] = field(default_factory=dict)
@@ -89,12 +89,12 @@ class Disk:
 
 
 class Platform:
-    """A succession of generations, and what the supervisor around it is called with."""
+    """A rollouts of generations, and what the supervisor around it is called with."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.disk = Disk()
         self.zygotes: list[FakeZygote] = []
-        self.reports: list[tuple[Request, Report]] = []
+        self.reports: list[tuple[RolloutRequest, Report]] = []
         self.calls: list[tuple[object, ...]] = []
         self.points: list[str] = []
         self.binding: asyncio.Future[None] = fake_loop().create_future()
@@ -102,22 +102,40 @@ class Platform:
         telemetry = Telemetry()
         for name in ("generation.bereft", "live.objected", "probation.failed"):
             telemetry.subscribe(name, partial(self._point, name))
-        monkeypatch.setattr("skep.supervisor.rollout.rollouts.Zygote", self._zygote)
-        around = Surroundings(
+        monkeypatch.setattr("skep.supervisor.rollout.rollouts.ZygotePair", self._zygote)
+        platform: Any = SimpleNamespace(
             run_id="run",
-            nursery=cast(Nursery, None),
-            census=Census(ignore, ignore, ignore),
-            put_back=lambda request: self.calls.append(("put back", request)),
-            told=ignore,
-            bind=self._bind,
-            go=self._go,
-            part=lambda former, then: then(),
-            reported=lambda request, report: self.reports.append((request, report)),
+            nursery=None,
+            children=SimpleNamespace(
+                born=ignore,
+                reaped=ignore,
+                ended=lambda child: telemetry.point("worker.ended", child=child, stopping=False),
+            ),
+            questions=Questions(telemetry),
+        )
+        self.questions = platform.questions
+        fallback: Any = SimpleNamespace(
             held=lambda: self.calls.append(("held",)),
             unheld=lambda request, why: self.calls.append(("unheld", request, why)),
-            hopeless=lambda why: self.calls.append(("hopeless", why)),
         )
-        self.succession = Succession(cast(Configurations, self.disk), around, telemetry)
+        self.rollouts = Rollouts(
+            self, Generations(), self.disk, platform, self, fallback, telemetry
+        )
+
+    def told(self, child: Child, message: Message, descriptors: list[int]) -> None:
+        self.questions.told(child, message)
+
+    def put_back(self, request: RolloutRequest) -> None:
+        self.calls.append(("put back", request))
+
+    def reported(self, request: RolloutRequest, report: Report) -> None:
+        self.reports.append((request, report))
+
+    def give_up(self, why: str) -> None:
+        self.calls.append(("hopeless", why))
+
+    def part(self, former: Generation, then: Callable[[], None]) -> None:
+        then()
 
     def _point(self, name: str, fields: object) -> None:
         self.points.append(name)
@@ -126,12 +144,12 @@ class Platform:
         self.zygotes.append(FakeZygote(*arguments))
         return self.zygotes[-1]
 
-    async def _bind(self, generation: Generation) -> None:
+    async def bind(self, generation: Generation) -> None:
         """Bind nothing, as long as that takes."""
         await self.binding
 
-    def _go(self, crew: Crew, child: Child) -> None:
-        child.send(Go([], self.succession.handover(child)))
+    def go(self, crew: Crew, child: Child) -> None:
+        child.send(Go([], self.rollouts.generations.handover(child)))
 
     @property
     def last(self) -> tuple[str, list[str]]:
@@ -142,14 +160,14 @@ class Platform:
     @property
     def current(self) -> Generation:
         """The generation in service."""
-        assert self.succession.current is not None
-        return self.succession.current
+        assert self.rollouts.current is not None
+        return self.rollouts.current
 
     @property
     def coming(self) -> Generation:
         """The generation that is to be."""
-        assert self.succession.coming is not None
-        return self.succession.coming.generation
+        assert self.rollouts.coming is not None
+        return self.rollouts.coming.generation
 
     def new(self, slot: str = "web.0") -> FakeChild:
         """Return a worker of the generation that is coming."""
@@ -168,7 +186,7 @@ class Platform:
         wanted = configuration(values, options, release=release)
         path = f"{release} {values}"
         self.disk.staged[path] = wanted
-        self.succession.begin(Request(cause, snapshot=path, **more))
+        self.rollouts.begin(RolloutRequest(cause, snapshot=path, **more))
         return wanted
 
     async def load(self, plan: Plan = PLAN) -> None:
@@ -192,7 +210,7 @@ class Platform:
         for child in list(self.coming.crew.children.values()):
             cast(FakeChild, child).says(Accepting())
         await pass_time()
-        assert self.succession.coming is None
+        assert self.rollouts.coming is None
         return wanted
 
     async def crash(self, crew: Crew, slot: str = "web.0", times: int = 1) -> None:
@@ -222,7 +240,7 @@ def test_a_generation_is_in_service_when_its_workers_accept(
         wanted = platform.ask({"A": "1"}, cause="start")
         assert platform.zygotes[0].started
         await platform.load()
-        assert (platform.disk.written, platform.succession.current) == ([], None)
+        assert (platform.disk.written, platform.rollouts.current) == ([], None)
         platform.new().says(Prepared())
         await pass_time()
         assert platform.disk.written == [wanted]
@@ -230,7 +248,7 @@ def test_a_generation_is_in_service_when_its_workers_accept(
         platform.new().says(Accepting())
         assert platform.current.configuration is wanted
         assert (platform.last, platform.current.number) == (("committed", []), 1)
-        assert platform.succession.on_probation
+        assert platform.rollouts.on_probation
 
     on_a_platform(monkeypatch, test)
 
@@ -244,15 +262,15 @@ def test_the_old_workers_go_when_the_new_ones_accept(monkeypatch: pytest.MonkeyP
         assert worker(old.crew, "web.0") in old.crew.accepting()
         platform.new().says(Accepting())
         assert isinstance(worker(old.crew, "web.0").sent[-1], Drain)
-        assert platform.succession.generations.all == [old, platform.current]
+        assert platform.rollouts.generations.all == [old, platform.current]
         worker(old.crew, "web.0").ends(0)
-        assert platform.succession.generations.all == [platform.current]
+        assert platform.rollouts.generations.all == [platform.current]
         # Its zygote lives: it may be put back
         assert not platform.zygotes[0].stopped
         for _ in range(2):
             await pass_time(15.0)
             worker(platform.current.crew, "web.0").says(Beat(0.0))
-            platform.succession.expire(fake_loop().now)
+            platform.rollouts.expire(fake_loop().now)
         assert platform.zygotes[0].stopped
         assert platform.calls == [("held",)]
 
@@ -261,7 +279,7 @@ def test_the_old_workers_go_when_the_new_ones_accept(monkeypatch: pytest.MonkeyP
 
 def test_a_configuration_that_cannot_be_used_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     async def test(platform: Platform) -> None:
-        platform.succession.begin(Request("config", snapshot="nowhere", waiters=(7,)))
+        platform.rollouts.begin(RolloutRequest("config", snapshot="nowhere", waiters=(7,)))
         assert platform.last == ("refused", ["nowhere cannot be read."])
         assert platform.reports[0][0].waiters == (7,)
         assert (platform.zygotes, platform.disk.written) == ([], [])
@@ -316,7 +334,7 @@ def test_a_worker_that_is_lost_before_the_commit_refuses_the_rollout(
         assert platform.last == ("refused", ["web.0@2: its lifespan raised"])
         assert platform.disk.written == [first]
         assert platform.zygotes[1].stopped
-        assert platform.succession.generations.all == [platform.current]
+        assert platform.rollouts.generations.all == [platform.current]
 
     on_a_platform(monkeypatch, test)
 
@@ -335,8 +353,10 @@ def test_the_old_configuration_is_put_back_when_the_rollout_fails_after_the_comm
             await pass_time(1.0)
             crew.expire(fake_loop().now)
             worker(crew, "web.0").says(Prepared())
-        assert platform.succession.coming is not None
+        assert platform.rollouts.coming is not None
         worker(crew, "web.0").ends(SIGKILL)
+        assert platform.rollouts.busy
+        await pass_time()
         assert platform.last == ("refused", ["web.0@2 killed by SIGKILL."])
         assert platform.disk.written == [first, second, first]
         assert (platform.current.number, platform.current.crew.not_ready()) == (1, [])
@@ -354,7 +374,8 @@ def test_r3_a_rollout_is_reported_although_the_old_configuration_cannot_be_put_b
         await platform.commit()
         platform.disk.error = error
         await pass_time(platform.coming.limits.go)
-        platform.succession.expire(fake_loop().now)
+        platform.rollouts.expire(fake_loop().now)
+        await pass_time()
         outcome, messages = platform.last
         assert (outcome, platform.reports[-1][0].waiters) == ("refused", (7,))
         assert messages == ["No web worker accepted within 5 s after the commit.", str(error)]
@@ -370,6 +391,9 @@ def test_the_same_values_under_another_release_key_are_written_down(
         platform.ask({"HARD": "1"})
         assert (platform.last, len(platform.disk.written)) == (("unchanged", []), 1)
         renamed = platform.ask({"HARD": "1"}, release="R-2")
+        assert platform.rollouts.busy
+        await pass_time()
+        assert not platform.rollouts.busy
         assert (platform.last, platform.disk.written[-1]) == (("unchanged", []), renamed)
         assert platform.reports[-1][1].release_keys == (("application", "R-2"),)
         assert len(platform.zygotes) == 1
@@ -385,6 +409,8 @@ def test_r3_another_release_key_that_cannot_be_written_down_is_reported(
         await platform.roll_out({"HARD": "1"})
         platform.disk.error = error
         platform.ask({"HARD": "1"}, release="R-2")
+        await pass_time()
+        assert not platform.rollouts.busy
         assert platform.last == ("refused", [str(error)])
         assert platform.current.configuration.release_keys == {"application": "R-1"}
 
@@ -399,12 +425,12 @@ def test_a_newer_request_takes_the_place_of_one_that_is_not_committed(
         platform.ask({"HARD": "2"}, waiters=(7,), reason="a release")
         await platform.load()
         overtaken = platform.new()
-        assert not platform.succession.busy
+        assert not platform.rollouts.busy
         platform.ask({"HARD": "3"}, waiters=(8,))
         assert overtaken.killed
         assert (platform.coming.number, len(platform.reports)) == (3, 1)
         await platform.commit()
-        assert platform.succession.busy  # too late for another
+        assert platform.rollouts.busy  # too late for another
         platform.new().says(Accepting())
         assert platform.reports[-1][0].waiters == (7, 8)
         assert platform.current.configuration.environment == {"HARD": "3"}
@@ -438,7 +464,7 @@ def test_a_generation_that_does_not_hold_is_replaced_by_the_one_before(
         assert [(change.key, change.old, change.new) for change in changes] == [("HARD", "2", "1")]
         assert not platform.zygotes[0].stopped
         # That one is not watched, and what did not hold stays refused
-        assert not platform.succession.on_probation
+        assert not platform.rollouts.on_probation
         platform.ask({"HARD": "2"})
         assert platform.last == ("refused", [text])
 
@@ -452,9 +478,9 @@ def test_a_first_generation_that_does_not_hold_has_none_before_it(
         await platform.roll_out({"HARD": "1"}, cause="start")
         await platform.crash(platform.current.crew, times=BEARABLE + 1)
         [(word, request, why)] = platform.calls
-        assert (word, cast(Request, request).cause) == ("unheld", "start")
+        assert (word, cast(RolloutRequest, request).cause) == ("unheld", "start")
         assert why == "its web workers ended 3 times"
-        assert platform.succession.coming is None
+        assert platform.rollouts.coming is None
 
     on_a_platform(monkeypatch, test)
 
@@ -479,19 +505,19 @@ def test_a_live_change_is_taken_by_those_who_live_and_those_who_come(
     async def test(platform: Platform) -> None:
         await platform.roll_out({"SOFT": "1"})
         wanted = platform.ask({"SOFT": "2"}, options=Options(web_workers=2))
-        assert platform.succession.busy
+        assert platform.rollouts.busy
         await pass_time()
         for apply in (False, True):
             assert cast(Change, worker(platform.current.crew, "web.0").sent[-1]).apply is apply
-            worker(platform.current.crew, "web.0").says(Changed(1, apply))
+            worker(platform.current.crew, "web.0").says(Changed(1 + apply, apply))
             await pass_time()
         assert platform.last == ("live", [])
         assert platform.reports[-1][1].written_at > 0
         assert platform.current.configuration is wanted
         assert platform.current.zygote.environment == {"SOFT": "2"}
-        assert platform.succession.options.web_workers == 2
+        assert platform.rollouts.generations.options.web_workers == 2
         assert sorted(platform.current.crew.slots) == ["web.0", "web.1"]
-        assert (len(platform.zygotes), platform.succession.busy) == (1, False)
+        assert (len(platform.zygotes), platform.rollouts.busy) == (1, False)
 
     on_a_platform(monkeypatch, test)
 
@@ -541,16 +567,19 @@ def test_what_a_change_would_do_can_be_asked_beforehand(monkeypatch: pytest.Monk
     async def test(platform: Platform) -> None:
         platform.disk.staged["soft"] = configuration({"SOFT": "2", "HARD": "1"}, ONE)
         platform.disk.staged["hard"] = configuration({"HARD": "2"}, ONE)
-        soft, hard = Request("config", snapshot="soft"), Request("config", snapshot="hard")
-        assert platform.succession.plan("soft") == []
-        assert not platform.succession.might_be_live(soft)  # there is nobody yet
+        soft, hard = (
+            RolloutRequest("config", snapshot="soft"),
+            RolloutRequest("config", snapshot="hard"),
+        )
+        assert platform.rollouts.plan("soft") == []
+        assert not platform.rollouts.might_be_live(soft)  # there is nobody yet
         await platform.roll_out({"SOFT": "1", "HARD": "1"})
-        [effect] = platform.succession.plan("soft")
+        [effect] = platform.rollouts.plan("soft")
         assert (effect.key, effect.action) == ("SOFT", "live")
-        assert platform.succession.might_be_live(soft)
-        assert not platform.succession.might_be_live(hard)
-        assert not platform.succession.might_be_live(Request("config", snapshot="nowhere"))
-        assert not platform.succession.might_be_live(Request("code", code="code-2"))
+        assert platform.rollouts.might_be_live(soft)
+        assert not platform.rollouts.might_be_live(hard)
+        assert not platform.rollouts.might_be_live(RolloutRequest("config", snapshot="nowhere"))
+        assert not platform.rollouts.might_be_live(RolloutRequest("code", code="code-2"))
 
     on_a_platform(monkeypatch, test)
 
@@ -561,7 +590,7 @@ def test_a_request_without_a_snapshot_takes_the_files_as_they_are(
     async def test(platform: Platform) -> None:
         await platform.roll_out({"HARD": "1"})
         platform.disk.files = configuration({"HARD": "local"}, ONE)
-        platform.succession.begin(Request("cli"))
+        platform.rollouts.begin(RolloutRequest("cli"))
         assert platform.coming.configuration is platform.disk.files
 
     on_a_platform(monkeypatch, test)
@@ -579,11 +608,11 @@ def test_of_a_singleton_the_old_worker_has_handed_over_before_the_new_one_goes(
         new = platform.new("cron.0")
         assert isinstance(old.sent[-1], Drain)
         assert not any(isinstance(message, Go) for message in new.sent)
-        assert platform.succession.coming is not None
-        assert platform.succession.coming.rollout.phase is Phase.HANDING_OVER
+        assert platform.rollouts.coming is not None
+        assert platform.rollouts.coming.rollout.phase is RolloutPhase.HANDING_OVER
         old.says(HandedOver({"due": 1}))
         assert new.sent[-1] == Go([], {"due": 1})
-        assert platform.succession.coming is None
+        assert platform.rollouts.coming is None
         # It is told when what still ran there has ended
         old.ends(0)
         assert new.sent[-1] == Alone()
@@ -604,7 +633,7 @@ def test_what_workers_say_reaches_whom_it_concerns(monkeypatch: pytest.MonkeyPat
         web.says(Retire("max_age"))
         assert sorted(crew.slots) == ["web.0", "web.1"]
         worker(crew, "web.1").says(Prepared(), Accepting())
-        assert crew.slots["web.0"].state is State.DRAINING
+        assert crew.slots["web.0"].state is SlotState.DRAINING
 
     on_a_platform(monkeypatch, test)
 
@@ -617,14 +646,14 @@ def test_a_platform_that_stops_gives_up_what_is_coming_and_drains_what_serves(
         platform.ask({"HARD": "2"})
         await platform.load()
         new = platform.new()
-        platform.succession.stop()
+        platform.rollouts.stop()
         assert new.killed
         old = worker(platform.current.crew, "web.0")
         assert isinstance(old.sent[-1], Drain)
-        assert not platform.succession.on_probation
+        assert not platform.rollouts.on_probation
         old.ends(0)
         new.ends(SIGKILL)
-        assert not platform.succession.generations.alive
+        assert not platform.rollouts.generations.alive
         assert platform.zygotes[1].stopped
 
     on_a_platform(monkeypatch, test)
@@ -669,7 +698,7 @@ def test_a_singleton_that_ends_without_handing_over_is_replaced_all_the_same(
         assert platform.current.number == 2
         assert worker(platform.current.crew, "cron.0").sent[-2:] == [Go(), Alone()]
         # The former generation has no worker left, and can still be put back
-        assert platform.succession.generations.all == [platform.current]
+        assert platform.rollouts.generations.all == [platform.current]
         assert not platform.zygotes[0].stopped
 
     on_a_platform(monkeypatch, test)
@@ -692,7 +721,7 @@ def test_a_worker_of_an_older_generation_hands_nothing_over_to_the_newest(
         # It drains still, while the newest waits for the one between
         oldest.says(HandedOver({"due": 1}))
         oldest.ends(0)
-        assert platform.succession.coming is not None
+        assert platform.rollouts.coming is not None
         worker(platform.current.crew, "cron.0").says(HandedOver({"due": 2}))
         assert worker(platform.current.crew, "cron.0").sent[-1] == Go([], {"due": 2})
         assert platform.current.number == 3
@@ -731,7 +760,8 @@ def test_workers_of_a_refused_generation_finish_what_they_may_have_accepted(
         web = platform.new("web.0")
         web.says(Accepting())
         await pass_time(generation.limits.go)
-        platform.succession.expire(fake_loop().now)
+        platform.rollouts.expire(fake_loop().now)
+        await pass_time()
         assert platform.last[1] == ["No task worker accepted within 5 s after the commit."]
         assert isinstance(web.sent[-1], Drain)
         assert not web.killed
@@ -748,7 +778,7 @@ def test_no_worker_is_forked_for_a_rollout_that_ended_while_its_ports_were_bound
         await platform.load()
         generation = platform.coming
         await pass_time(generation.configuration.options.boot_timeout)
-        platform.succession.expire(fake_loop().now)
+        platform.rollouts.expire(fake_loop().now)
         assert platform.last[0] == "refused"
         platform.binding.set_result(None)
         await pass_time()
@@ -780,7 +810,7 @@ def test_what_a_refused_generation_lost_does_not_excuse_the_next(
             worker(crew, "web.0").ends(SIGKILL)
             await pass_time(1.0)
             crew.expire(fake_loop().now)
-            if platform.succession.coming is not None:
+            if platform.rollouts.coming is not None:
                 worker(crew, "web.0").says(Prepared())
         assert platform.last[0] == "refused"
         await platform.roll_out({"HARD": "3"})
@@ -799,7 +829,7 @@ def test_a_worker_that_was_added_during_the_handover_goes_with_its_generation(
         platform.ask({"HARD": "2"})
         await platform.commit(BOTH)
         platform.new("web.0").says(Accepting())
-        platform.succession.upkeep.scale("web", 2)
+        platform.rollouts.scaler.scale("web", 2)
         added = [
             slot for slot in old.crew.slots.values() if slot.kind == "web" and not slot.leaving
         ]
@@ -818,7 +848,7 @@ def test_a_number_that_is_set_by_hand_during_a_rollout_is_that_of_the_new_genera
         await platform.roll_out({"HARD": "1"})
         platform.ask({"HARD": "2"})
         await platform.commit()
-        platform.succession.upkeep.scale("web", 2)
+        platform.rollouts.scaler.scale("web", 2)
         platform.new().says(Accepting())
         assert platform.current.number == 2
         assert sorted(platform.current.crew.slots) == ["web.0", "web.1"]
@@ -834,8 +864,8 @@ def test_a_generation_that_comes_into_service_drained_takes_nothing(
         old = platform.current
         platform.ask({"HARD": "2"})
         await platform.commit()
-        strength = Strength(platform.succession, ignore)
-        draining = asyncio.create_task(strength.drain({}))
+        scaling = Scaling(platform.rollouts, ignore)
+        draining = asyncio.create_task(scaling.drain({}))
         await pass_time()
         assert isinstance(worker(old.crew, "web.0").sent[-1], Drain)
         worker(old.crew, "web.0").ends(0)
@@ -849,7 +879,7 @@ def test_a_generation_that_comes_into_service_drained_takes_nothing(
         new.ends(0)
         await pass_time(0.01)
         assert (await draining)["sentence"].startswith("Drained")
-        undraining = asyncio.create_task(strength.undrain({}))
+        undraining = asyncio.create_task(scaling.undrain({}))
         await pass_time()
         worker(platform.current.crew, "web.0").says(Prepared(), Accepting())
         await pass_time(0.01)

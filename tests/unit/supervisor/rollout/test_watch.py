@@ -9,8 +9,7 @@ import pytest
 
 from skep.supervisor.generation import Generation
 from skep.supervisor.processes.slot import Slot
-from skep.supervisor.rollout.probation import BEARABLE, UNREADY
-from skep.supervisor.rollout.watch import Watch
+from skep.supervisor.rollout.probation import BEARABLE, UNREADY, Watch
 from tests.unit.supervisor.fakes import FakeZygote, child, fake_loop, generation, pass_time, run
 
 

@@ -1,17 +1,17 @@
 """Who is replaced when, and how many workers there are, without a process."""
 
-from skep.supervisor.processes.slot import Slot, State
+from skep.supervisor.processes.slot import Slot, SlotState
 from skep.supervisor.scaling.recycling import Orders, Recycling, advance, asked, call_off, rescale
 
 
-def slots(**states: State) -> dict[str, Slot]:
+def slots(**states: SlotState) -> dict[str, Slot]:
     """Slots by name, `web_0` for web.0."""
     names = {name.replace("_", "."): state for name, state in states.items()}
     return {name: Slot(name, state=state, released=True) for name, state in names.items()}
 
 
 def ready(kind: str, count: int) -> dict[str, Slot]:
-    return {f"{kind}.{i}": Slot(f"{kind}.{i}", state=State.READY) for i in range(count)}
+    return {f"{kind}.{i}": Slot(f"{kind}.{i}", state=SlotState.READY) for i in range(count)}
 
 
 def test_the_successor_comes_first_in_a_slot_of_its_own_and_then_the_old_one_retires() -> None:
@@ -19,15 +19,15 @@ def test_the_successor_comes_first_in_a_slot_of_its_own_and_then_the_old_one_ret
     recycling, orders = advance(asked(Recycling(), "web.0"), there)
     assert orders == Orders(fill=("web.2",))
     # As long as it is not ready the old one stays
-    there["web.2"] = Slot("web.2", state=State.STARTING)
+    there["web.2"] = Slot("web.2", state=SlotState.STARTING)
     recycling, orders = advance(recycling, there)
     assert orders == Orders()
-    there["web.2"] = Slot("web.2", state=State.READY)
+    there["web.2"] = Slot("web.2", state=SlotState.READY)
     recycling, orders = advance(recycling, there)
     assert orders == Orders(retire=("web.0",))
     assert recycling == Recycling()
     # The next one takes the number that is free again, once the old worker has gone
-    there["web.0"] = Slot("web.0", state=State.DRAINING)
+    there["web.0"] = Slot("web.0", state=SlotState.DRAINING)
     assert advance(asked(recycling, "web.1"), there)[1] == Orders(fill=("web.3",))
     del there["web.0"]
     assert advance(asked(recycling, "web.1"), there)[1] == Orders(fill=("web.0",))
@@ -53,22 +53,22 @@ def test_the_kinds_do_not_wait_for_each_other() -> None:
 
 def test_one_that_crashes_while_it_waits_needs_no_successor() -> None:
     recycling = asked(Recycling(), "web.0")
-    crashed = slots(web_0=State.BACKOFF, web_1=State.READY)
+    crashed = slots(web_0=SlotState.BACKOFF, web_1=SlotState.READY)
     assert advance(recycling, crashed) == (Recycling(), Orders())
 
 
 def test_one_that_crashes_before_its_successor_is_ready_is_not_filled_again() -> None:
     recycling, _ = advance(asked(Recycling(), "web.0"), ready("web", 1))
-    crashed = slots(web_0=State.BACKOFF, web_1=State.STARTING)
+    crashed = slots(web_0=SlotState.BACKOFF, web_1=SlotState.STARTING)
     assert advance(recycling, crashed) == (Recycling(), Orders(retire=("web.0",)))
 
 
 def test_a_successor_that_crashes_leaves_the_old_one_serving_until_it_is_up() -> None:
     recycling, _ = advance(asked(Recycling(), "web.0"), ready("web", 1))
-    there = slots(web_0=State.READY, web_1=State.BACKOFF)
+    there = slots(web_0=SlotState.READY, web_1=SlotState.BACKOFF)
     recycling, orders = advance(recycling, there)
     assert orders == Orders()
-    there["web.1"] = Slot("web.1", state=State.READY)
+    there["web.1"] = Slot("web.1", state=SlotState.READY)
     assert advance(recycling, there)[1] == Orders(retire=("web.0",))
 
 
@@ -93,14 +93,14 @@ def test_scaling_fills_free_numbers_and_retires_the_newest() -> None:
     _, orders = rescale(Recycling(), there, {"web": 4, "cron": 1})
     assert orders == Orders(fill=("web.2", "web.3"))
     # web.2 is older than web.0, which took a number that was free
-    there = {n: Slot(n, state=State.READY) for n in ("web.1", "web.2", "web.0")}
+    there = {n: Slot(n, state=SlotState.READY) for n in ("web.1", "web.2", "web.0")}
     _, orders = rescale(Recycling(), there, {"web": 1})
     assert orders == Orders(retire=("web.2", "web.0"))
 
 
 def test_scaling_counts_neither_those_that_leave_nor_successors() -> None:
     recycling, _ = advance(asked(Recycling(), "web.0"), ready("web", 2))
-    there = ready("web", 2) | slots(web_2=State.STARTING, web_3=State.DRAINING)
+    there = ready("web", 2) | slots(web_2=SlotState.STARTING, web_3=SlotState.DRAINING)
     assert rescale(recycling, there, {"web": 2})[1] == Orders()
     after, orders = rescale(recycling, there, {"web": 0})
     assert orders == Orders(retire=("web.0", "web.1", "web.2"))

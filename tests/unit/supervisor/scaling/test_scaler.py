@@ -6,8 +6,8 @@ from skep.base.telemetry import Telemetry
 from skep.config.options.table import Options
 from skep.supervisor.generation import Generation
 from skep.supervisor.processes.crew import Crew
-from skep.supervisor.processes.slot import State
-from skep.supervisor.scaling.scaler import Upkeep
+from skep.supervisor.processes.slot import SlotState
+from skep.supervisor.scaling.scaler import Scaler
 from skep.wire.messages import Drain, Retire
 from skep.wire.plan import Plan
 from tests.unit.supervisor.fakes import (
@@ -25,7 +25,7 @@ TWO = Options(web_workers=2, task_workers=1)
 
 
 class House:
-    """A generation in service and its upkeep."""
+    """A generation in service and its scaler."""
 
     def __init__(
         self, *slots: str, plan: Plan = PLAN, options: Options = TWO, running: bool = True
@@ -40,7 +40,7 @@ class House:
         self.generation = generation(*slots, plan=plan, settings=settings, telemetry=telemetry)
         self.started.clear()
         self.current: Generation | None = self.generation if running else None
-        self.upkeep = Upkeep(lambda: self.current, self.reasons.append, telemetry)
+        self.scaler = Scaler(lambda: self.current, self.reasons.append, telemetry)
 
     def _note(self, fields: dict[str, object]) -> None:
         self.started[getattr(fields["child"], "slot", "")] = str(fields["why"])
@@ -54,7 +54,7 @@ class House:
     def draining(self) -> list[str]:
         """The slots whose worker has been told to drain."""
         states = {name: slot.state for name, slot in self.crew.slots.items()}
-        draining = [name for name, state in states.items() if state is State.DRAINING]
+        draining = [name for name, state in states.items() if state is SlotState.DRAINING]
         for name in draining:
             assert any(isinstance(sent, Drain) for sent in worker(self.crew, name).sent)
         return draining
@@ -76,7 +76,7 @@ class House:
 def test_the_counts_are_those_of_the_options_for_kinds_that_are_declared_and_run_here() -> None:
     async def test() -> None:
         queues = Options(web_workers=2, task_workers=3, queues=("media workers=4", "mail rate=1/s"))
-        counts = House(options=queues).upkeep.counts
+        counts = House(options=queues).scaler.counts
         assert counts(queues, PLAN) == {"web": 2, "task": 3, "task.media": 4, "cron": 1}
         assert counts(queues, Plan(kinds=("web",))) == {"web": 2}
         only = Options(web_workers=2, task_workers=3, kinds=("task", "cron"))
@@ -88,7 +88,7 @@ def test_the_counts_are_those_of_the_options_for_kinds_that_are_declared_and_run
 def test_a_generation_that_begins_has_a_slot_for_each() -> None:
     async def test() -> None:
         house = House()
-        assert house.upkeep.wanted(house.generation, PLAN) == ("web.0", "web.1", "task.0", "cron.0")
+        assert house.scaler.wanted(house.generation, PLAN) == ("web.0", "web.1", "task.0", "cron.0")
 
     run(test)
 
@@ -96,14 +96,14 @@ def test_a_generation_that_begins_has_a_slot_for_each() -> None:
 def test_a_number_set_by_hand_is_reached_and_holds_through_rollouts() -> None:
     async def test() -> None:
         house = House("web.0", "web.1", "task.0", "cron.0")
-        house.upkeep.scale("web", 3)
+        house.scaler.scale("web", 3)
         assert house.started == {"web.2": "scale"}
-        assert "web.2" in house.upkeep.wanted(house.generation, PLAN)
+        assert "web.2" in house.scaler.wanted(house.generation, PLAN)
         # A reload with another log level says nothing of the number
-        house.upkeep.configured(TWO, Options(web_workers=2, task_workers=1, log_level="debug"))
-        house.upkeep.rescale("scale")
-        assert (house.upkeep.counts(TWO, PLAN)["web"], house.draining) == (3, [])
-        house.upkeep.scale("web", 1)
+        house.scaler.configured(TWO, Options(web_workers=2, task_workers=1, log_level="debug"))
+        house.scaler.rescale("scale")
+        assert (house.scaler.counts(TWO, PLAN)["web"], house.draining) == (3, [])
+        house.scaler.scale("web", 1)
         assert house.draining == ["web.1", "web.2"]
 
     run(test)
@@ -112,11 +112,11 @@ def test_a_number_set_by_hand_is_reached_and_holds_through_rollouts() -> None:
 def test_a_new_number_in_the_configuration_is_newer_than_one_set_by_hand() -> None:
     async def test() -> None:
         house = House("web.0", "web.1", "task.0", "cron.0")
-        house.upkeep.scale("web", 3)
-        house.upkeep.scale("task", 2)
+        house.scaler.scale("web", 3)
+        house.scaler.scale("task", 2)
         new = Options(web_workers=4, task_workers=1)
-        house.upkeep.configured(TWO, new)
-        counts = house.upkeep.counts(new, PLAN)
+        house.scaler.configured(TWO, new)
+        counts = house.scaler.counts(new, PLAN)
         assert (counts["web"], counts["task"]) == (4, 2)
 
     run(test)
@@ -125,14 +125,14 @@ def test_a_new_number_in_the_configuration_is_newer_than_one_set_by_hand() -> No
 def test_nothing_is_filled_while_the_platform_is_drained_and_all_is_after_it() -> None:
     async def test() -> None:
         house = House("web.0", "web.1", "task.0", "cron.0")
-        house.upkeep.drain()
+        house.scaler.drain()
         assert len(house.draining) == 4
-        house.upkeep.scale("web", 3)
-        house.upkeep.look(house.crew)
+        house.scaler.scale("web", 3)
+        house.scaler.look(house.crew)
         assert house.started == {}
         house.crash(*house.crew.children)
         assert house.crew.gone
-        house.upkeep.undrain()
+        house.scaler.undrain()
         assert sorted(house.started) == ["cron.0", "task.0", "web.0", "web.1", "web.2"]
 
     run(test)
@@ -141,10 +141,10 @@ def test_nothing_is_filled_while_the_platform_is_drained_and_all_is_after_it() -
 def test_nothing_is_filled_once_the_platform_stops() -> None:
     async def test() -> None:
         house = House("web.0", "web.1", "task.0", "cron.0")
-        house.upkeep.end()
-        house.upkeep.scale("web", 3)
-        house.upkeep.asked(house.crew.children["web.0"], Retire("max_age"))
-        house.upkeep.undrain()
+        house.scaler.end()
+        house.scaler.scale("web", 3)
+        house.scaler.asked(house.crew.children["web.0"], Retire("max_age"))
+        house.scaler.undrain()
         assert house.started == {}
 
     run(test)
@@ -154,16 +154,16 @@ def test_a_worker_that_asks_goes_when_its_successor_is_ready() -> None:
     async def test() -> None:
         house = House("web.0", "web.1", "task.0", "cron.0")
         asking = worker(house.crew, "web.0")
-        house.upkeep.asked(asking, Retire("max_requests"))
+        house.scaler.asked(asking, Retire("max_requests"))
         assert (house.retiring, house.started) == (["web.0"], {"web.2": "max_requests"})
         successor = house.crew.children["web.2"]
-        assert house.upkeep.is_successor(successor)
-        assert not house.upkeep.is_successor(asking)
+        assert house.scaler.is_successor(successor)
+        assert not house.scaler.is_successor(asking)
         assert house.draining == []
         serve(house.crew, "web.2")
-        house.upkeep.look(house.crew)
+        house.scaler.look(house.crew)
         assert house.draining == ["web.0"]
-        assert not house.upkeep.is_successor(successor)
+        assert not house.scaler.is_successor(successor)
 
     run(test)
 
@@ -171,7 +171,7 @@ def test_a_worker_that_asks_goes_when_its_successor_is_ready() -> None:
 def test_a_reason_that_the_metrics_do_not_know_is_counted_as_age() -> None:
     async def test() -> None:
         house = House("web.0")
-        house.upkeep.asked(worker(house.crew, "web.0"), Retire("boredom"))
+        house.scaler.asked(worker(house.crew, "web.0"), Retire("boredom"))
         assert house.started == {"web.1": "max_age"}
 
     run(test)
@@ -185,9 +185,9 @@ def test_a_worker_that_has_left_its_slot_is_not_replaced() -> None:
         fake_loop().now += 1.0
         house.crew.expire(fake_loop().now)
         house.started.clear()
-        house.upkeep.asked(former, Retire("max_age"))
+        house.scaler.asked(former, Retire("max_age"))
         house.current = None
-        house.upkeep.asked(worker(house.crew, "web.1"), Retire("max_age"))
+        house.scaler.asked(worker(house.crew, "web.1"), Retire("max_age"))
         assert (house.retiring, house.started) == ([], {})
 
     run(test)
@@ -197,12 +197,12 @@ def test_a_replacement_that_is_called_off_leaves_the_old_worker() -> None:
     async def test() -> None:
         house = House("web.0", "task.0")
         old = [house.crew.children["task.0"]]
-        house.upkeep.replace(house.crew, old, Retire("reload"))
+        house.scaler.replace(house.crew, old, Retire("reload"))
         assert (house.retiring, house.started) == (["task.0"], {"task.1": "reload"})
         other = generation("task.0", number=2).crew
-        house.upkeep.call_off(other, ["task.0"])
+        house.scaler.call_off(other, ["task.0"])
         assert house.draining == []
-        house.upkeep.call_off(house.crew, ["task.0"])
+        house.scaler.call_off(house.crew, ["task.0"])
         assert house.draining == ["task.1"]
 
     run(test)
@@ -211,14 +211,14 @@ def test_a_replacement_that_is_called_off_leaves_the_old_worker() -> None:
 def test_of_a_generation_that_is_not_in_service_nobody_is_replaced() -> None:
     async def test() -> None:
         house = House("web.0", "task.0")
-        house.upkeep.asked(worker(house.crew, "web.0"), Retire("max_age"))
+        house.scaler.asked(worker(house.crew, "web.0"), Retire("max_age"))
         house.current = generation("web.0", number=2, plan=PLAN)
         serve(house.crew, "web.1")
-        house.upkeep.look(house.crew)
+        house.scaler.look(house.crew)
         assert house.draining == []
         # And the new one begins without the replacements of the former
-        house.upkeep.look(house.current.crew)
-        assert not house.upkeep.is_successor(house.crew.children["web.1"])
+        house.scaler.look(house.current.crew)
+        assert not house.scaler.is_successor(house.crew.children["web.1"])
 
     run(test)
 
@@ -226,12 +226,12 @@ def test_of_a_generation_that_is_not_in_service_nobody_is_replaced() -> None:
 def test_it_is_hopeless_when_no_web_worker_has_held_for_as_long_as_may_be() -> None:
     async def test() -> None:
         house = House("web.0", "web.1", options=Options(web_workers=2, give_up=60.0))
-        assert house.upkeep.deadline is None
+        assert house.scaler.deadline is None
         spent = house.wear_out()
-        assert house.upkeep.deadline == spent + 60.0
-        house.upkeep.expire(spent + 59.9)
+        assert house.scaler.deadline == spent + 60.0
+        house.scaler.expire(spent + 59.9)
         assert house.reasons == []
-        house.upkeep.expire(spent + 60.0)
+        house.scaler.expire(spent + 60.0)
         assert len(house.reasons) == 1
         assert house.reasons[0].startswith("web in backoff")
 
@@ -247,15 +247,15 @@ def test_there_is_hope_as_long_as_a_web_worker_holds() -> None:
         serve(house.crew, "web.0")
         now = spent + 60.0
         fake_loop().now = now
-        house.upkeep.expire(now)
+        house.scaler.expire(now)
         assert house.reasons == []
         # It is looked at again before long, and not at once
-        assert house.upkeep.deadline == now + 5.0
-        house.upkeep.expire(now + 5.0)
+        assert house.scaler.deadline == now + 5.0
+        house.scaler.expire(now + 5.0)
         assert house.reasons == []
         # A kind whose worker has served begins again when that one ends
         house.crash("web.0")
-        assert house.upkeep.deadline is None
+        assert house.scaler.deadline is None
 
     run(test)
 
@@ -267,7 +267,7 @@ def test_a_worker_that_has_just_come_up_is_no_hope() -> None:
         fake_loop().now = spent + 59.0
         house.crew.expire(fake_loop().now)
         serve(house.crew, "web.0")
-        house.upkeep.expire(spent + 60.0)
+        house.scaler.expire(spent + 60.0)
         assert len(house.reasons) == 1
 
     run(test)
@@ -278,7 +278,7 @@ def test_other_workers_that_hold_are_no_hope_without_web_workers() -> None:
         options = Options(web_workers=1, give_up=60.0)
         house = House("web.0", "task.0", options=options)
         spent = house.wear_out()
-        house.upkeep.expire(spent + 60.0)
+        house.scaler.expire(spent + 60.0)
         assert len(house.reasons) == 1
 
     run(test)
@@ -288,11 +288,11 @@ def test_a_platform_that_never_gives_up_has_no_deadline() -> None:
     async def test() -> None:
         house = House("web.0", options=Options(web_workers=1, give_up=0.0))
         spent = house.wear_out()
-        assert house.upkeep.deadline is None
-        house.upkeep.expire(spent + 10_000.0)
+        assert house.scaler.deadline is None
+        house.scaler.expire(spent + 10_000.0)
         house.current = None
-        assert house.upkeep.deadline is None
-        house.upkeep.expire(spent + 10_000.0)
+        assert house.scaler.deadline is None
+        house.scaler.expire(spent + 10_000.0)
         assert house.reasons == []
 
     run(test)

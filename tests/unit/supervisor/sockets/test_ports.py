@@ -5,14 +5,14 @@ import os
 import socket
 from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
 from skep.base.errors import ListenError
 from skep.base.sockets.endpoint import Endpoint
 from skep.supervisor.generation import Generation
-from skep.supervisor.rollout.rollouts import Succession
+from skep.supervisor.rollout.generations import Generations
 from skep.supervisor.sockets.listeners import Listeners
 from skep.supervisor.sockets.ports import Ports
 from skep.wire.messages import HandedOver
@@ -26,9 +26,9 @@ class House:
     def __init__(self) -> None:
         self.listeners = Listeners()
         self.generations = [cast(Generation, SimpleNamespace(number=n)) for n in (1, 2, 3)]
-        self.succession = SimpleNamespace(current=self.generations[0], coming=None)
-        succession: Any = self.succession
-        self.ports = Ports(self.listeners, cast(Succession, succession), patient=False)
+        self.rollouts = Generations()
+        self.rollouts.current = self.generations[0]
+        self.ports = Ports(self.listeners, self.rollouts, lambda: None, patient=False)
         self.workers: list[socket.socket] = []
         self.clients: list[socket.socket] = []
 
@@ -68,9 +68,9 @@ def test_a_generation_waits_for_its_own_clients_also_if_another_parts_at_the_sam
     async def test(house: House) -> None:
         first, second, third = house.generations
         gone: list[int] = []
-        house.succession.current = second
+        house.rollouts.current = second
         house.ports.part(first, lambda: gone.append(1))
-        house.succession.current = third
+        house.rollouts.current = third
         house.ports.part(second, lambda: gone.append(2))
         house.ports.heard(HandedOver({}))
         house.accept(2)

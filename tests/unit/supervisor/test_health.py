@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from skep.supervisor.outcomes import Outcomes
-from skep.supervisor.report import Outcome, Report, about
+from skep.supervisor.generation import about
+from skep.supervisor.health import Outcomes
+from skep.supervisor.request import Outcome, Report
 from skep.wire.plan import Problem
 
 

@@ -1,0 +1,34 @@
+"""All observers of the supervisor, subscribed to its telemetry."""
+
+from collections.abc import Callable
+
+from skep.base.telemetry import Telemetry
+from skep.supervisor.generation import Generation
+from skep.supervisor.metrics.ledger import Ledger
+from skep.supervisor.observers.certificates import Certificates
+from skep.supervisor.observers.hooks import HookCalls
+from skep.supervisor.observers.log_and_count import LogAndCount
+from skep.supervisor.observers.platform_events import PlatformEvents
+from skep.supervisor.observers.service_manager import ServiceManager
+from skep.supervisor.processes.children import Children
+from skep.supervisor.request import RolloutRequest
+
+
+class Observers:
+    """`current()` is the generation in service, `ask` takes requests for a rollout."""
+
+    def __init__(
+        self,
+        telemetry: Telemetry,
+        ledger: Ledger,
+        children: Children,
+        current: Callable[[], Generation | None],
+        ask: Callable[[RolloutRequest], None],
+        service: ServiceManager,
+    ) -> None:
+        self.service = service
+        self.events = PlatformEvents(current)
+        self.hooks = HookCalls(current, children)
+        certificates = Certificates(current, ask)
+        for observer in (LogAndCount(ledger), certificates, service, self.events, self.hooks):
+            observer.subscribe(telemetry)
