@@ -34,56 +34,11 @@ def covered() -> dict[str, set[int]]:
     found: dict[str, set[int]] = {name: set() for name in LENGTHS}
     for path in TESTS:
         text = path.read_text()
-        text += in_names(path, text)  # until rename_tests
         for name, numbers in CASES.findall(text):
             found[name.lower()].update(map(int, numbers.split(" and ")))
     return found
 
 
-# until rename_tests: begin
-LIFECYCLE = (
-    "test_bad_start.py",
-    "test_code_change.py",
-    "test_crash.py",
-    "test_daemon.py",
-    "test_kill.py",
-    "test_reload.py",
-    "test_security.py",
-    "test_service_manager.py",
-    "test_stop.py",
-    "test_task_reload.py",
-    "test_upkeep.py",
-    "test_verbs.py",
-)
-TASKS = (
-    "test_tasks.py",
-    "test_task_chaos.py",
-    "test_task_deaths.py",
-    "test_store_chaos.py",
-    "test_orders.py",
-)
-
-
-def in_names(path: Path, text: str) -> str:
-    """The cases that stand in the names of tests, written as in a docstring."""
-    own = "configuration"
-    if path.name in TASKS:
-        own = "tasks"
-    elif path.name in LIFECYCLE and "acceptance" in path.parts:
-        own = "lifecycle"
-        text = re.sub(r"# Cases? (\d\d)", r"def test_case_\1_", text)
-    found = []
-    for name in re.findall(r"def test_((?:lifecycle_)?case_\d\d_\w*)", text):
-        head = re.match(r"(?:(?:lifecycle_case|case|and(?:_lifecycle_case)?)_\d\d_)+", name)
-        assert head is not None
-        current = own
-        for word, number in re.findall(r"(lifecycle_case|case|and)_(\d\d)", head[0]):
-            current = "lifecycle" if word == "lifecycle_case" else current
-            found.append(f"\n{current}, case {number}")
-    return "".join(found)
-
-
-# until rename_tests: end
 @pytest.mark.parametrize("name", LENGTHS)
 def test_every_case_of_a_list_has_a_test_or_a_reason_to_have_none(name: str) -> None:
     cases = set(range(1, LENGTHS[name] + 1))

@@ -13,12 +13,8 @@ PACKAGE = ROOT / "platform" / "skep"
 # Files of plugins in examples.
 EXAMPLES = {"plugins/garden.py", "shop/prices.py"}
 # What the pages do not agree with yet. Nothing may be added.
-NOT_AS_DRAWN: set[str] = {
-    "cli/sockets",
-}
-NOT_IN_THE_GLOSSARY: set[str] = {
-    "parts",
-}
+NOT_AS_DRAWN: set[str] = set()
+NOT_IN_THE_GLOSSARY: set[str] = set()
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
 
 

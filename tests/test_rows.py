@@ -70,7 +70,6 @@ HERE = Path(__file__).parent
 def tests() -> set[str]:
     texts = [path.read_text() for path in HERE.glob("*/**/test_*.py")]
     names = {name for text in texts for name in re.findall(r"^def test_(\w+)\(", text, re.M)}
-    names |= {re.sub(r"^lifecycle_case_\d\d_", "", name) for name in names}  # until rename_tests
     return names
 
 

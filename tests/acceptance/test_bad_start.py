@@ -14,9 +14,10 @@ from tests.platform_process import COMMAND, ROOT, Platform
 from tests.support import free_port, wait_until
 
 
-def test_case_02_an_unreachable_config_server_without_a_cache_is_exit_9_and_opens_no_port(
+def test_an_unreachable_config_server_without_a_cache_is_exit_9_and_opens_no_port(
     sampled: Platform,
 ) -> None:
+    """Lifecycle, case 2."""
     sampled.environment["PLATFORM_CONFIG_TIMEOUT"] = "1.5"
     dead, port = free_port(), free_port()
     url = f"http://reader:topsecret@127.0.0.1:{dead}"
@@ -50,7 +51,7 @@ def settings_of_our_unit() -> dict[str, list[str]]:
     return found
 
 
-def test_b10_the_unit_on_our_page_starts_again_when_the_service_was_away_at_the_first_start(
+def test_the_unit_on_our_page_starts_again_when_the_service_was_away_at_the_first_start(
     tmp_path: Path,
 ) -> None:
     """B10: exit code 4, which the unit on our page took for a start that would fail again; and its
@@ -95,9 +96,10 @@ def test_b10_the_unit_on_our_page_starts_again_when_the_service_was_away_at_the_
     assert "Traceback" not in platform.output()
 
 
-def test_case_03_with_a_cache_it_starts_without_the_server_and_says_that_it_is_degraded(
+def test_with_a_cache_it_starts_without_the_server_and_says_that_it_is_degraded(
     sampled: Platform,
 ) -> None:
+    """Lifecycle, case 3."""
     with TinyApollo(port=free_port()) as server:
         server.publish(GREETING="hi", ORDERS_RECEIPT_DELAY="1")
         arguments = ("--config-server", server.url, "--app-id", "sample")
@@ -134,7 +136,8 @@ def test_a_namespace_that_does_not_exist_is_exit_4_and_is_named(
     assert "application" in sampled.output()
 
 
-def test_case_05_a_port_in_use_is_exit_5_and_is_named(sampled: Platform) -> None:
+def test_a_port_in_use_is_exit_5_and_is_named(sampled: Platform) -> None:
+    """Lifecycle, case 5."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
         for arguments in (["--port", port], ["--admin-port", port]):
@@ -150,9 +153,10 @@ def test_case_05_a_port_in_use_is_exit_5_and_is_named(sampled: Platform) -> None
     assert not sampled.env_file.exists()
 
 
-def test_case_05_a_second_start_on_one_data_directory_is_exit_6_and_disturbs_nobody(
+def test_a_second_start_on_one_data_directory_is_exit_6_and_disturbs_nobody(
     sampled: Platform,
 ) -> None:
+    """Lifecycle, case 5."""
     sampled.start()
     pids = sampled.pids()
     second = sampled.cli("start", "--port", "0", "--admin-port", "0")
@@ -163,9 +167,10 @@ def test_case_05_a_second_start_on_one_data_directory_is_exit_6_and_disturbs_nob
     assert sampled.get()["greeting"] == "Hello from the hive"
 
 
-def test_case_04_a_plugin_that_does_not_import_is_exit_3_and_shown(
+def test_a_plugin_that_does_not_import_is_exit_3_and_shown(
     sampled: Platform,
 ) -> None:
+    """Lifecycle, case 4."""
     (sampled.plugins / "broken.py").write_text("import os\n\n\nos.environ['NO_SUCH_KEY']\n")
     sampled.start(ready=False)
     assert sampled.wait_end() == 3

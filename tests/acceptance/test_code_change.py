@@ -34,9 +34,10 @@ def test_saving_a_plugin_rolls_it_out_once_without_a_failed_request(sampled: Pla
     assert "hello/__init__.py" in sampled.status()["last_rollout"]["reason"]
 
 
-def test_case_25_a_syntax_error_leaves_the_old_code_serving_and_names_file_and_line(
+def test_a_syntax_error_leaves_the_old_code_serving_and_names_file_and_line(
     sampled: Platform,
 ) -> None:
+    """Lifecycle, case 25."""
     sampled.start("--watch")
     pids = sampled.pids()
     with Load(sampled.url) as load:
@@ -84,9 +85,10 @@ def test_undoing_a_broken_save_needs_no_rollout(sampled: Platform) -> None:
     ],
     ids=["import", "raise", "undeclared", "lifespan", "exit"],
 )
-def test_case_20_and_21_code_that_does_not_come_up_is_refused_with_its_reason(
+def test_code_that_does_not_come_up_is_refused_with_its_reason(
     sampled: Platform, broken: str, says: str
 ) -> None:
+    """Lifecycle, cases 20 and 21."""
     sampled.start()
     pids = sampled.pids()
     (sampled.plugins / "extra.py").write_text(broken)
@@ -156,7 +158,7 @@ plugin = Plugin(routes=[Route("/", show)], lifespan=life)
 """
 
 
-def test_b13_what_a_generation_writes_itself_rolls_out_nothing_and_the_project_is_watched(
+def test_what_a_generation_writes_itself_rolls_out_nothing_and_the_project_is_watched(
     platform: Platform,
 ) -> None:
     """B13: a plugin that writes files beside itself does not roll itself out; the project folder

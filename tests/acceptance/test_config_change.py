@@ -98,9 +98,10 @@ def test_a_release_reaches_every_worker_without_a_failed_request(sampled: Platfo
     assert f"{stage} 1" in sampled.metrics()
 
 
-def test_lifecycle_case_23_a_value_that_a_plugin_cannot_use_is_refused_and_the_next_one_applies(
+def test_a_value_that_a_plugin_cannot_use_is_refused_and_the_next_one_applies(
     sampled: Platform,
 ) -> None:
+    """Lifecycle, case 23."""
     sampled.start()
     file, pids = sampled.env_file.read_bytes(), sampled.pids()
     with Load(sampled.url) as load:
@@ -120,9 +121,10 @@ def test_lifecycle_case_23_a_value_that_a_plugin_cannot_use_is_refused_and_the_n
     assert dotenv_values(sampled.env_file)["ORDERS_RECEIPT_DELAY"] == "0.1"
 
 
-def test_case_02_awkward_values_arrive_in_every_worker_as_they_were_published(
+def test_awkward_values_arrive_in_every_worker_as_they_were_published(
     platform: Platform,
 ) -> None:
+    """Configuration, case 2."""
     (platform.plugins / "probe.py").write_text(PROBE)
     platform.start()
     platform.publish(*(f"{key}={value}" for key, value in AWKWARD.items()))
@@ -149,9 +151,10 @@ def test_a_key_that_is_deleted_upstream_is_gone_and_one_of_the_start_environment
     assert dotenv_values(sampled.env_file)["GREETING"] == "Hello from the hive"
 
 
-def test_case_09_publishing_the_same_again_rolls_out_nothing_but_is_known(
+def test_publishing_the_same_again_rolls_out_nothing_but_is_known(
     sampled: Platform,
 ) -> None:
+    """Configuration, case 9."""
     sampled.start()
     written = sampled.env_file.stat().st_mtime_ns
     pids, before = sampled.pids(), sampled.status()["config"]["release_keys"]
@@ -164,9 +167,8 @@ def test_case_09_publishing_the_same_again_rolls_out_nothing_but_is_known(
 
 
 @pytest.mark.parametrize("key", ["LD_PRELOAD", "PLATFORM_CONFIG_CHECK", "PLATFORM_PLUGINS"])
-def test_case_21_the_remote_config_cannot_choose_the_code_that_runs(
-    sampled: Platform, key: str
-) -> None:
+def test_the_remote_config_cannot_choose_the_code_that_runs(sampled: Platform, key: str) -> None:
+    """Configuration, case 21."""
     sampled.start()
     pids = sampled.pids()
     sampled.publish(f"{key}=/tmp/evil")

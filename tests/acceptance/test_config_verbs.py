@@ -37,9 +37,10 @@ def shown(platform: Platform, *arguments: str, code: int = 0) -> str:
     return done.stdout + done.stderr
 
 
-def test_case_19_pull_without_a_platform_shows_checks_and_writes(
+def test_pull_without_a_platform_shows_checks_and_writes(
     follower: Platform, server: TinyApollo
 ) -> None:
+    """Configuration, case 19."""
     follower.env_file.write_text("HAND=1\n")
     before = sorted(p.name for p in follower.directory.rglob("*"))
     # A dry run prints a masked diff, tells by its exit code and writes nothing
@@ -90,9 +91,10 @@ def test_case_19_pull_without_a_platform_shows_checks_and_writes(
     assert "--config-server" in shown(follower, "config", "diff", code=2)
 
 
-def test_case_05_a_deleted_key_is_gone_and_explain_names_the_layer_that_wins(
+def test_a_deleted_key_is_gone_and_explain_names_the_layer_that_wins(
     follower: Platform, server: TinyApollo
 ) -> None:
+    """Configuration, case 5."""
     # Given a key in every layer, and one that is deleted later
     (follower.directory / ".env.local").write_text("BOTH=local\n")
     follower.env_file.write_text("BOTH=hand\nLEVEL=hand\n")
@@ -142,9 +144,8 @@ def environ(platform: Platform) -> dict[str, str]:
     return platform.environ(pids[max(pids, key=lambda name: int(name.partition("@")[2]))])
 
 
-def test_case_20_secrets_are_nowhere_but_where_they_belong(
-    follower: Platform, server: TinyApollo
-) -> None:
+def test_secrets_are_nowhere_but_where_they_belong(follower: Platform, server: TinyApollo) -> None:
+    """Configuration, case 20."""
     # Given secrets from every side and the most talkative log
     follower.environment |= {"START_SECRET": "st4rt-secret-77"}
     server.publish(NUMBER="1", DATABASE=DSN, **SECRETS)
@@ -214,7 +215,7 @@ def test_a_rollback_holds_until_it_is_let_go_and_a_plan_tells_what_would_come(
     assert "rollback to snapshot 1" in shown(follower, "config", "history")
 
 
-def test_b14_publish_waits_for_the_outcome_and_refuses_a_namespace_that_is_not_followed(
+def test_publish_waits_for_the_outcome_and_refuses_a_namespace_that_is_not_followed(
     sampled: Platform,
 ) -> None:
     """B14: publish ended before the outcome was known, with exit code 0 also when the release was
@@ -238,9 +239,10 @@ def test_b14_publish_waits_for_the_outcome_and_refuses_a_namespace_that_is_not_f
     assert "'aplication'; it follows application" in said
 
 
-def test_case_08_a_mounted_env_is_kept_up_to_date_and_that_it_is_mounted_is_told(
+def test_a_mounted_env_is_kept_up_to_date_and_that_it_is_mounted_is_told(
     follower: Platform, server: TinyApollo
 ) -> None:
+    """Configuration, case 8."""
     require_mounts()
     # Given a .env that a container's runtime has mounted over ours
     source = follower.directory / "host.env"

@@ -79,9 +79,10 @@ def alive(pid: int) -> bool:
     return True
 
 
-def test_case_28_a_blocked_loop_is_told_by_its_stacks_and_replaced_and_a_busy_one_is_not(
+def test_a_blocked_loop_is_told_by_its_stacks_and_replaced_and_a_busy_one_is_not(
     wild: Platform,
 ) -> None:
+    """Lifecycle, case 28."""
     wild.environment["PLATFORM_HANG_TIMEOUT"] = "5"
     wild.start()
     # One that computes for shorter than that is left alone
@@ -105,9 +106,10 @@ def test_case_28_a_blocked_loop_is_told_by_its_stacks_and_replaced_and_a_busy_on
     assert wild.get()["pid"] in set(pids.values()) | set(wild.pids("web.").values())
 
 
-def test_case_27_of_workers_that_crash_right_after_they_are_ready_one_is_always_tried(
+def test_of_workers_that_crash_right_after_they_are_ready_one_is_always_tried(
     wild: Platform,
 ) -> None:
+    """Lifecycle, case 27."""
     wild.environment |= {"PLATFORM_PROBATION": "0", "PLATFORM_GIVE_UP": "12"}
     wild.start()
     (wild.directory / "crash").write_text("")
@@ -134,7 +136,8 @@ def test_case_27_of_workers_that_crash_right_after_they_are_ready_one_is_always_
     assert wild.tree() == []
 
 
-def test_case_32_what_a_worker_has_started_ends_after_it(wild: Platform) -> None:
+def test_what_a_worker_has_started_ends_after_it(wild: Platform) -> None:
+    """Lifecycle, case 32."""
     wild.start()
     assert wild.process is not None
     started = wild.get("/start")
@@ -151,9 +154,10 @@ def test_case_32_what_a_worker_has_started_ends_after_it(wild: Platform) -> None
     assert f"(pid {started['child']})" not in wild.output()
 
 
-def test_case_35_a_request_that_does_not_end_is_cut_at_the_deadline_and_the_exit_is_clean(
+def test_a_request_that_does_not_end_is_cut_at_the_deadline_and_the_exit_is_clean(
     wild: Platform,
 ) -> None:
+    """Lifecycle, case 35."""
     wild.environment |= {"PLATFORM_DRAIN_TIMEOUT": "2", "PLATFORM_STOP_DELAY": "6"}
     wild.start()
     assert wild.process is not None
@@ -161,7 +165,7 @@ def test_case_35_a_request_that_does_not_end_is_cut_at_the_deadline_and_the_exit
     child = wild.get("/start")["child"]
     threading.Thread(target=_ask_and_forget, args=(f"{url}/slow?seconds=300",)).start()
     wait_until(lambda: 'state="active"} 1' in wild.metrics())
-    # Case 34: first it says that it is not ready, and serves on
+    # Lifecycle, case 34: first it says that it is not ready, and serves on
     with Load(url, clients=1, ways=("fresh", "kept")) as load:
         wild.process.send_signal(signal.SIGTERM)
         wait_until(lambda: httpx.get(f"{wild.admin}/readyz").status_code == 503)
@@ -192,9 +196,10 @@ def test_quit_has_no_patience(wild: Platform) -> None:
 
 
 @pytest.mark.parametrize("final", [None, signal.SIGTERM], ids=["run", "stop"])
-def test_case_06_signals_while_it_starts_end_it_well_or_not_at_all(
+def test_signals_while_it_starts_end_it_well_or_not_at_all(
     wild: Platform, final: signal.Signals | None
 ) -> None:
+    """Lifecycle, case 6."""
     process = wild.start(ready=False).process
     assert process is not None
     # From the first line of ours on, before which only the interpreter can be ended

@@ -44,9 +44,10 @@ def entries(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().split("\n")[:-1]]
 
 
-def test_case_46_every_line_is_one_of_ours_and_usr1_opens_the_file_anew(
+def test_every_line_is_one_of_ours_and_usr1_opens_the_file_anew(
     on_its_own: Platform,
 ) -> None:
+    """Lifecycle, case 46."""
     platform = on_its_own
     (platform.plugins / "talkative.py").write_text(TALKATIVE)
     # When it is started on its own, the verb comes back and it serves

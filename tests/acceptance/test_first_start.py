@@ -17,9 +17,10 @@ from tests.support import wait_until
 FREE_PORTS = {f"PLATFORM_{name}": "0" for name in ("PORT", "ADMIN_PORT", "CONFIG_SERVER_PORT")}
 
 
-def test_case_01_the_first_release_is_in_env_and_in_every_worker_before_anything_is_served(
+def test_the_first_release_is_in_env_and_in_every_worker_before_anything_is_served(
     sampled: Platform,
 ) -> None:
+    """Configuration, case 1."""
     sampled.tell_environments()
     sampled.start()
     assert sampled.get()["greeting"] == "Hello from the hive"

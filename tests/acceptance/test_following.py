@@ -90,15 +90,17 @@ def kill_at_points(follower: Platform, server: TinyApollo, points: int) -> None:
         assert list(follower.data_dir.rglob("*.tmp-*")) == []
 
 
-def test_case_07_a_kill_at_any_point_leaves_one_version_and_the_newest_comes_after_the_start(
+def test_a_kill_at_any_point_leaves_one_version_and_the_newest_comes_after_the_start(
     follower: Platform, server: TinyApollo
 ) -> None:
+    """Configuration, case 7."""
     kill_at_points(follower, server, points=8)
 
 
-def test_case_10_and_lifecycle_case_18_twenty_publishes_cost_no_more_than_three_rollouts(
+def test_twenty_publishes_cost_no_more_than_three_rollouts(
     follower: Platform, server: TinyApollo
 ) -> None:
+    """Configuration, case 10; lifecycle, case 18."""
     follower.start()
     begun = time.monotonic()
     for number in range(2, 22):
@@ -111,7 +113,7 @@ def test_case_10_and_lifecycle_case_18_twenty_publishes_cost_no_more_than_three_
     assert rollouts(follower) <= 1 + 3 * math.ceil(took / 2)
 
 
-def test_c2_c3_d8_a_server_with_odd_answers_is_followed_and_one_with_a_bomb_is_not(
+def test_a_server_with_odd_answers_is_followed_and_one_with_a_bomb_is_not(
     follower: Platform, server: TinyApollo
 ) -> None:
     """C2: JSON as text/plain was refused. C3: a poll that told the id we have was ignored.
@@ -147,9 +149,10 @@ def test_c2_c3_d8_a_server_with_odd_answers_is_followed_and_one_with_a_bomb_is_n
     wait_until(lambda: follower.get() == 3, deadline=35)
 
 
-def test_case_11_what_is_published_during_a_rollout_takes_its_place(
+def test_what_is_published_during_a_rollout_takes_its_place(
     follower: Platform, server: TinyApollo
 ) -> None:
+    """Configuration, case 11."""
     follower.start()
     with Load(follower.url, clients=1) as load:
         server.publish(NUMBER="2", SLOW="30")
@@ -164,9 +167,10 @@ def test_case_11_what_is_published_during_a_rollout_takes_its_place(
     assert 'platform_reloads_total{outcome="superseded",reason="config"}' in follower.metrics()
 
 
-def test_case_12_what_is_published_between_the_first_pull_and_the_first_poll_is_not_lost(
+def test_what_is_published_between_the_first_pull_and_the_first_poll_is_not_lost(
     follower: Platform, server: TinyApollo
 ) -> None:
+    """Configuration, case 12."""
     polls = server.asked("/notifications")
     server.script("/notifications/v2", late(1.0, reset()))
     follower.start()
@@ -179,9 +183,10 @@ def test_case_12_what_is_published_between_the_first_pull_and_the_first_poll_is_
     wait_until(lambda: server.asked("/notifications")[-1].ids["application"] > 0)
 
 
-def test_case_13_with_a_cache_it_starts_without_the_server_and_follows_it_when_it_is_back(
+def test_with_a_cache_it_starts_without_the_server_and_follows_it_when_it_is_back(
     platform: Platform,
 ) -> None:
+    """Configuration, case 13."""
     with TinyApollo(port=free_port()) as before:
         before.publish(NUMBER="1")
         follow(platform, before).start()
@@ -197,9 +202,10 @@ def test_case_13_with_a_cache_it_starts_without_the_server_and_follows_it_when_i
         assert platform.status()["pid"] == supervisor
 
 
-def test_case_14_a_server_that_is_down_for_a_while_is_asked_with_patience_and_followed_again(
+def test_a_server_that_is_down_for_a_while_is_asked_with_patience_and_followed_again(
     platform: Platform,
 ) -> None:
+    """Configuration, case 14."""
     with TinyApollo(port=free_port()) as before:
         before.publish(NUMBER="1")
         follow(platform, before).start()
@@ -228,9 +234,10 @@ def test_case_14_a_server_that_is_down_for_a_while_is_asked_with_patience_and_fo
     ],
     ids=["200 {}", "404", "truncated", "html", "401"],
 )
-def test_case_15_what_is_no_configuration_changes_nothing_and_is_counted(
+def test_what_is_no_configuration_changes_nothing_and_is_counted(
     follower: Platform, server: TinyApollo, reason: str, behaviour: Behaviour
 ) -> None:
+    """Configuration, case 15."""
     server.hold = 0.2
     follower.start()
     file, pids = follower.env_file.read_bytes(), follower.pids()

@@ -179,9 +179,10 @@ def flood(platform: Platform, start: bytes, chunk: bytes, times: int) -> bytes:
     return read_all(sock)[:12]
 
 
-def test_lifecycle_case_44_slowloris_and_giants_leave_memory_flat_and_others_served(
+def test_slowloris_and_giants_leave_memory_flat_and_others_served(
     besieged: Platform,
 ) -> None:
+    """Lifecycle, case 44."""
     platform = besieged
     for _ in range(20):
         platform.get()

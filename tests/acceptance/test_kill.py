@@ -93,7 +93,8 @@ def _ready(platform: Platform) -> bool:
         return False
 
 
-def test_case_26_a_killed_web_worker_takes_only_its_own_requests_along(chores: Platform) -> None:
+def test_a_killed_web_worker_takes_only_its_own_requests_along(chores: Platform) -> None:
+    """Lifecycle, case 26."""
     with Load(chores.url, clients=4) as load:
         wait_until(lambda: len({a.body["pid"] for a in load.answers}) == 2)
         begun = time.monotonic()
@@ -150,9 +151,10 @@ def test_a_killed_zygote_is_replaced_and_its_workers_live(chores: Platform) -> N
     kill_and_await(chores, "web.1@1")
 
 
-def test_case_31_after_a_kill_of_the_supervisor_nothing_is_left_and_a_start_takes_it_up(
+def test_after_a_kill_of_the_supervisor_nothing_is_left_and_a_start_takes_it_up(
     chores: Platform,
 ) -> None:
+    """Lifecycle, case 31."""
     for number in range(20):
         deliver(chores, number, seconds=0.5)
     deliver(chores, 1000, seconds=30)

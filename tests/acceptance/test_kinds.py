@@ -33,7 +33,7 @@ def kinds(platform: Platform) -> set[str]:
     return {name.partition(".")[0] for name in platform.pids() if not name.endswith("@0")}
 
 
-def test_b12_a_machine_runs_the_kinds_it_is_to_run_and_says_which_it_does_not(
+def test_a_machine_runs_the_kinds_it_is_to_run_and_says_which_it_does_not(
     platform: Platform,
 ) -> None:
     """B12: PLATFORM_KINDS chooses what runs here; 0 workers of a kind is possible, none of any
@@ -72,9 +72,7 @@ def test_b12_a_machine_runs_the_kinds_it_is_to_run_and_says_which_it_does_not(
 
 
 @pytest.mark.parametrize("value", ["", "web,,crons", "Web"])
-def test_b12_a_start_with_no_kind_or_an_unknown_one_is_refused(
-    platform: Platform, value: str
-) -> None:
+def test_a_start_with_no_kind_or_an_unknown_one_is_refused(platform: Platform, value: str) -> None:
     """B12: a machine that would run nothing is a mistake."""
     platform.environment["PLATFORM_KINDS"] = value
     done = platform.cli("start")

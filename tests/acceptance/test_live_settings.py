@@ -93,7 +93,8 @@ def level_everywhere(platform: Platform, level: int) -> bool:
     return len(pids) == 2 and {answer["level"] for answer in answers} == {level}
 
 
-def test_case_22_a_live_field_changes_in_every_worker_and_no_process_does(dial: Platform) -> None:
+def test_a_live_field_changes_in_every_worker_and_no_process_does(dial: Platform) -> None:
+    """Configuration, case 22."""
     pids = dial.pids()
     with Load(dial.url) as load:
         dial.publish("DIAL_LEVEL=2", "DIAL_LABEL=two")
@@ -131,7 +132,8 @@ def test_a_worker_that_is_born_after_a_live_change_has_it(dial: Platform) -> Non
     wait_until(lambda: level_everywhere(dial, 2))
 
 
-def test_case_22_any_other_field_is_a_rollout(dial: Platform) -> None:
+def test_any_other_field_is_a_rollout(dial: Platform) -> None:
+    """Configuration, case 22."""
     pids = dial.pids("web.")
     dial.publish("DIAL_NAME=other", "DIAL_LEVEL=2")
     wait_until(lambda: dial.status()["generation"] == 2)
@@ -141,7 +143,8 @@ def test_case_22_any_other_field_is_a_rollout(dial: Platform) -> None:
     assert lines(dial, "changes") == []
 
 
-def test_case_22_a_key_nobody_has_read_is_set_and_restarts_nothing(dial: Platform) -> None:
+def test_a_key_nobody_has_read_is_set_and_restarts_nothing(dial: Platform) -> None:
+    """Configuration, case 22."""
     pids = dial.pids()
     dial.publish("NEVER_READ=here")
     wait_until(lambda: dial.status()["last_rollout"]["outcome"] == "live")
@@ -216,7 +219,8 @@ def test_the_number_of_workers_follows_the_configuration_without_a_failed_reques
     assert dial.pids()["web.0@1"] == old["web.0@1"]
 
 
-def test_lifecycle_case_16_the_log_level_follows_the_configuration(dial: Platform) -> None:
+def test_the_log_level_follows_the_configuration(dial: Platform) -> None:
+    """Lifecycle, case 16."""
     pids = dial.pids()
     assert "debug:" not in dial.output()
     dial.publish("PLATFORM_LOG_LEVEL=debug")

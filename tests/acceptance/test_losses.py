@@ -123,7 +123,7 @@ def fragile(platform: Platform) -> Platform:
     return platform
 
 
-def test_d4_a_worker_that_dies_between_prepared_and_go_is_replaced_and_none_is_killed(
+def test_a_worker_that_dies_between_prepared_and_go_is_replaced_and_none_is_killed(
     fragile: Platform,
 ) -> None:
     """D4: a worker of the coming generation that dies between prepared and go is a crash like any
@@ -165,7 +165,7 @@ def _ask_the_new(platform: Platform) -> Any:
             return answer.json()
 
 
-def test_d10_and_e3_a_release_whose_workers_crash_later_is_rolled_back_and_poison_is_borne(
+def test_a_release_whose_workers_crash_later_is_rolled_back_and_poison_is_borne(
     fragile: Platform,
 ) -> None:
     """D10, E3: a release whose workers crash some time after their start does not become the last
@@ -224,7 +224,7 @@ def _kills(platform: Platform) -> bool:
     return False
 
 
-def test_d9_a_store_that_is_killed_again_and_again_is_back_each_time_before_a_caller_gives_up(
+def test_a_store_that_is_killed_again_and_again_is_back_each_time_before_a_caller_gives_up(
     fragile: Platform,
 ) -> None:
     """D9: platform slots that were up are restarted within a second; a queue that is full is

@@ -45,7 +45,8 @@ def moody(platform: Platform) -> Platform:
     return platform.start()
 
 
-def test_case_17_a_release_that_kills_its_workers_at_boot_never_serves(moody: Platform) -> None:
+def test_a_release_that_kills_its_workers_at_boot_never_serves(moody: Platform) -> None:
+    """Configuration, case 17."""
     file, pids = moody.env_file.read_bytes(), moody.pids()
     with Load(moody.url) as load:
         moody.publish("MOOD_NOW=exits while it starts")
@@ -61,9 +62,10 @@ def test_case_17_a_release_that_kills_its_workers_at_boot_never_serves(moody: Pl
 
 
 @pytest.mark.parametrize(("mood", "why"), [("unready", "ready"), ("crashes", "ended")])
-def test_case_18_and_lifecycle_case_24_a_generation_that_does_not_hold_is_rolled_back(
+def test_a_generation_that_does_not_hold_is_rolled_back(
     moody: Platform, mood: str, why: str
 ) -> None:
+    """Configuration, case 18; lifecycle, case 24."""
     before = dict(dotenv_values(moody.env_file))
     with Load(moody.url) as load:
         moody.publish(f"MOOD_NOW={mood}")

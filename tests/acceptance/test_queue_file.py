@@ -50,7 +50,7 @@ def acknowledged(bench: Workbench, words: str) -> None:
     assert "Nothing has happened" in bench.platform.cli("queue", "acknowledge").stdout
 
 
-def test_b11_d7_a_queue_that_is_removed_while_it_runs_loses_nothing(bench: Workbench) -> None:
+def test_a_queue_that_is_removed_while_it_runs_loses_nothing(bench: Workbench) -> None:
     """B11, D7: queue.db is removed under a running platform: the log and the status say it, what
     was delivered before is in a new file, and a restart finds it there."""
     # When the file and all that belongs to it are removed
@@ -67,7 +67,7 @@ def test_b11_d7_a_queue_that_is_removed_while_it_runs_loses_nothing(bench: Workb
     acknowledged(bench, "while it was in use")
 
 
-def test_d2_d3_damage_costs_its_own_rows_only_and_they_can_be_recovered(bench: Workbench) -> None:
+def test_damage_costs_its_own_rows_only_and_they_can_be_recovered(bench: Workbench) -> None:
     """D2, D3: a page and a row are damaged while the platform is down: the other deliveries wait as
     before, the damaged ones are dead letters, the status says so until it is acknowledged, and a
     copy of the file brings them back."""
@@ -109,7 +109,7 @@ def test_d2_d3_damage_costs_its_own_rows_only_and_they_can_be_recovered(bench: W
         assert words in refused.stderr
 
 
-def test_d2_a_row_that_is_damaged_under_a_running_platform_stops_nothing(bench: Workbench) -> None:
+def test_a_row_that_is_damaged_under_a_running_platform_stops_nothing(bench: Workbench) -> None:
     """D2: one byte of one row is damaged while the platform runs: the other tasks run."""
     (bad,) = bench.deliver("Work", {"name": "bad"}, delay=3600)
     with closing(sqlite3.connect(file_of(bench), timeout=20)) as database:

@@ -33,9 +33,10 @@ def counted(platform: Platform, kind: str) -> bool:
     )
 
 
-def test_case_03_what_no_process_can_be_given_is_refused_by_its_key(
+def test_what_no_process_can_be_given_is_refused_by_its_key(
     follower: Platform, server: TinyApollo
 ) -> None:
+    """Configuration, case 3."""
     follower.start()
     file, pids = follower.env_file.read_bytes(), follower.pids()
     for kind, key, values in (
@@ -54,9 +55,10 @@ def test_case_03_what_no_process_can_be_given_is_refused_by_its_key(
     wait_until(lambda: follower.status()["config"]["last_error"] == "")
 
 
-def test_case_16_what_the_operators_check_does_not_let_pass_is_not_written(
+def test_what_the_operators_check_does_not_let_pass_is_not_written(
     follower: Platform, server: TinyApollo
 ) -> None:
+    """Configuration, case 16."""
     # Given a check that sees the staged file in both ways, is slow and talks about secrets
     check = "sh " + shlex.quote(str(follower.directory / "check.sh"))
     (follower.directory / "check.sh").write_text(
@@ -87,9 +89,10 @@ def test_case_16_what_the_operators_check_does_not_let_pass_is_not_written(
     wait_until(lambda: "/check.sh" not in processes(follower))
 
 
-def test_case_16_a_check_that_hangs_is_ended_and_the_supervisor_goes_on_meanwhile(
+def test_a_check_that_hangs_is_ended_and_the_supervisor_goes_on_meanwhile(
     follower: Platform, server: TinyApollo
 ) -> None:
+    """Configuration, case 16."""
     follower.environment["PLATFORM_CONFIG_CHECK_TIMEOUT"] = "15"
     (follower.directory / "check.sh").write_text('grep -q "^NUMBER=1$" "$1" || sleep 60\n')
     follower.start("--config-check", "sh check.sh {}")

@@ -77,7 +77,7 @@ def refused_everywhere(platform: Platform, text: str, rule: str) -> None:
     assert platform.output().count(f"refused: {operation['problems'][0]}") == 1
 
 
-def test_b1_every_part_of_the_platform_refuses_a_release_in_the_same_way(
+def test_every_part_of_the_platform_refuses_a_release_in_the_same_way(
     follower: Platform, server: TinyApollo
 ) -> None:
     """B1: a release the agent refuses left no trace in history, audit, metric and exit code. Here
@@ -133,7 +133,7 @@ def test_b1_every_part_of_the_platform_refuses_a_release_in_the_same_way(
     assert "The remote config sets PATH" in lines(follower, "config/audit.jsonl")[-1]["problems"][0]
 
 
-def test_b2_one_namespace_that_is_missing_or_broken_does_not_freeze_the_others(
+def test_one_namespace_that_is_missing_or_broken_does_not_freeze_the_others(
     follower: Platform, server: TinyApollo
 ) -> None:
     """B2: one deleted namespace or one broken document froze all others, restarts started frozen,

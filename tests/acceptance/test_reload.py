@@ -138,9 +138,10 @@ def descriptors(platform: Platform) -> int:
 
 @pytest.mark.parametrize("parser", ["httptools", "h11"])
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
-def test_case_07_a_series_of_reloads_fails_no_request_and_leaves_nothing_behind(
+def test_a_series_of_reloads_fails_no_request_and_leaves_nothing_behind(
     calm: Platform, loop: str, parser: str
 ) -> None:
+    """Lifecycle, case 7."""
     calm.environment |= {"PLATFORM_LOOP": loop, "PLATFORM_HTTP": parser}
     calm.start()
     reload(calm)
@@ -156,27 +157,29 @@ def test_case_07_a_series_of_reloads_fails_no_request_and_leaves_nothing_behind(
         for _ in range(4):
             generation += 1
             reload(calm)
-            # Case 15: who comes after a reload has returned is served by the new one alone
+            # Lifecycle, case 15: who comes after a reload has returned is served by the new one
+            # alone
             assert {calm.get()["generation"] for _ in range(3)} == {generation}
         wait_until(lambda: loads[0].answers[-1].body["generation"] == generation)
     assert [load.failures for load in loads] == [[], [], []]
     last = {g: max(a.asked for a in loads[0].answers if a.body["generation"] == g) for g in (3, 4)}
-    # Case 10: what an old worker says after that is the last word on its connection
+    # Lifecycle, case 10: what an old worker says after that is the last word on its connection
     late = [a for a in loads[0].answers if a.body["generation"] == 3 and a.asked > last[4]]
     assert all(a.last for a in late)
-    # Case 33: no process, zombie or descriptor more than before
+    # Lifecycle, case 33: no process, zombie or descriptor more than before
     wait_until(lambda: len(calm.tree()) == processes)
     wait_until(lambda: descriptors(calm) <= files)
-    # Case 36: every second one beat, whoever the timer was
+    # Lifecycle, case 36: every second one beat, whoever the timer was
     calm.stop()
     beats = [int(x) for x in (calm.data_dir / "beats.txt").read_text().split()]
     assert len(beats) == len(set(beats))
     assert beats == list(range(beats[0], beats[-1] + 1))
 
 
-def test_case_08_and_14_one_worker_is_enough_to_lose_nothing_of_what_is_under_way(
+def test_one_worker_is_enough_to_lose_nothing_of_what_is_under_way(
     calm: Platform,
 ) -> None:
+    """Lifecycle, cases 8 and 14."""
     calm.environment |= {
         "PLATFORM_WEB_WORKERS": "1",
         "PLATFORM_DRAIN_TIMEOUT": "30",
@@ -211,7 +214,7 @@ def test_case_08_and_14_one_worker_is_enough_to_lose_nothing_of_what_is_under_wa
         wait_until(lambda: len(load.answers) > 20)
         reload(calm)
         reloaded.set()
-        # Case 11: a connection from before the reload, whose first byte comes after it
+        # Lifecycle, case 11: a connection from before the reload, whose first byte comes after it
         silent.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
         assert b"200 OK" in silent.recv(4096)
         wait_until(lambda: load.answers[-1].body["generation"] == 2)
@@ -224,7 +227,8 @@ def test_case_08_and_14_one_worker_is_enough_to_lose_nothing_of_what_is_under_wa
     assert (answer["size"], answer["generation"]) == (10_000_000, 1)
 
 
-def test_case_12_a_response_that_outlasts_the_drain_is_cut_and_counted(calm: Platform) -> None:
+def test_a_response_that_outlasts_the_drain_is_cut_and_counted(calm: Platform) -> None:
+    """Lifecycle, case 12."""
     calm.environment["PLATFORM_DRAIN_TIMEOUT"] = "2"
     calm.start()
     old = set(calm.pids("web.").values())
@@ -239,9 +243,10 @@ def test_case_12_a_response_that_outlasts_the_drain_is_cut_and_counted(calm: Pla
     assert calm.get()["generation"] == 2
 
 
-def test_case_20_and_22_a_generation_of_which_one_worker_fails_or_hangs_never_serves(
+def test_a_generation_of_which_one_worker_fails_or_hangs_never_serves(
     calm: Platform,
 ) -> None:
+    """Lifecycle, cases 20 and 22."""
     calm.environment["PLATFORM_BOOT_TIMEOUT"] = "8"
     calm.start()
     pids = calm.pids()
@@ -255,15 +260,16 @@ def test_case_20_and_22_a_generation_of_which_one_worker_fails_or_hangs_never_se
     assert load.failures == []
     assert {a.body["generation"] for a in load.answers} == {1}
     assert calm.pids() == pids
-    # Case 21: a worker that dies now comes back with what serves
+    # Lifecycle, case 21: a worker that dies now comes back with what serves
     (calm.directory / "mood").write_text("")
     calm.kill(pids["web.0@1"])
     wait_until(lambda: calm.pids().get("web.0@1") not in (None, pids["web.0@1"]))
 
 
-def test_case_09_and_19_a_slow_import_holds_nobody_up_and_gives_way_to_something_newer(
+def test_a_slow_import_holds_nobody_up_and_gives_way_to_something_newer(
     calm: Platform,
 ) -> None:
+    """Lifecycle, cases 9 and 19."""
     calm.start("--watch")
     slow, begun = calm.plugins / "slow.py", calm.directory / "begun"
     with Load(calm.url, clients=2) as load:
@@ -278,9 +284,10 @@ def test_case_09_and_19_a_slow_import_holds_nobody_up_and_gives_way_to_something
     assert {a.body["generation"] for a in load.answers} == {1, 3}
 
 
-def test_case_37_and_38_what_runs_long_ends_where_it_began_and_no_second_copy_begins(
+def test_what_runs_long_ends_where_it_began_and_no_second_copy_begins(
     platform: Platform,
 ) -> None:
+    """Lifecycle, cases 37 and 38."""
     (platform.plugins / "long.py").write_text(LONG)
     platform.environment["PLATFORM_DRAIN_TIMEOUT"] = "30"
     platform.start()

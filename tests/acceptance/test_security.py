@@ -35,7 +35,8 @@ plugin = Plugin(routes=[Route("/leak", leak)])
 NOBODY = 65534
 
 
-def test_case_42_the_control_socket_is_open_to_nobody_else_at_any_moment(sampled: Platform) -> None:
+def test_the_control_socket_is_open_to_nobody_else_at_any_moment(sampled: Platform) -> None:
+    """Lifecycle, case 42."""
     # Given somebody whose files are open to all unless he says otherwise
     old = os.umask(0)
     seen: set[tuple[str, int]] = set()
@@ -69,7 +70,8 @@ def test_case_42_the_control_socket_is_open_to_nobody_else_at_any_moment(sampled
         assert stat.S_IMODE((sampled.data_dir / name).stat().st_mode) == mode
 
 
-def test_case_42_nonsense_and_silence_on_the_control_socket_delay_nobody(sampled: Platform) -> None:
+def test_nonsense_and_silence_on_the_control_socket_delay_nobody(sampled: Platform) -> None:
+    """Lifecycle, case 42."""
     sampled.environment["PLATFORM_HANG_TIMEOUT"] = "3"
     sampled.start()
     pids = sampled.pids()
@@ -100,7 +102,8 @@ def test_case_42_nonsense_and_silence_on_the_control_socket_delay_nobody(sampled
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_case_42_another_user_is_refused_even_where_somebody_has_opened_the_door() -> None:
+def test_another_user_is_refused_even_where_somebody_has_opened_the_door() -> None:
+    """Lifecycle, case 42."""
     # Not in tmp_path, which is closed to other users above
     with tempfile.TemporaryDirectory() as place:
         platform = Platform(Path(place))
@@ -126,7 +129,8 @@ def test_case_42_another_user_is_refused_even_where_somebody_has_opened_the_door
             platform.stop()
 
 
-def test_case_43_secrets_are_nowhere_to_be_read(sampled: Platform) -> None:
+def test_secrets_are_nowhere_to_be_read(sampled: Platform) -> None:
+    """Lifecycle, case 43."""
     sampled.publish_sample(f"DB_PASSWORD = {SECRET}\nGREETING = hi\n")
     (sampled.plugins / "leaky.py").write_text(LEAKY)
     sampled.start("--log-level", "debug")
@@ -153,9 +157,10 @@ def test_case_43_secrets_are_nowhere_to_be_read(sampled: Platform) -> None:
 
 
 @pytest.mark.parametrize("how", ["password", "access key"])
-def test_case_43_the_credentials_of_the_config_service_are_the_agent_s_alone(
+def test_the_credentials_of_the_config_service_are_the_agent_s_alone(
     platform: Platform, how: str
 ) -> None:
+    """Lifecycle, case 43."""
     shutil.copytree(ROOT / "plugins" / "hello", platform.plugins / "hello")
     platform.tell_environments()
     with TinyApollo() as server:
@@ -199,7 +204,8 @@ def test_case_43_the_credentials_of_the_config_service_are_the_agent_s_alone(
             assert stat.S_IMODE(holder.stat().st_mode) == 0o600, holder
 
 
-def test_case_45_counters_never_go_back_over_reloads(sampled: Platform) -> None:
+def test_counters_never_go_back_over_reloads(sampled: Platform) -> None:
+    """Lifecycle, case 45."""
     sampled.start()
     before: dict[str, float] = {}
     for number in range(3):

@@ -78,9 +78,10 @@ def manager(tmp_path: Path) -> Iterator[ServiceManager]:
     made.stop()
 
 
-def test_case_01_readiness_is_told_when_all_accept_and_not_before(
+def test_readiness_is_told_when_all_accept_and_not_before(
     sampled: Platform, manager: ServiceManager, tmp_path: Path
 ) -> None:
+    """Lifecycle, case 1."""
     (sampled.plugins / "slow.py").write_text(SLOW)
     sampled.environment |= {"NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": "200000"}
     where = tmp_path / "elsewhere"

@@ -98,9 +98,10 @@ def test_every_listener_is_served_listed_and_stays_the_same_over_a_rollout(
 
 
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
-def test_lifecycle_case_17_a_port_that_is_new_serves_and_one_that_is_gone_is_drained_and_refused(
+def test_a_port_that_is_new_serves_and_one_that_is_gone_is_drained_and_refused(
     platform: Platform, loop: str
 ) -> None:
+    """Lifecycle, case 17."""
     platform.environment["PLATFORM_LOOP"] = loop
     old, new = free_port(), free_port()
     write(platform, old)
@@ -162,9 +163,8 @@ def test_a_port_in_use_at_the_start_is_exit_code_5_with_its_owner(platform: Plat
     )
 
 
-def test_lifecycle_case_39_no_packet_is_lost_over_rollouts(
-    platform: Platform, tmp_path: Path
-) -> None:
+def test_no_packet_is_lost_over_rollouts(platform: Platform, tmp_path: Path) -> None:
+    """Lifecycle, case 39."""
     write(platform, 0)
     platform.start()
     address = ("127.0.0.1", port_of(platform, "lines.packets"))

@@ -32,7 +32,8 @@ def left_in(platform: Platform) -> set[str]:
     }
 
 
-def test_case_34_requests_and_tasks_in_flight_finish_and_nothing_is_left(chores: Platform) -> None:
+def test_requests_and_tasks_in_flight_finish_and_nothing_is_left(chores: Platform) -> None:
+    """Lifecycle, case 34."""
     answers: list[int] = []
 
     def ask() -> None:
@@ -109,7 +110,8 @@ def test_nobody_takes_a_place_any_more_in_a_platform_that_stops(chores: Platform
     assert ends(chores) == {1}
 
 
-def test_case_35_a_second_interrupt_does_not_wait_for_what_is_in_flight(chores: Platform) -> None:
+def test_a_second_interrupt_does_not_wait_for_what_is_in_flight(chores: Platform) -> None:
+    """Lifecycle, case 35."""
     deliver(chores, 1, seconds=60)
     wait_until(lambda: lines(chores, "begin 1"))
     assert chores.process is not None

@@ -51,10 +51,8 @@ def stop(bench: Workbench) -> None:
 
 
 @pytest.mark.parametrize("end", [stop, kill_everything])
-def test_case_03_a_delay_outlives_the_platform(
-    bench: Workbench, end: Callable[[Workbench], None]
-) -> None:
-    """The queue is idle but for this one."""
+def test_a_delay_outlives_the_platform(bench: Workbench, end: Callable[[Workbench], None]) -> None:
+    """Tasks, case 3: the queue is idle but for this one."""
     name, before = f"c3 {end.__name__}", time.time()
     bench.deliver("Work", {"name": name}, delay=2.5)
     end(bench)
@@ -65,9 +63,10 @@ def test_case_03_a_delay_outlives_the_platform(
     assert len(bench.diary("start", name)) == 1
 
 
-def test_case_21_a_task_whose_worker_is_killed_begins_again_and_ends_once(
+def test_a_task_whose_worker_is_killed_begins_again_and_ends_once(
     bench: Workbench,
 ) -> None:
+    """Tasks, case 21."""
     # Given a task at work on one worker, others on both, and nothing else in the queue
     siblings = [f"c21 {n}" for n in range(20)]
     bench.deliver("Work", *({"name": name, "seconds": 4} for name in siblings))
@@ -90,9 +89,10 @@ def test_case_21_a_task_whose_worker_is_killed_begins_again_and_ends_once(
     assert set(ended(bench, "c21 ").values()) == {1}
 
 
-def test_case_22_a_task_that_kills_its_workers_is_given_up_and_its_neighbours_end(
+def test_a_task_that_kills_its_workers_is_given_up_and_its_neighbours_end(
     bench: Workbench,
 ) -> None:
+    """Tasks, case 22."""
     (delivery,) = bench.deliver("Poison", {"name": "c22 poison"})
     bench.deliver("Work", *({"name": f"c22 {n}", "seconds": 0.1} for n in range(100)))
     wait_until(lambda: len(ended(bench, "c22 ")) == 100, 30)
@@ -106,7 +106,8 @@ def _letter(bench: Workbench, delivery: str) -> Any:
     return {one["id"]: one for one in bench.verb("dead", "ls")}.get(delivery)
 
 
-def test_case_23_after_everything_was_killed_every_task_ends(bench: Workbench) -> None:
+def test_after_everything_was_killed_every_task_ends(bench: Workbench) -> None:
+    """Tasks, case 23."""
     number = 1010
     bench.deliver("Work", *({"name": f"c23 {n}", "seconds": 0.5} for n in range(number)))
     wait_until(lambda: len(begun(bench, "c23 ")) >= 10)
@@ -119,9 +120,10 @@ def test_case_23_after_everything_was_killed_every_task_ends(bench: Workbench) -
     assert len(begun(bench, "c23 ")) - number <= AT_A_TIME
 
 
-def test_case_24_every_confirmed_task_runs_when_the_store_is_killed_under_load(
+def test_every_confirmed_task_runs_when_the_store_is_killed_under_load(
     bench: Workbench,
 ) -> None:
+    """Tasks, case 24."""
     confirmed: list[str] = []
     stop = threading.Event()
 
@@ -152,7 +154,8 @@ def test_case_24_every_confirmed_task_runs_when_the_store_is_killed_under_load(
     assert len(twice) <= 3 * AT_A_TIME
 
 
-def test_case_25_rollouts_lose_no_task_and_run_none_twice(bench: Workbench) -> None:
+def test_rollouts_lose_no_task_and_run_none_twice(bench: Workbench) -> None:
+    """Tasks, case 25."""
     generation = bench.platform.status()["generation"]
     bench.deliver("Work", *({"name": f"c25 {n}", "seconds": n % 20 / 10} for n in range(1000)))
     (long,) = bench.deliver("Work", {"name": "c25 long", "seconds": 12})

@@ -38,9 +38,10 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workbench]:
         yield made
 
 
-def test_case_38_task_workers_are_replaced_alone_and_nothing_of_the_work_is_lost_or_doubled(
+def test_task_workers_are_replaced_alone_and_nothing_of_the_work_is_lost_or_doubled(
     bench: Workbench,
 ) -> None:
+    """Lifecycle, case 38."""
     platform = bench.platform
     before = platform.pids()
     tasks = {pid for name, pid in before.items() if name.startswith("task.")}

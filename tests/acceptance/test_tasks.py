@@ -79,7 +79,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workbench]:
         yield made
 
 
-def test_case_01_the_one_who_delivers_does_not_wait_for_the_task(bench: Workbench) -> None:
+def test_the_one_who_delivers_does_not_wait_for_the_task(bench: Workbench) -> None:
+    """Tasks, case 1."""
     answer = bench.post("deliver", {"task": "Work", "fields": [{"name": "c1", "seconds": 2}]})
     assert answer["seconds"] < 2
     (end,) = bench.wait("end", "c1")
@@ -87,9 +88,10 @@ def test_case_01_the_one_who_delivers_does_not_wait_for_the_task(bench: Workbenc
     assert len(bench.diary("start", "c1")) == 1
 
 
-def test_case_04_a_task_that_fails_twice_is_tried_three_times_and_finishes_once(
+def test_a_task_that_fails_twice_is_tried_three_times_and_finishes_once(
     bench: Workbench,
 ) -> None:
+    """Tasks, case 4."""
     bench.deliver("Fails", {"name": "c4", "times": 2})
     bench.wait("finish", "c4")
     starts = bench.diary("start", "c4")
@@ -99,9 +101,10 @@ def test_case_04_a_task_that_fails_twice_is_tried_three_times_and_finishes_once(
     assert len(bench.diary("finish", "c4")) == 1
 
 
-def test_case_04_what_waits_for_its_next_attempt_says_so_and_can_be_brought_forward(
+def test_what_waits_for_its_next_attempt_says_so_and_can_be_brought_forward(
     bench: Workbench,
 ) -> None:
+    """Tasks, case 4."""
     (delivery,) = bench.deliver("Patient", {"name": "c4 patient", "times": 1})
     bench.wait("start", "c4 patient")
     shown = wait_until(
@@ -115,7 +118,8 @@ def test_case_04_what_waits_for_its_next_attempt_says_so_and_can_be_brought_forw
     assert [entry["attempt"] for entry in bench.diary("start", "c4 patient")] == [1, 2]
 
 
-def test_case_07_finish_gets_the_value_wherever_the_task_was_delivered(bench: Workbench) -> None:
+def test_finish_gets_the_value_wherever_the_task_was_delivered(bench: Workbench) -> None:
+    """Tasks, case 7."""
     # Delivered by a cron at the start
     (finish,) = bench.wait("finish", "1 from cron")
     (start,) = bench.diary("start", "1 from cron")
@@ -127,9 +131,10 @@ def test_case_07_finish_gets_the_value_wherever_the_task_was_delivered(bench: Wo
 
 
 @pytest.mark.parametrize("how", ["TypeError", "SystemExit", "MemoryError", "CancelledError"])
-def test_case_06_whatever_a_handler_raises_is_a_failure_and_the_worker_lives(
+def test_whatever_a_handler_raises_is_a_failure_and_the_worker_lives(
     bench: Workbench, how: str
 ) -> None:
+    """Tasks, case 6."""
     before = bench.platform.pids("task")
     bench.deliver("Fails", {"name": f"c6 {how}", "times": 3, "how": how})
     (failed,) = bench.wait("failed", f"c6 {how}")
@@ -138,9 +143,10 @@ def test_case_06_whatever_a_handler_raises_is_a_failure_and_the_worker_lives(
     assert bench.platform.pids("task") == before
 
 
-def test_case_08_listeners_keep_their_order_and_one_that_fails_is_retried_alone(
+def test_listeners_keep_their_order_and_one_that_fails_is_retried_alone(
     bench: Workbench,
 ) -> None:
+    """Tasks, case 8."""
     bench.post("fire", {"name": "c8"})
     bench.wait("second", "c8", 2)
     bench.wait("third", "c8")
@@ -155,7 +161,8 @@ def test_case_08_listeners_keep_their_order_and_one_that_fails_is_retried_alone(
     assert bench.diary("third", "c8 stop") == []
 
 
-def test_case_09_sleepers_do_not_wait_for_one_another_nor_for_a_thread(bench: Workbench) -> None:
+def test_sleepers_do_not_wait_for_one_another_nor_for_a_thread(bench: Workbench) -> None:
+    """Tasks, case 9."""
     gate = bench.platform.directory / "c9 gate"
     bench.deliver("Block", {"name": "c9 block", "gate": str(gate)})
     bench.wait("start", "c9 block")
@@ -166,9 +173,10 @@ def test_case_09_sleepers_do_not_wait_for_one_another_nor_for_a_thread(bench: Wo
     bench.wait("end", "c9 block")
 
 
-def test_case_10_a_coroutine_is_cancelled_when_its_time_is_over_and_tried_again(
+def test_a_coroutine_is_cancelled_when_its_time_is_over_and_tried_again(
     bench: Workbench,
 ) -> None:
+    """Tasks, case 10."""
     bench.deliver("Late", {"name": "c10", "how": "async"})
     bench.wait("cancelled", "c10", 2)
     starts, ends = bench.diary("start", "c10"), bench.diary("cancelled", "c10")
@@ -177,9 +185,10 @@ def test_case_10_a_coroutine_is_cancelled_when_its_time_is_over_and_tried_again(
         assert end["at"] - start["at"] > 0.9
 
 
-def test_case_18_the_lines_of_a_task_tell_its_attempt_and_the_request_that_delivered_it(
+def test_the_lines_of_a_task_tell_its_attempt_and_the_request_that_delivered_it(
     bench: Workbench,
 ) -> None:
+    """Tasks, case 18."""
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     headers = {"x-request-id": "c18-request", "traceparent": trace}
     body = {"task": "Fails", "fields": [{"name": "c18", "times": 1}]}
@@ -216,9 +225,10 @@ def test_the_platform_tells_plugins_what_happens_to_it(bench: Workbench) -> None
     assert (changed["live"], changed["of"]) == (True, 1)
 
 
-def test_case_10_a_thread_that_does_not_stop_costs_its_worker_and_nobody_else(
+def test_a_thread_that_does_not_stop_costs_its_worker_and_nobody_else(
     bench: Workbench,
 ) -> None:
+    """Tasks, case 10."""
     # Given tasks beside it that take longer than its worker may take to be replaced
     bench.deliver("Work", *({"name": f"c10 {n}", "seconds": 3} for n in range(20)))
     wait_until(lambda: sum(n.startswith("c10 ") for n in bench.names("start")) >= 20)
@@ -234,9 +244,10 @@ def test_case_10_a_thread_that_does_not_stop_costs_its_worker_and_nobody_else(
     assert 'platform_worker_starts_total{pool="task",reason="task_timeout"} 1\n' in metrics
 
 
-def test_case_05_what_is_given_up_is_listed_with_its_traceback_and_can_be_run_again(
+def test_what_is_given_up_is_listed_with_its_traceback_and_can_be_run_again(
     bench: Workbench,
 ) -> None:
+    """Tasks, case 5."""
     (delivery,) = bench.deliver("Fails", {"name": "c5", "times": 3})
     bench.wait("failed", "c5")
     # The dead letter was there before `failed` ran
@@ -261,7 +272,8 @@ def test_case_05_what_is_given_up_is_listed_with_its_traceback_and_can_be_run_ag
     assert "Nothing is known" in gone.stderr
 
 
-def test_case_11_the_more_important_ones_start_first(bench: Workbench) -> None:
+def test_the_more_important_ones_start_first(bench: Workbench) -> None:
+    """Tasks, case 11."""
     assert bench.platform.cli("queue", "pause", "ordered").returncode == 0
     bench.deliver("Ordered", *({"name": f"c11 low {n}"} for n in range(100)))
     bench.deliver("Ordered", {"name": "c11 high"}, priority=1)
@@ -296,7 +308,9 @@ def test_of_a_concurrency_key_the_urgent_one_starts_first_and_a_paused_queue_hol
     ]
 
 
-def test_case_12_of_a_unique_key_one_runs_at_a_time(bench: Workbench) -> None:
+def test_of_a_unique_key_one_runs_at_a_time(bench: Workbench) -> None:
+    """Tasks, case 12."""
+
     def deliver(seconds: float) -> tuple[str, bool]:
         body = {"task": "Once", "fields": [{"name": "c12", "seconds": seconds}]}
         ((delivery, duplicate),) = bench.post("deliver", body)["receipts"]
@@ -314,7 +328,8 @@ def test_case_12_of_a_unique_key_one_runs_at_a_time(bench: Workbench) -> None:
     wait_until(lambda: not deliver(0)[1])
 
 
-def test_case_13_a_queue_that_is_full_says_so_and_loses_nothing(bench: Workbench) -> None:
+def test_a_queue_that_is_full_says_so_and_loses_nothing(bench: Workbench) -> None:
+    """Tasks, case 13."""
     bench.platform.cli("queue", "pause", "limited")
     assert bench.post("flood", {"number": 2000}) == {"full": 1000}
     bench.platform.cli("queue", "resume", "limited")
@@ -326,7 +341,8 @@ def test_case_13_a_queue_that_is_full_says_so_and_loses_nothing(bench: Workbench
     assert len(started()) == len(set(started())) == 1000
 
 
-def test_case_14_a_task_nobody_knows_waits_for_the_code_that_does(bench: Workbench) -> None:
+def test_a_task_nobody_knows_waits_for_the_code_that_does(bench: Workbench) -> None:
+    """Tasks, case 14."""
     name = "later.Unheard"
     unheard = Envelope(delivery := new_id(), name, b'{"name": "c14"}')
     bench.ask(lambda engine: engine.put([unheard]))
@@ -347,7 +363,8 @@ def test_case_14_a_task_nobody_knows_waits_for_the_code_that_does(bench: Workben
     bench.wait("start", "c14")
 
 
-def test_case_15_what_waits_can_be_cancelled_and_what_runs_stopped(bench: Workbench) -> None:
+def test_what_waits_can_be_cancelled_and_what_runs_stopped(bench: Workbench) -> None:
+    """Tasks, case 15."""
     waiting, running = bench.deliver("Work", {"name": "c15 waits"}, delay=3600) + bench.deliver(
         "Work", {"name": "c15 runs", "seconds": 60}
     )
@@ -364,7 +381,8 @@ def test_case_15_what_waits_can_be_cancelled_and_what_runs_stopped(bench: Workbe
     assert bench.diary("finish", "c15 runs") == []
 
 
-def test_case_02_a_task_can_be_delivered_from_everywhere(bench: Workbench) -> None:
+def test_a_task_can_be_delivered_from_everywhere(bench: Workbench) -> None:
+    """Tasks, case 2."""
     bench.deliver("Work", {"name": "c2 from web"})
     bench.deliver("Relay", {"name": "c2"})
     bench.post("fire", {"name": "c2"})

@@ -72,9 +72,10 @@ def accepting(platform: Platform) -> int:
     )
 
 
-def test_case_29_workers_that_have_served_enough_are_replaced_without_a_failed_request(
+def test_workers_that_have_served_enough_are_replaced_without_a_failed_request(
     leaky: Platform,
 ) -> None:
+    """Lifecycle, case 29."""
     leaky.environment["PLATFORM_MAX_REQUESTS"] = "200"
     leaky.start()
     counts = []
@@ -107,9 +108,10 @@ def test_case_29_workers_that_have_served_enough_are_replaced_without_a_failed_r
     ("limit", "value", "reason"),
     [("PLATFORM_MAX_RSS", "120", "max_memory"), ("PLATFORM_MAX_AGE", "4", "max_age")],
 )
-def test_case_30_a_leak_is_bounded_and_so_is_the_age(
+def test_a_leak_is_bounded_and_so_is_the_age(
     leaky: Platform, limit: str, value: str, reason: str
 ) -> None:
+    """Lifecycle, case 30."""
     leaky.environment[limit] = value
     leaky.start()
     old = leaky.pids("web.")
@@ -120,9 +122,10 @@ def test_case_30_a_leak_is_bounded_and_so_is_the_age(
     assert f" retires ({reason}: " in leaky.output()
 
 
-def test_case_41_scaling_by_signal_command_and_configuration_survives_a_reload(
+def test_scaling_by_signal_command_and_configuration_survives_a_reload(
     leaky: Platform,
 ) -> None:
+    """Lifecycle, case 41."""
     del leaky.environment["PLATFORM_WEB_WORKERS"]
     leaky.publish_sample("PLATFORM_WEB_WORKERS = 2\n")
     leaky.start()

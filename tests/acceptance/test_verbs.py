@@ -57,7 +57,8 @@ def hang(platform: Platform) -> None:
     wait_until((platform.directory / "stuck").exists)
 
 
-def test_case_41_what_is_asked_is_answered_for_people_and_for_programs(sampled: Platform) -> None:
+def test_what_is_asked_is_answered_for_people_and_for_programs(sampled: Platform) -> None:
+    """Lifecycle, case 41."""
     (sampled.plugins / "busy.py").write_text(BUSY)
     sampled.start()
     fits(asked(sampled, "status"), STATUS)
@@ -131,7 +132,8 @@ def test_a_worker_that_hangs_shows_where_and_the_log_level_changes_at_once(
     sampled.kill(pids["web.0@1"])
 
 
-def test_case_35_a_stop_that_takes_too_long_is_exit_5_and_goes_on(sampled: Platform) -> None:
+def test_a_stop_that_takes_too_long_is_exit_5_and_goes_on(sampled: Platform) -> None:
+    """Lifecycle, case 35."""
     (sampled.plugins / "busy.py").write_text(BUSY)
     sampled.environment |= {"PLATFORM_WEB_WORKERS": "1", "PLATFORM_DRAIN_TIMEOUT": "60"}
     sampled.start()

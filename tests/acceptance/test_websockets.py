@@ -131,9 +131,10 @@ def test_a_push_reaches_every_worker_from_a_request_a_task_a_cron_and_the_cli(
     assert "user:NAME" in bad.stderr
 
 
-def test_lifecycle_case_13_a_rollout_closes_all_with_1012_spread_and_none_without_a_code(
+def test_a_rollout_closes_all_with_1012_spread_and_none_without_a_code(
     sampled: Platform,
 ) -> None:
+    """Lifecycle, case 13."""
     sampled.start()
 
     async def test() -> None:

@@ -269,7 +269,8 @@ def namespaces_pull(n: int) -> Callable[[Apollo], Awaitable[Snapshot]]:
     return act
 
 
-def test_b2_one_namespace_that_fails_does_not_hold_back_the_others(server: FaultyServer) -> None:
+def test_one_namespace_that_fails_does_not_hold_back_the_others(server: FaultyServer) -> None:
+    """B2."""
     # Given a snapshot of two namespaces
     server.script("/configs/orders/blue/a", released("A1", a="1"), released("A2", a="2"))
     server.script("/configs/orders/blue/b", released("B1"), answer(500), released("B2"))
@@ -291,9 +292,10 @@ def test_b2_one_namespace_that_fails_does_not_hold_back_the_others(server: Fault
 
 
 @pytest.mark.parametrize("status", [400, 404])
-def test_b2_a_first_namespace_that_is_not_there_proves_that_the_server_is_well(
+def test_a_first_namespace_that_is_not_there_proves_that_the_server_is_well(
     server: FaultyServer, status: int
 ) -> None:
+    """B2."""
     server.script("/configs/orders/blue/a", answer(status))
     server.script("/configs/orders/blue/b", released("B1", b="1"))
     found = use(server, lambda apollo: apollo.pull(), "a", "b").found
@@ -301,16 +303,18 @@ def test_b2_a_first_namespace_that_is_not_there_proves_that_the_server_is_well(
     assert isinstance(found["b"], Release)
 
 
-def test_b2_when_there_is_no_release_at_all_what_may_pass_is_why(server: FaultyServer) -> None:
+def test_when_there_is_no_release_at_all_what_may_pass_is_why(server: FaultyServer) -> None:
+    """B2."""
     server.script("/configs/orders/blue/a", answer(404))
     server.script("/configs/orders/blue/b", answer(503))
     with pytest.raises(Broken):
         use(server, lambda apollo: apollo.pull(), "a", "b")
 
 
-def test_b2_a_first_namespace_that_always_fails_is_not_asked_for_first_for_ever(
+def test_a_first_namespace_that_always_fails_is_not_asked_for_first_for_ever(
     server: FaultyServer,
 ) -> None:
+    """B2."""
     server.script("/configs/orders/blue/a", answer(403))
     server.script("/configs/orders/blue/b", released("B1", b="1"))
 
@@ -327,7 +331,8 @@ def test_b2_a_first_namespace_that_always_fails_is_not_asked_for_first_for_ever(
 # The network
 
 
-def test_f03_nobody_listens() -> None:
+def test_nobody_listens() -> None:
+    """F03."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"
@@ -337,25 +342,27 @@ def test_f03_nobody_listens() -> None:
     assert "Connection refused" in str(error)
 
 
-def test_f03_a_name_that_does_not_exist() -> None:
+def test_a_name_that_does_not_exist() -> None:
+    """F03."""
     assert isinstance(failure("http://nowhere.invalid"), Unreachable)
 
 
 @pytest.mark.parametrize("behaviour", [reset(), reset(b"HTTP/1.1 200 OK\r\nContent-Le"), close])
-def test_f03_the_connection_breaks_before_an_answer(
-    server: FaultyServer, behaviour: Behaviour
-) -> None:
+def test_the_connection_breaks_before_an_answer(server: FaultyServer, behaviour: Behaviour) -> None:
+    """F03."""
     server.script("/configs/", behaviour)
     assert failure(server).reason == "connect"
 
 
-def test_f03_the_connection_breaks_in_the_middle_of_an_answer(server: FaultyServer) -> None:
+def test_the_connection_breaks_in_the_middle_of_an_answer(server: FaultyServer) -> None:
+    """F03."""
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{"
     server.script("/configs/", late(0.0, reset(head)))
     assert failure(server).reason in ("connect", "decode")
 
 
-def test_f04_a_server_that_never_answers(server: FaultyServer) -> None:
+def test_a_server_that_never_answers(server: FaultyServer) -> None:
+    """F04."""
     server.script("/configs/", hang)
     error = failure(server, timeouts=QUICK)
     assert isinstance(error, TooSlow)
@@ -363,26 +370,30 @@ def test_f04_a_server_that_never_answers(server: FaultyServer) -> None:
     assert "within 0.3 s" in str(error)
 
 
-def test_f04_a_poll_that_is_never_answered(server: FaultyServer) -> None:
+def test_a_poll_that_is_never_answered(server: FaultyServer) -> None:
+    """F04."""
     server.script("/notifications/v2", hang)
     assert "within 0.6 s" in str(failure(server, poll, timeouts=QUICK))
 
 
-def test_f05_an_answer_that_drips_is_given_up_as_a_whole(server: FaultyServer) -> None:
+def test_an_answer_that_drips_is_given_up_as_a_whole(server: FaultyServer) -> None:
+    """F05."""
     server.script("/configs/", trickle(json.dumps(GOOD)))
     assert failure(server, timeouts=QUICK).reason == "timeout"
 
 
-def test_f05_the_answer_to_a_poll_may_not_drip_for_as_long_as_a_poll_may_be_held(
+def test_the_answer_to_a_poll_may_not_drip_for_as_long_as_a_poll_may_be_held(
     server: FaultyServer,
 ) -> None:
+    """F05."""
     server.script("/notifications/v2", trickle("[]"))
     patient = Timeouts(answer=0.2, hold=3600.0)
     assert failure(server, poll, timeouts=patient).reason == "timeout"
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
-def test_f06_the_server_fails(server: FaultyServer, status: int) -> None:
+def test_the_server_fails(server: FaultyServer, status: int) -> None:
+    """F06."""
     server.script("/configs/", released("K1", a="1"), answer(status, "<html>oops"), answer(304))
 
     async def act(apollo: Apollo) -> Snapshot:
@@ -395,15 +406,17 @@ def test_f06_the_server_fails(server: FaultyServer, status: int) -> None:
     assert use(server, act).values() == {"a": "1"}
 
 
-def test_f07_the_poll_fails(server: FaultyServer) -> None:
+def test_the_poll_fails(server: FaultyServer) -> None:
+    """F07."""
     server.script("/notifications/v2", answer(500))
     assert failure(server, poll).reason == "http_5xx"
 
 
 @pytest.mark.parametrize("behaviour", [answer(502), answer(504), close, reset()])
-def test_f08_a_proxy_that_ends_a_held_poll_says_that_nothing_changed(
+def test_a_proxy_that_ends_a_held_poll_says_that_nothing_changed(
     server: FaultyServer, behaviour: Behaviour, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """F08."""
     server.script("/notifications/v2", late(0.25, behaviour))
 
     async def act(apollo: Apollo) -> list[dict[str, int]]:
@@ -413,7 +426,8 @@ def test_f08_a_proxy_that_ends_a_held_poll_says_that_nothing_changed(
     assert caplog.text.count("had held the poll") == 1
 
 
-def test_f08_f34_who_takes_up_a_poll_that_was_lost_is_told_no_ids(server: FaultyServer) -> None:
+def test_who_takes_up_a_poll_that_was_lost_is_told_no_ids(server: FaultyServer) -> None:
+    """F08, F34."""
     server.script("/notifications/v2", told(application=7), late(0.25, close), answer(304))
 
     async def act(apollo: Apollo) -> None:
@@ -425,15 +439,17 @@ def test_f08_f34_who_takes_up_a_poll_that_was_lost_is_told_no_ids(server: Faulty
     assert [request.ids["application"] for request in server.requests] == [-1, 7, -1]
 
 
-def test_f34_a_poll_that_is_lost_soon_is_a_failure_and_not_sent_again_by_itself(
+def test_a_poll_that_is_lost_soon_is_a_failure_and_not_sent_again_by_itself(
     server: FaultyServer,
 ) -> None:
+    """F34."""
     server.script("/notifications/v2", close)
     assert failure(server, poll).reason == "connect"
     assert len(server.requests) == 1
 
 
-def test_f08_the_same_status_at_once_is_a_failure(server: FaultyServer) -> None:
+def test_the_same_status_at_once_is_a_failure(server: FaultyServer) -> None:
+    """F08."""
     server.script("/notifications/v2", answer(504))
     assert failure(server, poll, timeouts=Timeouts(proxy=25.0)).reason == "http_5xx"
 
@@ -455,7 +471,8 @@ def test_f08_the_same_status_at_once_is_a_failure(server: FaultyServer) -> None:
     ],
     ids=["json", "whole but short", "part", "empty", "nul", "half gzip", "no gzip", "chunks"],
 )
-def test_f09_a_damaged_answer_is_a_failure(server: FaultyServer, behaviour: Behaviour) -> None:
+def test_a_damaged_answer_is_a_failure(server: FaultyServer, behaviour: Behaviour) -> None:
+    """F09."""
     server.script("/configs/", behaviour)
     error = failure(server)
     assert isinstance(error, NotApollo)
@@ -472,9 +489,10 @@ def test_f09_a_damaged_answer_is_a_failure(server: FaultyServer, behaviour: Beha
         answer(201, GOOD),
     ],
 )
-def test_f10_an_answer_of_somebody_else_is_called_that(
+def test_an_answer_of_somebody_else_is_called_that(
     server: FaultyServer, behaviour: Behaviour
 ) -> None:
+    """F10."""
     server.script("/", behaviour)
     for act in (pull, poll):
         error = failure(server, act)
@@ -483,29 +501,31 @@ def test_f10_an_answer_of_somebody_else_is_called_that(
         assert error.reason == "decode"
 
 
-def test_f10_what_is_not_even_http_is_a_failure(server: FaultyServer) -> None:
+def test_what_is_not_even_http_is_a_failure(server: FaultyServer) -> None:
+    """F10."""
     server.script("/", raw(b"SSH-2.0-OpenSSH_9.2\r\n", close=True))
     assert isinstance(failure(server), ApolloError)
 
 
 @pytest.mark.parametrize("configurations", [None, [], "a=1", {"a": 1}, {"a": True}, {"a": {}}])
-def test_f11_wrong_types_refuse_the_whole_answer(
-    server: FaultyServer, configurations: object
-) -> None:
+def test_wrong_types_refuse_the_whole_answer(server: FaultyServer, configurations: object) -> None:
+    """F11."""
     server.script("/configs/", answer(body={"releaseKey": "K1", "configurations": configurations}))
     assert failure(server).reason == "decode"
 
 
-def test_f11_a_null_is_an_absent_key(server: FaultyServer) -> None:
+def test_a_null_is_an_absent_key(server: FaultyServer) -> None:
+    """F11."""
     body = {"releaseKey": "K1", "configurations": {"a": None, "b": "2"}}
     server.script("/configs/", answer(body=body))
     assert use(server, pull).values() == {"b": "2"}
 
 
 @pytest.mark.parametrize("body", [{}, {"releaseKey": "K2"}])
-def test_f12_an_answer_without_configurations_is_not_an_empty_config(
+def test_an_answer_without_configurations_is_not_an_empty_config(
     server: FaultyServer, body: object
 ) -> None:
+    """F12."""
     server.script("/configs/", released("K1", a="1"), answer(body=body), answer(304))
 
     async def act(apollo: Apollo) -> Snapshot:
@@ -525,7 +545,8 @@ def incremental(kind: str = "MODIFIED", sync: str = "IncrementalSync") -> Behavi
     )
 
 
-def test_f13_an_incremental_answer_is_applied_to_what_we_have(server: FaultyServer) -> None:
+def test_an_incremental_answer_is_applied_to_what_we_have(server: FaultyServer) -> None:
+    """F13."""
     server.script("/configs/", released("K1", a="1", b="1"), incremental())
     _, second = use(server, pull_twice)
     assert second.values() == {"a": "2", "b": "1"}
@@ -535,24 +556,25 @@ def test_f13_an_incremental_answer_is_applied_to_what_we_have(server: FaultyServ
 @pytest.mark.parametrize(
     "odd", [incremental("RENAMED"), incremental(sync="QuantumSync")], ids=["f13", "f14"]
 )
-def test_f13_f14_what_cannot_be_applied_is_asked_for_in_full(
-    server: FaultyServer, odd: Behaviour
-) -> None:
+def test_what_cannot_be_applied_is_asked_for_in_full(server: FaultyServer, odd: Behaviour) -> None:
+    """F13, F14."""
     server.script("/configs/", released("K1", a="1"), odd, released("K2", a="3"))
     _, second = use(server, pull_twice)
     assert second.values() == {"a": "3"}
     assert [r.query.get("releaseKey") for r in server.requests] == [None, "K1", None]
 
 
-def test_f13_an_incremental_answer_to_who_has_nothing_is_a_failure(server: FaultyServer) -> None:
+def test_an_incremental_answer_to_who_has_nothing_is_a_failure(server: FaultyServer) -> None:
+    """F13."""
     server.script("/configs/", incremental())
     assert failure(server).reason == "decode"
     assert len(server.requests) == 1
 
 
-def test_f14_a_type_that_stays_unknown_is_a_failure_that_changes_nothing(
+def test_a_type_that_stays_unknown_is_a_failure_that_changes_nothing(
     server: FaultyServer,
 ) -> None:
+    """F14."""
     odd = incremental(sync="QuantumSync")
     server.script("/configs/", released("K1", a="1"), odd, odd, answer(304))
 
@@ -565,16 +587,18 @@ def test_f14_a_type_that_stays_unknown_is_a_failure_that_changes_nothing(
     assert use(server, act).values() == {"a": "1"}
 
 
-def test_f15_not_modified_for_who_has_nothing_is_a_failure(server: FaultyServer) -> None:
+def test_not_modified_for_who_has_nothing_is_a_failure(server: FaultyServer) -> None:
+    """F15."""
     server.script("/configs/", answer(304))
     error = failure(server)
     assert "HTTP 304" in str(error)
     assert error.reason == "decode"
 
 
-def test_f16_an_id_whose_release_never_comes_is_believed_after_a_few_pulls(
+def test_an_id_whose_release_never_comes_is_believed_after_a_few_pulls(
     server: FaultyServer,
 ) -> None:
+    """F16."""
     # Given a node that notifies, while another answers the pulls with what was before
     server.script("/configs/", released("K1"), answer(304))
     server.script("/notifications/v2", told(application=1), told(application=2))
@@ -594,7 +618,8 @@ def test_f16_an_id_whose_release_never_comes_is_believed_after_a_few_pulls(
     assert sent == [-1, 1, 1, 1, 2]
 
 
-def test_f19_an_id_that_goes_backwards_is_adopted(server: FaultyServer) -> None:
+def test_an_id_that_goes_backwards_is_adopted(server: FaultyServer) -> None:
+    """F19."""
     server.script("/notifications/v2", told(application=500), told(application=3), answer(304))
     server.script("/configs/", released("K1"), released("K0"))
 
@@ -611,24 +636,28 @@ def test_f19_an_id_that_goes_backwards_is_adopted(server: FaultyServer) -> None:
     assert sent == [-1, 500, 3]
 
 
-def test_f20_names_we_do_not_know_other_spellings_and_repetitions(server: FaultyServer) -> None:
+def test_names_we_do_not_know_other_spellings_and_repetitions(server: FaultyServer) -> None:
+    """F20."""
     entries = [("APPLICATION", 3), ("application.properties", 5), ("stranger", 9)]
     body = [{"namespaceName": n, "notificationId": i} for n, i in entries]
     server.script("/notifications/v2", answer(body=body))
     assert use(server, poll) == {"application": 5}
 
 
-def test_f20_an_empty_list_is_no_change(server: FaultyServer) -> None:
+def test_an_empty_list_is_no_change(server: FaultyServer) -> None:
+    """F20."""
     server.script("/notifications/v2", answer(body=[]))
     assert use(server, poll) == {}
 
 
-def test_f20_malformed_notifications_are_a_failure(server: FaultyServer) -> None:
+def test_malformed_notifications_are_a_failure(server: FaultyServer) -> None:
+    """F20."""
     server.script("/notifications/v2", answer(body={"namespaceName": "application"}))
     assert failure(server, poll).reason == "decode"
 
 
-def test_f23_a_rollback_brings_back_the_older_release(server: FaultyServer) -> None:
+def test_a_rollback_brings_back_the_older_release(server: FaultyServer) -> None:
+    """F23."""
     old, new = released("K1", a="1"), released("K2", a="2", b="2")
     server.script("/configs/", old, new, old)
 
@@ -638,7 +667,8 @@ def test_f23_a_rollback_brings_back_the_older_release(server: FaultyServer) -> N
     assert use(server, act) == [{"a": "1"}, {"a": "2", "b": "2"}, {"a": "1"}]
 
 
-def test_f26_whoever_is_refused_is_told_so(server: FaultyServer) -> None:
+def test_whoever_is_refused_is_told_so(server: FaultyServer) -> None:
+    """F26."""
     for status in (401, 403):
         server.script("/", answer(status))
         error = failure(server)
@@ -659,9 +689,10 @@ def test_a_namespace_without_a_release_is_named_with_its_whole_address(
 
 
 @pytest.mark.parametrize("status", [400, 414, 431])
-def test_f30_a_poll_that_is_too_long_is_split_until_it_is_not(
+def test_a_poll_that_is_too_long_is_split_until_it_is_not(
     server: FaultyServer, status: int
 ) -> None:
+    """F30."""
     # Given a proxy that takes no request line longer than 2000 bytes
     names = [f"department.team.namespace-{n}" for n in range(60)]
 
@@ -688,9 +719,10 @@ def test_f30_a_poll_that_is_too_long_is_split_until_it_is_not(
     assert max(len(request.target) for request in server.requests) <= 2_000
 
 
-def test_f30_polls_are_split_before_they_reach_what_every_server_takes(
+def test_polls_are_split_before_they_reach_what_every_server_takes(
     server: FaultyServer,
 ) -> None:
+    """F30."""
     names = [f"department.team.namespace-{n}" for n in range(150)]
     server.script("/notifications/v2", hang)
 
@@ -705,7 +737,8 @@ def test_f30_polls_are_split_before_they_reach_what_every_server_takes(
     assert max(len(request.target) for request in server.requests) < 8_000
 
 
-def test_f30_a_short_poll_that_is_declined_is_not_sent_again(server: FaultyServer) -> None:
+def test_a_short_poll_that_is_declined_is_not_sent_again(server: FaultyServer) -> None:
+    """F30."""
     server.script("/notifications/v2", answer(400))
     error = failure(server, poll)
     assert isinstance(error, Declined)
@@ -713,9 +746,10 @@ def test_f30_a_short_poll_that_is_declined_is_not_sent_again(server: FaultyServe
     assert len(server.requests) == 1
 
 
-def test_f36_what_is_published_between_the_pull_and_the_first_poll_is_told(
+def test_what_is_published_between_the_pull_and_the_first_poll_is_told(
     apollo_server: TinyApollo,
 ) -> None:
+    """F36."""
     apollo_server.publish(a="1")
 
     async def act(apollo: Apollo) -> tuple[dict[str, int], Snapshot]:
@@ -742,43 +776,49 @@ def test_f36_what_is_published_between_the_pull_and_the_first_poll_is_told(
     ],
     ids=["gzip", "chunked", "http/1.0", "http/1.0 without length or type"],
 )
-def test_f43_what_proxies_do_to_a_good_answer_is_understood(
+def test_what_proxies_do_to_a_good_answer_is_understood(
     server: FaultyServer, behaviour: Behaviour
 ) -> None:
+    """F43."""
     server.script("/configs/", behaviour)
     assert use(server, pull).values() == {"a": "1"}
 
 
 @pytest.mark.parametrize("behaviour", [close, reset()])
-def test_f43_a_pooled_connection_that_was_closed_costs_one_more_try(
+def test_a_pooled_connection_that_was_closed_costs_one_more_try(
     server: FaultyServer, behaviour: Behaviour
 ) -> None:
+    """F43."""
     server.script("/configs/", released("K1", a="1"), behaviour, answer(304))
     _, second = use(server, pull_twice)
     assert second.values() == {"a": "1"}
     assert len(server.requests) == 3
 
 
-def test_f43_a_server_that_always_closes_is_not_tried_for_ever(server: FaultyServer) -> None:
+def test_a_server_that_always_closes_is_not_tried_for_ever(server: FaultyServer) -> None:
+    """F43."""
     server.script("/configs/", close)
     failure(server)
     assert len(server.requests) == 2
 
 
-def test_f44_bytes_that_are_no_utf_8_are_a_failure(server: FaultyServer) -> None:
+def test_bytes_that_are_no_utf_8_are_a_failure(server: FaultyServer) -> None:
+    """F44."""
     server.script("/configs/", answer(body=b'{"releaseKey":"K","configurations":{"a":"\xff"}}'))
     assert failure(server).reason == "decode"
 
 
-def test_f44_a_byte_order_mark_is_tolerated(server: FaultyServer) -> None:
+def test_a_byte_order_mark_is_tolerated(server: FaultyServer) -> None:
+    """F44."""
     server.script("/configs/", answer(body=b"\xef\xbb\xbf" + json.dumps(GOOD).encode()))
     assert use(server, pull).values() == {"a": "1"}
 
 
 @pytest.mark.parametrize("value", ["\0", "\ud800", "x" * 10_000_000], ids=["nul", "half", "10 MB"])
-def test_f44_a_value_no_process_can_have_is_pulled_and_refused_by_name(
+def test_a_value_no_process_can_have_is_pulled_and_refused_by_name(
     server: FaultyServer, value: str
 ) -> None:
+    """F44."""
     server.script(
         "/configs/", answer(body={"releaseKey": "K", "configurations": {"big.one": value}})
     )
@@ -786,16 +826,18 @@ def test_f44_a_value_no_process_can_have_is_pulled_and_refused_by_name(
         use(server, pull)
 
 
-def test_f44_an_answer_that_unfolds_without_end_is_given_up(server: FaultyServer) -> None:
+def test_an_answer_that_unfolds_without_end_is_given_up(server: FaultyServer) -> None:
+    """F44."""
     bomb = gzip.compress(b" " * (40 * 1024 * 1024), compresslevel=1)
     server.script("/configs/", answer(body=bomb, headers={"Content-Encoding": "gzip"}))
     assert "is over" in str(failure(server))
 
 
 @pytest.mark.parametrize("coding", ["gzip, gzip", "br", "gzip, identity"])
-def test_d8_an_answer_with_another_coding_than_one_gzip_is_not_unfolded(
+def test_an_answer_with_another_coding_than_one_gzip_is_not_unfolded(
     server: FaultyServer, coding: str
 ) -> None:
+    """D8."""
     twice = gzip.compress(gzip.compress(bytes(64 * 1024 * 1024)))
     server.script("/configs/", answer(body=twice, headers={"Content-Encoding": coding}))
     assert f"its Content-Encoding is '{coding}'" in str(failure(server))
@@ -803,9 +845,10 @@ def test_d8_an_answer_with_another_coding_than_one_gzip_is_not_unfolded(
 
 
 @pytest.mark.parametrize("media_type", ["text/plain", "text/html; charset=utf-8", "x/y", ""])
-def test_c2_what_an_answer_is_decides_its_shape_and_not_its_media_type(
+def test_what_an_answer_is_decides_its_shape_and_not_its_media_type(
     server: FaultyServer, media_type: str
 ) -> None:
+    """C2."""
     server.script("/configs/", answer(body=GOOD, headers={"Content-Type": media_type}))
     body = [{"namespaceName": "application", "notificationId": 7}]
     server.script("/notifications", answer(body=body, headers={"Content-Type": media_type}))
@@ -813,24 +856,29 @@ def test_c2_what_an_answer_is_decides_its_shape_and_not_its_media_type(
     assert use(server, poll) == {"application": 7}
 
 
-def test_c2_the_media_type_explains_an_answer_of_the_wrong_shape(server: FaultyServer) -> None:
+def test_the_media_type_explains_an_answer_of_the_wrong_shape(server: FaultyServer) -> None:
+    """C2."""
     server.script("/", answer(body="<html>Log in", headers={"Content-Type": "text/html"}))
     for act in (pull, poll):
         assert "(its Content-Type is 'text/html')" in str(failure(server, act))
 
 
-def test_f48_a_server_may_hold_for_as_short_as_it_likes(server: FaultyServer) -> None:
+def test_a_server_may_hold_for_as_short_as_it_likes(server: FaultyServer) -> None:
+    """F48."""
     server.script("/notifications/v2", answer(304))
     assert use(server, poll) == {}
 
 
-def test_f48_a_poll_may_be_held_longer_than_any_answer_may_take(server: FaultyServer) -> None:
+def test_a_poll_may_be_held_longer_than_any_answer_may_take(server: FaultyServer) -> None:
+    """F48."""
     server.script("/notifications/v2", late(0.5, told(application=7)))
     assert use(server, poll, timeouts=Timeouts(answer=0.2)) == {"application": 7}
     assert Timeouts().hold >= 90 + 30
 
 
-def test_f49_a_cancelled_poll_leaves_no_connection_and_no_task(apollo_server: TinyApollo) -> None:
+def test_a_cancelled_poll_leaves_no_connection_and_no_task(apollo_server: TinyApollo) -> None:
+    """F49."""
+
     async def act(apollo: Apollo) -> None:
         polling = asyncio.ensure_future(apollo.changes())
         while not apollo_server.requests:
@@ -878,9 +926,10 @@ def test_a_proxy_from_the_environment_is_used_for_other_machines(
     ("header", "seconds"),
     [("7", 7), ("", 0), ("soon", 0), ("-5", 0), ("nan", 0), ("Wed, 01 Jan 2020 00:00:00 GMT", 0)],
 )
-def test_f31_the_time_a_server_wants_to_be_left_alone_is_taken_from_its_answer(
+def test_the_time_a_server_wants_to_be_left_alone_is_taken_from_its_answer(
     server: FaultyServer, status: int, header: str, seconds: float
 ) -> None:
+    """F31."""
     server.script("/configs/", answer(status, headers={"Retry-After": header}))
     error = failure(server)
     assert isinstance(error, Throttled if status == 429 else Broken)
@@ -888,7 +937,8 @@ def test_f31_the_time_a_server_wants_to_be_left_alone_is_taken_from_its_answer(
     assert not error.definite
 
 
-def test_f31_a_date_after_which_to_ask_again_is_understood(server: FaultyServer) -> None:
+def test_a_date_after_which_to_ask_again_is_understood(server: FaultyServer) -> None:
+    """F31."""
     date = formatdate(time.time() + 100, usegmt=True)
     server.script("/configs/", answer(429, headers={"Retry-After": date}))
     assert failure(server).pause == pytest.approx(100, abs=10)
@@ -896,9 +946,10 @@ def test_f31_a_date_after_which_to_ask_again_is_understood(server: FaultyServer)
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 @pytest.mark.parametrize("whole", [True, False])
-def test_f42_a_redirect_to_the_same_server_is_followed(
+def test_a_redirect_to_the_same_server_is_followed(
     server: FaultyServer, status: int, whole: bool
 ) -> None:
+    """F42."""
     path = "/new/configs/orders/blue/application?ip=1.1.1.1"
     location = {"Location": f"{server.url}{path}" if whole else path}
     server.script("/configs/", answer(status, headers=location))
@@ -910,22 +961,25 @@ def test_f42_a_redirect_to_the_same_server_is_followed(
 @pytest.mark.parametrize(
     "location", ["http://localhost:{port}/x", "http://127.0.0.1:9/x", "ftp://127.0.0.1/x", "//h/x"]
 )
-def test_f42_a_redirect_elsewhere_is_not(server: FaultyServer, location: str) -> None:
+def test_a_redirect_elsewhere_is_not(server: FaultyServer, location: str) -> None:
+    """F42."""
     location = location.format(port=server.port)
     server.script("/configs/", answer(302, headers={"Location": location}))
     assert "redirects to" in str(failure(server))
     assert len(server.requests) == 1
 
 
-def test_f42_redirects_in_a_circle_end(server: FaultyServer) -> None:
+def test_redirects_in_a_circle_end(server: FaultyServer) -> None:
+    """F42."""
     server.script("/", answer(302, headers={"Location": "/configs/orders/blue/application"}))
     assert "redirects to" in str(failure(server))
     assert len(server.requests) == 4
 
 
-def test_f22_an_optional_namespace_without_a_release_is_empty_until_it_has_one(
+def test_an_optional_namespace_without_a_release_is_empty_until_it_has_one(
     apollo_server: TinyApollo, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """F22."""
     apollo_server.publish("a", key="A1", x="1")
 
     async def act(apollo: Apollo) -> list[dict[str, str]]:
@@ -962,9 +1016,10 @@ def test_a_document_arrives_as_keys_and_changes_like_any_other(server: FaultySer
     assert first.values() == second.values() == {"a_b": "0123"}
 
 
-def test_f13_an_incremental_answer_is_applied_to_the_document_not_to_its_keys(
+def test_an_incremental_answer_is_applied_to_the_document_not_to_its_keys(
     server: FaultyServer,
 ) -> None:
+    """F13."""
     change = {"key": "content", "newValue": "c: 3", "configurationChangeType": "MODIFIED"}
     incremental = {
         "releaseKey": "K2",
@@ -1027,9 +1082,10 @@ def certified(directory: Path, end: str = "20991231000000Z") -> tuple[Path, ssl.
     return certificate, context
 
 
-def test_f45_a_certificate_nobody_vouches_for_is_refused(
+def test_a_certificate_nobody_vouches_for_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """F45."""
     certificate, context = certified(tmp_path)
     with FaultyServer(context) as server:
         server.script("/configs/", released("K1", a="1"))
@@ -1043,7 +1099,8 @@ def test_f45_a_certificate_nobody_vouches_for_is_refused(
         assert use(server, pull).values() == {"a": "1"}
 
 
-def test_f45_an_authority_of_one_s_own_is_believed(tmp_path: Path) -> None:
+def test_an_authority_of_one_s_own_is_believed(tmp_path: Path) -> None:
+    """F45."""
     certificate, context = certified(tmp_path)
     with FaultyServer(context) as server:
         server.script("/configs/", released("K1", a="1"))
@@ -1051,7 +1108,8 @@ def test_f45_an_authority_of_one_s_own_is_believed(tmp_path: Path) -> None:
         assert use(servers, pull).values() == {"a": "1"}
 
 
-def test_f45_a_certificate_that_has_expired_is_called_that(tmp_path: Path) -> None:
+def test_a_certificate_that_has_expired_is_called_that(tmp_path: Path) -> None:
+    """F45."""
     certificate, context = certified(tmp_path, end="20200102000000Z")
     with FaultyServer(context) as server:
         servers = Failover([server.url], access=ServerAccess(ca=str(certificate)))
@@ -1060,7 +1118,8 @@ def test_f45_a_certificate_that_has_expired_is_called_that(tmp_path: Path) -> No
         assert server.requests == []
 
 
-def test_f45_tls_that_fails_is_not_given_up_for_plain_http() -> None:
+def test_tls_that_fails_is_not_given_up_for_plain_http() -> None:
+    """F45."""
     # Given a server without TLS, which answers a handshake as what it is to it: garbage
     heard: list[bytes] = []
 
@@ -1085,9 +1144,10 @@ def test_f45_tls_that_fails_is_not_given_up_for_plain_http() -> None:
     assert {first[:2] for first in heard} == {b"\x16\x03"}
 
 
-def test_f45_a_meta_server_asked_over_tls_leads_to_no_server_without(
+def test_a_meta_server_asked_over_tls_leads_to_no_server_without(
     tmp_path: Path, server: FaultyServer
 ) -> None:
+    """F45."""
     certificate, context = certified(tmp_path)
     with FaultyServer(context) as meta:
         meta.script("/services/config", listed(server.url))

@@ -76,7 +76,8 @@ def held(
 # Config query
 
 
-def test_c01_a_published_namespace_is_answered(server: RunningConfigServer, app: str) -> None:
+def test_a_published_namespace_is_answered(server: RunningConfigServer, app: str) -> None:
+    """C01."""
     server.publish({"k1": "v1"}, app_id=app)
     answer = server.config(app_id=app)
     assert answer.status_code == 200
@@ -92,9 +93,10 @@ def test_c01_a_published_namespace_is_answered(server: RunningConfigServer, app:
     }
 
 
-def test_c02_the_namespace_is_found_in_any_case_and_echoed(
+def test_the_namespace_is_found_in_any_case_and_echoed(
     server: RunningConfigServer, app: str
 ) -> None:
+    """C02."""
     server.publish({"k1": "v1"}, app_id=app)
     body = server.config("APPLICATION", app_id=app.upper()).json()
     assert body["releaseKey"] == key_of(server, app)
@@ -102,73 +104,79 @@ def test_c02_the_namespace_is_found_in_any_case_and_echoed(
 
 
 @pytest.mark.parametrize("suffix", [".properties", ".PROPERTIES"])
-def test_c03_the_suffix_properties_is_ignored_and_echoed(
+def test_the_suffix_properties_is_ignored_and_echoed(
     server: RunningConfigServer, app: str, suffix: str
 ) -> None:
+    """C03."""
     server.publish({"k1": "v1"}, app_id=app)
     body = server.config(f"application{suffix}", app_id=app).json()
     assert body["releaseKey"] == key_of(server, app)
     assert body["namespaceName"] == f"application{suffix}"
 
 
-def test_c04_the_suffix_is_stripped_once(server: RunningConfigServer, app: str) -> None:
+def test_the_suffix_is_stripped_once(server: RunningConfigServer, app: str) -> None:
+    """C04."""
     server.publish({"k1": "v1"}, app_id=app)
     assert server.config("application.properties.properties", app_id=app).status_code == 404
 
 
-def test_c05_a_cluster_of_its_own_is_answered(server: RunningConfigServer, app: str) -> None:
+def test_a_cluster_of_its_own_is_answered(server: RunningConfigServer, app: str) -> None:
+    """C05."""
     server.publish({"k2": "v2"}, "someNamespace", app_id=app, cluster="someCluster")
     body = server.config("someNamespace", app_id=app, cluster="someCluster").json()
     assert (body["cluster"], body["configurations"]) == ("someCluster", {"k2": "v2"})
 
 
-def test_c06_an_unknown_cluster_falls_back_to_default(
-    server: RunningConfigServer, app: str
-) -> None:
+def test_an_unknown_cluster_falls_back_to_default(server: RunningConfigServer, app: str) -> None:
+    """C06."""
     server.publish({"k1": "v1"}, app_id=app)
     body = server.config(app_id=app, cluster="noSuchCluster").json()
     assert (body["cluster"], body["releaseKey"]) == ("default", key_of(server, app))
 
 
-def test_c07_an_unknown_cluster_falls_back_to_the_data_center_first(
+def test_an_unknown_cluster_falls_back_to_the_data_center_first(
     server: RunningConfigServer, app: str
 ) -> None:
+    """C07."""
     server.publish({"k1": "v1"}, app_id=app)
     server.publish({"k1": "dc"}, app_id=app, cluster="someDC")
     body = server.config(app_id=app, cluster="noSuchCluster", dataCenter="someDC").json()
     assert (body["cluster"], body["configurations"]) == ("someDC", {"k1": "dc"})
 
 
-def test_c08_the_cluster_comes_before_the_data_center(
-    server: RunningConfigServer, app: str
-) -> None:
+def test_the_cluster_comes_before_the_data_center(server: RunningConfigServer, app: str) -> None:
+    """C08."""
     server.publish({"k1": "cluster"}, app_id=app, cluster="someCluster")
     server.publish({"k1": "dc"}, app_id=app, cluster="someDC")
     body = server.config(app_id=app, cluster="someCluster", dataCenter="someDC").json()
     assert (body["cluster"], body["configurations"]) == ("someCluster", {"k1": "cluster"})
 
 
-def test_c09_the_data_center_comes_before_the_default_cluster(
+def test_the_data_center_comes_before_the_default_cluster(
     server: RunningConfigServer, app: str
 ) -> None:
+    """C09."""
     server.publish({"k1": "v1"}, app_id=app)
     server.publish({"k1": "dc"}, app_id=app, cluster="someDC")
     body = server.config(app_id=app, dataCenter="someDC").json()
     assert (body["cluster"], body["configurations"]) == ("someDC", {"k1": "dc"})
 
 
-def test_c10_an_unknown_data_center_changes_nothing(server: RunningConfigServer, app: str) -> None:
+def test_an_unknown_data_center_changes_nothing(server: RunningConfigServer, app: str) -> None:
+    """C10."""
     server.publish({"k1": "v1"}, app_id=app)
     assert server.config(app_id=app, dataCenter="noSuchDC").json()["cluster"] == "default"
 
 
-def test_c11_a_file_namespace_answers_its_content(server: RunningConfigServer, app: str) -> None:
+def test_a_file_namespace_answers_its_content(server: RunningConfigServer, app: str) -> None:
+    """C11."""
     server.publish({"content": "<a/>"}, "someNamespace.xml", app_id=app)
     body = server.config("someNamespace.xml", app_id=app).json()
     assert body["configurations"] == {"content": "<a/>"}
 
 
-def test_c12_the_content_of_any_format_arrives_unchanged(tmp_path: Path, app: str) -> None:
+def test_the_content_of_any_format_arrives_unchanged(tmp_path: Path, app: str) -> None:
+    """C12."""
     text = "a: 'ä 中 🐝'\r\nb: <&=>\n" + "x" * 100_000
     with running_config_server(tmp_path, limits=EditorLimits(value=200_000)) as server:
         for suffix in ("json", "yml", "yaml", "txt"):
@@ -177,45 +185,45 @@ def test_c12_the_content_of_any_format_arrives_unchanged(tmp_path: Path, app: st
             assert body["configurations"]["content"] == text
 
 
-def test_c13_a_file_namespace_is_not_found_without_its_suffix(
+def test_a_file_namespace_is_not_found_without_its_suffix(
     server: RunningConfigServer, app: str
 ) -> None:
+    """C13."""
     server.publish({"content": "<a/>"}, "someNamespace.xml", app_id=app)
     assert server.config("someNamespace", app_id=app).status_code == 404
 
 
-def test_c14_an_unknown_namespace_is_not_found_and_named(
-    server: RunningConfigServer, app: str
-) -> None:
+def test_an_unknown_namespace_is_not_found_and_named(server: RunningConfigServer, app: str) -> None:
+    """C14."""
     server.publish({"k1": "v1"}, app_id=app)
     answer = server.config("nope", app_id=app)
     assert answer.status_code == 404
     assert "'nope'" in answer.json()["message"]
 
 
-def test_c15_an_unknown_app_is_not_found(server: RunningConfigServer, app: str) -> None:
+def test_an_unknown_app_is_not_found(server: RunningConfigServer, app: str) -> None:
+    """C15."""
     assert server.config(app_id=app).status_code == 404
 
 
-def test_c16_a_namespace_never_published_is_not_found(
-    server: RunningConfigServer, app: str
-) -> None:
+def test_a_namespace_never_published_is_not_found(server: RunningConfigServer, app: str) -> None:
+    """C16."""
     server.open_api.set_item(app, "default", "application", "k1", "v1", "tester")
     assert server.config(app_id=app).status_code == 404
 
 
-def test_c17_an_edit_is_invisible_until_it_is_published(
-    server: RunningConfigServer, app: str
-) -> None:
+def test_an_edit_is_invisible_until_it_is_published(server: RunningConfigServer, app: str) -> None:
+    """C17."""
     server.publish({"k1": "v1"}, app_id=app)
     before = server.config(app_id=app).json()
     server.open_api.set_item(app, "default", "application", "k1", "v2", "tester")
     assert server.config(app_id=app).json() == before
 
 
-def test_c18_a_namespace_published_without_items_is_empty(
+def test_a_namespace_published_without_items_is_empty(
     server: RunningConfigServer, app: str
 ) -> None:
+    """C18."""
     server.publish({"k1": "v1"}, app_id=app)
     assert server.write("DELETE", "/items/k1", app_id=app, operator="t").status_code == 200
     server.publish({}, app_id=app)
@@ -223,9 +231,10 @@ def test_c18_a_namespace_published_without_items_is_empty(
     assert (answer.status_code, answer.json()["configurations"]) == (200, {})
 
 
-def test_c19_the_key_in_force_is_answered_with_304_and_nothing(
+def test_the_key_in_force_is_answered_with_304_and_nothing(
     server: RunningConfigServer, app: str
 ) -> None:
+    """C19."""
     server.publish({"k1": "v1"}, app_id=app)
     answer = server.config(app_id=app, releaseKey=key_of(server, app))
     assert (answer.status_code, answer.content) == (304, b"")
@@ -235,16 +244,16 @@ def test_c19_the_key_in_force_is_answered_with_304_and_nothing(
     "query",
     ["releaseKey=", "releaseKey=-1", "releaseKey=garbage", "releaseKey=undefined&ip=undefined"],
 )
-def test_c20_a_key_that_is_none_is_ignored(
-    server: RunningConfigServer, app: str, query: str
-) -> None:
+def test_a_key_that_is_none_is_ignored(server: RunningConfigServer, app: str, query: str) -> None:
+    """C20."""
     server.publish({"k1": "v1"}, app_id=app)
     assert server.http.get(f"/configs/{app}/default/application?{query}").status_code == 200
 
 
-def test_c21_an_older_key_is_answered_with_the_whole_new_config(
+def test_an_older_key_is_answered_with_the_whole_new_config(
     server: RunningConfigServer, app: str
 ) -> None:
+    """C21."""
     server.publish({"k1": "v1", "k2": "v2"}, app_id=app)
     old = key_of(server, app)
     server.publish({"k1": "new"}, app_id=app)
@@ -253,9 +262,8 @@ def test_c21_an_older_key_is_answered_with_the_whole_new_config(
     assert not {"configSyncType", "configurationChanges"} & set(body)
 
 
-def test_c22_publishing_without_a_change_makes_a_new_key(
-    server: RunningConfigServer, app: str
-) -> None:
+def test_publishing_without_a_change_makes_a_new_key(server: RunningConfigServer, app: str) -> None:
+    """C22."""
     server.publish({"k1": "v1"}, app_id=app)
     old = key_of(server, app)
     server.publish({}, app_id=app)
@@ -263,20 +271,23 @@ def test_c22_publishing_without_a_change_makes_a_new_key(
     assert key_of(server, app) != old
 
 
-def test_c23_values_arrive_as_the_texts_they_were(server: RunningConfigServer, app: str) -> None:
+def test_values_arrive_as_the_texts_they_were(server: RunningConfigServer, app: str) -> None:
+    """C23."""
     values = ["", ' " x " ', "1", "true", '{"a":1}', "v" * 20_000, "🐝", "a\nb\r\n\tc\0", "<&=>'"]
     written = {f"k{n}": value for n, value in enumerate(values)}
     server.publish(written, app_id=app)
     assert server.config(app_id=app).json()["configurations"] == written
 
 
-def test_c24_keys_arrive_as_they_were(server: RunningConfigServer, app: str) -> None:
+def test_keys_arrive_as_they_were(server: RunningConfigServer, app: str) -> None:
+    """C24."""
     keys = ["a.b", "a-b", "a b", "a/b", "a\\b", "a=b", "ключ", "a%2Fb", "a+b", ".", "..", "K", "k"]
     server.publish(dict.fromkeys(keys, "v"), app_id=app)
     assert list(server.config(app_id=app).json()["configurations"]) == keys
 
 
-def test_c25_comments_and_blank_lines_are_not_delivered(tmp_path: Path) -> None:
+def test_comments_and_blank_lines_are_not_delivered(tmp_path: Path) -> None:
+    """C25."""
     folder = tmp_path / "samples" / "someAppId" / "default"
     folder.mkdir(parents=True)
     (folder / "application.properties").write_text("# a comment\n\nk1=v1\n")
@@ -290,19 +301,22 @@ def test_c25_comments_and_blank_lines_are_not_delivered(tmp_path: Path) -> None:
         assert server.config().json()["configurations"] == {"k1": "v1"}
 
 
-def test_c26_the_order_is_the_editor_s(server: RunningConfigServer, app: str) -> None:
+def test_the_order_is_the_editor_s(server: RunningConfigServer, app: str) -> None:
+    """C26."""
     server.publish({"z": "1", "a": "2", "m": "3"}, app_id=app)
     server.publish({"a": "changed"}, app_id=app)
     assert list(server.config(app_id=app).json()["configurations"]) == ["z", "a", "m"]
 
 
 @pytest.mark.parametrize("messages", ["not-json", '{"details":{}}'])
-def test_c27_messages_are_ignored(server: RunningConfigServer, app: str, messages: str) -> None:
+def test_messages_are_ignored(server: RunningConfigServer, app: str, messages: str) -> None:
+    """C27."""
     server.publish({"k1": "v1"}, app_id=app)
     assert server.config(app_id=app, messages=messages).status_code == 200
 
 
-def test_c28_unknown_and_odd_parameters_are_ignored(server: RunningConfigServer, app: str) -> None:
+def test_unknown_and_odd_parameters_are_ignored(server: RunningConfigServer, app: str) -> None:
+    """C28."""
     server.publish({"k1": "v1"}, app_id=app)
     url = f"/configs/{app}/default/application?&ip=1.2.3.4&label=&x=1&x=2&&flag"
     assert server.http.get(url).status_code == 200
@@ -324,9 +338,10 @@ def test_c28_unknown_and_odd_parameters_are_ignored(server: RunningConfigServer,
         ([], "object"),
     ],
 )
-def test_c57_an_item_with_a_bad_field_is_refused_and_the_field_is_named(
+def test_an_item_with_a_bad_field_is_refused_and_the_field_is_named(
     server: RunningConfigServer, app: str, body: dict[str, str], culprit: str
 ) -> None:
+    """C57."""
     if body:
         body = {"dataChangeCreatedBy": "t", "dataChangeLastModifiedBy": "t", **body}
     answer = server.write("PUT", "/items/k1", body, app_id=app, createIfNotExists="true")
@@ -334,7 +349,8 @@ def test_c57_an_item_with_a_bad_field_is_refused_and_the_field_is_named(
     assert server.write("GET", "", app_id=app).status_code == 404, "nothing may have been made"
 
 
-def test_c58_an_item_is_created_and_updated(server: RunningConfigServer, app: str) -> None:
+def test_an_item_is_created_and_updated(server: RunningConfigServer, app: str) -> None:
+    """C58."""
     body = {"key": "k1", "value": "v1", "dataChangeLastModifiedBy": "ann"}
     assert server.write("PUT", "/items/k1", body, app_id=app).status_code == 404
     body |= {"dataChangeCreatedBy": "ann"}
@@ -349,9 +365,10 @@ def test_c58_an_item_is_created_and_updated(server: RunningConfigServer, app: st
 
 
 @pytest.mark.parametrize("encoded", ["YS9iPz8_", "YS9iPz8%2F", "YS9iPz8/"])
-def test_c59_a_key_with_a_slash_goes_round_in_base64(
+def test_a_key_with_a_slash_goes_round_in_base64(
     server: RunningConfigServer, app: str, encoded: str
 ) -> None:
+    """C59."""
     server.open_api.set_item(app, "default", "application", "a/b???", "v", "tester")
     item = server.write("GET", f"/encodedItems/{encoded}", app_id=app).json()
     assert (item["key"], item["value"]) == ("a/b???", "v")
@@ -361,7 +378,8 @@ def test_c59_a_key_with_a_slash_goes_round_in_base64(
 # Notifications
 
 
-def test_c69_the_first_poll_is_answered_at_once(server: RunningConfigServer, app: str) -> None:
+def test_the_first_poll_is_answered_at_once(server: RunningConfigServer, app: str) -> None:
+    """C69."""
     server.publish({"k1": "v1"}, app_id=app)
     (entry,) = server.poll({"application": -1}, app_id=app).json()
     number = entry["notificationId"]
@@ -373,15 +391,17 @@ def test_c69_the_first_poll_is_answered_at_once(server: RunningConfigServer, app
     }
 
 
-def test_c70_a_poll_that_knows_the_latest_ends_in_304(hasty: RunningConfigServer, app: str) -> None:
+def test_a_poll_that_knows_the_latest_ends_in_304(hasty: RunningConfigServer, app: str) -> None:
+    """C70."""
     hasty.publish({"k1": "v1"}, app_id=app)
     answer = hasty.poll({"application": id_of(hasty, app)}, app_id=app)
     assert (answer.status_code, answer.content) == (304, b"")
 
 
-def test_c71_a_held_poll_is_woken_by_a_release(
+def test_a_held_poll_is_woken_by_a_release(
     server: RunningConfigServer, app: str, pool: ThreadPoolExecutor
 ) -> None:
+    """C71."""
     server.publish({"k1": "v1"}, app_id=app)
     server.publish({"k1": "v1"}, "other", app_id=app)
     old = id_of(server, app)
@@ -397,27 +417,26 @@ def test_c71_a_held_poll_is_woken_by_a_release(
     assert entry["messages"] == {"details": {key: entry["notificationId"]}}
 
 
-def test_c72_a_poll_with_an_older_id_is_answered_at_once(
-    server: RunningConfigServer, app: str
-) -> None:
+def test_a_poll_with_an_older_id_is_answered_at_once(server: RunningConfigServer, app: str) -> None:
+    """C72."""
     server.publish({"k1": "v1"}, app_id=app)
     current = id_of(server, app)
     answer = server.poll({"application": current - 1}, app_id=app)
     assert answer.json()[0]["notificationId"] == current
 
 
-def test_c73_a_poll_from_the_future_is_held_but_woken(
+def test_a_poll_from_the_future_is_held_but_woken(
     server: RunningConfigServer, app: str, pool: ThreadPoolExecutor
 ) -> None:
+    """C73."""
     server.publish({"k1": "v1"}, app_id=app)
     poll = held(server, pool, {"application": id_of(server, app) + 1000}, app)
     server.publish({"k1": "v2"}, app_id=app)
     assert poll.result(5).json()[0]["notificationId"] == id_of(server, app)
 
 
-def test_c74_several_outdated_namespaces_come_together(
-    server: RunningConfigServer, app: str
-) -> None:
+def test_several_outdated_namespaces_come_together(server: RunningConfigServer, app: str) -> None:
+    """C74."""
     server.publish({"k1": "v1"}, "one", app_id=app)
     server.publish({"k1": "v1"}, "two", app_id=app)
     entries = server.poll({"one": -1, "two": 0}, app_id=app).json()
@@ -427,32 +446,36 @@ def test_c74_several_outdated_namespaces_come_together(
     ]
 
 
-def test_c75_only_what_is_outdated_is_told(server: RunningConfigServer, app: str) -> None:
+def test_only_what_is_outdated_is_told(server: RunningConfigServer, app: str) -> None:
+    """C75."""
     server.publish({"k1": "v1"}, "one", app_id=app)
     server.publish({"k1": "v1"}, "two", app_id=app)
     entries = server.poll({"one": id_of(server, app, "one"), "two": -1}, app_id=app).json()
     assert [entry["namespaceName"] for entry in entries] == ["two"]
 
 
-def test_c76_the_client_s_spelling_is_echoed_and_the_key_is_canonical(
+def test_the_client_s_spelling_is_echoed_and_the_key_is_canonical(
     server: RunningConfigServer, app: str
 ) -> None:
+    """C76."""
     server.publish({"k1": "v1"}, app_id=app)
     (entry,) = server.poll({"APPLICATION": -1}, app_id=app.upper(), cluster="Default").json()
     assert entry["namespaceName"] == "APPLICATION"
     assert list(entry["messages"]["details"]) == [f"{app}+default+application"]
 
 
-def test_c77_the_suffix_properties_is_not_echoed(server: RunningConfigServer, app: str) -> None:
+def test_the_suffix_properties_is_not_echoed(server: RunningConfigServer, app: str) -> None:
+    """C77."""
     server.publish({"k1": "v1"}, app_id=app)
     (entry,) = server.poll({"application.properties": -1}, app_id=app).json()
     assert entry["namespaceName"] == "application"
 
 
 @pytest.mark.parametrize("old_first", [True, False])
-def test_c78_of_two_spellings_the_older_id_counts(
+def test_of_two_spellings_the_older_id_counts(
     server: RunningConfigServer, app: str, old_first: bool
 ) -> None:
+    """C78."""
     server.publish({"k1": "v1"}, app_id=app)
     current = id_of(server, app)
     ids = [("APPLICATION", current - 1), ("application", current)]
@@ -474,18 +497,20 @@ def test_c78_of_two_spellings_the_older_id_counts(
     ],
     ids=lambda text: text[:30] or "nothing",
 )
-def test_c79_a_poll_for_nothing_sensible_is_refused(
+def test_a_poll_for_nothing_sensible_is_refused(
     server: RunningConfigServer, app: str, notifications: str
 ) -> None:
+    """C79."""
     answer = server.poll(notifications, app_id=app)
     assert answer.status_code == 400
     assert "invalid notifications format" in answer.json()["message"]
 
 
 @pytest.mark.parametrize("missing", ["appId", "cluster", "notifications"])
-def test_c80_a_poll_without_a_parameter_is_refused_and_it_is_named(
+def test_a_poll_without_a_parameter_is_refused_and_it_is_named(
     server: RunningConfigServer, app: str, missing: str
 ) -> None:
+    """C80."""
     query = {"appId": app, "cluster": "default", "notifications": asked({"application": -1})}
     del query[missing]
     answer = server.http.get("/notifications/v2", params=query)
@@ -493,14 +518,16 @@ def test_c80_a_poll_without_a_parameter_is_refused_and_it_is_named(
     assert missing.replace("appId", "app id") in answer.json()["message"]
 
 
-def test_c81_a_poll_for_the_unknown_is_held_then_304(hasty: RunningConfigServer, app: str) -> None:
+def test_a_poll_for_the_unknown_is_held_then_304(hasty: RunningConfigServer, app: str) -> None:
+    """C81."""
     hasty.open_api.set_item(app, "default", "drafted", "k1", "v1", "tester")
     assert hasty.poll({"unknown": -1, "drafted": -1}, app_id=app).status_code == 304
 
 
-def test_c83_a_client_is_woken_by_its_clusters_alone(
+def test_a_client_is_woken_by_its_clusters_alone(
     server: RunningConfigServer, app: str, pool: ThreadPoolExecutor
 ) -> None:
+    """C83."""
     # Given a client in cluster A with a data center
     poll = held(server, pool, {"application": -1}, app, cluster="A", dataCenter="dc")
     # When another cluster is published, and then the default one
@@ -518,7 +545,8 @@ def test_c83_a_client_is_woken_by_its_clusters_alone(
     assert news[0]["notificationId"] == max(details.values())
 
 
-def test_c84_a_release_before_the_poll_is_not_lost(server: RunningConfigServer, app: str) -> None:
+def test_a_release_before_the_poll_is_not_lost(server: RunningConfigServer, app: str) -> None:
+    """C84."""
     server.publish({"k1": "v1"}, app_id=app)
     old = id_of(server, app)
     server.config(app_id=app)
@@ -526,9 +554,10 @@ def test_c84_a_release_before_the_poll_is_not_lost(server: RunningConfigServer, 
     assert server.poll({"application": old}, app_id=app).json()[0]["notificationId"] > old
 
 
-def test_c84_a_release_in_the_very_moment_of_the_poll_is_not_lost(
+def test_a_release_in_the_very_moment_of_the_poll_is_not_lost(
     server: RunningConfigServer, app: str, pool: ThreadPoolExecutor
 ) -> None:
+    """C84."""
     server.publish({"k1": "v1"}, app_id=app)
     seen = id_of(server, app)
     for _ in range(100):
@@ -540,9 +569,10 @@ def test_c84_a_release_in_the_very_moment_of_the_poll_is_not_lost(
         seen = number
 
 
-def test_c86_of_fifty_namespaces_the_three_changed_are_told(
+def test_of_fifty_namespaces_the_three_changed_are_told(
     server: RunningConfigServer, app: str
 ) -> None:
+    """C86."""
     names = [f"namespace-{n}" for n in range(50)]
     for name in names:
         server.publish({}, name, app_id=app)
@@ -554,9 +584,10 @@ def test_c86_of_fifty_namespaces_the_three_changed_are_told(
     assert [entry["namespaceName"] for entry in server.poll(ids, app_id=app).json()] == names[3:6]
 
 
-def test_c87_each_of_two_clients_gets_its_own_spelling(
+def test_each_of_two_clients_gets_its_own_spelling(
     server: RunningConfigServer, app: str, pool: ThreadPoolExecutor
 ) -> None:
+    """C87."""
     polls = [held(server, pool, {name: -1}, app) for name in ("application", "APPLICATION")]
     server.publish({"k1": "v1"}, app_id=app)
     names = [poll.result(5).json()[0]["namespaceName"] for poll in polls]
@@ -583,9 +614,10 @@ def begin_poll(server: RunningConfigServer, app: str) -> socket.socket:
 
 
 @pytest.mark.usefixtures("many_descriptors")
-def test_c88_five_hundred_held_polls_are_woken_by_one_release(
+def test_five_hundred_held_polls_are_woken_by_one_release(
     server: RunningConfigServer, app: str
 ) -> None:
+    """C88."""
     clients = [begin_poll(server, app) for _ in range(500)]
     wait_until(lambda: server.watchers.held == 500)
     server.publish({"k1": "v1"}, app_id=app)
@@ -596,9 +628,8 @@ def test_c88_five_hundred_held_polls_are_woken_by_one_release(
     assert server.watchers.held == 0
 
 
-def test_c89_a_thousand_clients_that_leave_are_forgotten(
-    server: RunningConfigServer, app: str
-) -> None:
+def test_a_thousand_clients_that_leave_are_forgotten(server: RunningConfigServer, app: str) -> None:
+    """C89."""
     for _ in range(10):
         clients = [begin_poll(server, app) for _ in range(100)]
         wait_until(lambda: server.watchers.held == 100)
@@ -607,7 +638,8 @@ def test_c89_a_thousand_clients_that_leave_are_forgotten(
         wait_until(lambda: server.watchers.held == 0)
 
 
-def test_c90_ids_rise_over_apps_and_restarts(tmp_path: Path) -> None:
+def test_ids_rise_over_apps_and_restarts(tmp_path: Path) -> None:
+    """C90."""
     ids = []
     for _ in range(2):
         with running_config_server(tmp_path) as server:
@@ -617,7 +649,8 @@ def test_c90_ids_rise_over_apps_and_restarts(tmp_path: Path) -> None:
     assert ids == sorted(set(ids))
 
 
-def test_c91_odd_parameters_of_a_poll_are_accepted(server: RunningConfigServer, app: str) -> None:
+def test_odd_parameters_of_a_poll_are_accepted(server: RunningConfigServer, app: str) -> None:
+    """C91."""
     server.publish({"k1": "v1"}, app_id=app)
     answer = server.poll(
         '[{"namespaceName":"application","messages":{"x":[]},"extra":1},{"namespaceName":""}]',
@@ -631,9 +664,10 @@ def test_c91_odd_parameters_of_a_poll_are_accepted(server: RunningConfigServer, 
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_c93_the_config_service_is_where_it_was_asked(
+def test_the_config_service_is_where_it_was_asked(
     server: RunningConfigServer, app: str, method: str
 ) -> None:
+    """C93."""
     server.publish({"k1": "v1"}, app_id=app)
     (entry,) = server.http.request(method, "/services/config?appId=x&ip=y").json()
     url = f"{entry['homepageUrl']}configs/{app}/default/application"
@@ -644,9 +678,10 @@ def test_c93_the_config_service_is_where_it_was_asked(
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
 @pytest.mark.parametrize("path", ["/configs/{app}/default/application", "/notifications/v2"])
-def test_c108_writing_to_an_endpoint_for_reading_is_refused(
+def test_writing_to_an_endpoint_for_reading_is_refused(
     server: RunningConfigServer, app: str, method: str, path: str
 ) -> None:
+    """C108."""
     server.publish({"k1": "v1"}, app_id=app)
     before = server.config(app_id=app).json()
     answer = server.http.request(method, path.format(app=app), headers={"Authorization": "x"})

@@ -110,9 +110,8 @@ def found_by(*metas: FaultyServer | str, **more: Any) -> Failover:
         pytest.param(answer(304), id="f15"),
     ],
 )
-def test_f03_f04_f05_f06_of_several_servers_the_next_is_asked(
-    three: list[FaultyServer], fault: Behaviour
-) -> None:
+def test_of_several_servers_the_next_is_asked(three: list[FaultyServer], fault: Behaviour) -> None:
+    """F03, F04, F05, F06."""
     first, second, third = three
     first.script("/configs/", fault)
     second.script("/configs/", released("K1", a="1"), answer(304))
@@ -124,16 +123,18 @@ def test_f03_f04_f05_f06_of_several_servers_the_next_is_asked(
     assert third.requests == []
 
 
-def test_f03_a_server_that_nobody_listens_at_costs_nothing_but_its_turn(
+def test_a_server_that_nobody_listens_at_costs_nothing_but_its_turn(
     server: FaultyServer,
 ) -> None:
+    """F03."""
     server.script("/configs/", released("K1", a="1"))
     assert use(of(nobody(), server), pull).values() == {"a": "1"}
 
 
-def test_f03_when_all_fail_each_is_named_and_the_first_says_how(
+def test_when_all_fail_each_is_named_and_the_first_says_how(
     three: list[FaultyServer],
 ) -> None:
+    """F03."""
     for one, status in zip(three, (500, 502, 503), strict=True):
         one.script("/configs/", answer(status))
     with pytest.raises(Broken) as caught:
@@ -194,9 +195,10 @@ def test_the_server_that_notified_is_asked_first_and_told_its_messages(
     assert "messages" not in first.asked("/configs")[0].query
 
 
-def test_f16_when_the_notifying_node_lags_behind_another_is_asked(
+def test_when_the_notifying_node_lags_behind_another_is_asked(
     three: list[FaultyServer],
 ) -> None:
+    """F16."""
     # Given a node that notifies and goes on giving out what was before
     lagging, fresh, _ = three
     lagging.script("/configs/", released("K1", a="1"), answer(304))
@@ -217,9 +219,10 @@ def test_f16_when_the_notifying_node_lags_behind_another_is_asked(
     assert fresh.asked("/notifications")[0].ids == {"application": 1}
 
 
-def test_f34_when_a_node_dies_under_a_held_poll_another_is_polled_next(
+def test_when_a_node_dies_under_a_held_poll_another_is_polled_next(
     three: list[FaultyServer],
 ) -> None:
+    """F34."""
     first, second, _ = three
     first.script("/notifications/v2", close)
     second.script("/notifications/v2", told(application=5))
@@ -232,9 +235,10 @@ def test_f34_when_a_node_dies_under_a_held_poll_another_is_polled_next(
     assert use(of(*three), act) == {"application": 5}
 
 
-def test_f46_a_server_that_moved_is_found_at_its_new_address(
+def test_a_server_that_moved_is_found_at_its_new_address(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """F46."""
     # Given a name that leads to one address, and later to another
     addresses = ["127.0.0.1"]
     plain = socket.getaddrinfo
@@ -279,9 +283,10 @@ def test_a_request_says_where_and_who_we_are(server: FaultyServer) -> None:
     assert polled.query["ip"] == "10.1.2.3"
 
 
-def test_f47_the_address_is_that_which_leads_to_the_server_and_is_found_anew_after_a_failure(
+def test_the_address_is_that_which_leads_to_the_server_and_is_found_anew_after_a_failure(
     server: FaultyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """F47."""
     server.script("/configs/", released("K1"), close, close, answer(304))
     towards = iter(["10.0.0.1", "10.0.0.2", "10.0.0.3"])
 
@@ -343,17 +348,19 @@ def test_a_server_that_is_given_is_asked_and_not_the_meta_server(
     ],
     ids=["empty", "404", "500", "html", "object", "odd", "closed", "silent"],
 )
-def test_f32_a_meta_server_with_nothing_useful_to_say_is_asked_itself(
+def test_a_meta_server_with_nothing_useful_to_say_is_asked_itself(
     server: FaultyServer, useless: Behaviour
 ) -> None:
+    """F32."""
     server.script("/services/config", useless)
     server.script("/configs/", released("K1", a="1"))
     assert use(found_by(server), pull).values() == {"a": "1"}
 
 
-def test_f32_the_last_list_counts_while_there_is_no_other(
+def test_the_last_list_counts_while_there_is_no_other(
     three: list[FaultyServer], caplog: pytest.LogCaptureFixture
 ) -> None:
+    """F32."""
     clock = Clock()
     meta, one, _ = three
     meta.script("/services/config", listed(one.url), listed(), answer(500), close)
@@ -371,7 +378,8 @@ def test_f32_the_last_list_counts_while_there_is_no_other(
     assert caplog.text.count("names no config server") == 1
 
 
-def test_f33_unreachable_addresses_in_a_list_are_passed_over(server: FaultyServer) -> None:
+def test_unreachable_addresses_in_a_list_are_passed_over(server: FaultyServer) -> None:
+    """F33."""
     server.script("/services/config", listed(nobody(), nobody(), "http://h:99999"))
     server.script("/configs/", released("K1", a="1"), answer(304))
     for snapshot in use(found_by(server), pull_twice):

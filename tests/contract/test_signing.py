@@ -140,12 +140,14 @@ def test_a_meta_server_leads_to_servers_that_are_signed_to(server: FaultyServer)
     assert server.asked("/services")[0].query["appId"] == "orders"
 
 
-def test_f26_without_a_secret_the_refusal_says_so(server: FaultyServer) -> None:
+def test_without_a_secret_the_refusal_says_so(server: FaultyServer) -> None:
+    """F26."""
     guard(server, Gate({NEW}))
     assert "was not signed: there is no secret" in refusal(server)
 
 
-def test_f26_a_wrong_secret_is_diagnosed_and_never_shown(server: FaultyServer) -> None:
+def test_a_wrong_secret_is_diagnosed_and_never_shown(server: FaultyServer) -> None:
+    """F26."""
     guard(server, Gate({NEW}))
     text = refusal(server, "wr0ng-s3cret")
     timestamp, target = server.requests[0].headers["timestamp"], server.requests[0].target
@@ -154,7 +156,8 @@ def test_f26_a_wrong_secret_is_diagnosed_and_never_shown(server: FaultyServer) -
     assert "clock" not in text
 
 
-def test_f26_secrets_that_were_all_refused_are_tried_one_at_a_time(server: FaultyServer) -> None:
+def test_secrets_that_were_all_refused_are_tried_one_at_a_time(server: FaultyServer) -> None:
+    """F26."""
     gate = guard(server, Gate({NEW}))
 
     async def act(apollo: Apollo) -> list[int]:
@@ -174,9 +177,10 @@ def test_f26_secrets_that_were_all_refused_are_tried_one_at_a_time(server: Fault
 
 
 @pytest.mark.parametrize("secrets", [(OLD, NEW), (NEW, OLD)])
-def test_f27_while_a_secret_is_exchanged_either_is_believed(
+def test_while_a_secret_is_exchanged_either_is_believed(
     server: FaultyServer, secrets: tuple[str, str]
 ) -> None:
+    """F27."""
     gate = guard(server, Gate({OLD}))
 
     async def act(apollo: Apollo) -> None:
@@ -193,9 +197,10 @@ def test_f27_while_a_secret_is_exchanged_either_is_believed(
     assert len(gate.refused) <= 2
 
 
-def test_f27_a_secret_that_changes_in_its_file_is_used_at_once(
+def test_a_secret_that_changes_in_its_file_is_used_at_once(
     server: FaultyServer, tmp_path: Path
 ) -> None:
+    """F27."""
     gate = guard(server, Gate({OLD}))
     file = tmp_path / "secret"
     file.write_text(f"{OLD}\n")
@@ -213,9 +218,10 @@ def test_f27_a_secret_that_changes_in_its_file_is_used_at_once(
     use(server, act, file=file)
 
 
-def test_f27_a_file_that_is_gone_for_a_moment_costs_nothing(
+def test_a_file_that_is_gone_for_a_moment_costs_nothing(
     server: FaultyServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """F27."""
     guard(server, Gate({NEW}))
     file = tmp_path / "secret"
     file.write_text(NEW)
@@ -245,9 +251,10 @@ def test_a_file_without_a_secret_is_named_in_the_refusal(
 
 
 @pytest.mark.parametrize("ahead", [95.0, -3600.0, 400 * 86400.0])
-def test_f28_a_clock_that_differs_is_named_and_allowed_for(
+def test_a_clock_that_differs_is_named_and_allowed_for(
     server: FaultyServer, ahead: float, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """F28."""
     gate = guard(server, Gate({NEW}, ahead=ahead))
 
     async def act(apollo: Apollo) -> None:
@@ -261,7 +268,8 @@ def test_f28_a_clock_that_differs_is_named_and_allowed_for(
     assert said == pytest.approx(ahead, abs=5)
 
 
-def test_f28_a_clock_that_is_right_again_is_believed_again(server: FaultyServer) -> None:
+def test_a_clock_that_is_right_again_is_believed_again(server: FaultyServer) -> None:
+    """F28."""
     gate = guard(server, Gate({NEW}, ahead=600))
 
     async def act(apollo: Apollo) -> None:
@@ -273,7 +281,8 @@ def test_f28_a_clock_that_is_right_again_is_believed_again(server: FaultyServer)
     assert len(gate.refused) == 2
 
 
-def test_f28_a_wrong_secret_and_a_wrong_clock_are_told_apart(server: FaultyServer) -> None:
+def test_a_wrong_secret_and_a_wrong_clock_are_told_apart(server: FaultyServer) -> None:
+    """F28."""
     guard(server, Gate({NEW}, ahead=300))
     text = refusal(server, OLD)
     assert "clock is +300 s" in text or "clock is +299 s" in text or "clock is +301 s" in text
@@ -281,9 +290,10 @@ def test_f28_a_wrong_secret_and_a_wrong_clock_are_told_apart(server: FaultyServe
 
 
 @pytest.mark.parametrize("stripped", ["", "/apollo"])
-def test_f29_a_path_in_front_is_signed_as_the_server_sees_it(
+def test_a_path_in_front_is_signed_as_the_server_sees_it(
     server: FaultyServer, stripped: str
 ) -> None:
+    """F29."""
     gate = guard(server, Gate({NEW}, stripped=stripped), "/apollo")
 
     async def act(apollo: Apollo) -> None:
@@ -294,9 +304,10 @@ def test_f29_a_path_in_front_is_signed_as_the_server_sees_it(
     assert len(gate.refused) == (1 if stripped else 0)
 
 
-def test_f42_a_redirect_to_the_same_server_is_followed_and_signed_anew(
+def test_a_redirect_to_the_same_server_is_followed_and_signed_anew(
     server: FaultyServer,
 ) -> None:
+    """F42."""
     gate = Gate({NEW})
     moved = {"Location": "/v2/configs/orders/blue/application?x=1"}
     server.script("/configs/", gate.before(answer(307, headers=moved)))

@@ -58,7 +58,7 @@ def runner(tmp_path: Path) -> Iterator[asyncio.Runner]:
         runner.run(client.close())
 
 
-def test_a6_no_public_call_with_any_value_hurts_its_neighbours(
+def test_no_public_call_with_any_value_hurts_its_neighbours(
     runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A6: a wrong value raises a documented error in its own call; the store never hangs up, and
@@ -120,7 +120,7 @@ def test_a6_no_public_call_with_any_value_hurts_its_neighbours(
         lambda call: ["put", call],
     ],
 )
-def test_a6_the_store_refuses_one_request_by_its_number_and_answers_the_next(
+def test_the_store_refuses_one_request_by_its_number_and_answers_the_next(
     tmp_path: Path, request_of: Callable[[int], Any]
 ) -> None:
     """A6: a request that should never have been sent is answered like any other."""

@@ -9,7 +9,7 @@ from tests.packages import require_mounts
 from tests.platform_process import ROOT
 
 
-def test_d12_web_workers_are_replaced_and_serve_without_push_where_no_socket_can_be_made(
+def test_web_workers_are_replaced_and_serve_without_push_where_no_socket_can_be_made(
     tmp_path: Path,
 ) -> None:
     """D12: no inode, or a read-only data directory: web workers are replaced, serve without push,

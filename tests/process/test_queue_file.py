@@ -78,7 +78,7 @@ def stopped_and(store: StoreChild, act: Callable[[Path], object]) -> None:
 @pytest.mark.parametrize(
     "column", ["name", "queue", "headers", "lane", "rules", "priority", "due", "body"]
 )
-def test_d2_a_damaged_row_becomes_a_dead_letter_and_stops_nothing(
+def test_a_damaged_row_becomes_a_dead_letter_and_stops_nothing(
     store: StoreChild, column: str
 ) -> None:
     """D2: one byte of one row of queue.db that is not UTF-8, or not what belongs there, costs this
@@ -127,7 +127,7 @@ def test_d2_a_damaged_row_becomes_a_dead_letter_and_stops_nothing(
     with_client(store, test)
 
 
-def test_d2_a_damaged_dead_letter_can_be_listed_with_the_others(store: StoreChild) -> None:
+def test_a_damaged_dead_letter_can_be_listed_with_the_others(store: StoreChild) -> None:
     """D2: a dead letter whose error is not UTF-8 is shown as far as it can be read."""
 
     async def test(engine: Engine) -> None:
@@ -147,7 +147,7 @@ def test_d2_a_damaged_dead_letter_can_be_listed_with_the_others(store: StoreChil
     with_client(store, test)
 
 
-def test_d3_an_index_that_leads_nowhere_is_built_again_while_the_store_works(
+def test_an_index_that_leads_nowhere_is_built_again_while_the_store_works(
     store: StoreChild,
 ) -> None:
     """D3: entries of an index that do not fit their rows are found by whoever changes the rows."""
@@ -233,7 +233,7 @@ def empty_log(file: Path) -> None:
     ],
     ids=lambda harm: harm.__name__,
 )
-def test_d7_what_is_held_is_written_to_a_new_file_when_the_file_is_harmed(
+def test_what_is_held_is_written_to_a_new_file_when_the_file_is_harmed(
     store: StoreChild, harm: Callable[[Path], None]
 ) -> None:
     """D7, B11: queue.db or its log removed, replaced or cut under the store: it is noticed by
@@ -271,7 +271,7 @@ def test_d7_what_is_held_is_written_to_a_new_file_when_the_file_is_harmed(
     with_client(store, test)
 
 
-def test_d7_nothing_is_confirmed_while_there_is_no_place_to_keep_it(store: StoreChild) -> None:
+def test_nothing_is_confirmed_while_there_is_no_place_to_keep_it(store: StoreChild) -> None:
     """D7: the data directory itself is gone: what is new is refused, or waits; what was confirmed
     is written down as soon as there is a directory again."""
     directory = store.directory.path
@@ -333,7 +333,7 @@ def is_sound(file: Path) -> bool:
         return False
 
 
-def test_d3_a_damaged_log_is_told_and_what_stands_behind_the_damage_is_kept(
+def test_a_damaged_log_is_told_and_what_stands_behind_the_damage_is_kept(
     store: StoreChild,
 ) -> None:
     """D3, D7: a byte of the log is damaged while the store is dead: SQLite passes over all that was
@@ -363,7 +363,7 @@ def test_d3_a_damaged_log_is_told_and_what_stands_behind_the_damage_is_kept(
     with_client(store, test)
 
 
-def test_d7_an_older_file_that_is_copied_over_it_is_noticed(store: StoreChild) -> None:
+def test_an_older_file_that_is_copied_over_it_is_noticed(store: StoreChild) -> None:
     """D7: `cp backup.db queue.db` under the store: the file keeps its inode and is whole. What is
     overwritten is gone, but not in silence."""
     file = store.directory.queue_file
@@ -398,7 +398,7 @@ def test_d7_an_older_file_that_is_copied_over_it_is_noticed(store: StoreChild) -
 # -- B26 -------------------------------------------------------------------------------------------
 
 
-def test_b26_a_program_that_locks_the_file_is_waited_for(store: StoreChild) -> None:
+def test_a_program_that_locks_the_file_is_waited_for(store: StoreChild) -> None:
     """B26: a backup that holds the database delays what is asked, and nothing fails."""
 
     async def test(engine: Engine) -> None:

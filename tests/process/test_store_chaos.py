@@ -61,9 +61,11 @@ def an_envelope(size: int = 2) -> Envelope:
 # -- silence ---------------------------------------------------------------------------------------
 
 
-def test_case_27_a_stopped_worker_loses_its_task_and_its_late_word_does_not_count(
+def test_a_stopped_worker_loses_its_task_and_its_late_word_does_not_count(
     store: StoreChild, diary: Diary
 ) -> None:
+    """Tasks, case 27."""
+
     async def test(engine: Engine) -> None:
         # Given a worker in the middle of a task, stopped until its lease is over and another has
         # done all of it: how much longer makes no difference to anybody
@@ -92,9 +94,9 @@ def test_case_27_a_stopped_worker_loses_its_task_and_its_late_word_does_not_coun
     with_client(store, test)
 
 
-def test_case_28_a_worker_whose_loop_is_blocked_keeps_its_task(
-    store: StoreChild, diary: Diary
-) -> None:
+def test_a_worker_whose_loop_is_blocked_keeps_its_task(store: StoreChild, diary: Diary) -> None:
+    """Tasks, case 28."""
+
     async def test(engine: Engine) -> None:
         # Given a handler that blocks its worker's loop for four lease times
         await Block(diary=diary.path, seconds=4 * LEASE).deliver()
@@ -111,10 +113,11 @@ def test_case_28_a_worker_whose_loop_is_blocked_keeps_its_task(
 # -- kills -----------------------------------------------------------------------------------------
 
 
-def test_case_24_the_store_is_killed_between_any_two_answers_and_keeps_what_it_confirmed(
+def test_the_store_is_killed_between_any_two_answers_and_keeps_what_it_confirmed(
     store: StoreChild,
 ) -> None:
-    """Clients put, lease and settle for all they can while the store is killed again and again."""
+    """Tasks, case 24: Clients put, lease and settle for all they can while the store is killed
+    again and again."""
     confirmed: set[str] = set()
     ended: set[str] = set()
 
@@ -155,7 +158,9 @@ def test_case_24_the_store_is_killed_between_any_two_answers_and_keeps_what_it_c
     with_client(store, test)
 
 
-def test_case_24_an_idle_store_that_was_killed_serves_those_who_wait(store: StoreChild) -> None:
+def test_an_idle_store_that_was_killed_serves_those_who_wait(store: StoreChild) -> None:
+    """Tasks, case 24."""
+
     async def test(engine: Engine) -> None:
         # Given somebody who waits for a lease, one for a result, and one who is asked to stop
         sent = Envelope(new_id(), "chores.Nothing", b"", queue="other", keep_result=60_000)
@@ -189,9 +194,11 @@ def test_case_24_an_idle_store_that_was_killed_serves_those_who_wait(store: Stor
 # -- room ------------------------------------------------------------------------------------------
 
 
-def test_case_16_twenty_thousand_tasks_run_once_and_leave_no_trace(
+def test_twenty_thousand_tasks_run_once_and_leave_no_trace(
     store: StoreChild, tmp_path: Path
 ) -> None:
+    """Tasks, case 16."""
+
     async def test(engine: Engine) -> None:
         done = tmp_path / "done"
         done.touch()
@@ -215,9 +222,10 @@ def _resident(pid: int) -> int:
 
 
 @pytest.mark.parametrize("filled_by", ["others", "the queue"])
-def test_case_26_a_full_disk_refuses_what_is_new_and_lets_the_rest_go_on(
+def test_a_full_disk_refuses_what_is_new_and_lets_the_rest_go_on(
     tmp_path: Path, filled_by: str
 ) -> None:
+    """Tasks, case 26."""
     require_mounts()
     arguments = ["-m", "tests.process.full_disk", str(tmp_path / "disk"), filled_by]
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'platform'}"}

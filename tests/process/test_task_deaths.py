@@ -183,9 +183,11 @@ def test_a_task_that_kills_its_workers_is_given_up_and_the_others_are_run(
     deliver(store, test)
 
 
-def test_case_09_a_hundred_sleepers_are_at_work_at_once_on_one_worker_beside_a_thread(
+def test_a_hundred_sleepers_are_at_work_at_once_on_one_worker_beside_a_thread(
     store: StoreChild, diary: Diary
 ) -> None:
+    """Tasks, case 9."""
+
     async def test(engine: Engine) -> None:
         with WorkerChild(store.path, concurrency=101):
             await Nap(diary=diary.path, seconds=60).deliver()
@@ -201,9 +203,9 @@ def test_case_09_a_hundred_sleepers_are_at_work_at_once_on_one_worker_beside_a_t
     deliver(store, test)
 
 
-def test_case_08_a_round_goes_on_at_the_listener_whose_worker_died(
-    store: StoreChild, diary: Diary
-) -> None:
+def test_a_round_goes_on_at_the_listener_whose_worker_died(store: StoreChild, diary: Diary) -> None:
+    """Tasks, case 8."""
+
     async def test(engine: Engine) -> None:
         with a_worker(store), a_worker(store, "task.1"):
             await Round(diary=diary.path).fire()

@@ -18,7 +18,7 @@ def run(seconds: float, rolls_out_in: float) -> list[float]:
     return moments
 
 
-def test_b13_a_file_that_every_rollout_writes_rolls_out_ever_more_seldom() -> None:
+def test_a_file_that_every_rollout_writes_rolls_out_ever_more_seldom() -> None:
     """B13: a brake for what a program writes that a plugin has started."""
     moments = run(3600.0, rolls_out_in=1.0)
     pauses = [later - earlier for earlier, later in pairwise(moments)]

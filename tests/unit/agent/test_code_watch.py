@@ -170,7 +170,7 @@ def test_what_is_asked_carries_the_problems(tmp_path: Path) -> None:
     watching([tmp_path], test)
 
 
-def test_b13_what_the_workers_write_themselves_asks_for_nothing_also_together_with_an_edit(
+def test_what_the_workers_write_themselves_asks_for_nothing_also_together_with_an_edit(
     tmp_path: Path,
 ) -> None:
     """B13: what a generation wrote itself does not count, however often it is written."""
@@ -208,7 +208,7 @@ os.fdopen(os.dup(1), "w").close()
     watching([folder], test, noted)
 
 
-def test_b13_the_project_is_watched_for_python_and_what_is_excluded_is_not(tmp_path: Path) -> None:
+def test_the_project_is_watched_for_python_and_what_is_excluded_is_not(tmp_path: Path) -> None:
     """B13: the project's Python files are watched, PATHS, EXCLUDE and TYPES say more exactly."""
     plugins, other = tmp_path / "plugins", tmp_path / "other"
     for folder in (plugins, other, tmp_path / "shop", tmp_path / "data", tmp_path / "env"):
@@ -250,7 +250,7 @@ def test_b13_the_project_is_watched_for_python_and_what_is_excluded_is_not(tmp_p
     assert state("shop/i.html", types=(".py", ".html")) != typed
 
 
-def test_b13_a_package_that_comes_into_the_project_is_watched(tmp_path: Path) -> None:
+def test_a_package_that_comes_into_the_project_is_watched(tmp_path: Path) -> None:
     """B13: a new directory is watched, whatever comes into it afterwards."""
     folder = tmp_path / "plugins"
     folder.mkdir()

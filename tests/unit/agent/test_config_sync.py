@@ -187,9 +187,10 @@ def test_the_state_tells_what_status_wants_to_know(server: TinyApollo, tmp_path:
     asyncio.run(main())
 
 
-def test_f25_a_release_of_equal_content_is_offered_once_so_that_its_name_is_known(
+def test_a_release_of_equal_content_is_offered_once_so_that_its_name_is_known(
     server: TinyApollo, tmp_path: Path
 ) -> None:
+    """F25."""
     server.publish(key="K1", a="1")
 
     async def main() -> None:
@@ -203,9 +204,10 @@ def test_f25_a_release_of_equal_content_is_offered_once_so_that_its_name_is_know
     asyncio.run(main())
 
 
-def test_f23_f24_what_was_before_is_offered_again_when_something_else_came_between(
+def test_what_was_before_is_offered_again_when_something_else_came_between(
     server: TinyApollo, tmp_path: Path
 ) -> None:
+    """F23, F24."""
     server.publish(key="K1", a="1")
 
     async def main() -> None:
@@ -219,9 +221,10 @@ def test_f23_f24_what_was_before_is_offered_again_when_something_else_came_betwe
     asyncio.run(main())
 
 
-def test_f36_what_is_published_while_the_first_pull_is_under_way_is_not_lost(
+def test_what_is_published_while_the_first_pull_is_under_way_is_not_lost(
     server: TinyApollo, tmp_path: Path
 ) -> None:
+    """F36."""
     server.publish(a="1")
 
     async def main() -> None:
@@ -241,9 +244,10 @@ def test_f36_what_is_published_while_the_first_pull_is_under_way_is_not_lost(
     asyncio.run(main())
 
 
-def test_f37_of_a_burst_of_releases_the_last_is_offered_in_the_end(
+def test_of_a_burst_of_releases_the_last_is_offered_in_the_end(
     server: TinyApollo, tmp_path: Path
 ) -> None:
+    """F37."""
     server.publish(n="0")
 
     async def main() -> None:
@@ -259,9 +263,10 @@ def test_f37_of_a_burst_of_releases_the_last_is_offered_in_the_end(
     asyncio.run(main())
 
 
-def test_f38_two_namespaces_published_together_are_offered_and_the_next_publish_too(
+def test_two_namespaces_published_together_are_offered_and_the_next_publish_too(
     server: TinyApollo, tmp_path: Path
 ) -> None:
+    """F38."""
     server.publish("a", x="1")
     server.publish("b", y="1")
 
@@ -280,9 +285,10 @@ def test_f38_two_namespaces_published_together_are_offered_and_the_next_publish_
 # Each namespace stands for itself
 
 
-def test_b2_what_is_missing_or_unreadable_keeps_its_release_and_the_others_go_on(
+def test_what_is_missing_or_unreadable_keeps_its_release_and_the_others_go_on(
     server: TinyApollo, tmp_path: Path
 ) -> None:
+    """B2."""
     server.publish("a", key="A1", a="1")
     server.publish("b.yaml", key="B1", content="b: 1")
     server.publish("c", key="C1", c="1")
@@ -315,9 +321,10 @@ def test_b2_what_is_missing_or_unreadable_keeps_its_release_and_the_others_go_on
     asyncio.run(main())
 
 
-def test_b2_a_namespace_that_fails_for_a_while_is_asked_for_again_soon(
+def test_a_namespace_that_fails_for_a_while_is_asked_for_again_soon(
     server: TinyApollo, tmp_path: Path
 ) -> None:
+    """B2."""
     server.publish("a", a="1")
     server.publish("b", key="B1", b="1")
 
@@ -337,9 +344,10 @@ def test_b2_a_namespace_that_fails_for_a_while_is_asked_for_again_soon(
     asyncio.run(main())
 
 
-def test_b2_what_was_pulled_last_is_kept_while_the_server_hiccups_and_what_is_in_force_else(
+def test_what_was_pulled_last_is_kept_while_the_server_hiccups_and_what_is_in_force_else(
     server: TinyApollo, tmp_path: Path
 ) -> None:
+    """B2."""
     server.publish("a", a="1")
     server.publish("b", key="B1", b="1")
 
@@ -361,9 +369,10 @@ def test_b2_what_was_pulled_last_is_kept_while_the_server_hiccups_and_what_is_in
     asyncio.run(main())
 
 
-def test_b1_what_is_refused_stays_refused_while_the_server_is_away(
+def test_what_is_refused_stays_refused_while_the_server_is_away(
     server: TinyApollo, tmp_path: Path
 ) -> None:
+    """B1."""
     server.publish("a", a="1")
     server.publish("b", b="1")
 
@@ -390,9 +399,10 @@ def test_b1_what_is_refused_stays_refused_while_the_server_is_away(
     asyncio.run(main())
 
 
-def test_b2_who_requires_the_service_starts_with_nothing_that_it_does_not_give(
+def test_who_requires_the_service_starts_with_nothing_that_it_does_not_give(
     server: TinyApollo, tmp_path: Path
 ) -> None:
+    """B2."""
     names = ("a", "b")
     releases = (Release("orders", "default", name, "K", {name: "1"}) for name in names)
     watched(server, tmp_path, *names).archive.commit(Snapshot(tuple(releases), 1.0))
@@ -404,9 +414,10 @@ def test_b2_who_requires_the_service_starts_with_nothing_that_it_does_not_give(
     assert found.offers == []
 
 
-def test_b2_who_needs_no_config_starts_without_the_namespace_that_cannot_be_read(
+def test_who_needs_no_config_starts_without_the_namespace_that_cannot_be_read(
     server: TinyApollo, tmp_path: Path
 ) -> None:
+    """B2."""
     server.publish("a", a="1")
     server.publish("b.json", content="{")
 
@@ -418,9 +429,10 @@ def test_b2_who_needs_no_config_starts_without_the_namespace_that_cannot_be_read
     asyncio.run(main())
 
 
-def test_c3_a_poll_that_tells_the_id_we_have_is_answered_by_one_conditional_pull(
+def test_a_poll_that_tells_the_id_we_have_is_answered_by_one_conditional_pull(
     server: TinyApollo, tmp_path: Path
 ) -> None:
+    """C3."""
     known = server.publish(key="K1", a="1")
 
     async def main() -> None:
@@ -440,9 +452,10 @@ def test_c3_a_poll_that_tells_the_id_we_have_is_answered_by_one_conditional_pull
 # Starting
 
 
-def test_f02_without_server_and_without_cache_the_start_fails_and_names_the_url(
+def test_without_server_and_without_cache_the_start_fails_and_names_the_url(
     tmp_path: Path,
 ) -> None:
+    """F02."""
     waits = Waits(start=1.0, trouble=QUICK.trouble)
     found = watched("http://user:s3cret@127.0.0.1:9", tmp_path, waits=waits)
     with pytest.raises(ConfigError, match=r"http://127\.0\.0\.1:9 cannot be reached") as caught:
@@ -454,9 +467,10 @@ def test_f02_without_server_and_without_cache_the_start_fails_and_names_the_url(
     assert found.offers == []
 
 
-def test_f04_a_server_that_hangs_fails_the_start_when_the_time_is_up(
+def test_a_server_that_hangs_fails_the_start_when_the_time_is_up(
     server: TinyApollo, tmp_path: Path
 ) -> None:
+    """F04."""
     server.script("/configs/", hang)
     found = watched(server, tmp_path, waits=replace(QUICK, start=0.5))
     with pytest.raises(ConfigError, match=f"{server.url} did not answer within 0.5 s"):
@@ -510,9 +524,10 @@ def test_a_server_that_is_up_a_moment_later_is_waited_for(
     asyncio.run(main())
 
 
-def test_f01_without_server_the_cache_is_offered_and_the_server_found_later(
+def test_without_server_the_cache_is_offered_and_the_server_found_later(
     server: TinyApollo, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """F01."""
     # Given a server that is down and a last known good snapshot
     watched(server, tmp_path).archive.commit(cached(a="old"))
     server.script("/", answer(503))
@@ -545,9 +560,10 @@ def test_f01_without_server_the_cache_is_offered_and_the_server_found_later(
     assert "Traceback" not in caplog.text
 
 
-def test_f01_a_cache_equal_to_what_the_server_has_is_not_offered_twice(
+def test_a_cache_equal_to_what_the_server_has_is_not_offered_twice(
     server: TinyApollo, tmp_path: Path
 ) -> None:
+    """F01."""
     watched(server, tmp_path).archive.commit(cached(a="1"))
     server.publish(key="K-old", a="1")
     server.script("/configs/", answer(503), server._config)
@@ -560,9 +576,10 @@ def test_f01_a_cache_equal_to_what_the_server_has_is_not_offered_twice(
     asyncio.run(main())
 
 
-def test_f01_a_server_that_hangs_does_not_keep_a_start_with_cache_waiting(
+def test_a_server_that_hangs_does_not_keep_a_start_with_cache_waiting(
     server: TinyApollo, tmp_path: Path
 ) -> None:
+    """F01."""
     watched(server, tmp_path).archive.commit(cached(a="old"))
     server.script("/configs/", hang)
 
@@ -595,9 +612,10 @@ def test_a_release_that_cannot_be_used_does_not_spoil_a_start_with_cache(
 
 
 @pytest.mark.parametrize("status", [401, 503])
-def test_f02_who_requires_the_server_does_not_start_from_a_cache(
+def test_who_requires_the_server_does_not_start_from_a_cache(
     server: TinyApollo, tmp_path: Path, status: int
 ) -> None:
+    """F02."""
     watched(server, tmp_path).archive.commit(cached(a="old"))
     server.script("/configs/", answer(status))
     waits = replace(QUICK, start=0.5)
@@ -607,9 +625,10 @@ def test_f02_who_requires_the_server_does_not_start_from_a_cache(
     assert found.offers == []
 
 
-def test_f02_who_needs_no_config_starts_without_any_and_picks_it_up_later(
+def test_who_needs_no_config_starts_without_any_and_picks_it_up_later(
     server: TinyApollo, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """F02."""
     server.script("/", answer(503))
     server.script("/configs/", answer(503))
     server.script("/notifications/v2", answer(503))
@@ -652,9 +671,10 @@ def test_a_block_of_env_alone_is_nothing_to_start_from_for_who_needs_a_config(
         asyncio.run(watched(server, tmp_path).sync.run())
 
 
-def test_f22_an_optional_namespace_is_begun_without_and_told_of_once(
+def test_an_optional_namespace_is_begun_without_and_told_of_once(
     server: TinyApollo, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """F22."""
     server.publish("a", x="1")
     waits = refreshed_every(0.02)
 
@@ -671,9 +691,10 @@ def test_f22_an_optional_namespace_is_begun_without_and_told_of_once(
     assert log_lines(caplog, "namespace b has no release yet") == 1
 
 
-def test_f21_an_optional_namespace_that_is_deleted_before_a_start_keeps_its_config(
+def test_an_optional_namespace_that_is_deleted_before_a_start_keeps_its_config(
     server: TinyApollo, tmp_path: Path
 ) -> None:
+    """F21."""
     watched(server, tmp_path).archive.commit(cached(a="old"))
 
     async def main() -> None:
@@ -744,7 +765,8 @@ def test_an_empty_config_is_fine_where_there_never_was_another(
     asyncio.run(main())
 
 
-def test_f07_while_polls_fail_the_refresh_goes_on(server: TinyApollo, tmp_path: Path) -> None:
+def test_while_polls_fail_the_refresh_goes_on(server: TinyApollo, tmp_path: Path) -> None:
+    """F07."""
     server.publish(a="1")
     server.script("/notifications/v2", answer(500))
 
@@ -774,9 +796,10 @@ def refreshed_every(seconds: float) -> Waits:
     )
 
 
-def test_f17_a_pull_that_fails_after_a_notification_is_tried_again_at_once(
+def test_a_pull_that_fails_after_a_notification_is_tried_again_at_once(
     server: TinyApollo, tmp_path: Path
 ) -> None:
+    """F17."""
     server.publish(a="1")
 
     async def main() -> None:
@@ -790,9 +813,10 @@ def test_f17_a_pull_that_fails_after_a_notification_is_tried_again_at_once(
     asyncio.run(main())
 
 
-def test_f19_a_server_that_counts_from_elsewhere_is_followed_after_the_next_refresh(
+def test_a_server_that_counts_from_elsewhere_is_followed_after_the_next_refresh(
     server: TinyApollo, tmp_path: Path
 ) -> None:
+    """F19."""
     # Given a database restored: a new release, but ids lower than the one we were given
     known = server.publish(a="1")
 
@@ -813,9 +837,10 @@ def test_f19_a_server_that_counts_from_elsewhere_is_followed_after_the_next_refr
     asyncio.run(main())
 
 
-def test_f19_ids_that_no_pull_can_prove_wrong_are_dropped_after_a_while(
+def test_ids_that_no_pull_can_prove_wrong_are_dropped_after_a_while(
     server: TinyApollo, tmp_path: Path
 ) -> None:
+    """F19."""
     known = server.publish(key="K1", a="1")
     waits, later = replace(refreshed_every(0.05), trust=5.0), [0.0]
 
@@ -834,7 +859,8 @@ def test_f19_ids_that_no_pull_can_prove_wrong_are_dropped_after_a_while(
     asyncio.run(main())
 
 
-def test_f19_after_a_failed_poll_no_id_is_trusted(server: TinyApollo, tmp_path: Path) -> None:
+def test_after_a_failed_poll_no_id_is_trusted(server: TinyApollo, tmp_path: Path) -> None:
+    """F19."""
     server.publish(a="1")
 
     async def main() -> None:
@@ -849,9 +875,10 @@ def test_f19_after_a_failed_poll_no_id_is_trusted(server: TinyApollo, tmp_path: 
     asyncio.run(main())
 
 
-def test_f21_a_namespace_that_is_deleted_keeps_the_config_and_comes_back(
+def test_a_namespace_that_is_deleted_keeps_the_config_and_comes_back(
     server: TinyApollo, tmp_path: Path
 ) -> None:
+    """F21."""
     server.publish(key="K1", a="1")
 
     async def main() -> None:
@@ -870,9 +897,10 @@ def test_f21_a_namespace_that_is_deleted_keeps_the_config_and_comes_back(
     asyncio.run(main())
 
 
-def test_f49_a_cancelled_duty_leaves_no_connection_and_no_task(
+def test_a_cancelled_duty_leaves_no_connection_and_no_task(
     server: TinyApollo, tmp_path: Path
 ) -> None:
+    """F49."""
     server.publish(a="1")
 
     async def main() -> None:
@@ -883,7 +911,8 @@ def test_f49_a_cancelled_duty_leaves_no_connection_and_no_task(
     wait_until(lambda: not server.connections)
 
 
-def test_f49_a_duty_that_backs_off_is_cancelled_as_well(server: TinyApollo, tmp_path: Path) -> None:
+def test_a_duty_that_backs_off_is_cancelled_as_well(server: TinyApollo, tmp_path: Path) -> None:
+    """F49."""
     watched(server, tmp_path).archive.commit(cached(a="old"))
     server.script("/", answer(401))
     server.script("/configs/", answer(401))
@@ -925,9 +954,10 @@ class Hours:
         await asyncio.sleep(0)
 
 
-def test_f18_a_server_that_repeats_itself_is_polled_once_a_second(
+def test_a_server_that_repeats_itself_is_polled_once_a_second(
     server: TinyApollo, tmp_path: Path
 ) -> None:
+    """F18."""
     server.publish(a="1")
     server.script("/notifications/v2", told(application=7))
     hours = Hours()
@@ -945,9 +975,10 @@ def test_f18_a_server_that_repeats_itself_is_polled_once_a_second(
     assert hours.passed == pytest.approx([1.0] * len(hours.passed))
 
 
-def test_f18_a_server_whose_ids_always_grow_is_polled_once_a_second_too(
+def test_a_server_whose_ids_always_grow_is_polled_once_a_second_too(
     server: TinyApollo, tmp_path: Path
 ) -> None:
+    """F18."""
     server.publish(a="1")
     server.script("/notifications/v2", *(told(application=n) for n in range(1, 100)))
     hours = Hours()
@@ -963,9 +994,10 @@ def test_f18_a_server_whose_ids_always_grow_is_polled_once_a_second_too(
     assert hours.passed == pytest.approx([1.0] * len(hours.passed))
 
 
-def test_f26_a_server_that_refuses_us_is_asked_less_than_five_times_in_ten_seconds(
+def test_a_server_that_refuses_us_is_asked_less_than_five_times_in_ten_seconds(
     server: TinyApollo, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """F26."""
     # Given a cache to start from, and a server that says 401 to every request
     names = [f"n{i}" for i in range(5)]
     archive = watched(server, tmp_path, *names).archive
@@ -987,9 +1019,10 @@ def test_f26_a_server_that_refuses_us_is_asked_less_than_five_times_in_ten_secon
     assert log_lines(caplog, "check the credentials") < 5
 
 
-def test_f50_after_a_suspend_everything_is_pulled_anew_and_the_old_poll_given_up(
+def test_after_a_suspend_everything_is_pulled_anew_and_the_old_poll_given_up(
     server: TinyApollo, tmp_path: Path
 ) -> None:
+    """F50."""
     server.publish(key="K1", a="1")
     hours = Hours()
 
@@ -1035,9 +1068,10 @@ def test_a_trouble_that_lasts_is_logged_once_a_minute(
 @pytest.mark.parametrize(
     ("header", "least", "most"), [("45", 45, 45), ("90000", 300, 300), ("", 4, 6)]
 )
-def test_f31_a_server_that_asks_for_a_pause_gets_it_within_reason(
+def test_a_server_that_asks_for_a_pause_gets_it_within_reason(
     server: TinyApollo, tmp_path: Path, header: str, least: float, most: float
 ) -> None:
+    """F31."""
     server.publish(a="1")
     throttled = answer(429, headers={"Retry-After": header})
     server.script("/notifications/v2", server._notify, throttled, hang)
@@ -1054,9 +1088,10 @@ def test_f31_a_server_that_asks_for_a_pause_gets_it_within_reason(
     assert least <= max(hours.passed) <= most
 
 
-def test_f35_clients_that_lost_their_server_together_do_not_come_back_together(
+def test_clients_that_lost_their_server_together_do_not_come_back_together(
     server: TinyApollo, tmp_path: Path
 ) -> None:
+    """F35."""
     server.publish(a="1")
     server.script("/notifications/v2", close)
     first, all_waits = [], []
@@ -1083,9 +1118,10 @@ def test_f35_clients_that_lost_their_server_together_do_not_come_back_together(
 
 
 @pytest.mark.parametrize("hangs", [True, False])
-def test_f51_whoever_takes_an_offer_may_fail_or_hang_and_gets_the_next(
+def test_whoever_takes_an_offer_may_fail_or_hang_and_gets_the_next(
     server: TinyApollo, tmp_path: Path, hangs: bool
 ) -> None:
+    """F51."""
     server.publish(n="1")
     found = watched(server, tmp_path, waits=replace(QUICK, offer=0.05))
 
@@ -1113,9 +1149,10 @@ def test_f51_whoever_takes_an_offer_may_fail_or_hang_and_gets_the_next(
     asyncio.run(main())
 
 
-def test_f52_a_candidate_is_offered_once_whatever_becomes_of_it(
+def test_a_candidate_is_offered_once_whatever_becomes_of_it(
     server: TinyApollo, tmp_path: Path
 ) -> None:
+    """F52."""
     # Given a candidate of which nobody says whether it was taken
     server.publish(key="K1", a="1")
     server.publish(key="K2", a="bad")

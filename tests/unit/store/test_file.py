@@ -65,7 +65,7 @@ def test_a_file_that_cannot_be_read_is_moved_aside_loudly_and_a_new_one_begun(
     assert str(aside) in caplog.text
 
 
-def test_d3_broken_pages_cost_their_own_rows_only_and_those_become_dead_letters(
+def test_broken_pages_cost_their_own_rows_only_and_those_become_dead_letters(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """D3: what was on a page that is damaged is lost, and nothing else."""
@@ -93,7 +93,7 @@ def test_d3_broken_pages_cost_their_own_rows_only_and_those_become_dead_letters(
     assert str(aside) in told
 
 
-def test_d3_an_index_that_cannot_be_read_costs_nothing(path: Path) -> None:
+def test_an_index_that_cannot_be_read_costs_nothing(path: Path) -> None:
     """D3: an index that is damaged costs no row."""
     # Given a file of which an index cannot be read
     a_full_file(path)
@@ -130,7 +130,7 @@ def test_a_new_file_that_was_not_given_its_name_is_taken_when_there_is_no_other(
     assert not path.with_name("queue.db.new").exists()
 
 
-def test_d7_a_new_file_that_is_half_written_is_not_taken_in_silence(path: Path) -> None:
+def test_a_new_file_that_is_half_written_is_not_taken_in_silence(path: Path) -> None:
     """D7: the file was taken away, and the store was killed while it wrote what it held anew."""
     a_full_file(path)
     path.rename(path.with_name("queue.db.new"))
@@ -140,7 +140,7 @@ def test_d7_a_new_file_that_is_half_written_is_not_taken_in_silence(path: Path) 
 
 
 @pytest.mark.parametrize("place", [10, 24, 57, 60, 64])
-def test_d3_a_byte_of_the_header_costs_nothing(path: Path, place: int) -> None:
+def test_a_byte_of_the_header_costs_nothing(path: Path, place: int) -> None:
     """D3: what is damaged in the header is known from any other file."""
     a_full_file(path)
     overwrite(path, place, b"\xc5")
@@ -155,7 +155,7 @@ def overwrite(path: Path, place: int, with_bytes: bytes) -> None:
 
 
 @pytest.mark.parametrize("word", [b"autoindex_dead", b"delivery_blocked", b"DEFAULT 1", b"limits"])
-def test_d3_a_byte_of_the_description_of_the_tables_costs_nothing(path: Path, word: bytes) -> None:
+def test_a_byte_of_the_description_of_the_tables_costs_nothing(path: Path, word: bytes) -> None:
     """D3: a byte of the first page, which is no UTF-8 or gives a column another name."""
     a_full_file(path)
     content = path.read_bytes()
@@ -167,7 +167,7 @@ def test_d3_a_byte_of_the_description_of_the_tables_costs_nothing(path: Path, wo
             assert "is damaged" in told_in(database)
 
 
-def test_d3_a_file_whose_end_is_missing_keeps_what_is_there(path: Path) -> None:
+def test_a_file_whose_end_is_missing_keeps_what_is_there(path: Path) -> None:
     """D3: SQLite refuses a file that is too short; its other pages can be read."""
     a_full_file(path)
     path.write_bytes(path.read_bytes()[:-8192])
@@ -177,7 +177,7 @@ def test_d3_a_file_whose_end_is_missing_keeps_what_is_there(path: Path) -> None:
         assert "is damaged" in told_in(database)
 
 
-def test_d3_a_page_of_an_earlier_time_is_noticed(path: Path) -> None:
+def test_a_page_of_an_earlier_time_is_noticed(path: Path) -> None:
     """D3: a page that is whole and stale, because a write was lost: what the index of the ids knows
     beyond it becomes dead letters."""
     a_full_file(path)

@@ -147,7 +147,7 @@ async def _put_until_full(engine: Embedded) -> int:
     raise AssertionError
 
 
-def test_a6_a_turn_that_fails_is_split_until_the_one_that_fails_is_alone(
+def test_a_turn_that_fails_is_split_until_the_one_that_fails_is_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A6: of requests that share a transaction, only the one that makes it fail is refused."""
@@ -180,7 +180,7 @@ def test_a6_a_turn_that_fails_is_split_until_the_one_that_fails_is_alone(
     asyncio.run(test())
 
 
-def test_d15_a_full_disk_and_a_locked_file_are_reported_and_so_is_their_end(
+def test_a_full_disk_and_a_locked_file_are_reported_and_so_is_their_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """D15, B26: operators are told why nothing new is accepted, or why it takes so long."""

@@ -31,7 +31,8 @@ def problems(outcomes: Outcomes) -> list[str]:
     return [p.message for p in outcomes.refused.problems] if outcomes.refused else []
 
 
-def test_b1_a_refused_release_is_reported_once_and_stands_until_a_newer_one_is_good() -> None:
+def test_a_refused_release_is_reported_once_and_stands_until_a_newer_one_is_good() -> None:
+    """B1."""
     outcomes = Outcomes()
     assert [refuse(outcomes, "a") for _ in range(3)] == [1, 0, 0]
     assert refuse(outcomes, "a", key="K3") == 1
@@ -43,7 +44,8 @@ def test_b1_a_refused_release_is_reported_once_and_stands_until_a_newer_one_is_g
     assert refuse(outcomes, "a", key="K3") == 1
 
 
-def test_b1_a_refused_candidate_and_a_refused_release_are_both_shown() -> None:
+def test_a_refused_candidate_and_a_refused_release_are_both_shown() -> None:
+    """B1."""
     outcomes = Outcomes()
     refuse(outcomes, "a")
     outcomes.take(report("refused", "it does not load"), None)

@@ -10,7 +10,9 @@ from skep.base.errors import StoreFull
 from skep.testing import ManualLab, RealLab
 
 
-def test_case_20_a_payment_sends_a_receipt_three_seconds_later(manual_lab: Any) -> None:
+def test_a_payment_sends_a_receipt_three_seconds_later(manual_lab: Any) -> None:
+    """Tasks, case 20."""
+
     async def test() -> None:
         async with manual_lab(plugin) as lab:
             answer = await lab.client.post("/orders/7/pay")
@@ -33,7 +35,9 @@ def test_case_20_a_payment_sends_a_receipt_three_seconds_later(manual_lab: Any) 
     asyncio.run(test())
 
 
-def test_case_20_inline_a_payment_is_noticed_at_once(inline_lab: Any) -> None:
+def test_inline_a_payment_is_noticed_at_once(inline_lab: Any) -> None:
+    """Tasks, case 20."""
+
     async def test() -> None:
         async with inline_lab(plugin) as lab:
             await lab.client.post("/orders/7/pay")

@@ -35,7 +35,8 @@ def test_an_empty_answer_is_no_news() -> None:
     assert notes.news(told()) == {}
 
 
-def test_c3_an_id_equal_to_ours_is_news_and_leaves_nothing_to_doubt() -> None:
+def test_an_id_equal_to_ours_is_news_and_leaves_nothing_to_doubt() -> None:
+    """C3."""
     notes = Notifications(["a"])
     confirmed(notes, {"a": 5})
     for _ in range(5):
@@ -109,7 +110,8 @@ def test_forgetting_asks_as_if_for_the_first_time() -> None:
     assert not notes.unaccounted
 
 
-def test_f19_what_was_told_before_forgetting_is_not_adopted_after_it() -> None:
+def test_what_was_told_before_forgetting_is_not_adopted_after_it() -> None:
+    """F19."""
     # Given news that waits for its pull, while another pull finds that the server counts anew
     notes = Notifications(["a"])
     news = notes.news(told(("a", 101)))

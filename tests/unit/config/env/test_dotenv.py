@@ -89,9 +89,10 @@ def test_an_adversarial_value_is_read_back_by_python_dotenv(value: str) -> None:
 
 
 @given(VALUES, JUNK, ENDS, st.booleans(), st.sampled_from(["", "\ufeff"]))
-def test_case_04_every_value_and_every_hand_written_byte_survives(
+def test_every_value_and_every_hand_written_byte_survives(
     values: dict[str, str], junk: list[str], end: str, final: bool, bom: str
 ) -> None:
+    """Configuration, case 4."""
     before = bom + end.join(junk) + (end if final else "")
     text = render(before, values, note="K1")
     # Every value, for readers that interpolate and for us

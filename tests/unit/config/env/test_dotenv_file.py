@@ -84,7 +84,8 @@ def test_a_write_that_changes_nothing_still_closes_the_file_to_others(env: Path)
         b"",
     ],
 )
-def test_case_04_hand_written_bytes_survive_ten_updates(env: Path, hand: bytes) -> None:
+def test_hand_written_bytes_survive_ten_updates(env: Path, hand: bytes) -> None:
+    """Configuration, case 4."""
     env.write_bytes(hand)
     for n in range(10):
         assert dotenv.write(env, {"N": str(n), "X": "${A}"}) is Written.REPLACED
@@ -94,7 +95,8 @@ def test_case_04_hand_written_bytes_survive_ten_updates(env: Path, hand: bytes) 
     assert block.startswith(dotenv.BEGIN.encode())
 
 
-def test_case_08_a_symlink_stays_and_its_target_is_updated(tmp_path: Path) -> None:
+def test_a_symlink_stays_and_its_target_is_updated(tmp_path: Path) -> None:
+    """Configuration, case 8."""
     target = tmp_path / "shared" / "real.env"
     target.parent.mkdir()
     target.write_text("HAND=1\n")
@@ -121,7 +123,9 @@ def test_what_a_killed_writer_left_is_swept_even_when_nothing_changes(env: Path)
     assert names(env.parent) == {".env", ".env.tmp", "other.tmp-1"}
 
 
-def test_case_06_a_reader_never_sees_a_part_of_a_file_in_200_writes(env: Path) -> None:
+def test_a_reader_never_sees_a_part_of_a_file_in_200_writes(env: Path) -> None:
+    """Configuration, case 6."""
+
     # Given a file whose every version says one thing several times
     def version(n: int) -> dict[str, str]:
         return {f"K{i}": f"{n} '\"\n" * (n % 40) for i in range(20)}
@@ -240,7 +244,8 @@ print(*(dotenv.write(target, {"A": a}).name for a in ("x" * 5000, "1")))
 """
 
 
-def test_case_08_a_file_that_is_a_mount_point_is_written_in_place(tmp_path: Path) -> None:
+def test_a_file_that_is_a_mount_point_is_written_in_place(tmp_path: Path) -> None:
+    """Configuration, case 8."""
     require_mounts()
     # Given a .env that a container's runtime has mounted over ours
     source, target = tmp_path / "host.env", tmp_path / ".env"

@@ -75,9 +75,8 @@ def exported(style: str, values: dict[str, str], folder: Path) -> Path:
 
 
 @pytest.mark.parametrize(("style", "read"), CONSUMERS, ids=NAMES)
-def test_case_23_every_value_arrives_in_its_consumer(
-    style: str, read: Reader, tmp_path: Path
-) -> None:
+def test_every_value_arrives_in_its_consumer(style: str, read: Reader, tmp_path: Path) -> None:
+    """Configuration, case 23."""
     values = dict(AWKWARD) if style == "docker" else AWKWARD | LINES
     found = read(exported(style, values, tmp_path))
     assert {key: found.get(key) for key in values} == values
@@ -86,9 +85,10 @@ def test_case_23_every_value_arrives_in_its_consumer(
 
 @MANY
 @given(values=VALUES)
-def test_case_23_systemd_itself_reads_what_is_written_for_it(
+def test_systemd_itself_reads_what_is_written_for_it(
     values: dict[str, str], tmp_path: Path
 ) -> None:
+    """Configuration, case 23."""
     representable = {key: value for key, value in values.items() if fits("systemd", key, value)}
     path = exported("systemd", representable, tmp_path)
     assert readers.systemd(path) == representable
@@ -112,9 +112,10 @@ def test_any_value_arrives_or_is_refused_by_its_name(
 @pytest.mark.parametrize("style", FORMATS)
 @MANY
 @given(values=VALUES)
-def test_case_23_a_shell_that_sources_any_export_runs_nothing_of_it(
+def test_a_shell_that_sources_any_export_runs_nothing_of_it(
     style: str, shell: str, values: dict[str, str], tmp_path: Path
 ) -> None:
+    """Configuration, case 23."""
     representable = {key: value for key, value in values.items() if fits(style, key, value)}
     path = exported(style, representable, tmp_path)
     subprocess.run(
@@ -128,7 +129,8 @@ def test_case_23_a_shell_that_sources_any_export_runs_nothing_of_it(
 
 
 @pytest.mark.parametrize("style", FORMATS)
-def test_case_23_a_name_that_a_shell_evaluates_is_no_way_in(style: str, tmp_path: Path) -> None:
+def test_a_name_that_a_shell_evaluates_is_no_way_in(style: str, tmp_path: Path) -> None:
+    """Configuration, case 23."""
     names = ("RANDOM", "SECONDS", "OPTIND", "BASHPID", "LINENO", "HISTCMD", "PROMPT_COMMAND", "PS4")
     for name in names:
         values = {name: "a[$(touch pwned)]"}

@@ -8,7 +8,7 @@ from skep.config.options.sources import project, sources
 from skep.config.options.table import Options
 
 
-def test_b13_without_the_watch_the_code_is_the_plugin_folders(
+def test_without_the_watch_the_code_is_the_plugin_folders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """B13: what is not watched costs nothing."""
@@ -18,7 +18,7 @@ def test_b13_without_the_watch_the_code_is_the_plugin_folders(
     assert (found.exclude, found.types) == ((), ())
 
 
-def test_b13_with_it_it_is_the_project_and_what_the_keys_name(
+def test_with_it_it_is_the_project_and_what_the_keys_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """B13: PLATFORM_WATCH_PATHS, EXCLUDE and TYPES, as people write them."""
@@ -46,7 +46,7 @@ def test_b13_with_it_it_is_the_project_and_what_the_keys_name(
         (("plugins",), "/", False),
     ],
 )
-def test_b13_the_project_is_where_the_platform_was_started_if_plugins_lie_there(
+def test_the_project_is_where_the_platform_was_started_if_plugins_lie_there(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     plugins: tuple[str, ...],

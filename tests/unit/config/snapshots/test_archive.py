@@ -71,16 +71,18 @@ def test_a_namespace_and_its_alias_are_the_same(tmp_path: Path) -> None:
         (Archive(Path(), "orders", "default", ["b"]), "list of namespaces"),
     ],
 )
-def test_f39_what_belongs_to_another_is_ignored_with_a_warning(
+def test_what_belongs_to_another_is_ignored_with_a_warning(
     tmp_path: Path, stranger: Archive, why: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """F39."""
     path = archive(tmp_path).stage(snapshot())
     assert stranger.load(path) is None
     assert why in caplog.text
     assert str(path) in caplog.text
 
 
-def test_f39_a_file_of_every_possible_truncation_is_ignored(tmp_path: Path) -> None:
+def test_a_file_of_every_possible_truncation_is_ignored(tmp_path: Path) -> None:
+    """F39."""
     keeper = archive(tmp_path)
     path = keeper.stage(snapshot())
     whole = path.read_bytes()
@@ -91,7 +93,8 @@ def test_f39_a_file_of_every_possible_truncation_is_ignored(tmp_path: Path) -> N
     assert keeper.load(path) == snapshot()
 
 
-def test_f39_a_changed_value_is_noticed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_changed_value_is_noticed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """F39."""
     keeper = archive(tmp_path)
     path = keeper.stage(snapshot("s3cret1"))
     path.write_text(path.read_text().replace("s3cret1", "s3cret2"))
@@ -101,26 +104,29 @@ def test_f39_a_changed_value_is_noticed(tmp_path: Path, caplog: pytest.LogCaptur
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff\xfe", b"[]", b"null", b"{}", b"[" * 100_000])
-def test_f39_what_is_no_snapshot_at_all_is_ignored(
+def test_what_is_no_snapshot_at_all_is_ignored(
     tmp_path: Path, data: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """F39."""
     (tmp_path / "applied.json").write_bytes(data)
     assert archive(tmp_path).applied() is None
     assert "is ignored" in caplog.text
 
 
-def test_f39_a_file_of_a_later_version_is_ignored(
+def test_a_file_of_a_later_version_is_ignored(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """F39."""
     path = archive(tmp_path).stage(snapshot())
     path.write_text(json.dumps({**json.loads(path.read_text()), "format": 2}))
     assert archive(tmp_path).load(path) is None
     assert "another version" in caplog.text
 
 
-def test_f40_a_place_where_nothing_can_be_kept_is_no_reason_to_stop(
+def test_a_place_where_nothing_can_be_kept_is_no_reason_to_stop(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """F40."""
     # Given a file where the directory should be: not even root gets past that
     (tmp_path / "config").touch()
     keeper = archive(tmp_path / "config")
@@ -136,17 +142,19 @@ def test_f40_a_place_where_nothing_can_be_kept_is_no_reason_to_stop(
     assert caplog.text.count("cannot be kept") == 2
 
 
-def test_f40_a_candidate_that_cannot_be_kept_is_an_error_that_names_the_place(
+def test_a_candidate_that_cannot_be_kept_is_an_error_that_names_the_place(
     tmp_path: Path,
 ) -> None:
+    """F40."""
     (tmp_path / "config").touch()
     with pytest.raises(ConfigError, match=f"kept in {tmp_path}/config/candidates"):
         archive(tmp_path / "config").stage(snapshot())
 
 
-def test_f41_whoever_reads_while_another_writes_sees_a_whole_snapshot(
+def test_whoever_reads_while_another_writes_sees_a_whole_snapshot(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """F41."""
     keeper = archive(tmp_path)
     keeper.commit(snapshot("0"))
     done = threading.Event()

@@ -127,9 +127,10 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("x.yaml", "a: \x01\n", "namespace x.yaml"),
     ],
 )
-def test_f44_a_document_that_cannot_be_read_is_refused_with_its_place(
+def test_a_document_that_cannot_be_read_is_refused_with_its_place(
     namespace: str, text: str, says: str
 ) -> None:
+    """F44."""
     with pytest.raises(Unusable) as caught:
         keys(namespace, text)
     assert says in str(caught.value)

@@ -47,9 +47,10 @@ def test_the_applied_snapshot_counts_first(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b'{"format": 1}', b"\xff\x00"])
-def test_f39_when_the_applied_snapshot_is_damaged_the_namespaces_are_put_together(
+def test_when_the_applied_snapshot_is_damaged_the_namespaces_are_put_together(
     tmp_path: Path, data: bytes
 ) -> None:
+    """F39."""
     commit(tmp_path, release("a", x="1"), release("b", y="1"))
     (tmp_path / "applied.json").write_bytes(data)
     assert found(tmp_path) == ("cache", {"x": "1", "y": "1"})
@@ -136,9 +137,10 @@ def test_what_is_there_already_is_not_written_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "whose", [("other", "blue", "a"), ("orders", "green", "a"), ("orders", "blue", "b")]
 )
-def test_f39_somebody_else_s_file_is_ignored_with_a_warning(
+def test_somebody_else_s_file_is_ignored_with_a_warning(
     tmp_path: Path, whose: tuple[str, str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
+    """F39."""
     cache(tmp_path).keep([release("a", x="1")])
     app_id, cluster, namespace = whose
     other = cache(tmp_path, app_id, cluster)
@@ -147,9 +149,10 @@ def test_f39_somebody_else_s_file_is_ignored_with_a_warning(
     assert "belongs to another" in caplog.text
 
 
-def test_f39_a_damaged_file_is_ignored_with_a_warning(
+def test_a_damaged_file_is_ignored_with_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """F39."""
     keeper = cache(tmp_path)
     keeper.keep([release("a", x="12345")])
     path = keeper.path("a")

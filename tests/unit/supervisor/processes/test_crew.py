@@ -131,7 +131,7 @@ def end(machine: Machine, slot: str) -> None:
     machine.crew.ended(child)
 
 
-def test_e3_of_web_slots_that_fail_at_once_one_is_tried_twice_a_second(
+def test_of_web_slots_that_fail_at_once_one_is_tried_twice_a_second(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """E3: never are all web slots empty on purpose."""
@@ -165,7 +165,7 @@ def test_e3_of_web_slots_that_fail_at_once_one_is_tried_twice_a_second(
     on_a_machine(test)
 
 
-def test_e3_a_worker_that_served_is_replaced_at_once_beside_others_that_fail(
+def test_a_worker_that_served_is_replaced_at_once_beside_others_that_fail(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """E3: backoff only for workers that do not come up, or end at once."""
@@ -189,7 +189,7 @@ def test_e3_a_worker_that_served_is_replaced_at_once_beside_others_that_fail(
     on_a_machine(test)
 
 
-def test_d9_a_platform_slot_is_filled_again_within_a_second_however_often_it_is_killed(
+def test_a_platform_slot_is_filled_again_within_a_second_however_often_it_is_killed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """D9: platform slots restart within a second, also when they are killed while they start."""
@@ -210,7 +210,7 @@ def test_d9_a_platform_slot_is_filled_again_within_a_second_however_often_it_is_
     on_a_machine(test)
 
 
-def test_d4_a_slot_that_is_kept_is_filled_again_before_it_is_released() -> None:
+def test_a_slot_that_is_kept_is_filled_again_before_it_is_released() -> None:
     """D4: a loss between prepared and go is a crash like any other."""
 
     async def test(machine: Machine) -> None:
@@ -231,7 +231,7 @@ def test_d4_a_slot_that_is_kept_is_filled_again_before_it_is_released() -> None:
     on_a_machine(test)
 
 
-def test_d12_what_workers_that_serve_lack_is_said_once_for_all_of_them() -> None:
+def test_what_workers_that_serve_lack_is_said_once_for_all_of_them() -> None:
     """D12: the condition of the platform names what does not work although it serves."""
 
     async def test(machine: Machine) -> None:

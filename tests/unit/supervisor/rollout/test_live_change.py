@@ -30,9 +30,10 @@ from tests.unit.supervisor.fakes import (
 @pytest.mark.parametrize(
     ("error", "text"), [(ConfigError("it is full"), "it is full"), (OSError(), "OSError()")]
 )
-def test_b1_a_change_that_cannot_be_written_is_refused_and_the_next_can_begin(
+def test_a_change_that_cannot_be_written_is_refused_and_the_next_can_begin(
     error: Exception, text: str
 ) -> None:
+    """B1."""
     ended: list[Any] = []
 
     class Full(Configurations):

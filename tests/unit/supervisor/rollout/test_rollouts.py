@@ -365,9 +365,11 @@ def test_the_old_configuration_is_put_back_when_the_rollout_fails_after_the_comm
 
 
 @pytest.mark.parametrize("error", [ConfigError("the disk is full"), OSError(5, "a fault")])
-def test_r3_a_rollout_is_reported_although_the_old_configuration_cannot_be_put_back(
+def test_a_rollout_is_reported_although_the_old_configuration_cannot_be_put_back(
     monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
+    """R3."""
+
     async def test(platform: Platform) -> None:
         await platform.roll_out({"HARD": "1"})
         platform.ask({"HARD": "2"}, waiters=(7,))
@@ -402,9 +404,11 @@ def test_the_same_values_under_another_release_key_are_written_down(
 
 
 @pytest.mark.parametrize("error", [ConfigError("the disk is full"), OSError(5, "a fault")])
-def test_r3_another_release_key_that_cannot_be_written_down_is_reported(
+def test_another_release_key_that_cannot_be_written_down_is_reported(
     monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
+    """R3."""
+
     async def test(platform: Platform) -> None:
         await platform.roll_out({"HARD": "1"})
         platform.disk.error = error

@@ -54,7 +54,7 @@ def on_a_bench(monkeypatch: pytest.MonkeyPatch, test: Callable[[Bench], None]) -
     asyncio.run(run())
 
 
-def test_d10_a_generation_whose_workers_crash_after_20_s_does_not_pass(
+def test_a_generation_whose_workers_crash_after_20_s_does_not_pass(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """D10: each crash prolongs the watch, so the second round of them is seen."""
@@ -71,7 +71,7 @@ def test_d10_a_generation_whose_workers_crash_after_20_s_does_not_pass(
     on_a_bench(monkeypatch, test)
 
 
-def test_d10_what_the_generation_before_did_as_often_is_borne(
+def test_what_the_generation_before_did_as_often_is_borne(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """D10: crashes are judged against the generation before."""
@@ -100,7 +100,7 @@ def test_d10_what_the_generation_before_did_as_often_is_borne(
     on_a_bench(monkeypatch, test)
 
 
-def test_d10_a_kind_that_was_unready_before_may_be_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kind_that_was_unready_before_may_be_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """D10: what keeps both generations from being ready is not the new one's fault."""
 
     def test(bench: Bench) -> None:

@@ -19,7 +19,7 @@ print(shop.prices.PRICE, type(shop.prices.__spec__.loader).__name__, sys.path[-1
 
 
 @pytest.mark.parametrize(("how", "cached"), [("fresh", False), ("cached", True)])
-def test_b13_modules_of_the_project_are_compiled_every_time_while_the_code_is_watched(
+def test_modules_of_the_project_are_compiled_every_time_while_the_code_is_watched(
     tmp_path: Path, how: str, cached: bool
 ) -> None:
     """B13: the project folder is importable; two saves within a second are two states."""

@@ -38,7 +38,7 @@ ROUTES = [Route("/answered", answer_500), Route("/{error}", fail)]
 
 
 @pytest.mark.parametrize("prefix", ["", "/mounted"])
-def test_d9_it_is_answered_with_a_time_to_try_again_and_other_mistakes_with_500(
+def test_it_is_answered_with_a_time_to_try_again_and_other_mistakes_with_500(
     tmp_path: Path, prefix: str
 ) -> None:
     """D9: an uncaught StoreUnavailable, QueueFull or StoreFull is no mistake of the handler."""

@@ -429,7 +429,9 @@ def test_a_result_that_cannot_be_kept_is_a_dead_letter_at_once(tmp_path: Path) -
     run_workshop(tmp_path, PLUGIN, test)
 
 
-def test_case_19_a_body_that_is_no_payload_is_never_run(tmp_path: Path) -> None:
+def test_a_body_that_is_no_payload_is_never_run(tmp_path: Path) -> None:
+    """Tasks, case 19."""
+
     async def test(shop: Workshop) -> None:
         bodies = (b"\x80\x05.", b"{}", b'{"text": 5}', b"")
         await shop.engine.put([Envelope(new_id(), "test_tasks.Note", body) for body in bodies])
