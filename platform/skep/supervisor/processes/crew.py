@@ -7,9 +7,9 @@ from typing import Protocol
 
 from skep.base.backoff import Backoff
 from skep.base.telemetry import Telemetry
-from skep.supervisor.processes import budget as budgets
-from skep.supervisor.processes.budget import Budget
+from skep.supervisor.processes import crash_budget as budgets
 from skep.supervisor.processes.child import Child
+from skep.supervisor.processes.crash_budget import Budget
 from skep.supervisor.processes.exit_reason import ended
 from skep.supervisor.processes.slot import (
     Fact,

@@ -6,9 +6,9 @@ from skep.base.telemetry import Telemetry
 from skep.config.options.queues import own_workers
 from skep.config.options.table import Options
 from skep.supervisor.generation import Generation
-from skep.supervisor.processes import budget as budgets
-from skep.supervisor.processes.budget import Budget
+from skep.supervisor.processes import crash_budget as budgets
 from skep.supervisor.processes.child import Child
+from skep.supervisor.processes.crash_budget import Budget
 from skep.supervisor.processes.crew import Crew
 from skep.supervisor.scaling import recycling as pure
 from skep.supervisor.scaling.recycling import Recycling

@@ -2,7 +2,7 @@
 
 import pytest
 
-from skep.supervisor.processes.budget import (
+from skep.supervisor.processes.crash_budget import (
     INTENSITY,
     Budget,
     calmed,
