@@ -220,8 +220,8 @@ class ApolloServer:
     async def _ask(
         self, path: str, params: Mapping[str, str], again: bool
     ) -> tuple[httpx.Response, str]:
-        """Follow redirects and sign anew until the answer is final; return it with what was
-        signed."""
+        """Follow redirects, signing each request, until the answer is final; return it with
+        what was signed."""
         client = self._connected()
         request = client.build_request("GET", path, params=await self._with_ip(params))
         signing = self._signer.begin() if self._signer else None

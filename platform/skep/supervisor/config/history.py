@@ -156,7 +156,7 @@ class ConfigHistory:
 def propagation(request: RolloutRequest, report: Report) -> dict[str, float]:
     """Return the seconds that each stage took, for those whose two ends are known.
 
-    A change that was refused, or that nobody told of, has no stages that end in its being applied.
+    A change that was refused, or that no notification announced, has no stages that end with it.
     """
     if report.outcome not in ("committed", "live") or not request.pulled:
         return {}
@@ -173,7 +173,7 @@ def propagation(request: RolloutRequest, report: Report) -> dict[str, float]:
         ("notified", "applied"),
     ]
     return {
-        # The clock may have been set meanwhile.
+        # The clock may have been set between two moments.
         f"{begin}_to_{end}": max(0.0, moments[end] - moments[begin])
         for begin, end in pairs
         if moments[begin] and moments[end]

@@ -68,7 +68,7 @@ class SlotOrder(Enum):
     KILL = "kill"
 
 
-# Kinds of which never two run at the same time.
+# Kinds that run at most one worker at a time.
 SINGLETONS = frozenset({"cron", "process"})
 _AFTER_CRASHES = Backoff(first=0.5, factor=2.0, cap=30.0, jitter=0.2)
 

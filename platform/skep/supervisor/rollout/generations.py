@@ -53,7 +53,7 @@ class Generations:
         return min((t for t in times if t is not None), default=None)
 
     def expire(self, now: float) -> None:
-        """Tell whoever has waited long enough."""
+        """Carry out the deadlines that have passed."""
         if self.coming is not None:
             self.coming.expire(now)
         for generation in self.all:
@@ -109,7 +109,7 @@ class Generations:
         return next((g for g in self.all if g.crew is crew), None)
 
     def sweep(self, kept: Generation | None) -> None:
-        """Forget the generations of which nothing lives; of the `kept` one the zygote lives on."""
+        """Forget generations without a worker; the zygote of the `kept` one lives on."""
         for generation in list(self.retiring):
             if generation.crew.gone:
                 self.retiring.remove(generation)

@@ -6,7 +6,7 @@
        ▼                        ▼                          ▼                        ▼
     REFUSED ◄───────────────────┴──────────────────────────┘                 HANDING_OVER
        ▲                                                                            │ all handed
-       └── GOING, and a kind of which no worker accepts: Late, or SlotLost          │ over, or Late
+       └── GOING, and no worker of some kind accepts: Late, or SlotLost             │ over, or Late
            several times (the old ones still serve)                                 ▼
                                                                                  FINISHED
 

@@ -126,7 +126,7 @@ class Rollouts:
         return min((t for t in times if t is not None), default=None)
 
     def expire(self, now: float) -> None:
-        """Tell whoever has waited long enough."""
+        """Carry out the deadlines that have passed."""
         self.generations.expire(now)
         self.scaler.expire(now)
         self._watch.look()
@@ -450,8 +450,8 @@ class Rollouts:
         self._owner.put_back(coming.generation.request)
 
     def _sweep(self) -> None:
-        """Forget the generations of which nothing lives. The zygote of the former one is kept as
-        long as the watch may put it back."""
+        """Forget generations without a process. The zygote of the former one is kept as long as
+        the watch may put it back."""
         self.generations.sweep(kept=self._watch.former)
 
     def _report(
