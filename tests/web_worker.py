@@ -21,8 +21,7 @@ from skep.supervisor.sockets.listeners import Listeners
 from skep.worker.kind import Workplace
 from skep.worker.kinds.web import WebKind
 from skep.worker.loading.catalog import Catalog
-from skep.worker.loading.endpoints import endpoints
-from skep.worker.loading.tls import Tls
+from skep.worker.loading.endpoints import Tls, endpoints
 
 
 @dataclass

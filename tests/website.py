@@ -21,7 +21,7 @@ from skep.metrics.instruments import Instruments
 from skep.worker.kind import Workplace
 from skep.worker.kinds.web import WebKind
 from skep.worker.loading.catalog import Catalog
-from skep.worker.loading.tls import Tls
+from skep.worker.loading.endpoints import Tls
 
 # HTTP asks nothing of it.
 NO_ENGINE = cast(Engine, None)

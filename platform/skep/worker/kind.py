@@ -15,8 +15,8 @@ from skep.engine.embedded import Embedded
 from skep.engine.ids import now_ms
 from skep.engine.senders import sender_of
 from skep.wire.lifecycle import Role
+from skep.worker.loading.endpoints import Tls
 from skep.worker.loading.lifespans import Lifespans
-from skep.worker.loading.tls import Tls
 
 if TYPE_CHECKING:
     from skep.engine.base import Engine

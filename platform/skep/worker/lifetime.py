@@ -19,7 +19,7 @@ from skep.wire.lifecycle import Lifecycle
 from skep.wire.message_buffer import MessageBuffer
 from skep.wire.messages import Boot
 from skep.worker.birth.zygote import LoadedGeneration
-from skep.worker.hooks import call
+from skep.worker.hooks import Readiness, call
 from skep.worker.kind import Kind, Workplace
 from skep.worker.kinds.cron import CronKind
 from skep.worker.kinds.tasks import TaskKind
@@ -27,9 +27,7 @@ from skep.worker.kinds.web import WebKind
 from skep.worker.loading.changes import ChangeHandler
 from skep.worker.platform_events import EventSender
 from skep.worker.tasks.deliver import Deliverer
-from skep.worker.upkeep import memory
-from skep.worker.upkeep.readiness import Readiness
-from skep.worker.upkeep.retirement import Retirement, resident_memory
+from skep.worker.upkeep import Retirement, resident_memory, trace
 
 KINDS: Mapping[str, type[Kind]] = {"web": WebKind, "task": TaskKind, "cron": CronKind}
 
@@ -70,7 +68,7 @@ async def live(
         trouble=lambda: workplace.trouble(),
         on_alone=lambda: workplace.when_alone(),
         happened=EventSender(boot.run_id).send,
-        trace=memory.trace,
+        trace=trace,
         deliver=Deliverer(found.catalog).deliver,
     )
     retirement.retire = workplace.retire = lifecycle.retire

@@ -25,10 +25,9 @@ from skep.worker.loading import endpoints
 from skep.worker.loading.catalog import Catalog
 from skep.worker.loading.changes import Changes, begin_epoch
 from skep.worker.loading.checks import check_settings, check_used_settings, undeclared
+from skep.worker.loading.endpoints import Tls
 from skep.worker.loading.environ import Environ, install
-from skep.worker.loading.loader import FOLDERS, Loaded, Loader
-from skep.worker.loading.project import CodeState
-from skep.worker.loading.tls import Tls
+from skep.worker.loading.loader import FOLDERS, CodeState, Loaded, Loader
 from skep.worker.tasks.queues import task_drain
 
 log = logging.getLogger(__name__)

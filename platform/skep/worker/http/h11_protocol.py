@@ -11,8 +11,8 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol as UvicornProtocol
 
 from skep.worker.http.coalesced_writes import CoalescedWrites
-from skep.worker.http.limits import ANSWER, BODY, HEAD, IDLE
-from skep.worker.http.protocol import Guard, HttpProtocol
+from skep.worker.http.limits import ANSWER, BODY, HEAD, IDLE, Guard
+from skep.worker.http.protocol import HttpProtocol
 from skep.worker.http.request_head import (
     METHODS,
     HttpRefusal,
@@ -59,7 +59,7 @@ class _Parser(h11.Connection):
 class H11Protocol(HttpProtocol, UvicornProtocol):
     def __init__(self, *arguments: Any, guard: Guard) -> None:
         super().__init__(*arguments, guard=guard)
-        self.conn = _Parser(self, self._limits.head)
+        self.conn = _Parser(self, self._largest_head)
         self._request: re.Match[bytes] | None = None  # the first line of the head at hand
         self._fields: list[tuple[bytes, bytes]] = []  # its headers
         self._size = 0  # their bytes, and those of the trailers
@@ -92,12 +92,11 @@ class H11Protocol(HttpProtocol, UvicornProtocol):
             self._read_line(line)
         if _CONTROL.search(self._line):
             raise _bad_line(self._line) if self._request is None else HttpRefusal(400)
-        if self._raw > self._limits.head:
+        if self._raw > self._largest_head:
             raise HttpRefusal(431, "headers")
         return b""
 
     def _read_line(self, line: bytes) -> None:
-        limits = self._limits
         if self._request is None:
             self._request = _REQUEST.fullmatch(line)
             if self._request is None or self._request[1] not in METHODS:
@@ -111,7 +110,7 @@ class H11Protocol(HttpProtocol, UvicornProtocol):
             self._size += len(name) + len(value) + 4
             if name not in self._dropped:
                 self._fields.append((name, value))
-        if self._size > limits.head or len(self._fields) > limits.headers:
+        if self._size > self._largest_head or len(self._fields) > self._most_headers:
             raise HttpRefusal(431, "headers")
 
     def _checked(self) -> bytes:
@@ -164,7 +163,7 @@ class H11Protocol(HttpProtocol, UvicornProtocol):
         if trailers:
             self._guard.dropped(len(trailers))
         size = self._size + sum(len(name) + len(value) + 4 for name, value in trailers)
-        if size > self._limits.head or len(self._fields) + len(trailers) > self._limits.headers:
+        if size > self._largest_head or len(self._fields) + len(trailers) > self._most_headers:
             raise HttpRefusal(431, "headers")
         framed = any(name in _FRAMING or _CONTROL.search(value) for name, value in trailers)
         if framed or self.conn.trailing_data[0]:  # h11 has taken for an end what is none

@@ -9,8 +9,8 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from skep.worker.http.coalesced_writes import CoalescedWrites
-from skep.worker.http.limits import ANSWER, BODY, HEAD, IDLE
-from skep.worker.http.protocol import Guard, HttpProtocol
+from skep.worker.http.limits import ANSWER, BODY, HEAD, IDLE, Guard
+from skep.worker.http.protocol import HttpProtocol
 from skep.worker.http.request_head import (
     HttpRefusal,
     check_codings,
@@ -50,7 +50,7 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
     def _feed(self, piece: bytes) -> None:
         # What came in one small piece need not be counted header by header.
         begun = self._raw > 0
-        self._is_counted = begun or len(piece) > self._limits.head or self._phase is BODY
+        self._is_counted = begun or len(piece) > self._largest_head or self._phase is BODY
         # The parser's own answer to this costs more than a whole header.
         self._is_1_1 = not begun and piece.startswith(_LINE_END, piece.find(b"\r") - 9)
         try:
@@ -67,7 +67,7 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
         """Limit the bytes of an unfinished head, of trailers or of the size of a chunk."""
         self._raw = 0 if self._grew else self._raw + received
         self._grew = False
-        if self._raw > self._limits.head:
+        if self._raw > self._largest_head:
             self._refuse(HttpRefusal(431, "headers"))
 
     def _go_on(self, piece: bytes) -> None:
@@ -116,7 +116,7 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
     def on_url(self, url: bytes) -> None:
         self.url += url
         self._head += len(url)
-        if self._head > self._limits.head:
+        if self._head > self._largest_head:
             self._turn_down(HttpRefusal(431, "headers"))
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -126,7 +126,7 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
                 self._drop_trailer(len(name) + len(value))
                 return
             self._head += len(name) + len(value) + 4
-            if self._head > self._limits.head or len(self.headers) >= self._limits.headers:
+            if self._head > self._largest_head or len(self.headers) >= self._most_headers:
                 self._turn_down(HttpRefusal(431, "headers"))
         if name not in self._special:
             self.headers.append((name, value))
@@ -158,14 +158,16 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
         self._head += size + 4
         self._trailers += 1
         self._guard.dropped(1)
-        limits = self._limits
-        if self._head > limits.head or len(self.headers) + self._trailers > limits.headers:
+        if (
+            self._head > self._largest_head
+            or len(self.headers) + self._trailers > self._most_headers
+        ):
             self._turn_down(HttpRefusal(431, "headers"))
 
     def on_headers_complete(self) -> None:
         if self._refusal is not None:
             raise self._refusal
-        if len(self.headers) > self._limits.headers:
+        if len(self.headers) > self._most_headers:
             self._turn_down(HttpRefusal(431, "headers"))
         parser, url = self.parser, self.url
         is_usual = (

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from skep.api.http_hooks import Cleaner, RequestHook, ResponseHead, ResponseHook
 from skep.worker.calling import completed
-from skep.worker.http.handshake import OF_REQUESTS, as_request, empty_body
+from skep.worker.http.wrapping import OF_REQUESTS, as_request, empty_body
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send

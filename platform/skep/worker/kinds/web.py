@@ -25,16 +25,16 @@ from skep.metrics.web import HttpMetrics
 from skep.metrics.websocket import WebSocketMetrics
 from skep.worker.http.access_log import AccessLog
 from skep.worker.http.app import Application
-from skep.worker.http.closing import shutdown_timeout
 from skep.worker.http.forwarded import Forwarded
 from skep.worker.http.h11_protocol import H11Protocol
 from skep.worker.http.httptools_protocol import HttptoolsProtocol
+from skep.worker.http.leaks import LeakWatch
+from skep.worker.http.limits import Guard, shutdown_timeout
 from skep.worker.http.middleware import Edge
-from skep.worker.http.protocol import Guard, HttpProtocol
+from skep.worker.http.protocol import HttpProtocol
 from skep.worker.kind import Workplace
 from skep.worker.sockets.handshakes import Handshakes
 from skep.worker.sockets.listening import Listening
-from skep.worker.upkeep.leaks import LeakWatch
 from skep.worker.websocket.connection import WebSocketLimits, WebSocketProtocol
 from skep.worker.websocket.mesh_server import MeshServer
 from skep.worker.websocket.origins import OriginCheck
@@ -93,7 +93,7 @@ class WebKind:
             await self._around.enter_async_context(mounted.lifespan())
         self._edge = self._outermost(application.app)
         self._ports = {name: self._outermost(app) for name, app in application.ports.items()}
-        self._guard = Guard.of(work.options, work.instruments)
+        self._guard = Guard(work.options, work.instruments)
         self._server = _Server(self._config("http", self._edge))
         self._serving = asyncio.create_task(self._server.serve(sockets=[]))
         while not self._server.started:

@@ -2,6 +2,10 @@
 
 Plugins are `plugins.<name>` below a synthetic parent package whose path is the plugin folders. The
 folders are never on `sys.path`, so a plugin may have any name, even `queue` or `platform`.
+
+The project is the folder in which the platform was started. It is the last on the path, so that
+nothing in it can stand in for a library. Its modules keep their names: `shop.prices`, not
+`plugins.…`.
 """
 
 import importlib
@@ -12,6 +16,7 @@ import threading
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.machinery import (
     EXTENSION_SUFFIXES,
     SOURCE_SUFFIXES,
@@ -29,7 +34,12 @@ from prometheus_client import REGISTRY
 from skep.api.checks.fields import explanation, faults, shown
 from skep.api.plugin import Plugin
 from skep.base.errors import DeclarationError, PluginError
+from skep.base.files import fingerprint, own_writes
+from skep.base.files.fingerprint import IGNORED_DIRECTORIES
 from skep.base.logs.log import traceback_text
+from skep.base.rundir import RunDir
+from skep.config.options.sources import project, sources
+from skep.config.options.table import Options
 from skep.metrics.names import BY_EXPOSED
 from skep.wire.plan import LONGEST_TRACE, Problem
 
@@ -39,6 +49,7 @@ ENTRY_POINTS = "skep.plugins"
 FOLDERS = "SKEP_PLUGIN_FOLDERS"
 # The default plugin folder; it need not exist.
 _DEFAULT = Path("plugins")
+_LIBRARIES = frozenset({"site-packages", "dist-packages"})
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +78,7 @@ class Loader:
             text = f"The plugin folder {folder} does not exist."
             self._loaded.problems.append(Problem("load", text))
         for name, path in sorted(self._found()):
-            self._load(name, path)
+            self._try(name, str(path), partial(importlib.import_module, f"{PACKAGE}.{name}"))
         for point in entry_points(group=ENTRY_POINTS):
             self._try(point.name, "", point.load)
         return self._loaded
@@ -81,9 +92,6 @@ class Loader:
                     self._loaded.problems.append(Problem("load", text, name, str(path)))
                 found.setdefault(name, path)
         return list(found.items())
-
-    def _load(self, name: str, path: Path) -> None:
-        self._try(name, str(path), lambda: importlib.import_module(f"{PACKAGE}.{name}"))
 
     def _try(self, name: str, file: str, load: Callable[[], object]) -> None:
         before, measured = _Census.take(), _our_metrics()
@@ -173,6 +181,9 @@ class UncachedLoader(SourceFileLoader):
         return self.source_to_code(self.get_data(path), path)
 
 
+_LOADERS = (ExtensionFileLoader, EXTENSION_SUFFIXES), (UncachedLoader, SOURCE_SUFFIXES)
+
+
 class _PluginFinder:
     """Finds `plugins.<name>` and what is below it."""
 
@@ -182,12 +193,8 @@ class _PluginFinder:
     ) -> ModuleSpec | None:
         if not fullname.startswith(f"{PACKAGE}."):
             return None
-        loaders = (
-            (ExtensionFileLoader, EXTENSION_SUFFIXES),
-            (UncachedLoader, SOURCE_SUFFIXES),
-        )
         for folder in path or ():
-            spec = FileFinder(folder, *loaders).find_spec(fullname)
+            spec = FileFinder(folder, *_LOADERS).find_spec(fullname)
             if spec is not None and spec.loader is not None:
                 return spec
         return None
@@ -229,3 +236,57 @@ def _open_sockets() -> int:
         except OSError:
             continue  # the descriptor of the listing itself
     return count
+
+
+@dataclass(frozen=True)
+class CodeState:
+    """The files of the code before it was loaded; the file `noted` lists those that this process
+    writes itself while it loads."""
+
+    states: fingerprint.States
+    noted: Path
+
+    @classmethod
+    def take(cls, options: Options, run_id: str) -> "CodeState":
+        """Read the state of the code and prepare its import: make the project importable and, if
+        the code is watched, start to note what this process writes there."""
+        code = sources(options)
+        noted = RunDir(options.data_dir).own_writes(run_id)
+        if folder := project(options):
+            make_importable(folder, fresh=options.watch)
+        if options.watch and run_id:
+            own_writes.note([*code.folders, *([code.project] if code.project else [])], noted)
+        return cls(code.states(), noted)
+
+    def digest(self) -> str:
+        """Return the digest of the code without what this process has written itself."""
+        return fingerprint.digest(self.states, without=own_writes.read(self.noted))
+
+
+def make_importable(folder: Path, *, fresh: bool) -> None:
+    """Make a folder importable for plugins. If `fresh`, always compile: watched code may change
+    twice within a second, which a cached file does not show."""
+    text = str(folder)
+    if text in sys.path:
+        return
+    libraries = [Path(entry) for entry in sys.path if entry]
+    sys.path.append(text)
+    if not fresh:
+        return
+
+    def finder(entry: str) -> FileFinder:
+        path = Path(entry)
+        if not path.is_relative_to(folder) or _is_library(path, folder, libraries):
+            raise ImportError(f"{entry} is not a part of the project")
+        return FileFinder(entry, *_LOADERS)
+
+    sys.path_hooks.insert(0, finder)
+    for entry in [entry for entry in sys.path_importer_cache if Path(entry) == folder]:
+        del sys.path_importer_cache[entry]
+
+
+def _is_library(path: Path, project: Path, libraries: list[Path]) -> bool:
+    """Return whether a folder of the project holds libraries, whose cached files are good."""
+    parts = set(path.relative_to(project).parts)
+    is_ignored = bool(parts & (IGNORED_DIRECTORIES | _LIBRARIES))
+    return is_ignored or any(path.is_relative_to(library) for library in libraries)

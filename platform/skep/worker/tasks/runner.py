@@ -2,11 +2,12 @@
 
 import asyncio
 import contextvars
+import json
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import Executor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from inspect import iscoroutinefunction
@@ -14,10 +15,12 @@ from typing import Any
 
 from skep.api.tasks.context import Cancellation, Context
 from skep.api.tasks.policy import Discard, HandlerTimeout, Retry
+from skep.base.errors import EngineError
 from skep.base.logs.correlation import correlated
 from skep.base.logs.log import bound
 from skep.config.env.settings import pin
-from skep.engine.base import Lease, Settlement
+from skep.engine import binding
+from skep.engine.base import LARGEST_PROGRESS, Engine, Lease, Settlement
 from skep.engine.headers import STEP
 from skep.engine.senders import is_newer
 from skep.worker.calling import completed
@@ -36,7 +39,6 @@ from skep.worker.tasks.judge import (
     judge_unknown,
     outcome,
 )
-from skep.worker.tasks.progress import Progress
 from skep.worker.tasks.queues import CutOffTerms
 from skep.worker.tasks.settler import Settler
 from skep.worker.tasks.steps import (
@@ -64,6 +66,38 @@ _STUBBORN = 1.0
 _SLACK = 10.0
 # For how long what a newer generation delivered is left to its workers (ms).
 _LEFT_TO_OTHERS = 250
+# Progress: a handler may report it in every round of a loop; an operator looks now and then.
+_EVERY = 0.2
+
+
+class Progress:
+    """Takes the progress of handlers, from any thread, and sends it to the engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._latest: dict[str, tuple[Lease, str]] = {}
+        self._sending: asyncio.Task[None] | None = None
+
+    def note(self, lease: Lease, value: Any) -> None:
+        """Note the progress of a lease. Raises TypeError or ValueError if it is not short JSON."""
+        text = json.dumps(value, allow_nan=False)
+        if len(text.encode()) > LARGEST_PROGRESS:
+            raise ValueError(f"Progress is a note of at most {LARGEST_PROGRESS} bytes as JSON.")
+        loop = binding.current().loop
+        loop.call_soon_threadsafe(self._take, lease, text)
+
+    def _take(self, lease: Lease, text: str) -> None:
+        self._latest[lease.token] = (lease, text)
+        if self._sending is None or self._sending.done():
+            self._sending = asyncio.get_running_loop().create_task(self._send())
+
+    async def _send(self) -> None:
+        while self._latest:
+            latest, self._latest = self._latest, {}
+            for lease, text in latest.values():
+                with suppress(EngineError):  # it is a note, and the next is on its way
+                    await self._engine.progress(lease, text)
+            await asyncio.sleep(_EVERY)
 
 
 @dataclass(slots=True)
