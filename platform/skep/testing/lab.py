@@ -1,10 +1,12 @@
 """What every lab has: an engine, one plugin or several, and a memory of what was delivered."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import httpx
+from prometheus_client import CollectorRegistry
 
 from skep.api.plugin import Plugin
 from skep.api.tasks.decorators import FunctionTask
@@ -18,15 +20,22 @@ from skep.engine import binding
 from skep.engine.base import DeliveryRow, Engine, Envelope, Outcome
 from skep.engine.headers import LISTENER
 from skep.engine.ids import clock_ms
-from skep.testing.site import Site
+from skep.metrics.instruments import Instruments
+from skep.metrics.web import HttpMetrics
 from skep.worker.http.app import Application
+from skep.worker.http.coalesced_writes import HEADER, ID_IN_SCOPE
+from skep.worker.http.middleware import Edge
 from skep.worker.loading.catalog import Catalog
 from skep.worker.loading.lifespans import Lifespans
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 T = TypeVar("T", bound=Task)
 E = TypeVar("E", bound=Event)
 
 Plugins = Plugin | Mapping[str, Plugin]
+_ERROR = "skep.testing.error"
 
 
 class Lab:
@@ -106,7 +115,7 @@ class Lab:
         Worker.become("task.0", 1)
         lifespans = Lifespans()
         application = Application(self.catalog.plugins, Options(), lifespans.app.state)
-        transport = httpx.ASGITransport(Site(application.app, lifespans.state))
+        transport = httpx.ASGITransport(_Site(application.app, lifespans.state))
         try:
             async with AsyncExitStack() as around:
                 self.client = await around.enter_async_context(
@@ -175,3 +184,45 @@ def _expect(
     often = "" if times is None else f" {times} times, but {len(found)}"
     others = "\n".join(f"  {one!r}" for one in all_of_it) or "  nothing"
     raise AssertionError(f"{name}({wanted}) was not {what}{often}. Of it was {what}:\n{others}")
+
+
+class _Site:
+    """An application behind the edge: requests have a name, and bodies a limit. What the protocol
+    of a web worker adds to an answer is added here.
+
+    `state` is what lifespans have yielded. What no handler caught is not only answered with 500 but
+    raised, so that a test shows it.
+    """
+
+    def __init__(self, app: "ASGIApp", state: Mapping[str, Any]) -> None:
+        self._app = app
+        self._state = state
+        metrics = HttpMetrics(Instruments(CollectorRegistry(), "web"), lambda: 0)
+        # It counts no requests: nothing in a lab is replaced after so many.
+        self._edge = Edge(self._remember, metrics, lambda: None, Options())
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """Serve a request, in a context of its own as on a platform."""
+        scope["state"] = dict(self._state)
+        statuses = []
+
+        async def answer(message: "Message") -> None:
+            if message["type"] == "http.response.start":
+                statuses.append(message["status"])
+                name = (HEADER, scope[ID_IN_SCOPE].encode())
+                message = {**message, "headers": [*message.get("headers", ()), name]}
+            await send(message)
+
+        async def serve() -> None:
+            await self._edge(scope, receive, answer)
+
+        await asyncio.create_task(serve())
+        if _ERROR in scope and statuses == [500]:
+            raise scope[_ERROR]
+
+    async def _remember(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        try:
+            await self._app(scope, receive, send)
+        except Exception as error:  # the refusal of a body is one too, but no 500
+            scope[_ERROR] = error
+            raise

@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 from prometheus_client import REGISTRY, CollectorRegistry
@@ -24,9 +25,8 @@ from skep.worker.kind import Kind, Workplace
 from skep.worker.kinds.cron import CronKind
 from skep.worker.kinds.tasks import TaskKind
 from skep.worker.kinds.web import WebKind
-from skep.worker.loading.changes import ChangeHandler
-from skep.worker.platform_events import EventSender
-from skep.worker.tasks.deliver import Deliverer
+from skep.worker.platform_events import send_event
+from skep.worker.tasks.deliver import deliver
 from skep.worker.upkeep import Retirement, resident_memory, trace
 
 KINDS: Mapping[str, type[Kind]] = {"web": WebKind, "task": TaskKind, "cron": CronKind}
@@ -62,14 +62,14 @@ async def live(
     lifecycle = Lifecycle(
         life,
         framer.next,
-        change=ChangeHandler(found.changes),
+        change=found.changes.answer,
         on_beat=on_beat,
         unready=lambda: readiness.unready,
         trouble=lambda: workplace.trouble(),
         on_alone=lambda: workplace.when_alone(),
-        happened=EventSender(boot.run_id).send,
+        happened=partial(send_event, boot.run_id),
         trace=trace,
-        deliver=Deliverer(found.catalog).deliver,
+        deliver=partial(deliver, found.catalog),
     )
     retirement.retire = workplace.retire = lifecycle.retire
     return await lifecycle.run(sock, framing, workplace.options.drain_timeout)

@@ -18,26 +18,20 @@ log = logging.getLogger(__name__)
 _BACKOFF = Backoff(first=0.5, factor=2.0, cap=10.0, jitter=0.2)
 
 
-class EventSender:
-    """Sends the platform's events; `run_id` distinguishes this run of the platform from others."""
-
-    def __init__(self, run_id: str) -> None:
-        self._run_id = run_id
-
-    async def send(self, happened: Happened) -> None:
-        """Send the event, however long it takes until the engine can. An event has the same id
-        whichever worker sends it."""
-        event = PLATFORM_EVENTS[happened.event](**happened.fields)
-        envelopes = event.envelopes(binding.current().listeners)
-        news = f"{self._run_id}/{happened.number}"
-        named = [
-            replace(envelope, id=hashlib.sha256(f"{news}/{n}".encode()).hexdigest()[:32])
-            for n, envelope in enumerate(envelopes)
-        ]
-        for n in itertools.count(1):
-            try:
-                await binding.current().put(named)
-                return
-            except EngineError as error:
-                log.warning("%s waits to be fired: %s", happened.event, error)
-                await asyncio.sleep(_BACKOFF.delay(n))
+async def send_event(run_id: str, happened: Happened) -> None:
+    """Send an event of this run of the platform, however long it takes until the engine can. An
+    event has the same id whichever worker sends it."""
+    event = PLATFORM_EVENTS[happened.event](**happened.fields)
+    envelopes = event.envelopes(binding.current().listeners)
+    news = f"{run_id}/{happened.number}"
+    named = [
+        replace(envelope, id=hashlib.sha256(f"{news}/{n}".encode()).hexdigest()[:32])
+        for n, envelope in enumerate(envelopes)
+    ]
+    for n in itertools.count(1):
+        try:
+            await binding.current().put(named)
+            return
+        except EngineError as error:
+            log.warning("%s waits to be fired: %s", happened.event, error)
+            await asyncio.sleep(_BACKOFF.delay(n))

@@ -1,5 +1,5 @@
-"""When a worker is replaced: after so many requests or tasks, at an age, above a size of memory. And
-which lines of source make it grow."""
+"""When a worker is replaced: after so many requests or tasks, at an age, above a size of memory;
+and which lines of source make it grow."""
 
 import asyncio
 import os

@@ -13,7 +13,7 @@ from pathlib import Path
 from skep.base.errors import PluginError, UsageError
 from skep.base.logs import masking
 from skep.base.logs.log import hide, traceback_text
-from skep.config.env.settings import Settings, declare
+from skep.config.env.settings import Epoch, Settings, declare, enter
 from skep.config.options.table import Options
 from skep.wire.channel import BlockingChannel
 from skep.wire.messages import Boot, Change, Changed, Message
@@ -23,7 +23,7 @@ from skep.worker.http.app import listing
 from skep.worker.http.app import problems as app_problems
 from skep.worker.loading import endpoints
 from skep.worker.loading.catalog import Catalog
-from skep.worker.loading.changes import Changes, begin_epoch
+from skep.worker.loading.changes import Changes
 from skep.worker.loading.checks import check_settings, check_used_settings, undeclared
 from skep.worker.loading.endpoints import Tls
 from skep.worker.loading.environ import Environ, install
@@ -60,7 +60,7 @@ def load(boot: Boot) -> LoadedGeneration | list[Problem]:
 def _load(boot: Boot) -> LoadedGeneration | list[Problem]:
     started = time.perf_counter()
     environ = install()
-    begin_epoch(environ)
+    enter(Epoch(environ.snapshot()))
     options = Options.from_json(boot.options)
     folders = [Path(folder) for folder in options.plugins]
     code = CodeState.take(options, boot.run_id)  # before: a later change is a newer state

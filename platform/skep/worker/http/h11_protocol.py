@@ -17,13 +17,10 @@ from skep.worker.http.request_head import (
     METHODS,
     HttpRefusal,
     check_codings,
-    check_hosts,
-    check_version,
+    checked_target,
     is_host,
-    origin_form,
     unknown_method,
     wants_websocket,
-    with_host,
 )
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
@@ -119,16 +116,12 @@ class H11Protocol(HttpProtocol, UvicornProtocol):
         assert request is not None
         if self._refusal is not None:
             raise self._refusal
-        method, target, version = request[1], request[2], check_version(request[3].decode())
-        hosts = self._values(b"host")
-        check_hosts(version, len(hosts))
+        method, hosts = request[1], self._values(b"host")
         if not all(map(is_host, hosts)):
             raise HttpRefusal(400)
-        if method == b"CONNECT":
-            raise HttpRefusal(501)
-        target, host = origin_form(method, target)
-        if host is not None:
-            self._fields = with_host(self._fields, host)
+        version, target, self._fields = checked_target(
+            request[3].decode(), method, request[2], self._fields, len(hosts)
+        )
         self._left = self._framed(version)
         self._method, self._phase = method, BODY
         lines = [b"%b: %b\r\n" % field for field in self._fields]

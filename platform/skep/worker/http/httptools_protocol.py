@@ -14,13 +14,10 @@ from skep.worker.http.protocol import HttpProtocol
 from skep.worker.http.request_head import (
     HttpRefusal,
     check_codings,
-    check_hosts,
-    check_version,
+    checked_target,
     is_host,
-    origin_form,
     unknown_method,
     wants_websocket,
-    with_host,
 )
 
 _LINE_END = b" HTTP/1.1\r\n"
@@ -236,13 +233,9 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
 
     def _look_closer(self, version: str) -> str:
         """Check an unusual head; return the version to treat it as. Raises HttpRefusal."""
-        version, method = check_version(version), self.parser.get_method()
-        check_hosts(version, self._hosts)
-        if method == b"CONNECT":
-            raise HttpRefusal(501)
-        self.url, host = origin_form(method, self.url)
-        if host is not None:
-            self.headers[:] = with_host(self.headers, host)
+        version, self.url, self.headers = checked_target(
+            version, self.parser.get_method(), self.url, self.headers, self._hosts
+        )
         if self._codings:
             check_codings(version, self._codings)
         if version == "1.0":

@@ -93,6 +93,19 @@ def origin_form(method: bytes, target: bytes) -> tuple[bytes, bytes | None]:
     return (found["path"] or b"/") + (found["query"] or b""), found["host"]
 
 
+def checked_target(
+    version: str, method: bytes, target: bytes, headers: list[tuple[bytes, bytes]], hosts: int
+) -> tuple[str, bytes, list[tuple[bytes, bytes]]]:
+    """Check a request line and how many Host headers follow; return the version to treat the
+    request as, path and query, and the headers with the host that counts. Raises HttpRefusal."""
+    version = check_version(version)
+    check_hosts(version, hosts)
+    if method == b"CONNECT":
+        raise HttpRefusal(501)
+    target, host = origin_form(method, target)
+    return version, target, headers if host is None else with_host(headers, host)
+
+
 def with_host(headers: Headers, host: bytes) -> list[tuple[bytes, bytes]]:
     """Return headers with this host instead of the one they name."""
     return [(b"host", host), *(header for header in headers if header[0] != b"host")]

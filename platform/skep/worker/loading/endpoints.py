@@ -1,8 +1,8 @@
 """The listeners that plugins declare, in the form that the supervisor gets, and their TLS.
 
-Certificates are read once, where the plugins are loaded. So all workers of a generation show the same certificate, whatever is on disk when one of them is
-replaced, and a client may resume a session at any of them. A new certificate takes a new
-generation, and an unusable one refuses it.
+Certificates are read once, where the plugins are loaded. So all workers of a generation show the
+same certificate, whatever is on disk when one of them is replaced, and a client may resume a
+session at any of them. A new certificate takes a new generation, and an unusable one refuses it.
 """
 
 from __future__ import annotations

@@ -23,31 +23,25 @@ _LONGEST_REFUSAL = 4000
 log = logging.getLogger(__name__)
 
 
-class Deliverer:
-    """Makes the tasks and events of a catalog out of text, and delivers or fires them."""
-
-    def __init__(self, catalog: Catalog) -> None:
-        self._catalog = catalog
-
-    async def deliver(self, order: Deliver) -> Delivered:
-        """Deliver; refuse what does not fit, as in code, and keep nothing of it."""
-        try:
-            receipt = await self._receipt(order)
-        except (UsageError, TypeError, ValueError) as error:
-            return Delivered(order.number, refusal=_text(error), code="usage")
-        except EngineError as error:
-            return Delivered(order.number, refusal=_text(error), code="error")
-        except Exception as error:  # a validator of the plugin's may raise anything
-            log.exception("%s could not be made", order.name)
-            return Delivered(order.number, refusal=_text(error, order.name), code="error")
-        if receipt is None:
-            return Delivered(order.number)
-        return Delivered(order.number, receipt.id, receipt.duplicate)
-
-    async def _receipt(self, order: Deliver) -> Receipt | None:
+async def deliver(catalog: Catalog, order: Deliver) -> Delivered:
+    """Make a task or an event out of text, and deliver or fire it. Refuse what does not fit, as in
+    code, and keep nothing of it."""
+    receipt: Receipt | None
+    try:
         if order.what == "event":
-            return await _made(self._catalog.events, order).fire(**order.terms)
-        return await _made(self._catalog.tasks, order).deliver(**order.terms)
+            receipt = await _made(catalog.events, order).fire(**order.terms)
+        else:
+            receipt = await _made(catalog.tasks, order).deliver(**order.terms)
+    except (UsageError, TypeError, ValueError) as error:
+        return Delivered(order.number, refusal=_text(error), code="usage")
+    except EngineError as error:
+        return Delivered(order.number, refusal=_text(error), code="error")
+    except Exception as error:  # a validator of the plugin's may raise anything
+        log.exception("%s could not be made", order.name)
+        return Delivered(order.number, refusal=_text(error, order.name), code="error")
+    if receipt is None:
+        return Delivered(order.number)
+    return Delivered(order.number, receipt.id, receipt.duplicate)
 
 
 def _made(known: Mapping[str, type[P]], order: Deliver) -> P:
