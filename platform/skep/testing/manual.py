@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 from skep.engine.ids import now_ms
 from skep.testing.inline_engine import Inline, MemoryStore
 from skep.testing.lab import Lab, Plugins
-from skep.worker.kind import Workplace
 from skep.worker.tasks.queues import limits
 from skep.worker.tasks.runner import Runner
 from skep.worker.tasks.settler import Settler
+from skep.worker.workplace import Workplace
 
 _OWNER = "task.0@1"
 # A task that delivers itself again and again would otherwise keep a test busy for ever.
@@ -49,7 +49,7 @@ class ManualLab(Lab):
         """Let time pass and run what becomes due on the way, each at its moment."""
         end = self._now + round(seconds * 1000)
         await self.drain()
-        while (due := self._store.next_due()) is not None and due <= end:
+        while (due := self._store.database.moves.next_due) is not None and due <= end:
             self._now = max(due, self._now)
             await self.drain()
         self._now = end

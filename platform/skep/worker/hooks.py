@@ -13,8 +13,8 @@ from skep.api.hooks import info_of
 from skep.api.plugin import Plugin
 from skep.wire.messages import Boot, Hello, encode
 from skep.worker.calling import completed
-from skep.worker.kind import Workplace
 from skep.worker.loading.catalog import Catalog
+from skep.worker.workplace import Workplace
 
 log = logging.getLogger(__name__)
 

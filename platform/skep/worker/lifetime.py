@@ -16,20 +16,22 @@ from skep.engine.senders import sender_of
 from skep.metrics.frames import Framer, adopt_process
 from skep.metrics.instruments import Instruments
 from skep.metrics.subscriber import subscribe
-from skep.wire.lifecycle import Lifecycle
+from skep.wire.lifecycle import Lifecycle, Role
 from skep.wire.message_buffer import MessageBuffer
 from skep.wire.messages import Boot
 from skep.worker.birth.zygote import LoadedGeneration
 from skep.worker.hooks import Readiness, call
-from skep.worker.kind import Kind, Workplace
 from skep.worker.kinds.cron import CronKind
 from skep.worker.kinds.tasks import TaskKind
 from skep.worker.kinds.web import WebKind
 from skep.worker.platform_events import send_event
 from skep.worker.tasks.deliver import deliver
 from skep.worker.upkeep import Retirement, resident_memory, trace
+from skep.worker.workplace import Workplace
 
-KINDS: Mapping[str, type[Kind]] = {"web": WebKind, "task": TaskKind, "cron": CronKind}
+# An exception in `prepare` refuses the whole generation.
+KINDS: Mapping[str, type[WebKind | TaskKind | CronKind]]
+KINDS = {"web": WebKind, "task": TaskKind, "cron": CronKind}
 
 
 async def live(
@@ -78,7 +80,7 @@ async def live(
 class _KindWithPlugins:
     """A kind of worker with the engine and the plugins' lifespans and hooks around it."""
 
-    def __init__(self, kind: Kind, workplace: Workplace, readiness: Readiness) -> None:
+    def __init__(self, kind: Role, workplace: Workplace, readiness: Readiness) -> None:
         self._kind = kind
         self._readiness = readiness
         self._workplace = workplace

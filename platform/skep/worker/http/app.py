@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from starlette.applications import Starlette
 from starlette.datastructures import State
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import Response
@@ -62,43 +61,34 @@ class Application:
                 mounts.append(wrapping.around(Mount(path, app=self.mounted[-1])))
         for plugin_name, name, declared in named(plugins):
             if isinstance(declared, HttpListener):
-                self.mounted.append(Mounted(f"of {name}", _own(declared, state)))
+                own = declared.app
+                app = own if callable(own) else _starlette(own, state)
+                self.mounted.append(Mounted(f"of {name}", app))
                 app = wrappings[plugin_name].wrap(_compressing(self.mounted[-1], options))
                 self.ports[name] = _wrapped(app, plugins, outer)
         # The longest first, so that /api/v2 is not taken by /api.
         mounts.sort(key=lambda mount: len(mount.path), reverse=True)
-        self.app = _wrapped(_routing([*routes, *mounts], options, state), plugins, outer)
+        routing = _starlette([*routes, *mounts], state)
+        if options.static:
+            routing.router.default = _Static(options.static, routing.router.default)
+        self.app = _wrapped(_compressing(routing, options), plugins, outer)
 
 
 class _Starlette(Starlette):
     """Without the layer that answers exceptions: the edge does that."""
 
     def build_middleware_stack(self) -> "ASGIApp":
-        app: ASGIApp = ExceptionMiddleware(self.router)
-        for cls, args, kwargs in reversed(self.user_middleware):
-            app = cls(app, *args, **kwargs)
-        return app
+        return ExceptionMiddleware(self.router)
 
 
-def _own(declared: HttpListener, state: State) -> "ASGIApp":
-    if callable(declared.app):
-        return declared.app
-    app = _Starlette(routes=declared.app)
+def _starlette(routes: Sequence[BaseRoute], state: State) -> Starlette:
+    app = _Starlette(routes=routes)
     app.state = state
     return app
 
 
 def _compressing(app: "ASGIApp", options: Options) -> "ASGIApp":
     return GZipMiddleware(app, _SMALLEST, _LEVEL) if options.compression else app
-
-
-def _routing(routes: Sequence[BaseRoute], options: Options, state: State) -> Starlette:
-    compression = Middleware(GZipMiddleware, minimum_size=_SMALLEST, compresslevel=_LEVEL)
-    app = _Starlette(routes=routes, middleware=[compression] if options.compression else [])
-    app.state = state
-    if options.static:
-        app.router.default = _Static(options.static, app.router.default)
-    return app
 
 
 def _wrapped(app: "ASGIApp", plugins: Mapping[str, Plugin], outer: Wrapping) -> "ASGIApp":

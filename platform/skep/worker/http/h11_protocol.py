@@ -15,6 +15,7 @@ from skep.worker.http.limits import ANSWER, BODY, HEAD, IDLE, Guard
 from skep.worker.http.protocol import HttpProtocol
 from skep.worker.http.request_head import (
     METHODS,
+    TOKEN,
     HttpRefusal,
     check_codings,
     checked_target,
@@ -23,9 +24,8 @@ from skep.worker.http.request_head import (
     wants_websocket,
 )
 
-_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_REQUEST = re.compile(rb"(%b) +([\x21-\x7e]+) +HTTP/([0-9]\.[0-9])" % _TOKEN)
-_FIELD = re.compile(rb"(%b):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)" % _TOKEN)
+_REQUEST = re.compile(rb"(%b) +([\x21-\x7e]+) +HTTP/([0-9]\.[0-9])" % TOKEN)
+_FIELD = re.compile(rb"(%b):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)" % TOKEN)
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x0c\x0e-\x1f\x7f]")
 _FRAMING = frozenset((b"content-length", b"transfer-encoding"))
 _LENGTH = re.compile(rb"[0-9]{1,20}")

@@ -68,7 +68,7 @@ class Edge:
         self.metrics = metrics
         self.served = served
         self.access_log = access_log
-        self.draining = False
+        self.draining = False  # set: every answer is the last of its connection
         self._websockets = OriginCheck(app, options.websocket_origins)
 
     def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> Awaitable[None]:
@@ -76,10 +76,6 @@ class Edge:
         if scope["type"] == "http":
             return _Exchange(self, scope, receive, send).run()
         return self._websockets(scope, receive, send)
-
-    def drain(self) -> None:
-        """Make every answer from now on the last of its connection."""
-        self.draining = True
 
 
 class _Exchange:

@@ -17,8 +17,8 @@ METHODS = frozenset(
 )
 # What no header has, in a request or in an answer (RFC 9110, 5.5).
 CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_METHOD = re.compile(_TOKEN + rb"(?: |\Z)")
+TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_METHOD = re.compile(TOKEN + rb"(?: |\Z)")
 # RFC 3986, 3.2.2, without checking what is inside the brackets of an IPv6 address.
 _HOST = re.compile(
     rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?"

@@ -3,7 +3,7 @@
 import logging
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
@@ -44,7 +44,8 @@ class Hooking:
             await self._app(scope, receive, send)
             return
         is_request = scope["type"] == "http"
-        request = _Incoming(scope, receive) if is_request else _Incoming.of_handshake(scope)
+        incoming = (scope, receive) if is_request else (as_request(scope), empty_body())
+        request = _Incoming(*incoming)
         replaced = False
 
         async def answer(message: "Message") -> None:
@@ -110,10 +111,6 @@ class _Incoming(Request):
         super().__init__(scope, self._remember)
         self._source = receive
         self._read: deque[Message] = deque()
-
-    @classmethod
-    def of_handshake(cls, scope: "Scope") -> Self:
-        return cls(as_request(scope), empty_body())
 
     async def _remember(self) -> "Message":
         message = await self._source()

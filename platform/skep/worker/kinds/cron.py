@@ -26,7 +26,7 @@ from skep.config.env.settings import pin
 from skep.worker.calling import completed
 from skep.worker.cron import ticker
 from skep.worker.cron.ticker import Due, Timing
-from skep.worker.kind import Workplace
+from skep.worker.workplace import Workplace
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Clocks:
 
 
 class CronKind:
-    """Runs the crons of the catalog; the contract is `skep.worker.kind.Kind`.
+    """Runs the crons of the catalog.
 
     The handover contains for each cron when it is due next, so that the successor keeps its phase:
     a moment between the two runs there, late but once. It also contains whether a run is still

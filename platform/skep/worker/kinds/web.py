@@ -33,13 +33,13 @@ from skep.worker.http.leaks import LeakWatch
 from skep.worker.http.limits import Guard, shutdown_timeout
 from skep.worker.http.middleware import Edge
 from skep.worker.http.protocol import HttpProtocol
-from skep.worker.kind import Workplace
 from skep.worker.loading.endpoints import named
 from skep.worker.sockets.tcp import Handshakes, TcpServer
 from skep.worker.sockets.udp import UdpServer
 from skep.worker.websocket.connection import WebSocketProtocol
 from skep.worker.websocket.mesh_server import MeshServer
 from skep.worker.websocket.registry import Registry
+from skep.worker.workplace import Workplace
 
 log = logging.getLogger(__name__)
 
@@ -64,8 +64,7 @@ class WebKind:
     def __init__(self, workplace: Workplace) -> None:
         self._workplace = workplace
         self._around = contextlib.AsyncExitStack()
-        self._ports: Mapping[str, Edge] = {}
-        self._edges: list[Edge] = []
+        self._edges: dict[str, Edge] = {}  # by plugins' own listener; the others' is called ""
         self._access_log: AccessLog | None = None
         self._handshakes = Handshakes(workplace.options.header_timeout)
 
@@ -90,10 +89,10 @@ class WebKind:
         application = Application(work.catalog.plugins, work.options, work.lifespans.app.state)
         for mounted in application.mounted:
             await self._around.enter_async_context(mounted.lifespan())
-        self._edge = self._outermost(application.app)
-        self._ports = {name: self._outermost(app) for name, app in application.ports.items()}
+        apps = {"": application.app, **application.ports}
+        self._edges = {name: self._outermost(app) for name, app in apps.items()}
         self._guard = Guard(work.options, work.instruments)
-        self._server = _Server(self._config("http", self._edge))
+        self._server = _Server(self._config("http", self._edges[""]))
         self._serving = asyncio.create_task(self._server.serve(sockets=[]))
         while not self._server.started:
             if self._serving.done():
@@ -111,9 +110,9 @@ class WebKind:
         tls = self._workplace.tls
         for name, listener in listeners.items():
             if "." not in name:
-                await self._attach(name, listener, self._edge, tls.platform)
-            elif name in self._ports:
-                await self._attach(name, listener, self._ports[name], tls.listeners.get(name))
+                await self._attach(name, listener, self._edges[""], tls.platform)
+            elif name in self._edges:
+                await self._attach(name, listener, self._edges[name], tls.listeners.get(name))
         for name, server in self._sockets.items():
             if name in listeners:
                 await server.start(listeners[name])
@@ -124,8 +123,8 @@ class WebKind:
 
     def retire(self) -> Mapping[str, Any]:
         """Stop accepting; from now on every response is the last of its connection."""
-        for edge in self._edges:
-            edge.drain()
+        for edge in self._edges.values():
+            edge.draining = True
         for own in self._sockets.values():
             own.retire()
         loop = asyncio.get_running_loop()
@@ -167,9 +166,7 @@ class WebKind:
         work = self._workplace
         if work.options.watch or work.options.leak_check:
             app = LeakWatch(app)
-        edge = Edge(app, self._metrics, work.served, work.options, self._access_log)
-        self._edges.append(edge)
-        return edge
+        return Edge(app, self._metrics, work.served, work.options, self._access_log)
 
     def _config(self, name: str, app: Edge) -> uvicorn.Config:
         options = self._workplace.options

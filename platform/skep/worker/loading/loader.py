@@ -15,6 +15,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.machinery import (
@@ -94,7 +95,7 @@ class Loader:
         return list(found.items())
 
     def _try(self, name: str, file: str, load: Callable[[], object]) -> None:
-        before, measured = _Census.take(), _our_metrics()
+        before, measured = _unforkable(), _our_metrics()
         try:
             thing = _loaded_once(load)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it is, it is reported
@@ -116,8 +117,8 @@ class Loader:
             self._loaded.problems.append(Problem("load", text, name, file))
             return
         self._loaded.plugins[name] = plugin
-        if growth := before.growth(_Census.take()):
-            self._loaded.unforkable = f"plugin {name} {growth} while it was imported"
+        if growth := [what for what, count in _unforkable().items() if count > before[what]]:
+            self._loaded.unforkable = f"plugin {name} {growth[0]} while it was imported"
 
     def _explain(self, plugin: str, file: str, error: BaseException) -> list[Problem]:
         trace = traceback_text(error, LONGEST_TRACE)
@@ -209,33 +210,15 @@ def install_parent(folders: Sequence[Path]) -> None:
         sys.meta_path.insert(0, _PluginFinder)
 
 
-@dataclass(frozen=True)
-class _Census:
-    """What a fork would break: threads do not survive it, sockets would be shared."""
-
-    threads: int
-    sockets: int
-
-    @classmethod
-    def take(cls) -> "_Census":
-        if not Path("/proc/self/fd").is_dir():
-            return cls(threading.active_count(), 0)
-        return cls(len(os.listdir("/proc/self/task")), _open_sockets())
-
-    def growth(self, later: "_Census") -> str:
-        if later.threads > self.threads:
-            return "started a thread"
-        return "opened a socket" if later.sockets > self.sockets else ""
-
-
-def _open_sockets() -> int:
-    count = 0
+def _unforkable() -> dict[str, int]:
+    """Count what a fork would break: threads do not survive it, sockets would be shared."""
+    if not Path("/proc/self/fd").is_dir():
+        return {"started a thread": threading.active_count(), "opened a socket": 0}
+    sockets = 0
     for entry in os.listdir("/proc/self/fd"):
-        try:
-            count += os.readlink(f"/proc/self/fd/{entry}").startswith("socket:")
-        except OSError:
-            continue  # the descriptor of the listing itself
-    return count
+        with suppress(OSError):  # the descriptor of the listing itself
+            sockets += os.readlink(f"/proc/self/fd/{entry}").startswith("socket:")
+    return {"started a thread": len(os.listdir("/proc/self/task")), "opened a socket": sockets}
 
 
 @dataclass(frozen=True)

@@ -49,18 +49,12 @@ class Handshakes:
         """Add a protocol; it has no `transport` until its handshake is done."""
         self._since[protocol] = asyncio.get_running_loop().time()
 
-    @property
-    def pending(self) -> bool:
-        earliest = asyncio.get_running_loop().time() - self._patience
-        return any(
-            protocol.transport is None and since > earliest
-            for protocol, since in list(self._since.items())
-        )
-
     async def settle(self, deadline: float) -> None:
         """Wait until no handshake is pending, or the loop's time is `deadline`."""
-        loop = asyncio.get_running_loop()
-        while self.pending and loop.time() < deadline:  # noqa: ASYNC110
+        while (now := asyncio.get_running_loop().time()) < deadline and any(  # noqa: ASYNC110
+            protocol.transport is None and since > now - self._patience
+            for protocol, since in list(self._since.items())
+        ):
             await asyncio.sleep(_LOOK)
 
 

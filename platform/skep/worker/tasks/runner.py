@@ -25,7 +25,6 @@ from skep.engine.headers import STEP
 from skep.engine.senders import is_newer
 from skep.worker.calling import completed
 from skep.worker.fork_guard import end_if_forked
-from skep.worker.kind import Workplace
 from skep.worker.tasks.judge import (
     CancelledDelivery,
     CutOff,
@@ -50,6 +49,7 @@ from skep.worker.tasks.steps import (
     lost_tries,
     origin,
 )
+from skep.worker.workplace import Workplace
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +135,7 @@ class Runner:
             now = self._workplace.clock()
             if now - lease.put_at < self._overlap:
                 settlement = Settlement(lease, "release", now + _LEFT_TO_OTHERS)
-                self._settler.settle(settlement, tell=lambda: None)
+                self._settler.settle(settlement)
                 return
         # After a rollback this generation is newer than the code that it runs.
         exact = newer or is_newer(lease.envelope.sender, self._workplace.loaded_by)

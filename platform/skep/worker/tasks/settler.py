@@ -24,7 +24,7 @@ class Settler:
         self._idle = asyncio.Event()
         self._idle.set()
 
-    def settle(self, settlement: Settlement, tell: Callable[[], None]) -> None:
+    def settle(self, settlement: Settlement, tell: Callable[[], None] = lambda: None) -> None:
         """Settle a lease, then call `tell`, unless the lease was lost in the meantime."""
         self._waiting.append((settlement, tell))
         self._idle.clear()

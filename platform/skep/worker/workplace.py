@@ -1,11 +1,11 @@
-"""The contract of a kind of worker; what implements it is in `kinds/`."""
+"""What a worker finds around it, whatever its kind; the kinds are in `kinds/`."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from skep.base.rundir import RunDir
 from skep.base.telemetry import Telemetry
@@ -14,7 +14,6 @@ from skep.engine import binding
 from skep.engine.embedded import Embedded
 from skep.engine.ids import now_ms
 from skep.engine.senders import sender_of
-from skep.wire.lifecycle import Role
 from skep.worker.loading.endpoints import Tls
 from skep.worker.loading.lifespans import Lifespans
 
@@ -30,9 +29,7 @@ def _nothing(*_: object) -> None: ...
 
 @dataclass
 class Workplace:
-    """What a worker finds around it, whatever its kind.
-
-    `engine` is open and `lifespans` are entered before `prepare`. Without `instruments` only
+    """`engine` is open and `lifespans` are entered before `prepare`. Without `instruments` only
     telemetry reports. `served()` counts a request or task. `retire(reason, detail)` asks the
     supervisor to replace this worker, which continues until it is drained. A kind sets `when_alone`
     to what to call when its predecessor in the slot is gone, and `trouble` to what returns why it
@@ -86,11 +83,3 @@ class Workplace:
     def identity(self) -> dict[str, Any]:
         """What the hooks of this process's own life receive."""
         return {"slot": self.slot, "generation": self.generation, "pid": os.getpid()}
-
-
-class Kind(Role, Protocol):
-    """One kind of worker: a role that begins with a workplace. An exception in `prepare` refuses
-    the whole generation."""
-
-    def __init__(self, workplace: Workplace) -> None:
-        """Keep the workplace, without side effects."""
