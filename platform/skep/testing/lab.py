@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import httpx
@@ -78,14 +79,12 @@ class Lab:
         self, task: type[Task] | FunctionTask[...], *, times: int | None = None, **fields: Any
     ) -> None:
         """Fail unless such a task was delivered; `times` says how often, or it is at least once."""
-        found, all_of_it = self.delivered(task, **fields), self.delivered(task)
         name = (task.cls if isinstance(task, FunctionTask) else task).registered_name()
-        _expect(name, "delivered", fields, times, found, all_of_it)
+        _expect(name, "delivered", fields, times, partial(self.delivered, task))
 
     def assert_fired(self, event: type[Event], *, times: int | None = None, **fields: Any) -> None:
         """Fail unless such an event was fired; `times` says how often, or it is at least once."""
-        found, all_of_it = self.fired(event, **fields), self.fired(event)
-        _expect(event.registered_name(), "fired", fields, times, found, all_of_it)
+        _expect(event.registered_name(), "fired", fields, times, partial(self.fired, event))
 
     async def dead(self) -> list[DeliveryRow]:
         """Return the dead letters. If it is not called, they fail the test when the lab closes."""
@@ -175,14 +174,14 @@ def _expect(
     what: str,
     fields: Mapping[str, Any],
     times: int | None,
-    found: Sequence[object],
-    all_of_it: Sequence[object],
+    remembered: Callable[..., Sequence[object]],
 ) -> None:
+    found = remembered(**fields)
     if len(found) == times or (times is None and found):
         return
     wanted = ", ".join(f"{field}={value!r}" for field, value in fields.items())
     often = "" if times is None else f" {times} times, but {len(found)}"
-    others = "\n".join(f"  {one!r}" for one in all_of_it) or "  nothing"
+    others = "\n".join(f"  {one!r}" for one in remembered()) or "  nothing"
     raise AssertionError(f"{name}({wanted}) was not {what}{often}. Of it was {what}:\n{others}")
 
 

@@ -24,8 +24,7 @@ from skep.worker.hooks import Readiness, call
 from skep.worker.kinds.cron import CronKind
 from skep.worker.kinds.tasks import TaskKind
 from skep.worker.kinds.web import WebKind
-from skep.worker.platform_events import send_event
-from skep.worker.tasks.deliver import deliver
+from skep.worker.tasks.deliver import deliver, send_event
 from skep.worker.upkeep import Retirement, resident_memory, trace
 from skep.worker.workplace import Workplace
 

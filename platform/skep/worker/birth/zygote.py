@@ -27,7 +27,7 @@ from skep.worker.loading.changes import Changes
 from skep.worker.loading.checks import check_settings, check_used_settings, undeclared
 from skep.worker.loading.endpoints import Tls
 from skep.worker.loading.environ import Environ, install
-from skep.worker.loading.loader import FOLDERS, CodeState, Loaded, Loader
+from skep.worker.loading.loader import FOLDERS, CodeState, Loader
 from skep.worker.tasks.queues import task_drain
 
 log = logging.getLogger(__name__)
@@ -105,7 +105,7 @@ def _load(boot: Boot) -> LoadedGeneration | list[Problem]:
     return LoadedGeneration(catalog, plan, Changes(classes, environ), tls, boot.generation)
 
 
-def _problems(loaded: Loaded, options: Options) -> list[Problem]:
+def _problems(loaded: Loader, options: Options) -> list[Problem]:
     return [
         *map(replace, loaded.problems),  # made again, to be masked by what is known only now
         *app_problems(loaded.plugins, options),

@@ -16,7 +16,7 @@ import threading
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from importlib.machinery import (
     EXTENSION_SUFFIXES,
@@ -29,6 +29,7 @@ from importlib.machinery import (
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import CodeType, ModuleType
+from typing import Self
 
 from prometheus_client import REGISTRY
 
@@ -55,34 +56,28 @@ _LIBRARIES = frozenset({"site-packages", "dist-packages"})
 log = logging.getLogger(__name__)
 
 
-@dataclass
-class Loaded:
-    """What was found: the plugins that loaded by name, and why others did not."""
-
-    plugins: dict[str, Plugin] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
-    unforkable: str = ""
-
-
 class Loader:
-    """Loads what lies in the plugin folders and what is installed as a plugin."""
+    """Loads what lies in the plugin folders and what is installed as a plugin: `plugins` by name,
+    the `problems` of others, and why a fork of this process would not be safe, if so."""
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self._folders = [folder.resolve() for folder in folders]
         self._missing = [f for f in folders if f != _DEFAULT and not f.is_dir()]
-        self._loaded = Loaded()
+        self.plugins: dict[str, Plugin] = {}
+        self.problems: list[Problem] = []
+        self.unforkable = ""
 
-    def load(self) -> Loaded:
+    def load(self) -> Self:
         """Import every plugin; one that fails is a problem, and the others still load."""
         install_parent(self._folders)
         for folder in self._missing:
             text = f"The plugin folder {folder} does not exist."
-            self._loaded.problems.append(Problem("load", text))
+            self.problems.append(Problem("load", text))
         for name, path in sorted(self._found()):
             self._try(name, str(path), partial(importlib.import_module, f"{PACKAGE}.{name}"))
         for point in entry_points(group=ENTRY_POINTS):
             self._try(point.name, "", point.load)
-        return self._loaded
+        return self
 
     def _found(self) -> list[tuple[str, Path]]:
         found: dict[str, Path] = {}
@@ -90,7 +85,7 @@ class Loader:
             for name, path in _plugins_in(folder):
                 if name in found:
                     text = f"There are two plugins called {name}: {found[name]} and {path}."
-                    self._loaded.problems.append(Problem("load", text, name, str(path)))
+                    self.problems.append(Problem("load", text, name, str(path)))
                 found.setdefault(name, path)
         return list(found.items())
 
@@ -99,26 +94,26 @@ class Loader:
         try:
             thing = _loaded_once(load)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it is, it is reported
-            self._loaded.problems.extend(self._explain(name, file, error))
+            self.problems.extend(self._explain(name, file, error))
             return
         plugin = getattr(thing, "plugin", None) if isinstance(thing, ModuleType) else thing
         if not isinstance(plugin, Plugin):
             text = "It has no `plugin = Plugin(...)`; every plugin declares itself with one."
             if plugin is not None:
                 text = f"Its `plugin` is {shown(plugin)}; write `plugin = Plugin(...)`."
-            self._loaded.problems.append(Problem("load", text, name, file))
+            self.problems.append(Problem("load", text, name, file))
             return
         # Again: a module may add to its lists, or to its tasks, after it has made its Plugin.
         if found := faults(plugin):
-            self._loaded.problems.extend(Problem("load", text, name, file) for text in found)
+            self.problems.extend(Problem("load", text, name, file) for text in found)
             return
         if taken := _our_metrics() - measured:
             text = f"It makes metrics with names of the platform's: {', '.join(sorted(taken))}."
-            self._loaded.problems.append(Problem("load", text, name, file))
+            self.problems.append(Problem("load", text, name, file))
             return
-        self._loaded.plugins[name] = plugin
+        self.plugins[name] = plugin
         if growth := [what for what, count in _unforkable().items() if count > before[what]]:
-            self._loaded.unforkable = f"plugin {name} {growth[0]} while it was imported"
+            self.unforkable = f"plugin {name} {growth[0]} while it was imported"
 
     def _explain(self, plugin: str, file: str, error: BaseException) -> list[Problem]:
         trace = traceback_text(error, LONGEST_TRACE)

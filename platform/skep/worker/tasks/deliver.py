@@ -1,17 +1,24 @@
 """Deliver tasks and fire events for callers outside, who know the name and the payload as text."""
 
+import asyncio
+import hashlib
+import itertools
 import json
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
 from pydantic import ValidationError
 
 from skep.api.tasks.payload import Payload
+from skep.api.tasks.platform_events import PLATFORM_EVENTS
 from skep.api.tasks.receipt import Receipt
+from skep.base.backoff import Backoff
 from skep.base.errors import EngineError, UsageError
 from skep.base.logs.log import excerpt
-from skep.wire.messages import Deliver, Delivered
+from skep.engine import binding
+from skep.wire.messages import Deliver, Delivered, Happened
 from skep.worker.loading.catalog import Catalog
 
 P = TypeVar("P", bound=Payload)
@@ -21,6 +28,8 @@ _ARTICLES = {"task": "a task", "event": "an event"}
 _LONGEST_REFUSAL = 4000
 
 log = logging.getLogger(__name__)
+
+_BACKOFF = Backoff(first=0.5, factor=2.0, cap=10.0, jitter=0.2)
 
 
 async def deliver(catalog: Catalog, order: Deliver) -> Delivered:
@@ -113,3 +122,22 @@ def _reason(cls: type[Payload], error: Any) -> str:
     if error["type"] == "extra_forbidden":
         return f"`{place}` is none of its fields ({', '.join(cls.model_fields) or 'it has none'})"
     return f"`{place}`: {error['msg']}" if place else str(error["msg"])
+
+
+async def send_event(run_id: str, happened: Happened) -> None:
+    """Send an event of this run of the platform, however long it takes until the engine can. An
+    event has the same id whichever worker sends it."""
+    event = PLATFORM_EVENTS[happened.event](**happened.fields)
+    envelopes = event.envelopes(binding.current().listeners)
+    news = f"{run_id}/{happened.number}"
+    named = [
+        replace(envelope, id=hashlib.sha256(f"{news}/{n}".encode()).hexdigest()[:32])
+        for n, envelope in enumerate(envelopes)
+    ]
+    for n in itertools.count(1):
+        try:
+            await binding.current().put(named)
+            return
+        except EngineError as error:
+            log.warning("%s waits to be fired: %s", happened.event, error)
+            await asyncio.sleep(_BACKOFF.delay(n))

@@ -246,25 +246,23 @@ class Runner:
                 value = await work
             return Returned(step.on_return(value), step.result(value))
         except BaseException as error:  # noqa: BLE001 - SystemExit too; it is judged and logged
-            if (ending := self._stopped(error, handling)) is None:
-                return Raised(error)
-            return CutOff(self._cut_tries(lease, step)) if ending is CutOff else CancelledDelivery()
+            return self._stopped(error, handling, lease, step) or Raised(error)
         finally:
             end_if_forked()
             del self._handling[lease.envelope.id]
 
     def _stopped(
-        self, error: BaseException, handling: _Handling
-    ) -> type[CutOff] | type[CancelledDelivery] | None:
+        self, error: BaseException, handling: _Handling, lease: Lease, step: Step
+    ) -> CutOff | CancelledDelivery | None:
         """Return why the handler was stopped, or None if it raised the error itself."""
         me = handling.task
         stopped = isinstance(error, asyncio.CancelledError) and me.cancelling() > 0
         while me.cancelling():
             me.uncancel()
         if stopped and (self._cutting_off or handling.cut):
-            return CutOff
+            return CutOff(self._cut_tries(lease, step))
         # A handler may cancel itself: then it is not begun again.
-        return CancelledDelivery if stopped and handling.cancellation.requested else None
+        return CancelledDelivery() if stopped and handling.cancellation.requested else None
 
     def _cut_tries(self, lease: Lease, step: Step) -> int:
         return self._outliving.cut_tries(step.policy, lease.envelope.queue)
@@ -343,17 +341,13 @@ class Runner:
     def _report_event(
         self, step: Step, ending: Ending, settlement: Settlement, seconds: float
     ) -> None:
-        called = _EVENT_OUTCOMES.get(outcome(ending, step.policy))
-        if called is not None:
-            self._tell_delivered(step.event, step.name, called, seconds)
-        if isinstance(ending, Returned) and not settlement.then:
-            for name in step.following:  # it has returned False
-                self._tell_delivered(step.event, name, "skipped", 0.0)
-
-    def _tell_delivered(self, event: str, listener: str, called: str, seconds: float) -> None:
-        self._tell(
-            "event.delivered", event=event, listener=listener, outcome=called, seconds=seconds
-        )
+        ended = [(step.name, _EVENT_OUTCOMES.get(outcome(ending, step.policy)), seconds)]
+        if isinstance(ending, Returned) and not settlement.then:  # it has returned False
+            ended += [(name, "skipped", 0.0) for name in step.following]
+        for listener, called, took in ended:
+            if called is not None:
+                fields = {"listener": listener, "outcome": called, "seconds": took}
+                self._tell("event.delivered", event=step.event, **fields)
 
 
 async def _contained(handler: Awaitable[Any]) -> tuple[Any, BaseException | None]:

@@ -11,6 +11,10 @@ from skep.engine.base import Engine, Settlement
 
 log = logging.getLogger(__name__)
 
+_LOST = (
+    "The lease of %s %s was lost while it ran, so this run does not count: "
+    "it runs again, or has already."
+)
 _BACKOFF = Backoff(first=0.5, factor=2.0, cap=10.0, jitter=0.2)
 
 
@@ -45,7 +49,8 @@ class Settler:
                 if counts:
                     tell()
                 else:
-                    _log_lost(settlement)
+                    envelope = settlement.lease.envelope
+                    log.warning(_LOST, envelope.name, envelope.id)
             if not self._waiting:
                 self._idle.set()
 
@@ -57,13 +62,3 @@ class Settler:
                 log.warning("%d finished tasks wait to be settled: %s", len(settlements), error)
                 await asyncio.sleep(_BACKOFF.delay(n))
         raise AssertionError("unreachable")
-
-
-def _log_lost(settlement: Settlement) -> None:
-    envelope = settlement.lease.envelope
-    log.warning(
-        "The lease of %s %s was lost while it ran, so this run does not count: "
-        "it runs again, or has already.",
-        envelope.name,
-        envelope.id,
-    )
