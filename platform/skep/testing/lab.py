@@ -27,7 +27,7 @@ from skep.worker.http.app import Application
 from skep.worker.http.coalesced_writes import HEADER, ID_IN_SCOPE
 from skep.worker.http.middleware import Edge
 from skep.worker.loading.catalog import Catalog
-from skep.worker.loading.lifespans import Lifespans
+from skep.worker.workplace import Lifespans
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send

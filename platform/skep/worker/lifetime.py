@@ -88,7 +88,6 @@ class _KindWithPlugins:
         self.drain = kind.drain
 
     async def prepare(self) -> None:
-        """Open the engine, enter the lifespans in the order of the plugins, prepare the kind."""
         work = self._workplace
         await self._call("after_fork")
         await work.open_engine()
@@ -99,13 +98,11 @@ class _KindWithPlugins:
         self._asking = asyncio.create_task(self._readiness.run())
 
     def retire(self) -> Mapping[str, Any]:
-        """Retire the kind, then notify the code of plugins that waits for the drain."""
         state = self._kind.retire()
-        Worker.current().begin_drain()
+        Worker.current().begin_drain()  # for code of plugins that waits for it
         return state
 
     async def stop(self) -> None:
-        """Undo `prepare` in reverse order."""
         self._asking.cancel()
         await self._call("worker_stop")
         await self._kind.stop()

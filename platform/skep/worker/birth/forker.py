@@ -86,7 +86,6 @@ class Forker:
         return self._fork(forks)
 
     def _fork(self, forks: list[tuple[str, socket.socket]]) -> socket.socket | None:
-        """In the child, close the channels of its siblings."""
         for slot, channel in forks:
             try:
                 if self._is_child(slot, channel):

@@ -181,8 +181,6 @@ _LOADERS = (ExtensionFileLoader, EXTENSION_SUFFIXES), (UncachedLoader, SOURCE_SU
 
 
 class _PluginFinder:
-    """Finds `plugins.<name>` and what is below it."""
-
     @classmethod
     def find_spec(
         cls, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None

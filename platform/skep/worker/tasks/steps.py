@@ -141,7 +141,7 @@ def _listening(envelope: Envelope, attempt: int, catalog: Catalog, exact: bool) 
     has_run = attempt > 1 or envelope.headers.get(DIED) in _TRIED
     is_alone = has_run or ALONE in envelope.headers
     following = () if is_alone else catalog.following(envelope.name, wanted)
-    after = (_next_listener(envelope, following[0]),) if following else ()
+    after = (_follow_up(envelope, {LISTENER: following[0]}),) if following else ()
     return Step(
         name=wanted,
         policy=_terms(envelope, listener),
@@ -151,13 +151,6 @@ def _listening(envelope: Envelope, attempt: int, catalog: Catalog, exact: bool) 
         event=envelope.name,
         following=following,
     )
-
-
-def _next_listener(envelope: Envelope, name: str) -> Envelope:
-    headers = {LISTENER: name}
-    if TRIES in envelope.headers:
-        headers[TRIES] = envelope.headers[TRIES]
-    return _follow_up(envelope, headers)
 
 
 def _listener_handler(cls: Any, event: Event) -> Callable[[Context], Any]:
@@ -206,7 +199,8 @@ def _failed(envelope: Envelope, cls: Any, error: str) -> Envelopes:
 
 def _follow_up(envelope: Envelope, headers: dict[str, str]) -> Envelope:
     """Return an envelope like this one, without its keys and its kept result."""
-    carried = {name: envelope.headers[name] for name in _CARRIED if name in envelope.headers}
+    names = (*_CARRIED, TRIES) if LISTENER in headers else _CARRIED
+    carried = {name: envelope.headers[name] for name in names if name in envelope.headers}
     return replace(
         envelope,
         id=new_id(),

@@ -85,16 +85,6 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self._light_since = 0.0
 
     @property
-    def path(self) -> str:
-        path: str = self.scope["path"]
-        return path
-
-    @property
-    def peer(self) -> str:
-        client = self.scope["client"]
-        return f"{client[0]}:{client[1]}" if client else ""
-
-    @property
     def open(self) -> bool:
         accepted = self.handshake_complete and self.initial_response is None
         return accepted and not self.close_sent and not self.transport.is_closing()
@@ -160,6 +150,9 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         super().handle_connect(event)
         if self.response.status_code == 101:
             self.scope["extensions"][EXTENSION] = self.connection
+            client = self.scope["client"]
+            self.connection.client = f"{client[0]}:{client[1]}" if client else ""
+            self.connection.path = self.scope["path"]
         else:
             self._registry.counts.refused("invalid")
 
