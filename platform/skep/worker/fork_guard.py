@@ -31,10 +31,8 @@ _masks = threading.local()
 
 
 def watch() -> None:
-    """Treat every fork in this process and its forks as one of a plugin, except those of `fork`.
-
-    Called once, before any plugin is imported.
-    """
+    """Treat every fork in this process and its forks as one of a plugin, except those of `fork`; to
+    be called once, before any plugin is imported."""
     os.register_at_fork(
         before=_hold_signals, after_in_parent=_release_signals, after_in_child=_be_ordinary
     )

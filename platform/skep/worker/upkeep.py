@@ -66,10 +66,8 @@ def resident_memory() -> int:
 
 
 async def trace(order: Trace) -> Traced:
-    """Record allocations for the given time; return those that stayed.
-
-    The worker runs at about half its speed. Two traces at a time end together.
-    """
+    """Record allocations for the given time; return those that stayed. The worker has about half
+    its speed. Two traces at a time end together."""
     before = resident_memory()
     started = not tracemalloc.is_tracing()
     if started:

@@ -1,7 +1,5 @@
-"""The zygote: loads everything once, reports what it found, and forks workers on order.
-
-It never runs a handler.
-"""
+"""The zygote: loads everything once, reports what it found, and forks workers on order. It never
+runs a handler."""
 
 import logging
 import os
@@ -46,10 +44,8 @@ class LoadedGeneration:
 
 
 def load(boot: Boot) -> LoadedGeneration | list[Problem]:
-    """Load the plugins and check what can be checked without serving.
-
-    Every failure is a problem with a sentence; none ends the zygote without one.
-    """
+    """Load the plugins and check what can be checked without serving. Every failure is a problem
+    with a sentence; none ends the zygote without one."""
     try:
         return _load(boot)
     except Exception as error:  # noqa: BLE001 - declarations are objects of authors and of libraries

@@ -68,10 +68,8 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
             self._refuse(HttpRefusal(431, "headers"))
 
     def _go_on(self, piece: bytes) -> None:
-        """Continue after a head that offers another protocol, where the parser has stopped.
-
-        If we do not speak that protocol, parse the same request again without the offer.
-        """
+        """Continue after a head that offers another protocol, where the parser has stopped. If it
+        is not one of ours, parse the same request again without the offer."""
         try:
             if self._upgrades:
                 self._open_websocket(self.parser.get_method(), self.url, self.headers)
@@ -148,10 +146,8 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
         return True
 
     def _drop_trailer(self, size: int) -> None:
-        """Drop a field behind a chunked body, but count it as a header.
-
-        As a header it would evade every check of the headers (RFC 9110, 6.5.1).
-        """
+        """Drop a field behind a chunked body, but count it as a header: as one it would evade every
+        check of the headers (RFC 9110, 6.5.1)."""
         self._head += size + 4
         self._trailers += 1
         self._guard.dropped(1)

@@ -124,10 +124,8 @@ class HttpProtocol(asyncio.Protocol):
         self._proceed(data, 0)
 
     def eof_received(self) -> Any:  # a bool; uvicorn's says None
-        """Return whether to keep the connection open, because the client may wait for its answer.
-
-        A client that closes its half during an answer, or with TLS, has gone.
-        """
+        """Return whether to keep the connection open, because the client may wait for its answer;
+        it has gone if it closes its half during an answer, or with TLS."""
         if self._phase is not ANSWER or self.scheme == "https" or self.cycle.response_started:
             return False
         self.cycle.keep_alive = False

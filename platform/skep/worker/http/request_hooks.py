@@ -24,10 +24,8 @@ _WITHOUT_BODY = (204, 304)
 
 
 class Hooking:
-    """Calls the hooks of each request and of each answer, in the order of the plugins.
-
-    What the first ones change in `request.scope` is what the application gets.
-    """
+    """Calls the hooks of each request and of each answer, in the order of the plugins. What the
+    first ones change in `request.scope` is what the application gets."""
 
     def __init__(
         self,
@@ -130,10 +128,8 @@ class _Incoming(Request):
 
 
 class Cleaning:
-    """Calls the cleaners at the end of a request or a WebSocket connection, whatever its outcome.
-
-    A cleaner that fails is logged, and the others still run.
-    """
+    """Calls the cleaners at the end of a request or a WebSocket connection, whatever its outcome. A
+    cleaner that fails is logged, and the others still run."""
 
     def __init__(self, app: "ASGIApp", cleaners: Sequence[Cleaner]) -> None:
         self._app = app

@@ -164,10 +164,8 @@ class _Runner:
             self._timing = ticker.start(self._line, self._now(), self._terms.immediate)
 
     def end(self) -> Mapping[str, Any]:
-        """Stop, and return what the successor needs, including a moment that waits.
-
-        A cron that was stopped, or whose trigger failed, starts again there.
-        """
+        """Stop, and return what the successor needs, including a moment that waits. A cron that was
+        stopped, or whose trigger failed, starts again there."""
         if self._given_up:
             return {"running": True} if self._running else {}
         handover = {

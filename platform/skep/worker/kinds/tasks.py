@@ -13,7 +13,6 @@ from skep.config.options.queues import own_workers
 from skep.engine.base import Lease, Settlement
 from skep.worker.tasks.queues import limits, served_queues, watch_queues
 from skep.worker.tasks.runner import Runner
-from skep.worker.tasks.settler import Settler
 from skep.worker.workplace import Workplace
 
 log = logging.getLogger(__name__)
@@ -36,8 +35,8 @@ class TaskKind:
         self._served_queues = served_queues(workplace.slot, own_workers(workplace.options.queues))
         self._limits = limits(workplace.options.queues)
         self._threads = ThreadPoolExecutor(self._concurrency, thread_name_prefix="task")
-        self._settler = Settler(workplace.engine)
-        self._runner = Runner(workplace, self._threads, self._settler)
+        self._runner = Runner(workplace, self._threads)
+        self._settler = self._runner.settler
         self._running: set[asyncio.Task[None]] = set()
         self._freed = asyncio.Event()
         self._leasing: asyncio.Task[None] | None = None

@@ -35,10 +35,8 @@ class Catalog:
 
     @classmethod
     def collect(cls, plugins: Mapping[str, Plugin]) -> Catalog:
-        """Collect what the plugins declare, the plugins in the order of their names.
-
-        Raises PluginError when two things have the same name, or a cron cannot be made.
-        """
+        """Collect what the plugins declare, the plugins in the order of their names. Raises
+        PluginError when two things have the same name, or a cron cannot be made."""
         tasks: dict[str, type[Task]] = {}
         events: dict[str, type[Event]] = {}
         listeners: dict[str, type[Listener[Event]]] = {}

@@ -28,10 +28,8 @@ _ENCRYPTED: Mapping[str, Scheme] = {"http": "https", "tcp": "tls"}
 
 
 def named(plugins: Mapping[str, Plugin]) -> Iterator[tuple[str, str, SocketListener]]:
-    """Yield plugin, name (`echo.lines`) and declaration of every listener.
-
-    One without a name is called after what it speaks: `echo.tcp`, `echo.tcp2` …
-    """
+    """Yield plugin, name (`echo.lines`) and declaration of every listener. One without a name is
+    called after what it speaks: `echo.tcp`, `echo.tcp2` …"""
     for plugin, declared in sorted(plugins.items()):
         counts: dict[str, int] = {}
         for listener in declared.sockets:
@@ -105,10 +103,8 @@ class Tls:
 
     @classmethod
     def load(cls, plugins: Mapping[str, Plugin], options: Options) -> Tls:
-        """Read all certificates.
-
-        Raises UsageError or PluginError naming the file that cannot be used.
-        """
+        """Read all certificates. Raises UsageError or PluginError naming the file that cannot be
+        used."""
         declared = [
             (plugin, name, listener)
             for plugin, name, listener in named(plugins)

@@ -2,10 +2,11 @@
 
 import asyncio
 import contextvars
+import itertools
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from typing import Any
 
 from skep.api.tasks.context import Cancellation, Context
 from skep.api.tasks.policy import Discard, HandlerTimeout, Retry
-from skep.base.errors import EngineError
+from skep.base.backoff import Backoff
+from skep.base.errors import EngineError, StoreFull, StoreUnavailable
 from skep.base.logs.correlation import correlated
 from skep.base.logs.log import bound
 from skep.config.env.settings import pin
@@ -39,7 +41,6 @@ from skep.worker.tasks.judge import (
     outcome,
 )
 from skep.worker.tasks.queues import CutOffTerms
-from skep.worker.tasks.settler import Settler
 from skep.worker.tasks.steps import (
     InvalidResult,
     Step,
@@ -53,6 +54,12 @@ from skep.worker.workplace import Workplace
 
 log = logging.getLogger(__name__)
 
+_LOST = (
+    "The lease of %s %s was lost while it ran, so this run does not count: "
+    "it runs again, or has already."
+)
+# While the store does not take settlements.
+_BACKOFF = Backoff(first=0.5, factor=2.0, cap=10.0, jitter=0.2)
 # What a listener's outcome is called; one that was cut off was not delivered.
 _EVENT_OUTCOMES = {
     "success": "success",
@@ -68,6 +75,53 @@ _SLACK = 10.0
 _LEFT_TO_OTHERS = 250
 # Progress: a handler may report it in every round of a loop; an operator looks now and then.
 _EVERY = 0.2
+
+
+class Settler:
+    """Settles leases in the order given, while `work` runs: what arrives while the store is busy is
+    settled together."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._waiting: list[tuple[Settlement, Callable[[], None]]] = []
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def settle(self, settlement: Settlement, tell: Callable[[], None] = lambda: None) -> None:
+        """Settle a lease, then call `tell`, unless the lease was lost in the meantime."""
+        self._waiting.append((settlement, tell))
+        self._idle.clear()
+        self._wake.set()
+
+    async def wait_until_idle(self) -> None:
+        """Return when every lease given is settled."""
+        await self._idle.wait()
+
+    async def work(self) -> None:
+        """Settle for ever."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            batch, self._waiting = self._waiting, []
+            accepted = await self._insist([settlement for settlement, _ in batch])
+            for (settlement, tell), counts in zip(batch, accepted, strict=True):
+                if counts:
+                    tell()
+                else:
+                    envelope = settlement.lease.envelope
+                    log.warning(_LOST, envelope.name, envelope.id)
+            if not self._waiting:
+                self._idle.set()
+
+    async def _insist(self, settlements: Sequence[Settlement]) -> list[bool]:
+        for n in itertools.count(1):
+            try:
+                return await self._engine.settle(settlements)
+            except (StoreUnavailable, StoreFull) as error:
+                log.warning("%d finished tasks wait to be settled: %s", len(settlements), error)
+                await asyncio.sleep(_BACKOFF.delay(n))
+        raise AssertionError("unreachable")
 
 
 class Progress:
@@ -115,10 +169,10 @@ class _Handling:
 class Runner:
     """Runs leases; `threads` run handlers that are plain functions."""
 
-    def __init__(self, workplace: Workplace, threads: Executor, settler: Settler) -> None:
+    def __init__(self, workplace: Workplace, threads: Executor) -> None:
+        self.settler = Settler(workplace.engine)
         self._workplace = workplace
         self._threads = threads
-        self._settler = settler
         self._tell = workplace.telemetry.point
         self._progress = Progress(workplace.engine)
         self._outliving = CutOffTerms(workplace.options)
@@ -135,7 +189,7 @@ class Runner:
             now = self._workplace.clock()
             if now - lease.put_at < self._overlap:
                 settlement = Settlement(lease, "release", now + _LEFT_TO_OTHERS)
-                self._settler.settle(settlement)
+                self.settler.settle(settlement)
                 return
         # After a rollback this generation is newer than the code that it runs.
         exact = newer or is_newer(lease.envelope.sender, self._workplace.loaded_by)
@@ -152,7 +206,7 @@ class Runner:
             seconds = time.perf_counter() - started
             settlement = judge(lease, step, ending, self._workplace.clock())
             told = partial(self._report, step, ending, settlement, seconds)
-            self._settler.settle(settlement, told)
+            self.settler.settle(settlement, told)
 
     def is_suspect(self, lease: Lease) -> bool:
         """Return whether a lease needs a worker that holds nothing else."""
@@ -188,7 +242,7 @@ class Runner:
                     handling.task.cancel()
 
     def _refuse(self, settlement: Settlement) -> None:
-        self._settler.settle(settlement, partial(self._report_refusal, settlement))
+        self.settler.settle(settlement, partial(self._report_refusal, settlement))
 
     @contextmanager
     def _counted(self, lease: Lease) -> Iterator[None]:
