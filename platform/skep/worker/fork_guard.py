@@ -59,7 +59,7 @@ def end_if_forked() -> None:
     """End this process at once, unless it is the worker itself."""
     if _worker in (0, os.getpid()):
         return
-    log.error("A handler has forked, and the child came out of it: it ends here.")
+    log.error("A handler has forked, and the child returned from it: it ends here.")
     with suppress(OSError, ValueError):
         sys.stdout.flush()
         sys.stderr.flush()

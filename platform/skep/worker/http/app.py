@@ -107,7 +107,7 @@ def problems(plugins: Mapping[str, Plugin], options: Options) -> list[Problem]:
     """Return why these plugins cannot be served together."""
     found = clashes(plugins)
     if options.static and not Path(options.static).is_dir():
-        text = f"PLATFORM_STATIC is {options.static!r}, which is no folder."
+        text = f"PLATFORM_STATIC is {options.static!r}, which is not a folder."
         found.append(Problem("load", text))
     return found
 

@@ -36,8 +36,8 @@ log = logging.getLogger(__name__)
 # What is counted when the client went away while its body was still awaited.
 CLIENT_GONE = 499
 _TRACE = b"traceparent"
-_TELLING = frozenset((HEADER, _TRACE, b"content-length", b"transfer-encoding", b"expect"))
-# What the application may say of the connection is `close`; the request's name is the edge's.
+_READ = frozenset((HEADER, _TRACE, b"content-length", b"transfer-encoding", b"expect"))
+# What the application may set for the connection is `close`; the request's name is the edge's.
 _REPLACED = frozenset((b"keep-alive", b"proxy-connection", b"te", b"trailer", b"upgrade", HEADER))
 _CLOSE = (b"connection", b"close")
 _PLAIN = (b"content-type", b"text/plain; charset=utf-8")
@@ -104,7 +104,7 @@ class _Exchange:
         edge.metrics.begin()
         try:
             if has_body:
-                await edge.app_with_body(scope, self._hear, self._answer)
+                await edge.app_with_body(scope, self._receive_body, self._answer)
             else:
                 await edge.app(scope, self._receive, self._answer)
         except ClientDisconnect:
@@ -145,7 +145,7 @@ class _Exchange:
         given = trace = ""
         has_body = False
         for name, value in self._scope["headers"]:
-            if name in _TELLING:
+            if name in _READ:
                 if name == HEADER:
                     given = value.decode("latin-1")
                 elif name == _TRACE:
@@ -159,7 +159,7 @@ class _Exchange:
         self._id = correlation.begin(given, trace)
         return has_body
 
-    async def _hear(self) -> "Message":
+    async def _receive_body(self) -> "Message":
         message = await self._receive()
         if message["type"] == "http.disconnect":
             self._gone = True
@@ -279,7 +279,7 @@ class OriginCheck:
     def _is_allowed(self, origin: str, host: str) -> bool:
         canonical = _canonical(origin)
         scheme = canonical.partition(":")[0]
-        # The scheme is the page's: a proxy that speaks TLS may not have said so.
+        # The scheme is the page's: a proxy that speaks TLS may not report it.
         return canonical in self._origins or canonical == _canonical(f"{scheme}://{host}")
 
 

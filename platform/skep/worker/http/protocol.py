@@ -295,7 +295,7 @@ class HttpProtocol(asyncio.Protocol):
             cycle.disconnected = True
             cycle.message_event.set()
             if cycle.response_started:
-                cycle.transport.close()  # within an answer there is no place for another
+                cycle.transport.close()  # within an answer another cannot be sent
                 return
         self.transport.write(_answer(refusal, self.server_state.default_headers))
         self._part()

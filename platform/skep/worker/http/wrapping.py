@@ -89,13 +89,13 @@ def as_request(scope: Scope) -> dict[str, Any]:
 
 def empty_body() -> Receive:
     """Return what a GET receives; a second call waits, as for a client that stays."""
-    said = False
+    is_sent = False
 
     async def receive() -> Message:
-        nonlocal said
-        if said:
+        nonlocal is_sent
+        if is_sent:
             await asyncio.get_running_loop().create_future()
-        said = True
+        is_sent = True
         return {"type": "http.request", "body": b"", "more_body": False}
 
     return receive

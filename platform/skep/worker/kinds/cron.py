@@ -77,7 +77,7 @@ class CronKind:
             runner.begin(handover.get(runner.name, {}))
             if self._alone:
                 runner.alone()
-            runner.tell_next()
+            runner.report_next()
         self._wake()
 
     def retire(self) -> Mapping[str, Any]:
@@ -215,12 +215,12 @@ class _Runner:
         if due is not None:
             self._come(due)
         if self._timing != before:
-            self.tell_next()
+            self.report_next()
 
     def _give_up(self) -> None:
         if not self._given_up:
             self._given_up, self._timing, self._waiting = True, Timing(None), None
-            self.tell_next()
+            self.report_next()
 
     def _come(self, due: Due) -> None:
         """Decide what becomes of a moment, and count those without a run of their own."""
@@ -268,7 +268,7 @@ class _Runner:
             return moment
         return self._clocks.wall() + moment - self._clocks.monotonic()
 
-    def tell_next(self) -> None:
+    def report_next(self) -> None:
         due = self._timing.due
         moment = math.nan if due is None else self._on_wall(due)
         self._telemetry.point("cron.due", cron=self.name, next=moment)

@@ -143,7 +143,9 @@ def _loaded_once(load: Callable[[], object]) -> object:
         return load()
     finally:
         if os.getpid() != process:
-            log.error("A plugin has forked while it was imported, and the child came out of it.")
+            log.error(
+                "A plugin has forked while it was imported, and the child returned from the import."
+            )
             os._exit(os.EX_SOFTWARE)
 
 

@@ -23,7 +23,7 @@ _LOOK = 0.02
 _UNLISTEN = 0.02
 # How long a client may take to read what was sent and to close, after we have.
 _LINGER = 1.0
-# How long one that has said its last word may take to read what was sent.
+# How long a client may take to read what was sent before the end.
 _FLUSH = 10.0
 # How long a client may take for the handshake of TLS.
 _HANDSHAKE = 10.0

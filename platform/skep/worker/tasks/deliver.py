@@ -75,7 +75,7 @@ def _parsed_object(text: str) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"The payload {text[:200]!r} is no JSON: {error}.") from error
+        raise UsageError(f"The payload {text[:200]!r} is not JSON: {error}.") from error
     return found
 
 

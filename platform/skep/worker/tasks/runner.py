@@ -88,9 +88,9 @@ class Settler:
         self._idle = asyncio.Event()
         self._idle.set()
 
-    def settle(self, settlement: Settlement, tell: Callable[[], None] = lambda: None) -> None:
-        """Settle a lease, then call `tell`, unless the lease was lost in the meantime."""
-        self._waiting.append((settlement, tell))
+    def settle(self, settlement: Settlement, report: Callable[[], None] = lambda: None) -> None:
+        """Settle a lease, then call `report`, unless the lease was lost in the meantime."""
+        self._waiting.append((settlement, report))
         self._idle.clear()
         self._wake.set()
 
@@ -105,9 +105,9 @@ class Settler:
             self._wake.clear()
             batch, self._waiting = self._waiting, []
             accepted = await self._insist([settlement for settlement, _ in batch])
-            for (settlement, tell), counts in zip(batch, accepted, strict=True):
+            for (settlement, report), counts in zip(batch, accepted, strict=True):
                 if counts:
-                    tell()
+                    report()
                 else:
                     envelope = settlement.lease.envelope
                     log.warning(_LOST, envelope.name, envelope.id)
@@ -173,7 +173,7 @@ class Runner:
         self.settler = Settler(workplace.engine)
         self._workplace = workplace
         self._threads = threads
-        self._tell = workplace.telemetry.point
+        self._point = workplace.telemetry.point
         self._progress = Progress(workplace.engine)
         self._outliving = CutOffTerms(workplace.options)
         # What a newer generation delivers is not run here while that generation comes up.
@@ -205,8 +205,8 @@ class Runner:
                 ending = await self._handle(lease, step)
             seconds = time.perf_counter() - started
             settlement = judge(lease, step, ending, self._workplace.clock())
-            told = partial(self._report, step, ending, settlement, seconds)
-            self.settler.settle(settlement, told)
+            report = partial(self._report, step, ending, settlement, seconds)
+            self.settler.settle(settlement, report)
 
     def is_suspect(self, lease: Lease) -> bool:
         """Return whether a lease needs a worker that holds nothing else."""
@@ -248,13 +248,13 @@ class Runner:
     def _counted(self, lease: Lease) -> Iterator[None]:
         queue = lease.envelope.queue
         waited = self._workplace.clock() - max(lease.put_at, lease.envelope.due)
-        self._tell("task.waited", queue=queue, seconds=max(waited, 0) / 1000)
-        self._tell("task.running", queue=queue, by=1)
+        self._point("task.waited", queue=queue, seconds=max(waited, 0) / 1000)
+        self._point("task.running", queue=queue, by=1)
         self._workplace.served()
         try:
             yield
         finally:
-            self._tell("task.running", queue=queue, by=-1)
+            self._point("task.running", queue=queue, by=-1)
 
     # -- handle ----------------------------------------------------------------------------------
 
@@ -368,7 +368,7 @@ class Runner:
         if step.event:
             self._report_event(step, ending, settlement, seconds)
         elif not isinstance(ending, LostTooOften):
-            self._tell(
+            self._point(
                 "task.finished",
                 task=step.name,
                 queue=queue,
@@ -376,21 +376,21 @@ class Runner:
                 seconds=seconds,
             )
         if isinstance(ending, CutOff):
-            self._tell("task.cut_off", task=step.name, queue=queue)
+            self._point("task.cut_off", task=step.name, queue=queue)
         if settlement.verdict == "retry":
-            self._tell("task.retried", task=step.name, queue=queue)
+            self._point("task.retried", task=step.name, queue=queue)
         if settlement.verdict == "dead":
-            self._tell("task.dead", task=step.name, queue=queue, reason=settlement.reason)
+            self._point("task.dead", task=step.name, queue=queue, reason=settlement.reason)
         for envelope in settlement.then:
             if STEP in envelope.headers:
                 name = f"{envelope.name}.{envelope.headers[STEP]}"
-                self._tell("task.enqueued", task=name, queue=envelope.queue)
+                self._point("task.enqueued", task=name, queue=envelope.queue)
 
     def _report_refusal(self, settlement: Settlement) -> None:
         if settlement.verdict == "dead":
             name, queue = settlement.lease.envelope.name, settlement.lease.envelope.queue
             log.error("%s was given up (%s): %s", name, settlement.reason, settlement.error)
-            self._tell("task.dead", task=name, queue=queue, reason=settlement.reason)
+            self._point("task.dead", task=name, queue=queue, reason=settlement.reason)
 
     def _report_event(
         self, step: Step, ending: Ending, settlement: Settlement, seconds: float
@@ -401,7 +401,7 @@ class Runner:
         for listener, called, took in ended:
             if called is not None:
                 fields = {"listener": listener, "outcome": called, "seconds": took}
-                self._tell("event.delivered", event=step.event, **fields)
+                self._point("event.delivered", event=step.event, **fields)
 
 
 async def _contained(handler: Awaitable[Any]) -> tuple[Any, BaseException | None]:
