@@ -91,7 +91,6 @@ STILL: dict[str, int] = {
     "platform/skep/supervisor/sockets/listeners.py": 2,
     "platform/skep/supervisor/sockets/ports.py": 3,
     "platform/skep/supervisor/stop.py": 1,
-    "platform/skep/worker/tasks/deliver.py": 1,
 }
 
 

@@ -18,9 +18,9 @@ from skep.engine.embedded import Embedded
 from skep.engine.ids import now_ms
 from skep.engine.senders import sender_of
 from skep.testing.real import at_work, store
-from skep.worker.kind import Workplace
 from skep.worker.kinds.tasks import TaskKind
 from skep.worker.loading.catalog import Catalog
+from skep.worker.workplace import Workplace
 from tests.support import wait_until_async
 
 SENDER = sender_of("run-1", 7, "code-of-7")

@@ -72,10 +72,6 @@ class MemoryStore:
             self._lease_waiters.remove(client, take.call)
         return [lease for _, reply in handed for lease in reply.leases]
 
-    def next_due(self) -> int | None:
-        """Return when the next scheduled delivery is due."""
-        return self.database.moves.next_due
-
     async def changed(self) -> None:
         """Wait until something may have changed, at most a second."""
         now = self.clock()

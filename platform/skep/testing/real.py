@@ -11,8 +11,8 @@ from skep.engine.base import QueueStats
 from skep.engine.embedded import Embedded
 from skep.store.server import serve
 from skep.testing.lab import Lab, Plugins
-from skep.worker.kind import Workplace
 from skep.worker.kinds.tasks import TaskKind
+from skep.worker.workplace import Workplace
 
 _LOOK = 0.01
 

@@ -16,7 +16,6 @@ from skep.wire.channel import BlockingChannel
 from skep.wire.lifecycle import EXIT_NOT_PREPARED
 from skep.wire.message_buffer import MessageBuffer
 from skep.wire.messages import Boot, Failed, Hello, LoadFailed, Planned
-from skep.wire.plan import Problem
 from skep.worker import fork_guard, lifetime
 from skep.worker.birth.nursery import leave
 from skep.worker.birth.zygote import LoadedGeneration, ZygoteForker, load
@@ -31,11 +30,14 @@ def begin(channel: BlockingChannel) -> int:
         channel = leave(channel, boot)
         boot = _introduction(channel)
     found = load(boot)
-    if boot.kind != "zygote":
-        return _live_alone(boot, found, channel)
     if not isinstance(found, LoadedGeneration):
-        channel.send(LoadFailed(found, masking.declared()))
-        sys.exit(0)
+        if boot.kind == "zygote":
+            channel.send(LoadFailed(found, masking.declared()))
+            sys.exit(0)
+        channel.send(Failed(found[0]))
+        return EXIT_NOT_PREPARED
+    if boot.kind != "zygote":
+        return live(boot, found, *channel.detach())
     channel.send(Planned(found.plan))
     _set_zygote_title(boot)
     while boot.kind == "zygote":
@@ -80,15 +82,6 @@ def _introduction(channel: BlockingChannel) -> Boot:
     masking.declare(boot.options["secret_names"])
     log.hide(install().snapshot())
     return boot
-
-
-def _live_alone(
-    boot: Boot, found: LoadedGeneration | list[Problem], channel: BlockingChannel
-) -> int:
-    if isinstance(found, LoadedGeneration):
-        return live(boot, found, *channel.detach())
-    channel.send(Failed(found[0]))
-    return EXIT_NOT_PREPARED
 
 
 def _set_zygote_title(boot: Boot, role: str = "") -> None:

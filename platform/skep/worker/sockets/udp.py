@@ -60,9 +60,6 @@ class UdpServer:
         if self._socket is not None:
             self._socket.close()
 
-    def rows(self) -> list[dict[str, Any]]:
-        return []
-
     def _readable(self) -> None:
         assert self._socket is not None
         for _ in range(_BATCH):

@@ -1,12 +1,18 @@
-"""The contract of a kind of worker; what implements it is in `kinds/`."""
+"""What a worker finds around it, whatever its kind; the kinds are in `kinds/`."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
+from starlette.applications import Starlette
+
+from skep.api.callables import binds, written_lifespan
+from skep.api.plugin import Plugin
+from skep.base.errors import PluginError
 from skep.base.rundir import RunDir
 from skep.base.telemetry import Telemetry
 from skep.config.options.table import Options
@@ -14,9 +20,7 @@ from skep.engine import binding
 from skep.engine.embedded import Embedded
 from skep.engine.ids import now_ms
 from skep.engine.senders import sender_of
-from skep.wire.lifecycle import Role
-from skep.worker.loading.lifespans import Lifespans
-from skep.worker.loading.tls import Tls
+from skep.worker.loading.endpoints import Tls
 
 if TYPE_CHECKING:
     from skep.engine.base import Engine
@@ -25,14 +29,59 @@ if TYPE_CHECKING:
     from skep.worker.loading.catalog import Catalog
 
 
+class Lifespans:
+    """Enters the lifespans of all plugins once in a worker.
+
+    `app` is what a lifespan in Starlette's shape is called with; its `state` is that of
+    `request.app`. `state` is what lifespans have yielded: it is in the state of every request.
+    """
+
+    def __init__(self) -> None:
+        self.app = Starlette()
+        self.state: dict[str, Any] = {}
+        self._owners: dict[str, str] = {}
+
+    async def enter(self, plugins: Mapping[str, Plugin], around: AsyncExitStack) -> None:
+        """Enter them in the order of the plugins; `around` leaves them.
+
+        Raises PluginError if a call gives no async context manager, or if two plugins yield the
+        same key, and whatever a lifespan raises.
+        """
+        for name, plugin in plugins.items():
+            if plugin.lifespan is not None:
+                await self._enter(name, plugin.lifespan, around)
+
+    async def _enter(self, plugin: str, lifespan: Any, around: AsyncExitStack) -> None:
+        made = lifespan() if binds(written_lifespan(lifespan)) else lifespan(self.app)
+        if not hasattr(type(made), "__aenter__"):
+            kind = type(made)
+            raise PluginError(
+                plugin,
+                f"The lifespan of plugin {plugin} returned an object of the class "
+                f"{kind.__module__}.{kind.__qualname__}, which is not an async context manager: "
+                "decorate it with @asynccontextmanager.",
+            )
+        yielded = await around.enter_async_context(made)
+        if isinstance(yielded, Mapping):
+            self._keep(plugin, yielded)
+
+    def _keep(self, plugin: str, yielded: Mapping[str, Any]) -> None:
+        for key in yielded:
+            if (owner := self._owners.setdefault(key, plugin)) != plugin:
+                raise PluginError(
+                    plugin,
+                    f"The lifespan of plugin {plugin} yields {key!r} for the state of requests, "
+                    f"as that of plugin {owner} does: rename one of them.",
+                )
+        self.state.update(yielded)
+
+
 def _nothing(*_: object) -> None: ...
 
 
 @dataclass
 class Workplace:
-    """What a worker finds around it, whatever its kind.
-
-    `engine` is open and `lifespans` are entered before `prepare`. Without `instruments` only
+    """`engine` is open and `lifespans` are entered before `prepare`. Without `instruments` only
     telemetry reports. `served()` counts a request or task. `retire(reason, detail)` asks the
     supervisor to replace this worker, which continues until it is drained. A kind sets `when_alone`
     to what to call when its predecessor in the slot is gone, and `trouble` to what returns why it
@@ -86,11 +135,3 @@ class Workplace:
     def identity(self) -> dict[str, Any]:
         """What the hooks of this process's own life receive."""
         return {"slot": self.slot, "generation": self.generation, "pid": os.getpid()}
-
-
-class Kind(Role, Protocol):
-    """One kind of worker: a role that begins with a workplace. An exception in `prepare` refuses
-    the whole generation."""
-
-    def __init__(self, workplace: Workplace) -> None:
-        """Keep the workplace, without side effects."""

@@ -1,7 +1,7 @@
 """When a worker has done enough."""
 
 from skep.config.options.table import Options
-from skep.worker.upkeep.retirement import Retirement, resident_memory
+from skep.worker.upkeep import Retirement, resident_memory
 
 MIB = 1024 * 1024
 

@@ -1,11 +1,16 @@
-"""When a worker is replaced: after so many requests or tasks, at an age, above a size of memory."""
+"""When a worker is replaced: after so many requests or tasks, at an age, above a size of memory;
+and which lines of source make it grow."""
 
+import asyncio
 import os
 import random
+import tracemalloc
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from skep.config.options.table import Options
+from skep.wire.messages import Trace, Traced
 
 # So far the limits of one worker may lie from those that are set, so that not all go at once.
 _JITTER = 0.1
@@ -13,7 +18,12 @@ _JITTER = 0.1
 _LOOKS = 3
 _MIB = 1024 * 1024
 
-Retire = Callable[[str, str], None]
+# What the trace itself allocates.
+_NOISE = (
+    tracemalloc.Filter(False, tracemalloc.__file__),
+    tracemalloc.Filter(False, __file__),
+    tracemalloc.Filter(False, "<frozen importlib._bootstrap*>"),
+)
 
 
 class Retirement:
@@ -32,7 +42,7 @@ class Retirement:
         self._born = now
         self._count = 0
         self._too_large = 0
-        self.retire: Retire = lambda reason, detail: None
+        self.retire: Callable[[str, str], None] = lambda reason, detail: None
 
     def served(self) -> None:
         self._count += 1
@@ -53,3 +63,37 @@ def resident_memory() -> int:
     with suppress(OSError), open("/proc/self/statm", encoding="ascii") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     return 0
+
+
+async def trace(order: Trace) -> Traced:
+    """Record allocations for the given time; return those that stayed. The worker has about half
+    its speed. Two traces at a time end together."""
+    before = resident_memory()
+    started = not tracemalloc.is_tracing()
+    if started:
+        tracemalloc.start()
+    try:
+        first = await asyncio.to_thread(tracemalloc.take_snapshot)
+        await asyncio.sleep(order.seconds)
+        second = await asyncio.to_thread(tracemalloc.take_snapshot)
+    finally:
+        if started:
+            tracemalloc.stop()
+    growth = await asyncio.to_thread(_growth, first, second, order.top)
+    return Traced(order.number, growth, [before, resident_memory()])
+
+
+def _growth(
+    first: tracemalloc.Snapshot, second: tracemalloc.Snapshot, top: int
+) -> list[dict[str, Any]]:
+    differences = second.filter_traces(_NOISE).compare_to(first.filter_traces(_NOISE), "lineno")
+    return [
+        {
+            "file": difference.traceback[0].filename,
+            "line": difference.traceback[0].lineno,
+            "bytes": difference.size_diff,
+            "blocks": difference.count_diff,
+        }
+        for difference in differences[:top]
+        if difference.size_diff > 0
+    ]

@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from skep.worker.upkeep.leaks import LeakWatch
+from skep.worker.http.leaks import LeakWatch
 
 CODE = """
 from contextvars import ContextVar
