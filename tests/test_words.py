@@ -35,7 +35,6 @@ PATTERNS = [re.compile(rf"\b(?:{words})\b", re.I) for words in REFUSED]
 
 STILL: dict[str, int] = {
     "CHANGELOG.md": 10,
-    "platform/skep/agent/brake.py": 1,
     "platform/skep/api/cron.py": 3,
     "platform/skep/api/hooks.py": 1,
     "platform/skep/api/sockets/push.py": 1,

@@ -11,14 +11,13 @@ from typing import Any, cast
 
 from skep.agent.code_watch import CodeWatch
 from skep.agent.config_sync import Candidate, ConfigState, ConfigSync, Waits
-from skep.agent.console.app import build
-from skep.agent.console.server import serve
+from skep.agent.console import build, serve
 from skep.base.backoff import Backoff
 from skep.base.errors import PlatformError
 from skep.base.rundir import RunDir
 from skep.base.telemetry import Telemetry
 from skep.config.apollo.client import Apollo
-from skep.config.options.admin_access import read_token
+from skep.config.options.endpoints import read_token
 from skep.config.options.sources import sources
 from skep.config.options.table import Options
 from skep.config.snapshots.archive import Archive

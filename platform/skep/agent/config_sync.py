@@ -27,7 +27,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
-from skep.agent.complaints import Complaints
 from skep.base.backoff import Backoff
 from skep.base.errors import ConfigError
 from skep.base.telemetry import Telemetry
@@ -133,6 +132,35 @@ def time_with_suspends() -> float:
     if hasattr(time, "CLOCK_BOOTTIME"):
         return time.clock_gettime(time.CLOCK_BOOTTIME)
     return time.monotonic()
+
+
+class Complaints:
+    """The reported problems, so that each is reported once, and again `interval` seconds later or
+    after `clear`, however often it happens. Pure but for its memory."""
+
+    # Only a server that varies its texts has more than this; then the oldest are dropped.
+    _MOST = 32
+
+    def __init__(self, interval: float = 60.0) -> None:
+        self._interval = interval
+        self._said: dict[str, float] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._said)
+
+    def due(self, text: str, now: float) -> bool:
+        """Return whether to report it, and then count it as reported. `now` is in seconds."""
+        said = self._said.get(text)
+        if said is not None and now - said < self._interval:
+            return False
+        self._said.pop(text, None)
+        self._said[text] = now
+        if len(self._said) > self._MOST:
+            del self._said[next(iter(self._said))]
+        return True
+
+    def clear(self) -> None:
+        self._said.clear()
 
 
 class ConfigSync:

@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from skep.agent.brake import CALM, FREE, LONGEST, SOON, Brake
+from skep.agent.code_watch import CALM, FREE, LONGEST, SOON, Brake
 
 
 def run(seconds: float, rolls_out_in: float) -> list[float]:

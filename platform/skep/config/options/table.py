@@ -10,16 +10,116 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from skep.base.sockets.listening import BACKLOG
 from skep.base.system.linux import usable_cores
-from skep.config.options.http import HttpOptions
 from skep.config.options.row import Change, OptionRow, live, restart, rollout
-from skep.config.options.serving import Serving
 
 
 @dataclass(frozen=True)
-class Options(Serving, HttpOptions):
-    """The settings of one platform, times in seconds; those of HTTP stand last in every list."""
+class Options:
+    """The settings of one platform, times in seconds, sizes in bytes, in the order in which lists
+    show them: where it is served, what it runs, how web workers serve."""
 
+    host: str = rollout("127.0.0.1", "Address on which plugins are served.")
+    port: int = rollout(5200, "Port on which plugins are served; 0 takes a free one.", high=65535)
+    listen: tuple[str, ...] = rollout(
+        (),
+        "HOST:PORT, [IPV6]:PORT or unix:PATH on which plugins are served, instead of --host and "
+        "--port; repeat it for several.",
+        metavar="ADDRESS",
+    )
+    uds: str = rollout("", "The same as --listen unix:PATH.", metavar="PATH")
+    uds_mode: str = restart(
+        "660",
+        "Permissions of the unix sockets on which plugins are served, in octal; the proxy in front "
+        "needs to write.",
+        metavar="MODE",
+        machine_only=True,
+    )
+    uds_group: str = restart(
+        "",
+        "Group of these unix sockets, for the proxy in front; the platform's user has to be in it.",
+        metavar="NAME",
+        machine_only=True,
+    )
+    tls_cert: str = rollout(
+        "",
+        "Certificate chain (PEM); plugins are served over TLS then. A renewed one is taken up.",
+        metavar="FILE",
+        machine_only=True,
+    )
+    tls_key: str = rollout(
+        "",
+        "Private key (PEM) of --tls-cert; without it the key is in that file as well.",
+        metavar="FILE",
+        machine_only=True,
+    )
+    admin_port: int = restart(
+        5201, "Port of /metrics, /healthz and /readyz; 0 takes a free one.", high=65535
+    )
+    admin_host: str = restart(
+        "127.0.0.1",
+        "Address of the admin port; one that other machines can reach requires --admin-token-file "
+        "or --admin-tls-cert.",
+        metavar="ADDRESS",
+        machine_only=True,
+    )
+    admin_token_file: str = restart(
+        "",
+        "File with the token that /metrics then requires (`Authorization: Bearer TOKEN`). Without "
+        "it the probes say yes or no, and no reason.",
+        metavar="FILE",
+        machine_only=True,
+    )
+    admin_tls_cert: str = restart(
+        "",
+        "Certificate chain (PEM) of the admin port, which is served over TLS then. A renewed one "
+        "is taken up.",
+        metavar="FILE",
+        machine_only=True,
+    )
+    admin_tls_key: str = restart(
+        "",
+        "Private key (PEM) of --admin-tls-cert; without it the key is in that file as well.",
+        metavar="FILE",
+        machine_only=True,
+    )
+    allowed_hosts: tuple[str, ...] = restart(
+        (),
+        "A name by which the admin port and the embedded config server may be asked, beside "
+        "localhost and the address on which a request comes in; repeat it for several.",
+        metavar="HOST",
+        machine_only=True,
+    )
+    config_server_port: int = restart(
+        5202, "Port of the embedded config server, on 127.0.0.1; 0 takes a free one.", high=65535
+    )
+    websocket_origins: tuple[str, ...] = rollout(
+        (),
+        "Sites whose pages may open WebSockets beside our own, like https://shop.example; * for "
+        "all. Clients that are not browsers say no origin, and are let in.",
+        flag=False,
+        metavar="ORIGIN",
+    )
+    websocket_ping: float = rollout(
+        20.0,
+        "How often a WebSocket is pinged, and how long its answer may take; 0: never.",
+        flag=False,
+    )
+    websocket_idle_timeout: float = rollout(
+        0.0,
+        "How long a WebSocket may go without a message either way; 0: as long as it answers pings.",
+        flag=False,
+    )
+    websocket_message_limit: int = rollout(
+        2**20, "The largest message of a WebSocket, in bytes.", flag=False, low=1
+    )
+    websocket_send_limit: int = rollout(
+        2**20,
+        "How many bytes may wait for a slow WebSocket before it is closed.",
+        flag=False,
+        low=1,
+    )
     config_server: tuple[str, ...] = restart(
         (),
         "Address of an Apollo-style config service; repeat it for several, which stand in for each "
@@ -317,6 +417,76 @@ class Options(Serving, HttpOptions):
     stop_timeout: float = live(
         0.0, "How long the whole stop may take; 0 for what the drains may take.", flag=False
     )
+    http: str = rollout(
+        "httptools",
+        "What parses requests: httptools, which is fast, or h11, which is written in Python and "
+        "stricter. The limits are the same.",
+        flag=False,
+        words=("httptools", "h11"),
+    )
+    static: str = rollout(
+        "",
+        "A folder whose files are served where no plugin has a route.",
+        metavar="DIR",
+        machine_only=True,
+    )
+    trusted_proxies: tuple[str, ...] = rollout(
+        (),
+        "Address or network of a proxy whose X-Forwarded-* headers count, `unix` for every peer on "
+        "a unix socket, * for every peer; repeat it for several. From others these headers are "
+        "removed.",
+        metavar="NETWORK",
+    )
+    root_path: str = rollout(
+        "",
+        "The path below which a proxy shows the plugins' routes, and which it removes; "
+        "X-Forwarded-Prefix of a trusted proxy wins over it.",
+        metavar="PREFIX",
+    )
+    access_log: bool = rollout(False, "Log every request.")
+    backlog: int = rollout(
+        BACKLOG,
+        "How many connections may wait at a listener to be accepted; the kernel's own bound is "
+        "net.core.somaxconn.",
+        flag=False,
+        low=1,
+    )
+    server_header: str = rollout(
+        "", "The header `Server` of every answer; empty for none.", flag=False
+    )
+    compression: bool = rollout(False, "Compress answers for clients that accept gzip.", flag=False)
+    leak_check: bool = rollout(
+        False,
+        "Log which module global or class attribute a request changed; --watch does it too.",
+        flag=False,
+    )
+    max_header_size: int = rollout(
+        65536, "Bytes of a request's head; more is answered with 431.", flag=False, low=1
+    )
+    max_headers: int = rollout(
+        100, "Headers of a request; more are answered with 431.", flag=False, low=1
+    )
+    max_body_size: int = rollout(
+        10 * 1024 * 1024,
+        "Bytes of a request's body; more is answered with 413, unless the route says otherwise.",
+        flag=False,
+    )
+    max_connections: int = rollout(
+        10_000, "Connections of one web worker; more are answered with 503.", flag=False, low=1
+    )
+    header_timeout: float = rollout(
+        10.0, "How long a request's head may take.", flag=False, low=0.1
+    )
+    progress_timeout: float = rollout(
+        60.0,
+        "How long a client may send nothing of a body, or take nothing of an answer; and how long "
+        "a handler may take to answer the handshake of a WebSocket.",
+        flag=False,
+        low=0.1,
+    )
+    keep_alive: float = rollout(
+        5.0, "How long a connection is kept for its next request.", flag=False, low=0.1
+    )
 
     @property
     def has_service(self) -> bool:
@@ -350,10 +520,9 @@ class Options(Serving, HttpOptions):
 
 
 def rows() -> list[OptionRow]:
-    """Return every setting, in the order in which they are declared, those of HTTP last."""
+    """Return every setting, in the order in which they are declared."""
     types = get_type_hints(Options)
-    ours = sorted(fields(Options), key=lambda f: f.name in HttpOptions.__annotations__)
-    return [OptionRow(f.name, types[f.name], f.default, **f.metadata) for f in ours]
+    return [OptionRow(f.name, types[f.name], f.default, **f.metadata) for f in fields(Options)]
 
 
 def changed(old: Options, new: Options) -> dict[str, Change]:
