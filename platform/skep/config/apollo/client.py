@@ -14,10 +14,10 @@ from urllib.parse import quote
 from skep.base.errors import UsageError
 from skep.base.telemetry import Telemetry
 from skep.config.apollo import answers
-from skep.config.apollo.access_key import AccessKey
 from skep.config.apollo.failover import Failover
 from skep.config.apollo.notifications import Notifications, query, shards
 from skep.config.apollo.server import ApolloServer, ServerAccess, ServerAnswer
+from skep.config.apollo.signing import AccessKey
 from skep.config.errors import ApolloError, Broken, Declined, Missing, Unreachable
 from skep.config.options.table import Options
 from skep.config.snapshots.pulled import Pulled
@@ -127,7 +127,9 @@ class Apollo:
                 self._feeler = (self._feeler + 1) % len(self.namespaces)
                 raise probe
         self._proved = False
-        found |= zip(names, await _together([one(name) for name in names]), strict=True)
+        async with asyncio.TaskGroup() as group:
+            tasks = {name: group.create_task(one(name)) for name in names}
+        found |= {name: task.result() for name, task in tasks.items()}
         found = {name: found[name] for name in self.namespaces}
         self._take(found)
         return Pulled(found, fetched_at=self._clock())
@@ -308,15 +310,6 @@ def _distinct(namespaces: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-async def _together(coroutines: Sequence[Coroutine[None, None, T]]) -> list[T]:
-    """Return all results; if one fails, cancel the others first."""
-    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        await _end(tasks)
-
-
 async def _first(coroutines: Sequence[Coroutine[None, None, list[T]]]) -> list[T]:
     """Return the result of the first to return or fail, and cancel the others."""
     tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
@@ -324,10 +317,6 @@ async def _first(coroutines: Sequence[Coroutine[None, None, list[T]]]) -> list[T
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         return [item for task in done for item in task.result()]
     finally:
-        await _end(tasks)
-
-
-async def _end(tasks: Sequence[asyncio.Future[T]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

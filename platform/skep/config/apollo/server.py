@@ -14,8 +14,7 @@ import httpx
 
 from skep.base.errors import ConfigError, UsageError
 from skep.base.logs.masking import mask_url
-from skep.config.apollo.access_key import AccessKey
-from skep.config.apollo.signing import Round, Signer, clock_skew
+from skep.config.apollo.signing import AccessKey, Round, Signer, clock_skew
 from skep.config.apollo.unfolding import ACCEPTED, Folded, Unfolding
 from skep.config.errors import (
     Broken,
@@ -73,12 +72,13 @@ class ServerAnswer:
     """An HTTP answer. `signed` is the signed part of its request, empty without a signature."""
 
     status: int
-    media_type: str
-    location: str
-    date: str
-    retry_after: str
+    headers: httpx.Headers
     body: bytes
     signed: str
+
+    def header(self, name: str) -> str:
+        """Return the value of a header, "" without it."""
+        return str(self.headers.get(name, ""))
 
 
 class ApolloServer:
@@ -150,15 +150,7 @@ class ApolloServer:
             raise Unreachable(
                 f"The config server {self.url} cannot be reached ({_cause(error)})."
             ) from error
-        return ServerAnswer(
-            status=response.status_code,
-            media_type=response.headers.get("Content-Type", "").partition(";")[0].strip().lower(),
-            location=response.headers.get("Location", ""),
-            date=response.headers.get("Date", ""),
-            retry_after=response.headers.get("Retry-After", ""),
-            body=body,
-            signed=signed,
-        )
+        return ServerAnswer(response.status_code, response.headers, body, signed)
 
     def check(self, got: ServerAnswer, what: str) -> None:
         """Raise the ApolloError that an answer to a request for `what` means, unless it is 200."""
@@ -177,16 +169,17 @@ class ApolloServer:
             raise Broken(text, status, pause)
         if status >= 400:
             raise Declined(f"The config server {self.url} declined {what} (HTTP {status}).", status)
-        if status >= 300 and got.location:
-            raise self.not_apollo(what, f"it redirects to {mask_url(got.location)!r:.200}")
+        if status >= 300 and (url := got.header("Location")):
+            raise self.not_apollo(what, f"it redirects to {mask_url(url)!r:.200}")
         if status != 200:
             raise self.not_apollo(what, f"HTTP {status}")
 
     def not_apollo(self, what: str, detail: str, got: ServerAnswer | None = None) -> NotApollo:
         """Return the error for an answer that no Apollo server would give; the media type of `got`
         helps to explain it."""
-        if got and got.media_type not in ("", "application/json"):
-            detail += f" (its Content-Type is {got.media_type!r:.100})"
+        media_type = got.header("Content-Type").partition(";")[0].strip().lower() if got else ""
+        if media_type not in ("", "application/json"):
+            detail += f" (its Content-Type is {media_type!r:.100})"
         return NotApollo(self._sentence(what, detail))
 
     def empty(self, what: str, detail: str) -> EmptyAnswer:
@@ -213,7 +206,7 @@ class ApolloServer:
         trouble = self._access.key.trouble if self._access.key else ""
         if not got.signed:
             return f"The request was not signed: {trouble or 'there is no secret'}."
-        skew = clock_skew(got.date, time.time())
+        skew = clock_skew(got.header("Date"), time.time())
         clock = f" Its clock is {skew:+.0f} s from ours." if abs(skew) > _SKEW else ""
         return f"Signed was {got.signed!r}; the server must see this very path.{clock}"
 
@@ -228,7 +221,8 @@ class ApolloServer:
         hops = 0
         while True:
             if signing:
-                request.headers.update(signing.headers(_target(request), time.time()))
+                target = request.url.raw_path.decode("ascii")
+                request.headers.update(signing.headers(target, time.time()))
             response = await self._send(client, request, again)
             date = response.headers.get("Date", "")
             if (url := self._redirected(request, response)) and hops < _HOPS:
@@ -241,14 +235,14 @@ class ApolloServer:
             await response.aclose()
 
     def _again(self, signing: Round, date: str) -> bool:
-        known = signing.offset
+        known = signing.signer.offset
         found = signing.again(date, time.time())
-        if signing.offset != known:
+        if signing.signer.offset != known:
             log.warning(
                 "The clock of the config server %s is %+.0f s from ours, too far for a signature: "
                 "requests are signed with its time. Set the clock that is wrong.",
                 self.url,
-                signing.offset,
+                signing.signer.offset,
             )
         return found
 
@@ -372,15 +366,12 @@ def _address(url: str) -> httpx.URL:
     raise UsageError("The config server's URL makes no sense: it looks like http://host:8080.")
 
 
-def _target(request: httpx.Request) -> str:
-    return request.url.raw_path.decode("ascii")
-
-
 def _pause(got: ServerAnswer) -> float:
     """Return the pause in seconds that the server asks for, 0 for none."""
+    text = got.header("Retry-After")
     with suppress(ValueError):
-        return max(0.0, float(got.retry_after))
-    return max(0.0, clock_skew(got.retry_after, time.time()))
+        return max(0.0, float(text))
+    return max(0.0, clock_skew(text, time.time()))
 
 
 def _is_loopback(host: str) -> bool:

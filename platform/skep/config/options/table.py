@@ -12,7 +12,7 @@ from typing import Any, get_type_hints
 
 from skep.base.sockets.listening import BACKLOG
 from skep.base.system.linux import usable_cores
-from skep.config.options.row import Change, OptionRow, live, restart, rollout
+from skep.config.options.row import Change, OptionRow, live, machine, restart, rollout
 
 
 @dataclass(frozen=True)
@@ -29,18 +29,16 @@ class Options:
         metavar="ADDRESS",
     )
     uds: str = rollout("", "The same as --listen unix:PATH.", metavar="PATH")
-    uds_mode: str = restart(
+    uds_mode: str = machine(
         "660",
         "Permissions of the unix sockets on which plugins are served, in octal; the proxy in front "
         "needs to write.",
         metavar="MODE",
-        machine_only=True,
     )
-    uds_group: str = restart(
+    uds_group: str = machine(
         "",
         "Group of these unix sockets, for the proxy in front; the platform's user has to be in it.",
         metavar="NAME",
-        machine_only=True,
     )
     tls_cert: str = rollout(
         "",
@@ -57,39 +55,34 @@ class Options:
     admin_port: int = restart(
         5201, "Port of /metrics, /healthz and /readyz; 0 takes a free one.", high=65535
     )
-    admin_host: str = restart(
+    admin_host: str = machine(
         "127.0.0.1",
         "Address of the admin port; one that other machines can reach requires --admin-token-file "
         "or --admin-tls-cert.",
         metavar="ADDRESS",
-        machine_only=True,
     )
-    admin_token_file: str = restart(
+    admin_token_file: str = machine(
         "",
         "File with the token that /metrics then requires (`Authorization: Bearer TOKEN`). Without "
         "it the probes say yes or no, and no reason.",
         metavar="FILE",
-        machine_only=True,
     )
-    admin_tls_cert: str = restart(
+    admin_tls_cert: str = machine(
         "",
         "Certificate chain (PEM) of the admin port, which is served over TLS then. A renewed one "
         "is taken up.",
         metavar="FILE",
-        machine_only=True,
     )
-    admin_tls_key: str = restart(
+    admin_tls_key: str = machine(
         "",
         "Private key (PEM) of --admin-tls-cert; without it the key is in that file as well.",
         metavar="FILE",
-        machine_only=True,
     )
-    allowed_hosts: tuple[str, ...] = restart(
+    allowed_hosts: tuple[str, ...] = machine(
         (),
         "A name by which the admin port and the embedded config server may be asked, beside "
         "localhost and the address on which a request comes in; repeat it for several.",
         metavar="HOST",
-        machine_only=True,
     )
     config_server_port: int = restart(
         5202, "Port of the embedded config server, on 127.0.0.1; 0 takes a free one.", high=65535
@@ -120,49 +113,41 @@ class Options:
         flag=False,
         low=1,
     )
-    config_server: tuple[str, ...] = restart(
+    config_server: tuple[str, ...] = machine(
         (),
         "Address of an Apollo-style config service; repeat it for several, which stand in for each "
         "other in this order. Without it the platform starts its own.",
         metavar="URL",
         aliases=("APOLLO_CONFIG_SERVICE", "APOLLO_CONFIGSERVICE", "APOLLO_SERVER"),
         flag_alias="--apollo-server",
-        machine_only=True,
     )
-    config_meta: tuple[str, ...] = restart(
+    config_meta: tuple[str, ...] = machine(
         (),
         "Address of a meta server that names the config servers; of no effect with "
         "--config-server.",
         metavar="URL",
         aliases=("APOLLO_META",),
-        machine_only=True,
     )
-    app_id: str = restart(
+    app_id: str = machine(
         "",
         "The app whose configuration is followed; `sample` without a config service.",
         aliases=("APP_ID", "APOLLO_APP_ID"),
         flag_alias="--apollo-app-id",
-        machine_only=True,
     )
-    cluster: str = restart(
+    cluster: str = machine(
         "default",
         "The cluster of the app.",
         aliases=("APOLLO_CLUSTER",),
         flag_alias="--apollo-cluster",
-        machine_only=True,
     )
-    data_center: str = restart(
-        "",
-        "The cluster in which the config service looks next.",
-        aliases=("IDC",),
-        machine_only=True,
+    data_center: str = machine(
+        "", "The cluster in which the config service looks next.", aliases=("IDC",)
     )
-    namespace: tuple[str, ...] = restart(
+    namespace: tuple[str, ...] = machine(
         ("application",),
         "A namespace to follow; repeat it for several, later ones override earlier ones.",
         aliases=("APOLLO_NAMESPACES",),
         flag_alias="--apollo-namespaces",
-        machine_only=True,
     )
     config_policy: str = restart(
         "cache",
@@ -170,53 +155,42 @@ class Options:
         "(what was applied last) or optional (whatever there is, even nothing).",
         words=("require", "cache", "optional"),
     )
-    offline: bool = restart(
+    offline: bool = machine(
         False,
         "Never ask a config service; start with what was applied last, or with .env as it is.",
-        machine_only=True,
     )
-    config_ip: str = restart(
+    config_ip: str = machine(
         "",
         "Address by which gray releases know this machine; that of the interface that leads to the "
         "config service if it is not given.",
         metavar="ADDRESS",
         aliases=("APOLLO_CLIENT_IP", "host.ip"),
         flag_alias="--apollo-client-ip",
-        machine_only=True,
     )
-    config_label: str = restart(
-        "",
-        "Label by which gray releases know this machine.",
-        aliases=("APOLLO_LABEL",),
-        machine_only=True,
+    config_label: str = machine(
+        "", "Label by which gray releases know this machine.", aliases=("APOLLO_LABEL",)
     )
-    config_ca: str = restart(
+    config_ca: str = machine(
         "",
         "File with certificates of authorities to believe, beside the known ones, that a config "
         "service is who it says.",
         metavar="FILE",
-        machine_only=True,
     )
-    config_secret_file: str = restart(
+    config_secret_file: str = machine(
         "",
         "File with the secrets that sign requests to the config service, one a line; it is read "
         "again when it changes.",
         metavar="FILE",
-        machine_only=True,
     )
-    config_secret: tuple[str, ...] = restart(
+    config_secret: tuple[str, ...] = machine(
         (),
         "A secret that signs requests to the config service; two while one replaces the other.",
         shown=False,
         flag=False,
         aliases=("APOLLO_ACCESS_KEY_SECRET", "APOLLO_ACCESSKEY_SECRET"),
-        machine_only=True,
     )
-    plugins: tuple[str, ...] = restart(
-        ("plugins",),
-        "A folder with plugins; repeat it for several.",
-        metavar="DIR",
-        machine_only=True,
+    plugins: tuple[str, ...] = machine(
+        ("plugins",), "A folder with plugins; repeat it for several.", metavar="DIR"
     )
     kinds: tuple[str, ...] = rollout(
         ("web", "task", "cron", "process"),
@@ -226,22 +200,17 @@ class Options:
     )
     web_workers: int = live(0, "How many web workers; 0 means one a processor.", high=1024)
     task_workers: int = live(0, "How many task workers; 0 means one for two processors.", high=1024)
-    data_dir: str = restart(
-        ".platform",
-        "Where the platform keeps its state; one platform a directory.",
-        machine_only=True,
+    data_dir: str = machine(
+        ".platform", "Where the platform keeps its state; one platform a directory."
     )
-    env_file: str = restart(
-        ".env",
-        "The file that receives the configuration, in a block of its own.",
-        machine_only=True,
+    env_file: str = machine(
+        ".env", "The file that receives the configuration, in a block of its own."
     )
-    env: str = restart(
+    env: str = machine(
         "",
         "Use .env.NAME, and .env.NAME.local, in place of .env and .env.local.",
         metavar="NAME",
         short="-e",
-        machine_only=True,
     )
     backup_old_env: bool = live(
         False,
@@ -284,11 +253,10 @@ class Options:
         metavar="TYPE",
         flag=False,
     )
-    config_samples: str = restart(
+    config_samples: str = machine(
         "config-samples",
         "Folder from which the embedded config server is filled once, as APP/CLUSTER/NAMESPACE.*",
         metavar="DIR",
-        machine_only=True,
     )
     log_level: str = live(
         "info", "How much is logged.", words=("debug", "info", "warning", "error")
@@ -298,21 +266,15 @@ class Options:
         "How a log line looks; auto is text on a terminal and JSON otherwise.",
         words=("auto", "text", "json"),
     )
-    log_file: str = restart(
+    log_file: str = machine(
         "",
         "The file that gets the log, and what plugins print; USR1 opens it anew after a rotation.",
         metavar="FILE",
-        machine_only=True,
     )
-    user: str = restart(
-        "",
-        "Be this user as soon as the ports are bound; takes root.",
-        metavar="NAME",
-        machine_only=True,
+    user: str = machine(
+        "", "Be this user as soon as the ports are bound; takes root.", metavar="NAME"
     )
-    group: str = restart(
-        "", "The group to be in, if it is not the user's own.", metavar="NAME", machine_only=True
-    )
+    group: str = machine("", "The group to be in, if it is not the user's own.", metavar="NAME")
     secret_names: tuple[str, ...] = rollout(
         (),
         "Keys whose values are masked wherever something is shown, beside those with the name of a "
@@ -325,17 +287,11 @@ class Options:
         "How many files and connections a process may have open; 0 is as many as is allowed.",
         flag=False,
     )
-    rlimit_core: int = restart(
-        0,
-        "The largest core dump, in bytes; it would hold every secret of the process.",
-        flag=False,
-        machine_only=True,
+    rlimit_core: int = machine(
+        0, "The largest core dump, in bytes; it would hold every secret of the process.", flag=False
     )
-    new_privileges: bool = restart(
-        False,
-        "Whether programs that plugins start may gain privileges (sudo, ping).",
-        flag=False,
-        machine_only=True,
+    new_privileges: bool = machine(
+        False, "Whether programs that plugins start may gain privileges (sudo, ping).", flag=False
     )
     task_concurrency: int = rollout(
         16, "How many tasks one task worker runs at a time.", flag=False, low=1
