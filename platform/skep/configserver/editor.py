@@ -8,8 +8,8 @@ from functools import partial
 from typing import ParamSpec, TypeVar
 
 from skep.configserver.names import Address
-from skep.configserver.records import Draft, StoredRelease
-from skep.configserver.store import Mode, Store
+from skep.configserver.records import StoredRelease
+from skep.configserver.store import Store
 from skep.configserver.watchers import Watchers
 
 _log = logging.getLogger(__name__)
@@ -30,21 +30,16 @@ class Editor:
         self._watchers = watchers
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="editor")
 
-    async def put_item(
-        self, address: Address, draft: Draft, operator: str, mode: Mode = "either"
-    ) -> None:
-        """Write one item; see `Store.put_item`."""
-        await self._write(self._store.put_item, address, draft, operator, mode)
-
-    async def delete_item(self, address: Address, key: str) -> None:
-        """Delete one item; see `Store.delete_item`."""
-        await self._write(self._store.delete_item, address, key)
+    async def write(self, act: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Call a method of the store that writes."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, partial(act, *args, **kwargs))
 
     async def publish(
         self, address: Address, name: str, operator: str, comment: str = ""
     ) -> StoredRelease:
         """Publish the items and wake the waiting clients; see `Store.publish`."""
-        release, notification = await self._write(
+        release, notification = await self.write(
             self._store.publish, address, name, operator, comment
         )
         woken = self._watchers.wake(notification)
@@ -54,7 +49,3 @@ class Editor:
     def close(self) -> None:
         """Finish the writes in progress and end the thread."""
         self._thread.shutdown()
-
-    async def _write(self, act: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, partial(act, *args, **kwargs))

@@ -87,7 +87,7 @@ class OpenApi:
         operator = _text(body, "dataChangeCreatedBy", _OPERATOR)
         draft = _draft(body)
         at = _address(request)
-        await self._editor.put_item(at, draft, operator, "create")
+        await self._editor.write(self._store.put_item, at, draft, operator, "create")
         return self._answer_item(at, draft.key)
 
     async def update_item(self, request: Request) -> Response:
@@ -101,13 +101,13 @@ class OpenApi:
         if request.query_params.get("createIfNotExists", "").lower() == "true":
             mode = "either"
             _text(body, "dataChangeCreatedBy", _OPERATOR)
-        await self._editor.put_item(_address(request), draft, operator, mode)
+        await self._editor.write(self._store.put_item, _address(request), draft, operator, mode)
         return Response()
 
     async def delete_item(self, request: Request) -> Response:
         """Delete an item."""
         _text(dict(request.query_params), "operator", _OPERATOR)
-        await self._editor.delete_item(_address(request), _key(request))
+        await self._editor.write(self._store.delete_item, _address(request), _key(request))
         return Response()
 
     async def publish(self, request: Request) -> Response:

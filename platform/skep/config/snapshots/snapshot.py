@@ -26,6 +26,9 @@ _LONGEST = 131_071
 # sixteenth of that is left to the process's own.
 _LARGEST = 2 * 1024 * 1024 - 128 * 1024
 _POINTER = 8
+# With fewer keys, half of them may well be deleted on purpose.
+_MANY = 10
+_ADVICE = "If that is meant, allow it with --allow-empty or PLATFORM_ALLOW_EMPTY=true."
 
 
 def canonical(namespace: str) -> str:
@@ -164,6 +167,24 @@ def diff(old: Mapping[str, str], new: Mapping[str, str]) -> Diff:
         changed=tuple(sorted(k for k in new.keys() & old.keys() if new[k] != old[k])),
         removed=tuple(sorted(old.keys() - new.keys())),
     )
+
+
+def check_shrinkage(before: Mapping[str, str], after: Mapping[str, str]) -> None:
+    """Compare the values in force with those to come.
+
+    Raises Unusable when no key is left, or when over half of at least ten keys are gone: a restored
+    backup, the wrong cluster, a namespace emptied by mistake. New keys do not count: the
+    configuration of another app has as many.
+    """
+    if before and not after:
+        raise Unusable(f"Not one of the {len(before)} keys in force is left. {_ADVICE}", "empty")
+    gone = before.keys() - after.keys()
+    if len(before) >= _MANY and len(gone) * 2 > len(before):
+        names = ", ".join(sorted(gone)[:3])
+        raise Unusable(
+            f"{len(gone)} of the {len(before)} keys in force are gone ({names} …). {_ADVICE}",
+            "shrunk",
+        )
 
 
 def _unfit(name: str, value: str) -> str:

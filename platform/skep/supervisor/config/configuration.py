@@ -19,8 +19,7 @@ from skep.config.options.spelling import fold, folded
 from skep.config.options.table import Options
 from skep.config.snapshots.archive import Archive
 from skep.config.snapshots.explain import KeySource, places
-from skep.config.snapshots.shrinkage import check_shrinkage
-from skep.config.snapshots.snapshot import Snapshot
+from skep.config.snapshots.snapshot import Snapshot, check_shrinkage
 from skep.wire.plan import Problem
 
 # prometheus_client would write files instead of counting if it found this.
