@@ -135,21 +135,18 @@ class Agent:
 
     async def _watch(self) -> None:
         await self._first_offer.wait()  # nothing can roll out before it
-        noted = self._run_dir.own_writes(self._run_id)
-        await _code_watch(self._options, noted, self._send, self._telemetry).run()
+        await self._code_watch().run()
 
-
-def _code_watch(
-    options: Options, noted: Path, ask: Callable[[RolloutAsked], None], telemetry: Telemetry
-) -> CodeWatch:
-    for other in noted.parent.glob("own-writes.*"):
-        if other != noted:  # of a run that was killed
-            other.unlink(missing_ok=True)
-    for folder in options.watch_paths:
-        if not Path(folder).is_dir():
-            log.warning("PLATFORM_WATCH_PATHS has %s, which is not a folder", folder)
-    plugins = [Path(folder).absolute() for folder in options.plugins]
-    return CodeWatch(sources(options), plugins, noted, ask, telemetry)
+    def _code_watch(self) -> CodeWatch:
+        options, noted = self._options, self._run_dir.own_writes(self._run_id)
+        for other in noted.parent.glob("own-writes.*"):
+            if other != noted:  # of a run that was killed
+                other.unlink(missing_ok=True)
+        for folder in options.watch_paths:
+            if not Path(folder).is_dir():
+                log.warning("PLATFORM_WATCH_PATHS has %s, which is not a folder", folder)
+        plugins = [Path(folder).absolute() for folder in options.plugins]
+        return CodeWatch(sources(options), plugins, noted, self._send, self._telemetry)
 
 
 async def _keep(name: str, duty: Callable[[], Awaitable[None]]) -> None:

@@ -232,18 +232,17 @@ class ConfigSync:
             await self._accept(await self._first_pull(patient=start is None), "start")
         except ConfigError as error:
             if start is None:
-                error.args = (f"{error} {self._nothing_else()}", *error.args[1:])
+                nothing = f"There is no config of an earlier run in {self._archive.directory}"
+                nothing += " to start from."
+                if self._start_source.policy == "require":
+                    nothing = "Nothing else is started from with --config-policy require."
+                error.args = (f"{error} {nothing}", *error.args[1:])
                 raise
             self._all_held(error)
             log.warning(_INSTEAD[start.source])
             await self._consider(start.snapshot, start.source, "start")
             return error
         return None
-
-    def _nothing_else(self) -> str:
-        if self._start_source.policy == "require":
-            return "Nothing else is started from with --config-policy require."
-        return f"There is no config of an earlier run in {self._archive.directory} to start from."
 
     async def _first_pull(self, patient: bool) -> Assembly:
         """Pull until each namespace has a release, the server refuses for good, or time is up.
@@ -274,7 +273,8 @@ class ConfigSync:
             await self._back_off(trouble, 1)
             await self._catch_up("start")
         while True:
-            await self._sleep_until(self._may_poll_at)
+            if (left := self._may_poll_at - self._clock()) > 0:
+                await self._sleep(left)
             try:
                 news = await self._poll()
             except ApolloError as error:
@@ -340,17 +340,15 @@ class ConfigSync:
         """Pull until the server has given a final answer, even if nothing in it is usable."""
         for failures in count(1):
             try:
-                return await self._pull(reason, full)
+                # One at a time: a slower answer must not overtake a newer one.
+                async with self._pulling:
+                    assembly = self._assembled(await self._apollo.pull(full))
+                    return await self._accept(assembly, reason)
             except (Missing, Unusable) as error:
                 return self._all_held(error)
             except ConfigError as error:
                 self._all_held(error)
                 await self._back_off(error, failures)
-
-    async def _pull(self, reason: Reason, full: bool = False) -> None:
-        # One at a time: a slower answer must not overtake a newer one.
-        async with self._pulling:
-            await self._accept(self._assembled(await self._apollo.pull(full)), reason)
 
     def _assembled(self, pulled: Pulled) -> Assembly:
         assembly = pulled.assemble(self._kept)
@@ -402,12 +400,13 @@ class ConfigSync:
 
     async def _consider(self, snapshot: Snapshot, source: Source, reason: Reason) -> None:
         """Stage and offer a snapshot unless it was the last to be offered."""
-        if self._offered is None or not _same(snapshot, self._offered):
+        keys, last = snapshot.release_keys(), self._offered
+        if last is None or (snapshot.digest, keys) != (last.digest, last.release_keys()):
             path = self._archive.stage(snapshot)
             self._archive.prune()
             await self._hand_on(Candidate(snapshot, path, source, reason, self._notified_at))
         self._offered = snapshot
-        self._change(source=source, release_keys=snapshot.release_keys())
+        self._change(source=source, release_keys=keys)
 
     async def _hand_on(self, candidate: Candidate) -> None:
         """Offer a candidate. Raises ConfigError if the receiver fails or hangs."""
@@ -424,11 +423,6 @@ class ConfigSync:
         backoff = self._waits.trouble if passing and not throttled else self._waits.refusal
         pause = error.pause if isinstance(error, ApolloError) else 0.0
         await self._sleep(max(backoff.delay(failures), min(pause, _LONGEST_PAUSE)))
-
-    async def _sleep_until(self, moment: float) -> None:
-        left = moment - self._clock()
-        if left > 0:
-            await self._sleep(left)
 
     async def _rest(self, seconds: float) -> bool:
         """Sleep; return True early if the machine was suspended."""
@@ -481,7 +475,3 @@ def _troubled(known: Following, error: ApolloError) -> Following:
     if known.refused and passing:
         return known
     return Following(known.namespace, str(error), error.reason)
-
-
-def _same(one: Snapshot, other: Snapshot) -> bool:
-    return one.digest == other.digest and one.release_keys() == other.release_keys()

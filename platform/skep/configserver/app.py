@@ -19,7 +19,6 @@ from skep.base.files.filelock import held
 from skep.base.rundir import RunDir
 from skep.config.options.table import Options
 from skep.configserver.credentials import read_or_make_token
-from skep.configserver.editor import Editor
 from skep.configserver.open_api import OpenApi, moment
 from skep.configserver.pull_api import PullApi
 from skep.configserver.records import InvalidRequest, NotFound
@@ -42,23 +41,23 @@ def create_app(store: Store, token: str, *, hold: float = 50.0) -> Starlette:
     if not token:
         raise UsageError("The config server needs a token, or anybody could write to it.")
     watchers = Watchers()
-    editor = Editor(store, watchers)
+    open_api = OpenApi(store, watchers, token)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         yield
-        editor.close()
+        open_api.close()
 
     app = Starlette(
         routes=[
             *PullApi(store, watchers, hold).routes(),
-            *OpenApi(store, editor, token).routes(),
+            *open_api.routes(),
             Route("/health", _health),
         ],
         exception_handlers={
             HTTPException: _on_http_error,
             InvalidRequest: _on_refused,
-            NotFound: _on_not_found,
+            NotFound: _on_refused,
             sqlite3.Error: _on_store_error,
             ClientDisconnect: _on_disconnect,
         },
@@ -114,11 +113,7 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
 
 
 async def _on_refused(request: Request, error: Exception) -> Response:
-    return _refusal(request, 400, str(error))
-
-
-async def _on_not_found(request: Request, error: Exception) -> Response:
-    return _refusal(request, 404, str(error))
+    return _refusal(request, 404 if isinstance(error, NotFound) else 400, str(error))
 
 
 async def _on_store_error(request: Request, error: Exception) -> Response:

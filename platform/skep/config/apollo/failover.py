@@ -152,7 +152,8 @@ class Failover:
                 return
             for meta in random.sample(self._metas, len(self._metas)):
                 if urls := await self._named_by(meta):
-                    self._vain, self._locate_at = 0, self._clock() + _REFRESH * _tenth()
+                    pause = _REFRESH * random.uniform(0.9, 1.1)
+                    self._vain, self._locate_at = 0, self._clock() + pause
                     return await self._adopt(urls)
             self._vain += 1
             self._locate_at = self._clock() + _RETRY.delay(self._vain)
@@ -220,7 +221,3 @@ def _together(errors: Sequence[ApolloError]) -> ApolloError:
     texts = dict.fromkeys(map(str, errors))
     pause = min(error.pause for error in errors)
     return type(first)(" ".join(texts), first.status, pause)
-
-
-def _tenth() -> float:
-    return random.uniform(0.9, 1.1)

@@ -65,13 +65,10 @@ class Notifications:
             ours = self._spelling.get(canonical(one.namespace).casefold())
             if ours is not None:
                 found[ours] = max(one.number, found.get(ours, one.number))
-                self._keep(ours, one.messages)
+                known = self._messages.setdefault(ours, {})
+                known.update({k: max(v, known.get(k, v)) for k, v in one.messages.items()})
         self._told.update(found)
         return found
-
-    def _keep(self, namespace: str, messages: Mapping[str, int]) -> None:
-        known = self._messages.setdefault(namespace, {})
-        known.update({k: max(v, known.get(k, v)) for k, v in messages.items()})
 
     def pulled(self, changed: Iterable[str]) -> None:
         """Note that a pull has shown new releases of these namespaces."""

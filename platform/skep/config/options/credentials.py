@@ -11,17 +11,13 @@ from skep.base.logs.masking import mask_url
 from skep.config.options.spelling import fold
 from skep.config.options.table import Options, rows
 
-_SECRETS = frozenset({"config_secret"})
-# Without user and password; plugins may need the rest.
-_ADDRESSES = frozenset({"config_server", "config_meta"})
-
 
 def environment_of_workers(environment: Mapping[str, str]) -> dict[str, str]:
     """Return an environment without credentials for the config service."""
     return {
-        key: mask_url(value) if fold(key) in _KEYS_OF_ADDRESSES else value
+        key: mask_url(value) if fold(key) in _ADDRESSES else value
         for key, value in environment.items()
-        if fold(key) not in _KEYS_OF_SECRETS
+        if fold(key) not in _SECRETS
     }
 
 
@@ -35,9 +31,11 @@ def options_of_workers(options: Options) -> Options:
     )
 
 
-def _keys(names: frozenset[str]) -> frozenset[str]:
+def _keys(*names: str) -> frozenset[str]:
     ours = [row for row in rows() if row.name in names]
     return frozenset(fold(key) for row in ours for key in (row.key, *row.aliases))
 
 
-_KEYS_OF_SECRETS, _KEYS_OF_ADDRESSES = _keys(_SECRETS), _keys(_ADDRESSES)
+_SECRETS = _keys("config_secret")
+# Without user and password; plugins may need the rest.
+_ADDRESSES = _keys("config_server", "config_meta")

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -126,16 +127,18 @@ class History:
 
     def audit(self, most: int = 50) -> list[dict[str, Any]]:
         """Return the newest entries of the audit log, the oldest of them first."""
+        entries = []
         with suppress(OSError):
-            lines = self._audit_file.read_text().splitlines()[-most:]
-            return [entry for line in lines if (entry := _entry(line)) is not None]
-        return []
+            for line in self._audit_file.read_text().splitlines()[-most:]:
+                with suppress(ValueError):  # cut off by a kill
+                    entries.append(json.loads(line))
+        return [entry for entry in entries if isinstance(entry, dict)]
 
     def _append(self, line: bytes) -> None:
         with suppress(FileNotFoundError):
             if self._audit_file.stat().st_size > _LARGEST_AUDIT:
                 os.replace(self._audit_file, self._audit_file.with_suffix(".jsonl.1"))
-        with open(self._audit_file, "ab+", opener=_private) as file:
+        with open(self._audit_file, "ab+", opener=partial(os.open, mode=0o600)) as file:
             if file.tell() and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n":
                 line = b"\n" + line  # a kill has cut off the one before
             file.write(line)
@@ -147,17 +150,5 @@ class History:
             log.warning("the history of the configuration cannot be written: %s", error)
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
 def _masked(key: str, value: str | None) -> str | None:
     return None if value is None else mask_value(key, value)
-
-
-def _entry(line: str) -> dict[str, Any] | None:
-    try:
-        entry = json.loads(line)
-    except ValueError:
-        return None  # cut off by a kill
-    return entry if isinstance(entry, dict) else None

@@ -5,7 +5,7 @@ passed to a process. Values never appear in an error or a repr.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
@@ -76,18 +76,14 @@ class Release:
                     f"{name} in the environment, where case does not matter: rename one of them.",
                     "collision",
                 )
-            self._check(name, key, value)
+            if trouble := _unfit(name, value):
+                raise Unusable(
+                    f"The key {key!r} of namespace {self.namespace} cannot be passed to a process: "
+                    f"{trouble}.",
+                    "limits",
+                )
             values[name] = value
         return values
-
-    def _check(self, name: str, key: str, value: str) -> None:
-        trouble = _unfit(name, value)
-        if trouble:
-            raise Unusable(
-                f"The key {key!r} of namespace {self.namespace} cannot be passed to a process: "
-                f"{trouble}.",
-                "limits",
-            )
 
 
 @dataclass(frozen=True)
@@ -207,7 +203,8 @@ def _release(document: object) -> Release:
     fields = _object(document, {*names, "configurations"})
     configurations = fields["configurations"]
     texts = [fields[name] for name in names]
-    if not isinstance(configurations, dict) or not _all_texts([*texts, *configurations.values()]):
+    texts += configurations.values() if isinstance(configurations, dict) else [None]
+    if not all(isinstance(text, str) for text in texts):
         raise ConfigError("The document is not a snapshot: a field has the wrong type.")
     return Release(**fields)
 
@@ -216,7 +213,3 @@ def _object(document: object, names: set[str]) -> dict[str, Any]:
     if not isinstance(document, dict) or document.keys() != names:
         raise ConfigError("The document is not a snapshot: fields are missing or unknown.")
     return document
-
-
-def _all_texts(values: Iterable[object]) -> bool:
-    return all(isinstance(value, str) for value in values)
