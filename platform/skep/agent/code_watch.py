@@ -33,6 +33,14 @@ SOON = 10.0
 # How long a file must be calm the first time, and at most.
 CALM, LONGEST = 2.0, 600.0
 
+_OWN = (
+    "%s is written by the platform's own workers: it is data, and a change of it rolls out nothing"
+)
+_HELD = (
+    "%s changes again and again: it rolls out with growing delays; if a plugin has it written, "
+    "name it in PLATFORM_WATCH_EXCLUDE"
+)
+
 log = logging.getLogger(__name__)
 
 
@@ -178,18 +186,9 @@ class CodeWatch:
             )
 
     def _explain(self, own: set[str], held: set[str]) -> None:
-        for path in sorted(own - self._explained):
-            log.warning(
-                "%s is written by the platform's own workers: it is data, and a change of it rolls "
-                "out nothing",
-                path,
-            )
-        for path in sorted(held - self._explained):
-            log.warning(
-                "%s changes again and again: it rolls out with growing delays; if a plugin has it "
-                "written, name it in PLATFORM_WATCH_EXCLUDE",
-                path,
-            )
+        for paths, text in ((own, _OWN), (held, _HELD)):
+            for path in sorted(paths - self._explained):
+                log.warning(text, path)
         self._explained |= own | held
 
 

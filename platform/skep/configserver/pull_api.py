@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from skep.configserver.names import Address, bare, fallback, fold, is_legal, is_text
-from skep.configserver.records import InvalidRequest, NotFound, Notification, StoredRelease
+from skep.configserver.records import InvalidRequest, NotFound, Notification
 from skep.configserver.store import Store
 from skep.configserver.watchers import Waiter, Watchers
 
@@ -54,7 +54,8 @@ class PullApi:
         app_id, cluster = _app_id(request.path_params["app_id"]), request.path_params["cluster"]
         namespace = request.path_params["namespace"]
         clusters = fallback(cluster, request.query_params.get("dataCenter", ""))
-        release = self._in_force(app_id, clusters, bare(namespace))
+        addresses = (Address(app_id, one, bare(namespace)) for one in clusters)
+        release = next(filter(None, map(self._store.latest_release, addresses)), None)
         if release is None:
             raise NotFound(
                 f"The app {app_id!r} has no published release of the namespace {namespace!r} "
@@ -101,14 +102,6 @@ class PullApi:
                 }
             ]
         )
-
-    def _in_force(
-        self, app_id: str, clusters: Iterable[str], namespace: str
-    ) -> StoredRelease | None:
-        candidates = (
-            self._store.latest_release(Address(app_id, cluster, namespace)) for cluster in clusters
-        )
-        return next((release for release in candidates if release), None)
 
     async def _wait(
         self, request: Request, waiter: Waiter, asked: list[WatchedNamespace]

@@ -6,7 +6,8 @@ import logging
 import os
 import ssl
 import time
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -15,7 +16,6 @@ import httpx
 from skep.base.errors import ConfigError, UsageError
 from skep.base.logs.masking import mask_url
 from skep.config.apollo.signing import AccessKey, Round, Signer, clock_skew
-from skep.config.apollo.unfolding import ACCEPTED, Folded, Unfolding
 from skep.config.errors import (
     Broken,
     Declined,
@@ -27,6 +27,14 @@ from skep.config.errors import (
     Unreachable,
 )
 
+# The Accept-Encoding of our requests. A few kilobytes may decompress to gigabytes, so only one
+# encoding is accepted, the whole is bounded, and the reader may pause after each piece.
+ACCEPTED = "gzip"
+_CODINGS = frozenset({"gzip", "x-gzip", "deflate"})
+# Bytes; no configuration is larger.
+_LARGEST, _PIECE = 32 * 1024 * 1024, 256 * 1024
+# zlib's own word for: a gzip or a zlib header in front, whichever it is.
+_ANY_HEADER = 32 + zlib.MAX_WBITS
 _KEPT_CONNECTIONS = 8
 _REDIRECTS, _HOPS = (301, 302, 303, 307, 308), 3
 # Report a clock that is further off than this.
@@ -79,6 +87,45 @@ class ServerAnswer:
     def header(self, name: str) -> str:
         """Return the value of a header, "" without it."""
         return str(self.headers.get(name, ""))
+
+
+class BadEncoding(Exception):
+    """The body cannot be decompressed; the text says why, as a part of a sentence."""
+
+
+class Decompressor:
+    """Decompresses one body in small pieces; `coding` is its Content-Encoding, `largest` how many
+    bytes it may become. Raises BadEncoding for a coding that is unknown and for more than one."""
+
+    def __init__(self, coding: str, largest: int = _LARGEST) -> None:
+        name = coding.strip().lower()
+        if name not in ("", "identity", *_CODINGS):
+            raise BadEncoding(f"its Content-Encoding is {coding!r:.100}; only gzip is accepted")
+        self._inflater = zlib.decompressobj(_ANY_HEADER) if name in _CODINGS else None
+        self._largest, self._size = largest, 0
+
+    def pieces(self, chunk: bytes) -> Iterator[bytes]:
+        """Return a chunk decompressed, in pieces of at most 256 KiB. Raises BadEncoding."""
+        if self._inflater is None:
+            yield self._counted(chunk)
+            return
+        while chunk and not self._inflater.eof:
+            try:
+                yield self._counted(self._inflater.decompress(chunk, _PIECE))
+            except zlib.error as error:
+                raise BadEncoding(f"it is garbled ({error})") from error
+            chunk = self._inflater.unconsumed_tail
+
+    def _counted(self, piece: bytes) -> bytes:
+        self._size += len(piece)
+        if self._size > self._largest:
+            raise BadEncoding(f"it is over {self._largest} bytes")
+        return piece
+
+    def end(self) -> None:
+        """Note that the body has ended. Raises BadEncoding if a part of it is missing."""
+        if self._inflater is not None and not self._inflater.eof:
+            raise BadEncoding("it is cut off")
 
 
 class ApolloServer:
@@ -284,13 +331,13 @@ class ApolloServer:
     async def _body(self, response: httpx.Response) -> bytes:
         body = bytearray()
         try:
-            unfolding = Unfolding(response.headers.get("Content-Encoding", ""))
+            decompressor = Decompressor(response.headers.get("Content-Encoding", ""))
             async for chunk in response.aiter_raw():
-                for piece in unfolding.pieces(chunk):
+                for piece in decompressor.pieces(chunk):
                     body += piece
                     await asyncio.sleep(0)  # others wait for no more than one piece
-            unfolding.end()
-        except Folded as error:
+            decompressor.end()
+        except BadEncoding as error:
             raise self.not_apollo("a request", str(error)) from error
         except httpx.RemoteProtocolError as error:
             raise self.not_apollo("a request", f"it is cut off or garbled ({error})") from error

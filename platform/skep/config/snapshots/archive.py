@@ -190,12 +190,8 @@ class Archive:
         """Return a snapshot of these variables in the first namespace, without release keys; the
         other namespaces are empty."""
         app_id, cluster, namespaces = self._whose
-        shares = [values, *({} for _ in namespaces[1:])]
-        releases = (
-            Release(app_id, cluster, namespace, "", dict(share))
-            for namespace, share in zip(namespaces, shares, strict=True)
-        )
-        return Snapshot(tuple(releases), time.time())
+        first = Release(app_id, cluster, namespaces[0], "", dict(values))
+        return Snapshot((first, *map(self.empty, namespaces[1:])), time.time())
 
     def prune(self, keep: int = 8) -> None:
         """Delete all but the newest candidates, and the temporary files of killed processes."""

@@ -9,8 +9,8 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -66,24 +66,19 @@ class History:
         return HistoryState()
 
     def set_state(self, state: HistoryState) -> None:
-        def write() -> None:
+        with self._writing():
             atomic.sweep(self._state_file.parent, self._state_file.name)
             atomic.write(self._state_file, json.dumps(asdict(state)).encode())
-
-        self._try(write)
 
     def add(self, snapshot: Snapshot) -> int:
         """Keep a snapshot that has been applied; return its number."""
         number = max(self.numbers(), default=self.state().applied) + 1
-
-        def write() -> None:
+        with self._writing():
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             atomic.sweep(self._folder)
             self._archive.store(self.path(number), snapshot)
             for old in self.numbers()[:-KEPT]:
                 self.path(old).unlink(missing_ok=True)
-
-        self._try(write)
         return number
 
     def numbers(self) -> list[int]:
@@ -123,7 +118,8 @@ class History:
                 for key, old, new in changes
             ],
         }
-        self._try(lambda: self._append(json.dumps(line, ensure_ascii=False).encode() + b"\n"))
+        with self._writing():
+            self._append(json.dumps(line, ensure_ascii=False).encode() + b"\n")
 
     def audit(self, most: int = 50) -> list[dict[str, Any]]:
         """Return the newest entries of the audit log, the oldest of them first."""
@@ -143,9 +139,10 @@ class History:
                 line = b"\n" + line  # a kill has cut off the one before
             file.write(line)
 
-    def _try(self, write: Callable[[], None]) -> None:
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
         try:
-            write()
+            yield
         except OSError as error:
             log.warning("the history of the configuration cannot be written: %s", error)
 
