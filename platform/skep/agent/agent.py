@@ -150,7 +150,6 @@ class Agent:
 
 
 async def _keep(name: str, duty: Callable[[], Awaitable[None]]) -> None:
-    """Run a duty, and restart it whenever it fails."""
     backoff = Backoff()
     for failures in itertools.count(1):
         try:

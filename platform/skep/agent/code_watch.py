@@ -70,11 +70,6 @@ class Brake:
     def __init__(self) -> None:
         self._files: dict[str, _Restless] = {}
 
-    @property
-    def holding(self) -> bool:
-        """Whether a change is held."""
-        return any(file.held for file in self._files.values())
-
     def admit(self, changed: Set[str], now: float) -> set[str]:
         """Return the changes that count now, with held ones that have become calm."""
         for path in changed:
@@ -150,7 +145,7 @@ class CodeWatch:
         )
         async for batch in changes:
             pauses += not batch
-            if batch or pauses % _PAUSES == 1 or self._brake.holding:
+            if batch or pauses % _PAUSES == 1 or self._brake.held():
                 self._look()
                 if watched != self._directories():
                     return

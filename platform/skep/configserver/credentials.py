@@ -34,7 +34,8 @@ def _read(path: Path) -> str:
         if mode & 0o077:
             raise ConfigError(
                 f"The config server's token {path} may be read by others (mode {mode:04o}): "
-                "delete it, and a new one is made; or run `chmod 600` on it if nobody has seen it."
+                "delete it, and a new one is made; or, if no other user has seen it, run "
+                "`chmod 600` on it."
             )
         token = file.read().strip()
     if not (token.isascii() and token.isprintable()) or not token or " " in token:

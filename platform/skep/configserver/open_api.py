@@ -142,8 +142,6 @@ class OpenApi:
         return JSONResponse(_release(release)) if release else Response()
 
     def _guarded(self, method: str, path: str, endpoint: Endpoint) -> Route:
-        """Return a route that requires the token."""
-
         async def guarded(request: Request) -> Response:
             given = request.headers.get("authorization", "").encode()
             if not hmac.compare_digest(given, self._token):
@@ -174,7 +172,6 @@ class OpenApi:
         return JSONResponse(_item(item))
 
     async def _body(self, request: Request) -> dict[str, Any]:
-        """Read the body as a JSON object, up to the size of the largest item."""
         most = self._store.limits.body
         data = bytearray()
         async for chunk in request.stream():

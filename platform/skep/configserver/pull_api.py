@@ -148,7 +148,7 @@ def parse_asked(text: str) -> list[WatchedNamespace]:
 def outdated(
     asked: Iterable[WatchedNamespace], known: Iterable[Notification]
 ) -> list[dict[str, Any]]:
-    """Return the news for each namespace asked for of which something newer is known."""
+    """Return the news for each namespace asked for, if something newer is known."""
     by_namespace: dict[str, list[Notification]] = {}
     for one in known:
         by_namespace.setdefault(fold(one.address.namespace), []).append(one)

@@ -70,7 +70,7 @@ def _address(path: Path) -> Address:
     namespace = bare(path.name)
     if namespace == path.name and file_format(namespace) == "properties":
         raise ConfigError(
-            f"{path} is no sample of a namespace: its name must end in one of "
+            f"{path} is not a sample of a namespace: its name must end in one of "
             f"{', '.join('.' + suffix for suffix in ('properties', *FILE_FORMATS))}."
         )
     address = Address(path.parent.parent.name, path.parent.name, namespace)

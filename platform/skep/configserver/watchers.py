@@ -60,7 +60,6 @@ class Watchers:
 
 
 def _give(waiter: Waiter, notification: Notification | None) -> bool:
-    """Answer one waiter; only its first answer counts."""
     if waiter.done():
         return False
     waiter.set_result(notification)

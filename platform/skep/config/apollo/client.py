@@ -98,7 +98,7 @@ class Apollo:
     @property
     def unannounced(self) -> bool:
         """Whether a pull has found a new release that no poll announced."""
-        return self._notifications.unaccounted
+        return bool(self._notifications.unaccounted)
 
     async def pull(self, full: bool = False) -> Pulled:
         """Return the present release of each namespace, or why there is none.

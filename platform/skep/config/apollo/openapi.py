@@ -153,7 +153,7 @@ def _release(url: str, answer: httpx.Response) -> PublishedRelease:
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ConfigError(
-            f"What answers at {mask_url(url)} is no Apollo portal: its answer is no release."
+            f"What answers at {mask_url(url)} is not an Apollo portal: its answer is not a release."
         ) from error
 
 

@@ -249,7 +249,6 @@ class ApolloServer:
         return f"The config server {self.url} gave no Apollo answer to {what}: {detail}."
 
     def _diagnosis(self, got: ServerAnswer) -> str:
-        """Describe what was signed and what may be wrong with it, without the secret."""
         trouble = self._access.key.trouble if self._access.key else ""
         if not got.signed:
             return f"The request was not signed: {trouble or 'there is no secret'}."

@@ -85,7 +85,7 @@ class Signer:
     """Signs the requests to one server; `prefix` is the path of its base URL.
 
     `offset` is by how many seconds the server's clock is ahead of ours, as far as that mattered,
-    `accepted` how it was last signed successfully, `refused` the secrets of which none was.
+    `accepted` is the variant that the server accepted last, `refused` the secrets it refused.
     """
 
     def __init__(self, key: AccessKey, prefix: str) -> None:

@@ -267,7 +267,7 @@ class _File:
 
 def _assignment(key: str, value: str) -> str:
     if not _KEY.match(key):
-        raise ConfigError(f"{key!r} is no name for an environment variable.")
+        raise ConfigError(f"{key!r} is not a name of an environment variable.")
     try:
         return f"{key}={quote(value)}"
     except ConfigError as error:

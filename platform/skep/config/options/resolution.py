@@ -17,7 +17,7 @@ from skep.base.errors import UsageError
 from skep.base.logs.masking import mask_url
 from skep.config.options import endpoints
 from skep.config.options.queues import parse
-from skep.config.options.row import alias, check, given, read
+from skep.config.options.row import check, given, read
 from skep.config.options.spelling import fold, folded
 from skep.config.options.table import Options, rows
 
@@ -37,7 +37,8 @@ def resolve(
     environment = folded(environment)
     found: dict[str, Any] = {}
     for row in rows():
-        key = row.key if row.key in environment else alias(row, base)
+        alias = next((name for name in row.aliases if base.get(name)), "")
+        key = row.key if row.key in environment else alias
         if flags.get(row.name) not in (None, ()):
             found[row.name] = given(row, flags[row.name])
         elif key:

@@ -1,7 +1,7 @@
 """How a setting of the platform is declared, and how a value for it is read and checked."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from typing import Any, Literal, get_origin
@@ -78,11 +78,6 @@ class OptionRow:
     def key(self) -> str:
         """The key of the environment."""
         return f"PLATFORM_{self.name.upper()}"
-
-
-def alias(row: OptionRow, base: Mapping[str, str]) -> str:
-    """Return the alias that has a value in the environment, "" if none."""
-    return next((name for name in row.aliases if base.get(name)), "")
 
 
 def given(row: OptionRow, value: Any) -> Any:

@@ -23,7 +23,7 @@ def sources(options: Options) -> Sources:
 
 def project(options: Options) -> Path | None:
     """Return the folder in which the platform was started, if plugins lie in it; the root of the
-    disk is no project."""
+    disk does not count."""
     here = Path.cwd()
     is_above = any(Path(folder).absolute().is_relative_to(here) for folder in options.plugins)
     return here if is_above and here != Path(here.root) else None

@@ -268,11 +268,11 @@ class Options:
     )
     log_file: str = machine(
         "",
-        "The file that gets the log, and what plugins print; USR1 opens it anew after a rotation.",
+        "The file that gets the log, and what plugins print; USR1 reopens it after a rotation.",
         metavar="FILE",
     )
     user: str = machine(
-        "", "Be this user as soon as the ports are bound; takes root.", metavar="NAME"
+        "", "Be this user as soon as the ports are bound; requires root.", metavar="NAME"
     )
     group: str = machine("", "The group to be in, if it is not the user's own.", metavar="NAME")
     secret_names: tuple[str, ...] = rollout(
@@ -368,7 +368,7 @@ class Options:
         flag=False,
     )
     stop_delay: float = live(
-        0.0, "How long a platform that is told to stop goes on serving while /readyz says no."
+        0.0, "How long a stopping platform goes on serving while /readyz says no."
     )
     stop_timeout: float = live(
         0.0, "How long the whole stop may take; 0 for what the drains may take.", flag=False
