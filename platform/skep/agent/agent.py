@@ -20,8 +20,7 @@ from skep.config.apollo.client import Apollo
 from skep.config.options.endpoints import read_token
 from skep.config.options.sources import sources
 from skep.config.options.table import Options
-from skep.config.snapshots.archive import Archive
-from skep.config.snapshots.start_source import Policy, StartSource
+from skep.config.snapshots.archive import Archive, Policy, StartSource
 from skep.wire.messages import Boot, Message, NoConfiguration, Reported, RolloutAsked
 
 _UNCONFIGURED = Backoff(first=5.0, jitter=0.2)

@@ -32,9 +32,9 @@ from skep.base.errors import ConfigError
 from skep.base.telemetry import Telemetry
 from skep.config.apollo.client import Apollo
 from skep.config.errors import ApolloError, Forbidden, Missing, Throttled, TooSlow, Unusable
+from skep.config.snapshots.archive import Source, StartSource
 from skep.config.snapshots.pulled import Assembly, Held, Pulled
 from skep.config.snapshots.snapshot import Release, Snapshot
-from skep.config.snapshots.start_source import Source, StartSource
 
 Reason = Literal["start", "notification", "refresh"]
 

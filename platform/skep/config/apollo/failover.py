@@ -10,6 +10,7 @@ import json
 import logging
 import random
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -63,7 +64,7 @@ class Failover:
         self._servers = [ApolloServer(url, access) for url in urls] or list(self._metas)
         self._access = access
         self._clock = clock
-        self._health: dict[str, _Health] = {}
+        self._health = defaultdict[str, _Health](_Health)
         self._locating = asyncio.Lock()
         self._locate_at, self._vain = 0.0, 0
 
@@ -126,11 +127,8 @@ class Failover:
     def _order(self) -> list[ApolloServer]:
         """Return all servers: the healthy by preference, then the others by their pause."""
         now = self._clock()
-        ends = {server: self._of(server).until for server in self._servers}
+        ends = {server: self._health[server.url].until for server in self._servers}
         return sorted(self._servers, key=lambda server: max(0.0, ends[server] - now))
-
-    def _of(self, server: ApolloServer) -> _Health:
-        return self._health.setdefault(server.url, _Health())
 
     def _prefer(self, server: ApolloServer) -> None:
         self._health.pop(server.url, None)
@@ -138,11 +136,11 @@ class Failover:
             self._servers.sort(key=lambda other: other is not server)
 
     def _fail(self, server: ApolloServer, error: ApolloError) -> None:
-        health = self._of(server)
+        health = self._health[server.url]
         health.failures += 1
         pause = min(error.pause, _LONGEST_PAUSE)
         health.until = self._clock() + max(pause, _COOLDOWN.delay(health.failures))
-        if all(self._of(other).until > self._clock() for other in self._servers):
+        if all(self._health[other.url].until > self._clock() for other in self._servers):
             # All servers fail: the meta server may know others by now.
             self._locate_at = min(self._locate_at, self._clock() + _RETRY.first)
 

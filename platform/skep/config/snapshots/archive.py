@@ -1,4 +1,5 @@
-"""Snapshots on disk: the last known good one, and candidates on their way to the supervisor.
+"""Snapshots on disk: the last known good one, candidates on their way to the supervisor, and what a
+start finds there.
 
     <config_dir>/applied.json                  what the last committed generation runs with
     <config_dir>/candidates/<digest>.json      pulled, staged, not in force
@@ -14,18 +15,21 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 from urllib.parse import quote
 
 from skep.base.errors import ConfigError
-from skep.config.env import atomic
+from skep.config.env import atomic, dotenv
 from skep.config.errors import Unusable
 from skep.config.options.table import Options
 from skep.config.snapshots.snapshot import Release, Snapshot, canonical
 
 T = TypeVar("T")
+Policy = Literal["require", "cache", "optional"]
+Source = Literal["remote", "cache", "file", "none"]
 
 _FORMAT = 1
 
@@ -215,6 +219,60 @@ class Archive:
         if list(snapshot.release_keys()) != self._whose[2]:
             raise ConfigError("it does not hold the namespaces it says it holds.")
         return snapshot
+
+
+@dataclass(frozen=True)
+class StartSnapshot:
+    """A snapshot to start from, and where it was found."""
+
+    snapshot: Snapshot
+    source: Source
+
+
+class StartSource:
+    """Where a start finds its configuration when the config service gives nothing.
+
+        the applied snapshot      or, if that is unusable, the cached release of every namespace
+        the managed block         of the environment file, which has no checksum
+        some cached releases      the other namespaces are empty
+        nothing                   every namespace is empty
+
+    The policy `require` allows none of them, `cache` a whole configuration that was applied,
+    `optional` all.
+    """
+
+    def __init__(self, archive: Archive, env_file: Path, policy: Policy = "cache") -> None:
+        self.archive = archive
+        self.policy = policy
+        self._env_file = env_file
+
+    def find(self) -> StartSnapshot | None:
+        """Return the best available, None if the policy allows none. Raises ConfigError if the
+        environment file is needed and cannot be read."""
+        if self.policy == "require":
+            return None
+        whole = self.archive.applied() or self.archive.assembled()
+        if whole is not None:
+            return StartSnapshot(whole, "cache")
+        return self._anything() if self.policy == "optional" else None
+
+    def kept(self, namespace: str) -> Release | None:
+        """Return the release that a namespace keeps while the service gives none, if any."""
+        if self.policy == "require":
+            return None
+        kept = self.archive.kept(namespace)
+        return kept or (self.archive.empty(namespace) if self.policy == "optional" else None)
+
+    def _anything(self) -> StartSnapshot:
+        values = dotenv.managed(dotenv.read(self._env_file), str(self._env_file))
+        if values:
+            return StartSnapshot(self.archive.holding(values), "file")
+        some = self.archive.assembled(whole=False)
+        return (
+            StartSnapshot(some, "cache")
+            if some
+            else StartSnapshot(self.archive.holding({}), "none")
+        )
 
 
 def _valid(path: Path, decode: Callable[[bytes], T]) -> T | None:
