@@ -45,9 +45,9 @@ class Agent:
 
     async def prepare(self) -> None:
         """Begin to follow the configuration, and with `--watch` the code."""
-        self._undertake("config sync", self._sync)
+        self._start_duty("config sync", self._sync)
         if self._options.watch:
-            self._undertake("code watch", self._watch)
+            self._start_duty("code watch", self._watch)
 
     async def accept(
         self, listeners: Mapping[str, socket.socket], handover: Mapping[str, Any]
@@ -71,7 +71,7 @@ class Agent:
     async def stop(self) -> None:
         """Do nothing: all is closed."""
 
-    def _undertake(self, name: str, duty: Callable[[], Awaitable[None]]) -> None:
+    def _start_duty(self, name: str, duty: Callable[[], Awaitable[None]]) -> None:
         self._duties.append(asyncio.create_task(_keep(name, duty), name=name))
 
     async def _sync(self) -> None:

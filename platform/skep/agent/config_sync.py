@@ -40,11 +40,11 @@ Reason = Literal["start", "notification", "refresh"]
 
 # A wait consists of naps; during one that takes this much longer the machine was suspended
 # (CLOCK_BOOTTIME goes on then, the event loop's clock does not).
-_NAP, _OVERSLEPT = 5.0, 10.0
+_NAP, _SUSPENDED = 5.0, 10.0
 _TROUBLE, _REFUSAL = Backoff(), Backoff(first=5.0, jitter=0.2)
 # Seconds; a mistaken server must not make us pause for a day.
 _LONGEST_PAUSE = 300.0
-_INSTEAD = {
+_START_WARNINGS = {
     "cache": "The platform starts with the config of its last run.",
     "file": "The platform starts with the config that is in the environment file.",
     "none": "The platform starts without any config; it is picked up when there is one.",
@@ -143,24 +143,24 @@ class Complaints:
 
     def __init__(self, interval: float = 60.0) -> None:
         self._interval = interval
-        self._said: dict[str, float] = {}
+        self._reported: dict[str, float] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._said)
+        return bool(self._reported)
 
     def due(self, text: str, now: float) -> bool:
         """Return whether to report it, and then count it as reported. `now` is in seconds."""
-        said = self._said.get(text)
+        said = self._reported.get(text)
         if said is not None and now - said < self._interval:
             return False
-        self._said.pop(text, None)
-        self._said[text] = now
-        if len(self._said) > self._MOST:
-            del self._said[next(iter(self._said))]
+        self._reported.pop(text, None)
+        self._reported[text] = now
+        if len(self._reported) > self._MOST:
+            del self._reported[next(iter(self._reported))]
         return True
 
     def clear(self) -> None:
-        self._said.clear()
+        self._reported.clear()
 
 
 class ConfigSync:
@@ -201,7 +201,7 @@ class ConfigSync:
         self._may_poll_at = 0.0
         # Why some namespaces are held, if that may pass by itself; the event is set while it is.
         self._passing: ApolloError | None = None
-        self._owed = asyncio.Event()
+        self._retry_wanted = asyncio.Event()
         self._state = ConfigState(
             apollo.url,
             apollo.app_id,
@@ -239,7 +239,7 @@ class ConfigSync:
                 error.args = (f"{error} {nothing}", *error.args[1:])
                 raise
             self._all_held(error)
-            log.warning(_INSTEAD[start.source])
+            log.warning(_START_WARNINGS[start.source])
             await self._consider(start.snapshot, start.source, "start")
             return error
         return None
@@ -278,7 +278,7 @@ class ConfigSync:
             try:
                 news = await self._poll()
             except ApolloError as error:
-                await self._lose_touch(error)
+                await self._poll_failed(error)
                 continue
             if news is None:
                 continue
@@ -306,7 +306,7 @@ class ConfigSync:
 
     async def _retry(self) -> None:
         while True:
-            await self._owed.wait()
+            await self._retry_wanted.wait()
             for failures in count(1):
                 if self._passing is None:
                     break
@@ -328,10 +328,10 @@ class ConfigSync:
         if patience is not None:
             patience.reschedule(asyncio.get_running_loop().time())
 
-    async def _lose_touch(self, error: ApolloError) -> None:
+    async def _poll_failed(self, error: ApolloError) -> None:
         self._failed_polls += 1
         self._set_connected(False)
-        self._complain(error)
+        self._report_error(error)
         # The next server to answer may be another one, with other ids.
         self._apollo.forget()
         await self._back_off(error, self._failed_polls)
@@ -359,9 +359,9 @@ class ConfigSync:
         self._change(last_pull_at=pulled.fetched_at, url=self._apollo.url, following=following)
         self._passing = assembly.passing
         if self._passing is not None:
-            self._owed.set()
+            self._retry_wanted.set()
         else:
-            self._owed.clear()
+            self._retry_wanted.clear()
         return assembly
 
     def _kept(self, namespace: str, error: ConfigError) -> Release | None:
@@ -383,7 +383,7 @@ class ConfigSync:
             self._change(following=following)
             if error.status:  # its text names the namespace that was asked for first, each in turn
                 about = f"{error.reason} {error.status}"
-        self._complain(error, about)
+        self._report_error(error, about)
 
     async def _accept(self, assembly: Assembly, reason: Reason) -> None:
         """Raises the error of a namespace that has no release at all."""
@@ -394,9 +394,9 @@ class ConfigSync:
             source = self._state.source if self._offered else first
         await self._consider(snapshot, source, reason)
         for held in assembly.held:
-            self._complain(held.error)
+            self._report_error(held.error)
         if not self._failed_polls and not assembly.held:
-            self._be_well()
+            self._clear_error()
 
     async def _consider(self, snapshot: Snapshot, source: Source, reason: Reason) -> None:
         """Stage and offer a snapshot unless it was the last to be offered."""
@@ -404,11 +404,11 @@ class ConfigSync:
         if last is None or (snapshot.digest, keys) != (last.digest, last.release_keys()):
             path = self._archive.stage(snapshot)
             self._archive.prune()
-            await self._hand_on(Candidate(snapshot, path, source, reason, self._notified_at))
+            await self._deliver_offer(Candidate(snapshot, path, source, reason, self._notified_at))
         self._offered = snapshot
         self._change(source=source, release_keys=keys)
 
-    async def _hand_on(self, candidate: Candidate) -> None:
+    async def _deliver_offer(self, candidate: Candidate) -> None:
         """Offer a candidate. Raises ConfigError if the receiver fails or hangs."""
         try:
             async with asyncio.timeout(self._waits.offer):
@@ -430,11 +430,11 @@ class ConfigSync:
         while (left := until - (before := self._clock())) > 0:
             nap = min(left, _NAP)
             await self._sleep(nap)
-            if self._clock() - before > nap + _OVERSLEPT:
+            if self._clock() - before > nap + _SUSPENDED:
                 return True
         return False
 
-    def _complain(self, error: ConfigError, about: str = "") -> None:
+    def _report_error(self, error: ConfigError, about: str = "") -> None:
         """Report an error, and log it unless one about the same was logged lately."""
         reason = error.reason if isinstance(error, ApolloError | Unusable) else "other"
         self._change(last_error=str(error), reason=reason)
@@ -443,7 +443,7 @@ class ConfigSync:
         if due and not isinstance(error, Unusable):
             log.warning("%s", error)
 
-    def _be_well(self) -> None:
+    def _clear_error(self) -> None:
         self._change(last_error="", reason="")
         if self._complaints:
             log.info("The config of %s is followed again.", self._apollo.url)

@@ -71,8 +71,8 @@ class Apollo:
         self._longest_query = _LONGEST_QUERY
         self._proved = False
         # Which namespace is asked for first while it is not known that the server is well.
-        self._feeler = 0
-        self._hinted = False
+        self._probe_index = 0
+        self._warned_of_proxy = False
 
     @classmethod
     def of(cls, options: Options, telemetry: Telemetry | None = None) -> Self:
@@ -120,11 +120,11 @@ class Apollo:
         found: dict[str, Release | ApolloError] = {}
         if not self._proved:
             # Try one request first, so that a failing server is not asked for everything at once.
-            first = names.pop(self._feeler)
+            first = names.pop(self._probe_index)
             found[first] = probe = await one(first)
             if isinstance(probe, ApolloError) and not isinstance(probe, Missing | Declined):
                 # Perhaps only this namespace fails: begin the next pull with another.
-                self._feeler = (self._feeler + 1) % len(self.namespaces)
+                self._probe_index = (self._probe_index + 1) % len(self.namespaces)
                 raise probe
         self._proved = False
         async with asyncio.TaskGroup() as group:
@@ -277,21 +277,21 @@ class Apollo:
             held = time.perf_counter() - start
             if held < self._servers.timeouts.proxy or error.status not in (0, 502, 504):
                 raise
-            self._hint(error, held)
+            self._proxy_cut_off(error, held)
             return []
 
-    def _hint(self, error: ApolloError, held: float) -> None:
+    def _proxy_cut_off(self, error: ApolloError, held: float) -> None:
         """Note that a proxy seems to have cut off a poll, which counts as a poll without news."""
         if isinstance(error, Unreachable):
             self._notifications.forget()
-        if not self._hinted:
+        if not self._warned_of_proxy:
             log.warning(
                 "%s It had held the poll for %.0f s: give a proxy in front of it a longer timeout, "
                 "or the server a shorter hold.",
                 error,
                 held,
             )
-        self._hinted = True
+        self._warned_of_proxy = True
 
 
 def _given(**params: str) -> dict[str, str]:

@@ -66,7 +66,7 @@ class Failover:
         self._clock = clock
         self._health = defaultdict[str, _Health](_Health)
         self._locating = asyncio.Lock()
-        self._locate_at, self._vain = 0.0, 0
+        self._locate_at, self._failed_lookups = 0.0, 0
 
     @property
     def timeouts(self) -> Timeouts:
@@ -151,10 +151,10 @@ class Failover:
             for meta in random.sample(self._metas, len(self._metas)):
                 if urls := await self._named_by(meta):
                     pause = _REFRESH * random.uniform(0.9, 1.1)
-                    self._vain, self._locate_at = 0, self._clock() + pause
+                    self._failed_lookups, self._locate_at = 0, self._clock() + pause
                     return await self._adopt(urls)
-            self._vain += 1
-            self._locate_at = self._clock() + _RETRY.delay(self._vain)
+            self._failed_lookups += 1
+            self._locate_at = self._clock() + _RETRY.delay(self._failed_lookups)
 
     async def _named_by(self, meta: ApolloServer) -> list[str]:
         try:
@@ -168,7 +168,7 @@ class Failover:
             if urls:
                 return urls
             reason = f"The meta server {meta.url} names no config server (HTTP {got.status})."
-        if not self._vain:
+        if not self._failed_lookups:
             log.warning("%s The servers it named last are asked, then it itself.", reason)
         return []
 

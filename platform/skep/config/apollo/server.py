@@ -15,7 +15,7 @@ import httpx
 
 from skep.base.errors import ConfigError, UsageError
 from skep.base.logs.masking import mask_url
-from skep.config.apollo.signing import AccessKey, Round, Signer, clock_skew
+from skep.config.apollo.signing import AccessKey, Signer, SigningAttempts, clock_skew
 from skep.config.errors import (
     Broken,
     Declined,
@@ -280,7 +280,7 @@ class ApolloServer:
                 return response, signing.signed if signing else ""
             await response.aclose()
 
-    def _again(self, signing: Round, date: str) -> bool:
+    def _again(self, signing: SigningAttempts, date: str) -> bool:
         known = signing.signer.offset
         found = signing.again(date, time.time())
         if signing.signer.offset != known:

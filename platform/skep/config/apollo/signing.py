@@ -96,8 +96,8 @@ class Signer:
         self.refused: tuple[str, ...] = ()
         self._turn = 0
 
-    def begin(self) -> "Round | None":
-        """Return the tries of the next request; None without a secret."""
+    def begin(self) -> "SigningAttempts | None":
+        """Return the ways to sign the next request; None without a secret."""
         secrets = self.key.secrets()
         paths = (True, False) if self.prefix else (True,)
         variants = [Variant(*pair) for pair in product(secrets, paths)]
@@ -108,11 +108,11 @@ class Signer:
             self._turn += 1
             variants = [variants[self._turn % len(variants)]]
         variants.sort(key=lambda variant: variant != self.accepted)
-        return Round(self, variants, secrets)
+        return SigningAttempts(self, variants, secrets)
 
 
-class Round:
-    """The tries of one request. `signed` is what the last one signed."""
+class SigningAttempts:
+    """The ways to sign one request that are left. `signed` is what the last one signed."""
 
     def __init__(self, signer: Signer, variants: list[Variant], secrets: tuple[str, ...]) -> None:
         self.signer = signer

@@ -46,12 +46,12 @@ class Cache:
 
     def __init__(self, directory: Path, app_id: str, cluster: str) -> None:
         self._directory = directory
-        self._whose = (app_id, cluster)
+        self._owner = (app_id, cluster)
         self._kept: dict[str, Release] = {}
 
     def path(self, namespace: str) -> Path:
         """Return where the release of a namespace is kept."""
-        names = (quote(name, safe="") for name in (*self._whose, namespace))
+        names = (quote(name, safe="") for name in (*self._owner, namespace))
         return self._directory / f"{'+'.join(names)}.json"
 
     def find(self, namespace: str) -> Release | None:
@@ -60,7 +60,7 @@ class Cache:
         def decoded(data: bytes) -> Release:
             releases = Snapshot.from_json(_unsealed(data).get("snapshot")).releases
             owners = [(one.app_id, one.cluster, one.namespace) for one in releases]
-            if owners != [(*self._whose, namespace)]:
+            if owners != [(*self._owner, namespace)]:
                 raise ConfigError("it belongs to another app id, cluster or namespace.")
             return releases[0]
 
@@ -90,7 +90,7 @@ class Archive:
         self._applied = directory / "applied.json"
         self._candidates = directory / "candidates"
         names = [canonical(namespace) for namespace in namespaces]
-        self._whose: tuple[str, str, list[str]] = (app_id, cluster, names)
+        self._owner: tuple[str, str, list[str]] = (app_id, cluster, names)
         self._cache = Cache(directory / "namespaces", app_id, cluster)
         self._warned = False
 
@@ -171,7 +171,7 @@ class Archive:
 
     def empty(self, namespace: str) -> Release:
         """Return a release without keys that no server has published."""
-        app_id, cluster, _ = self._whose
+        app_id, cluster, _ = self._owner
         return Release(app_id, cluster, namespace, "", {})
 
     def assembled(self, *, whole: bool = True) -> Snapshot | None:
@@ -180,7 +180,7 @@ class Archive:
         None if there is none, or if `whole` and one is missing; otherwise a missing one is empty,
         without release key.
         """
-        namespaces = self._whose[2]
+        namespaces = self._owner[2]
         found = [self._cache.find(namespace) for namespace in namespaces]
         if not any(found) or (whole and not all(found)):
             return None
@@ -193,7 +193,7 @@ class Archive:
     def holding(self, values: Mapping[str, str]) -> Snapshot:
         """Return a snapshot of these variables in the first namespace, without release keys; the
         other namespaces are empty."""
-        app_id, cluster, namespaces = self._whose
+        app_id, cluster, namespaces = self._owner
         first = Release(app_id, cluster, namespaces[0], "", dict(values))
         return Snapshot((first, *map(self.empty, namespaces[1:])), time.time())
 
@@ -206,17 +206,17 @@ class Archive:
                 path.unlink(missing_ok=True)
 
     def _encoded(self, snapshot: Snapshot) -> bytes:
-        app_id, cluster, namespaces = self._whose
+        app_id, cluster, namespaces = self._owner
         body = {"app_id": app_id, "cluster": cluster, "namespaces": namespaces}
         return _sealed({**body, "snapshot": snapshot.to_json()})
 
     def _decoded(self, data: bytes) -> Snapshot:
         document = _unsealed(data)
         whose = tuple(document.get(name) for name in ("app_id", "cluster", "namespaces"))
-        if whose != self._whose:
+        if whose != self._owner:
             raise ConfigError("it belongs to another app id, cluster or list of namespaces.")
         snapshot = Snapshot.from_json(document.get("snapshot"))
-        if list(snapshot.release_keys()) != self._whose[2]:
+        if list(snapshot.release_keys()) != self._owner[2]:
             raise ConfigError("it does not hold the namespaces it says it holds.")
         return snapshot
 
