@@ -1,6 +1,7 @@
 """`python -P -m skep.agent`: the agent slot."""
 
 import sys
+from functools import partial
 
 from prometheus_client import CollectorRegistry
 
@@ -9,16 +10,10 @@ from skep.base.telemetry import Telemetry
 from skep.metrics.frames import Framer
 from skep.metrics.instruments import Instruments
 from skep.metrics.subscriber import subscribe
-from skep.wire.messages import Boot
-from skep.wire.platform_slot import Send, run
+from skep.wire.platform_slot import run
 
 if __name__ == "__main__":
     registry = CollectorRegistry()
     telemetry = Telemetry()
     subscribe(telemetry, Instruments(registry, "agent"))
-
-    def build(boot: Boot, send: Send) -> Agent:
-        """Make the agent that counts in this process's registry."""
-        return Agent(boot, send, telemetry)
-
-    sys.exit(run(build, Framer(registry).next))
+    sys.exit(run(partial(Agent, telemetry=telemetry), Framer(registry).next))

@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass, field
 
-from skep.config.options.credentials import options_of_workers
+from skep.config.options.resolution import options_of_workers
 from skep.supervisor.config.configuration import Configuration
 from skep.supervisor.processes.crew import Crew
 from skep.supervisor.processes.slot import SlotTimeouts

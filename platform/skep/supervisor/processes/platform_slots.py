@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from skep.base.telemetry import Telemetry
-from skep.config.options.credentials import environment_of_workers, options_of_workers
+from skep.config.options.resolution import environment_of_workers, options_of_workers
 from skep.config.options.table import Options
 from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.children import Children

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from skep.base.errors import ListenError, UsageError
 from skep.base.waiting import until
-from skep.config.options import admin_access
+from skep.config.options import endpoints
 from skep.config.options.endpoints import admin, served, shared
 from skep.supervisor.generation import Generation
 from skep.supervisor.processes.child import Child
@@ -58,7 +58,7 @@ class Ports:
         options, plan = generation.configuration.options, generation.plan
         if "admin" not in self._listeners.names(PLATFORM):
             try:
-                admin_access.check(options)
+                endpoints.check_admin_files(options)
             except UsageError as error:
                 raise ListenError(f"The admin port cannot be served. {error}") from error
             await self._listeners.open([admin(options)], patient=self._patient)
