@@ -22,8 +22,6 @@ from typing import Annotated, Literal, Protocol
 
 from msgspec import Meta, Struct, field
 
-from skep.base.errors import EngineError
-
 Verdict = Literal["done", "retry", "dead", "release", "cut"]
 RowState = Literal["ready", "scheduled", "leased", "blocked", "dead"]
 Cancellation = Literal["removed", "flagged", "unknown"]
@@ -186,15 +184,6 @@ class Hold(Struct, frozen=True, array_like=True):
     token: str
     epoch: int
     until: Moment
-
-
-def check_progress(value: str) -> None:
-    """Raise EngineError when this is too long for a progress."""
-    if len(value.encode()) > LARGEST_PROGRESS:
-        raise EngineError(
-            f"The progress has {len(value.encode())} bytes, and {LARGEST_PROGRESS} is the most: "
-            "it is a note for operators, keep data elsewhere."
-        )
 
 
 class Engine(Protocol):

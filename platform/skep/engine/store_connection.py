@@ -102,8 +102,11 @@ class StoreConnection:
             await self._keeper
         self._keeper = None
         self._heartbeat.stop()
-        if self._link is not None:
-            await self._part(self._link)
+        if (link := self._link) is not None:
+            link.transport.write(protocol.frame(protocol.Bye(self.next_call())))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(link.ended.wait(), _FAREWELL)
+            link.transport.abort()
         for call in self._calls.values():
             _fail(call, EngineError("The engine was closed before the store had answered."))
         self._calls.clear()
@@ -167,15 +170,6 @@ class StoreConnection:
         link.transport.write(b"".join(frames))
         self._connected.set()
 
-    def _end(self) -> None:
-        self._link = None
-
-    async def _part(self, link: "_Link") -> None:
-        link.transport.write(protocol.frame(protocol.Bye(self.next_call())))
-        with suppress(TimeoutError):
-            await asyncio.wait_for(link.ended.wait(), _FAREWELL)
-        link.transport.abort()
-
     # -- requests and replies --------------------------------------------------------------------
 
     def _call(
@@ -210,7 +204,10 @@ class StoreConnection:
         match reply:
             case protocol.Welcome(_, kept, lease):
                 self._heartbeat.term = lease / 1000
-                self._be_welcome(link, kept)
+                link.welcome = True
+                for token, still_ours in zip(link.claimed, kept, strict=True):
+                    if not still_ours:  # it went to another holder while disconnected
+                        self._held.pop(token, None)
             case protocol.Leases():
                 self._receive(call, reply)
             case protocol.Flagged(ids):
@@ -226,13 +223,6 @@ class StoreConnection:
                     self._held.pop(token, None)
                 if call.future is not None and not call.future.done():
                     call.future.set_result(reply)
-
-    def _be_welcome(self, link: "_Link", kept: Sequence[bool]) -> None:
-        """Forget the leases that went to others while disconnected."""
-        link.welcome = True
-        for token, still_ours in zip(link.claimed, kept, strict=True):
-            if not still_ours:
-                self._held.pop(token, None)
 
     def _receive(self, call: _Call | None, reply: protocol.Leases) -> None:
         """Give leases to the caller that waits for them, or return them to the store."""
@@ -261,19 +251,17 @@ class StoreConnection:
 
     def _look_for_expired(self) -> None:
         now = self._loop.time()
-        for number, call in list(self._calls.items()):
-            if call.expires <= now:
-                del self._calls[number]
-                _fail(call, StoreUnavailable(self._silence()))
-        self._look = None
-        if any(call.expires < _NEVER for call in self._calls.values()):
-            self._look = self._loop.call_later(_LOOK_EVERY, self._look_for_expired)
-
-    def _silence(self) -> str:
-        return (
+        silence = (
             f"The store did not answer on {self._path} for {self._deadline:g} s: "
             "whether it has done what was asked is not known."
         )
+        for number, call in list(self._calls.items()):
+            if call.expires <= now:
+                del self._calls[number]
+                _fail(call, StoreUnavailable(silence))
+        self._look = None
+        if any(call.expires < _NEVER for call in self._calls.values()):
+            self._look = self._loop.call_later(_LOOK_EVERY, self._look_for_expired)
 
 
 class _Link(asyncio.Protocol):
@@ -297,7 +285,7 @@ class _Link(asyncio.Protocol):
             self._connection._answer(self, protocol.read_reply(body))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._connection._end()
+        self._connection._link = None
         self.ended.set()
 
 
