@@ -53,7 +53,7 @@ STILL: dict[str, int] = {
     "platform/skep/configserver/credentials.py": 1,
     "platform/skep/configserver/pull_api.py": 1,
     "platform/skep/configserver/seed.py": 1,
-    "platform/skep/engine/base.py": 1,
+    "platform/skep/engine/contract.py": 1,
     "platform/skep/store/file/wal.py": 1,
     "platform/skep/supervisor/alarm.py": 1,
     "platform/skep/supervisor/config/check_command.py": 4,

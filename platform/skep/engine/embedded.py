@@ -13,7 +13,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol
 
 from skep.base.errors import EngineError, RequestRefused
 from skep.engine import protocol
-from skep.engine.base import (
+from skep.engine.contract import (
     LARGEST_PROGRESS,
     Cancellation,
     DeliveryRow,

@@ -18,7 +18,7 @@ import msgspec
 from msgspec import DecodeError, Struct
 
 from skep.base.errors import EngineError, RequestRefused
-from skep.engine.base import (
+from skep.engine.contract import (
     Cancellation,
     DeliveryRow,
     Edit,
@@ -34,7 +34,7 @@ from skep.engine.base import (
     RowState,
     Verdict,
 )
-from skep.engine.base import Count as Number
+from skep.engine.contract import Count as Number
 
 T = TypeVar("T")
 

@@ -25,7 +25,7 @@ from skep.base.errors import (
 )
 from skep.base.rundir import unix_address
 from skep.engine import protocol
-from skep.engine.base import Lease
+from skep.engine.contract import Lease
 from skep.engine.heartbeat import Heartbeat
 
 log = logging.getLogger(__name__)

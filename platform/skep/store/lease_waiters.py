@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from skep.engine import protocol
-from skep.engine.base import Lease
+from skep.engine.contract import Lease
 from skep.store.connection import Client
 from skep.store.state.database import Database
 

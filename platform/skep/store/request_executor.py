@@ -7,7 +7,7 @@ from skep.store.connection import Client
 from skep.store.lease_waiters import LeaseWaiters
 from skep.store.result_waiters import ResultWaiters
 from skep.store.state.database import Database
-from skep.store.state.scan import find, scan
+from skep.store.state.lookup import find, scan
 
 
 class RequestExecutor:

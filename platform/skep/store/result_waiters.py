@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from skep.engine.base import Result
+from skep.engine.contract import Result
 from skep.engine.protocol import Ended
 from skep.store.connection import Client
 

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from skep.base.telemetry import Telemetry
 from skep.engine import protocol
-from skep.engine.base import DeliveryRow
+from skep.engine.contract import DeliveryRow
 from skep.engine.ids import now_ms
 from skep.store.connection import Client, ClientConnection
 from skep.store.disk_space import DiskSpace
@@ -34,7 +34,7 @@ from skep.store.request_executor import RequestExecutor
 from skep.store.result_waiters import ResultWaiters
 from skep.store.state.database import Database
 from skep.store.state.deliveries import NOBODY
-from skep.store.state.scan import find, scan
+from skep.store.state.lookup import find, scan
 
 # The most requests of one batch: more would make the first wait for the last.
 _BATCH = 512

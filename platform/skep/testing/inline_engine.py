@@ -12,7 +12,7 @@ from typing import Any
 
 from skep.base.errors import EngineError
 from skep.engine import protocol
-from skep.engine.base import Lease
+from skep.engine.contract import Lease
 from skep.engine.embedded import StoreClient
 from skep.engine.ids import now_ms
 from skep.engine.store_connection import NOT_OPEN, refusal

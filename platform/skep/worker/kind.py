@@ -19,7 +19,7 @@ from skep.worker.loading.lifespans import Lifespans
 from skep.worker.loading.tls import Tls
 
 if TYPE_CHECKING:
-    from skep.engine.base import Engine
+    from skep.engine.contract import Engine
     from skep.metrics.instruments import Instruments
     from skep.wire.messages import Boot
     from skep.worker.loading.catalog import Catalog

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from skep.engine.base import Envelope, Lease, QueueLimits
+from skep.engine.contract import Envelope, Lease, QueueLimits
 from skep.engine.ids import new_id
 from skep.engine.protocol import Mark
 from skep.store.state.database import Database

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from skep.base.errors import EngineError
-from skep.engine.base import Envelope
+from skep.engine.contract import Envelope
 from skep.store.file import schema
 from skep.store.file.damage import Damage, keep
 from skep.store.file.opening import connect

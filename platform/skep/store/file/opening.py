@@ -13,7 +13,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from skep.base.errors import EngineError
-from skep.engine.base import DeliveryRow
+from skep.engine.contract import DeliveryRow
 from skep.engine.ids import now_ms
 from skep.store.file import first_page, salvage, schema, wal
 from skep.store.file.damage import DAMAGE, Damage, is_damage, keep

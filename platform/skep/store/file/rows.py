@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import DecodeError
 
-from skep.engine.base import DeliveryRow, Envelope, QueueLimits
+from skep.engine.contract import DeliveryRow, Envelope, QueueLimits
 from skep.engine.ids import new_id
 from skep.store.file import schema
 from skep.store.file.rules import read_rules

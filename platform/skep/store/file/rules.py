@@ -3,7 +3,7 @@
 import msgspec
 from msgspec import Struct
 
-from skep.engine.base import Envelope
+from skep.engine.contract import Envelope
 
 
 class Rules(Struct, frozen=True, omit_defaults=True):

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from skep.base.errors import EngineError
-from skep.engine.base import Envelope, RowState
+from skep.engine.contract import Envelope, RowState
 from skep.store.file.rules import NONE, Rules
 
 # What a confirmation of a put means: it survives the loss of power, the death of any process, or
@@ -25,7 +25,7 @@ LONGEST_SEQ = 18
 # What an envelope is made of, beside its rules.
 COLUMNS = "id, name, body, queue, headers, due, priority, lane, sender"
 
-# What an envelope may hold; see engine/base.py.
+# What an envelope may hold; see `skep.engine.contract`.
 _LATEST, _PRIORITIES = 2**53, 2**31
 
 # `seq` is the order in which deliveries were put; `state` is 0 for ready, 1 for scheduled, 2 for
@@ -104,7 +104,7 @@ CREATE TABLE hold (
 # The error of the last try, as long as it is not the last one for good.
 _VERSION_3 = "ALTER TABLE delivery ADD COLUMN error TEXT NOT NULL DEFAULT '';"
 # Of a lane the first are ready, as many as it has room for beside what is leased; what is in a
-# queue that is paused is ordered by itself. See `lanes.py`, which keeps it so.
+# queue that is paused is ordered by itself. See `state/concurrency.py`, which keeps it so.
 ORDER_LANES = """
 UPDATE delivery SET state = 4 WHERE lane != '' AND state = 0;
 UPDATE delivery SET state = 0 WHERE seq IN (

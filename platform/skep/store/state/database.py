@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from skep.base.errors import EngineError
-from skep.engine.base import QueueLimits, QueueStats
+from skep.engine.contract import QueueLimits, QueueStats
 from skep.store.file import opening, schema
 from skep.store.file.damage import DAMAGE, Damage, is_damage, read_damages, write_damages
 from skep.store.file.rules import read_rules
@@ -23,8 +23,8 @@ from skep.store.state.deliveries import (
     Deliveries,
     HeldLease,
 )
-from skep.store.state.holds import Holds
 from skep.store.state.keys import Keys
+from skep.store.state.leader import Holds
 from skep.store.state.operator_edits import OperatorEdits
 from skep.store.state.queue_limits import NO_LIMITS, Throttle
 from skep.store.state.restoring import Restoring

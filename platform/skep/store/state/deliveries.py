@@ -8,20 +8,20 @@ rows. No reply about them may be sent before the commit.
             (until due)  └──► ready, scheduled: given back, or to be tried again
 
 What is due, but for which its concurrency key has no room, is blocked until there is; see
-`lanes.py`.
+`concurrency.py`.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from skep.engine.base import CUT_OFF, Envelope, Lease, Outcome, Result
+from skep.engine.contract import CUT_OFF, Envelope, Lease, Outcome, Result
 from skep.engine.protocol import Mark
 from skep.store.file import schema
 from skep.store.file.rules import NONE, Rules, read_rules, rules_of, write_rules
 from skep.store.file.schema import BLOCKED, DEAD, LEASED, READY, SCHEDULED
+from skep.store.state.concurrency import LanePlace, Lanes
 from skep.store.state.keys import Keys
-from skep.store.state.lanes import LanePlace, Lanes
 from skep.store.state.queue_limits import Throttle
 from skep.store.state.results import Results
 from skep.store.state.transaction import Transaction

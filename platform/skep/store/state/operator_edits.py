@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from skep.engine.base import Cancellation, Edit, Envelope
+from skep.engine.contract import Cancellation, Edit, Envelope
 from skep.engine.headers import DIED
 from skep.store.file import schema
 from skep.store.file.rules import read_rules

@@ -2,7 +2,7 @@
 
 from collections import deque
 
-from skep.engine.base import QueueLimits
+from skep.engine.contract import QueueLimits
 
 NO_LIMITS = QueueLimits()
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from skep.engine.base import DeliveryRow
+from skep.engine.contract import DeliveryRow
 from skep.store.file import schema
 from skep.store.file.rows import CORRUPT
 from skep.store.file.rules import rules_of, write_rules

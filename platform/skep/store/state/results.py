@@ -1,6 +1,6 @@
 """How deliveries have ended, kept for as long as they asked for."""
 
-from skep.engine.base import Result
+from skep.engine.contract import Result
 from skep.store.state.transaction import Transaction
 
 _KEEP = "INSERT OR REPLACE INTO result (id, ending, body, error, until) VALUES (?, ?, ?, ?, ?)"

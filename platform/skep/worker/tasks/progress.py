@@ -7,7 +7,7 @@ from typing import Any
 
 from skep.base.errors import EngineError
 from skep.engine import binding
-from skep.engine.base import LARGEST_PROGRESS, Engine, Lease
+from skep.engine.contract import LARGEST_PROGRESS, Engine, Lease
 
 # A handler may say it in every round of a loop; an operator looks now and then.
 _EVERY = 0.2

@@ -17,7 +17,7 @@ from skep.api.tasks.policy import Discard, HandlerTimeout, Retry
 from skep.base.logs.correlation import correlated
 from skep.base.logs.log import bound
 from skep.config.env.settings import pin
-from skep.engine.base import Lease, Settlement
+from skep.engine.contract import Lease, Settlement
 from skep.engine.headers import STEP
 from skep.engine.senders import is_newer
 from skep.worker.calling import completed

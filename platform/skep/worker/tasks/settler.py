@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from skep.base.backoff import Backoff
 from skep.base.errors import StoreFull, StoreUnavailable
-from skep.engine.base import Engine, Settlement
+from skep.engine.contract import Engine, Settlement
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
-"""Names that one process holds at a time, for a while."""
+"""Names that one process holds at a time, for a while: how the leader is chosen."""
 
-from skep.engine.base import Hold
+from skep.engine.contract import Hold
 from skep.store.file.schema import Damaged
 from skep.store.state.transaction import Transaction
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from skep.engine.base import DeliveryRow
+from skep.engine.contract import DeliveryRow
 from skep.engine.protocol import Find, Scan
 from skep.store.file import schema
 from skep.store.file.rules import read_rules
