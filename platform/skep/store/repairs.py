@@ -1,7 +1,6 @@
 """Detects that the file is damaged or gone while the store runs, and repairs it."""
 
 import logging
-from pathlib import Path
 
 from skep.base.errors import EngineError
 from skep.store.file.damage import is_damage
@@ -18,16 +17,14 @@ class Repairs:
     `trouble` is why that is impossible, empty if it is possible.
     """
 
-    def __init__(self, path: Path, database: Database, flusher: Flusher) -> None:
+    def __init__(self, database: Database, flusher: Flusher) -> None:
         self.trouble = ""
         self._database = database
         self._flusher = flusher
-        self._watch = FileWatch(path)
-
-    def open(self) -> None:
-        if not self._database.in_memory:
+        self._watch = FileWatch(database.path)
+        if not database.in_memory:
             self._watch.open()
-            self._flusher.missing, self._flusher.is_whole = self._watch.missing, self.look
+            flusher.missing, flusher.is_whole = self._watch.missing, self.look
 
     def close(self) -> None:
         self._watch.close()

@@ -16,25 +16,21 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 from skep.base.telemetry import Telemetry
 from skep.engine import protocol
-from skep.engine.contract import DeliveryRow
 from skep.engine.ids import now_ms
 from skep.store.connection import Client, ClientConnection
 from skep.store.disk_space import DiskSpace
 from skep.store.file.damage import DAMAGE, is_damage, primary_code
 from skep.store.flusher import Flusher
-from skep.store.lease_waiters import LeaseWaiters
 from skep.store.liveness import Liveness
 from skep.store.repairs import Repairs
 from skep.store.request_executor import RequestExecutor
-from skep.store.result_waiters import ResultWaiters
 from skep.store.state.database import Database
 from skep.store.state.deliveries import NOBODY
-from skep.store.state.lookup import find, scan
+from skep.store.waiters import LeaseWaiters, ResultWaiters
 
 # The most requests of one batch: more would make the first wait for the last.
 _BATCH = 512
@@ -84,17 +80,16 @@ class Writer:
 
     def __init__(
         self,
-        path: Path,
+        database: Database,
         flusher: Flusher,
-        disk: DiskSpace,
         lease: float,
         telemetry: Telemetry,
         troubled: Callable[[list[str]], None] = lambda _: None,
     ) -> None:
-        self._database = Database(path, damaged=lambda: telemetry.point("store.corrupt"))
+        self._database = database
         self._flusher = flusher
-        self._disk = disk
-        self._repairs = Repairs(path, self._database, flusher)
+        self._disk = DiskSpace(database)
+        self._repairs = Repairs(database, flusher)
         self._telemetry = telemetry
         self._troubled = troubled
         self._troubles: list[str] | None = None
@@ -111,24 +106,12 @@ class Writer:
         self._wake = asyncio.Event()
         self._deserted = asyncio.Event()
         self._alarm: asyncio.TimerHandle | None = None
-        self._housekeeping: asyncio.TimerHandle | None = None
-        self._looking: asyncio.TimerHandle | None = None
-        self._loop: asyncio.AbstractEventLoop
-        self._handing_out = True
+        self._loop = asyncio.get_running_loop()
+        self._handing_out = not database.same_run
         self._stopping = False
-
-    def open(self, run_id: str) -> None:
-        """Open the database; give the holders of an earlier store of this run time to reconnect."""
-        same_run = self._database.open(run_id, now_ms())
-        self._disk.open(self._database)
-        self._flusher.open()
-        self._repairs.open()
-        loop = asyncio.get_running_loop()
-        self._loop = loop
-        if same_run:
-            self._handing_out = False
-            loop.call_later(_HAND_OUT_AFTER, self._begin_handing_out)
-            loop.call_later(_COME_BACK_WITHIN, self._bring, _Lost(NOBODY))
+        if database.same_run:  # the holders of the store before may reconnect
+            self._loop.call_later(_HAND_OUT_AFTER, self._begin_handing_out)
+            self._loop.call_later(_COME_BACK_WITHIN, self._bring, _Lost(NOBODY))
         self._keep_house()
         self._look_for_silent()
         self._set_alarm()
@@ -200,24 +183,19 @@ class Writer:
     async def _look_up(
         self, connection: ClientConnection, request: protocol.Scan | protocol.Find
     ) -> None:
+        look_up = partial(self._database.look_up, request)
         try:
-            rows = await self._rows(request)
+            try:
+                rows = await asyncio.to_thread(look_up)
+            except DAMAGE as error:
+                if not self._repairs.help(error):
+                    raise
+                rows = await asyncio.to_thread(look_up)
         except Exception as error:
             log.error("A look into the queue failed", exc_info=error)
-            reply: protocol.Reply = protocol.Invalid(request.call, f"{error}")
+            connection.send([protocol.Invalid(request.call, f"{error}")])
         else:
-            reply = protocol.Rows(request.call, rows)
-        connection.send([reply])
-
-    async def _rows(self, request: protocol.Scan | protocol.Find) -> list[DeliveryRow]:
-        """Look up rows, and once more if that led to a repair."""
-        look = partial(find if isinstance(request, protocol.Find) else scan, self._database)
-        try:
-            return await asyncio.to_thread(look, request)
-        except DAMAGE as error:
-            if not self._repairs.help(error):
-                raise
-            return await asyncio.to_thread(look, request)
+            connection.send([protocol.Rows(request.call, rows)])
 
     # -- batches ---------------------------------------------------------------------------------
 
@@ -226,13 +204,11 @@ class Writer:
         while not self._stopping:
             await self._wake.wait()
             self._wake.clear()
-            self._process_batch()
+            batch = [self._matters.popleft() for _ in range(min(len(self._matters), _BATCH))]
+            self._process(batch)
             await asyncio.sleep(0)  # let the next requests in
             if self._matters and not self._locked:
                 self._wake.set()
-
-    def _process_batch(self) -> None:
-        self._process([self._matters.popleft() for _ in range(min(len(self._matters), _BATCH))])
 
     def _process(self, matters: list[_Matter], *, mended: bool = False) -> None:
         self._lease_waiters.begin()

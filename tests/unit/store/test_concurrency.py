@@ -28,8 +28,7 @@ OPS = st.lists(
 
 @contextmanager
 def a_database() -> Iterator[Database]:
-    database = Database(IN_MEMORY)
-    database.open("run-1", 1)
+    database = Database(IN_MEMORY, "run-1", 1)
     try:
         yield database
     finally:

@@ -21,9 +21,8 @@ from skep.store.file import schema
 from skep.store.file.rules import NONE, Rules, read_rules, rules_of, write_rules
 from skep.store.file.schema import BLOCKED, DEAD, LEASED, READY, SCHEDULED
 from skep.store.state.concurrency import LanePlace, Lanes
-from skep.store.state.keys import Keys
 from skep.store.state.queue_limits import Throttle
-from skep.store.state.results import Results
+from skep.store.state.retained import Retained
 from skep.store.state.transaction import Transaction
 
 # The connection of a lease whose holder has not reconnected since the store started.
@@ -95,10 +94,9 @@ class Found(NamedTuple):
 class Deliveries:
     """The deliveries that wait or are leased."""
 
-    def __init__(self, transaction: Transaction, keys: Keys, results: Results) -> None:
+    def __init__(self, transaction: Transaction, retained: Retained) -> None:
         self._transaction = transaction
-        self._keys = keys
-        self._results = results
+        self._retained = retained
         self.held: dict[int, HeldLease] = {}
         # What was held when the transaction began, and is no longer.
         self.let_go: dict[int, HeldLease] = {}
@@ -137,7 +135,7 @@ class Deliveries:
     def _put(self, new: Envelope, now: int) -> Outcome:
         rules = rules_of(new)
         if rules.key:
-            holder = self._keys.claim(rules.key, new.id, now)
+            holder = self._retained.claim_key(rules.key, new.id, now)
             if holder != new.id:
                 return Outcome(holder, duplicate=True)
         lane, place = new.concurrency_key, _READY_AT_ONCE
@@ -348,9 +346,9 @@ class Deliveries:
     def _cancel(self, seq: int, who: HeldLease | Found, state: int, now: int) -> None:
         self._transaction.change(_FORGET, (seq,))
         self.counts[who.queue][state] -= 1
-        self._results.keep(Result(who.id, "cancelled"), now + _CANCELLED_KEPT)
+        self._retained.keep_result(Result(who.id, "cancelled"), now + _CANCELLED_KEPT)
         if who.rules.key:
-            self._keys.leave(who.rules.key, who.id, 0)
+            self._retained.leave_key(who.rules.key, who.id, 0)
         if state == LEASED:
             self._leave_lane(who.lane)
         elif who.lane:
@@ -361,10 +359,10 @@ class Deliveries:
         rules = held.rules
         if rules is not NONE:
             if rules.keep_result:
-                self._results.keep(result, now + rules.keep_result)
+                self._retained.keep_result(result, now + rules.keep_result)
             if rules.key:
                 until = now + rules.unique_for if rules.unique_for else 0
-                self._keys.leave(rules.key, held.id, until)
+                self._retained.leave_key(rules.key, held.id, until)
         self._leave_lane(held.lane)
 
     def _leave_lane(self, lane: str) -> None:

@@ -1,11 +1,12 @@
-"""The clients that wait for leases, in the order of their requests."""
+"""The clients that wait: for leases, in the order of their requests, and for results."""
 
-from collections import deque
+import asyncio
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from skep.engine import protocol
-from skep.engine.contract import Lease
+from skep.engine.contract import Lease, Result
 from skep.store.connection import Client
 from skep.store.state.database import Database
 
@@ -79,3 +80,36 @@ def _selected(named: Sequence[str], ready: Sequence[str]) -> Sequence[str]:
     if named and not named[0].startswith("-"):
         return named
     return [queue for queue in ready if f"-{queue}" not in named]
+
+
+class ResultWaiters:
+    """The open requests for results; each is answered at the latest when its time is over."""
+
+    def __init__(self) -> None:
+        self._waiting: defaultdict[str, dict[tuple[Client, int], asyncio.TimerHandle]]
+        self._waiting = defaultdict(dict)
+
+    def add(self, connection: Client, call: int, delivery: str, seconds: float) -> None:
+        """Answer when the delivery has ended, or after so many seconds."""
+        loop = asyncio.get_running_loop()
+        alarm = loop.call_later(seconds, self._give_up, connection, call, delivery)
+        self._waiting[delivery][connection, call] = alarm
+
+    def answer(self, results: Sequence[Result]) -> None:
+        """Send these results to the clients that wait for them."""
+        for result in results:
+            for (connection, call), alarm in self._waiting.pop(result.id, {}).items():
+                alarm.cancel()
+                connection.send([protocol.Ended(call, result)])
+
+    def close(self) -> None:
+        for waiting in self._waiting.values():
+            for alarm in waiting.values():
+                alarm.cancel()
+        self._waiting.clear()
+
+    def _give_up(self, connection: Client, call: int, delivery: str) -> None:
+        self._waiting[delivery].pop((connection, call), None)
+        if not self._waiting[delivery]:
+            del self._waiting[delivery]
+        connection.send([protocol.Ended(call, None)])
