@@ -16,12 +16,12 @@ import socket
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from skep.base.logs.log import traceback_text
 from skep.base.system import signals, stacks
-from skep.wire.channel import Channel
-from skep.wire.message_buffer import MessageBuffer
+from skep.wire.channel import Channel, MessageBuffer
 from skep.wire.messages import (
     Accepting,
     Alone,
@@ -61,10 +61,11 @@ T = TypeVar("T")
 
 class Role(Protocol):
     """What a child does. Each method is called once, in this order, in one event loop; `accept` may
-    be left out."""
+    be left out. A class that derives from this need not prepare, retire or stop."""
 
     async def prepare(self) -> None:
         """Do everything that may fail; accept no work."""
+        return
 
     async def accept(
         self, listeners: Mapping[str, socket.socket], handover: Mapping[str, Any]
@@ -77,12 +78,14 @@ class Role(Protocol):
 
     def retire(self) -> Mapping[str, Any]:
         """Take no new work; return the state for the successor in this slot."""
+        return {}
 
     async def drain(self, deadline: float) -> None:
         """Finish the running work, until the loop's time `deadline`."""
 
     async def stop(self) -> None:
         """Release everything; cancel what is not finished."""
+        return
 
 
 async def _see_nothing(trace: Trace) -> Traced:
@@ -101,6 +104,7 @@ async def _agree(change: Change) -> str:
     return ""
 
 
+@dataclass(eq=False)
 class Lifecycle:
     """Runs a role from `prepare` to `stop`, and answers the supervisor's messages.
 
@@ -112,29 +116,19 @@ class Lifecycle:
     command.
     """
 
-    def __init__(
-        self,
-        role: Role,
-        frame: Callable[[], dict[str, Any] | None] | None = None,
-        change: Callable[[Change], Awaitable[str]] = _agree,
-        on_beat: Callable[[float], None] = lambda lag: None,
-        unready: Callable[[], str] = str,
-        trouble: Callable[[], str] = str,
-        on_alone: Callable[[], None] = lambda: None,
-        happened: Callable[[Happened], Awaitable[None]] = _ignore,
-        trace: Callable[[Trace], Awaitable[Traced]] = _see_nothing,
-        deliver: Callable[[Deliver], Awaitable[Delivered]] = _deliver_nothing,
-    ) -> None:
-        self._deliver = deliver
-        self._trace = trace
-        self._happened = happened
-        self._unready = unready
-        self._trouble = trouble
-        self._on_alone = on_alone
-        self._change = change
-        self._on_beat = on_beat
-        self._role = role
-        self._frame = frame
+    role: Role
+    frame: Callable[[], dict[str, Any] | None] = lambda: None
+    change: Callable[[Change], Awaitable[str]] = _agree
+    on_beat: Callable[[float], None] = lambda lag: None
+    unready: Callable[[], str] = str
+    trouble: Callable[[], str] = str
+    on_alone: Callable[[], None] = lambda: None
+    happened: Callable[[Happened], Awaitable[None]] = _ignore
+    trace: Callable[[Trace], Awaitable[Traced]] = _see_nothing
+    deliver: Callable[[Deliver], Awaitable[Delivered]] = _deliver_nothing
+
+    def __post_init__(self) -> None:
+        self.orphaned = False
         self._channel: Channel | None = None
         self._go: asyncio.Future[tuple[Go, list[int]]]
         self._drain: asyncio.Future[float]
@@ -142,7 +136,6 @@ class Lifecycle:
         self._draining: asyncio.Timeout | None = None
         self._answering: set[asyncio.Future[None]] = set()
         self._retired = False
-        self.orphaned = False
 
     def retire(self, reason: str, detail: str = "") -> None:
         """Ask once to be replaced; work goes on until the supervisor sends a Drain."""
@@ -179,17 +172,17 @@ class Lifecycle:
         if self._go.done() and not await self._worked():
             return EXIT_NOT_PREPARED
         seconds = await self._drain
-        self.send(HandedOver(dict(self._role.retire())))
+        self.send(HandedOver(dict(self.role.retire())))
         deadline = asyncio.get_running_loop().time() + seconds
         await self._drained(deadline)
-        await self._role.stop()
+        await self.role.stop()
         return EXIT_ORPHANED if self.orphaned else EXIT_DRAINED
 
     async def _drained(self, deadline: float) -> None:
         """Drain until the deadline, or an earlier one that is set later."""
         try:
             async with asyncio.timeout(None) as self._draining:
-                await self._role.drain(deadline)
+                await self.role.drain(deadline)
         except TimeoutError:
             if self._draining is None or not self._draining.expired():
                 raise
@@ -198,7 +191,7 @@ class Lifecycle:
 
     async def _prepared(self) -> bool:
         """Prepare, unless a Drain comes first; return whether it succeeded."""
-        preparing = asyncio.ensure_future(_contained(self._role.prepare()))
+        preparing = asyncio.ensure_future(_contained(self.role.prepare()))
         await _first(preparing, self._drain)
         if not preparing.done():
             preparing.cancel()
@@ -213,7 +206,7 @@ class Lifecycle:
             name: socket.socket(fileno=descriptor)
             for name, descriptor in zip(go.listeners, descriptors, strict=True)
         }
-        accepting = asyncio.ensure_future(_contained(self._role.accept(listeners, go.handover)))
+        accepting = asyncio.ensure_future(_contained(self.role.accept(listeners, go.handover)))
         await asyncio.wait({accepting})
         if not self._succeeded(accepting, "go"):
             return False
@@ -245,35 +238,29 @@ class Lifecycle:
             case Drain(seconds):
                 self._begin_drain(seconds)
             case Alone():
-                self._on_alone()
+                self.on_alone()
             case Flush(number):
                 self._send_frame()
                 self.send(Flushed(number))
-            case Change():
-                self._aside(self._take(message))
-            case Trace() | Happened() | Deliver():
-                self._aside(self._answer(message))
+            case Change() | Trace() | Happened() | Deliver():
+                task = asyncio.ensure_future(self._answer(message))
+                self._answering.add(task)
+                task.add_done_callback(self._answering.discard)
 
-    def _aside(self, answer: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(answer)
-        self._answering.add(task)
-        task.add_done_callback(self._answering.discard)
-
-    async def _answer(self, question: Trace | Happened | Deliver) -> None:
+    async def _answer(self, question: Change | Trace | Happened | Deliver) -> None:
         match question:
+            case Change(number, _, apply, log_level):
+                objection = await self.change(question)
+                if apply and log_level:
+                    logging.getLogger().setLevel(log_level.upper())
+                self.send(Changed(number, apply, objection))
             case Trace():
-                self.send(await self._trace(question))
+                self.send(await self.trace(question))
             case Happened(number):
-                await self._happened(question)
+                await self.happened(question)
                 self.send(Noted(number))
             case Deliver():
-                self.send(await self._deliver(question))
-
-    async def _take(self, change: Change) -> None:
-        objection = await self._change(change)
-        if change.apply and change.log_level:
-            logging.getLogger().setLevel(change.log_level.upper())
-        self.send(Changed(change.number, change.apply, objection))
+                self.send(await self.deliver(question))
 
     def _begin_drain(self, seconds: float) -> None:
         if not self._drain.done():
@@ -287,8 +274,7 @@ class Lifecycle:
         self._begin_drain(_ORPHAN_DRAIN)
 
     def _send_frame(self) -> None:
-        frame = self._frame() if self._frame is not None else None
-        if frame:
+        if frame := self.frame():
             self.send(MetricFrame(frame))
 
     async def _beats(self) -> None:
@@ -297,9 +283,9 @@ class Lifecycle:
             due = loop.time() + _BEAT
             await asyncio.sleep(_BEAT)
             lag = max(0.0, loop.time() - due)
-            self._on_beat(lag)
+            self.on_beat(lag)
             self._send_frame()
-            self.send(Beat(round(lag, 4), self._unready(), self._trouble()))
+            self.send(Beat(round(lag, 4), self.unready(), self.trouble()))
 
 
 async def _contained(step: Coroutine[Any, Any, T]) -> T:

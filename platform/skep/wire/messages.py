@@ -330,10 +330,6 @@ def decode(line: bytes) -> Message:
         raise ProtocolError(f"{ProtocolError.text}: {error!r} in {line[:80]!r}") from error
 
 
-def _problem(value: dict[str, Any]) -> Problem:
-    return Problem(**value)
-
-
 def _problems(values: list[dict[str, Any]]) -> list[Problem]:
     return [Problem(**value) for value in values]
 
@@ -345,7 +341,7 @@ def _plan(value: dict[str, Any]) -> Plan:
 
 
 _NESTED: dict[str, dict[str, Any]] = {
-    "Failed": {"problem": _problem},
+    "Failed": {"problem": lambda value: Problem(**value)},
     "LoadFailed": {"problems": _problems},
     "Planned": {"plan": _plan},
     "RolloutAsked": {"problems": _problems},
