@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -153,6 +153,13 @@ _PRAGMAS = (
 _TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
 
 
+class Column(NamedTuple):
+    """A column, and what it holds: TEXT, INTEGER or BLOB."""
+
+    name: str
+    kind: str
+
+
 class Damaged(ValueError):
     """A row is not one that this platform has written."""
 
@@ -249,9 +256,9 @@ def tables_of(database: sqlite3.Connection) -> list[str]:
     return [name for (name,) in database.execute(_TABLES).fetchall()]
 
 
-def columns_of(database: sqlite3.Connection, table: str) -> list[tuple[str, str]]:
+def columns_of(database: sqlite3.Connection, table: str) -> list[Column]:
     found = database.execute(f"PRAGMA table_info({table})").fetchall()
-    return [(name, kind) for _, name, kind, *_ in found]
+    return [Column(name, kind) for _, name, kind, *_ in found]
 
 
 def parts(path: Path) -> list[Path]:
