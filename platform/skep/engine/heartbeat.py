@@ -51,12 +51,9 @@ class Heartbeat:
                 # The store may be stopped or killed at any moment; the socket outlives it.
                 sock.settimeout(self._pause)
                 sock.connect(address)
-                self._beat(sock)
-            self._stop.wait(self._pause)
-
-    def _beat(self, sock: socket.socket) -> None:
-        while not self._stop.is_set():
-            sock.sendall(self._frame)
+                while not self._stop.is_set():
+                    sock.sendall(self._frame)
+                    self._stop.wait(self._pause)
             self._stop.wait(self._pause)
 
     @property

@@ -68,11 +68,7 @@ def main() -> int:
     """Be the store slot; return its exit code."""
     registry, telemetry = CollectorRegistry(), Telemetry()
     subscribe(telemetry, Instruments(registry, "store"))
-
-    def build(boot: Boot, send: Send) -> StoreSlot:
-        return StoreSlot(boot, telemetry, send)
-
-    return run(build, Framer(registry).next)
+    return run(lambda boot, send: StoreSlot(boot, telemetry, send), Framer(registry).next)
 
 
 if __name__ == "__main__":

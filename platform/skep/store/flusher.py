@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from skep.engine.protocol import Reply
-from skep.store.connection import Client
+from skep.store.waiters import Client
 
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC
 # The pause before checking again whether the file is in order.

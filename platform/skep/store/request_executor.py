@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 
 from skep.engine import protocol
-from skep.store.connection import Client
 from skep.store.state.database import Database
-from skep.store.waiters import LeaseWaiters, ResultWaiters
+from skep.store.waiters import Client, LeaseWaiters, ResultWaiters
 
 
 class RequestExecutor:

@@ -11,12 +11,11 @@ from skep.base.files.filelock import held
 from skep.base.sockets.peer import peer_of
 from skep.base.telemetry import Telemetry
 from skep.engine.ids import now_ms
-from skep.store.connection import ClientConnection
 from skep.store.file.schema import IN_MEMORY, Durability
 from skep.store.flusher import Flusher
 from skep.store.state.database import Database
 from skep.store.state.deliveries import NOBODY
-from skep.store.writer import Writer
+from skep.store.writer import ClientConnection, Writer
 
 log = logging.getLogger(__name__)
 

@@ -3,12 +3,21 @@
 import asyncio
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from skep.engine import protocol
 from skep.engine.contract import Lease, Result
-from skep.store.connection import Client
 from skep.store.state.database import Database
+
+
+class Client(Protocol):
+    """One end of the store: a process behind a socket, or a client in this process."""
+
+    number: int
+    owner: str
+
+    def send(self, replies: Sequence[protocol.Reply]) -> None:
+        """Send replies; they are lost on a client that has gone."""
 
 
 class _Waiter(NamedTuple):

@@ -18,10 +18,12 @@ from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
+from msgspec import DecodeError
+
+from skep.base.errors import EngineError
 from skep.base.telemetry import Telemetry
 from skep.engine import protocol
 from skep.engine.ids import now_ms
-from skep.store.connection import Client, ClientConnection
 from skep.store.disk_space import DiskSpace
 from skep.store.file.damage import DAMAGE, is_damage, primary_code
 from skep.store.flusher import Flusher
@@ -30,7 +32,7 @@ from skep.store.repairs import Repairs
 from skep.store.request_executor import RequestExecutor
 from skep.store.state.database import Database
 from skep.store.state.deliveries import NOBODY
-from skep.store.waiters import LeaseWaiters, ResultWaiters
+from skep.store.waiters import Client, LeaseWaiters, ResultWaiters
 
 # The most requests of one batch: more would make the first wait for the last.
 _BATCH = 512
@@ -53,6 +55,61 @@ _LOCKED = "the queue is locked by another program: what is asked of it waits"
 _AGAIN = 1.0
 
 log = logging.getLogger(__name__)
+
+
+class ClientConnection(asyncio.Protocol):
+    """The store's end of a connection; `owner` is empty until the client has introduced itself."""
+
+    _transport: asyncio.Transport
+
+    def __init__(self, writer: "Writer", number: int) -> None:
+        self.number = number
+        self.owner = ""
+        self._writer = writer
+        self._splitter = protocol.Splitter(protocol.LARGEST_REQUEST)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]  # a stream's transport is one
+        self._writer.came(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Pass every whole request on. One that cannot be read is refused by its number; only a
+        client that does not send requests at all is disconnected."""
+        try:
+            for body in self._splitter.feed(data):
+                request = protocol.read_request(body)
+                if isinstance(request, protocol.Invalid):
+                    log.error("%s sent a request that cannot be read: %s", self, request.error)
+                    self.send([request])
+                else:
+                    self._writer.ask(self, request)
+        except (DecodeError, EngineError) as error:
+            log.error(
+                "%s sent something that is not a request and was disconnected: %s", self, error
+            )
+            self._transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._writer.left(self)
+
+    def pause_writing(self) -> None:
+        """Stop reading from a client that does not read its replies."""
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._transport.resume_reading()
+
+    def send(self, replies: Sequence[protocol.Reply]) -> None:
+        """Send replies, in one write; they are lost on a client that has gone."""
+        if replies and not self._transport.is_closing():
+            self._transport.write(b"".join([protocol.frame(reply) for reply in replies]))
+
+    def close(self) -> None:
+        """Send what is left, then close."""
+        self._transport.close()
+
+    def __str__(self) -> str:
+        return self.owner or f"client {self.number}"
 
 
 class _Lost(NamedTuple):

@@ -26,12 +26,8 @@ class Identity:
     @property
     def is_ours(self) -> bool:
         """Whether this process is that user already."""
-        return (os.getuid(), os.geteuid(), os.getgid(), os.getegid()) == (
-            self.uid,
-            self.uid,
-            self.gid,
-            self.gid,
-        )
+        users, groups = {os.getuid(), os.geteuid()}, {os.getgid(), os.getegid()}
+        return users == {self.uid} and groups == {self.gid}
 
 
 def identity(user: str, group: str) -> Identity | None:

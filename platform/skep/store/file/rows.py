@@ -13,7 +13,7 @@ from msgspec import DecodeError
 from skep.engine.contract import DeliveryRow, Envelope, QueueLimits
 from skep.engine.ids import new_id
 from skep.store.file import schema
-from skep.store.file.rules import read_rules
+from skep.store.file.schema import read_rules
 
 # The reason of a dead letter made of a damaged row.
 CORRUPT = "corrupt"

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import msgspec
+from msgspec import Struct
 
 from skep.base.errors import EngineError
 from skep.engine.contract import Envelope, RowState
-from skep.store.file.rules import NONE, Rules
 
 # What a confirmation of a put means: it survives the loss of power, the death of any process, or
 # nothing but the death of its clients.
@@ -153,6 +153,35 @@ _PRAGMAS = (
 _TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
 
 
+class Rules(Struct, frozen=True, omit_defaults=True):
+    """The fields of an envelope that most leave at their defaults, in a column of their own."""
+
+    key: str = ""
+    unique_for: int = 0
+    concurrency: int = 1
+    keep_result: int = 0
+
+
+NO_RULES = Rules()
+_encode_rules = msgspec.json.Encoder().encode
+_decode_rules = msgspec.json.Decoder(Rules).decode
+
+
+def rules_of(envelope: Envelope) -> Rules:
+    if envelope.key or envelope.keep_result or envelope.concurrency_key:
+        return Rules(envelope.key, envelope.unique_for, envelope.concurrency, envelope.keep_result)
+    return NO_RULES
+
+
+def write_rules(rules: Rules) -> str:
+    """Return rules as their column holds them; most deliveries have none."""
+    return "" if rules is NO_RULES else _encode_rules(rules).decode()
+
+
+def read_rules(column: str) -> Rules:
+    return _decode_rules(column) if column else NO_RULES
+
+
 class Column(NamedTuple):
     """A column, and what it holds: TEXT, INTEGER or BLOB."""
 
@@ -187,7 +216,7 @@ def make_envelope(columns: Sequence[Any], rules: Rules) -> Envelope:
         raise Damaged(f"due is {due}, priority is {priority}")
     found = read_headers(headers)
     what = (id_, name, body, queue, found, due, priority)
-    if rules is NONE and not lane:
+    if rules is NO_RULES and not lane:
         return Envelope(*what, sender=sender)
     unique, limits = (rules.key, rules.unique_for), (lane, rules.concurrency)
     return Envelope(*what, *unique, *limits, rules.keep_result, sender)

@@ -13,8 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from skep.store.file.rules import read_rules
-from skep.store.file.schema import BLOCKED, READY
+from skep.store.file.schema import BLOCKED, READY, read_rules
 from skep.store.state.transaction import Transaction
 
 # `lane != ''` stands in each, so that SQLite uses the partial index of what is ready.
@@ -92,12 +91,10 @@ class Lanes:
         if place.instead_of is not None:
             self._set(*place.instead_of, READY, BLOCKED)
 
-    def taken(self, lane: str) -> None:
-        """Count a delivery that was leased."""
-        self.leased[lane] += 1
-
     def left(self, lane: str) -> None:
-        """Count a lease that ended, and make the next ready."""
+        """Count a lease that ended, and make the next ready; an empty key is not a lane."""
+        if not lane:
+            return
         self.leased[lane] -= 1
         if not self.leased[lane]:
             del self.leased[lane]

@@ -18,8 +18,7 @@ from skep.engine.contract import DeliveryRow, QueueLimits, QueueStats
 from skep.engine.protocol import Find, Scan
 from skep.store.file import opening, schema
 from skep.store.file.damage import DAMAGE, Damage, is_damage, read_damages, write_damages
-from skep.store.file.rules import read_rules
-from skep.store.file.schema import BLOCKED, DEAD, LEASED, READY, SCHEDULED
+from skep.store.file.schema import BLOCKED, DEAD, LEASED, READY, SCHEDULED, read_rules
 from skep.store.state.deliveries import NOBODY, Deliveries, HeldLease
 from skep.store.state.leader import Holds
 from skep.store.state.operator_edits import OperatorEdits

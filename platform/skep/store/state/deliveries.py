@@ -13,13 +13,23 @@ What is due, but for which its concurrency key has no room, is blocked until the
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from skep.engine.contract import CUT_OFF, Envelope, Lease, Outcome, Result
 from skep.engine.protocol import Mark
 from skep.store.file import schema
-from skep.store.file.rules import NONE, Rules, read_rules, rules_of, write_rules
-from skep.store.file.schema import BLOCKED, DEAD, LEASED, READY, SCHEDULED
+from skep.store.file.schema import (
+    BLOCKED,
+    DEAD,
+    LEASED,
+    NO_RULES,
+    READY,
+    SCHEDULED,
+    Rules,
+    read_rules,
+    rules_of,
+    write_rules,
+)
 from skep.store.state.concurrency import LanePlace, Lanes
 from skep.store.state.queue_limits import Throttle
 from skep.store.state.retained import Retained
@@ -194,9 +204,10 @@ class Deliveries:
         for row in rows:
             lane, rules = row[8], read_rules(row[10])
             self.held[row[0]] = HeldLease(serial, owner, connection, row[1], queue, lane, rules)
-            leases.append(_lease(row, serial, rules))
+            envelope = schema.make_envelope(row[1:10], rules)
+            leases.append(Lease(envelope, f"{row[0]}-{serial}", *row[11:]))
             if lane:
-                self.lanes.taken(lane)
+                self.lanes.leased[lane] += 1
         return leases
 
     def promote(self, now: int) -> None:
@@ -271,7 +282,7 @@ class Deliveries:
                 self._transaction.change(_FORGET, (seq,))
                 self.counts[held.queue][LEASED] -= 1
                 if any(envelope.id == held.id for envelope in mark.then):
-                    self._leave_lane(held.lane)  # it has not ended: it begins again
+                    self.lanes.left(held.lane)  # it has not ended: it begins again
                 else:
                     self._end(held, Result(held.id, "done", mark.result), now)
             case "dead":
@@ -295,7 +306,7 @@ class Deliveries:
         self._move(held.queue, LEASED, state)
         if state == SCHEDULED:
             self.expect(mark.at)
-        self._leave_lane(held.lane)
+        self.lanes.left(held.lane)
 
     def _adopt(self, owner: str, connection: int, token: str) -> bool:
         seq = self._holding(token)
@@ -311,7 +322,7 @@ class Deliveries:
             return
         self._transaction.change(_GIVE_BACK, (lost, seq))
         self._move(held.queue, LEASED, BLOCKED if held.lane else READY)
-        self._leave_lane(held.lane)
+        self.lanes.left(held.lane)
 
     def _release(self, seq: int) -> HeldLease:
         held = self.let_go[seq] = self.held.pop(seq)
@@ -350,24 +361,20 @@ class Deliveries:
         if who.rules.key:
             self._retained.leave_key(who.rules.key, who.id, 0)
         if state == LEASED:
-            self._leave_lane(who.lane)
+            self.lanes.left(who.lane)
         elif who.lane:
             self.lanes.fill(who.lane)
 
     def _end(self, held: HeldLease, result: Result, now: int) -> None:
         """Apply the rules for the end, and let the next in the lane start."""
         rules = held.rules
-        if rules is not NONE:
+        if rules is not NO_RULES:
             if rules.keep_result:
                 self._retained.keep_result(result, now + rules.keep_result)
             if rules.key:
                 until = now + rules.unique_for if rules.unique_for else 0
                 self._retained.leave_key(rules.key, held.id, until)
-        self._leave_lane(held.lane)
-
-    def _leave_lane(self, lane: str) -> None:
-        if lane:
-            self.lanes.left(lane)
+        self.lanes.left(held.lane)
 
     # -- in memory -------------------------------------------------------------------------------
 
@@ -387,9 +394,3 @@ class Deliveries:
         counts = self.counts[queue]
         counts[before] -= 1
         counts[after] += 1
-
-
-def _lease(row: tuple[Any, ...], serial: int, rules: Rules) -> Lease:
-    """Return the lease of a row that `_TAKE` returned."""
-    envelope = schema.make_envelope(row[1:10], rules)
-    return Lease(envelope, f"{row[0]}-{serial}", *row[11:])

@@ -8,8 +8,7 @@ from skep.engine.contract import Cancellation, DeliveryRow, Edit
 from skep.engine.headers import DIED
 from skep.store.file import schema
 from skep.store.file.rows import CORRUPT
-from skep.store.file.rules import read_rules, rules_of, write_rules
-from skep.store.file.schema import DEAD, LEASED, SCHEDULED
+from skep.store.file.schema import DEAD, LEASED, SCHEDULED, read_rules, rules_of, write_rules
 from skep.store.state.deliveries import Deliveries
 from skep.store.state.retained import Retained
 from skep.store.state.transaction import Transaction
