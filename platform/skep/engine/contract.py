@@ -131,7 +131,7 @@ class Result(Struct, frozen=True, array_like=True):
 
 
 class QueueLimits(Struct, frozen=True, array_like=True):
-    """What one queue may hold and how fast it is handed out; 0 is no limit.
+    """What one queue may hold and how fast it is handed out; 0 means without limit.
 
     `max_ready` is how many may wait in it, ready, blocked or scheduled, before `put` raises
     QueueFull; what follows from a settlement is kept all the same. `concurrency` is how many are

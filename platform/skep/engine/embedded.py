@@ -72,12 +72,7 @@ class StoreClient:
     def __init__(self, connect: Callable[[Callable[[list[str]], None]], Requests]) -> None:
         self._flagged: asyncio.Queue[list[str]] = asyncio.Queue()
         self._store = connect(self._flagged.put_nowait)
-
-    async def open(self) -> None:
-        await self._store.open()
-
-    async def close(self) -> None:
-        await self._store.close()
+        self.open, self.close, self.lease = self._store.open, self._store.close, self._store.take
 
     def _ask(
         self, kind: Callable[Concatenate[int, P], protocol.Request], *a: P.args, **k: P.kwargs
@@ -89,9 +84,6 @@ class StoreClient:
     async def put(self, envelopes: Sequence[Envelope]) -> list[Outcome]:
         reply: protocol.PutOutcomes = await self._ask(protocol.Put, envelopes)
         return reply.outcomes
-
-    async def lease(self, queues: Sequence[str], n: int) -> list[Lease]:
-        return await self._store.take(queues, n)
 
     async def extend(self, leases: Sequence[Lease]) -> list[bool]:
         tokens = [lease.token for lease in leases]

@@ -426,7 +426,6 @@ class Writer:
         self._report()
 
     def _report(self) -> None:
-        """Report what operators should know, if that has changed."""
         troubles = [
             *(damage.what for damage in self._database.damages),
             *filter(None, (self._disk.trouble, self._repairs.trouble)),

@@ -21,31 +21,8 @@ from typing import Any, Protocol, TypeVar
 
 from skep.base.logs.log import traceback_text
 from skep.base.system import signals, stacks
+from skep.wire import messages
 from skep.wire.channel import Channel, MessageBuffer
-from skep.wire.messages import (
-    Accepting,
-    Alone,
-    Beat,
-    Change,
-    Changed,
-    Deliver,
-    Delivered,
-    Drain,
-    Failed,
-    Flush,
-    Flushed,
-    Go,
-    HandedOver,
-    Happened,
-    Hello,
-    Message,
-    MetricFrame,
-    Noted,
-    Prepared,
-    Retire,
-    Trace,
-    Traced,
-)
 from skep.wire.plan import LONGEST_TRACE, Problem
 
 EXIT_DRAINED, EXIT_NOT_PREPARED, EXIT_ORPHANED = 0, 10, 12
@@ -88,19 +65,19 @@ class Role(Protocol):
         return
 
 
-async def _see_nothing(trace: Trace) -> Traced:
-    return Traced(trace.number, [], [])
+async def _see_nothing(trace: messages.Trace) -> messages.Traced:
+    return messages.Traced(trace.number, [], [])
 
 
-async def _deliver_nothing(order: Deliver) -> Delivered:
-    return Delivered(order.number, refusal="There are no tasks here.", code="usage")
+async def _deliver_nothing(order: messages.Deliver) -> messages.Delivered:
+    return messages.Delivered(order.number, refusal="There are no tasks here.", code="usage")
 
 
-async def _ignore(happened: Happened) -> None:
+async def _ignore(happened: messages.Happened) -> None:
     return
 
 
-async def _agree(change: Change) -> str:
+async def _agree(change: messages.Change) -> str:
     return ""
 
 
@@ -118,19 +95,19 @@ class Lifecycle:
 
     role: Role
     frame: Callable[[], dict[str, Any] | None] = lambda: None
-    change: Callable[[Change], Awaitable[str]] = _agree
+    change: Callable[[messages.Change], Awaitable[str]] = _agree
     on_beat: Callable[[float], None] = lambda lag: None
     unready: Callable[[], str] = str
     trouble: Callable[[], str] = str
     on_alone: Callable[[], None] = lambda: None
-    happened: Callable[[Happened], Awaitable[None]] = _ignore
-    trace: Callable[[Trace], Awaitable[Traced]] = _see_nothing
-    deliver: Callable[[Deliver], Awaitable[Delivered]] = _deliver_nothing
+    happened: Callable[[messages.Happened], Awaitable[None]] = _ignore
+    trace: Callable[[messages.Trace], Awaitable[messages.Traced]] = _see_nothing
+    deliver: Callable[[messages.Deliver], Awaitable[messages.Delivered]] = _deliver_nothing
 
     def __post_init__(self) -> None:
         self.orphaned = False
         self._channel: Channel | None = None
-        self._go: asyncio.Future[tuple[Go, list[int]]]
+        self._go: asyncio.Future[tuple[messages.Go, list[int]]]
         self._drain: asyncio.Future[float]
         # Set while it drains, for an earlier deadline.
         self._draining: asyncio.Timeout | None = None
@@ -141,9 +118,9 @@ class Lifecycle:
         """Ask once to be replaced; work goes on until the supervisor sends a Drain."""
         if not self._retired:
             self._retired = True
-            self.send(Retire(reason, detail))
+            self.send(messages.Retire(reason, detail))
 
-    def send(self, message: Message) -> None:
+    def send(self, message: messages.Message) -> None:
         if self._channel is not None:
             self._channel.send(message)
 
@@ -155,7 +132,7 @@ class Lifecycle:
         loop.add_signal_handler(signal.SIGTERM, self._begin_drain, drain_timeout)
         signals.let_go({signal.SIGTERM, signal.SIGQUIT})
         _watch_for_the_end(sock.fileno())
-        self._channel.send(Hello(os.getpid(), fds=1), [stacks.arm()])
+        self._channel.send(messages.Hello(os.getpid(), fds=1), [stacks.arm()])
         beats = asyncio.create_task(self._beats())
         try:
             return await self._live()
@@ -167,12 +144,12 @@ class Lifecycle:
     async def _live(self) -> int:
         if not await self._prepared():
             return EXIT_DRAINED if self._drain.done() else EXIT_NOT_PREPARED
-        self.send(Prepared())
+        self.send(messages.Prepared())
         await _first(self._go, self._drain)
         if self._go.done() and not await self._worked():
             return EXIT_NOT_PREPARED
         seconds = await self._drain
-        self.send(HandedOver(dict(self.role.retire())))
+        self.send(messages.HandedOver(dict(self.role.retire())))
         deadline = asyncio.get_running_loop().time() + seconds
         await self._drained(deadline)
         await self.role.stop()
@@ -190,7 +167,6 @@ class Lifecycle:
             self._draining = None
 
     async def _prepared(self) -> bool:
-        """Prepare, unless a Drain comes first; return whether it succeeded."""
         preparing = asyncio.ensure_future(_contained(self.role.prepare()))
         await _first(preparing, self._drain)
         if not preparing.done():
@@ -210,7 +186,7 @@ class Lifecycle:
         await asyncio.wait({accepting})
         if not self._succeeded(accepting, "go"):
             return False
-        self.send(Accepting())
+        self.send(messages.Accepting())
         if (work := accepting.result()) is not None:
             await _first(work, self._drain)
             return self._drain.done() or self._failed(work, "work")
@@ -228,38 +204,40 @@ class Lifecycle:
         else:
             trace = traceback_text(error, LONGEST_TRACE)
             problem = Problem(stage, f"{type(error).__name__}: {error}", trace=trace)
-        self.send(Failed(problem))
+        self.send(messages.Failed(problem))
         return False
 
-    def _receive(self, message: Message, descriptors: list[int]) -> None:
+    def _receive(self, message: messages.Message, descriptors: list[int]) -> None:
         match message:
-            case Go() if not self._go.done():
+            case messages.Go() if not self._go.done():
                 self._go.set_result((message, descriptors))
-            case Drain(seconds):
+            case messages.Drain(seconds):
                 self._begin_drain(seconds)
-            case Alone():
+            case messages.Alone():
                 self.on_alone()
-            case Flush(number):
+            case messages.Flush(number):
                 self._send_frame()
-                self.send(Flushed(number))
-            case Change() | Trace() | Happened() | Deliver():
+                self.send(messages.Flushed(number))
+            case messages.Change() | messages.Trace() | messages.Happened() | messages.Deliver():
                 task = asyncio.ensure_future(self._answer(message))
                 self._answering.add(task)
                 task.add_done_callback(self._answering.discard)
 
-    async def _answer(self, question: Change | Trace | Happened | Deliver) -> None:
+    async def _answer(
+        self, question: messages.Change | messages.Trace | messages.Happened | messages.Deliver
+    ) -> None:
         match question:
-            case Change(number, _, apply, log_level):
+            case messages.Change(number, _, apply, log_level):
                 objection = await self.change(question)
                 if apply and log_level:
                     logging.getLogger().setLevel(log_level.upper())
-                self.send(Changed(number, apply, objection))
-            case Trace():
+                self.send(messages.Changed(number, apply, objection))
+            case messages.Trace():
                 self.send(await self.trace(question))
-            case Happened(number):
+            case messages.Happened(number):
                 await self.happened(question)
-                self.send(Noted(number))
-            case Deliver():
+                self.send(messages.Noted(number))
+            case messages.Deliver():
                 self.send(await self.deliver(question))
 
     def _begin_drain(self, seconds: float) -> None:
@@ -275,7 +253,7 @@ class Lifecycle:
 
     def _send_frame(self) -> None:
         if frame := self.frame():
-            self.send(MetricFrame(frame))
+            self.send(messages.MetricFrame(frame))
 
     async def _beats(self) -> None:
         loop = asyncio.get_running_loop()
@@ -285,7 +263,7 @@ class Lifecycle:
             lag = max(0.0, loop.time() - due)
             self.on_beat(lag)
             self._send_frame()
-            self.send(Beat(round(lag, 4), self.unready(), self.trouble()))
+            self.send(messages.Beat(round(lag, 4), self.unready(), self.trouble()))
 
 
 async def _contained(step: Coroutine[Any, Any, T]) -> T:

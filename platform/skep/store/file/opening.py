@@ -159,7 +159,6 @@ def _finish_rewriting(path: Path) -> str:
 
 
 def _look_into_log(path: Path) -> str:
-    """Report what SQLite will ignore in the log of a store that died."""
     aside = schema.aside_name(path)
     try:
         rest = wal.keep_rest(path, aside)

@@ -169,7 +169,6 @@ class _Raw:
         self._source.text_factory = self._before
 
     def columns(self, table: str) -> list[Column]:
-        """Return the columns that the table has here."""
         with suppress(*_UNREADABLE):
             raw: Sequence[Any] = schema.columns_of(self._source, table)
             return [Column(name.decode(), kind.decode()) for name, kind in raw]
@@ -226,7 +225,6 @@ class _Raw:
         return range(first, min(last, first + _GUESSED) + 1)
 
     def _ends(self, table: str) -> list[int]:
-        """Return the first and the last number, if readable."""
         found: list[int] = []
         for order in ("ASC", "DESC"):
             with suppress(*_UNREADABLE):

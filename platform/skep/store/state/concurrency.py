@@ -82,19 +82,17 @@ class Lanes:
 
     def take_place(self, seq: int, queue: str, place: LanePlace) -> None:
         """Move a blocked delivery to its place."""
-        self.make_room(place)
+        if place.instead_of is not None:
+            self.block(*place.instead_of)
         if place.is_ready:
             self._set(seq, queue, BLOCKED, READY)
 
-    def make_room(self, place: LanePlace) -> None:
-        """Block the delivery that has to give way."""
-        if place.instead_of is not None:
-            self._set(*place.instead_of, READY, BLOCKED)
+    def block(self, seq: int, queue: str) -> None:
+        """Block the ready delivery that gives way to another."""
+        self._set(seq, queue, READY, BLOCKED)
 
     def left(self, lane: str) -> None:
-        """Count a lease that ended, and make the next ready; an empty key is not a lane."""
-        if not lane:
-            return
+        """Count a lease that ended, and make the next ready."""
         self.leased[lane] -= 1
         if not self.leased[lane]:
             del self.leased[lane]

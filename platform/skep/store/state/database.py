@@ -193,7 +193,6 @@ class Database:
         return whats
 
     def _take_up(self, damage: Damage) -> None:
-        """Load the state again from the repaired file."""
         self.damages.append(damage)
         self._damaged()
         self._load({**self.moves.held, **self.moves.let_go})

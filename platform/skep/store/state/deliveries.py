@@ -161,8 +161,8 @@ class Deliveries:
         self.count(new.queue, state, 1)
         if state == SCHEDULED:
             self.expect(new.due)
-        else:
-            self.lanes.make_room(place)
+        elif place.instead_of is not None:
+            self.lanes.block(*place.instead_of)
         return Outcome(new.id)
 
     def take(
@@ -282,7 +282,7 @@ class Deliveries:
                 self._transaction.change(_FORGET, (seq,))
                 self.counts[held.queue][LEASED] -= 1
                 if any(envelope.id == held.id for envelope in mark.then):
-                    self.lanes.left(held.lane)  # it has not ended: it begins again
+                    self._leave_lane(held.lane)  # it has not ended: it begins again
                 else:
                     self._end(held, Result(held.id, "done", mark.result), now)
             case "dead":
@@ -306,7 +306,7 @@ class Deliveries:
         self._move(held.queue, LEASED, state)
         if state == SCHEDULED:
             self.expect(mark.at)
-        self.lanes.left(held.lane)
+        self._leave_lane(held.lane)
 
     def _adopt(self, owner: str, connection: int, token: str) -> bool:
         seq = self._holding(token)
@@ -322,7 +322,7 @@ class Deliveries:
             return
         self._transaction.change(_GIVE_BACK, (lost, seq))
         self._move(held.queue, LEASED, BLOCKED if held.lane else READY)
-        self.lanes.left(held.lane)
+        self._leave_lane(held.lane)
 
     def _release(self, seq: int) -> HeldLease:
         held = self.let_go[seq] = self.held.pop(seq)
@@ -361,7 +361,7 @@ class Deliveries:
         if who.rules.key:
             self._retained.leave_key(who.rules.key, who.id, 0)
         if state == LEASED:
-            self.lanes.left(who.lane)
+            self._leave_lane(who.lane)
         elif who.lane:
             self.lanes.fill(who.lane)
 
@@ -374,7 +374,11 @@ class Deliveries:
             if rules.key:
                 until = now + rules.unique_for if rules.unique_for else 0
                 self._retained.leave_key(rules.key, held.id, until)
-        self.lanes.left(held.lane)
+        self._leave_lane(held.lane)
+
+    def _leave_lane(self, lane: str) -> None:
+        if lane:
+            self.lanes.left(lane)
 
     # -- in memory -------------------------------------------------------------------------------
 
