@@ -51,7 +51,7 @@ class _Call:
 
 
 class StoreConnection:
-    """Repeats each request until the store answers it, and knows which leases this process holds.
+    """Repeats requests until they are answered; knows which leases this process holds.
 
     `flagged` is called with the ids of deliveries that are held here and were cancelled.
     """
@@ -70,8 +70,6 @@ class StoreConnection:
         self._link: _Link | None = None
         self._numbers = itertools.count(1)
         self._calls: dict[int, _Call] = {}
-        # Cancelled requests to lease, which may still be answered with leases.
-        self._unwanted: set[int] = set()
         # The tokens of all leases this process has; a dict because it keeps their order.
         self._held: dict[str, None] = {}
         self._outbox: list[bytes] = []
@@ -162,7 +160,6 @@ class StoreConnection:
     def _begin(self, link: "_Link") -> None:
         """Send the introduction, and repeat what is not answered."""
         self._link = link
-        self._unwanted.clear()
         self._outbox.clear()
         link.claimed = tuple(self._held)
         hello = protocol.Introduction(self.next_call(), self._owner, link.claimed)
@@ -231,15 +228,13 @@ class StoreConnection:
         if call is not None and call.future is not None and not call.future.done():
             call.future.set_result(reply)
         else:
-            self._unwanted.discard(reply.call)
             self._release(reply.leases)
 
     def _take_no_more(self, number: int, future: asyncio.Future[Any]) -> None:
         """Undo a request to lease, whether it is sent, answered or neither."""
         if not future.cancelled():  # it was answered in the same round of the loop
             self._release(future.result().leases)
-        elif self._calls.pop(number, None) is not None:
-            self._unwanted.add(number)
+        elif self._calls.pop(number, None) is not None:  # it may still be answered with leases
             self._send(protocol.frame(protocol.Untake(number)))
 
     def _release(self, leases: Sequence[Lease]) -> None:

@@ -73,9 +73,9 @@ class RequestExecutor:
             case protocol.Reap(call, owner):
                 return protocol.Affected(call, moves.take_from(owner, now))
             case protocol.Grasp(call, name, token, ttl):
-                return protocol.HoldAnswer(call, self._database.holds.grasp(name, token, ttl, now))
+                return protocol.HoldAnswer(call, self._database.grasp(name, token, ttl, now))
             case protocol.Drop(call, name, token):
-                self._database.holds.drop(name, token)
+                self._database.drop(name, token)
                 return protocol.Affected(call, 1)
             case protocol.Await():
                 return self._await(connection, request, now)

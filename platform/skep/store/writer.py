@@ -113,18 +113,12 @@ class ClientConnection(asyncio.Protocol):
 
 
 class _Lost(NamedTuple):
-    """A connection has ended: give what it holds to others."""
+    """Give to others what a connection that ended, or an owner that was silent too long, holds."""
 
-    number: int
-
-
-class _Silent(NamedTuple):
-    """An owner was silent for too long: give what it holds to others."""
-
-    owner: str
+    holder: int | str
 
 
-_Matter = tuple[ClientConnection, protocol.Request] | _Lost | _Silent
+_Matter = tuple[ClientConnection, protocol.Request] | _Lost
 _Replies = defaultdict[Client, list[protocol.Reply]]
 
 
@@ -317,7 +311,7 @@ class Writer:
 
     def _give_up(self, matter: _Matter, error: Exception) -> None:
         log.error("%s cannot be carried out", _named(matter), exc_info=error)
-        if isinstance(matter, _Lost | _Silent):
+        if isinstance(matter, _Lost):
             self._loop.call_later(_AGAIN, self._bring, matter)
         else:
             connection, request = matter
@@ -351,9 +345,9 @@ class Writer:
         self._database.moves.promote(now)
         for matter in matters:
             match matter:
-                case _Lost(number):
+                case _Lost(int(number)):
                     self._requests.let_go(number, lost=True, now=now)
-                case _Silent(owner):
+                case _Lost(str(owner)):
                     self._database.moves.take_from(owner, now)
                 case connection, request:
                     reply = self._answer(connection, request, now)
@@ -386,7 +380,7 @@ class Writer:
         again: list[_Matter] = []
         for matter in matters:
             refused = (protocol.Put,) if freed else (protocol.Put, protocol.Settle)
-            if not isinstance(matter, _Lost | _Silent) and isinstance(matter[1], refused):
+            if not isinstance(matter, _Lost) and isinstance(matter[1], refused):
                 replies[matter[0]].append(protocol.NoRoom(matter[1].call, error))
             else:
                 again.append(matter)
@@ -410,7 +404,7 @@ class Writer:
             self._alarm = self._loop.call_later(max(nap, at_least), self._wake.set)
 
     def _look_for_silent(self) -> None:
-        self._bring(*map(_Silent, self._liveness.look(self._loop.time())))
+        self._bring(*map(_Lost, self._liveness.look(self._loop.time())))
         self._looking = self._loop.call_later(self._liveness.every, self._look_for_silent)
 
     def _keep_house(self) -> None:
@@ -437,6 +431,6 @@ class Writer:
 
 
 def _named(matter: _Matter) -> str:
-    if isinstance(matter, _Lost | _Silent):
-        return f"The return of what {matter[0]} holds"
+    if isinstance(matter, _Lost):
+        return f"The return of what {matter.holder} holds"
     return f"A request ({type(matter[1]).__name__.lower()}) of {matter[0]}"

@@ -17,7 +17,7 @@ JSON, because the supervisor is the standard library alone. A message may carry 
 import dataclasses
 import json
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, TypeVar, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from skep.base.errors import InternalError
 from skep.base.sockets.endpoint import Endpoint
@@ -243,7 +243,7 @@ class LoadFailed:
     declared secret by what was loaded."""
 
     problems: list[Problem]
-    secrets: list[str] = dataclasses.field(default_factory=list)
+    secrets: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -301,7 +301,6 @@ Message = (
     | Beat | Retire | MetricFrame | Flushed | Planned | LoadFailed | Exited | RolloutAsked
     | Reported | Troubled | NoConfiguration
 )  # fmt: skip
-M = TypeVar("M", bound=Message)
 
 _KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in get_args(Message)}
 

@@ -84,26 +84,20 @@ def _changed_below(
     except (FileNotFoundError, NotADirectoryError):
         return None
     for path in below:
-        place = _changed(path, uids, gids, reachable=reachable)
-        if place is None and path.is_dir() and not path.is_symlink():
+        try:
+            found = path.lstat()
+        except FileNotFoundError:
+            continue
+        place = None
+        if stat.S_ISLNK(found.st_mode):
+            place = changeable(path, uids, gids)
+        elif found.st_uid not in uids or (reachable and _opened(path, found, gids)):
+            place = path
+        elif stat.S_ISDIR(found.st_mode):
             place = _changed_below(path, uids, gids, reachable=reachable)
         if place is not None:
             return place
     return None
-
-
-def _changed(
-    path: Path, uids: Collection[int], gids: Collection[int], *, reachable: bool
-) -> Path | None:
-    """Return what `changeable` does for a path in a directory that others cannot change."""
-    try:
-        found = path.lstat()
-    except FileNotFoundError:
-        return None
-    if stat.S_ISLNK(found.st_mode):
-        return changeable(path, uids, gids)
-    opened = reachable and _opened(path, found, gids)
-    return path if found.st_uid not in uids or opened else None
 
 
 def _opened(path: Path, found: os.stat_result, gids: Collection[int]) -> bool:

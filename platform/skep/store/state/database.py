@@ -14,13 +14,12 @@ from typing import Any
 import msgspec
 
 from skep.base.errors import EngineError
-from skep.engine.contract import DeliveryRow, QueueLimits, QueueStats
+from skep.engine.contract import DeliveryRow, Hold, QueueLimits, QueueStats
 from skep.engine.protocol import Find, Scan
 from skep.store.file import opening, schema
 from skep.store.file.damage import DAMAGE, Damage, is_damage, read_damages, write_damages
 from skep.store.file.schema import BLOCKED, DEAD, LEASED, READY, SCHEDULED, read_rules
 from skep.store.state.deliveries import NOBODY, Deliveries, HeldLease
-from skep.store.state.leader import Holds
 from skep.store.state.operator_edits import OperatorEdits
 from skep.store.state.queue_limits import NO_LIMITS, Throttle
 from skep.store.state.retained import Retained
@@ -51,6 +50,14 @@ ON CONFLICT (name) DO UPDATE SET paused = excluded.paused"""
 _LIMIT = """
 INSERT INTO queue (name, limits) VALUES (?1, ?2)
 ON CONFLICT (name) DO UPDATE SET limits = excluded.limits"""
+# The epoch stays the same when a hold is renewed, and grows with each new holder.
+_GRASP = """
+INSERT INTO hold (name, token, epoch, until) VALUES (?1, ?2, 1, ?3)
+ON CONFLICT (name) DO UPDATE SET
+    token = excluded.token, until = excluded.until, epoch = epoch + (token != excluded.token)
+    WHERE token = excluded.token OR until <= ?4
+RETURNING name, token, epoch, until"""
+
 # What operators look up.
 _SHOWN = f"seq, {schema.COLUMNS}, rules, attempt, losses, put_at"
 _WAITING = f"SELECT {_SHOWN}, holder, '', error, progress, cancelled, cuts, state FROM delivery"
@@ -63,7 +70,7 @@ _SERIALS_FROM = 1_700_000_000
 
 
 class Database:
-    """What the store keeps; `moves`, `holds`, `retained` and `edits` change it.
+    """What the store keeps; `moves`, `retained` and `edits` change it.
 
     `damaged` is called whenever damage to the file was found.
     """
@@ -80,7 +87,6 @@ class Database:
         # Damage to the file that no operator has acknowledged.
         self.damages: list[Damage] = []
         self.retained = Retained(self._transaction)
-        self.holds = Holds(self._transaction)
         self.moves = Deliveries(self._transaction, self.retained)
         self.edits = OperatorEdits(self._transaction, self.moves, self.retained)
         # Whether the file was last open in this same run. If it was, the holders of its leases may
@@ -232,6 +238,20 @@ class Database:
             if throttle.limits != wanted:
                 self._transaction.change(_LIMIT, (queue, msgspec.json.encode(wanted).decode()))
                 throttle.limits = wanted
+
+    # -- names that one process holds for a while ------------------------------------------------
+
+    def grasp(self, name: str, token: str, ttl: int, now: int) -> Hold | None:
+        """Hold a name, or renew the hold; None if another token holds it. Raises Damaged."""
+        row = self._transaction.change(_GRASP, (name, token, now + ttl, now)).fetchone()
+        if row is not None and not type(row[2]) is type(row[3]) is int:
+            raise schema.Damaged(f"the epoch of {name} is {row[2]!r}, held until {row[3]!r}")
+        return None if row is None else Hold(*row)
+
+    def drop(self, name: str, token: str) -> None:
+        """Release a hold; its row keeps the epoch."""
+        sql = "UPDATE hold SET until = 0, token = '' WHERE name = ? AND token = ?"
+        self._transaction.change(sql, (name, token))
 
     # -- housekeeping, between transactions ------------------------------------------------------
 
