@@ -44,33 +44,33 @@ LARGEST_REQUEST = 16 * 1024 * 1024
 _LENGTH = 4
 
 
-class Numbered(Struct, frozen=True, array_like=True):
+class _Numbered(Struct, frozen=True, array_like=True):
     """What begins with the number of a request."""
 
     call: int
 
 
-class Introduction(Numbered, frozen=True, tag="hello"):
+class Introduction(_Numbered, frozen=True, tag="hello"):
     """Name the owner, and the tokens of the leases it still holds."""
 
     owner: str
     held: Sequence[str] = ()
 
 
-class Put(Numbered, frozen=True, tag="put"):
+class Put(_Numbered, frozen=True, tag="put"):
     """Keep these envelopes."""
 
     envelopes: Sequence[Envelope]
 
 
-class Take(Numbered, frozen=True, tag="take"):
+class Take(_Numbered, frozen=True, tag="take"):
     """Lease up to `n`, as soon as any are ready."""
 
     queues: Sequence[str]
     n: Number
 
 
-class Untake(Numbered, frozen=True, tag="untake"):
+class Untake(_Numbered, frozen=True, tag="untake"):
     """Cancel the `Take` with this number; it is answered with no leases unless it already was."""
 
 
@@ -86,13 +86,13 @@ class Mark(Struct, frozen=True, array_like=True):
     result: bytes = b""
 
 
-class Settle(Numbered, frozen=True, tag="settle"):
+class Settle(_Numbered, frozen=True, tag="settle"):
     """End these leases."""
 
     marks: Sequence[Mark]
 
 
-class Extend(Numbered, frozen=True, tag="extend"):
+class Extend(_Numbered, frozen=True, tag="extend"):
     """Ask which of these leases are still held."""
 
     tokens: Sequence[str]
@@ -105,26 +105,26 @@ class Pulse(Struct, frozen=True, array_like=True, tag="pulse"):
     call: int = 0
 
 
-class Note(Numbered, frozen=True, tag="note"):
+class Note(_Numbered, frozen=True, tag="note"):
     """Set the progress of a lease."""
 
     token: str
     text: str
 
 
-class Reap(Numbered, frozen=True, tag="reap"):
+class Reap(_Numbered, frozen=True, tag="reap"):
     """Take back what a dead owner holds."""
 
     owner: str
 
 
-class Cancel(Numbered, frozen=True, tag="cancel"):
+class Cancel(_Numbered, frozen=True, tag="cancel"):
     """Cancel these deliveries."""
 
     ids: Sequence[str]
 
 
-class Grasp(Numbered, frozen=True, tag="grasp"):
+class Grasp(_Numbered, frozen=True, tag="grasp"):
     """Hold a name under this token, or renew the hold."""
 
     name: str
@@ -132,51 +132,51 @@ class Grasp(Numbered, frozen=True, tag="grasp"):
     ttl: Milliseconds
 
 
-class Drop(Numbered, frozen=True, tag="drop"):
+class Drop(_Numbered, frozen=True, tag="drop"):
     """Release a name."""
 
     name: str
     token: str
 
 
-class Configure(Numbered, frozen=True, tag="configure"):
+class Configure(_Numbered, frozen=True, tag="configure"):
     """Set the limits of these queues, and remove those of all others."""
 
     limits: Mapping[str, QueueLimits]
 
 
-class Pause(Numbered, frozen=True, tag="pause"):
+class Pause(_Numbered, frozen=True, tag="pause"):
     """Pause or resume these queues."""
 
     queues: Sequence[str]
     paused: bool
 
 
-class Find(Numbered, frozen=True, tag="find"):
+class Find(_Numbered, frozen=True, tag="find"):
     """Look up one delivery."""
 
     id: str
 
 
-class Await(Numbered, frozen=True, tag="await"):
+class Await(_Numbered, frozen=True, tag="await"):
     """Wait up to `wait` ms for the result of a delivery."""
 
     id: str
     wait: Milliseconds
 
 
-class Alter(Numbered, frozen=True, tag="change"):
+class Alter(_Numbered, frozen=True, tag="change"):
     """Change these deliveries by hand."""
 
     ids: Sequence[str]
     op: Edit
 
 
-class Count(Numbered, frozen=True, tag="count"):
+class Count(_Numbered, frozen=True, tag="count"):
     """Count the deliveries of each queue."""
 
 
-class Scan(Numbered, frozen=True, tag="scan"):
+class Scan(_Numbered, frozen=True, tag="scan"):
     """List deliveries of one queue and state."""
 
     queue: str
@@ -185,17 +185,17 @@ class Scan(Numbered, frozen=True, tag="scan"):
     n: Number
 
 
-class Acknowledge(Numbered, frozen=True, tag="acknowledge"):
+class Acknowledge(_Numbered, frozen=True, tag="acknowledge"):
     """Confirm that an operator knows of the damage to the file."""
 
 
-class Restore(Numbered, frozen=True, tag="restore"):
+class Restore(_Numbered, frozen=True, tag="restore"):
     """Keep deliveries and dead letters of another file, except those that were kept before."""
 
     rows: Sequence[DeliveryRow]
 
 
-class Bye(Numbered, frozen=True, tag="bye"):
+class Bye(_Numbered, frozen=True, tag="bye"):
     """Leave, and give back what is held. The store answers by closing the connection."""
 
 
@@ -206,7 +206,7 @@ Request = (
 )  # fmt: skip
 
 
-class Welcome(Numbered, frozen=True, tag="welcome"):
+class Welcome(_Numbered, frozen=True, tag="welcome"):
     """Which of the leases of the introduction are still held; all are lost after `lease` ms of
     silence."""
 
@@ -214,37 +214,37 @@ class Welcome(Numbered, frozen=True, tag="welcome"):
     lease: int
 
 
-class PutOutcomes(Numbered, frozen=True, tag="outcomes"):
+class PutOutcomes(_Numbered, frozen=True, tag="outcomes"):
     """The envelopes are kept."""
 
     outcomes: list[Outcome]
 
 
-class Leases(Numbered, frozen=True, tag="leases"):
+class Leases(_Numbered, frozen=True, tag="leases"):
     """Leases, in answer to a `Take`."""
 
     leases: list[Lease]
 
 
-class Accepted(Numbered, frozen=True, tag="settled"):
+class Accepted(_Numbered, frozen=True, tag="settled"):
     """Which of the settlements or leases of the request the store accepted."""
 
     accepted: list[bool]
 
 
-class Counts(Numbered, frozen=True, tag="counts"):
+class Counts(_Numbered, frozen=True, tag="counts"):
     """How much is in each queue."""
 
     queues: dict[str, QueueStats]
 
 
-class Rows(Numbered, frozen=True, tag="rows"):
+class Rows(_Numbered, frozen=True, tag="rows"):
     """The deliveries that were found."""
 
     rows: list[DeliveryRow]
 
 
-class Cancellations(Numbered, frozen=True, tag="cancelled"):
+class Cancellations(_Numbered, frozen=True, tag="cancelled"):
     """What became of each delivery to cancel."""
 
     found: list[Cancellation]
@@ -257,38 +257,38 @@ class Flagged(Struct, frozen=True, array_like=True, tag="flagged"):
     call: int = 0
 
 
-class HoldAnswer(Numbered, frozen=True, tag="held"):
+class HoldAnswer(_Numbered, frozen=True, tag="held"):
     """The hold; None if another process holds the name."""
 
     hold: Hold | None
 
 
-class Ended(Numbered, frozen=True, tag="ended"):
+class Ended(_Numbered, frozen=True, tag="ended"):
     """How the delivery has ended; None if it has not."""
 
     result: Result | None
 
 
-class Damages(Numbered, frozen=True, tag="damages"):
+class Damages(_Numbered, frozen=True, tag="damages"):
     """The damages that were confirmed."""
 
     whats: list[str]
 
 
-class Affected(Numbered, frozen=True, tag="changed"):
+class Affected(_Numbered, frozen=True, tag="changed"):
     """How many the request changed."""
 
     number: int
 
 
-class NoRoom(Numbered, frozen=True, tag="refused"):
+class NoRoom(_Numbered, frozen=True, tag="refused"):
     """The disk is full, or the named queue: nothing of the request happened."""
 
     error: str
     queue: str = ""
 
 
-class Invalid(Numbered, frozen=True, tag="invalid"):
+class Invalid(_Numbered, frozen=True, tag="invalid"):
     """The request can never be carried out; nothing of it happened."""
 
     error: str

@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+from skep.base.errors import InternalError
 from skep.base.logs.log import traceback_text
 from skep.base.system import signals, stacks
 from skep.wire import messages
@@ -65,20 +66,8 @@ class Role(Protocol):
         return
 
 
-async def _see_nothing(trace: messages.Trace) -> messages.Traced:
-    return messages.Traced(trace.number, [], [])
-
-
-async def _deliver_nothing(order: messages.Deliver) -> messages.Delivered:
-    return messages.Delivered(order.number, refusal="There are no tasks here.", code="usage")
-
-
-async def _ignore(happened: messages.Happened) -> None:
-    return
-
-
-async def _agree(change: messages.Change) -> str:
-    return ""
+async def _not_for_us(question: object) -> Any:
+    raise InternalError(f"{question!r} is a question for workers only.")
 
 
 @dataclass(eq=False)
@@ -95,14 +84,14 @@ class Lifecycle:
 
     role: Role
     frame: Callable[[], dict[str, Any] | None] = lambda: None
-    change: Callable[[messages.Change], Awaitable[str]] = _agree
+    change: Callable[[messages.Change], Awaitable[str]] = _not_for_us
     on_beat: Callable[[float], None] = lambda lag: None
     unready: Callable[[], str] = str
     trouble: Callable[[], str] = str
     on_alone: Callable[[], None] = lambda: None
-    happened: Callable[[messages.Happened], Awaitable[None]] = _ignore
-    trace: Callable[[messages.Trace], Awaitable[messages.Traced]] = _see_nothing
-    deliver: Callable[[messages.Deliver], Awaitable[messages.Delivered]] = _deliver_nothing
+    happened: Callable[[messages.Happened], Awaitable[None]] = _not_for_us
+    trace: Callable[[messages.Trace], Awaitable[messages.Traced]] = _not_for_us
+    deliver: Callable[[messages.Deliver], Awaitable[messages.Delivered]] = _not_for_us
 
     def __post_init__(self) -> None:
         self.orphaned = False
