@@ -1,13 +1,13 @@
-"""What the embedded engine and its store say to each other.
+"""The protocol between the embedded engine and its store.
 
 Both directions are a stream of frames: four bytes of length, big-endian, then one request or reply
 as a msgpack array that begins with its name. Requests are numbered by the client and may be sent
-without waiting; each is answered once, in any order. The first request of a connection is `Hello`,
-except on that of a client's heartbeats: there is nothing but `Pulse`, and no answer. `Flagged` is
-the one thing the store says unasked; its number is 0.
+without waiting; each is answered once, in any order. The first request of a connection is
+`Introduction`; the connection of a client's heartbeats carries `Pulse` alone, without answers. The
+store sends `Flagged` unasked, with the number 0.
 
-A client checks each request against this schema before it sends it, and the store answers one that
-breaks it all the same with `Invalid`, by its number. It hangs up only where there is no number.
+A client checks each request against this schema before it sends it. The store answers a request
+that breaks it with `Invalid`, and closes the connection when it cannot read even the number.
 """
 
 import re
@@ -45,7 +45,7 @@ _LENGTH = 4
 
 
 class _Numbered(Struct, frozen=True, array_like=True):
-    """What begins with the number of a request."""
+    """A request, or its reply, which has the same number."""
 
     call: int
 

@@ -143,19 +143,13 @@ class StoreConnection:
         """Reconnect for ever, with growing delays while no store answers."""
         failures = 0
         while True:
-            welcome = await self._stay_connected(address)
-            failures = 0 if welcome else failures + 1
+            link = _Link(self)
+            with suppress(OSError):
+                await self._loop.create_unix_connection(lambda link=link: link, address)  # type: ignore[misc]
+                await link.ended.wait()
+            failures = 0 if link.welcome else failures + 1
             if failures:
                 await asyncio.sleep(_RECONNECT.delay(failures))
-
-    async def _stay_connected(self, address: str) -> bool:
-        """Connect and wait until the connection ends; return whether a store answered."""
-        try:
-            _, link = await self._loop.create_unix_connection(lambda: _Link(self), address)
-        except OSError:
-            return False
-        await link.ended.wait()
-        return link.welcome
 
     def _begin(self, link: "_Link") -> None:
         """Send the introduction, and repeat what is not answered."""

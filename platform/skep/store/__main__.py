@@ -34,7 +34,6 @@ class StoreSlot(Role):
     def __init__(self, boot: Boot, telemetry: Telemetry, send: Send) -> None:
         self._run_id = boot.run_id
         self._options = Options.from_json(boot.options)
-        self._path = RunDir(self._options.data_dir).queue_file
         self._telemetry = telemetry
         self._send = send
         self._stop = asyncio.Event()
@@ -46,7 +45,7 @@ class StoreSlot(Role):
         self._serving = asyncio.create_task(
             serve(
                 listeners["store"],
-                self._path,
+                RunDir(self._options.data_dir).queue_file,
                 run_id=self._run_id,
                 stop=self._stop,
                 patience=_PATIENCE,

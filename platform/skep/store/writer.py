@@ -200,9 +200,9 @@ class Writer:
     def ask(self, connection: ClientConnection, request: protocol.Request) -> None:
         """Queue a request for the next batch; a look into the file does not wait for it."""
         if isinstance(request, protocol.Pulse):
-            self._hear_of(request.owner)
+            self._note_alive(request.owner)
             return
-        self._hear_of(connection.owner)
+        self._note_alive(connection.owner)
         is_file = not self._database.in_memory
         if is_file and isinstance(request, protocol.Scan | protocol.Find):
             task = asyncio.create_task(self._look_up(connection, request))
@@ -223,7 +223,7 @@ class Writer:
         self._matters.extend(matters)
         self._wake.set()
 
-    def _hear_of(self, owner: str) -> None:
+    def _note_alive(self, owner: str) -> None:
         if owner and self._liveness.beat(owner, self._loop.time()):
             self._wake.set()  # it may wait for leases
 

@@ -34,7 +34,7 @@ class Identity:
 
 
 def identity(user: str, group: str) -> Identity | None:
-    """Return who is meant by names or numbers; None when both are empty.
+    """Return the user and group of these names or numbers; None when both are empty.
 
     Without a user it is the present one, without a group the user's own. Raises PrivilegeError when
     there is no such user or group.

@@ -319,23 +319,24 @@ class Database:
         """Return the state of every queue that holds anything or is paused."""
         paused = self._paused()
         full = {queue for queue, counts in self.moves.counts.items() if any(counts)}
-        return {queue: self._stats(queue, queue in paused) for queue in sorted(full | paused)}
+        found = {}
+        for queue in sorted(full | paused):
+            counts = self.moves.counts.get(queue, (0, 0, 0, 0, 0))
+            ready = counts[READY]
+            oldest = self._transaction.read(_OLDEST, (queue,)).fetchone()[0] if ready else 0
+            found[queue] = QueueStats(
+                ready=ready,
+                scheduled=counts[SCHEDULED],
+                leased=counts[LEASED],
+                dead=counts[DEAD],
+                oldest=oldest,
+                blocked=counts[BLOCKED],
+                paused=queue in paused,
+            )
+        return found
 
     def _paused(self) -> set[str]:
         return {queue for queue, throttle in self.moves.throttles.items() if throttle.paused}
-
-    def _stats(self, queue: str, paused: bool) -> QueueStats:
-        counts = self.moves.counts.get(queue, (0, 0, 0, 0, 0))
-        oldest = self._transaction.read(_OLDEST, (queue,)).fetchone()[0] if counts[READY] else 0
-        return QueueStats(
-            ready=counts[READY],
-            scheduled=counts[SCHEDULED],
-            leased=counts[LEASED],
-            dead=counts[DEAD],
-            oldest=oldest,
-            blocked=counts[BLOCKED],
-            paused=paused,
-        )
 
 
 def _row(row: tuple[Any, ...]) -> DeliveryRow:
