@@ -74,7 +74,10 @@ class LeaseWaiters:
 
     def _take(self, waiter: _Waiter, now: int) -> list[Lease]:
         connection, take = waiter
-        queues = _selected(take.queues, self._database.ready_queues())
+        queues = take.queues
+        if not queues or queues[0].startswith("-"):
+            # None is named, or some are excluded: all others in which something is ready.
+            queues = [q for q in self._database.ready_queues() if f"-{q}" not in queues]
         if not queues or self._asleep(connection.owner):
             return []
         # Start with another queue each time, so that a busy one does not starve the others.
@@ -82,13 +85,6 @@ class LeaseWaiters:
         turned = [*queues[first:], *queues[:first]]
         moves = self._database.moves
         return moves.take(connection.owner, connection.number, turned, take.n, now)
-
-
-def _selected(named: Sequence[str], ready: Sequence[str]) -> Sequence[str]:
-    """Return the named queues; with `-name` or no names, the ready ones that are not excluded."""
-    if named and not named[0].startswith("-"):
-        return named
-    return [queue for queue in ready if f"-{queue}" not in named]
 
 
 class ResultWaiters:

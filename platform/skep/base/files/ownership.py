@@ -20,11 +20,8 @@ def changeable(path: Path, uids: Collection[int], gids: Collection[int] = (ROOT,
     make what does not exist yet. Who may write to a device does not matter.
     """
     target = path.absolute()
-    for end in (target, Path(os.path.realpath(target))):
-        place = _changeable(end, uids, gids)
-        if place is not None:
-            return place
-    return None
+    ends = (target, Path(os.path.realpath(target)))
+    return next(filter(None, (_changeable(end, uids, gids) for end in ends)), None)
 
 
 def changeable_within(
@@ -39,11 +36,8 @@ def changeable_within(
     if place is not None or not folder.is_dir():
         return place
     links = [path for path in folder.iterdir() if path.is_symlink() and path.is_dir()]
-    for top in (folder, *links):
-        place = _changed_below(top, uids, gids, reachable=True)
-        if place is not None:
-            return place
-    return None
+    places = (_changed_below(top, uids, gids, reachable=True) for top in (folder, *links))
+    return next(filter(None, places), None)
 
 
 def described(path: Path) -> str:
