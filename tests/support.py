@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, overload
 
-from skep.engine.base import Engine
+from skep.engine.contract import Engine
 
 T = TypeVar("T")
 # How many seconds a test waits for what has to come: not how long it may take, but when to give up.

@@ -16,7 +16,7 @@ from skep.api.worker import Worker
 from skep.base.rundir import RunDir
 from skep.base.telemetry import Telemetry
 from skep.config.options.table import Options
-from skep.engine.base import Engine
+from skep.engine.contract import Engine
 from skep.metrics.instruments import Instruments
 from skep.worker.kinds.web import WebKind
 from skep.worker.loading.catalog import Catalog

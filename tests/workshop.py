@@ -13,7 +13,7 @@ from skep.api.plugin import Plugin
 from skep.base.telemetry import Telemetry
 from skep.config.options.table import Options
 from skep.engine import binding
-from skep.engine.base import DeliveryRow, Engine, QueueStats
+from skep.engine.contract import DeliveryRow, Engine, QueueStats
 from skep.engine.embedded import Embedded
 from skep.engine.ids import now_ms
 from skep.engine.senders import sender_of

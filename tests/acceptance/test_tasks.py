@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from skep.engine.base import Envelope, QueueStats
+from skep.engine.contract import Envelope, QueueStats
 from skep.engine.ids import new_id
 from tests.acceptance.workbench import Workbench, workbench
 from tests.support import PATIENCE, wait_until

@@ -18,7 +18,7 @@ from skep.base.telemetry import Telemetry
 from skep.config.env.settings import declare
 from skep.config.options.table import Options
 from skep.engine import binding
-from skep.engine.base import DeliveryRow, Engine, Envelope, Outcome
+from skep.engine.contract import DeliveryRow, Engine, Envelope, Outcome
 from skep.engine.headers import LISTENER
 from skep.engine.ids import clock_ms
 from skep.metrics.instruments import Instruments

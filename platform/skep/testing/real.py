@@ -7,7 +7,7 @@ from pathlib import Path
 
 from skep.base.rundir import RunDir, bind_unix
 from skep.config.options.table import Options
-from skep.engine.base import QueueStats
+from skep.engine.contract import QueueStats
 from skep.engine.embedded import Embedded
 from skep.store.server import serve
 from skep.testing.lab import Lab, Plugins

@@ -19,7 +19,7 @@ Send = Callable[[Message], None]
 
 
 def run(
-    build: Callable[[Boot, Send], Role], frame: Callable[[], dict[str, Any] | None] | None = None
+    build: Callable[[Boot, Send], Role], frame: Callable[[], dict[str, Any] | None] = lambda: None
 ) -> int:
     """Read the Boot message, run, and return the exit code.
 
@@ -36,21 +36,13 @@ def run(
     assert isinstance(boot, Boot)
     set_title(boot.slot, boot.options["app_id"])
     logfile.follow(boot.options["log_file"])
-    log.configure(
-        boot.slot,
-        level=boot.options["log_level"],
-        style=boot.options["log_format"],
-    )
+    log.configure(boot.slot, level=boot.options["log_level"], style=boot.options["log_format"])
     masking.declare(boot.options["secret_names"])
     log.hide(os.environ)
 
     async def live() -> int:
         lifecycle: Lifecycle
-
-        def send(message: Message) -> None:
-            lifecycle.send(message)
-
-        lifecycle = Lifecycle(build(boot, send), frame)
+        lifecycle = Lifecycle(build(boot, lambda message: lifecycle.send(message)), frame)
         return await lifecycle.run(*channel.detach(), drain_timeout=_DRAIN)
 
     return asyncio.run(live())

@@ -12,9 +12,8 @@ import uvloop
 from skep.api.worker import Worker
 from skep.base.logs import log, logfile, masking
 from skep.base.system.title import set_title
-from skep.wire.channel import BlockingChannel
+from skep.wire.channel import BlockingChannel, MessageBuffer
 from skep.wire.lifecycle import EXIT_NOT_PREPARED
-from skep.wire.message_buffer import MessageBuffer
 from skep.wire.messages import Boot, Failed, Hello, LoadFailed, Planned
 from skep.worker import fork_guard, lifetime
 from skep.worker.birth.nursery import leave

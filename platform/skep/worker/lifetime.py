@@ -16,8 +16,8 @@ from skep.engine.senders import sender_of
 from skep.metrics.frames import Framer, adopt_process
 from skep.metrics.instruments import Instruments
 from skep.metrics.subscriber import subscribe
+from skep.wire.channel import MessageBuffer
 from skep.wire.lifecycle import Lifecycle, Role
-from skep.wire.message_buffer import MessageBuffer
 from skep.wire.messages import Boot
 from skep.worker.birth.zygote import LoadedGeneration
 from skep.worker.hooks import Readiness, call

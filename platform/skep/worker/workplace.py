@@ -23,7 +23,7 @@ from skep.engine.senders import sender_of
 from skep.worker.loading.endpoints import Tls
 
 if TYPE_CHECKING:
-    from skep.engine.base import Engine
+    from skep.engine.contract import Engine
     from skep.metrics.instruments import Instruments
     from skep.wire.messages import Boot
     from skep.worker.loading.catalog import Catalog

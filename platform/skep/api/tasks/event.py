@@ -13,7 +13,7 @@ from skep.base.backoff import Backoff
 from skep.base.errors import EngineError, PlatformError
 from skep.base.rundir import RunDir
 from skep.engine import binding
-from skep.engine.base import Envelope
+from skep.engine.contract import Envelope
 from skep.engine.headers import ALONE, LISTENER, ORIGIN
 from skep.wire import control
 from skep.wire.control import LONGEST_QUESTION

@@ -12,7 +12,7 @@ from skep.api.tasks.roundtrip import difference, is_exact
 from skep.base.errors import EngineError, Undeclared
 from skep.base.logs import correlation
 from skep.engine import binding
-from skep.engine.base import Envelope
+from skep.engine.contract import Envelope
 from skep.engine.headers import TRIES
 from skep.engine.ids import due_after, new_id
 

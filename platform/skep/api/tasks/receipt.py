@@ -7,7 +7,7 @@ from typing import Any
 from skep.api.tasks.payload import is_text
 from skep.base.errors import EngineError
 from skep.engine import binding
-from skep.engine.base import Result
+from skep.engine.contract import Result
 from skep.engine.ids import check_delay
 
 

@@ -21,7 +21,7 @@ from skep.api.tasks.receipt import Receipt
 from skep.base.backoff import Backoff
 from skep.base.errors import EngineError
 from skep.engine import binding
-from skep.engine.base import Envelope
+from skep.engine.contract import Envelope
 from skep.engine.ids import check_delay, milliseconds
 
 

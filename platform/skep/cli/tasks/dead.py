@@ -10,7 +10,7 @@ from skep.base.errors import UsageError
 from skep.cli.output import json_option
 from skep.cli.platform_handle import PlatformHandle, for_platform
 from skep.cli.tasks.store_client import ask_store, document, rows_of, show_rows
-from skep.engine.base import Edit, Engine
+from skep.engine.contract import Edit, Engine
 
 _COLUMNS = ("id", "name", "queue", "reason", "attempt", "losses", "put_at", "error")
 

@@ -10,7 +10,7 @@ from skep.base.errors import UsageError
 from skep.cli.output import json_option
 from skep.cli.platform_handle import PlatformHandle, for_platform
 from skep.cli.tasks.store_client import ask_store, show_rows
-from skep.engine.base import DeliveryRow
+from skep.engine.contract import DeliveryRow
 from skep.engine.embedded import Embedded
 from skep.store.file.opening import rows_of
 

@@ -13,7 +13,7 @@ from skep.base.logs import log
 from skep.base.logs.masking import mask_document
 from skep.cli.output import print_table, show, tint
 from skep.cli.platform_handle import PlatformHandle
-from skep.engine.base import DeliveryRow, Engine, RowState
+from skep.engine.contract import DeliveryRow, Engine, RowState
 from skep.engine.embedded import Embedded
 from skep.engine.headers import LISTENER, ORIGIN, STEP
 from skep.engine.senders import described

@@ -13,7 +13,7 @@ from skep.cli.platform_handle import PlatformHandle, for_platform
 from skep.cli.tasks.sending import send as send_delivery
 from skep.cli.tasks.sending import terms_options
 from skep.cli.tasks.store_client import ask_store, document, rows_of, show_rows
-from skep.engine.base import DeliveryRow, Engine, Result, RowState
+from skep.engine.contract import DeliveryRow, Engine, Result, RowState
 
 _STATES = get_args(RowState)
 _COLUMNS = ("id", "name", "queue", "state", "attempt", "losses", "put_at", "due", "holder")

@@ -10,7 +10,7 @@ from typing import Any
 
 from skep.base.errors import EngineError
 from skep.config.options.queues import own_workers
-from skep.engine.base import Lease, Settlement
+from skep.engine.contract import Lease, Settlement
 from skep.worker.tasks.queues import limits, served_queues, watch_queues
 from skep.worker.tasks.runner import Runner
 from skep.worker.workplace import Workplace

@@ -22,7 +22,7 @@ from skep.base.logs.correlation import correlated
 from skep.base.logs.log import bound
 from skep.config.env.settings import pin
 from skep.engine import binding
-from skep.engine.base import LARGEST_PROGRESS, Engine, Lease, Settlement
+from skep.engine.contract import LARGEST_PROGRESS, Engine, Lease, Settlement
 from skep.engine.headers import STEP
 from skep.engine.senders import is_newer
 from skep.worker.calling import completed

@@ -20,7 +20,7 @@ from skep.api.tasks.event import Event
 from skep.api.tasks.policy import LOST_TRIES, Policy, policy_of
 from skep.base.logs.correlation import REQUEST_ID, TRACEPARENT
 from skep.engine import binding
-from skep.engine.base import Envelope, Lease
+from skep.engine.contract import Envelope, Lease
 from skep.engine.headers import ALONE, DIED, ERROR, LISTENER, ORIGIN, RESULT, STEP, TRIES
 from skep.engine.ids import new_id
 from skep.worker.loading.catalog import Catalog

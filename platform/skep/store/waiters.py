@@ -1,13 +1,23 @@
-"""The clients that wait for leases, in the order of their requests."""
+"""The clients that wait: for leases, in the order of their requests, and for results."""
 
-from collections import deque
+import asyncio
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from skep.engine import protocol
-from skep.engine.base import Lease
-from skep.store.connection import Client
+from skep.engine.contract import Lease, Result
 from skep.store.state.database import Database
+
+
+class Client(Protocol):
+    """One end of the store: a process behind a socket, or a client in this process."""
+
+    number: int
+    owner: str
+
+    def send(self, replies: Sequence[protocol.Reply]) -> None:
+        """Send replies; they are lost on a client that has gone."""
 
 
 class _Waiter(NamedTuple):
@@ -64,7 +74,10 @@ class LeaseWaiters:
 
     def _take(self, waiter: _Waiter, now: int) -> list[Lease]:
         connection, take = waiter
-        queues = _selected(take.queues, self._database.ready_queues())
+        queues = take.queues
+        if not queues or queues[0].startswith("-"):
+            # None is named, or some are excluded: all others in which something is ready.
+            queues = [q for q in self._database.ready_queues() if f"-{q}" not in queues]
         if not queues or self._asleep(connection.owner):
             return []
         # Start with another queue each time, so that a busy one does not starve the others.
@@ -74,8 +87,34 @@ class LeaseWaiters:
         return moves.take(connection.owner, connection.number, turned, take.n, now)
 
 
-def _selected(named: Sequence[str], ready: Sequence[str]) -> Sequence[str]:
-    """Return the named queues; with `-name` or no names, the ready ones that are not excluded."""
-    if named and not named[0].startswith("-"):
-        return named
-    return [queue for queue in ready if f"-{queue}" not in named]
+class ResultWaiters:
+    """The open requests for results; each is answered at the latest when its time is over."""
+
+    def __init__(self) -> None:
+        self._waiting: defaultdict[str, dict[tuple[Client, int], asyncio.TimerHandle]]
+        self._waiting = defaultdict(dict)
+
+    def add(self, connection: Client, call: int, delivery: str, seconds: float) -> None:
+        """Answer when the delivery has ended, or after so many seconds."""
+        loop = asyncio.get_running_loop()
+        alarm = loop.call_later(seconds, self._give_up, connection, call, delivery)
+        self._waiting[delivery][connection, call] = alarm
+
+    def answer(self, results: Sequence[Result]) -> None:
+        """Send these results to the clients that wait for them."""
+        for result in results:
+            for (connection, call), alarm in self._waiting.pop(result.id, {}).items():
+                alarm.cancel()
+                connection.send([protocol.Ended(call, result)])
+
+    def close(self) -> None:
+        for waiting in self._waiting.values():
+            for alarm in waiting.values():
+                alarm.cancel()
+        self._waiting.clear()
+
+    def _give_up(self, connection: Client, call: int, delivery: str) -> None:
+        self._waiting[delivery].pop((connection, call), None)
+        if not self._waiting[delivery]:
+            del self._waiting[delivery]
+        connection.send([protocol.Ended(call, None)])

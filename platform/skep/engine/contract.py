@@ -22,8 +22,6 @@ from typing import Annotated, Literal, Protocol
 
 from msgspec import Meta, Struct, field
 
-from skep.base.errors import EngineError
-
 Verdict = Literal["done", "retry", "dead", "release", "cut"]
 RowState = Literal["ready", "scheduled", "leased", "blocked", "dead"]
 Cancellation = Literal["removed", "flagged", "unknown"]
@@ -133,7 +131,7 @@ class Result(Struct, frozen=True, array_like=True):
 
 
 class QueueLimits(Struct, frozen=True, array_like=True):
-    """What one queue may hold and how fast it is handed out; 0 is no limit.
+    """What one queue may hold and how fast it is handed out; 0 means without limit.
 
     `max_ready` is how many may wait in it, ready, blocked or scheduled, before `put` raises
     QueueFull; what follows from a settlement is kept all the same. `concurrency` is how many are
@@ -186,15 +184,6 @@ class Hold(Struct, frozen=True, array_like=True):
     token: str
     epoch: int
     until: Moment
-
-
-def check_progress(value: str) -> None:
-    """Raise EngineError when this is too long for a progress."""
-    if len(value.encode()) > LARGEST_PROGRESS:
-        raise EngineError(
-            f"The progress has {len(value.encode())} bytes, and {LARGEST_PROGRESS} is the most: "
-            "it is a note for operators, keep data elsewhere."
-        )
 
 
 class Engine(Protocol):

@@ -13,8 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from skep.store.file.rules import read_rules
-from skep.store.file.schema import BLOCKED, READY
+from skep.store.file.schema import BLOCKED, READY, read_rules
 from skep.store.state.transaction import Transaction
 
 # `lane != ''` stands in each, so that SQLite uses the partial index of what is ready.
@@ -83,18 +82,14 @@ class Lanes:
 
     def take_place(self, seq: int, queue: str, place: LanePlace) -> None:
         """Move a blocked delivery to its place."""
-        self.make_room(place)
+        if place.instead_of is not None:
+            self.block(*place.instead_of)
         if place.is_ready:
             self._set(seq, queue, BLOCKED, READY)
 
-    def make_room(self, place: LanePlace) -> None:
-        """Block the delivery that has to give way."""
-        if place.instead_of is not None:
-            self._set(*place.instead_of, READY, BLOCKED)
-
-    def taken(self, lane: str) -> None:
-        """Count a delivery that was leased."""
-        self.leased[lane] += 1
+    def block(self, seq: int, queue: str) -> None:
+        """Block the ready delivery that gives way to another."""
+        self._set(seq, queue, READY, BLOCKED)
 
     def left(self, lane: str) -> None:
         """Count a lease that ended, and make the next ready."""

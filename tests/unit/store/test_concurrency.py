@@ -7,7 +7,7 @@ from itertools import count
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skep.engine.base import Envelope
+from skep.engine.contract import Envelope
 from skep.engine.protocol import Mark
 from skep.store.file.schema import IN_MEMORY
 from skep.store.state.database import Database
@@ -28,8 +28,7 @@ OPS = st.lists(
 
 @contextmanager
 def a_database() -> Iterator[Database]:
-    database = Database(IN_MEMORY)
-    database.open("run-1", 1)
+    database = Database(IN_MEMORY, "run-1", 1)
     try:
         yield database
     finally:
