@@ -9,9 +9,9 @@ import click
 from skep.base.errors import PlatformError, PluginError
 from skep.base.rundir import RunDir
 from skep.base.system import privileges
+from skep.cli.options import environment_for_children, start_options
 from skep.cli.output import json_option, show, waiting
-from skep.cli.root_phase import RootPhase
-from skep.cli.start_options import environment_for_children, start_options
+from skep.cli.root import RootPhase
 from skep.config.snapshots.archive import Archive
 from skep.supervisor.config.configuration import Configuration, Configurations, starting_options
 from skep.supervisor.rollout.dry_run import attempt

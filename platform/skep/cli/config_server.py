@@ -14,7 +14,7 @@ from skep.base.rundir import RunDir
 from skep.base.sockets.listening import BACKLOG
 from skep.base.system.title import set_title
 from skep.cli.platform_handle import PlatformHandle, for_platform
-from skep.cli.root_phase import refuse_paths_of_others
+from skep.cli.root import refuse_paths_of_others
 from skep.configserver.app import Place, opened
 from skep.configserver.server import serve
 

@@ -13,7 +13,7 @@ from skep.base.errors import NotRunning, PlatformError
 from skep.base.logs import masking
 from skep.base.rundir import RunDir
 from skep.cli.options import WHERE, platform_options
-from skep.cli.owner import act_as_owner, options_as_owner
+from skep.cli.root import act_as_owner, options_as_owner
 from skep.config.env import dotenv, secret_names
 from skep.config.options.spelling import folded
 from skep.config.options.table import Options

@@ -2,14 +2,13 @@
 
 import sys
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import click
 from rich.markup import escape
 
 from skep.cli.config.published import SOURCE
-from skep.cli.output import json_option, local_time, print_facts, show
+from skep.cli.output import json_option, print_facts, release_lines, show
 from skep.cli.platform_handle import PlatformHandle, for_platform
 from skep.supervisor.config.in_force import releases_in_force
 
@@ -30,18 +29,6 @@ def status(platform: PlatformHandle, as_json: bool) -> None:
     document = _on_disk(platform) if running is None else _of_running(running)
     show(document, as_json, _print)
     sys.exit(3 if running is None else 1 if document["refused"] else 0)
-
-
-def release_lines(config: dict[str, Any]) -> Iterator[str]:
-    """Return for each namespace its release, since when it is applied, and why there is no newer
-    one, as markup."""
-    for one in config["releases"]:
-        text = f"{one['namespace']} {one['release_key'] or 'without a release'}"
-        if one["since"]:
-            text += f" since {local_time(one['since'])}"
-        yield escape(text)
-        if one["not_newer"]:
-            yield f"[yellow]{escape('not newer: ' + one['not_newer'])}[/yellow]"
 
 
 def _of_running(status: dict[str, Any]) -> dict[str, Any]:

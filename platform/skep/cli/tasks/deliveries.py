@@ -1,22 +1,25 @@
-"""`platform task …`: deliveries that wait and run."""
+"""`platform task …` and `platform dead …`: deliveries and dead letters."""
 
 import json
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, get_args
 
 import click
 from rich.markup import escape
 
+from skep.base.errors import UsageError
 from skep.cli.output import json_option, print_facts, print_markup, show
 from skep.cli.platform_handle import PlatformHandle, for_platform
-from skep.cli.tasks.sending import send as send_delivery
-from skep.cli.tasks.sending import terms_options
+from skep.cli.tasks.event import send as send_delivery
+from skep.cli.tasks.event import terms_options
 from skep.cli.tasks.store_client import ask_store, document, rows_of, show_rows
-from skep.engine.base import DeliveryRow, Engine, Result, RowState
+from skep.engine.base import DeliveryRow, Edit, Engine, Result, RowState
 
 _STATES = get_args(RowState)
 _COLUMNS = ("id", "name", "queue", "state", "attempt", "losses", "put_at", "due", "holder")
+_DEAD_COLUMNS = ("id", "name", "queue", "reason", "attempt", "losses", "put_at", "error")
 _UNKNOWN = 1
 
 
@@ -67,7 +70,8 @@ def show_one(platform: PlatformHandle, delivery: str, as_json: bool) -> None:
 
 @task.command("send")
 @for_platform()
-@terms_options("delay", "tries", "priority", "queue", "key")
+@terms_options
+@click.option("--key", help="Its unique key.")
 @json_option
 @click.argument("name", metavar="TASK")
 @click.argument("values", nargs=-1, metavar="[JSON | - | VALUE...]")
@@ -170,3 +174,70 @@ def _count(done: int, asked: int, what: str) -> None:
     click.echo(f"{done} of {asked} {what}.")
     if done < asked:
         sys.exit(_UNKNOWN)
+
+
+def _chosen(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a command with the ways to choose dead letters."""
+    for option in (
+        click.argument("deliveries", nargs=-1, metavar="[ID...]"),
+        click.option("--name", default="", help="With --all: whose name begins so."),
+        click.option("--queue", default="", help="With --all: of this queue only."),
+        click.option("--all", "every", is_flag=True, help="All that --queue and --name leave."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group("dead")
+def dead() -> None:
+    """List dead letters, run them again or delete them."""
+
+
+@dead.command("ls")
+@for_platform()
+@click.option("--queue", default="", help="Of this queue only.")
+@click.option("--name", default="", help="Of tasks and listeners whose name begins so.")
+@click.option("-n", "most", default=100, show_default=True, help="How many at most.")
+@json_option
+def list_dead(platform: PlatformHandle, queue: str, name: str, most: int, as_json: bool) -> None:
+    """List the dead letters, with reasons; --json has the whole tracebacks."""
+    found = ask_store(platform, lambda engine: rows_of(engine, queue, ("dead",), most, name))
+    show_rows([document(row) for row in found], as_json, _DEAD_COLUMNS)
+
+
+@dead.command("retry")
+@for_platform()
+@_chosen
+def retry_dead(platform: PlatformHandle, **chosen: Any) -> None:
+    """Run dead letters again as if new."""
+    _edit(platform, "requeue", "will run again", **chosen)
+
+
+@dead.command("delete")
+@for_platform()
+@_chosen
+def delete_dead(platform: PlatformHandle, **chosen: Any) -> None:
+    """Delete dead letters."""
+    _edit(platform, "delete", "forgotten", **chosen)
+
+
+def _edit(
+    platform: PlatformHandle,
+    op: Edit,
+    what: str,
+    *,
+    deliveries: tuple[str, ...],
+    queue: str,
+    name: str,
+    every: bool,
+) -> None:
+    if bool(deliveries) == every:
+        raise UsageError("Give the ids of the dead letters, or say --all.")
+
+    async def run(engine: Engine) -> tuple[int, int]:
+        rows = await rows_of(engine, queue, ("dead",), sys.maxsize, name)
+        wanted = frozenset(deliveries)
+        ids = [row.envelope.id for row in rows if every or row.envelope.id in wanted]
+        return await engine.edit(ids, op) if ids else 0, len(ids if every else wanted)
+
+    _count(*ask_store(platform, run), what)
