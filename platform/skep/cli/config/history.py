@@ -1,4 +1,4 @@
-"""`platform config history`."""
+"""`platform config history`, `rollback` and `unpin`."""
 
 from collections import Counter
 from dataclasses import asdict
@@ -7,7 +7,7 @@ from typing import Any
 import click
 from rich.markup import escape
 
-from skep.cli.output import json_option, local_time, print_table, show, tint
+from skep.cli.output import json_option, local_time, print_sentence, print_table, show, tint
 from skep.cli.platform_handle import PlatformHandle, for_platform
 
 
@@ -60,3 +60,31 @@ def _counts(changes: list[dict[str, Any]]) -> str:
         for change in changes
     )
     return " ".join(f"{sign}{signs[sign]}" for sign in "+~-" if signs[sign]) or "[dim]none[/dim]"
+
+
+@click.command("rollback")
+@for_platform()
+@click.argument("number", type=click.IntRange(min=1), required=False)
+@json_option
+def rollback(platform: PlatformHandle, number: int | None, as_json: bool) -> None:
+    """Go back to the configuration before this one, or to snapshot NUMBER of the history.
+
+    It stays applied, whatever is published, until `platform config unpin`. Exit code 1: it was
+    refused, and the present configuration stays applied.
+    """
+    show(platform.ask("config.rollback", timeout=None, number=number or 0), as_json, _print_pinned)
+
+
+def _print_pinned(answer: dict[str, Any]) -> None:
+    click.echo(f"{answer['sentence']} Snapshot {answer['number']} is in force and pinned.")
+
+
+@click.command("unpin")
+@for_platform()
+@json_option
+def unpin(platform: PlatformHandle, as_json: bool) -> None:
+    """Follow what is published again, after `platform config rollback`.
+
+    What was published since the rollback is applied now. Exit code 1: it was refused.
+    """
+    show(platform.ask("config.unpin", timeout=None), as_json, print_sentence)

@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 from skep.base.errors import ConfigError, NotRunning
-from skep.cli.config.diff import differences, print_differences, to_json
-from skep.cli.config.dry_run import dry_run as tried
+from skep.cli.config.check import dry_run as tried
 from skep.cli.config.published import SOURCE, print_held
 from skep.cli.config.published import pull as pulled
+from skep.cli.config.values import differences, print_differences, to_json
 from skep.cli.output import json_option, show
 from skep.cli.platform_handle import PlatformHandle, for_platform
 from skep.config.snapshots.history import Difference
