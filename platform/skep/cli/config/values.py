@@ -13,7 +13,6 @@ from skep.base.logs.masking import mask_value
 from skep.cli.config.published import SOURCE, print_held, pull
 from skep.cli.output import json_option, print_markup, print_table, show, tint
 from skep.cli.platform_handle import PlatformHandle, for_platform
-from skep.config.snapshots import snapshot
 from skep.config.snapshots.history import Difference
 
 _LONGEST = 120
@@ -120,11 +119,8 @@ def value(text: str | None) -> str:
 
 def differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[Difference]:
     """Return every key that differs, in alphabetical order, with masked values."""
-    found = snapshot.diff(old, new)
-    return [
-        (key, _masked(key, old), _masked(key, new))
-        for key in sorted((*found.added, *found.changed, *found.removed))
-    ]
+    changed = (key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+    return [(key, _masked(key, old), _masked(key, new)) for key in sorted(changed)]
 
 
 def print_differences(found: list[Difference]) -> None:
