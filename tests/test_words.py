@@ -36,11 +36,6 @@ PATTERNS = [re.compile(rf"\b(?:{words})\b", re.I) for words in REFUSED]
 STILL: dict[str, int] = {
     "CHANGELOG.md": 10,
     "platform/skep/agent/brake.py": 1,
-    "platform/skep/api/cron.py": 3,
-    "platform/skep/api/hooks.py": 1,
-    "platform/skep/api/sockets/push.py": 1,
-    "platform/skep/api/tasks/receipt.py": 1,
-    "platform/skep/api/tasks/task.py": 1,
     "platform/skep/base/logs/log.py": 2,
     "platform/skep/base/logs/logfile.py": 1,
     "platform/skep/config/apollo/openapi.py": 2,

@@ -12,10 +12,9 @@ if TYPE_CHECKING:
     from skep.api.hooks import Hooks, ReloadInfo, ServerInfo, WorkerInfo
     from skep.api.plugin import Plugin
     from skep.api.sockets.framing import Chunks, Delimited, LengthPrefixed, Lines
+    from skep.api.sockets.handlers import Packet, TcpConnection, TcpHandler, UdpHandler
     from skep.api.sockets.listeners import HttpListener, TcpListener, UdpListener
     from skep.api.sockets.push import broadcast, connections, disconnect, presence, push, push_sync
-    from skep.api.sockets.tcp import TcpConnection, TcpHandler
-    from skep.api.sockets.udp import Packet, UdpHandler
     from skep.api.sockets.websocket import Connection, WebSocketHandler, connection_of
     from skep.api.tasks.context import Context
     from skep.api.tasks.decorators import on, task
@@ -46,8 +45,7 @@ _NAMES = {
     "skep.api.sockets.websocket": "WebSocketHandler Connection connection_of",
     "skep.api.sockets.push": "push push_sync broadcast disconnect presence connections",
     "skep.api.sockets.listeners": "TcpListener UdpListener HttpListener",
-    "skep.api.sockets.tcp": "TcpHandler TcpConnection",
-    "skep.api.sockets.udp": "UdpHandler Packet",
+    "skep.api.sockets.handlers": "TcpHandler TcpConnection UdpHandler Packet",
     "skep.api.sockets.framing": "Lines Delimited LengthPrefixed Chunks",
     "skep.api.worker": "Worker",
 }

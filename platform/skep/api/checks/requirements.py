@@ -27,18 +27,16 @@ from skep.api.callables import (
     signature,
     written_lifespan,
 )
-from skep.api.checks.results import result_problem
 from skep.api.cron import CronJob, FunctionCron
 from skep.api.hooks import Hooks
+from skep.api.sockets.handlers import TcpHandler, UdpHandler
 from skep.api.sockets.listeners import TcpListener, UdpListener
-from skep.api.sockets.tcp import TcpHandler
-from skep.api.sockets.udp import UdpHandler
 from skep.api.sockets.websocket import WebSocketHandler
 from skep.api.tasks.decorators import FunctionTask
 from skep.api.tasks.event import Event, Listener
 from skep.api.tasks.payload import A_PRIORITY, Payload, is_priority, is_text
 from skep.api.tasks.policy import A_COUNT, A_DURATION, is_count, is_duration, policy_problem
-from skep.api.tasks.roundtrip import payload_problem
+from skep.api.tasks.serialization import payload_problem, result_problem
 from skep.api.tasks.task import Task, keys_problem
 from skep.config.env.settings import Settings
 

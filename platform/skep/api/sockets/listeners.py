@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
     from starlette.types import ASGIApp
 
-    from skep.api.sockets.tcp import TcpHandler
-    from skep.api.sockets.udp import UdpHandler
+    from skep.api.sockets.handlers import TcpHandler, UdpHandler
 
 
 @dataclass(frozen=True)

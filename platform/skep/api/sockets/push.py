@@ -21,7 +21,7 @@ from skep.wire.mesh import LONGEST, Command, Mesh
 if TYPE_CHECKING:
     from skep.wire.mesh import MeshAnswer, Op
 
-# RFC 6455, 5.5: a control frame carries 125 bytes, two of which are the code.
+# RFC 6455, 5.5: a control frame carries 125 bytes, and the code takes two of them.
 _LONGEST_REASON = 123
 # Less than a frame of the mesh may have, because the command around the message needs room too.
 _LARGEST_MESSAGE = LONGEST - 64 * 1024

@@ -8,7 +8,7 @@ from pydantic_core import PydanticSerializationError
 
 from skep.api.naming import plugin_of, registered_name
 from skep.api.tasks.policy import A_COUNT, is_count
-from skep.api.tasks.roundtrip import difference, is_exact
+from skep.api.tasks.serialization import difference, is_exact
 from skep.base.errors import EngineError, Undeclared
 from skep.base.logs import correlation
 from skep.engine import binding

@@ -1,6 +1,6 @@
 """How often something is tried, for how long, and how a handler speaks about it itself."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any
 
@@ -84,16 +84,7 @@ def policy_of(cls: Any) -> Policy:
 
 @cache
 def _policy_of(cls: Any) -> Policy:
-    return Policy(
-        cls.tries,
-        cls.backoff,
-        cls.timeout,
-        tuple(cls.retry_on),
-        tuple(cls.drop_on),
-        cls.lost_tries,
-        cls.drain,
-        cls.cut_tries,
-    )
+    return Policy(**{field.name: getattr(cls, field.name) for field in fields(Policy)})
 
 
 def policy_problem(cls: Any) -> str:

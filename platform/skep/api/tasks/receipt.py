@@ -74,7 +74,7 @@ def _value(delivery: str, result: Result | None) -> Any:
     if result is None:
         raise EngineError(
             f"How the delivery {delivery} ended is not known here: its task keeps no result "
-            "(keep_result), or not for so long."
+            "(keep_result), or keeps it no longer."
         )
     if result.ending == "done":
         return json.loads(result.body or b"null")

@@ -158,7 +158,7 @@ def _template_problem(cls: type[Task], name: str) -> str:
     try:
         fields = [field for _, field, _, _ in Formatter().parse(template) if field is not None]
     except ValueError as error:
-        return f"has {name} = {template!r}, which is no template: {error}"
+        return f"has {name} = {template!r}, which is not a template: {error}"
     for field in fields:
         if field.split(".")[0].split("[")[0] not in cls.model_fields:
             return f"has {name} = {template!r}, but no field `{field}`"

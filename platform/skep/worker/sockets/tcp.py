@@ -174,7 +174,7 @@ class _Protocol(asyncio.StreamReaderProtocol):
 
 
 class ServedTcpConnection:
-    """One connection; the contract is `skep.api.sockets.tcp.TcpConnection`."""
+    """One connection; the contract is `skep.api.sockets.handlers.TcpConnection`."""
 
     writer: asyncio.StreamWriter
 
