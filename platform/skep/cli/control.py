@@ -11,8 +11,8 @@ import click
 
 from skep.base.errors import NotRunning, PlatformError, TimedOut, UsageError
 from skep.base.system.linux import open_pidfd
-from skep.cli.output import json_option, phase, print_sentence, show, waiting
-from skep.cli.platform_handle import PlatformHandle, for_platform
+from skep.cli.output import phase, print_sentence, show, waiting
+from skep.cli.platform_handle import PlatformHandle, verb
 
 _LOOK = 0.1
 _MOST_SHOWN = 4
@@ -43,9 +43,7 @@ class _ProcessEnd:
         return True
 
 
-@click.command("stop")
-@for_platform()
-@json_option
+@verb("stop", json=True)
 @click.option("--timeout", default=60.0, show_default=True, help="How long to wait, in seconds.")
 def stop(platform: PlatformHandle, timeout: float, as_json: bool) -> None:
     """Stop the running platform: requests and tasks in flight finish, then every process ends.
@@ -79,9 +77,7 @@ def _wait(
             say(f"stopping: {', '.join(busy[:_MOST_SHOWN])}{more} finish their work")
 
 
-@click.command("restart")
-@for_platform()
-@json_option
+@verb("restart", json=True)
 @click.option("--timeout", default=120.0, show_default=True, help="How long to wait, in seconds.")
 @click.option("-x", "--x-version", metavar="TEXT", help="The variable X_VERSION of plugins.")
 def restart(platform: PlatformHandle, timeout: float, x_version: str | None, as_json: bool) -> None:
@@ -130,9 +126,7 @@ def _until_serving(
     raise TimedOut(f"The platform does not serve again after {timeout:g} s; its log says why.")
 
 
-@click.command("reload")
-@for_platform()
-@json_option
+@verb("reload", json=True)
 @click.option("--wait/--no-wait", default=True, help="Wait for the outcome. [default: wait]")
 @click.option(
     "--task-only", is_flag=True, help="Replace the task workers; configuration and code stay."
@@ -157,9 +151,7 @@ def reload(platform: PlatformHandle, wait: bool, task_only: bool, as_json: bool)
     show(report, as_json, print_sentence)
 
 
-@click.command("scale")
-@for_platform()
-@json_option
+@verb("scale", json=True)
 @click.argument("counts", nargs=-1, required=True, metavar="KIND=COUNT...")
 def scale(platform: PlatformHandle, counts: tuple[str, ...], as_json: bool) -> None:
     """Change the number of workers of a KIND to COUNT: `platform scale web=4 task=2`.
@@ -184,9 +176,7 @@ def _split(text: str) -> tuple[str, int]:
     return kind, int(count)
 
 
-@click.command("drain")
-@for_platform()
-@json_option
+@verb("drain", json=True)
 def drain(platform: PlatformHandle, as_json: bool) -> None:
     """Accept no new work but keep running: connections wait, /readyz is 503, what is in flight
     finishes.
@@ -196,17 +186,13 @@ def drain(platform: PlatformHandle, as_json: bool) -> None:
     show(platform.ask("drain", timeout=None), as_json, print_sentence)
 
 
-@click.command("undrain")
-@for_platform()
-@json_option
+@verb("undrain", json=True)
 def undrain(platform: PlatformHandle, as_json: bool) -> None:
     """Accept work again after `platform drain`."""
     show(platform.ask("undrain", timeout=None), as_json, print_sentence)
 
 
-@click.command("log-level")
-@for_platform()
-@json_option
+@verb("log-level", json=True)
 @click.argument("level", type=click.Choice(("debug", "info", "warning", "error")))
 def log_level(platform: PlatformHandle, level: str, as_json: bool) -> None:
     """Set the log level of every process at once, without replacing a worker.

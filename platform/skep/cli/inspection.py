@@ -12,7 +12,6 @@ from rich.markup import escape
 from skep.base.errors import NotRunning
 from skep.cli.output import (
     duration,
-    json_option,
     print_facts,
     print_markup,
     print_table,
@@ -21,7 +20,7 @@ from skep.cli.output import (
     size,
     tint,
 )
-from skep.cli.platform_handle import PlatformHandle, for_platform
+from skep.cli.platform_handle import PlatformHandle, verb
 
 _LISTENERS = {"http": "serving at", "admin": "admin at", "config": "config at"}
 _PLATFORM = ("supervisor", "configserver", "store", "agent", "nursery")
@@ -49,9 +48,7 @@ _SECONDS_OF_DAY = 86400
 _SHORTEST_PHASE = 0.005  # shows as 0.01 s
 
 
-@click.command("status")
-@for_platform()
-@json_option
+@verb("status", json=True)
 def status(platform: PlatformHandle, as_json: bool) -> None:
     """Show the state of the running platform: generation, slots, configuration, last rollout.
 
@@ -119,9 +116,7 @@ def _place(problem: dict[str, Any]) -> str:
     return escape(f"{plugin}{place}{problem['message']}")
 
 
-@click.command("ps")
-@for_platform()
-@json_option
+@verb("ps", json=True)
 def ps(platform: PlatformHandle, as_json: bool) -> None:
     """Show the processes of the running platform and the resources of each.
 
@@ -155,9 +150,7 @@ def _process_order(process: dict[str, Any]) -> tuple[int, int, str, int]:
     return process["generation"], place, slot, int(index) if index.isdigit() else 0
 
 
-@click.command("info")
-@for_platform()
-@json_option
+@verb("info", json=True)
 def info(platform: PlatformHandle, as_json: bool) -> None:
     """Show what the platform is made of: versions, listeners and protocols, plugins and what they
     declare.
@@ -210,10 +203,8 @@ def _declared(running: dict[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-@click.command("history")
-@for_platform()
+@verb("history", json=True)
 @click.option("-n", "--number", default=20, show_default=True, help="How many; 50 are kept.")
-@json_option
 def history(platform: PlatformHandle, number: int, as_json: bool) -> None:
     """Show what was done to the platform: who asked for it, its outcome, and how long each phase
     took."""
@@ -251,9 +242,7 @@ def _when(seconds: float) -> str:
     return time.strftime(form, time.localtime(seconds))
 
 
-@click.command("dump")
-@for_platform()
-@json_option
+@verb("dump", json=True)
 @click.argument("slot")
 def dump(platform: PlatformHandle, slot: str, as_json: bool) -> None:
     """Show the stacks of the process in SLOT: web.0, or web.0@3 for that of one generation.
@@ -268,11 +257,9 @@ def _print_stacks(answer: dict[str, Any]) -> None:
     click.echo(f"{answer['name']} (pid {answer['pid']})\n\n{answer['stacks'].rstrip()}")
 
 
-@click.command("mem")
-@for_platform()
+@verb("mem", json=True)
 @click.option("--seconds", default=10.0, show_default=True, help="How long to watch.")
 @click.option("--top", default=10, show_default=True, help="How many lines of source per worker.")
-@json_option
 def mem(platform: PlatformHandle, seconds: float, top: int, as_json: bool) -> None:
     """Show which lines of source make workers grow.
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from skep.base.errors import UsageError
-from skep.cli.platform_handle import PlatformHandle, for_platform
+from skep.cli.platform_handle import PlatformHandle, verb
 
 # A comment that accepts shared state.
 ACCEPTED = "# shared:"
@@ -51,8 +51,7 @@ def lint() -> None:
     """Find mistakes in plugins without running them."""
 
 
-@lint.command("state")
-@for_platform("plugins")
+@verb("state", "plugins", group=lint)
 def state(platform: PlatformHandle) -> None:
     """List the state of modules and classes that all requests of a worker share.
 

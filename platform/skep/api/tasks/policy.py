@@ -90,8 +90,8 @@ def _policy_of(cls: Any) -> Policy:
 def policy_problem(cls: Any) -> str:
     """Return what in the declaration of a class is not possible, or an empty text."""
     for name in ("tries", "lost_tries"):
-        if not is_count(value := getattr(cls, name)):
-            return f"has {name} = {value!r}, which must be {A_COUNT}"
+        if problem := count_problem(name, getattr(cls, name)):
+            return problem
     if cls.cut_tries is not None and not is_count(cls.cut_tries):
         return f"has cut_tries = {cls.cut_tries!r}, which must be {A_COUNT}, or None"
     if cls.drain is not None and not is_drain(cls.drain):
@@ -121,6 +121,11 @@ def is_count(value: object) -> bool:
     """Return whether this is a whole number from 1 to LARGEST_COUNT."""
     is_whole = isinstance(value, int) and not isinstance(value, bool)
     return is_whole and 1 <= value <= LARGEST_COUNT  # type: ignore[operator]
+
+
+def count_problem(name: str, value: object) -> str:
+    """Return why an attribute with this value is not a count, or an empty text."""
+    return "" if is_count(value) else f"has {name} = {value!r}, which must be {A_COUNT}"
 
 
 def is_duration(value: object) -> bool:

@@ -9,12 +9,11 @@ from msgspec.structs import replace
 
 from skep.api.tasks.payload import DeliveryTerms, Payload
 from skep.api.tasks.policy import (
-    A_COUNT,
     A_DURATION,
     LOST_TRIES,
     RETRY_BACKOFF,
     Errors,
-    is_count,
+    count_problem,
     is_duration,
 )
 from skep.api.tasks.receipt import Receipt
@@ -146,9 +145,7 @@ def keys_problem(cls: type[Task]) -> str:
     for name in ("unique_for", "keep_result"):
         if (value := getattr(cls, name)) and not is_duration(value):
             return f"has {name} = {value!r}, which must be 0 or {A_DURATION}"
-    if not is_count(cls.concurrency):
-        return f"has concurrency = {cls.concurrency!r}, which must be {A_COUNT}"
-    return ""
+    return count_problem("concurrency", cls.concurrency)
 
 
 def _template_problem(cls: type[Task], name: str) -> str:

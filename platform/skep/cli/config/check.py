@@ -12,8 +12,8 @@ import click
 
 from skep.base.errors import PlatformError
 from skep.cli.config.published import SOURCE, print_held, pull
-from skep.cli.output import json_option, show
-from skep.cli.platform_handle import PlatformHandle, for_platform
+from skep.cli.output import show
+from skep.cli.platform_handle import PlatformHandle, verb
 from skep.config.snapshots.pulled import Assembly
 from skep.config.snapshots.snapshot import Snapshot
 from skep.supervisor.config.check_command import command_line, surroundings, verdict
@@ -27,10 +27,8 @@ _EXIT_CODES = {"config": 4, "check": 4}
 _EXIT_NOT_BOOTED = 3
 
 
-@click.command("check")
-@for_platform(*SOURCE, "plugins", "config_check", "allow_empty")
+@verb("check", *SOURCE, "plugins", "config_check", "allow_empty", json=True)
 @click.option("--applied", is_flag=True, help="Check what was applied last; ask no config server.")
-@json_option
 def check(platform: PlatformHandle, applied: bool, as_json: bool) -> None:
     """Find out whether what is published would be accepted.
 

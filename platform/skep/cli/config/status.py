@@ -4,18 +4,15 @@ import sys
 import time
 from typing import Any
 
-import click
 from rich.markup import escape
 
 from skep.cli.config.published import SOURCE
-from skep.cli.output import json_option, print_facts, release_lines, show
-from skep.cli.platform_handle import PlatformHandle, for_platform
+from skep.cli.output import print_facts, release_lines, show
+from skep.cli.platform_handle import PlatformHandle, verb
 from skep.supervisor.config.in_force import releases_in_force
 
 
-@click.command("status")
-@for_platform(*SOURCE)
-@json_option
+@verb("status", *SOURCE, json=True)
 def status(platform: PlatformHandle, as_json: bool) -> None:
     """Show which configuration is applied, where it came from, and what was refused since.
 
@@ -27,7 +24,7 @@ def status(platform: PlatformHandle, as_json: bool) -> None:
     """
     running = platform.status
     document = _on_disk(platform) if running is None else _of_running(running)
-    show(document, as_json, _print)
+    show(document, as_json, lambda document: print_facts(_facts(document)))
     sys.exit(3 if running is None else 1 if document["refused"] else 0)
 
 
@@ -61,10 +58,6 @@ def _on_disk(platform: PlatformHandle) -> dict[str, Any]:
         "refused": [],
         "restart_required": [],
     }
-
-
-def _print(document: dict[str, Any]) -> None:
-    print_facts(_facts(document))
 
 
 def _facts(document: dict[str, Any]) -> list[tuple[str, str]]:

@@ -11,18 +11,16 @@ from rich.markup import escape
 from skep.base.errors import ConfigError
 from skep.base.logs.masking import mask_value
 from skep.cli.config.published import SOURCE, print_held, pull
-from skep.cli.output import json_option, print_markup, print_table, show, tint
-from skep.cli.platform_handle import PlatformHandle, for_platform
+from skep.cli.output import print_markup, print_table, show, tint
+from skep.cli.platform_handle import PlatformHandle, verb
 from skep.config.snapshots.history import Difference
 
 _LONGEST = 120
 
 
-@click.command("diff")
-@for_platform(*SOURCE)
+@verb("diff", *SOURCE, json=True)
 @click.argument("old", type=int, required=False)
 @click.argument("new", type=int, required=False)
-@json_option
 def diff(platform: PlatformHandle, old: int | None, new: int | None, as_json: bool) -> None:
     """Show what differs: lines with - are applied, lines with + are published.
 
@@ -45,9 +43,7 @@ def diff(platform: PlatformHandle, old: int | None, new: int | None, as_json: bo
     sys.exit(int(bool(found or (assembly and assembly.held))))
 
 
-@click.command("plan")
-@for_platform(*SOURCE)
-@json_option
+@verb("plan", *SOURCE, json=True)
 def plan(platform: PlatformHandle, as_json: bool) -> None:
     """Show what applying what is published would change in the running platform, and how.
 
@@ -75,10 +71,8 @@ def _plan_row(change: dict[str, Any]) -> tuple[str, ...]:
     return escape(change["key"]), old, new, layer, tint(change["action"])
 
 
-@click.command("explain")
-@for_platform()
+@verb("explain", json=True)
 @click.argument("key")
-@json_option
 def explain(platform: PlatformHandle, key: str, as_json: bool) -> None:
     """Show every layer that sets KEY, in any case, the winner first.
 

@@ -10,8 +10,8 @@ import click
 from rich.markup import escape
 
 from skep.base.errors import UsageError
-from skep.cli.output import json_option, print_facts, print_markup, show
-from skep.cli.platform_handle import PlatformHandle, for_platform
+from skep.cli.output import print_facts, print_markup, show
+from skep.cli.platform_handle import PlatformHandle, verb
 from skep.cli.tasks.event import send as send_delivery
 from skep.cli.tasks.event import terms_options
 from skep.cli.tasks.store_client import ask_store, document, rows_of, show_rows
@@ -28,13 +28,11 @@ def task() -> None:
     """List, send, retry, cancel and purge deliveries."""
 
 
-@task.command("ls")
-@for_platform()
+@verb("ls", group=task, json=True)
 @click.option("--queue", default="", help="Of this queue only.")
 @click.option("--state", type=click.Choice(_STATES), multiple=True, help="In this state only.")
 @click.option("--name", default="", help="Of tasks and listeners whose name begins so.")
 @click.option("-n", "most", default=100, show_default=True, help="How many at most.")
-@json_option
 def ls(
     platform: PlatformHandle,
     queue: str,
@@ -49,9 +47,7 @@ def ls(
     show_rows([document(row) for row in found], as_json, _COLUMNS)
 
 
-@task.command("show")
-@for_platform()
-@json_option
+@verb("show", group=task, json=True)
 @click.argument("delivery", metavar="ID")
 def show_one(platform: PlatformHandle, delivery: str, as_json: bool) -> None:
     """Show one delivery: its payload, its attempts, its progress, its last error.
@@ -68,11 +64,9 @@ def show_one(platform: PlatformHandle, delivery: str, as_json: bool) -> None:
         sys.exit(_UNKNOWN)
 
 
-@task.command("send")
-@for_platform()
+@verb("send", group=task, json=True)
 @terms_options
 @click.option("--key", help="Its unique key.")
-@json_option
 @click.argument("name", metavar="TASK")
 @click.argument("values", nargs=-1, metavar="[JSON | - | VALUE...]")
 def send(
@@ -93,8 +87,7 @@ def send(
     show(send_delivery(platform, "task", name, values, terms), as_json, _print_receipt)
 
 
-@task.command("retry")
-@for_platform()
+@verb("retry", group=task)
 @click.argument("deliveries", nargs=-1, required=True, metavar="ID...")
 def retry(platform: PlatformHandle, deliveries: tuple[str, ...]) -> None:
     """Run dead letters again as if new, and what is scheduled at once."""
@@ -108,8 +101,7 @@ def retry(platform: PlatformHandle, deliveries: tuple[str, ...]) -> None:
     _count(ask_store(platform, run), len(deliveries), "will run")
 
 
-@task.command("cancel")
-@for_platform()
+@verb("cancel", group=task)
 @click.argument("deliveries", nargs=-1, required=True, metavar="ID...")
 def cancel(platform: PlatformHandle, deliveries: tuple[str, ...]) -> None:
     """Cancel deliveries, and coroutines that run."""
@@ -118,8 +110,7 @@ def cancel(platform: PlatformHandle, deliveries: tuple[str, ...]) -> None:
     _count(done, len(deliveries), "cancelled")
 
 
-@task.command("purge")
-@for_platform()
+@verb("purge", group=task)
 @click.option("--queue", required=True, help="The queue to empty.")
 @click.option("--name", default="", help="Only tasks whose name begins so.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
@@ -193,28 +184,24 @@ def dead() -> None:
     """List dead letters, run them again or delete them."""
 
 
-@dead.command("ls")
-@for_platform()
+@verb("ls", group=dead, json=True)
 @click.option("--queue", default="", help="Of this queue only.")
 @click.option("--name", default="", help="Of tasks and listeners whose name begins so.")
 @click.option("-n", "most", default=100, show_default=True, help="How many at most.")
-@json_option
 def list_dead(platform: PlatformHandle, queue: str, name: str, most: int, as_json: bool) -> None:
     """List the dead letters, with reasons; --json has the whole tracebacks."""
     found = ask_store(platform, lambda engine: rows_of(engine, queue, ("dead",), most, name))
     show_rows([document(row) for row in found], as_json, _DEAD_COLUMNS)
 
 
-@dead.command("retry")
-@for_platform()
+@verb("retry", group=dead)
 @_chosen
 def retry_dead(platform: PlatformHandle, **chosen: Any) -> None:
     """Run dead letters again as if new."""
     _edit(platform, "requeue", "will run again", **chosen)
 
 
-@dead.command("delete")
-@for_platform()
+@verb("delete", group=dead)
 @_chosen
 def delete_dead(platform: PlatformHandle, **chosen: Any) -> None:
     """Delete dead letters."""

@@ -8,8 +8,8 @@ from typing import Any, Literal
 import click
 
 from skep.base.errors import UsageError
-from skep.cli.output import json_option, show
-from skep.cli.platform_handle import PlatformHandle, for_platform
+from skep.cli.output import show
+from skep.cli.platform_handle import PlatformHandle, verb
 from skep.wire.control import LONGEST_QUESTION, CommandFailed
 
 # Longer than the supervisor waits for the worker.
@@ -63,10 +63,8 @@ def event() -> None:
     """Fire events by hand."""
 
 
-@event.command("fire")
-@for_platform()
+@verb("fire", group=event, json=True)
 @terms_options
-@json_option
 @click.argument("name", metavar="EVENT")
 @click.argument("values", nargs=-1, metavar="[JSON | - | VALUE...]")
 def fire(
