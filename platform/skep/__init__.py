@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from skep.api.tasks.context import Context
     from skep.api.tasks.decorators import on, task
     from skep.api.tasks.event import Event, Listener
+    from skep.api.tasks.payload import Receipt, TaskCancelled, TaskFailed
     from skep.api.tasks.platform_events import ConfigChanged, GenerationCommitted, WorkerExited
     from skep.api.tasks.policy import Discard, Retry
-    from skep.api.tasks.receipt import Receipt, TaskCancelled, TaskFailed
     from skep.api.tasks.task import Task, gather
     from skep.api.worker import Worker
     from skep.base.backoff import Backoff
@@ -35,7 +35,7 @@ _NAMES = {
     "skep.api.tasks.task": "Task gather",
     "skep.api.tasks.event": "Event Listener",
     "skep.api.tasks.decorators": "task on",
-    "skep.api.tasks.receipt": "Receipt TaskFailed TaskCancelled",
+    "skep.api.tasks.payload": "Receipt TaskFailed TaskCancelled",
     "skep.api.tasks.context": "Context",
     "skep.api.tasks.policy": "Retry Discard",
     "skep.base.backoff": "Backoff",

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Generic, TypeVar, Unpack, get_args, get_origin
 
 from skep.api.naming import registered_name
-from skep.api.tasks.payload import DeliveryTerms, Payload
+from skep.api.tasks.payload import DeliveryTerms, Payload, Receipt
 from skep.api.tasks.policy import LOST_TRIES, RETRY_BACKOFF, Errors
-from skep.api.tasks.receipt import Receipt
 from skep.base.backoff import Backoff
 from skep.base.errors import EngineError, PlatformError
 from skep.base.rundir import RunDir

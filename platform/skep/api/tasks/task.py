@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self, Unpack
 
 from msgspec.structs import replace
 
-from skep.api.tasks.payload import DeliveryTerms, Payload
+from skep.api.tasks.payload import DeliveryTerms, Payload, Receipt
 from skep.api.tasks.policy import (
     A_DURATION,
     LOST_TRIES,
@@ -16,7 +16,6 @@ from skep.api.tasks.policy import (
     count_problem,
     is_duration,
 )
-from skep.api.tasks.receipt import Receipt
 from skep.base.backoff import Backoff
 from skep.base.errors import EngineError
 from skep.engine import binding

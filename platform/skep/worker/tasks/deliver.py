@@ -7,8 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from skep.api.tasks.payload import Payload
-from skep.api.tasks.receipt import Receipt
+from skep.api.tasks.payload import Payload, Receipt
 from skep.base.errors import EngineError, UsageError
 from skep.base.logs.log import excerpt
 from skep.wire.messages import Deliver, Delivered
