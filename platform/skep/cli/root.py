@@ -186,10 +186,10 @@ def act_as_owner(base: Mapping[str, str], flags: Mapping[str, Any]) -> None:
         return
     own = _named(base, flags)
     who = next(filter(None, map(_owner, _files(own))), None)
-    data_dir, by_file = Path(own.data_dir), _data_dir(base, own, flags, who)
-    if by_file is not None:
-        data_dir = by_file
-    if who is not None and by_file is None and _belongs_to_root(data_dir):
+    by_file = _data_dir(base, own, flags, who)
+    data_dir = by_file or Path(own.data_dir)
+    is_named_by_root = who is not None and by_file is None and data_dir.is_dir()
+    if is_named_by_root and data_dir.lstat().st_uid == ownership.ROOT:  # a link does not count
         return
     who = who or (_owner(data_dir) if data_dir.exists() else None)
     if who is not None:
@@ -221,11 +221,6 @@ def _data_dir(
     except PlatformError:
         return None
     return Path(named) if named else None
-
-
-def _belongs_to_root(directory: Path) -> bool:
-    """Whether it is a directory of root's, and no link to one."""
-    return directory.is_dir() and directory.lstat().st_uid == ownership.ROOT
 
 
 def _owner(path: Path) -> Identity | None:

@@ -94,7 +94,7 @@ def policy_problem(cls: Any) -> str:
             return problem
     if cls.cut_tries is not None and not is_count(cls.cut_tries):
         return f"has cut_tries = {cls.cut_tries!r}, which must be {A_COUNT}, or None"
-    if cls.drain is not None and not is_drain(cls.drain):
+    if cls.drain is not None and not (is_delay(cls.drain) and cls.drain <= LONGEST_DRAIN):
         return (
             f"has drain = {cls.drain!r}, which must be seconds from 0 to {LONGEST_DRAIN:g}, or None"
         )
@@ -131,12 +131,6 @@ def count_problem(name: str, value: object) -> str:
 def is_duration(value: object) -> bool:
     """Return whether this is a number of seconds above 0, and no more than a hundred years."""
     return is_delay(value) and bool(value)
-
-
-def is_drain(value: object) -> bool:
-    """Return whether a worker may take so many seconds to drain."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and 0 <= value <= LONGEST_DRAIN  # type: ignore[operator]
 
 
 def _are_errors(value: object) -> bool:
