@@ -69,8 +69,8 @@ class Trigger(Protocol):
 class CronString:
     """A trigger made of five fields as in Debian's cron, or six with the seconds first.
 
-    Sunday is 0 and 7. If both days are given, either will do. What falls into the hour that a zone
-    skips in spring runs when the hour is over, what falls into the one it repeats runs once.
+    Sunday is 0 and 7. If both days are given, either will do. A moment in the hour that a zone
+    skips in spring is due when that hour is over. A moment in the hour that it repeats is due once.
     """
 
     text: str
@@ -139,7 +139,7 @@ class CronJob:
     stopped: bool = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Check what the class says. A class that says no time is a base for others."""
+        """Check the options of the class. A class without a time is a base for others."""
         super().__init_subclass__(**kwargs)
         if (cls.every, cls.cron, cls.trigger) == (None, None, None):
             return
@@ -151,12 +151,12 @@ class CronJob:
         raise NotImplementedError
 
     def stop(self) -> None:
-        """Let it not be due again until the next rollout or restart."""
+        """Make it no longer due, until the next rollout or restart."""
         self.stopped = True
 
     @property
     def handler(self) -> Callable[[Tick], Any]:
-        """What is to be called."""
+        """The function that is called."""
         return self.run
 
 
@@ -199,7 +199,7 @@ def cron(
 ) -> Callable[[Callable[[Tick], Any]], FunctionCron]:
     """Let a function run by the clock; CronJob explains the options.
 
-    Raises PluginError where the function is decorated if one of them cannot be meant.
+    Raises PluginError at the decoration if one of them is not possible.
     """
     if inspect.isfunction(text):
         raise PluginError(

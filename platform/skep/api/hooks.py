@@ -89,12 +89,12 @@ class Hooks:
     worker_error: Callable[[WorkerInfo], Said] | None = None
 
     def declared(self) -> set[str]:
-        """Return the names of those that are there."""
+        """Return the names of the hooks that are set."""
         return {f.name for f in fields(self) if getattr(self, f.name) is not None}
 
 
 def info_of(hook: str, facts: dict[str, Any]) -> ServerInfo | ReloadInfo | WorkerInfo:
-    """Return what a hook of this name is given."""
+    """Return the argument of a hook of this name."""
     if hook.startswith("server_"):
         return ServerInfo(**facts)
     return ReloadInfo(**facts) if hook.endswith("_reload") else WorkerInfo(**facts)

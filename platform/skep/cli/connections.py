@@ -58,7 +58,7 @@ def ls(platform: PlatformHandle, target: str, as_json: bool) -> None:
 @click.argument("target")
 @click.argument("text")
 def push(platform: PlatformHandle, target: str, text: str) -> None:
-    """Send TEXT as a message; print how many connections got it."""
+    """Send TEXT as a message; print how many connections received it."""
     answer = _ask_mesh(platform, Command("push", text=text, **_read(target)))
     click.echo(f"Sent to {_count(answer.count)}.")
 

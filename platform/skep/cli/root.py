@@ -162,8 +162,8 @@ def _files(own: Options) -> tuple[Path, Path]:
 def options_as_owner(base: Mapping[str, str], flags: Mapping[str, Any]) -> Options:
     """Return the options of a start here, for a verb that may load plugins or run commands.
 
-    A process that is root still has then only files that root alone can change, or PLATFORM_USER
-    names root. Raises PrivilegeError, UsageError and ConfigError.
+    If the process is still root after that, only root can change the files, or PLATFORM_USER names
+    root. Raises PrivilegeError, UsageError and ConfigError.
     """
     act_as_owner(base, flags)
     if os.geteuid() != ownership.ROOT or _is_to_stay_root(base):
@@ -202,7 +202,7 @@ def _is_to_stay_root(base: Mapping[str, str]) -> bool:
 
 
 def _named(base: Mapping[str, str], flags: Mapping[str, Any]) -> Options:
-    """Return where the platform is as far as root itself has said so."""
+    """Return where the platform is, by the options and the environment of root alone."""
     said = folded(base)
     given = {name: flags.get(name) or said.get(f"PLATFORM_{name.upper()}") for name in WHERE}
     return resolve({name: value for name, value in given.items() if value}, {})
@@ -211,7 +211,8 @@ def _named(base: Mapping[str, str], flags: Mapping[str, Any]) -> Options:
 def _data_dir(
     base: Mapping[str, str], own: Options, flags: Mapping[str, Any], who: Identity | None
 ) -> Path | None:
-    """Return the data directory that the files of the user name, None if it is not they who do."""
+    """Return the data directory that the files of the user name; None if they name none or root
+    does."""
     if flags.get("data_dir") or "PLATFORM_DATA_DIR" in folded(base):
         return None
     try:

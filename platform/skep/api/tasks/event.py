@@ -36,8 +36,8 @@ class Event(Payload):
         """Have the listeners run, on the given terms (`delay`, `tries`, `priority`, `queue`).
 
         When this returns, the event is on the disk. `tries` is for each listener. Returns None, and
-        keeps nothing, when no plugin listens to it. Outside of the platform's workers, one of them
-        fires it, that of the platform in PLATFORM_DATA_DIR. Raises what `Task.deliver` raises.
+        keeps nothing, when no plugin listens to it. Outside of the platform's workers, a worker of
+        the platform in PLATFORM_DATA_DIR fires it. Raises what `Task.deliver` raises.
         """
         if not binding.is_bound():
             return await self._fire_there(binding.run_dir(), terms)

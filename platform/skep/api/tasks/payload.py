@@ -100,8 +100,8 @@ class Payload(
 
     @classmethod
     def read(cls, body: bytes) -> Self:
-        """Make one of what `envelope` wrote, perhaps in another generation: a field that is gone is
-        passed over. Raises pydantic's ValidationError when it does not fit."""
+        """Make an object of what `envelope` wrote, perhaps in another generation: a field that is
+        gone is ignored. Raises pydantic's ValidationError when it does not fit."""
         return cls.model_validate_json(body, extra="ignore", by_name=True, by_alias=False)
 
     @classmethod
@@ -121,8 +121,8 @@ class Payload(
     ) -> Envelope:
         """Return this as it travels, on the given `DeliveryTerms`.
 
-        Raises ValueError for terms that are none, EngineError for a payload that is too large or
-        that JSON cannot carry as it is, Undeclared for a class that is in no Plugin.
+        Raises ValueError for terms that are not possible, EngineError for a payload that is too
+        large or that JSON cannot carry as it is, Undeclared for a class that is in no Plugin.
         """
         self.require_declared()
         headers = {**correlation.headers(), **(headers or {})}
@@ -181,10 +181,10 @@ class TaskCancelled(EngineError):
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The platform's word that a delivery is kept; `id` is its name from now on.
+    """Confirms that a delivery is kept; `id` identifies it.
 
-    With `duplicate` nothing was added: another delivery with the same unique key is on its way or
-    at work, and `id` is that one's.
+    With `duplicate` nothing was added: another delivery with the same unique key waits or runs, and
+    `id` is its id.
     """
 
     id: str

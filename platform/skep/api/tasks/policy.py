@@ -10,12 +10,12 @@ from skep.engine.ids import LONGEST_DELAY, check_delay, is_delay
 
 Errors = tuple[type[BaseException], ...]
 
-# Full jitter: what failed together, because of a neighbour that was away, does not return together.
+# Full jitter: deliveries that failed together, because a service was away, return apart.
 RETRY_BACKOFF = Backoff(first=1.0, factor=2.0, cap=600.0, jitter=1.0)
-# So often a delivery may be started by workers that die before it ends. Whether it has killed them
-# is not known, but one that does would otherwise do it for ever.
+# How many workers may die over a delivery. Whether it has killed them is not known, but a delivery
+# that does would otherwise do so for ever.
 LOST_TRIES = 3
-# So often a delivery may be begun and cut off because its worker had to go before it ended.
+# How often a delivery may be cut off because its worker had to go before it ended.
 CUT_TRIES = 5
 # What fits where counts are kept.
 LARGEST_COUNT = 2**31
@@ -27,7 +27,7 @@ class Retry(Exception):
     """Raise it in a handler to be tried again, in `delay` seconds or after the usual backoff.
 
     It counts as a try: after the last one the delivery goes to the dead letters. A delay that is
-    none raises ValueError.
+    not possible raises ValueError.
     """
 
     def __init__(self, delay: float | None = None) -> None:
@@ -38,7 +38,7 @@ class Retry(Exception):
 
 
 class Discard(Exception):
-    """Raise it in a handler to be done with a delivery that is not worth trying again.
+    """Raise it in a handler to end a delivery that is not worth trying again.
 
     It is not a failure: nothing is kept but a line in the log with the reason.
     """

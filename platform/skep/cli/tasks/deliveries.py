@@ -31,7 +31,7 @@ def task() -> None:
 @verb("ls", group=task, json=True)
 @click.option("--queue", default="", help="Of this queue only.")
 @click.option("--state", type=click.Choice(_STATES), multiple=True, help="In this state only.")
-@click.option("--name", default="", help="Of tasks and listeners whose name begins so.")
+@click.option("--name", default="", help="Of tasks and listeners whose name begins with this.")
 @click.option("-n", "most", default=100, show_default=True, help="How many at most.")
 def ls(
     platform: PlatformHandle,
@@ -112,7 +112,7 @@ def cancel(platform: PlatformHandle, deliveries: tuple[str, ...]) -> None:
 
 @verb("purge", group=task)
 @click.option("--queue", required=True, help="The queue to empty.")
-@click.option("--name", default="", help="Only tasks whose name begins so.")
+@click.option("--name", default="", help="Only tasks whose name begins with this.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def purge(platform: PlatformHandle, queue: str, name: str, yes: bool) -> None:
     """Delete what waits in a queue. Running tasks and dead letters stay."""
@@ -171,7 +171,7 @@ def _chosen(command: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate a command with the ways to choose dead letters."""
     for option in (
         click.argument("deliveries", nargs=-1, metavar="[ID...]"),
-        click.option("--name", default="", help="With --all: whose name begins so."),
+        click.option("--name", default="", help="With --all: those whose name begins with this."),
         click.option("--queue", default="", help="With --all: of this queue only."),
         click.option("--all", "every", is_flag=True, help="All that --queue and --name leave."),
     ):
@@ -186,7 +186,7 @@ def dead() -> None:
 
 @verb("ls", group=dead, json=True)
 @click.option("--queue", default="", help="Of this queue only.")
-@click.option("--name", default="", help="Of tasks and listeners whose name begins so.")
+@click.option("--name", default="", help="Of tasks and listeners whose name begins with this.")
 @click.option("-n", "most", default=100, show_default=True, help="How many at most.")
 def list_dead(platform: PlatformHandle, queue: str, name: str, most: int, as_json: bool) -> None:
     """List the dead letters, with reasons; --json has the whole tracebacks."""

@@ -23,7 +23,7 @@ def terms_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--queue", help="The queue it waits in."),
         click.option("--priority", type=int, help="Higher priorities start first."),
         click.option("--tries", type=int, help="How many attempts it has."),
-        click.option("--delay", type=float, help="The least seconds it waits."),
+        click.option("--delay", type=float, help="How many seconds it waits at least."),
     ):
         command = option(command)
     return command
@@ -36,7 +36,7 @@ def send(
     values: Sequence[str],
     terms: dict[str, Any],
 ) -> dict[str, Any]:
-    """Let a worker deliver the task or fire the event of this name; return the receipt.
+    """Ask a worker to deliver the task or fire the event of this name; return the receipt.
 
     If `-` is the only value, standard input is the value. Raises UsageError when the payload or the
     terms do not fit.
