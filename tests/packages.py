@@ -49,7 +49,7 @@ def systemd_library() -> Path:
 
 
 def require_mounts() -> None:
-    """Skip the test unless it may mount in a namespace of its own, which takes root."""
+    """Skip the test unless it may mount in a namespace of its own, which requires root."""
     command = [require("unshare"), "-m", "true"]
     if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode != 0:
         pytest.skip("mounting requires root and a mount namespace")

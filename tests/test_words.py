@@ -34,12 +34,6 @@ REFUSED = {
 PATTERNS = [re.compile(rf"\b(?:{words})\b", re.I) for words in REFUSED]
 
 STILL: dict[str, int] = {
-    "CHANGELOG.md": 10,
-    "platform/skep/api/cron.py": 3,
-    "platform/skep/api/hooks.py": 1,
-    "platform/skep/api/sockets/push.py": 1,
-    "platform/skep/api/tasks/receipt.py": 1,
-    "platform/skep/api/tasks/task.py": 1,
     "platform/skep/supervisor/alarm.py": 1,
     "platform/skep/supervisor/config/check_command.py": 4,
     "platform/skep/supervisor/config/configuration.py": 1,

@@ -53,7 +53,7 @@ class Workshop:
         self.points.append((name, dict(fields)))
 
     async def done(self) -> None:
-        """Wait until nothing is left to do: all has ended, or lies in the dead letters."""
+        """Wait until every delivery has ended or is a dead letter."""
 
         async def nothing_left() -> bool:
             return all(_at_rest(stats) for stats in (await self.engine.stats()).values())
@@ -73,7 +73,7 @@ class Workshop:
         ]
 
     def counted(self, name: str, label: str) -> Counter[Any]:
-        """Return how often a point was told, by one of its fields."""
+        """Return how often a point was reported, by one of its fields."""
         return Counter(fields[label] for fields in self.told(name))
 
 

@@ -12,8 +12,8 @@ from skep.base.logs import log
 from skep.base.rundir import RunDir
 from skep.base.sockets.listening import BACKLOG
 from skep.base.system.title import set_title
-from skep.cli.platform_handle import PlatformHandle, for_platform
-from skep.cli.root_phase import refuse_paths_of_others
+from skep.cli.platform_handle import PlatformHandle, verb
+from skep.cli.root import refuse_paths_of_others
 from skep.config.options.table import Options
 from skep.configserver.app import opened
 from skep.configserver.server import serve
@@ -24,8 +24,7 @@ _OPTIONS = (
 )
 
 
-@click.command("config-server")
-@for_platform(*_OPTIONS)
+@verb("config-server", *_OPTIONS)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=5202, show_default=True, help="Port to listen on.")
 def config_server(platform: PlatformHandle, host: str, port: int) -> None:

@@ -9,7 +9,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import Response
 
-from skep.api.http_hooks import Cleaner, RequestHook, ResponseHead, ResponseHook
+from skep.api.hooks import Cleaner, RequestHook, ResponseHead, ResponseHook
 from skep.worker.calling import completed
 from skep.worker.http.wrapping import OF_REQUESTS, as_request, empty_body
 

@@ -148,7 +148,7 @@ class TcpServer:
 
 class ServedTcpConnection(asyncio.StreamReaderProtocol):
     """One connection: asyncio's streams, and the events that they do not pass on. The contract is
-    `skep.api.sockets.tcp.TcpConnection`."""
+    `skep.api.sockets.handlers.TcpConnection`."""
 
     transport: asyncio.Transport | None = None
     writer: asyncio.StreamWriter

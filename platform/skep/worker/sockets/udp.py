@@ -11,7 +11,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from skep.api.sockets.udp import Packet
+from skep.api.sockets.handlers import Packet
 
 if TYPE_CHECKING:
     import socket

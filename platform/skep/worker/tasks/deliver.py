@@ -11,9 +11,8 @@ from typing import Any, TypeVar
 from msgspec.structs import replace
 from pydantic import ValidationError
 
-from skep.api.tasks.payload import Payload
+from skep.api.tasks.payload import Payload, Receipt
 from skep.api.tasks.platform_events import PLATFORM_EVENTS
-from skep.api.tasks.receipt import Receipt
 from skep.base.backoff import Backoff
 from skep.base.errors import EngineError, UsageError
 from skep.base.logs.log import excerpt

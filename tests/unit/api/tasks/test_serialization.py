@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from skep.api.plugin import Plugin
-from skep.api.tasks.roundtrip import is_exact
+from skep.api.tasks.serialization import is_exact
 from skep.api.tasks.task import Task
 from skep.base.errors import DeclarationError, EngineError
 

@@ -6,7 +6,7 @@ from textwrap import dedent
 
 import pytest
 
-from skep.cli.lint_rules import examine
+from skep.cli.lint import examine
 from tests.platform_process import COMMAND, ROOT
 
 

@@ -1,9 +1,10 @@
-"""What a start does while it is still root: as little as it can, and nothing that others steer.
+"""What the command line does as root: as little as it can, and nothing that others steer.
 
-Root starts the platform to bind ports below 1024 and then becomes another user (`--user`). What
-that user or a third one can write must not decide what root opens or binds. So root obeys the
-command line, the process environment and files that only root can change; everything else is read
-and opened with the rights of the user.
+What another user can write, the `.env`, the plugins and the data directory, must not decide what
+root runs, opens or binds. Root starts the platform to bind ports below 1024 and then becomes
+another user (`--user`): until then it obeys the command line, the process environment and files
+that only root can change, and reads and opens everything else with the rights of the user. A verb
+on a platform of another user's acts as that user, who could do no more without root.
 """
 
 import os
@@ -12,17 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from skep.base.errors import PrivilegeError
+from skep.base.errors import PlatformError, PrivilegeError
 from skep.base.files import ownership
 from skep.base.logs import logfile
 from skep.base.rundir import RunDir
 from skep.base.sockets.endpoint import Endpoint
 from skep.base.system import privileges
 from skep.base.system.privileges import Identity
+from skep.cli.options import WHERE
 from skep.config.options.endpoints import admin, served
 from skep.config.options.resolution import resolve
+from skep.config.options.spelling import folded
 from skep.config.options.table import Options
-from skep.supervisor.config.configuration import starting_options
+from skep.supervisor.config.configuration import starting_layers, starting_options
 
 _ROOT = frozenset({ownership.ROOT})
 # Root asks no config service, and its app may be named in a file of the user's.
@@ -53,7 +56,7 @@ class RootPhase:
             options = starting_options(base, flags)
             return cls(options, options, privileges.identity(options.user, options.group))
         own = _without_files(base, flags)
-        files = (own.env_path, own.env_path.with_name(f"{own.env_path.name}.local"))
+        files = _files(own)
         if not any(ownership.changeable(file, _ROOT) for file in files):
             own = starting_options(base, flags)
         who = privileges.identity(own.user, own.group)
@@ -150,3 +153,84 @@ def refuse_paths_of_others(used: Iterable[Path | str]) -> None:
                 "there. `platform start` takes --user NAME; --user root runs it as root all the "
                 "same, as PLATFORM_USER=root does for every verb."
             )
+
+
+def _files(own: Options) -> tuple[Path, Path]:
+    return own.env_path, own.env_path.with_name(f"{own.env_path.name}.local")
+
+
+def options_as_owner(base: Mapping[str, str], flags: Mapping[str, Any]) -> Options:
+    """Return the options of a start here, for a verb that may load plugins or run commands.
+
+    If the process is still root after that, only root can change the files, or PLATFORM_USER names
+    root. Raises PrivilegeError, UsageError and ConfigError.
+    """
+    act_as_owner(base, flags)
+    if os.geteuid() != ownership.ROOT or _is_to_stay_root(base):
+        return starting_options(base, flags)
+    refuse_paths_of_others(_files(_named(base, flags)))
+    options = starting_options(base, flags)
+    refuse_paths_of_others((options.data_dir, *options.plugins))
+    return options
+
+
+def act_as_owner(base: Mapping[str, str], flags: Mapping[str, Any]) -> None:
+    """Become the user whose platform it is, for good, if this process is root.
+
+    That is the owner of `.env`, or of the directory where it would be; where only root can change
+    that, the owner of the data directory. Root stays root for a data directory of its own that it
+    has named, or that is the default one: `start --user root` makes such a directory among files of
+    another user's. PLATFORM_USER=root lets root stay root anyhow. Raises PrivilegeError.
+    """
+    if os.geteuid() != ownership.ROOT or _is_to_stay_root(base):
+        return
+    own = _named(base, flags)
+    who = next(filter(None, map(_owner, _files(own))), None)
+    by_file = _data_dir(base, own, flags, who)
+    data_dir = by_file or Path(own.data_dir)
+    is_named_by_root = who is not None and by_file is None and data_dir.is_dir()
+    if is_named_by_root and data_dir.lstat().st_uid == ownership.ROOT:  # a link does not count
+        return
+    who = who or (_owner(data_dir) if data_dir.exists() else None)
+    if who is not None:
+        privileges.become(who)
+        os.environ.update(USER=who.name, LOGNAME=who.name, HOME=who.home)
+
+
+def _is_to_stay_root(base: Mapping[str, str]) -> bool:
+    return folded(base).get("PLATFORM_USER") in ("root", str(ownership.ROOT))
+
+
+def _named(base: Mapping[str, str], flags: Mapping[str, Any]) -> Options:
+    """Return where the platform is, by the options and the environment of root alone."""
+    said = folded(base)
+    given = {name: flags.get(name) or said.get(f"PLATFORM_{name.upper()}") for name in WHERE}
+    return resolve({name: value for name, value in given.items() if value}, {})
+
+
+def _data_dir(
+    base: Mapping[str, str], own: Options, flags: Mapping[str, Any], who: Identity | None
+) -> Path | None:
+    """Return the data directory that the files of the user name; None if they name none or root
+    does."""
+    if flags.get("data_dir") or "PLATFORM_DATA_DIR" in folded(base):
+        return None
+    try:
+        with privileges.acting_as(who):
+            layers = starting_layers(base, {"env_file": own.env_file, "env": own.env})
+            named = folded(layers.resolve()).get("PLATFORM_DATA_DIR")
+    except PlatformError:
+        return None
+    return Path(named) if named else None
+
+
+def _owner(path: Path) -> Identity | None:
+    """Return the user other than root to whom a path belongs, or the directory through which it can
+    be changed; None if there is none."""
+    place = ownership.changeable(path, _ROOT)
+    if place is None:
+        return None
+    for found in (path, place):
+        if os.path.lexists(found) and (status := found.lstat()).st_uid != ownership.ROOT:
+            return privileges.owner(status.st_uid, status.st_gid)
+    return None

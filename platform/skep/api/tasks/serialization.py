@@ -1,37 +1,30 @@
-"""Whether a payload comes back from JSON as it was sent.
+"""Whether payloads and results come back from JSON as they were.
 
-What JSON has no type for may come back as something else, silently: a subclass in a
-field loses its fields, a date in an `Any` becomes a text, a secret becomes stars. Most classes hold
-nothing of the kind, which their schema shows once; payloads of the others are read back and
-compared when they are delivered.
+A value that JSON has no type for may come back as something else, silently: a subclass in a field
+loses its fields, a date in an `Any` becomes a text, a secret becomes stars. Most payload classes
+hold no such value, which their schema shows once; payloads of the others are read back and compared
+when they are delivered. For a result, the annotation of the handler is all there is to check.
 """
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Callable, Iterator, Mapping
+import typing
+from collections import abc
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cache
+from types import FunctionType, NoneType, UnionType
 from typing import Any
 
 from pydantic import BaseModel, SecretBytes, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
 _EXACT = frozenset(
-    (
-        "str",
-        "int",
-        "float",
-        "bool",
-        "none",
-        "bytes",
-        "date",
-        "time",
-        "datetime",
-        "timedelta",
-        "uuid",
-    )
+    {"str", "int", "float", "bool", "none", "bytes"}
+    | {"date", "time", "datetime", "timedelta", "uuid"}
 )
 # What a schema consists of besides the schemas of what it holds.
 _CONTAINERS: Mapping[str, tuple[str, ...]] = {
@@ -53,6 +46,14 @@ _DEFAULTS: Mapping[str, type | tuple[type, ...]] = {
     "dict": dict,
     "set": set,
 }
+# Types of results that JSON has, and of their keys.
+_SCALARS = (str, int, float, NoneType)
+_LISTS_AND_DICTS = (list, tuple, dict)
+# What may be a list or a dict.
+_ABSTRACT = (
+    *(Any, object, abc.Sequence, abc.MutableSequence, abc.Mapping, abc.MutableMapping),
+    *(abc.Iterable, abc.Collection, abc.Sized, abc.Container, abc.Reversible, abc.Hashable),
+)
 
 
 def payload_problem(cls: type[BaseModel]) -> str:
@@ -189,3 +190,57 @@ def _differences(one: Any, other: Any, place: str) -> Differences:
             yield from _differences(value, back, f"{place}[{key!r:.40}]")
     elif not (one == other or (isinstance(one, float) and math.isnan(one) and math.isnan(other))):
         yield place, one, other
+
+
+def result_problem(cls: Any) -> str:
+    """Return why the result of a task that keeps one, or that has a `finish`, cannot be kept, as
+    far as the annotation of `handle` shows it."""
+    if not (cls.keep_result or hasattr(cls, "finish")):
+        return ""
+    annotation = _promised(cls)
+    found = _foreign(annotation)
+    if found is None:
+        return ""
+    reason = "keep_result" if cls.keep_result else "finish"
+    name = getattr(found, "__qualname__", found)
+    return (
+        f"has {reason}, but its handle returns {name}: a result is kept as JSON, so return None, "
+        "bool, numbers, strings, lists and dicts of them"
+    )
+
+
+def _promised(cls: Any) -> Any:
+    """Return the annotation, Any if there is none. A decorator may return something else than the
+    function that it decorates."""
+    handle = inspect.getattr_static(cls, "handle")
+    handle = getattr(handle, "written", handle)
+    if not isinstance(handle, FunctionType) or hasattr(handle, "__wrapped__"):
+        return Any
+    try:
+        return typing.get_type_hints(handle).get("return", Any)
+    except Exception:  # noqa: BLE001 - a name that exists for type checkers only
+        return Any
+
+
+def _foreign(annotation: Any) -> Any | None:
+    """Return the type in an annotation whose values JSON does not know, if there is one."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return _foreign(arguments[0])
+    if origin in (typing.Union, UnionType):
+        return _first(arguments)
+    if origin is typing.Literal or typing.is_typeddict(annotation):
+        return None
+    kind = origin or annotation
+    if not inspect.isclass(kind) or kind in _ABSTRACT or getattr(kind, "_is_protocol", False):
+        return None
+    if issubclass(kind, dict) and len(arguments) == 2:
+        key, value = arguments
+        return key if inspect.isclass(key) and not issubclass(key, _SCALARS) else _foreign(value)
+    if issubclass(kind, _LISTS_AND_DICTS):
+        return _first(argument for argument in arguments if argument is not ...)
+    return None if issubclass(kind, _SCALARS) else kind
+
+
+def _first(annotations: Iterable[Any]) -> Any | None:
+    return next((found for a in annotations if (found := _foreign(a)) is not None), None)

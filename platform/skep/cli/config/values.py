@@ -1,8 +1,9 @@
-"""`platform config diff`, and how other verbs show values and differences."""
+"""`platform config diff`, `plan` and `explain`, and how other verbs show values and differences."""
 
 import json
 import sys
 from collections.abc import Mapping
+from typing import Any
 
 import click
 from rich.markup import escape
@@ -10,19 +11,16 @@ from rich.markup import escape
 from skep.base.errors import ConfigError
 from skep.base.logs.masking import mask_value
 from skep.cli.config.published import SOURCE, print_held, pull
-from skep.cli.output import json_option, print_markup, show
-from skep.cli.platform_handle import PlatformHandle, for_platform
-from skep.config.snapshots import snapshot
+from skep.cli.output import print_markup, print_table, show, tint
+from skep.cli.platform_handle import PlatformHandle, verb
 from skep.config.snapshots.history import Difference
 
 _LONGEST = 120
 
 
-@click.command("diff")
-@for_platform(*SOURCE)
+@verb("diff", *SOURCE, json=True)
 @click.argument("old", type=int, required=False)
 @click.argument("new", type=int, required=False)
-@json_option
 def diff(platform: PlatformHandle, old: int | None, new: int | None, as_json: bool) -> None:
     """Show what differs: lines with - are applied, lines with + are published.
 
@@ -45,6 +43,64 @@ def diff(platform: PlatformHandle, old: int | None, new: int | None, as_json: bo
     sys.exit(int(bool(found or (assembly and assembly.held))))
 
 
+@verb("plan", *SOURCE, json=True)
+def plan(platform: PlatformHandle, as_json: bool) -> None:
+    """Show what applying what is published would change in the running platform, and how.
+
+    The action is what a change needs: live and unused need no new worker, rollout replaces the
+    workers by a new generation, restart waits for the next start of the platform.
+    """
+    path = ""
+    if platform.status is not None:
+        assembly = pull(platform)
+        path = str(platform.archive.stage(assembly.snapshot()))
+        print_held(assembly)
+    show(platform.ask("config.plan", timeout=None, snapshot=path), as_json, _print_plan)
+
+
+def _print_plan(changes: list[dict[str, Any]]) -> None:
+    if changes:
+        print_table(("key", "old", "new", "layer", "action"), map(_plan_row, changes))
+    else:
+        click.echo("Nothing would change.")
+
+
+def _plan_row(change: dict[str, Any]) -> tuple[str, ...]:
+    old, new = value(change["old"]), value(change["new"])
+    layer = change["layer"] or "[dim]gone[/dim]"
+    return escape(change["key"]), old, new, layer, tint(change["action"])
+
+
+@verb("explain", json=True)
+@click.argument("key")
+def explain(platform: PlatformHandle, key: str, as_json: bool) -> None:
+    """Show every layer that sets KEY, in any case, the winner first.
+
+    The running platform answers, because its environment is that of its start. If none runs, the
+    answer is that of a start in this shell. Exit code 1: nothing sets the key.
+    """
+    if platform.status is not None:
+        places = platform.ask("config.explain", timeout=None, key=key)
+    else:
+        places = [place.to_json() for place in platform.configurations.explain(key)]
+    show(places, as_json, _print_places)
+    if not places and not as_json:
+        click.echo(f"No layer sets {key}.", err=True)
+    sys.exit(0 if places else 1)
+
+
+def _print_places(places: list[dict[str, Any]]) -> None:
+    if places:
+        rows = [_place_row(number, place) for number, place in enumerate(places)]
+        print_table(("", "key", "layer", "value"), rows)
+
+
+def _place_row(number: int, place: dict[str, Any]) -> tuple[str, ...]:
+    mark = "[dim]-[/dim]" if number else "[green]wins[/green]"
+    where = f" ({place['where']})" if place["where"] else ""
+    return mark, escape(place["key"]), escape(place["layer"] + where), value(place["value"])
+
+
 def value(text: str | None) -> str:
     """Return a masked value as markup: one line, no control characters, not too long."""
     if text is None:
@@ -57,11 +113,8 @@ def value(text: str | None) -> str:
 
 def differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[Difference]:
     """Return every key that differs, in alphabetical order, with masked values."""
-    found = snapshot.diff(old, new)
-    return [
-        (key, _masked(key, old), _masked(key, new))
-        for key in sorted((*found.added, *found.changed, *found.removed))
-    ]
+    changed = (key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+    return [(key, _masked(key, old), _masked(key, new)) for key in sorted(changed)]
 
 
 def print_differences(found: list[Difference]) -> None:

@@ -1,22 +1,25 @@
-"""`platform task …`: deliveries that wait and run."""
+"""`platform task …` and `platform dead …`: deliveries and dead letters."""
 
 import json
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, get_args
 
 import click
 from rich.markup import escape
 
-from skep.cli.output import json_option, print_facts, print_markup, show
-from skep.cli.platform_handle import PlatformHandle, for_platform
-from skep.cli.tasks.sending import send as send_delivery
-from skep.cli.tasks.sending import terms_options
+from skep.base.errors import UsageError
+from skep.cli.output import print_facts, print_markup, show
+from skep.cli.platform_handle import PlatformHandle, verb
+from skep.cli.tasks.event import send as send_delivery
+from skep.cli.tasks.event import terms_options
 from skep.cli.tasks.store_client import ask_store, document, rows_of, show_rows
-from skep.engine.contract import DeliveryRow, Engine, Result, RowState
+from skep.engine.contract import DeliveryRow, Edit, Engine, Result, RowState
 
 _STATES = get_args(RowState)
 _COLUMNS = ("id", "name", "queue", "state", "attempt", "losses", "put_at", "due", "holder")
+_DEAD_COLUMNS = ("id", "name", "queue", "reason", "attempt", "losses", "put_at", "error")
 _UNKNOWN = 1
 
 
@@ -25,13 +28,11 @@ def task() -> None:
     """List, send, retry, cancel and purge deliveries."""
 
 
-@task.command("ls")
-@for_platform()
+@verb("ls", group=task, json=True)
 @click.option("--queue", default="", help="Of this queue only.")
 @click.option("--state", type=click.Choice(_STATES), multiple=True, help="In this state only.")
-@click.option("--name", default="", help="Of tasks and listeners whose name begins so.")
+@click.option("--name", default="", help="Of tasks and listeners whose name begins with this.")
 @click.option("-n", "most", default=100, show_default=True, help="How many at most.")
-@json_option
 def ls(
     platform: PlatformHandle,
     queue: str,
@@ -46,9 +47,7 @@ def ls(
     show_rows([document(row) for row in found], as_json, _COLUMNS)
 
 
-@task.command("show")
-@for_platform()
-@json_option
+@verb("show", group=task, json=True)
 @click.argument("delivery", metavar="ID")
 def show_one(platform: PlatformHandle, delivery: str, as_json: bool) -> None:
     """Show one delivery: its payload, its attempts, its progress, its last error.
@@ -65,10 +64,9 @@ def show_one(platform: PlatformHandle, delivery: str, as_json: bool) -> None:
         sys.exit(_UNKNOWN)
 
 
-@task.command("send")
-@for_platform()
-@terms_options("delay", "tries", "priority", "queue", "key")
-@json_option
+@verb("send", group=task, json=True)
+@terms_options
+@click.option("--key", help="Its unique key.")
 @click.argument("name", metavar="TASK")
 @click.argument("values", nargs=-1, metavar="[JSON | - | VALUE...]")
 def send(
@@ -89,8 +87,7 @@ def send(
     show(send_delivery(platform, "task", name, values, terms), as_json, _print_receipt)
 
 
-@task.command("retry")
-@for_platform()
+@verb("retry", group=task)
 @click.argument("deliveries", nargs=-1, required=True, metavar="ID...")
 def retry(platform: PlatformHandle, deliveries: tuple[str, ...]) -> None:
     """Run dead letters again as if new, and what is scheduled at once."""
@@ -104,8 +101,7 @@ def retry(platform: PlatformHandle, deliveries: tuple[str, ...]) -> None:
     _count(ask_store(platform, run), len(deliveries), "will run")
 
 
-@task.command("cancel")
-@for_platform()
+@verb("cancel", group=task)
 @click.argument("deliveries", nargs=-1, required=True, metavar="ID...")
 def cancel(platform: PlatformHandle, deliveries: tuple[str, ...]) -> None:
     """Cancel deliveries, and coroutines that run."""
@@ -114,10 +110,9 @@ def cancel(platform: PlatformHandle, deliveries: tuple[str, ...]) -> None:
     _count(done, len(deliveries), "cancelled")
 
 
-@task.command("purge")
-@for_platform()
+@verb("purge", group=task)
 @click.option("--queue", required=True, help="The queue to empty.")
-@click.option("--name", default="", help="Only tasks whose name begins so.")
+@click.option("--name", default="", help="Only tasks whose name begins with this.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def purge(platform: PlatformHandle, queue: str, name: str, yes: bool) -> None:
     """Delete what waits in a queue. Running tasks and dead letters stay."""
@@ -170,3 +165,66 @@ def _count(done: int, asked: int, what: str) -> None:
     click.echo(f"{done} of {asked} {what}.")
     if done < asked:
         sys.exit(_UNKNOWN)
+
+
+def _chosen(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a command with the ways to choose dead letters."""
+    for option in (
+        click.argument("deliveries", nargs=-1, metavar="[ID...]"),
+        click.option("--name", default="", help="With --all: those whose name begins with this."),
+        click.option("--queue", default="", help="With --all: of this queue only."),
+        click.option("--all", "every", is_flag=True, help="All that --queue and --name leave."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group("dead")
+def dead() -> None:
+    """List dead letters, run them again or delete them."""
+
+
+@verb("ls", group=dead, json=True)
+@click.option("--queue", default="", help="Of this queue only.")
+@click.option("--name", default="", help="Of tasks and listeners whose name begins with this.")
+@click.option("-n", "most", default=100, show_default=True, help="How many at most.")
+def list_dead(platform: PlatformHandle, queue: str, name: str, most: int, as_json: bool) -> None:
+    """List the dead letters, with reasons; --json has the whole tracebacks."""
+    found = ask_store(platform, lambda engine: rows_of(engine, queue, ("dead",), most, name))
+    show_rows([document(row) for row in found], as_json, _DEAD_COLUMNS)
+
+
+@verb("retry", group=dead)
+@_chosen
+def retry_dead(platform: PlatformHandle, **chosen: Any) -> None:
+    """Run dead letters again as if new."""
+    _edit(platform, "requeue", "will run again", **chosen)
+
+
+@verb("delete", group=dead)
+@_chosen
+def delete_dead(platform: PlatformHandle, **chosen: Any) -> None:
+    """Delete dead letters."""
+    _edit(platform, "delete", "forgotten", **chosen)
+
+
+def _edit(
+    platform: PlatformHandle,
+    op: Edit,
+    what: str,
+    *,
+    deliveries: tuple[str, ...],
+    queue: str,
+    name: str,
+    every: bool,
+) -> None:
+    if bool(deliveries) == every:
+        raise UsageError("Give the ids of the dead letters, or say --all.")
+
+    async def run(engine: Engine) -> tuple[int, int]:
+        rows = await rows_of(engine, queue, ("dead",), sys.maxsize, name)
+        wanted = frozenset(deliveries)
+        ids = [row.envelope.id for row in rows if every or row.envelope.id in wanted]
+        return await engine.edit(ids, op) if ids else 0, len(ids if every else wanted)
+
+    _count(*ask_store(platform, run), what)
