@@ -12,6 +12,7 @@ from skep.supervisor.config.history import ConfigHistory
 from skep.supervisor.config.in_force import not_followed, releases_in_force
 from skep.supervisor.config.refusals import RefusedReleases
 from skep.supervisor.processes.crew import Crew
+from skep.supervisor.processes.platform_slots import PlatformSlots
 from skep.supervisor.request import Report
 from skep.supervisor.rollout.rollouts import Rollouts
 
@@ -70,23 +71,23 @@ class Outcomes:
 class Health:
     """The state of the platform, as far as it shows in the slots and the reports.
 
-    The supervisor sets `stopping`, `config` (the agent's latest report) and `store` (what is wrong
-    with the store).
+    The supervisor sets `config` (the agent's latest report) and `store` (what is wrong with the
+    store).
     """
 
-    def __init__(self, rollouts: Rollouts, platform: Crew, history: ConfigHistory) -> None:
-        self.stopping = False
+    def __init__(self, rollouts: Rollouts, platform: PlatformSlots, history: ConfigHistory) -> None:
         self.config: Mapping[str, Any] = {"source": "none"}
         self.store: Sequence[str] = ()
         self.outcomes = Outcomes()
         self._rollouts = rollouts
-        self._platform = platform
+        self._platform = platform.crew
+        self._children = platform.children
         self._history = history
 
     @property
     def state(self) -> PlatformState:
         """The state of the platform in a word."""
-        if self.stopping:
+        if self._children.stopping:
             return "stopping"
         if self._rollouts.current is None:
             return "starting"
@@ -104,7 +105,7 @@ class Health:
 
     def not_ready(self) -> list[str]:
         """Return the slots that should accept and do not."""
-        if self.stopping:
+        if self._children.stopping:
             return ["the platform is stopping"]
         if self._rollouts.current is None:
             return ["no generation is in service yet"]
@@ -178,7 +179,8 @@ def _unheard(config: Mapping[str, Any]) -> list[str]:
     source = config.get("source", "none")
     if not config.get("url") or config.get("last_pull_at") or source in ("none", "remote"):
         return []  # no service is configured, it has answered, or there is no configuration yet
-    return [f"the config service was not heard since the start; what is in force is from: {source}"]
+    silent = "the config service has not answered since the start"
+    return [f"{silent}; what is applied is from: {source}"]
 
 
 def _slots(crew: Crew) -> list[dict[str, Any]]:

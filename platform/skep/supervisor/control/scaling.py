@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from skep.base.waiting import until
-from skep.supervisor.control.server import Command, CommandRefused
+from skep.supervisor.control.server import CommandRefused
 from skep.supervisor.generation import Generation
 from skep.supervisor.processes.slot import SlotState
 from skep.supervisor.rollout.rollouts import Rollouts
@@ -15,19 +15,15 @@ _MOST = 1024
 
 
 class Scaling:
-    """Changes the number of workers of the generation in service; `changed()` is told after."""
+    """Changes the number of workers of the generation in service, and then calls `changed()`."""
 
     def __init__(self, rollouts: Rollouts, changed: Callable[[], None]) -> None:
         self._rollouts = rollouts
         self._scaler = rollouts.scaler
         self._changed = changed
 
-    def table(self) -> dict[str, Command]:
-        """Return the commands by name."""
-        return {"scale": self.scale, "drain": self.drain, "undrain": self.undrain}
-
     async def scale(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Have `count` workers of a `kind`; wait until they are ready, and the others are told."""
+        """Have `count` workers of a `kind`; wait until they are ready and the others drain."""
         kind, count = str(arguments.get("kind")), arguments.get("count")
         generation = self._serving()
         if kind not in _SCALABLE or generation.plan is None or kind not in generation.plan.kinds:

@@ -1,7 +1,7 @@
 """The control socket's server side: commands of the CLI and of the console.
 
-Nobody may delay the supervisor: a question is small, comes soon or never, and there are few who ask
-at a time. Whoever the kernel does not call root or us is sent away.
+No client may delay the supervisor: a request is small and arrives soon, and few clients are served
+at a time. A client that is, by the kernel's word, neither root nor our own user is rejected.
 """
 
 import asyncio
@@ -146,7 +146,7 @@ class ControlServer:
             wants_news = question.get("news") is True
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             known = ", ".join(sorted(self._commands))
-            return _no(f"That is no question this platform knows; it knows {known}.", "usage")
+            return _no(f"Unknown command. Known: {known}.", "usage")
         caller = Caller(peer, _teller(writer) if wants_news else _tell_nobody)
         enter(caller)
         if self._operations is not None and name in _OPERATIONS:

@@ -1,4 +1,4 @@
-"""The processes that are children of ours: who lives, waiting for those that end, and orphans.
+"""The processes that are children of ours: their messages, waiting for their ends, and orphans.
 
 As a subreaper the supervisor is the parent of every descendant whose own parent has ended. Until it
 has waited for such a process its pid is not used again, so it can be signalled safely.
@@ -8,10 +8,15 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Collection, Iterator
+from typing import Any, TypeVar
 
 from skep.base.system.linux import ended_children
 from skep.supervisor.processes.child import Child
+from skep.supervisor.processes.events import Events, WorkerEnded
 from skep.supervisor.processes.procfs import read_children, read_oom_kills
+from skep.wire.messages import Exited, Hello, Message
+
+M = TypeVar("M")
 
 # Seconds between SIGTERM and SIGKILL.
 _GRACE = 5.0
@@ -61,16 +66,18 @@ def _signal(pid: int, sig: signal.Signals) -> None:
 
 
 class Children:
-    """The children that live. `on_reaped(pid, status)` is called after each process that was waited
-    for, also one that has no channel or was orphaned to us; `on_ended(child)` after a child that
-    was not dropped is gone."""
+    """The children that live. `changed()` is called after every message, end and exit status.
 
-    def __init__(
-        self, on_reaped: Callable[[int, int], None], on_ended: Callable[[Child], None]
-    ) -> None:
+    `stopping` says that the platform stops, so that an end is nothing unusual.
+    """
+
+    def __init__(self, events: Events, changed: Callable[[], object]) -> None:
+        self.stopping = False
         self._by_pid: dict[int, Child] = {}
-        self._on_reaped = on_reaped
-        self._on_ended = on_ended
+        self._receivers: dict[type, list[Callable[[Child, Any], None]]] = {}
+        self._awaited: dict[int, asyncio.Future[int]] = {}
+        self.events = events
+        self._changed = changed
         self._orphans = Orphans(self._by_pid.keys)
         self._oom_kills = read_oom_kills()
 
@@ -80,14 +87,30 @@ class Children:
     def __bool__(self) -> bool:
         return bool(self._by_pid)
 
+    def on(self, kind: type[M], receiver: Callable[[Child, M], None]) -> None:
+        """Call `receiver` with every message of this type, before its child's own one."""
+        self._receivers.setdefault(kind, []).append(receiver)
+
+    def take(self, child: Child, message: Message) -> None:
+        """A child has sent a message."""
+        match message:
+            case Hello():
+                self.born(child)
+            case Exited(pid, status):  # its zygote has waited for it
+                self.reaped(pid, status)
+        for receiver in self._receivers.get(type(message), ()):
+            receiver(child, message)
+        self._changed()
+
     def born(self, child: Child) -> None:
         """A child's process id is known."""
         self._by_pid[child.pid] = child
 
     def ended(self, child: Child) -> None:
-        """A child is gone; end its orphans and call `on_ended`."""
+        """A child is gone; end its orphans and publish that."""
         self.drop(child)
-        self._on_ended(child)
+        self.events.publish(WorkerEnded(child, self.stopping))
+        self._changed()
 
     def drop(self, child: Child) -> None:
         """A child is gone; end its orphans."""
@@ -103,12 +126,22 @@ class Children:
         for pid, status in ended_children():
             self.reaped(pid, status)
 
+    async def exit_status(self, pid: int) -> int:
+        """Return the wait status of a process without a channel, when it has ended."""
+        self._awaited[pid] = asyncio.get_running_loop().create_future()
+        try:
+            return await self._awaited[pid]
+        finally:
+            del self._awaited[pid]
+
     def reaped(self, pid: int, status: int) -> None:
         """We, or its zygote, have waited for this process."""
         self._orphans.reaped(pid)
         if (child := self._by_pid.get(pid)) is not None:
             child.reaped(status)
-        self._on_reaped(pid, status)
+        if (awaited := self._awaited.get(pid)) is not None and not awaited.done():
+            awaited.set_result(status)
+        self._changed()
 
     def kill(self) -> None:
         """Kill what is left."""

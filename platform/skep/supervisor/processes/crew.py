@@ -1,15 +1,16 @@
 """A set of slots and the children in them: the platform slots, or those of one generation."""
 
 import asyncio
+import logging
 import signal
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from skep.base.backoff import Backoff
-from skep.base.telemetry import Telemetry
 from skep.supervisor.processes import crash_budget as budgets
 from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.crash_budget import Budget
+from skep.supervisor.processes.events import Events, SlotChanged, WorkerStarted, WorkerStuck
 from skep.supervisor.processes.exit_reason import ended
 from skep.supervisor.processes.slot import (
     Fact,
@@ -24,9 +25,11 @@ from skep.supervisor.processes.slot import (
 )
 from skep.wire.messages import Accepting, Beat, Failed, Message, Prepared
 
+log = logging.getLogger("skep")
+
 # Between attempts to start what cannot be started just now, or was never born.
 _AGAIN = Backoff(first=0.01, factor=2.0, cap=0.2, jitter=0.2)
-# A worker that was told to go may accept before it says so.
+# A worker that was sent `Go` may accept before it says so.
 _ACCEPTING = frozenset({SlotState.GOING, SlotState.READY, SlotState.DRAINING})
 
 
@@ -50,7 +53,7 @@ class Crew:
         launch: Launch,
         go: Callable[["Crew", Child], None],
         changed: Callable[["Crew"], None],
-        telemetry: Telemetry,
+        events: Events,
     ) -> None:
         self.number = number
         self.slots: dict[str, Slot] = {}
@@ -61,7 +64,7 @@ class Crew:
         self._launch = launch
         self._go = go
         self._changed = changed
-        self._telemetry = telemetry
+        self._events = events
         self._loop = asyncio.get_running_loop()
 
     def fill(
@@ -78,7 +81,7 @@ class Crew:
         `whys` has a word for the metrics for each, if it is not the beginning of a generation.
         """
         new = tuple(names)
-        # All are there before anybody is told of the first.
+        # All are there before the first change is published.
         for name in new:
             self.slots.setdefault(name, Slot(name, limits, kept=released, released=released))
             self._why[name] = (whys or {}).get(name, "")
@@ -86,7 +89,7 @@ class Crew:
             self.feed(name, Fact.FILL)
 
     def feed(self, name: str, fact: Fact) -> None:
-        """Tell a slot what happened and do what it orders. One that is gone is forgotten."""
+        """Feed a fact to a slot and obey its order. A slot that is gone is forgotten."""
         if (before := self.slots.get(name)) is None:
             return
         slot, order = step(before, fact, self._loop.time())
@@ -98,11 +101,12 @@ class Crew:
             self._attempts.pop(name, None)
         if slot.state is not before.state:
             self._fill_one(slot.kind)
-            self._telemetry.point("slot.changed", crew=self, slot=name, state=slot.state)
+            worker = f"{name}@{self.number}" if self.number else name
+            self._events.publish(SlotChanged(worker, slot.state))
             self._changed(self)
 
-    def told(self, child: Child, message: Message) -> None:
-        """Take what the child in a slot says about itself."""
+    def receive(self, child: Child, message: Message) -> None:
+        """Take a message of the child in a slot."""
         match message:
             case Prepared():
                 self.feed(child.slot, Fact.PREPARED)
@@ -152,8 +156,8 @@ class Crew:
         del self.children[child.slot]
         slot = self.slots.get(child.slot)
         if slot is not None and slot.state is SlotState.STARTING and child.pid == 0:
-            # It was never born: its zygote died between the order and the fork. That is no crash
-            # of the worker, so it is ordered again from the zygote's successor.
+            # It was never born: its zygote died between the order and the fork. That is not a
+            # crash of the worker, so it is ordered again from the zygote's successor.
             self._start_later(child.slot)
             return False
         self._attempts.pop(child.slot, None)
@@ -170,8 +174,8 @@ class Crew:
         ]
 
     def expire(self, now: float) -> None:
-        """Tell LATE to every slot whose deadline has passed. What its child has said before is
-        heard first: it may be we who are late. Where there is no child nobody can be ended."""
+        """Feed LATE to every slot whose deadline has passed. The messages of its child are read
+        first: it may be we who are late. Where there is no child there is nothing to end."""
         for name, slot in list(self.slots.items()):
             if slot.deadline is None or slot.deadline > now:
                 continue
@@ -179,8 +183,8 @@ class Crew:
                 child.listen()
             slot = self.slots.get(name, slot)
             if slot.deadline is not None and slot.deadline <= now:
-                nobody = slot.filled and name not in self.children
-                self.feed(name, Fact.EXITED if nobody else Fact.LATE)
+                absent = slot.filled and name not in self.children
+                self.feed(name, Fact.EXITED if absent else Fact.LATE)
 
     @property
     def deadline(self) -> float | None:
@@ -248,7 +252,7 @@ class Crew:
 
     def _force(self, order: SlotOrder, child: Child) -> None:
         child.stuck = child.stuck or ("drain" if order is SlotOrder.TERMINATE else "hang")
-        self._telemetry.point("worker.stuck", child=child, order=order)
+        self._events.publish(WorkerStuck(child, order))
         if order is SlotOrder.ABORT:
             child.signal(signal.SIGABRT)
         elif order is SlotOrder.TERMINATE:
@@ -270,7 +274,12 @@ class Crew:
                 self.slots[name] = hold(other, budget.until)
         self._fill_one(slot.kind)
         if before.spent is None and budget.spent is not None:
-            self._telemetry.point("kind.spent", crew=self, kind=slot.kind, budget=budget)
+            log.error(
+                "%s workers keep crashing as soon as they are started (last: %s); restarting with "
+                "growing delays",
+                slot.kind,
+                budget.last,
+            )
 
     def _fill_one(self, kind: str) -> None:
         """Do not wait with one slot of a kind that must not be empty, and is."""
@@ -287,14 +296,12 @@ class Crew:
         except OSError as error:  # out of processes, descriptors or memory
             child = None
             if name not in self._attempts:
-                self._telemetry.point("worker.unstarted", crew=self, slot=name, error=error)
+                log.error("%s cannot be started (%s); it is tried again", name, error.strerror)
         if child is None:
             self._start_later(name)
             return
         self.children[name] = child
-        self._telemetry.point(
-            "worker.started", child=child, again=bool(slot.exits), why=self._why.get(name, "")
-        )
+        self._events.publish(WorkerStarted(child, bool(slot.exits), self._why.get(name, "")))
 
     def _start_later(self, name: str) -> None:
         attempts = self._attempts[name] = self._attempts.get(name, 0) + 1

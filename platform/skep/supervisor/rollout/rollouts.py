@@ -6,20 +6,21 @@ probation for a while (`probation.py`).
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
 from skep.base.errors import PlatformError
-from skep.base.telemetry import Telemetry
 from skep.supervisor.config.check_command import ConfigChecks
 from skep.supervisor.config.configuration import Configuration, Configurations
 from skep.supervisor.generation import Generation, about
 from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.crew import Crew
+from skep.supervisor.processes.events import RolloutBegan
 from skep.supervisor.processes.platform_slots import PlatformSlots
-from skep.supervisor.processes.zygote import ZygoteAnswers, ZygotePair
+from skep.supervisor.processes.zygote import ZygotePair
 from skep.supervisor.request import KeyChange, Outcome, Report, RolloutRequest, merge
 from skep.supervisor.rollout import machine as pure
 from skep.supervisor.rollout.decision import (
@@ -37,15 +38,22 @@ from skep.supervisor.rollout.generations import Generations
 from skep.supervisor.rollout.live_change import LiveChange, LiveChanges
 from skep.supervisor.rollout.probation import Watch
 from skep.supervisor.scaling.scaler import Scaler
-from skep.wire.messages import Accepting, HandedOver, Message, Prepared, Retire
+from skep.wire.messages import (
+    Accepting,
+    HandedOver,
+    LoadFailed,
+    Message,
+    Planned,
+    Prepared,
+    Retire,
+)
 from skep.wire.plan import Plan, Problem
+
+log = logging.getLogger("skep")
 
 
 class RolloutOwner(Protocol):
     """What the rollouts need of the supervisor around them."""
-
-    def told(self, child: Child, message: Message, descriptors: list[int]) -> None:
-        """A worker has sent a message; called before the rollouts look at it."""
 
     def put_back(self, request: RolloutRequest) -> None:
         """A request that was begun has to wait."""
@@ -68,7 +76,6 @@ class Rollouts:
         platform: PlatformSlots,
         listeners: GenerationListeners,
         fallback: Fallback,
-        telemetry: Telemetry,
     ) -> None:
         self.generations = generations
         self._number = 0
@@ -80,7 +87,7 @@ class Rollouts:
         self._platform = platform
         self._listeners = listeners
         self._fallback = fallback
-        self._telemetry = telemetry
+        self._events = platform.children.events
         self._live = LiveChanges(
             configurations,
             platform.questions,
@@ -88,9 +95,15 @@ class Rollouts:
             objected=self._objected,
             refused=self._unchangeable,
         )
-        self.checks = ConfigChecks(configurations.stage, self._passed_check, self._failed_check)
-        self.scaler = Scaler(lambda: self.generations.current, owner.give_up, telemetry)
+        self.checks = ConfigChecks(
+            platform.children, configurations.stage, self._passed_check, self._refuse
+        )
+        self.scaler = Scaler(lambda: self.generations.current, owner.give_up)
         self._watch = Watch(fallback.held, self._failed_probation)
+        # Subscribed here, so that no value of a secret key is shown before its plan is known.
+        declare = configurations.declare_secret
+        platform.children.on(Planned, lambda _, message: declare(message.plan.secrets))
+        platform.children.on(LoadFailed, lambda _, message: declare(message.secrets))
 
     @property
     def current(self) -> Generation | None:
@@ -145,7 +158,7 @@ class Rollouts:
             case Decision.UNCHANGED:
                 self._adopt(request, configuration)
             case Decision.REFUSED:
-                self._refuse(request, configuration, request.problems)
+                self._refuse(request, configuration, *request.problems)
             case Decision.NOTHING:
                 known = self._refusals[fingerprint(request, configuration)]
                 self._report(request, "refused", problems=known)
@@ -168,13 +181,8 @@ class Rollouts:
         else:
             self.begin(request)
 
-    def _failed_check(
-        self, request: RolloutRequest, configuration: Configuration, why: Problem
-    ) -> None:
-        self._refuse(request, configuration, (why,))
-
     def _refuse(
-        self, request: RolloutRequest, configuration: Configuration, problems: tuple[Problem, ...]
+        self, request: RolloutRequest, configuration: Configuration, *problems: Problem
     ) -> None:
         self._refusals[fingerprint(request, configuration)] = problems
         self._report(request, "refused", problems=problems)
@@ -216,12 +224,12 @@ class Rollouts:
 
     # What workers send, and that they end.
 
-    def _told(self, child: Child, message: Message, descriptors: list[int]) -> None:
-        self._owner.told(child, message, descriptors)
+    def _receive(self, child: Child, message: Message) -> None:
+        self._platform.children.take(child, message)
         generation = self.generations.of(child)
         if generation is None:
             return
-        generation.crew.told(child, message)
+        generation.crew.receive(child, message)
         match message:
             case Prepared():
                 self.generations.tell(generation, pure.SlotPrepared(child.slot))
@@ -246,7 +254,7 @@ class Rollouts:
     # A change that needs no new worker.
 
     def _objected(self, change: LiveChange, objection: str) -> None:
-        self._telemetry.point("live.objected", objection=objection)
+        log.info("not without new workers: %s", objection)
         self._start(change.request, change.configuration)
         self._go_back_if_unheld()
 
@@ -297,13 +305,7 @@ class Rollouts:
             configuration.environment,
             self._platform.nursery,
             self._platform.children,
-            ZygoteAnswers(
-                planned=lambda plan: self._planned(generation, plan),
-                refused=lambda problems: self._denied(generation, problems),
-                changed=self._platform.questions.told,
-                declared=self._configurations.declare_secret,
-                lost=lambda: self._bereft(generation),
-            ),
+            self,
         )
         generation = self._bear(request, configuration, zygote)
         zygote.start(generation.boot)
@@ -311,57 +313,57 @@ class Rollouts:
     def _bear(
         self, request: RolloutRequest, configuration: Configuration, zygote: ZygotePair
     ) -> Generation:
-        crew = Crew(
-            self._number, self._launch, self._listeners.go, self.scaler.look, self._telemetry
-        )
+        def launch(crew: Crew, slot: str) -> Child | None:
+            return zygote.fork(generation.boot(slot), self._receive, self._ended)
+
+        crew = Crew(self._number, launch, self._listeners.go, self.scaler.look, self._events)
         generation = Generation(
             self._number, self._platform.run_id, request, configuration, zygote, crew
         )
         self.generations.coming = Execution(
-            generation, self.current, self._listeners, self._configurations, self
+            generation,
+            self.current,
+            self._listeners,
+            self._configurations,
+            self._events,
+            self._finished,
+            self._refused,
         )
-        self._telemetry.point("rollout.began", generation=self._number, request=request)
+        self._events.publish(RolloutBegan(self._number, request))
         return generation
 
-    def _launch(self, crew: Crew, slot: str) -> Child | None:
-        if (generation := self.generations.with_crew(crew)) is None:
-            return None
-        return generation.zygote.fork(generation.boot(slot), self._told, self._ended)
+    # What the zygotes answer.
 
-    def _planned(self, generation: Generation, plan: Plan) -> None:
-        self._telemetry.point(
-            "generation.planned",
-            generation=generation.number,
-            plan=plan,
-            left_out=generation.left_out,
-        )
+    def planned(self, zygote: ZygotePair, plan: Plan) -> None:
+        if self.coming is None or self.coming.generation.number != zygote.number:
+            return  # a newer request has taken its place
+        generation = self.coming.generation
+        log.debug("generation %d has loaded in %.2f s", generation.number, plan.seconds)
+        if left_out := generation.left_out:
+            log.info("not run on this machine (PLATFORM_KINDS): %s", ", ".join(left_out))
+        if plan.unforkable:
+            log.warning("workers load one by one, at the price of memory: %s", plan.unforkable)
         if self.current is not None:
             options = generation.configuration.options
             self.scaler.configured(self.current.configuration.options, options)
-        self.generations.tell(generation, pure.PlanReady(self.scaler.wanted(generation, plan)))
+        self.coming.feed(pure.PlanReady(self.scaler.wanted(generation, plan)))
 
-    def _denied(self, generation: Generation, problems: tuple[Problem, ...]) -> None:
-        if self.coming is not None and self.coming.generation is generation:
+    def denied(self, zygote: ZygotePair, problems: tuple[Problem, ...]) -> None:
+        if self.coming is not None and self.coming.generation.number == zygote.number:
             self.coming.feed(pure.Denied(problems))
         else:
-            self._bereft(generation)
+            self.bereft(zygote)
 
-    def _bereft(self, generation: Generation) -> None:
-        """Both zygotes are gone and the disk holds other code: the workers live, but none that
-        ends can be replaced before the next rollout."""
-        self._telemetry.point("generation.bereft", generation=generation.number)
-
-    def phased(self, coming: Execution) -> None:
-        self._telemetry.point(
-            "rollout.phase",
-            request=coming.generation.request,
-            generation=coming.generation.number,
-            phase=coming.rollout.phase.value,
+    def bereft(self, zygote: ZygotePair) -> None:
+        log.error(
+            "both zygotes of generation %d are gone and the code on disk is not what it serves: "
+            "its workers go on, but one that ends is not replaced before the next rollout",
+            zygote.number,
         )
 
     # The end of a rollout.
 
-    def finished(self, coming: Execution) -> None:
+    def _finished(self, coming: Execution) -> None:
         former, self._unheld = self.current, ""
         self.generations.current, self.generations.coming = coming.generation, None
         if former is not None:
@@ -389,7 +391,7 @@ class Rollouts:
         if not reason or self.current is None:
             return
         bad, former = self.current, self._watch.release()
-        self._telemetry.point("probation.failed", generation=bad.number, reason=reason)
+        log.error("generation %d is rolled back: %s", bad.number, reason)
         problem = Problem("probation", f"Generation {bad.number} was rolled back: {reason}.")
         self._refusals[fingerprint(bad.request, bad.configuration)] = (problem,)
         if former is None or former.plan is None:
@@ -407,7 +409,7 @@ class Rollouts:
             generation, pure.PlanReady(self.scaler.wanted(generation, former.plan))
         )
 
-    def refused(self, coming: Execution) -> None:
+    def _refused(self, coming: Execution) -> None:
         configuration, request = coming.generation.configuration, coming.generation.request
         self._refusals[fingerprint(request, configuration)] = coming.rollout.problems
         self._abandon(coming)

@@ -1,8 +1,8 @@
 """Keeps the generation in service at its scaling: scaling it, and replacing workers that ask."""
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 
-from skep.base.telemetry import Telemetry
 from skep.config.options.queues import own_workers
 from skep.config.options.table import Options
 from skep.supervisor.generation import Generation
@@ -15,30 +15,28 @@ from skep.supervisor.scaling.recycling import Recycling
 from skep.wire.messages import Retire
 from skep.wire.plan import Plan
 
-# A worker that was ready for so long is more than a flicker.
+log = logging.getLogger("skep")
+
+# A worker that was ready for this long is more than a flicker.
 _HELD = 5.0
 # Any other word that a worker retires with is counted as its age.
-_WHYS = frozenset({"max_requests", "max_memory", "max_age", "task_timeout"})
+_WHYS = frozenset({"max_requests", "max_memory", "max_age", "task_timeout", "reload"})
 
 
 class Scaler:
     """Works on whatever generation `current()` is. `hopeless(why)` is called when its web workers
-    have been crashing for so long that nothing will come of it.
+    have been crashing for too long.
 
-    A number that somebody asked for by hand holds through reloads, until the configuration has
+    A number that an operator has set holds through reloads, until the configuration has
     another one than it had.
     """
 
     def __init__(
-        self,
-        current: Callable[[], Generation | None],
-        hopeless: Callable[[str], None],
-        telemetry: Telemetry,
+        self, current: Callable[[], Generation | None], hopeless: Callable[[str], None]
     ) -> None:
         self._current = current
         self._hopeless = hopeless
         self._look_again = 0.0
-        self._telemetry = telemetry
         self._by_hand: dict[str, int] = {}
         self._recycling = Recycling()
         self._crew: Crew | None = None
@@ -83,16 +81,14 @@ class Scaler:
         generation = self._current()
         if generation is None or generation.crew.children.get(child.slot) is not child:
             return
-        self._telemetry.point("worker.retires", child=child, retire=retire)
-        child.retires = retire.reason if retire.reason in _WHYS else "max_age"
-        self._recycling = pure.asked(self._of(generation.crew), child.slot)
-        self.look(generation.crew)
+        self.replace(generation.crew, [child], retire)
 
     def replace(self, crew: Crew, children: Iterable[Child], why: Retire) -> None:
-        """Somebody wants these workers of the generation in service to be replaced."""
+        """Replace these workers of the generation in service."""
         for child in children:
-            self._telemetry.point("worker.retires", child=child, retire=why)
-            child.retires = why.reason
+            detail = f": {why.detail}" if why.detail else ""
+            log.info("%s retires (%s%s)", child.name, why.reason, detail)
+            child.retires = why.reason if why.reason in _WHYS else "max_age"
             self._recycling = pure.asked(self._of(crew), child.slot)
         self.look(crew)
 

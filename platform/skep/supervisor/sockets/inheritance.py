@@ -46,7 +46,7 @@ class Inheritance:
 def take(environment: MutableMapping[str, str]) -> Inheritance:
     """Return what this process was handed and remove every trace of it from the environment.
 
-    Raises ListenError when something of it is no listening stream socket.
+    Raises ListenError when one of them is not a listening stream socket.
     """
     values = {key: environment.pop(key, "") for key in KEYS}
     if values["LISTEN_PID"] != str(os.getpid()):
@@ -122,6 +122,6 @@ def _listener(descriptor: int, name: str) -> socket.socket:
 
 def _useless(descriptor: int, name: str) -> str:
     return (
-        f"Descriptor {descriptor} ({name}), passed by the service manager, is no listening stream "
-        "socket: see ListenStream= and FileDescriptorName= of the socket unit."
+        f"Descriptor {descriptor} ({name}), passed by the service manager, is not a listening "
+        "stream socket: see ListenStream= and FileDescriptorName= of the socket unit."
     )

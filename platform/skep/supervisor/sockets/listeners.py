@@ -5,7 +5,7 @@ waits in it while workers change is served by the next one. Hence one socket sha
 SO_REUSEPORT: the queue of a worker that closes its own socket is reset), which the supervisor keeps
 as long as a generation wants it and never accepts from. Datagrams wait in the same way.
 
-What two generations want at the same address is one socket, whoever of their plugins wants it.
+What two generations want at the same address is one socket, whichever plugin wants it.
 """
 
 import asyncio
@@ -358,7 +358,7 @@ def _explain(endpoint: Endpoint, error: OSError) -> str:
             return f"{what} needs privileges: choose one above 1023 with {remedy}."
         case errno.EADDRNOTAVAIL:
             host = _HOSTS.get(remedy, remedy)
-            return f"{endpoint.host} is no address of this machine: choose another with {host}."
+            return f"{endpoint.host} is not an address of this machine: choose another with {host}."
         case _:
             why = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
             see = f"{_HOSTS[remedy]} and {remedy}" if remedy in _HOSTS else remedy

@@ -24,7 +24,7 @@ def test_a_nursery_that_held_is_started_again_soon_and_one_that_did_not_later_an
         return born[-1]
 
     async def test() -> None:
-        children: Any = SimpleNamespace(born=ignore, reaped=ignore, ended=ignore)
+        children: Any = SimpleNamespace(born=ignore, take=ignore, ended=ignore)
         nursery = Nursery({}, lambda: Boot("nursery", "nursery", 0, "", {}), children)
         assert nursery.bear() is None
         nursery.start()

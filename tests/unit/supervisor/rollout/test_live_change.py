@@ -8,10 +8,11 @@ from typing import Any, cast
 import pytest
 
 from skep.base.errors import ConfigError
-from skep.base.telemetry import Telemetry
 from skep.config.options.table import Options
 from skep.supervisor.config.configuration import Configuration, Configurations
 from skep.supervisor.processes.child import Child
+from skep.supervisor.processes.children import Children
+from skep.supervisor.processes.events import Events, WorkerEnded
 from skep.supervisor.processes.questions import Questions
 from skep.supervisor.request import RolloutRequest
 from skep.supervisor.rollout.live_change import LiveChange, LiveChanges
@@ -21,6 +22,7 @@ from tests.unit.supervisor.fakes import (
     child,
     configuration,
     generation,
+    ignore,
     pass_time,
     run,
     worker,
@@ -51,7 +53,7 @@ def test_a_change_that_cannot_be_written_is_refused_and_the_next_can_begin(
     async def main() -> None:
         changes = LiveChanges(
             Full(),
-            Questions(Telemetry()),
+            Questions(Children(Events(), ignore)),
             done=ended.append,
             objected=lambda change, objection: None,
             refused=refused,
@@ -83,8 +85,9 @@ class Talk:
     def __init__(self, *slots: str, options: Options | None = None) -> None:
         self.committed: list[Configuration] = []
         self.ended: list[tuple[str, object]] = []
-        self.telemetry = Telemetry()
-        self.questions = Questions(self.telemetry)
+        self.events = Events()
+        self.children = Children(self.events, ignore)
+        self.questions = Questions(self.children)
         self.changes = LiveChanges(
             Disk(self.committed),
             self.questions,
@@ -103,7 +106,7 @@ class Talk:
 
     def gone(self, child: Child) -> None:
         """A child has ended."""
-        self.telemetry.point("worker.ended", child=child, stopping=False)
+        self.events.publish(WorkerEnded(child, stopping=False))
 
     async def answer(self, *slots: str, number: int = 0, objection: str = "") -> None:
         """These workers answer the question that was put last, or that with this number."""
@@ -113,7 +116,7 @@ class Talk:
                 apply=bool(self.committed),
                 objection=objection,
             )
-            self.questions.told(worker(self.crew, slot), answer)
+            self.children.take(worker(self.crew, slot), answer)
         await pass_time()
 
 
@@ -149,7 +152,7 @@ def test_the_zygote_is_asked_too_for_those_it_forks_later() -> None:
         cast(FakeZygote, talk.generation.zygote).children = [zygote]
         await pass_time()
         assert zygote.sent == [Change(1, {"A": "2", "B": None}, apply=False)]
-        talk.questions.told(zygote, Changed(1, False, "a thread runs"))
+        talk.children.take(zygote, Changed(1, False, "a thread runs"))
         await pass_time()
         assert talk.ended == [("objected", "zygote@1: a thread runs")]
 
@@ -232,11 +235,11 @@ def test_who_was_not_asked_cannot_object() -> None:
     async def test() -> None:
         talk = Talk("web.0")
         await pass_time()
-        talk.questions.told(child("web.1"), Changed(1, False, "I was born later"))
+        talk.children.take(child("web.1"), Changed(1, False, "I was born later"))
         await talk.answer("web.0")
         assert talk.committed == [talk.new]
         await talk.answer("web.0")
-        talk.questions.told(child("web.1"), Changed(1, True, "too late"))
+        talk.children.take(child("web.1"), Changed(1, True, "too late"))
         talk.gone(child("web.1"))
         assert talk.ended == [("done", True)]
 

@@ -2,15 +2,16 @@
 
 from signal import SIGKILL
 
-from skep.base.telemetry import Telemetry
 from skep.config.options.table import Options
 from skep.supervisor.generation import Generation
 from skep.supervisor.processes.crew import Crew
+from skep.supervisor.processes.events import Events, WorkerStarted
 from skep.supervisor.processes.slot import SlotState
 from skep.supervisor.scaling.scaler import Scaler
 from skep.wire.messages import Drain, Retire
 from skep.wire.plan import Plan
 from tests.unit.supervisor.fakes import (
+    LogLines,
     configuration,
     fake_loop,
     generation,
@@ -32,18 +33,22 @@ class House:
     ) -> None:
         self.reasons: list[str] = []
         self.started: dict[str, str] = {}
-        self.retiring: list[str] = []
-        telemetry = Telemetry()
-        telemetry.subscribe("worker.started", self._note)
-        telemetry.subscribe("worker.retires", lambda f: self.retiring.append(f["child"].slot))
+        events = Events()
+        events.subscribe(WorkerStarted, self._note)
+        self.log = LogLines()
         settings = configuration({}, options)
-        self.generation = generation(*slots, plan=plan, settings=settings, telemetry=telemetry)
+        self.generation = generation(*slots, plan=plan, settings=settings, events=events)
         self.started.clear()
         self.current: Generation | None = self.generation if running else None
-        self.scaler = Scaler(lambda: self.current, self.reasons.append, telemetry)
+        self.scaler = Scaler(lambda: self.current, self.reasons.append)
 
-    def _note(self, fields: dict[str, object]) -> None:
-        self.started[getattr(fields["child"], "slot", "")] = str(fields["why"])
+    def _note(self, event: WorkerStarted) -> None:
+        self.started[event.child.slot] = event.why
+
+    @property
+    def retiring(self) -> list[str]:
+        """The slots whose worker was to be replaced, as the log says."""
+        return [name.partition("@")[0] for name in self.log.first_words("retires")]
 
     @property
     def crew(self) -> Crew:

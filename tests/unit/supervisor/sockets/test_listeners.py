@@ -53,7 +53,7 @@ def test_a_port_in_use_is_named_with_the_option_to_change_it() -> None:
 
 
 def test_an_address_that_is_not_ours_is_named() -> None:
-    with pytest.raises(ListenError, match=r"203\.0\.113\.1 is no address of this machine"):
+    with pytest.raises(ListenError, match=r"203\.0\.113\.1 is not an address of this machine"):
         bind("203.0.113.1", 0)
 
 
