@@ -22,8 +22,8 @@ class Child:
     A forked child says its own process id (`Hello`); until then `pid` is 0. `on_end` is called
     once, when the process is gone; `status` is then its wait status, if it is known. `stuck`
     says what it took too long for, `retires` why it wants to be replaced, `booted` whether it was
-    ever prepared, `killed` whether we have killed it, `oom` whether the kernel has because
-    memory ran out; `unready` and `trouble` are those of its last beat; `stacks` is where its threads were
+    ever prepared, `killed` whether we have killed it, `oom` whether the kernel has because memory
+    ran out; `unready` and `trouble` are those of its last beat; `stacks` is where its threads were
     if it was aborted or crashed.
     """
 
