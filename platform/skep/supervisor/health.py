@@ -10,13 +10,56 @@ from typing import Any, Literal
 from skep.config.options.table import Options, changed
 from skep.supervisor.config.history import ConfigHistory
 from skep.supervisor.config.in_force import not_followed, releases_in_force
-from skep.supervisor.config.refusals import RefusedReleases
 from skep.supervisor.processes.crew import Crew
 from skep.supervisor.processes.platform_slots import PlatformSlots
-from skep.supervisor.request import Report
+from skep.supervisor.request import Report, RolloutRequest
 from skep.supervisor.rollout.rollouts import Rollouts
+from skep.wire.plan import Problem
 
 PlatformState = Literal["starting", "running", "degraded", "reloading", "drained", "stopping"]
+
+
+class RefusedReleases:
+    """The releases that the agent has refused: what is in them must not be applied.
+
+    Each is reported once, as a candidate is that the supervisor itself refuses. As long as the
+    release is the newest of its namespace, its problem stands.
+    """
+
+    def __init__(self) -> None:
+        self._standing: dict[str, tuple[str, Problem]] = {}
+        self._unreported: list[RolloutRequest] = []
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What is wrong with the releases that are refused now."""
+        return tuple(problem for _, problem in self._standing.values())
+
+    @property
+    def by_namespace(self) -> dict[str, tuple[str, str]]:
+        """The key of each release that is refused now, and why."""
+        return {name: (key, problem.message) for name, (key, problem) in self._standing.items()}
+
+    def follow(self, config: Mapping[str, Any]) -> None:
+        """Take what the agent has reported."""
+        found = {
+            one["namespace"]: (
+                one["refused"],
+                Problem("config", one["trouble"], rule=one["reason"]),
+            )
+            for one in config.get("following", ())
+            if one["refused"]
+        }
+        for name, (key, problem) in found.items():
+            if self._standing.get(name) != (key, problem):
+                request = RolloutRequest("config", f"release {name} {key}", problems=(problem,))
+                self._unreported.append(request)
+        self._standing = found
+
+    def take(self) -> list[RolloutRequest]:
+        """Return the requests that have to be reported as refused, the oldest first."""
+        due, self._unreported = self._unreported, []
+        return due
 
 
 class Outcomes:

@@ -262,8 +262,8 @@ class Supervisor:
         then every report is about that."""
         if self._rollouts.coming is not None:
             return
-        for refusal in self._health.outcomes.refusals.take():
-            request, current = refusal.request, self._rollouts.current
+        for request in self._health.outcomes.refusals.take():
+            current = self._rollouts.current
             report = about(request, "refused", current, request.problems, 0.0, 0.0)
             self._health.outcomes.refuse(report)
             self._publish(request, report)

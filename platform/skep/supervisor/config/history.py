@@ -17,7 +17,8 @@ _APPLIED = ("committed", "live", "rolled back")
 class ConfigHistory:
     """The supervisor's side of the history.
 
-    `withheld` is the newest candidate that came while another snapshot was pinned.
+    `withheld` is the newest candidate that came while another snapshot was pinned. `refused` are
+    the release keys of the newest candidate and why it was refused, if it was.
     """
 
     def __init__(self, archive: Archive) -> None:
@@ -26,7 +27,7 @@ class ConfigHistory:
         self._state = self._history.state()
         self._pinning, self._pinned_before = "", 0
         self._left = ""
-        self._refused: dict[str, tuple[str, str]] = {}
+        self.refused: dict[str, tuple[str, str]] = {}
         self.withheld = ""
 
     @property
@@ -106,11 +107,6 @@ class ConfigHistory:
             )
 
     @property
-    def refused(self) -> Mapping[str, tuple[str, str]]:
-        """The release keys of the newest candidate and why it was refused, if it was."""
-        return self._refused
-
-    @property
     def withheld_keys(self) -> dict[str, str]:
         """The release keys of the newest candidate that came while another was pinned."""
         snapshot = self._archive.load(Path(self.withheld)) if self.withheld else None
@@ -127,7 +123,7 @@ class ConfigHistory:
         snapshot = self._archive.load(Path(request.snapshot)) if refused else None
         keys = snapshot.release_keys() if snapshot else {}
         why = str(report.problems[0]) if report.problems else "no reason was given"
-        self._refused = {name: (key, why) for name, key in keys.items()}
+        self.refused = {name: (key, why) for name, key in keys.items()}
 
     def _keep(self, snapshot: Snapshot, now: float) -> None:
         state = self._dated(self._state, snapshot.release_keys(), now)

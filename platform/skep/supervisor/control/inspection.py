@@ -6,6 +6,7 @@ import os
 import platform
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from importlib.metadata import version
@@ -75,7 +76,7 @@ class Inspection:
             "generation": current.number if current else 0,
             "listeners": self._parts.ports.urls(),
             "plan": plan,
-            "kinds": _counts(current.crew) if current else {},
+            "kinds": dict(Counter(s.kind for s in current.crew.slots.values())) if current else {},
             "app_id": options.app_id if options else "",
             "env_file": options.env_file if options else "",
             "watch": bool(options and options.watch),
@@ -146,10 +147,3 @@ class Inspection:
                 return child
         names = ", ".join(sorted(child.name for child in found))
         raise CommandRefused(f"There is no process in a slot {wanted}; there are {names}.")
-
-
-def _counts(crew: Crew) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for slot in crew.slots.values():
-        counts[slot.kind] = counts.get(slot.kind, 0) + 1
-    return counts

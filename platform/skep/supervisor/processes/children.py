@@ -7,7 +7,8 @@ has waited for such a process its pid is not used again, so it can be signalled 
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from skep.base.system.linux import ended_children
@@ -20,49 +21,6 @@ M = TypeVar("M")
 
 # Seconds between SIGTERM and SIGKILL.
 _GRACE = 5.0
-
-
-class Orphans:
-    """Ends what workers have started and left behind. `known()` returns the pids of our own
-    children, which are not orphans."""
-
-    def __init__(self, known: Callable[[], Collection[int]]) -> None:
-        self._known = known
-        self._asked: set[int] = set()
-        self._loop = asyncio.get_running_loop()
-
-    def end_those_of(self, worker: int) -> None:
-        """End what runs in the session of a worker that is gone."""
-        found = {pid for pid, session in self._found() if session == worker} - self._asked
-        for pid in found:
-            _signal(pid, signal.SIGTERM)
-        if found:
-            self._asked |= found
-            self._loop.call_later(_GRACE, self._kill, found)
-
-    def reaped(self, pid: int) -> None:
-        """This process was waited for."""
-        self._asked.discard(pid)
-
-    def kill(self) -> None:
-        """Kill all that are left."""
-        for pid, _ in self._found():
-            _signal(pid, signal.SIGKILL)
-
-    def _kill(self, asked: set[int]) -> None:
-        for pid in asked & self._asked:
-            _signal(pid, signal.SIGKILL)
-
-    def _found(self) -> list[tuple[int, int]]:
-        known = self._known()
-        return [row for row in read_children(os.getpid()) if row[0] not in known]
-
-
-def _signal(pid: int, sig: signal.Signals) -> None:
-    try:
-        os.kill(pid, sig)
-    except (ProcessLookupError, PermissionError):
-        return
 
 
 class Children:
@@ -78,7 +36,8 @@ class Children:
         self._awaited: dict[int, asyncio.Future[int]] = {}
         self.events = events
         self._changed = changed
-        self._orphans = Orphans(self._by_pid.keys)
+        self._orphans: set[int] = set()
+        self._loop = asyncio.get_running_loop()
         self._oom_kills = read_oom_kills()
 
     def __iter__(self) -> Iterator[Child]:
@@ -119,7 +78,7 @@ class Children:
             child.oom, self._oom_kills = kills > self._oom_kills, kills
         if self._by_pid.get(child.pid) is child:
             del self._by_pid[child.pid]
-            self._orphans.end_those_of(child.pid)
+            self._end_orphans_of(child.pid)
 
     def reap(self) -> None:
         """Wait for every child that has ended, also those that were orphaned to us."""
@@ -128,7 +87,7 @@ class Children:
 
     async def exit_status(self, pid: int) -> int:
         """Return the wait status of a process without a channel, when it has ended."""
-        self._awaited[pid] = asyncio.get_running_loop().create_future()
+        self._awaited[pid] = self._loop.create_future()
         try:
             return await self._awaited[pid]
         finally:
@@ -136,7 +95,7 @@ class Children:
 
     def reaped(self, pid: int, status: int) -> None:
         """We, or its zygote, have waited for this process."""
-        self._orphans.reaped(pid)
+        self._orphans.discard(pid)
         if (child := self._by_pid.get(pid)) is not None:
             child.reaped(status)
         if (awaited := self._awaited.get(pid)) is not None and not awaited.done():
@@ -147,4 +106,24 @@ class Children:
         """Kill what is left."""
         for child in self:
             child.kill()
-        self._orphans.kill()
+        _signal({pid for pid, _ in self._strangers()}, signal.SIGKILL)
+
+    def _end_orphans_of(self, worker: int) -> None:
+        """End what a worker that is gone has started and left behind: it is in its session."""
+        found = {pid for pid, session in self._strangers() if session == worker} - self._orphans
+        self._orphans |= found
+        _signal(found, signal.SIGTERM)
+        if found:
+            self._loop.call_later(_GRACE, self._kill_orphans, found)
+
+    def _kill_orphans(self, found: set[int]) -> None:
+        _signal(found & self._orphans, signal.SIGKILL)
+
+    def _strangers(self) -> list[tuple[int, int]]:
+        return [row for row in read_children(os.getpid()) if row[0] not in self._by_pid]
+
+
+def _signal(pids: set[int], sig: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, sig)

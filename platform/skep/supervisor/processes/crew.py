@@ -3,8 +3,7 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from skep.base.backoff import Backoff
 from skep.supervisor.processes import crash_budget as budgets
@@ -33,24 +32,18 @@ _AGAIN = Backoff(first=0.01, factor=2.0, cap=0.2, jitter=0.2)
 _ACCEPTING = frozenset({SlotState.GOING, SlotState.READY, SlotState.DRAINING})
 
 
-class Launch(Protocol):
-    """How a slot gets a child."""
-
-    def __call__(self, crew: "Crew", slot: str) -> Child | None:
-        """Order the child; None, or OSError, if that is not possible just now."""
-
-
 class Crew:
     """Slots by name, each a pure `Slot`, and the child that fills it.
 
     It obeys the orders of the slots; everything that concerns more than one slot is done by the
-    supervisor. `changed(crew)` is called after every change of the state of a slot.
+    supervisor. `launch` orders a child; it returns None, or raises OSError, if that is not possible
+    just now. `go` lets one listen. `changed(crew)` is called after every change of a slot.
     """
 
     def __init__(
         self,
         number: int,
-        launch: Launch,
+        launch: Callable[["Crew", str], Child | None],
         go: Callable[["Crew", Child], None],
         changed: Callable[["Crew"], None],
         events: Events,
@@ -200,27 +193,25 @@ class Crew:
 
     def not_ready(self) -> list[str]:
         """Return the slots whose worker does not accept, or says itself that it is not ready."""
-        found = []
-        for name, slot in self.slots.items():
-            if slot.leaving:
-                continue
-            child = self.children.get(name)
-            if slot.state is not SlotState.READY or child is None:
-                found.append(name)
-            elif child.unready:
-                found.append(f"{name}: {child.unready}")
-        return found
+        return [why for _, why in self._staying() if why]
 
     def readiness(self) -> dict[str, bool]:
         """Return for each kind whether any worker of it is ready."""
         found: dict[str, bool] = {}
+        for kind, why_not in self._staying():
+            found[kind] = found.get(kind, False) or not why_not
+        return found
+
+    def _staying(self) -> Iterator[tuple[str, str]]:
+        """Yield the kind of each slot that does not leave, and why it is not ready."""
         for name, slot in self.slots.items():
+            child = self.children.get(name)
             if slot.leaving:
                 continue
-            child = self.children.get(name)
-            is_so = slot.state is SlotState.READY and child is not None and not child.unready
-            found[slot.kind] = found.get(slot.kind, False) or is_so
-        return found
+            if slot.state is not SlotState.READY or child is None:
+                yield slot.kind, name
+            else:
+                yield slot.kind, f"{name}: {child.unready}" if child.unready else ""
 
     def troubles(self) -> list[str]:
         """Say which kinds crash again and again, and how, and what workers that serve lack."""

@@ -7,10 +7,10 @@ probation for a while (`probation.py`).
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from skep.base.errors import PlatformError
 from skep.supervisor.config.check_command import ConfigChecks
@@ -35,7 +35,7 @@ from skep.supervisor.rollout.decision import (
 from skep.supervisor.rollout.execution import Execution, GenerationListeners
 from skep.supervisor.rollout.fallback import Fallback
 from skep.supervisor.rollout.generations import Generations
-from skep.supervisor.rollout.live_change import LiveChange, LiveChanges
+from skep.supervisor.rollout.live_change import LiveChange
 from skep.supervisor.rollout.probation import Watch
 from skep.supervisor.scaling.scaler import Scaler
 from skep.wire.messages import (
@@ -49,6 +49,7 @@ from skep.wire.messages import (
 )
 from skep.wire.plan import Plan, Problem
 
+T = TypeVar("T")
 log = logging.getLogger("skep")
 
 
@@ -81,20 +82,13 @@ class Rollouts:
         self._number = 0
         self._unheld = ""
         self._refusals: dict[Fingerprint, tuple[Problem, ...]] = {}
-        self._writing: asyncio.Future[None] | None = None
+        self._going: asyncio.Future[None] | None = None
         self._owner = owner
         self._configurations = configurations
         self._platform = platform
         self._listeners = listeners
         self._fallback = fallback
         self._events = platform.children.events
-        self._live = LiveChanges(
-            configurations,
-            platform.questions,
-            done=self._took,
-            objected=self._objected,
-            refused=self._unchangeable,
-        )
         self.checks = ConfigChecks(
             platform.children, configurations.stage, self._passed_check, self._refuse
         )
@@ -124,8 +118,7 @@ class Rollouts:
     @property
     def _settling(self) -> bool:
         """Whether something goes on that cannot be given up, and ends by itself."""
-        going = self._live.busy or self._writing is not None
-        return going or (self.coming is not None and not self.coming.replaceable)
+        return self._going is not None or (self.coming is not None and not self.coming.replaceable)
 
     @property
     def on_probation(self) -> bool:
@@ -165,7 +158,9 @@ class Rollouts:
             case Decision.LIVE | Decision.ROLLOUT if self.checks.wanted(configuration):
                 self.checks.begin(request, configuration)
             case Decision.LIVE if self.current is not None:
-                self._live.begin(request, self.current, configuration)
+                change = LiveChange(request, self.current, configuration)
+                work = change.carry_out(self._configurations, self._platform.questions)
+                self._finish(work, partial(self._changed_live, change))
             case Decision.ROLLOUT:
                 self._start(request, configuration)
 
@@ -253,16 +248,16 @@ class Rollouts:
 
     # A change that needs no new worker.
 
-    def _objected(self, change: LiveChange, objection: str) -> None:
-        log.info("not without new workers: %s", objection)
-        self._start(change.request, change.configuration)
-        self._go_back_if_unheld()
+    def _changed_live(self, change: LiveChange, failure: Problem | str) -> None:
+        if isinstance(failure, Problem):
+            self._report(change.request, "refused", change, problems=(failure,))
+        elif failure:
+            log.info("not without new workers: %s", failure)
+            self._start(change.request, change.configuration)
+        else:
+            self._apply_live(change)
 
-    def _unchangeable(self, change: LiveChange, problem: Problem) -> None:
-        self._report(change.request, "refused", change, problems=(problem,))
-        self._go_back_if_unheld()
-
-    def _took(self, change: LiveChange) -> None:
+    def _apply_live(self, change: LiveChange) -> None:
         assert self.current is not None
         generation, configuration = self.current, change.configuration
         self.scaler.configured(generation.configuration.options, configuration.options)
@@ -270,7 +265,6 @@ class Rollouts:
         generation.zygote.environment = configuration.environment
         self.scaler.rescale("scale")
         self._report(change.request, "live", change)
-        self._go_back_if_unheld()
 
     # The beginning of a rollout.
 
@@ -284,15 +278,16 @@ class Rollouts:
         """The same values, perhaps under another release key: then the new name is written down."""
         assert self.current is not None
         if configuration.release_keys != self.current.configuration.release_keys:
-            self._write(configuration, partial(self._adopted, request, configuration))
+            work = self._configurations.apply(configuration)
+            self._finish(work, partial(self._adopted, request, configuration))
         else:
             self._report(request, "unchanged")
 
     def _adopted(
-        self, request: RolloutRequest, configuration: Configuration, problems: tuple[Problem, ...]
+        self, request: RolloutRequest, configuration: Configuration, problem: Problem | None
     ) -> None:
-        if problems:
-            self._report(request, "refused", problems=problems)
+        if problem is not None:
+            self._report(request, "refused", problems=(problem,))
         else:
             if self.current is not None:
                 self.current.configuration = configuration
@@ -414,27 +409,26 @@ class Rollouts:
         self._refusals[fingerprint(request, configuration)] = coming.rollout.problems
         self._abandon(coming)
         if coming.committed and self.current is not None:
-            self._write(self.current.configuration, partial(self._undone, coming))
+            work = self._configurations.apply(self.current.configuration)
+            self._finish(work, partial(self._undone, coming))
         else:
             self._undone(coming)
 
-    def _undone(self, coming: Execution, more: tuple[Problem, ...] = ()) -> None:
-        problems = (*coming.rollout.problems, *more)
+    def _undone(self, coming: Execution, problem: Problem | None = None) -> None:
+        problems = (*coming.rollout.problems, *((problem,) if problem else ()))
         self._report(coming.generation.request, "refused", coming, problems=problems)
         self._go_back_if_unheld()
 
-    def _write(
-        self, configuration: Configuration, then: Callable[[tuple[Problem, ...]], None]
-    ) -> None:
-        """Apply a configuration while nothing else goes on, and call `then` with the problems."""
+    def _finish(self, work: Awaitable[T], then: Callable[[T], None]) -> None:
+        """Let nothing else begin until `work` is done; call `then` with its result."""
 
-        async def write() -> None:
-            problem = await self._configurations.apply(configuration)
-            self._writing = None
-            then((problem,) if problem else ())
+        async def finish() -> None:
+            result = await work
+            self._going = None
+            then(result)
             self._go_back_if_unheld()
 
-        self._writing = asyncio.ensure_future(write())
+        self._going = asyncio.ensure_future(finish())
 
     def _abandon(self, coming: Execution) -> None:
         generation = coming.generation
