@@ -113,7 +113,7 @@ class Supervisor:
     async def _open(self) -> None:
         listeners, platform = self._parts.listeners, self._platform
         listeners.add("store", bind_unix(self._run_dir.store_socket))
-        await self._control.start()
+        await self._control.server.start(bind_unix(self._run_dir.control_socket))
         self._run_dir.pid_file.write_text(f"{os.getpid()}\n")
         if not platform.options.has_service and not platform.options.offline:
             wanted = [endpoints.config_server(platform.options)]
@@ -162,7 +162,7 @@ class Supervisor:
     async def _close(self) -> None:
         signals.hold()  # the loop takes its handlers along, and the default action is another code
         self._children.stopping = True
-        await self._control.stop()
+        await self._control.server.stop()
         if self._code != RESTART:
             self._parts.listeners.close()
         if self._timer is not None:
@@ -178,18 +178,15 @@ class Supervisor:
             (signal.SIGTERM, self.stop),
             (signal.SIGINT, self.stop),
             (signal.SIGQUIT, self._quit),
-            (signal.SIGHUP, self._hang_up),
+            (signal.SIGHUP, partial(self.ask, RolloutRequest("signal", "SIGHUP", forced=True))),
             (signal.SIGTTIN, partial(scaling.one_web_worker, more=True)),
             (signal.SIGTTOU, partial(scaling.one_web_worker, more=False)),
             (signal.SIGWINCH, self._window_changed),
-            (signal.SIGUSR1, self._control.logs.reopen),
+            (signal.SIGUSR1, self._control.inspection.reopen_log),
             (signal.SIGUSR2, lambda: None),
         ):
             self._loop.add_signal_handler(number, act)
         signals.let_go()
-
-    def _hang_up(self) -> None:
-        self.ask(RolloutRequest("signal", "SIGHUP", forced=True))
 
     def _quit(self) -> None:
         self.stop()
@@ -206,7 +203,7 @@ class Supervisor:
         self._health.config = message.state
         self._health.outcomes.refusals.follow(message.state)
         self._report_refusals()
-        self._control.look()
+        self._control.settling.look()
 
     def _store_troubled(self, _: Child, message: Troubled) -> None:
         self._health.store = message.reasons
@@ -246,7 +243,7 @@ class Supervisor:
         current = self._rollouts.current
         if current is not None:
             options = current.configuration.options
-            self._control.logs.set_level(options.log_level)
+            self._control.inspection.set_log_level(options.log_level)
             if not outcomes.serving:
                 self._events.publish(PlatformServing(self._ports.urls()))
             outcomes.compare(options)
@@ -254,7 +251,7 @@ class Supervisor:
             stage = report.problems[0].stage if report.problems else "load"
             self.stop(_EXIT_CODES.get(stage, EXIT_NOT_BOOTED))
         self._report_refusals()
-        self._control.look()
+        self._control.settling.look()
         self._loop.call_soon(self._set_timer)
 
     def _report_refusals(self) -> None:

@@ -10,12 +10,7 @@ from skep.supervisor.control.records import Operation
 from skep.supervisor.control.server import DRAINED, Caller, CommandRefused, current_caller
 from skep.supervisor.metrics.scrape import trace_memory
 from skep.supervisor.parts import Parts
-from skep.supervisor.processes.events import (
-    Events,
-    PhaseEntered,
-    RolloutBegan,
-    RolloutReported,
-)
+from skep.supervisor.processes.events import PhaseEntered, RolloutBegan, RolloutReported
 from skep.supervisor.request import Report, RolloutRequest
 
 
@@ -37,6 +32,10 @@ class Commands:
         self._parts = parts
         self._waiting: dict[int, tuple[asyncio.Future[Report], Caller | None]] = {}
         self._number = 0
+        events = parts.children.events
+        events.subscribe(RolloutBegan, self._began)
+        events.subscribe(PhaseEntered, self._entered)
+        events.subscribe(RolloutReported, self._reported)
 
     async def status(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Return the whole status document."""
@@ -48,12 +47,6 @@ class Commands:
         """Return whether every required slot accepts, and which do not."""
         missing = self._parts.health.not_ready()
         return {"ready": not missing, "missing": missing}
-
-    def subscribe(self, events: Events) -> None:
-        """Report the progress of a rollout to the clients that wait for it."""
-        events.subscribe(RolloutBegan, self._began)
-        events.subscribe(PhaseEntered, self._entered)
-        events.subscribe(RolloutReported, self._reported)
 
     async def reload(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Roll out a new generation with the configuration and the code as they are now; wait,

@@ -3,9 +3,8 @@
 import time
 from collections.abc import Callable
 
-from skep.base.rundir import bind_unix
 from skep.supervisor.control.commands import Commands, ControlOwner
-from skep.supervisor.control.inspection import Inspection, Logs
+from skep.supervisor.control.inspection import Inspection
 from skep.supervisor.control.records import Audit, Operations
 from skep.supervisor.control.reload_tasks import ReloadTasks
 from skep.supervisor.control.restart import Restart
@@ -24,19 +23,16 @@ class Control:
         self, owner: ControlOwner, parts: Parts, start: Start, *, changed: Callable[[], None]
     ) -> None:
         self._parts = parts
-        self._run_dir = start.run_dir
         rollouts = parts.rollouts
-        self.operations = Operations(start.run_dir.operations_file, time.time)
-        self.logs = Logs(parts, start.options.log_file)
+        events = parts.children.events
+        self.operations = Operations(start.run_dir.operations_file, time.time, events)
         self.scaling = scaling = Scaling(rollouts, changed)
         self._commands = commands = Commands(owner, parts)
-        self._settling = ReleaseSettling(self._facts)
-        commands.subscribe(parts.children.events)
-        self.operations.subscribe(parts.children.events)
-        tasks = ReloadTasks(rollouts, self.operations, parts.children.events)
+        self.settling = settling = ReleaseSettling(self._facts)
+        tasks = ReloadTasks(rollouts, self.operations, events)
         send = SendTask(lambda: rollouts.current, parts.platform.questions)
         restart = Restart(owner, parts, self.operations, start.service.environment)
-        inspection = Inspection(parts, self.operations)
+        self.inspection = inspection = Inspection(parts, self.operations, start.options.log_file)
         table: dict[str, Command] = {
             "status": commands.status,
             "ready": commands.ready,
@@ -50,7 +46,7 @@ class Control:
             "config.history": commands.config_history,
             "config.rollback": commands.config_rollback,
             "config.unpin": commands.config_unpin,
-            "config.settled": self._settling.wait,
+            "config.settled": settling.wait,
             "scale": scaling.scale,
             "drain": scaling.drain,
             "undrain": scaling.undrain,
@@ -66,24 +62,12 @@ class Control:
             "event.fire": send.event,
         }
         audit = Audit(start.run_dir.audit_file)
-        self._server = ControlServer(table, audit, self.operations)
-
-    async def start(self) -> None:
-        """Listen on the control socket."""
-        await self._server.start(bind_unix(self._run_dir.control_socket))
-
-    async def stop(self) -> None:
-        """Answer what is being asked, for a moment, and close."""
-        await self._server.stop()
+        self.server = ControlServer(table, audit, self.operations)
 
     def stopping(self) -> None:
         """Answer the commands that wait for a rollout: the platform stops."""
         self._commands.stopping()
-        self._settling.look(stopping=True)
-
-    def look(self) -> None:
-        """Have the commands that wait for a release look again."""
-        self._settling.look()
+        self.settling.look(stopping=True)
 
     def _facts(self) -> Facts:
         parts, current = self._parts, self._parts.rollouts.current

@@ -24,34 +24,16 @@ from skep.wire.messages import Change
 _LEVELS = ("debug", "info", "warning", "error")
 
 
-class Logs:
-    """Changes the log of the supervisor and of its children; `file` is where it goes, empty for
-    where it went at the start."""
-
-    def __init__(self, parts: Parts, file: str) -> None:
-        self._parts = parts
-        self._file = file
-
-    def set_level(self, level: str) -> None:
-        """Log as much as this, here and in the platform slots."""
-        if logging.getLevelName(logging.getLogger().level) != level.upper():
-            logging.getLogger().setLevel(level.upper())
-            for child in self._parts.platform.crew.children.values():
-                child.send(Change(0, {}, apply=True, log_level=level))
-
-    def reopen(self) -> None:
-        """Have every process reopen the log file."""
-        logfile.reopen(self._file)
-        for child in self._parts.children:
-            child.signal(signal.SIGUSR1)
-
-
 class Inspection:
-    """The commands `ps`, `info`, `history`, `dump` and `log_level`."""
+    """The commands `ps`, `info`, `history`, `dump` and `log_level`, and the log of all processes.
 
-    def __init__(self, parts: Parts, operations: Operations) -> None:
+    `log_file` is where that goes, empty for where it went at the start.
+    """
+
+    def __init__(self, parts: Parts, operations: Operations, log_file: str) -> None:
         self._parts = parts
         self._operations = operations
+        self._log_file = log_file
         self._boot = read_boot_time()
 
     async def ps(self, arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -109,6 +91,19 @@ class Inspection:
         for child in told:
             child.send(Change(0, {}, apply=True, log_level=level))
         return {"level": level, "processes": len(told) + 1}
+
+    def set_log_level(self, level: str) -> None:
+        """Log as much as this, here and in the platform slots."""
+        if logging.getLevelName(logging.getLogger().level) != level.upper():
+            logging.getLogger().setLevel(level.upper())
+            for child in self._parts.platform.crew.children.values():
+                child.send(Change(0, {}, apply=True, log_level=level))
+
+    def reopen_log(self) -> None:
+        """Have every process reopen the log file."""
+        logfile.reopen(self._log_file)
+        for child in self._parts.children:
+            child.signal(signal.SIGUSR1)
 
     def _row(self, slot: str, kind: str, generation: int, pid: int, state: str) -> dict[str, Any]:
         use = read_process(pid, self._boot)

@@ -71,7 +71,7 @@ class Operation:
 class Operations:
     """The history of operations; `clock` gives Unix time."""
 
-    def __init__(self, path: Path, clock: Callable[[], float]) -> None:
+    def __init__(self, path: Path, clock: Callable[[], float], events: Events) -> None:
         self._path = path
         self._clock = clock
         self._over: deque[dict[str, Any]] = deque(_read(path), maxlen=KEPT)
@@ -79,9 +79,6 @@ class Operations:
         self._going: list[Operation] = []
         self._rollout: Operation | None = None
         self._written = len(self._over)
-
-    def subscribe(self, events: Events) -> None:
-        """Follow the rollouts."""
         events.subscribe(RolloutBegan, self._began)
         events.subscribe(PhaseEntered, self._entered)
         events.subscribe(RolloutReported, self._reported)

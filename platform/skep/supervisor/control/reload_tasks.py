@@ -13,6 +13,7 @@ from typing import Any
 
 from skep.base.waiting import until
 from skep.supervisor.control.records import Operation, Operations
+from skep.supervisor.control.scaling import serving
 from skep.supervisor.control.server import DRAINED, Caller, CommandRefused, current_caller
 from skep.supervisor.generation import Generation
 from skep.supervisor.processes.child import Child
@@ -96,11 +97,7 @@ class ReloadTasks:
         }
 
     def _begin(self) -> _Round | None:
-        generation = self._rollouts.current
-        if generation is None:
-            raise CommandRefused("No generation is in service yet.", "starting")
-        if self._rollouts.scaler.ended:
-            raise CommandRefused("The platform is stopping.", "stopping")
+        generation = serving(self._rollouts)
         if self._rollouts.scaler.drained:
             raise CommandRefused(DRAINED, "drained")
         if self._round is not None:

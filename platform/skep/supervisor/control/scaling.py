@@ -14,6 +14,15 @@ _SCALABLE = ("web", "task")
 _MOST = 1024
 
 
+def serving(rollouts: Rollouts) -> Generation:
+    """Return the generation in service. Raises CommandRefused when there is none, or soon none."""
+    if (generation := rollouts.current) is None:
+        raise CommandRefused("No generation is in service yet.", "starting")
+    if rollouts.scaler.ended:
+        raise CommandRefused("The platform is stopping.", "stopping")
+    return generation
+
+
 class Scaling:
     """Changes the number of workers of the generation in service, and then calls `changed()`."""
 
@@ -25,7 +34,7 @@ class Scaling:
     async def scale(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Have `count` workers of a `kind`; wait until they are ready and the others drain."""
         kind, count = str(arguments.get("kind")), arguments.get("count")
-        generation = self._serving()
+        generation = serving(self._rollouts)
         if kind not in _SCALABLE or generation.plan is None or kind not in generation.plan.kinds:
             raise CommandRefused(f"There are no {kind} workers that could be scaled.", "usage")
         if kind in generation.left_out:
@@ -44,7 +53,7 @@ class Scaling:
 
     async def drain(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Let every worker finish what it has; wait until they are gone."""
-        generation = self._serving()
+        generation = serving(self._rollouts)
         self.begin_drain()
         limits = generation.limits
         patience = max(limits.drain, limits.task_drain) + limits.stop + limits.kill + 1.0
@@ -56,7 +65,7 @@ class Scaling:
 
     async def undrain(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Fill the places again; wait until all are ready."""
-        generation = self._serving()
+        generation = serving(self._rollouts)
         self._scaler.undrain()
         self._changed()
         if not await until(lambda: not generation.crew.not_ready(), generation.limits.boot):
@@ -83,16 +92,9 @@ class Scaling:
         current, coming = self._rollouts.current, self._rollouts.coming
         return coming is None and (current is None or not current.crew.children)
 
-    def _serving(self) -> Generation:
-        if (generation := self._rollouts.current) is None:
-            raise CommandRefused("No generation is in service yet.", "starting")
-        if self._scaler.ended:
-            raise CommandRefused("The platform is stopping.", "stopping")
-        return generation
-
     def _count(self, kind: str) -> int:
         """How many workers of a kind are ready; -1 while others of it are still coming."""
-        generation = self._serving()
+        generation = serving(self._rollouts)
         states = [s.state for s in generation.crew.slots.values() if s.kind == kind]
         coming = [
             s for s in states if s not in (SlotState.READY, SlotState.DRAINING, SlotState.CUT)

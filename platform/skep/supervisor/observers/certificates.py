@@ -51,14 +51,14 @@ class Certificates:
     """Looks after the certificates of the `current` generation; `ask` takes requests."""
 
     def __init__(
-        self, current: Callable[[], Generation | None], ask: Callable[[RolloutRequest], None]
+        self,
+        events: Events,
+        current: Callable[[], Generation | None],
+        ask: Callable[[RolloutRequest], None],
     ) -> None:
         self._current = current
         self._ask = ask
         self._renewal = Renewal()
-
-    def subscribe(self, events: Events) -> None:
-        """Begin when there is something to look after."""
         events.subscribe(PlatformServing, self._begin)
 
     def _begin(self, _: PlatformServing) -> None:

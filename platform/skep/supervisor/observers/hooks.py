@@ -12,7 +12,6 @@ from skep.supervisor.generation import Generation
 from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.children import Children
 from skep.supervisor.processes.events import (
-    Events,
     PlatformServing,
     RolloutBegan,
     RolloutReported,
@@ -34,9 +33,7 @@ class HookCalls:
         self._children = children
         self._running: set[Child] = set()
         self._loop = asyncio.get_running_loop()
-
-    def subscribe(self, events: Events) -> None:
-        """Follow what hooks are called for."""
+        events = children.events
         events.subscribe(PlatformServing, self._serving)
         events.subscribe(RolloutBegan, self._began)
         events.subscribe(RolloutReported, self._reported)

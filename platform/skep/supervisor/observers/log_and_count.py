@@ -42,12 +42,9 @@ _APPLIED = {
 class LogAndCount:
     """Writes the supervisor's log lines and keeps its counters in the ledger."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, events: Events) -> None:
         self._ledger = ledger
         self._starting: dict[str, float] = {}
-
-    def subscribe(self, events: Events) -> None:
-        """Follow the workers and the rollouts."""
         events.subscribe(WorkerStarted, self._started)
         events.subscribe(WorkerEnded, self._ended)
         events.subscribe(WorkerStuck, self._stuck)

@@ -25,8 +25,8 @@ class Observers:
         service: ServiceManager,
     ) -> None:
         self.service = service
-        PlatformEvents(current).subscribe(children)
+        LogAndCount(ledger, children.events)
+        service.subscribe(children.events)
+        PlatformEvents(current, children)
+        Certificates(children.events, current, ask)
         self.hooks = HookCalls(current, children)
-        certificates = Certificates(current, ask)
-        for observer in (LogAndCount(ledger), certificates, service, self.hooks):
-            observer.subscribe(children.events)

@@ -28,14 +28,11 @@ _COMMITTED = ("committed", "rolled back")
 class PlatformEvents:
     """The pieces of news that are on their way; `current()` is the generation in service."""
 
-    def __init__(self, current: Callable[[], Generation | None]) -> None:
+    def __init__(self, current: Callable[[], Generation | None], children: Children) -> None:
         self._current = current
         self._numbers = itertools.count(1)
         self._pending: dict[int, Happened] = {}
         self._with: dict[int, Child] = {}
-
-    def subscribe(self, children: Children) -> None:
-        """Follow the workers and the rollouts."""
         events = children.events
         events.subscribe(WorkerEnded, self._worker_ended)
         events.subscribe(RolloutReported, self._reported)

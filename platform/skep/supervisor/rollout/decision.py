@@ -1,4 +1,10 @@
-"""How a request for a rollout is answered. A pure decision."""
+"""How a request is answered, and what each change of a key takes. A pure decision.
+
+live      the workers take the new value, none is replaced
+unused    no Settings class reads the key: the same, if no plugin has read it otherwise
+rollout   a new generation
+restart   nothing until the platform is restarted
+"""
 
 from collections.abc import Mapping, Set
 from enum import Enum

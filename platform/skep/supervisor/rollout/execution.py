@@ -123,14 +123,10 @@ class Execution:
                 self._finished(self)
             case Act.REFUSE:
                 self._refused(self)
-            case Act.RETIRE | Act.CUT if self.old is not None:
-                self._send_away(self.old, order)
-
-    def _send_away(self, old: Generation, order: Order) -> None:
-        if order.act is Act.CUT:
-            old.crew.kill(order.slots)
-        else:
-            self._listeners.part(old, partial(self._retire, old.crew))
+            case Act.CUT if self.old is not None:
+                self.old.crew.kill(order.slots)
+            case Act.RETIRE if self.old is not None:
+                self._listeners.part(self.old, partial(self._retire, self.old.crew))
 
     def _retire(self, old: Crew) -> None:
         kept = set(self.rollout.singletons)

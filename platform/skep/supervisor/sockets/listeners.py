@@ -160,20 +160,14 @@ class Listeners:
             return False
         if inherited.sock.type == socket.SOCK_STREAM:
             inherited.sock.listen(BACKLOG)
-        self._sockets[endpoint.key], self._asked[endpoint.key] = inherited.sock, inherited.asked
-        if inherited.asked is not None:
-            self._own_path(endpoint)
-            if endpoint.path:
-                _share(endpoint)
+        self._keep(endpoint, inherited)
+        if inherited.asked is not None and endpoint.path:
+            _share(endpoint)
         return True
 
-    def _keep(self, endpoint: Endpoint, bound: socket.socket) -> None:
-        self._sockets[endpoint.key] = bound
-        self._asked[endpoint.key] = _asked(endpoint)
-        self._own_path(endpoint)
-
-    def _own_path(self, endpoint: Endpoint) -> None:
-        if endpoint.path:
+    def _keep(self, endpoint: Endpoint, bound: Inherited) -> None:
+        self._sockets[endpoint.key], self._asked[endpoint.key] = bound.sock, bound.asked
+        if bound.asked is not None and endpoint.path:
             self._paths[endpoint.key] = endpoint.path, os.stat(endpoint.path).st_ino
 
     async def _bind(self, endpoint: Endpoint, patient: bool) -> None:
@@ -181,7 +175,7 @@ class Listeners:
         deadline = loop.time() + (_PREDECESSOR if patient else 0.0)
         while True:
             try:
-                self._keep(endpoint, _bound(endpoint))
+                self._keep(endpoint, Inherited(_bound(endpoint), _asked(endpoint)))
                 break
             except OSError as error:
                 if error.errno != errno.EADDRINUSE or loop.time() >= deadline:

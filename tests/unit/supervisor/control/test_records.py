@@ -24,8 +24,7 @@ class Clock:
 
 def history(path: Path) -> tuple[Operations, Events, Clock]:
     clock, events = Clock(), Events()
-    operations = Operations(path, clock)
-    operations.subscribe(events)
+    operations = Operations(path, clock, events)
     return operations, events, clock
 
 

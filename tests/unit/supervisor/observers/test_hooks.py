@@ -28,6 +28,7 @@ class Registry:
 
     def __init__(self) -> None:
         self.living: list[Child] = []
+        self.events = Events()
 
     def take(self, child: Child, message: object) -> None:
         self.living.append(child)
@@ -41,11 +42,11 @@ class Desk:
     """The calls for a generation whose plugins have these hooks."""
 
     def __init__(self, *hooks: str) -> None:
-        self.events, self.registry = Events(), Registry()
+        self.registry = Registry()
+        self.events = self.registry.events
         self.current: Generation | None = generation(number=3, plan=Plan(hooks=hooks))
         self.zygote = cast(FakeZygote, self.current.zygote)
         self.hooks = HookCalls(lambda: self.current, cast(Children, self.registry))
-        self.hooks.subscribe(self.events)
 
     @property
     def calls(self) -> list[tuple[str, dict[str, Any]]]:

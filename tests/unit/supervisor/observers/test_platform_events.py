@@ -34,8 +34,10 @@ class Office:
         self.children = Children(self.events, nothing)
         self.questions = Questions(self.children)
         self.open = ExitStack()
-        self.news = PlatformEvents(lambda: SimpleNamespace(crew=self.crew))  # type: ignore[arg-type, return-value]
-        self.news.subscribe(self.children)
+        self.news = PlatformEvents(
+            lambda: SimpleNamespace(crew=self.crew),  # type: ignore[arg-type, return-value]
+            self.children,
+        )
 
     def worker(self, slot: str) -> tuple[Child, BlockingChannel]:
         """A worker that accepts."""
