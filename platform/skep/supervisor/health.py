@@ -67,6 +67,7 @@ class Outcomes:
 
     `last` is the newest that changed something or was refused. `refusals` are the releases that the
     agent has refused. `restart_required` are the keys that require a restart to take effect.
+    `first` are the options of the first generation in service, None before there is one.
     """
 
     def __init__(self) -> None:
@@ -75,12 +76,7 @@ class Outcomes:
         self._candidate: Report | None = None
         self._release: Report | None = None
         self.restart_required: list[str] = []
-        self._first: Options | None = None
-
-    @property
-    def serving(self) -> bool:
-        """Whether there has been a generation in service."""
-        return self._first is not None
+        self.first: Options | None = None
 
     @property
     def refused(self) -> Report | None:
@@ -106,8 +102,8 @@ class Outcomes:
 
     def compare(self, options: Options) -> None:
         """Compare the options in use with those of the start."""
-        self._first = self._first or options
-        taken = changed(self._first, options)
+        self.first = self.first or options
+        taken = changed(self.first, options)
         self.restart_required = [key for key, takes in taken.items() if takes == "restart"]
 
 
@@ -179,7 +175,7 @@ class Health:
             "started": started,
             "uptime": round(time.time() - started, 1),
             "generation": current.number if current else 0,
-            "on_probation": rollouts.on_probation,
+            "on_probation": rollouts.watch.on,
             "left_out": list(current.left_out) if current else [],
             "coming": rollouts.coming.rollout.phase.value if rollouts.coming else None,
             "listeners": dict(urls),

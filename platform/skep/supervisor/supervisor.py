@@ -56,7 +56,7 @@ class Supervisor:
         self._rollouts, self._health, self._history = parts.rollouts, parts.health, parts.history
         self._ports, self._platform, self._children = parts.ports, parts.platform, parts.children
         self._events = parts.children.events
-        self._control = Control(self, parts, start, changed=self._set_timer)
+        self._control = Control(self, parts, start)
         self._children.on(Reported, self._config_reported)
         self._children.on(Troubled, self._store_troubled)
         self._children.on(NoConfiguration, self._no_configuration)
@@ -244,7 +244,7 @@ class Supervisor:
         if current is not None:
             options = current.configuration.options
             self._control.inspection.set_log_level(options.log_level)
-            if not outcomes.serving:
+            if outcomes.first is None:
                 self._events.publish(PlatformServing(self._ports.urls()))
             outcomes.compare(options)
         elif report.outcome == "refused" and not fallback.refusal(request, report):

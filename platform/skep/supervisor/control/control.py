@@ -1,7 +1,6 @@
 """The control socket with all its commands."""
 
 import time
-from collections.abc import Callable
 
 from skep.supervisor.control.commands import Commands, ControlOwner
 from skep.supervisor.control.inspection import Inspection
@@ -16,17 +15,14 @@ from skep.supervisor.parts import Parts, Start
 
 
 class Control:
-    """What operators control the platform with; `changed` is called when the number of workers was
-    changed."""
+    """What operators control the platform with."""
 
-    def __init__(
-        self, owner: ControlOwner, parts: Parts, start: Start, *, changed: Callable[[], None]
-    ) -> None:
+    def __init__(self, owner: ControlOwner, parts: Parts, start: Start) -> None:
         self._parts = parts
         rollouts = parts.rollouts
         events = parts.children.events
         self.operations = Operations(start.run_dir.operations_file, time.time, events)
-        self.scaling = scaling = Scaling(rollouts, changed)
+        self.scaling = scaling = Scaling(rollouts, parts.children.changed)
         self._commands = commands = Commands(owner, parts)
         self.settling = settling = ReleaseSettling(self._facts)
         tasks = ReloadTasks(rollouts, self.operations, events)

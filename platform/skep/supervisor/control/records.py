@@ -20,12 +20,7 @@ from typing import Any
 from skep.base.logs.log import utc
 from skep.base.logs.masking import MASK, mask_document
 from skep.base.sockets.peer import Peer
-from skep.supervisor.processes.events import (
-    Events,
-    PhaseEntered,
-    RolloutBegan,
-    RolloutReported,
-)
+from skep.supervisor.processes.events import Events, PhaseEntered, RolloutBegan, RolloutReported
 from skep.supervisor.request import RolloutRequest
 
 KEPT = 50

@@ -26,7 +26,7 @@ def serving(rollouts: Rollouts) -> Generation:
 class Scaling:
     """Changes the number of workers of the generation in service, and then calls `changed()`."""
 
-    def __init__(self, rollouts: Rollouts, changed: Callable[[], None]) -> None:
+    def __init__(self, rollouts: Rollouts, changed: Callable[[], object]) -> None:
         self._rollouts = rollouts
         self._scaler = rollouts.scaler
         self._changed = changed
@@ -82,7 +82,7 @@ class Scaling:
         generation = self._rollouts.current
         if generation is None or generation.plan is None:
             return
-        counts = self._scaler.counts(generation.configuration.options, generation.plan)
+        counts = self._scaler.counts(generation)
         if "web" not in counts:
             return
         self._scaler.scale("web", min(_MOST, max(1, counts["web"] + (1 if more else -1))))

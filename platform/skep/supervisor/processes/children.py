@@ -35,7 +35,7 @@ class Children:
         self._receivers: dict[type, list[Callable[[Child, Any], None]]] = {}
         self._awaited: dict[int, asyncio.Future[int]] = {}
         self.events = events
-        self._changed = changed
+        self.changed = changed
         self._orphans: set[int] = set()
         self._loop = asyncio.get_running_loop()
         self._oom_kills = read_oom_kills()
@@ -59,7 +59,7 @@ class Children:
                 self.reaped(pid, status)
         for receiver in self._receivers.get(type(message), ()):
             receiver(child, message)
-        self._changed()
+        self.changed()
 
     def born(self, child: Child) -> None:
         """A child's process id is known."""
@@ -69,7 +69,7 @@ class Children:
         """A child is gone; end its orphans and publish that."""
         self.drop(child)
         self.events.publish(WorkerEnded(child, self.stopping))
-        self._changed()
+        self.changed()
 
     def drop(self, child: Child) -> None:
         """A child is gone; end its orphans."""
@@ -100,7 +100,7 @@ class Children:
             child.reaped(status)
         if (awaited := self._awaited.get(pid)) is not None and not awaited.done():
             awaited.set_result(status)
-        self._changed()
+        self.changed()
 
     def kill(self) -> None:
         """Kill what is left."""

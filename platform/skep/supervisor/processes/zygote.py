@@ -180,12 +180,9 @@ class ZygotePair:
         elif not late.pid:
             self._start_alone()
         elif self.plan is None:
-            problem = Problem("load", f"The zygote ended while it loaded{_how(late)}.")
+            how = f" ({describe(late.status)})" if late.status is not None else ""
+            problem = Problem("load", f"The zygote ended while it loaded{how}.")
             self._owner.denied(self, (problem,))
         else:
             self._failures += 1
             self._loop.call_later(_AGAIN.delay(self._failures), self.start, self._boot)
-
-
-def _how(child: Child) -> str:
-    return f" ({describe(child.status)})" if child.status is not None else ""

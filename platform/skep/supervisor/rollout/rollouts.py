@@ -38,15 +38,7 @@ from skep.supervisor.rollout.generations import Generations
 from skep.supervisor.rollout.live_change import LiveChange
 from skep.supervisor.rollout.probation import Watch
 from skep.supervisor.scaling.scaler import Scaler
-from skep.wire.messages import (
-    Accepting,
-    HandedOver,
-    LoadFailed,
-    Message,
-    Planned,
-    Prepared,
-    Retire,
-)
+from skep.wire.messages import Accepting, HandedOver, LoadFailed, Message, Planned, Prepared, Retire
 from skep.wire.plan import Plan, Problem
 
 T = TypeVar("T")
@@ -93,7 +85,7 @@ class Rollouts:
             platform.children, configurations.stage, self._passed_check, self._refuse
         )
         self.scaler = Scaler(lambda: self.generations.current, owner.give_up)
-        self._watch = Watch(fallback.held, self._failed_probation)
+        self.watch = Watch(fallback.held, self._failed_probation)
         # Subscribed here, so that no value of a secret key is shown before its plan is known.
         declare = configurations.declare_secret
         platform.children.on(Planned, lambda _, message: declare(message.plan.secrets))
@@ -121,21 +113,16 @@ class Rollouts:
         return self._going is not None or (self.coming is not None and not self.coming.replaceable)
 
     @property
-    def on_probation(self) -> bool:
-        """Whether the current generation is still being watched."""
-        return self._watch.on
-
-    @property
     def deadline(self) -> float | None:
         """When `expire` has to be called next."""
-        times = (self.generations.deadline, self._watch.deadline, self.scaler.deadline)
+        times = (self.generations.deadline, self.watch.deadline, self.scaler.deadline)
         return min((t for t in times if t is not None), default=None)
 
     def expire(self, now: float) -> None:
         """Carry out the deadlines that have passed."""
         self.generations.expire(now)
         self.scaler.expire(now)
-        self._watch.look()
+        self.watch.look()
 
     def begin(self, request: RolloutRequest) -> None:
         """Carry out a request; a rollout that is not committed yet gives way to it."""
@@ -207,7 +194,7 @@ class Rollouts:
 
     def stop(self) -> None:
         """Let every worker drain and end for good; a generation that is coming is given up."""
-        self._watch.end()
+        self.watch.end()
         self.checks.end()
         self.scaler.end()
         if self.coming is not None and self.coming.replaceable:
@@ -234,7 +221,7 @@ class Rollouts:
                 self.generations.handed_over(generation, child.slot, state)
             case Retire():
                 self.scaler.asked(child, message)
-        self._watch.look()
+        self.watch.look()
 
     def _ended(self, child: Child) -> None:
         self._platform.children.ended(child)
@@ -242,8 +229,8 @@ class Rollouts:
         if generation is not None and generation.crew.ended(child):
             self.generations.lost(generation, child)
             if generation is self.current:
-                self._watch.ended(generation, child)
-            self._watch.look()
+                self.watch.ended(generation, child)
+            self.watch.look()
             self._sweep()
 
     # A change that needs no new worker.
@@ -263,7 +250,7 @@ class Rollouts:
         self.scaler.configured(generation.configuration.options, configuration.options)
         generation.configuration = configuration
         generation.zygote.environment = configuration.environment
-        self.scaler.rescale("scale")
+        self.scaler.rescale()
         self._report(change.request, "live", change)
 
     # The beginning of a rollout.
@@ -341,7 +328,7 @@ class Rollouts:
         if self.current is not None:
             options = generation.configuration.options
             self.scaler.configured(self.current.configuration.options, options)
-        self.coming.feed(pure.PlanReady(self.scaler.wanted(generation, plan)))
+        self.coming.feed(pure.PlanReady(self.scaler.wanted(generation)))
 
     def denied(self, zygote: ZygotePair, problems: tuple[Problem, ...]) -> None:
         if self.coming is not None and self.coming.generation.number == zygote.number:
@@ -368,7 +355,7 @@ class Rollouts:
         back = coming.generation.request.cause == "rollback"
         if not back:  # what has just been rolled back stays refused
             self._refusals.clear()
-            self._watch.begin(coming.generation, former, coming.old_unready)
+            self.watch.begin(coming.generation, former, coming.old_unready)
         request = coming.generation.request
         outcome: Outcome = "rolled back" if back else "committed"
         self._report(request, outcome, coming, problems=request.problems)
@@ -385,7 +372,7 @@ class Rollouts:
         reason, self._unheld = self._unheld, ""
         if not reason or self.current is None:
             return
-        bad, former = self.current, self._watch.release()
+        bad, former = self.current, self.watch.release()
         log.error("generation %d is rolled back: %s", bad.number, reason)
         problem = Problem("probation", f"Generation {bad.number} was rolled back: {reason}.")
         self._refusals[fingerprint(bad.request, bad.configuration)] = (problem,)
@@ -400,9 +387,7 @@ class Rollouts:
             "rollback", problem.message, problems=(problem,), forced=True, changes=changes
         )
         generation = self._bear(request, former.configuration, former.zygote)
-        self.generations.tell(
-            generation, pure.PlanReady(self.scaler.wanted(generation, former.plan))
-        )
+        self.generations.tell(generation, pure.PlanReady(self.scaler.wanted(generation)))
 
     def _refused(self, coming: Execution) -> None:
         configuration, request = coming.generation.configuration, coming.generation.request
@@ -448,7 +433,7 @@ class Rollouts:
     def _sweep(self) -> None:
         """Forget generations without a process. The zygote of the former one is kept as long as
         the watch may put it back."""
-        self.generations.sweep(kept=self._watch.former)
+        self.generations.sweep(kept=self.watch.former)
 
     def _report(
         self,

@@ -43,21 +43,22 @@ class Scaler:
         self.drained = False
         self.ended = False
 
-    def counts(self, options: Options, plan: Plan) -> dict[str, int]:
+    def counts(self, generation: Generation) -> dict[str, int]:
         """Return how many workers of each pool there are to be."""
+        options = generation.configuration.options
         counts = {**_configured(options), "cron": 1, **self._by_hand}
-        kinds = set(plan.kinds).intersection(options.kinds)
+        kinds = set((generation.plan or Plan()).kinds).intersection(options.kinds)
         return {p: count for p, count in counts.items() if p.partition(".")[0] in kinds}
 
-    def wanted(self, generation: Generation, plan: Plan) -> tuple[str, ...]:
+    def wanted(self, generation: Generation) -> tuple[str, ...]:
         """Return the slots of a generation that begins."""
-        counts = self.counts(generation.configuration.options, plan)
+        counts = self.counts(generation)
         return tuple(f"{kind}.{i}" for kind, count in counts.items() for i in range(count))
 
     def scale(self, kind: str, count: int) -> None:
         """Set the number of workers of a kind."""
         self._by_hand[kind] = count
-        self.rescale("scale")
+        self.rescale()
 
     def configured(self, old: Options, new: Options) -> None:
         """The configuration is another: a number that it changes replaces the one set by hand."""
@@ -66,15 +67,15 @@ class Scaler:
             if before.get(pool) != now[pool]:
                 self._by_hand.pop(pool, None)
 
-    def rescale(self, why: str) -> None:
+    def rescale(self) -> None:
         """Fill or retire slots until the numbers are as wanted."""
         generation = self._current()
         if generation is None or generation.plan is None or self.drained or self.ended:
             return
         self._recycling, orders = pure.rescale(
-            self._of(generation.crew), generation.crew.slots, self._counts_of(generation)
+            self._of(generation.crew), generation.crew.slots, self.counts(generation)
         )
-        self._obey(generation, orders, dict.fromkeys(orders.fill, why))
+        self._obey(generation, orders, dict.fromkeys(orders.fill, "scale"))
 
     def asked(self, child: Child, retire: Retire) -> None:
         """A worker wants to be replaced."""
@@ -127,12 +128,12 @@ class Scaler:
         were asked for."""
         if self.drained and (generation := self._current()) is not None:
             generation.crew.retire()
-        self.rescale("scale")
+        self.rescale()
 
     def undrain(self) -> None:
         """Fill the slots again."""
         self.drained = False
-        self.rescale("scale")
+        self.rescale()
 
     def end(self) -> None:
         """Stop filling slots: the platform stops and would not wait for new workers."""
@@ -157,9 +158,6 @@ class Scaler:
         if all(now - since < _HELD for since in held):
             slots = generation.crew.slots
             self._hopeless(budgets.sentence("web", _web_budget(generation), slots, now))
-
-    def _counts_of(self, generation: Generation) -> Mapping[str, int]:
-        return self.counts(generation.configuration.options, generation.plan or Plan())
 
     def _of(self, crew: Crew) -> Recycling:
         """What goes on in this crew; of the one before nothing has to be known any more."""

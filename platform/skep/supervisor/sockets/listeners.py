@@ -131,10 +131,6 @@ class Listeners:
         wanted = self._wanted[PLATFORM] | self._wanted.get(generation, {})
         return {n: _url(e, self._sockets[e.key]) for n, e in wanted.items() if e.path != n}
 
-    def owners(self, generation: int) -> dict[str, str]:
-        """Return who wants each listener of this generation."""
-        return {name: e.owner for name, e in self._wanted.get(generation, {}).items()}
-
     def close(self) -> None:
         """Stop listening."""
         for key in list(self._sockets):
@@ -179,18 +175,9 @@ class Listeners:
                 break
             except OSError as error:
                 if error.errno != errno.EADDRINUSE or loop.time() >= deadline:
-                    raise ListenError(self._explain(endpoint, error)) from error
+                    ours = [e for wanted in self._wanted.values() for e in wanted.values()]
+                    raise ListenError(_explain(endpoint, error, ours)) from error
             await asyncio.sleep(0.02)
-
-    def _explain(self, endpoint: Endpoint, error: OSError) -> str:
-        holders = [e for wanted in self._wanted.values() for e in wanted.values()]
-        for holder in holders:
-            if error.errno == errno.EADDRINUSE and holder.clashes(endpoint):
-                return (
-                    f"{_what(endpoint)} is in use by {holder.owner} ({holder.name} at "
-                    f"{holder.address}): choose another with {endpoint.remedy}."
-                )
-        return _explain(endpoint, error)
 
     def _close(self, key: str) -> None:
         self._sockets.pop(key).close()
@@ -341,9 +328,13 @@ def _what(endpoint: Endpoint) -> str:
     return f"{what}, which {endpoint.owner} wants for {endpoint.name}," if plugin else what
 
 
-def _explain(endpoint: Endpoint, error: OSError) -> str:
+def _explain(endpoint: Endpoint, error: OSError, ours: Iterable[Endpoint] = ()) -> str:
     what, remedy = _what(endpoint), endpoint.remedy
+    holder = next((other for other in ours if other.clashes(endpoint)), None)
     match error.errno:
+        case errno.EADDRINUSE if holder is not None:
+            place = f"{holder.owner} ({holder.name} at {holder.address})"
+            return f"{what} is in use by {place}: choose another with {remedy}."
         case errno.EADDRINUSE:
             return f"{what} is in use by another program: choose one with {remedy}."
         case errno.EACCES if endpoint.path:

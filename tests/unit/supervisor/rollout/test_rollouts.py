@@ -239,7 +239,7 @@ def test_a_generation_is_in_service_when_its_workers_accept(
         platform.new().says(Accepting())
         assert platform.current.configuration is wanted
         assert (platform.last, platform.current.number) == (("committed", []), 1)
-        assert platform.rollouts.on_probation
+        assert platform.rollouts.watch.on
 
     on_a_platform(monkeypatch, test)
 
@@ -459,7 +459,7 @@ def test_a_generation_that_does_not_hold_is_replaced_by_the_one_before(
         assert [(change.key, change.old, change.new) for change in changes] == [("HARD", "2", "1")]
         assert not platform.zygotes[0].stopped
         # That one is not watched, and what did not hold stays refused
-        assert not platform.rollouts.on_probation
+        assert not platform.rollouts.watch.on
         platform.ask({"HARD": "2"})
         assert platform.last == ("refused", [text])
 
@@ -645,7 +645,7 @@ def test_a_platform_that_stops_gives_up_what_is_coming_and_drains_what_serves(
         assert new.killed
         old = worker(platform.current.crew, "web.0")
         assert isinstance(old.sent[-1], Drain)
-        assert not platform.rollouts.on_probation
+        assert not platform.rollouts.watch.on
         old.ends(0)
         new.ends(SIGKILL)
         assert not platform.rollouts.generations.alive

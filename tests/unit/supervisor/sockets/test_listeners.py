@@ -369,8 +369,7 @@ def test_each_gets_the_descriptors_of_its_generation_in_the_order_of_the_names()
         assert there[1:] == back
         assert len({*there}) == 2
         assert listeners.names(1) == ["a.lines", "a.more"]
-        assert listeners.owners(1) == {"a.lines": "plugin p", "a.more": "plugin p"}
-        assert (listeners.names(7), listeners.owners(7)) == ([], {})
+        assert listeners.names(7) == []
         listeners.close()
 
     asyncio.run(main())
