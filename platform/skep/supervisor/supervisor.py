@@ -304,4 +304,4 @@ class Supervisor:
 
 async def supervise(start: Start) -> tuple[int, Mapping[str, Inherited]]:
     """Run a platform; return the exit code, and the listeners that the next one inherits."""
-    return await Supervisor(start).run(), start.listeners.legacy()
+    return await Supervisor(start).run(), start.listeners.inheritable()

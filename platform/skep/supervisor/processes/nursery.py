@@ -46,7 +46,7 @@ class Nursery:
         self._living.born(self._child)
         self._child.send(self._boot())
 
-    def bear(self) -> socket.socket | None:
+    def fork(self) -> socket.socket | None:
         """Order a child; return our end of its channel, which is closed if it is never born. None
         if there is no nursery, or no descriptor."""
         return self._child.order("zygote") if self._child else None

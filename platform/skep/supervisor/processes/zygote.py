@@ -79,12 +79,12 @@ class ZygotePair:
         self._loaded = False
         if self._stopped:
             return
-        if (ours := self._nursery.bear()) is None:
+        if (ours := self._nursery.fork()) is None:
             self._start_alone()
             return
         self.current = Child("zygote", self.number, ours, self._receive, self._ended)
         self.current.send(Become(dict(self.environment)))
-        self._loop.call_later(_BIRTH, self._despair, self.current)
+        self._loop.call_later(_BIRTH, self._nursery_too_slow, self.current)
 
     def fork(
         self,
@@ -124,7 +124,7 @@ class ZygotePair:
         self._living.born(child)
         child.send(self._boot("zygote"))
 
-    def _despair(self, child: Child) -> None:
+    def _nursery_too_slow(self, child: Child) -> None:
         """The nursery was too slow to fork this one: restart it."""
         if child is self.current and not child.pid:
             self._nursery.give_up()

@@ -7,8 +7,8 @@ a rollout with the same       refused       a rollout with the same configuratio
 configuration decides                       which makes it whole
 """
 
-import asyncio
 import time
+from dataclasses import dataclass, field
 
 from skep.supervisor.config.configuration import Configuration, Configurations
 from skep.supervisor.generation import Generation
@@ -22,23 +22,20 @@ from skep.wire.plan import Problem
 _PATIENCE = 2.0
 
 
+@dataclass
 class LiveChange:
     """One change of the configuration of a generation."""
 
-    def __init__(
-        self, request: RolloutRequest, generation: Generation, configuration: Configuration
-    ) -> None:
-        self.request = request
-        self.generation = generation
-        self.configuration = configuration
-        self._loop = asyncio.get_running_loop()
-        self._started = self._loop.time()
-        self.written_at = 0.0
+    request: RolloutRequest
+    generation: Generation
+    configuration: Configuration
+    written_at: float = 0.0
+    _started: float = field(default_factory=time.monotonic)
 
     @property
     def seconds(self) -> float:
         """How long it has been going on."""
-        return self._loop.time() - self._started
+        return time.monotonic() - self._started
 
     async def carry_out(
         self, configurations: Configurations, questions: Questions

@@ -69,7 +69,7 @@ class Listeners:
             raise
         self._wanted.setdefault(generation, {}).update({e.name: e for e in endpoints})
 
-    def legacy(self) -> dict[str, Inherited]:
+    def inheritable(self) -> dict[str, Inherited]:
         """Return what the next one is to inherit: all that the newest generation and the platform
         have bound to an address."""
         wanted = [self._wanted[number] for number in (PLATFORM, max(self._wanted))]

@@ -38,7 +38,7 @@ class Bearing:
     def __init__(self) -> None:
         self.theirs: list[socket.socket] = []
 
-    def bear(self) -> socket.socket:
+    def fork(self) -> socket.socket:
         ours, theirs = pair()
         self.theirs.append(theirs)
         return ours
@@ -190,7 +190,7 @@ class Cradle:
         self.zygote = ZygotePair(3, {"A": "1"}, cast(Nursery, self), children, owner)
         self.zygote.start(boot)
 
-    def bear(self) -> socket.socket | None:
+    def fork(self) -> socket.socket | None:
         """Order one (see Nursery)."""
         return fake_loop().pair()[0] if self.has_nursery else None
 
@@ -385,7 +385,7 @@ def test_where_the_nursery_is_of_no_use_an_interpreter_is_started(
     in_a_cradle(monkeypatch, test)
 
 
-def test_a_zygote_that_was_born_in_time_is_not_despaired_of(
+def test_a_zygote_that_was_born_in_time_is_not_nursery_too_slowed_of(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def test(cradle: Cradle) -> None:
