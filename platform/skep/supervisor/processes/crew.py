@@ -26,6 +26,8 @@ from skep.wire.messages import Accepting, Beat, Failed, Message, Prepared
 
 log = logging.getLogger("skep")
 
+# What `Crew.receive` takes.
+MESSAGES: tuple[type[Message], ...] = (Prepared, Accepting, Failed, Beat)
 # Between attempts to start what cannot be started just now, or was never born.
 _AGAIN = Backoff(first=0.01, factor=2.0, cap=0.2, jitter=0.2)
 # A worker that was sent `Go` may accept before it says so.

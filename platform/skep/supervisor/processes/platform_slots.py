@@ -8,7 +8,7 @@ from skep.config.options.credentials import environment_of_workers, options_of_w
 from skep.config.options.table import Options
 from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.children import Children
-from skep.supervisor.processes.crew import Crew
+from skep.supervisor.processes.crew import MESSAGES, Crew
 from skep.supervisor.processes.nursery import Nursery
 from skep.supervisor.processes.questions import Questions
 from skep.supervisor.processes.slot import SlotTimeouts
@@ -37,6 +37,8 @@ class PlatformSlots:
         self.children = children
         self.questions = Questions(children)
         self.crew = Crew(0, self._launch, go, lambda crew: None, children.events)
+        for kind in MESSAGES:
+            children.on(kind, self._receive)
         self._environment = environment
         self.options = options
         self.nursery = Nursery(
@@ -51,7 +53,6 @@ class PlatformSlots:
         self.crew.fill([slot], limits, released=released)
 
     def _receive(self, child: Child, message: Message) -> None:
-        self.children.take(child, message)
         if self.crew.children.get(child.slot) is child:
             self.crew.receive(child, message)
 
@@ -66,7 +67,7 @@ class PlatformSlots:
         if kind != "agent":
             environment = environment_of_workers(environment)
         pid, ours = spawn(_MODULES[kind], slot, environment)
-        child = Child(slot, 0, ours, self._receive, self._ended, pid)
+        child = Child(slot, 0, ours, self.children.take, self._ended, pid)
         self.children.born(child)
         child.send(self._boot(slot, kind))
         return child

@@ -17,7 +17,7 @@ from skep.supervisor.config.check_command import ConfigChecks
 from skep.supervisor.config.configuration import Configuration, Configurations
 from skep.supervisor.generation import Generation, about
 from skep.supervisor.processes.child import Child
-from skep.supervisor.processes.crew import Crew
+from skep.supervisor.processes.crew import MESSAGES, Crew
 from skep.supervisor.processes.events import RolloutBegan
 from skep.supervisor.processes.platform_slots import PlatformSlots
 from skep.supervisor.processes.zygote import ZygotePair
@@ -86,6 +86,8 @@ class Rollouts:
         )
         self.scaler = Scaler(lambda: self.generations.current, owner.give_up)
         self.watch = Watch(fallback.held, self._failed_probation)
+        for kind in (*MESSAGES, HandedOver, Retire):
+            platform.children.on(kind, self._receive)
         # Subscribed here, so that no value of a secret key is shown before its plan is known.
         declare = configurations.declare_secret
         platform.children.on(Planned, lambda _, message: declare(message.plan.secrets))
@@ -207,7 +209,6 @@ class Rollouts:
     # What workers send, and that they end.
 
     def _receive(self, child: Child, message: Message) -> None:
-        self._platform.children.take(child, message)
         generation = self.generations.of(child)
         if generation is None:
             return
@@ -296,7 +297,8 @@ class Rollouts:
         self, request: RolloutRequest, configuration: Configuration, zygote: ZygotePair
     ) -> Generation:
         def launch(crew: Crew, slot: str) -> Child | None:
-            return zygote.fork(generation.boot(slot), self._receive, self._ended)
+            take = self._platform.children.take
+            return zygote.fork(generation.boot(slot), take, self._ended)
 
         crew = Crew(self._number, launch, self._listeners.go, self.scaler.look, self._events)
         generation = Generation(
