@@ -16,7 +16,7 @@ from skep.cli.output import show
 from skep.cli.platform_handle import PlatformHandle, verb
 from skep.config.snapshots.pulled import Assembly
 from skep.config.snapshots.snapshot import Snapshot
-from skep.supervisor.config.check_command import command_line, surroundings, verdict
+from skep.supervisor.config.check_command import check_environment, command_line, verdict
 from skep.supervisor.config.configuration import Configuration
 from skep.supervisor.rollout.decision import unusable
 from skep.supervisor.rollout.dry_run import attempt
@@ -88,7 +88,7 @@ def _checked(platform: PlatformHandle, configuration: Configuration) -> list[Pro
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
             command_line(options.config_check, staged),
-            env=surroundings(configuration, staged),
+            env=check_environment(configuration, staged),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

@@ -119,8 +119,8 @@ class Configurations:
             check_shrinkage(before.values(), configuration.snapshot.values())
 
     def explain(self, key: str) -> list[KeySource]:
-        """Return every place that sets a key, the winner first. Where nothing has been put in force
-        yet, the managed block of `.env` is what is remote."""
+        """Return every place that sets a key, the winner first. Before anything is applied, the
+        managed block of `.env` is what is remote."""
         snapshot = self._applied
         remote = snapshot.values() if snapshot else None
         layers = Layers.read(self.env_file, self._base, remote)

@@ -8,18 +8,18 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from skep.base.errors import PlatformError
-from skep.base.telemetry import Telemetry
 from skep.supervisor.config.configuration import Configuration, Configurations
 from skep.supervisor.health import Health, Outcomes
 from skep.supervisor.metrics.ledger import Ledger
 from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.crew import Crew
+from skep.supervisor.processes.events import WorkerEnded
 from skep.supervisor.processes.platform_slots import PlatformSlots
 from skep.supervisor.processes.procfs import read_boot_time, read_process, read_system
 from skep.supervisor.processes.questions import Questions
 from skep.supervisor.processes.slot import SlotState
 from skep.supervisor.rollout.rollouts import Rollouts
-from skep.wire.messages import Beat, Flush, Message, MetricFrame, Trace, Traced
+from skep.wire.messages import Beat, Flush, MetricFrame, Trace, Traced
 
 # A child whose loop is blocked does not keep Prometheus waiting: its last frame stands for it.
 _PATIENCE = 0.15
@@ -114,7 +114,6 @@ class MetricsScrape:
         rollouts: Rollouts,
         health: Health,
         configurations: Configurations,
-        telemetry: Telemetry,
     ) -> None:
         self._ledger = ledger
         self._platform = platform
@@ -126,16 +125,16 @@ class MetricsScrape:
         self._cpu: dict[int, float] = {}
         self._heard: dict[Child, float] = {}
         self._beats: dict[Child, float] = {}
-        telemetry.subscribe("worker.ended", lambda fields: self._gone(fields["child"]))
+        platform.children.events.subscribe(WorkerEnded, lambda event: self._gone(event.child))
+        platform.children.on(Beat, self._beat)
+        platform.children.on(MetricFrame, self._take)
 
-    def told(self, child: Child, message: Message) -> None:
-        """Take a beat of a child, or its metrics."""
-        match message:
-            case Beat():
-                self._beats[child] = time.time()
-            case MetricFrame(frame):
-                self._ledger.absorb(child.name, frame)
-                self._heard[child] = time.time()
+    def _beat(self, child: Child, _: Beat) -> None:
+        self._beats[child] = time.time()
+
+    def _take(self, child: Child, message: MetricFrame) -> None:
+        self._ledger.absorb(child.name, message.frame)
+        self._heard[child] = time.time()
 
     def _gone(self, child: Child) -> None:
         self._ledger.forget(child.name)

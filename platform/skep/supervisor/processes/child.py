@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from skep.base.system.linux import open_pidfd, send_signal
 from skep.base.system.stacks import Stacks
@@ -20,10 +21,10 @@ class Child:
     """A child, from the moment its start was ordered.
 
     A forked child says its own process id (`Hello`); until then `pid` is 0. `on_end` is called
-    once, when the process is gone; `status` is then its wait status, if anybody knows it. `stuck`
+    once, when the process is gone; `status` is then its wait status, if it is known. `stuck`
     says what it took too long for, `retires` why it wants to be replaced, `booted` whether it was
-    ever prepared, `killed` whether we have killed it, `oom` whether the kernel has for want of
-    memory; `unready` and `trouble` are those of its last beat; `stacks` is where its threads were
+    ever prepared, `killed` whether we have killed it, `oom` whether the kernel has because memory
+    ran out; `unready` and `trouble` are those of its last beat; `stacks` is where its threads were
     if it was aborted or crashed.
     """
 
@@ -32,7 +33,7 @@ class Child:
         slot: str,
         generation: int,
         channel: socket.socket,
-        on_message: Callable[["Child", Message, list[int]], None],
+        on_message: Callable[["Child", Message], None],
         on_end: Callable[["Child"], None],
         pid: int = 0,
     ) -> None:
@@ -66,6 +67,11 @@ class Child:
     def name(self) -> str:
         """How it is called in logs and in `ps`: `web.0@3`, or `agent.0` without a generation."""
         return f"{self.slot}@{self.generation}" if self.generation else self.slot
+
+    @property
+    def kind(self) -> str:
+        """The kind of its slot: `web` of `web.0`."""
+        return self.slot.partition(".")[0]
 
     @property
     def is_forker(self) -> bool:
@@ -147,7 +153,7 @@ class Child:
                 self.pid = message.pid
                 self._watch()
         self.booted = self.booted or isinstance(message, Prepared)
-        self._on_message(self, message, descriptors)
+        self._on_message(self, message)
 
     def _watch(self) -> None:
         self._pidfd = open_pidfd(self.pid)
@@ -191,7 +197,5 @@ class Child:
 
 
 def _signal_group(pid: int, sig: signal.Signals) -> None:
-    try:
+    with suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, sig)
-    except (ProcessLookupError, PermissionError):
-        return
