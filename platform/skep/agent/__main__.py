@@ -6,13 +6,16 @@ from prometheus_client import CollectorRegistry
 
 from skep.agent.agent import Agent
 from skep.base.telemetry import Telemetry
+from skep.metrics.counter_page import PAGE
 from skep.metrics.frames import Framer
 from skep.metrics.instruments import Instruments
+from skep.metrics.page_values import keep_in_page
 from skep.metrics.subscriber import subscribe
 from skep.wire.messages import Boot
 from skep.wire.platform_slot import Send, run
 
 if __name__ == "__main__":
+    keep_in_page()
     registry = CollectorRegistry()
     telemetry = Telemetry()
     subscribe(telemetry, Instruments(registry, "agent"))
@@ -21,4 +24,4 @@ if __name__ == "__main__":
         """Make the agent that counts in this process's registry."""
         return Agent(boot, send, telemetry)
 
-    sys.exit(run(build, Framer(registry).next))
+    sys.exit(run(build, Framer(registry).next, PAGE.share()))

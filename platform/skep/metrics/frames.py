@@ -38,6 +38,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
 from prometheus_client.samples import Sample
 
+from skep.metrics.counter_page import PAGE
 from skep.metrics.names import BY_EXPOSED
 
 log = logging.getLogger(__name__)
@@ -94,8 +95,9 @@ class _Distribution:
         return [self.total, *(b - a for a, b in zip([0.0, *below], below, strict=False))]
 
 
-def adopt_process() -> None:
-    """Make this worker's default registry fit for frames; call it once, after the fork.
+def adopt_process() -> int:
+    """Make this worker's default registry fit for frames; call it once, after the fork. Return the
+    descriptor of the page of its counters.
 
     The collectors of process, platform and garbage are unregistered: the supervisor measures every
     process itself, also one that hangs. The times of creation are turned off because a series that
@@ -108,6 +110,7 @@ def adopt_process() -> None:
         prometheus_client.GC_COLLECTOR,
     ):
         prometheus_client.REGISTRY.unregister(collector)
+    return PAGE.share()
 
 
 class Framer:

@@ -43,7 +43,7 @@ class HttpMetrics:
         """Count its answer, sent or abandoned."""
         self._in_progress -= 1
         counter, histogram = self._answers[method, route, status]
-        counter.count += 1
+        counter.inc()
         histogram.observe(seconds)
 
     def exception(self, route: str) -> None:

@@ -11,8 +11,10 @@ from prometheus_client import CollectorRegistry
 from skep.base.rundir import RunDir
 from skep.base.telemetry import Telemetry
 from skep.config.options.table import Options
+from skep.metrics.counter_page import PAGE
 from skep.metrics.frames import Framer
 from skep.metrics.instruments import Instruments
+from skep.metrics.page_values import keep_in_page
 from skep.metrics.subscriber import subscribe
 from skep.store.server import serve
 from skep.wire.messages import Boot, Troubled
@@ -71,13 +73,14 @@ class StoreSlot:
 
 def main() -> int:
     """Be the store slot; return its exit code."""
+    keep_in_page()
     registry, telemetry = CollectorRegistry(), Telemetry()
     subscribe(telemetry, Instruments(registry, "store"))
 
     def build(boot: Boot, send: Send) -> StoreSlot:
         return StoreSlot(boot, telemetry, send)
 
-    return run(build, Framer(registry).next)
+    return run(build, Framer(registry).next, PAGE.share())
 
 
 if __name__ == "__main__":

@@ -109,7 +109,7 @@ class Lifecycle:
     `unready` returns why the plugins want no requests now, or nothing; `trouble` what does not work
     although the child serves. `on_alone` is called when the predecessor in this slot has ended.
     `happened` returns when the event is kept. `trace` traces the memory. `deliver` delivers for a
-    command.
+    command. `counters` is the descriptor of the page of counters.
     """
 
     def __init__(
@@ -124,7 +124,9 @@ class Lifecycle:
         happened: Callable[[Happened], Awaitable[None]] = _ignore,
         trace: Callable[[Trace], Awaitable[Traced]] = _see_nothing,
         deliver: Callable[[Deliver], Awaitable[Delivered]] = _deliver_nothing,
+        counters: int | None = None,
     ) -> None:
+        self._counters = counters
         self._deliver = deliver
         self._trace = trace
         self._happened = happened
@@ -162,7 +164,8 @@ class Lifecycle:
         loop.add_signal_handler(signal.SIGTERM, self._begin_drain, drain_timeout)
         signals.let_go({signal.SIGTERM, signal.SIGQUIT})
         _watch_for_the_end(sock.fileno())
-        self._channel.send(Hello(os.getpid(), fds=1), [stacks.arm()])
+        files = [stacks.arm()] if self._counters is None else [stacks.arm(), self._counters]
+        self._channel.send(Hello(os.getpid(), len(files)), files)
         beats = asyncio.create_task(self._beats())
         try:
             return await self._live()

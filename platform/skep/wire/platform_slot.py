@@ -19,12 +19,14 @@ Send = Callable[[Message], None]
 
 
 def run(
-    build: Callable[[Boot, Send], Role], frame: Callable[[], dict[str, Any] | None] | None = None
+    build: Callable[[Boot, Send], Role],
+    frame: Callable[[], dict[str, Any] | None] | None = None,
+    counters: int | None = None,
 ) -> int:
     """Read the Boot message, run, and return the exit code.
 
     `build(boot, send)` makes the role; `send` sends a message to the supervisor. `frame` returns
-    metric deltas.
+    metric deltas; `counters` is the descriptor of the page of counters.
     """
     signals.hold()
     signals.pass_over()
@@ -50,7 +52,7 @@ def run(
         def send(message: Message) -> None:
             lifecycle.send(message)
 
-        lifecycle = Lifecycle(build(boot, send), frame)
+        lifecycle = Lifecycle(build(boot, send), frame, counters=counters)
         return await lifecycle.run(*channel.detach(), drain_timeout=_DRAIN)
 
     return asyncio.run(live())

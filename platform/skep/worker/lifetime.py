@@ -38,7 +38,7 @@ async def live(
     boot: Boot, found: LoadedGeneration, sock: socket.socket, framing: MessageBuffer
 ) -> int:
     """Be the worker that `boot` describes; return its exit code."""
-    adopt_process()
+    counters = adopt_process()
     registry = CollectorRegistry()
     instruments = Instruments(registry, boot.kind)
     code = found.plan.code
@@ -72,6 +72,7 @@ async def live(
         happened=EventSender(boot.run_id).send,
         trace=memory.trace,
         deliver=Deliverer(found.catalog).deliver,
+        counters=counters,
     )
     retirement.retire = workplace.retire = lifecycle.retire
     return await lifecycle.run(sock, framing, workplace.options.drain_timeout)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from skep.base.errors import InternalError
+from skep.metrics.counter_page import Counted
 from skep.metrics.names import BY_EXPOSED, BY_NAME, CATALOGUE, MAX_SERIES, OTHER, Metric
 from skep.supervisor.metrics.frame import (
     DISTRIBUTIONS,
@@ -40,6 +41,12 @@ class _Distribution:
 
     total: float = 0.0
     counts: dict[float, float] = field(default_factory=dict)
+
+    def add(self, total: float, bounds: Iterable[float], counts: Iterable[float]) -> None:
+        """Add to the sum, and to each bucket its count."""
+        self.total += total
+        for bound, count in zip(bounds, counts, strict=True):
+            self.counts[bound] = self.counts.get(bound, 0.0) + count
 
 
 @dataclass(slots=True)
@@ -82,10 +89,7 @@ class _Family:
         self, labels: Labels, total: float, bounds: Iterable[float], counts: Iterable[float]
     ) -> None:
         """Add to the sum, and to each bucket its count."""
-        held = self.distributions.setdefault(labels, _Distribution())
-        held.total += total
-        for bound, count in zip(bounds, counts, strict=True):
-            held.counts[bound] = held.counts.get(bound, 0.0) + count
+        self.distributions.setdefault(labels, _Distribution()).add(total, bounds, counts)
 
     def set(self, owner: str, labels: Labels, value: float) -> None:
         """Set one owner's gauge."""
@@ -108,11 +112,38 @@ class _Family:
 class _Worker:
     """What a worker has defined, and the families that its series went to.
 
-    A series without one was refused; its values are passed over.
+    A series without one was refused; its values are passed over. `counted` is what its frames have
+    added, by the name of the metric and the labels.
     """
 
     defined: Definitions = field(default_factory=Definitions)
     families: dict[int, _Family] = field(default_factory=dict)
+    counted: dict[tuple[str, Labels], _Distribution] = field(default_factory=dict)
+
+    def counts_of(self, row: SeriesRow) -> _Distribution:
+        """Return what its frames have added to this series."""
+        return self.counted.setdefault((row.family.name, row.labels), _Distribution())
+
+    def rest(self, page: Iterable[Counted]) -> dict[str, list[Any]]:
+        """Return as a frame what stands in the page of its counters and in no frame yet."""
+        frame: dict[str, list[Any]] = {"families": [], "series": [], "add": [], "observe": []}
+        # Its own ids count up from 1.
+        for number, row in enumerate(page, 1):
+            frame["families"].append([-number, row.name, row.type, row.help, "sum"])
+            known = self.counted.get((row.name, row.labels), _Distribution())
+            value = row.value - known.total
+            if row.type == "counter":
+                frame["series"].append([-number, -number, dict(row.labels)])
+                if value > 0:
+                    frame["add"].append([-number, value])
+                continue
+            bounds = sorted(row.counts)
+            finite = [bound for bound in bounds if bound != math.inf]
+            frame["series"].append([-number, -number, dict(row.labels), finite])
+            counts = [row.counts[bound] - known.counts.get(bound, 0.0) for bound in bounds]
+            if any(counts):
+                frame["observe"].append([-number, value, counts])
+        return frame
 
 
 class Ledger:
@@ -148,6 +179,11 @@ class Ledger:
         _apply(worker, held, checked)
         self.add("metrics_frames_total", outcome="ok")
         return True
+
+    def settle(self, worker: str, page: Iterable[Counted]) -> None:
+        """Add what a killed worker had counted after its last frame; `page` is all it counted."""
+        held = self._workers.setdefault(worker, _Worker())
+        self.absorb(worker, held.rest(page))
 
     def forget(self, worker: str) -> None:
         """End the gauges of a process that is gone. Absorb first what it said last.
@@ -271,9 +307,12 @@ def _apply(worker: str, held: _Worker, frame: Frame) -> None:
     for row, delta in frame.added:
         if family := held.families.get(row.id):
             family.add(row.labels, delta)
+            held.counts_of(row).total += delta
     for row, total, counts in frame.observed:
         if family := held.families.get(row.id):
-            family.observe(row.labels, total, (*row.bounds, math.inf), counts)
+            bounds = (*row.bounds, math.inf)
+            family.observe(row.labels, total, bounds, counts)
+            held.counts_of(row).add(total, bounds, counts)
     for row, value in frame.was_set:
         if family := held.families.get(row.id):
             family.set(family.owner(worker), row.labels, value)

@@ -9,6 +9,7 @@ from typing import Any
 
 from skep.base.errors import PlatformError
 from skep.base.telemetry import Telemetry
+from skep.metrics.counter_page import read
 from skep.supervisor.config.configuration import Configuration, Configurations
 from skep.supervisor.health import Health, Outcomes
 from skep.supervisor.metrics.ledger import Ledger
@@ -138,6 +139,13 @@ class MetricsScrape:
                 self._heard[child] = time.time()
 
     def _gone(self, child: Child) -> None:
+        """Count what a child counted after its last frame, unless it ended well: then there is
+        nothing."""
+        if child.counters is not None and child.status != 0:
+            try:
+                self._ledger.settle(child.name, read(child.counters))
+            except (ValueError, OSError):
+                self._ledger.add("metrics_frames_total", outcome="bad")
         self._ledger.forget(child.name)
         self._cpu.pop(child.pid, None)
         self._heard.pop(child, None)
