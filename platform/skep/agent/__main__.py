@@ -18,7 +18,9 @@ if __name__ == "__main__":
     keep_in_page()
     registry = CollectorRegistry()
     telemetry = Telemetry()
-    subscribe(telemetry, Instruments(registry, "agent"))
+    instruments = Instruments(registry, "agent")
+    instruments.watch_garbage()
+    subscribe(telemetry, instruments)
 
     def build(boot: Boot, send: Send) -> Agent:
         """Make the agent that counts in this process's registry."""

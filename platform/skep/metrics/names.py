@@ -63,8 +63,8 @@ class Metric:
 
     `merge` is how one gauge of several workers becomes one value: `latest` is the value set
     last, which stays when its worker is gone (for the time of something that happened);
-    `per_worker` keeps them apart by the label `worker`, which the ledger adds. `source` is the kind
-    of process that produces it, `worker` meaning any.
+    `per_worker` keeps gauges and counters apart by the label `worker`, which the ledger adds.
+    `source` is the kind of process that produces it, `worker` meaning any.
     """
 
     name: str
@@ -100,6 +100,11 @@ class Metric:
 
 def _counter(name: str, source: Source, text: str, /, **labels: Values) -> Metric:
     return Metric(name, "counter", text, source, labels)
+
+
+def _per_worker(name: str, source: Source, text: str, /, **labels: Values) -> Metric:
+    """A counter that is kept apart by slot, as an exception: each slot has its own series."""
+    return Metric(name, "counter", text, source, labels, merge="per_worker")
 
 
 def _gauge(
@@ -142,6 +147,13 @@ _SUPERVISOR = (
            "Memory that can still be taken, on the host or within the cgroup."),
     _gauge("system_memory_limit_bytes", "supervisor",
            "Memory there is at all, on the host or within the cgroup."),
+    _gauge("data_disk_free_bytes", "supervisor",
+           "Bytes that can still be written to the file system of the data directory."),
+    _gauge("data_disk_size_bytes", "supervisor",
+           "Size of the file system of the data directory."),
+    _gauge("tls_certificate_expiry_timestamp_seconds", "supervisor",
+           "Unix time after which a certificate that is served is no longer valid.",
+           certificate=FEW),
     _process("process_cpu_seconds_total", "counter", "CPU time of the supervisor."),
     _process("process_resident_memory_bytes", "gauge", "Resident memory of the supervisor."),
     _process("process_virtual_memory_bytes", "gauge", "Virtual memory of the supervisor."),
@@ -185,9 +197,15 @@ _WORKERS = (
            "Unix time of the worker's last beat.", pool=FEW, worker=FEW),
     _gauge("worker_metrics_age_seconds", "supervisor", "Age of the worker's last frame.",
            pool=FEW, worker=FEW),
-    _gauge("worker_event_loop_lag_seconds", "worker",
-           "How late the worker's event loop ran its last timer.", "per_worker",
+    _gauge("worker_event_loop_lag_seconds", "supervisor",
+           "How late the process's event loop ran its last timer, by its last beat.",
            pool=FEW, worker=FEW),
+    _per_worker("worker_requests_total", "web", "Requests answered, by slot.", pool=FEW,
+                worker=FEW),
+    _counter("worker_gc_collections_total", "worker", "Runs of Python's garbage collector.",
+             pool=FEW, generation=("0", "1", "2")),
+    _counter("worker_gc_seconds_total", "worker",
+             "Time in Python's garbage collector, in which nothing else runs.", pool=FEW),
 )
 
 _HTTP = (

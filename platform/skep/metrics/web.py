@@ -24,6 +24,7 @@ class HttpMetrics:
             instruments.children("http_requests_total"),
             instruments.children("http_request_duration_seconds"),
         )
+        self._of_worker = instruments.child("worker_requests_total").inc
         self._exceptions = instruments.children("http_exceptions_total")
         gauges = {
             instruments.child("http_requests_in_progress"): lambda: self._in_progress,
@@ -44,6 +45,7 @@ class HttpMetrics:
         self._in_progress -= 1
         counter, histogram = self._answers[method, route, status]
         counter.inc()
+        self._of_worker()
         histogram.observe(seconds)
 
     def exception(self, route: str) -> None:

@@ -75,7 +75,9 @@ def main() -> int:
     """Be the store slot; return its exit code."""
     keep_in_page()
     registry, telemetry = CollectorRegistry(), Telemetry()
-    subscribe(telemetry, Instruments(registry, "store"))
+    instruments = Instruments(registry, "store")
+    instruments.watch_garbage()
+    subscribe(telemetry, instruments)
 
     def build(boot: Boot, send: Send) -> StoreSlot:
         return StoreSlot(boot, telemetry, send)

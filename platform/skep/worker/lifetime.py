@@ -41,6 +41,7 @@ async def live(
     counters = adopt_process()
     registry = CollectorRegistry()
     instruments = Instruments(registry, boot.kind)
+    instruments.watch_garbage()
     code = found.plan.code
     workplace = Workplace.of(
         boot, found.catalog, code, f"{boot.slot}@{boot.generation}/{os.getpid()}"
@@ -58,7 +59,6 @@ async def live(
     )
 
     def on_beat(lag: float) -> None:
-        workplace.telemetry.point("worker.loop_lag", seconds=lag)
         retirement.look(time.monotonic(), resident_memory())
 
     lifecycle = Lifecycle(

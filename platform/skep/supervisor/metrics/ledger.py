@@ -102,6 +102,12 @@ class _Family:
         if not values:
             self.gauges.pop(labels, None)
 
+    def labels(self, worker: str, given: Labels) -> Labels:
+        """The labels under which a worker's series is counted."""
+        if self.type != "counter" or self.merge != "per_worker":
+            return given
+        return tuple(sorted((*given, ("worker", _slot(worker)))))
+
     def owner(self, worker: str) -> str:
         """Whose a worker's gauge is. What was set last stays when its worker is gone, so it is the
         ledger's own."""
@@ -175,7 +181,7 @@ class Ledger:
         # First what ends: the same labels may begin again under another id.
         _end(worker, held, checked.dropped)
         for row in checked.defined.series.values():
-            self._admit(held, row)
+            self._admit(worker, held, row)
         _apply(worker, held, checked)
         self.add("metrics_frames_total", outcome="ok")
         return True
@@ -255,7 +261,7 @@ class Ledger:
             if family.size()
         ]
 
-    def _admit(self, held: _Worker, row: SeriesRow) -> None:
+    def _admit(self, worker: str, held: _Worker, row: SeriesRow) -> None:
         """Let a worker's series take part, unless its metric or one more of it cannot be had."""
         held.families.pop(row.id, None)
         family = self._families.get(row.family.name)
@@ -266,10 +272,11 @@ class Ledger:
             self._refuse(row.family.name, reason)
             return
         family = family or self._open(row.family)
-        if not family.has(row.labels) and family.size() >= self._max_series:
+        labels = family.labels(worker, row.labels)
+        if not family.has(labels) and family.size() >= self._max_series:
             self._refuse(family.name, "limit")
             return
-        family.start(row.labels, row.bounds)
+        family.start(labels, row.bounds)
         held.families[row.id] = family
 
     def _objection(self, row: FamilyRow) -> str:
@@ -306,7 +313,7 @@ class Ledger:
 def _apply(worker: str, held: _Worker, frame: Frame) -> None:
     for row, delta in frame.added:
         if family := held.families.get(row.id):
-            family.add(row.labels, delta)
+            family.add(family.labels(worker, row.labels), delta)
             held.counts_of(row).total += delta
     for row, total, counts in frame.observed:
         if family := held.families.get(row.id):

@@ -433,3 +433,16 @@ def test_a_page_with_numbers_that_cannot_be_counts_is_refused(ledger: Ledger) ->
     ledger.settle("web.0@1", [counted("orders_total", math.inf)])
     assert frames(ledger)["bad"] == 1
     assert shown(ledger, "orders_total") == {}
+
+
+def test_a_counter_per_worker_is_kept_by_slot_over_its_processes(ledger: Ledger) -> None:
+    for name, count in (("web.0@1", 2), ("web.1@1", 3), ("web.0@2", 5)):
+        worker = Worker(ledger, name)
+        requests = Counter("platform_worker_requests", "R.", ["pool"], registry=worker.registry)
+        requests.labels("web").inc(count)
+        worker.flush()
+        worker.die()
+    assert shown(ledger, "platform_worker_requests_total") == {
+        (("pool", "web"), ("worker", "web.0")): 7,
+        (("pool", "web"), ("worker", "web.1")): 3,
+    }
