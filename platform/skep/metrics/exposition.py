@@ -13,10 +13,13 @@ from typing import Any
 Family = Mapping[str, Any]
 Renderer = Callable[[Iterable[Family]], str]
 
+Exemplars = Mapping[str, str]
+
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 _TEXT_TYPES = {"info": "gauge", "stateset": "gauge", "unknown": "untyped"}
+_NONE: Exemplars = {}
 _SUFFIXES = {"counter": "_total", "info": "_info"}
 _LABEL_ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", '"': '\\"'})
 _HELP_ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n"})
@@ -60,7 +63,7 @@ def render_openmetrics(families: Iterable[Family]) -> str:
             taken.add(name)
         lines.append(f"# HELP {name} {family['help'].translate(_LABEL_ESCAPES)}")
         lines.append(f"# TYPE {name} {kind}")
-        lines.extend(_samples(family))
+        lines.extend(_samples(family, _exemplars(family)))
     return "".join(line + "\n" for line in [*lines, "# EOF"])
 
 
@@ -83,26 +86,45 @@ def _sorted(families: Iterable[Family]) -> list[Family]:
     return sorted(families, key=lambda family: family["name"])
 
 
-def _samples(family: Family) -> Iterator[str]:
+def _exemplars(family: Family) -> Exemplars:
+    """Return what stands behind the sample of each bucket that has an example, by the labels of
+    the sample."""
+    found = {}
+    for labels, bound, own, value, at in family.get("exemplars", ()):
+        key = _labels(labels)
+        if family["type"] == "histogram":
+            key.append(f'le="{_bound(float(bound))}"')
+        found[",".join(key)] = f" # {{{','.join(_labels(own))}}} {_number(value)} {at:.3f}"
+    return found
+
+
+def _samples(family: Family, exemplars: Exemplars = _NONE) -> Iterator[str]:
     name = family["name"]
     for labels, value in sorted(family["series"], key=lambda pair: sorted(pair[0].items())):
         own = _labels(labels)
         if family["type"] == "histogram":
-            yield from _histogram(name, own, family["bounds"], *value)
+            total, counts = value
+            yield from _histogram(name, own, family["bounds"], total, counts, exemplars)
         elif family["type"] == "summary":
             total, (count,) = value
             yield _line(f"{name}_count", own, count)
             yield _line(f"{name}_sum", own, total)
         else:
-            yield _line(name, own, value)
+            yield _line(name, own, value) + exemplars.get(",".join(own), "")
 
 
 def _histogram(
-    name: str, labels: list[str], bounds: list[float], total: float, counts: list[float]
+    name: str,
+    labels: list[str],
+    bounds: list[float],
+    total: float,
+    counts: list[float],
+    exemplars: Exemplars,
 ) -> Iterator[str]:
     cumulative = list(itertools.accumulate(counts))
     for bound, count in zip([*bounds, math.inf], cumulative, strict=True):
-        yield _line(f"{name}_bucket", [*labels, f'le="{_bound(bound)}"'], count)
+        own = [*labels, f'le="{_bound(bound)}"']
+        yield _line(f"{name}_bucket", own, count) + exemplars.get(",".join(own), "")
     # A sum that can fall is not a counter, and OpenMetrics forbids it together with its count.
     if not bounds or bounds[0] >= 0:
         yield _line(f"{name}_count", labels, cumulative[-1])

@@ -4,6 +4,7 @@ An HTTP request would pay a twentieth of its CPU for them. These belong to the e
 are collected by a registry like any other. Their numbers are in the page of counters.
 """
 
+import time
 from bisect import bisect_left
 from collections.abc import Iterable
 from itertools import accumulate
@@ -11,9 +12,12 @@ from itertools import accumulate
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric as Family
+from prometheus_client.samples import Exemplar
 
 from skep.metrics.counter_page import PAGE, Numbers
 from skep.metrics.names import Metric
+
+Bucket = tuple[str, float] | tuple[str, float, Exemplar]
 
 
 class LoopCounter:
@@ -36,23 +40,31 @@ class LoopCounter:
 class LoopHistogram:
     """A histogram of one set of labels: its sum, then the count of each bucket by itself."""
 
-    __slots__ = ("_bounds", "_first", "_page")
+    __slots__ = ("_bounds", "_exemplars", "_first", "_page")
 
     def __init__(self, metric: Metric, values: tuple[str, ...]) -> None:
+        self._exemplars: dict[int, Exemplar] = {}
         self._bounds = metric.buckets
         self._page, self._first = _place(metric, values, metric.buckets)
 
-    def observe(self, value: float) -> None:
-        numbers, first = self._page.numbers, self._first
+    def observe(self, value: float, trace: str = "") -> None:
+        """Count a value; with the id of a trace it is the example of its bucket."""
+        numbers, first, bucket = self._page.numbers, self._first, bisect_left(self._bounds, value)
         numbers[first] += value
-        numbers[first + 1 + bisect_left(self._bounds, value)] += 1.0
+        numbers[first + 1 + bucket] += 1.0
+        if trace:
+            self._exemplars[bucket] = Exemplar({"trace_id": trace}, value, time.time())
 
-    def get(self) -> tuple[list[tuple[str, float]], float]:
-        """Return the upper bounds with the cumulative counts, +Inf's last, and the sum."""
+    def get(self) -> tuple[list[Bucket], float]:
+        """Return the upper bounds, +Inf last, with the cumulative counts and examples, and the
+        sum."""
         numbers, first = self._page.numbers, self._first
         bounds = (*map(str, self._bounds), "+Inf")
         counts = accumulate(numbers[first + 1 : first + 1 + len(bounds)])
-        return list(zip(bounds, counts, strict=True)), numbers[first]
+        buckets: list[Bucket] = list(zip(bounds, counts, strict=True))
+        for number, exemplar in self._exemplars.items():
+            buckets[number] = (*buckets[number][:2], exemplar)
+        return buckets, numbers[first]
 
 
 class LoopMetric:

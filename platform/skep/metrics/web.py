@@ -40,13 +40,13 @@ class HttpMetrics:
         """Count a request whose head has arrived."""
         self._in_progress += 1
 
-    def end(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count its answer, sent or abandoned."""
+    def end(self, method: str, route: str, status: int, seconds: float, trace: str = "") -> None:
+        """Count its answer, sent or abandoned; `trace` is the id of the trace it belongs to."""
         self._in_progress -= 1
         counter, histogram = self._answers[method, route, status]
         counter.inc()
         self._of_worker()
-        histogram.observe(seconds)
+        histogram.observe(seconds, trace)
 
     def exception(self, route: str) -> None:
         """Count an exception that no handler caught."""

@@ -19,6 +19,7 @@ from skep.supervisor.metrics.frame import (
     DISTRIBUTIONS,
     BadFrame,
     Definitions,
+    ExemplarRow,
     FamilyRow,
     Frame,
     Labels,
@@ -64,6 +65,7 @@ class _Family:
     counters: dict[Labels, float] = field(default_factory=dict)
     distributions: dict[Labels, _Distribution] = field(default_factory=dict)
     gauges: dict[Labels, dict[str, float]] = field(default_factory=dict)
+    exemplars: dict[Labels, dict[float, ExemplarRow]] = field(default_factory=dict)
 
     def size(self) -> int:
         """How many sets of labels there are."""
@@ -246,6 +248,8 @@ class Ledger:
         One object per metric: `name`, `type`, `help`, `bounds` and `series`, which are pairs of
         labels and value. The value of a histogram or summary is its sum and the counts of its
         buckets by themselves, +Inf's last; a gauge's can be one of the texts NaN, +Inf and -Inf.
+        Where an observation was kept as an example of its bucket there are `exemplars`: labels of
+        the series, bound, own labels, value and Unix time.
         """
         self.set("metrics_series", sum(_lines(family) for family in self._families.values()))
         rank = {worker: number for number, worker in enumerate(self._workers)}
@@ -256,6 +260,7 @@ class Ledger:
                 "help": family.help,
                 "bounds": family.bounds,
                 "series": [[dict(la), value] for la, value in _merged(family, rank)],
+                **_exemplars(family),
             }
             for family in self._families.values()
             if family.size()
@@ -320,6 +325,11 @@ def _apply(worker: str, held: _Worker, frame: Frame) -> None:
             bounds = (*row.bounds, math.inf)
             family.observe(row.labels, total, bounds, counts)
             held.counts_of(row).add(total, bounds, counts)
+    for exemplar in frame.exemplars:
+        row = exemplar.series
+        if family := held.families.get(row.id):
+            bound = (*row.bounds, math.inf)[exemplar.bucket]
+            family.exemplars.setdefault(family.labels(worker, row.labels), {})[bound] = exemplar
     for row, value in frame.was_set:
         if family := held.families.get(row.id):
             family.set(family.owner(worker), row.labels, value)
@@ -359,6 +369,15 @@ def _merged(family: _Family, rank: Mapping[str, int]) -> Iterator[tuple[Labels, 
     for labels, values in family.gauges.items():
         merge = _MERGES.get(family.merge, max)
         yield labels, _number(merge(values.values()))
+
+
+def _exemplars(family: _Family) -> dict[str, Any]:
+    rows = [
+        [dict(labels), _number(bound), dict(row.labels), row.value, row.at]
+        for labels, buckets in family.exemplars.items()
+        for bound, row in buckets.items()
+    ]
+    return {"exemplars": rows} if rows else {}
 
 
 def _per_worker(family: _Family, rank: Mapping[str, int]) -> Iterator[tuple[Labels, Any]]:

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from skep.base.errors import InternalError
 from skep.metrics.counter_page import Counted
-from skep.metrics.exposition import render_text
+from skep.metrics.exposition import render_openmetrics, render_text
 from skep.metrics.frames import Framer
 from skep.metrics.names import OTHER
 from skep.supervisor.metrics.ledger import MAX_FAMILIES, Ledger
@@ -446,3 +447,24 @@ def test_a_counter_per_worker_is_kept_by_slot_over_its_processes(ledger: Ledger)
         (("pool", "web"), ("worker", "web.0")): 7,
         (("pool", "web"), ("worker", "web.1")): 3,
     }
+
+
+def test_the_last_example_of_a_bucket_is_shown_in_openmetrics_only(ledger: Ledger) -> None:
+    worker = Worker(ledger, "web.0@1")
+    price = Histogram("price", "P.", ["shop"], registry=worker.registry, buckets=(1, 5)).labels("a")
+    orders = Counter("orders", "Orders.", registry=worker.registry)
+    for trace in ("old", "new"):
+        price.observe(3, {"trace_id": trace})
+        price.observe(99, {"trace_id": trace})
+        orders.inc(2, {"trace_id": trace})
+        worker.flush()
+    page = render_openmetrics(ledger.families())
+    parsed = text_string_to_metric_families(page)  # type: ignore[no-untyped-call]
+    family = next(f for f in parsed if f.name == "price")
+    examples = {s.labels["le"]: s.exemplar for s in family.samples if s.exemplar}
+    assert {bound: (e.labels, e.value) for bound, e in examples.items()} == {
+        "5.0": ({"trace_id": "new"}, 3),
+        "+Inf": ({"trace_id": "new"}, 99),
+    }
+    assert 'orders_total 4 # {trace_id="new"} 2 ' in page
+    assert "trace_id" not in render_text(ledger.families())
