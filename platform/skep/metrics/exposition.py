@@ -7,8 +7,10 @@ its mind about the format finds the same series.
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
+
+from skep.metrics.names import BY_EXPOSED, OTEL_LABELS
 
 Family = Mapping[str, Any]
 Renderer = Callable[[Iterable[Family]], str]
@@ -32,6 +34,26 @@ def negotiate(accept: str) -> tuple[str, Renderer]:
     if openmetrics > 0 and openmetrics >= text:
         return OPENMETRICS, render_openmetrics
     return TEXT, render_text
+
+
+def in_otel_names(families: Iterable[Family]) -> list[Family]:
+    """Return the families with the names that OpenTelemetry's conventions have for HTTP."""
+    return [_in_otel_names(family) for family in families]
+
+
+def _in_otel_names(family: Family) -> Family:
+    metric = BY_EXPOSED.get(family["name"])
+    if metric is None or not metric.otel:
+        return family
+
+    def renamed(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
+        return [
+            [{OTEL_LABELS.get(name, name): value for name, value in labels.items()}, *rest]
+            for labels, *rest in rows
+        ]
+
+    rows = {part: renamed(family[part]) for part in ("series", "exemplars") if part in family}
+    return {**family, "name": metric.otel, **rows}
 
 
 def render_text(families: Iterable[Family]) -> str:

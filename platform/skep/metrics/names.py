@@ -64,7 +64,8 @@ class Metric:
     `merge` is how one gauge of several workers becomes one value: `latest` is the value set
     last, which stays when its worker is gone (for the time of something that happened);
     `per_worker` keeps gauges and counters apart by the label `worker`, which the ledger adds.
-    `source` is the kind of process that produces it, `worker` meaning any.
+    `source` is the kind of process that produces it, `worker` meaning any. `otel` is the name that
+    the same thing has in OpenTelemetry's semantic conventions, in Prometheus' spelling.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Metric:
     buckets: tuple[float, ...] = ()
     merge: Merge = "sum"
     prefix: str = PREFIX
+    otel: str = ""
 
     @property
     def exposed(self) -> str:
@@ -114,9 +116,15 @@ def _gauge(
 
 
 def _histogram(
-    name: str, source: Source, text: str, buckets: tuple[float, ...], /, **labels: Values
+    name: str,
+    source: Source,
+    text: str,
+    buckets: tuple[float, ...],
+    otel: str = "",
+    /,
+    **labels: Values,
 ) -> Metric:
-    return Metric(name, "histogram", text, source, labels, buckets)
+    return Metric(name, "histogram", text, source, labels, buckets, otel=otel)
 
 
 def _process(name: str, kind: Type, text: str) -> Metric:
@@ -213,8 +221,9 @@ _HTTP = (
              method=METHODS, route=OPEN, status=FEW),
     _histogram("http_request_duration_seconds", "web",
                "Time from a request's head to the end of its answer.", FAST,
-               method=METHODS, route=OPEN),
-    _gauge("http_requests_in_progress", "web", "Requests being answered now.", pool=FEW),
+               "http_server_request_duration_seconds", method=METHODS, route=OPEN),
+    Metric("http_requests_in_progress", "gauge", "Requests being answered now.", "web",
+           {"pool": FEW}, otel="http_server_active_requests"),
     _counter("http_exceptions_total", "web", "Exceptions that no handler caught.", route=OPEN),
     _counter("http_refusals_total", "web",
              "Clients turned away before their request reached a plugin, by reason.",
@@ -374,5 +383,7 @@ CATALOGUE: tuple[Metric, ...] = (
     *_CONFIG,
     *_RELOADS_AND_WATCH,
 )
+# What labels are called in OpenTelemetry's conventions for HTTP.
+OTEL_LABELS: Mapping[str, str] = {"method": "http_request_method", "route": "http_route"}
 BY_NAME: Mapping[str, Metric] = {metric.name: metric for metric in CATALOGUE}
 BY_EXPOSED: Mapping[str, Metric] = {metric.exposed: metric for metric in CATALOGUE}
