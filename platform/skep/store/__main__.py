@@ -11,8 +11,10 @@ from prometheus_client import CollectorRegistry
 from skep.base.rundir import RunDir
 from skep.base.telemetry import Telemetry
 from skep.config.options.table import Options
+from skep.metrics.counter_page import PAGE
 from skep.metrics.frames import Framer
 from skep.metrics.instruments import Instruments
+from skep.metrics.page_values import keep_in_page
 from skep.metrics.subscriber import subscribe
 from skep.store.server import serve
 from skep.wire.lifecycle import Role
@@ -65,9 +67,14 @@ class StoreSlot(Role):
 
 def main() -> int:
     """Be the store slot; return its exit code."""
+    keep_in_page()
     registry, telemetry = CollectorRegistry(), Telemetry()
-    subscribe(telemetry, Instruments(registry, "store"))
-    return run(lambda boot, send: StoreSlot(boot, telemetry, send), Framer(registry).next)
+    instruments = Instruments(registry, "store")
+    instruments.watch_garbage()
+    subscribe(telemetry, instruments)
+    return run(
+        lambda boot, send: StoreSlot(boot, telemetry, send), Framer(registry).next, PAGE.share()
+    )
 
 
 if __name__ == "__main__":

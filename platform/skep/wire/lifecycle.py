@@ -75,23 +75,24 @@ class Lifecycle:
     """Runs a role from `prepare` to `stop`, and answers the supervisor's messages.
 
     `frame` returns the metric deltas since its last call, or None. `change` carries out a Change
-    and returns an objection or nothing. `on_beat` receives each second how late the loop was.
+    and returns an objection or nothing. `on_beat` is called each second.
     `unready` returns why the plugins want no requests now, or nothing; `trouble` what does not work
     although the child serves. `on_alone` is called when the predecessor in this slot has ended.
     `happened` returns when the event is kept. `trace` traces the memory. `deliver` delivers for a
-    command.
+    command. `counters` is the descriptor of the page of counters.
     """
 
     role: Role
     frame: Callable[[], dict[str, Any] | None] = lambda: None
     change: Callable[[messages.Change], Awaitable[str]] = _not_for_us
-    on_beat: Callable[[float], None] = lambda lag: None
+    on_beat: Callable[[], None] = lambda: None
     unready: Callable[[], str] = str
     trouble: Callable[[], str] = str
     on_alone: Callable[[], None] = lambda: None
     happened: Callable[[messages.Happened], Awaitable[None]] = _not_for_us
     trace: Callable[[messages.Trace], Awaitable[messages.Traced]] = _not_for_us
     deliver: Callable[[messages.Deliver], Awaitable[messages.Delivered]] = _not_for_us
+    counters: int | None = None
 
     def __post_init__(self) -> None:
         self.orphaned = False
@@ -121,7 +122,8 @@ class Lifecycle:
         loop.add_signal_handler(signal.SIGTERM, self._begin_drain, drain_timeout)
         signals.let_go({signal.SIGTERM, signal.SIGQUIT})
         _watch_for_the_end(sock.fileno())
-        self._channel.send(messages.Hello(os.getpid(), fds=1), [stacks.arm()])
+        files = [stacks.arm()] if self.counters is None else [stacks.arm(), self.counters]
+        self._channel.send(messages.Hello(os.getpid(), len(files)), files)
         beats = asyncio.create_task(self._beats())
         try:
             return await self._live()
@@ -250,7 +252,7 @@ class Lifecycle:
             due = loop.time() + _BEAT
             await asyncio.sleep(_BEAT)
             lag = max(0.0, loop.time() - due)
-            self.on_beat(lag)
+            self.on_beat()
             self._send_frame()
             self.send(messages.Beat(round(lag, 4), self.unready(), self.trouble()))
 

@@ -161,8 +161,8 @@ class Delivered(_Numbered):
 
 @dataclass(frozen=True)
 class Hello:
-    """A child runs and reads its channel. The descriptor that may come with this is a file in
-    memory, to which it writes its stacks on request and when it crashes."""
+    """A child runs and reads its channel. Files in memory may come with this: to the first it
+    writes its stacks on request and when it crashes, the second is the page of its counters."""
 
     pid: int
     fds: int = 0

@@ -19,12 +19,14 @@ Send = Callable[[Message], None]
 
 
 def run(
-    build: Callable[[Boot, Send], Role], frame: Callable[[], dict[str, Any] | None] = lambda: None
+    build: Callable[[Boot, Send], Role],
+    frame: Callable[[], dict[str, Any] | None] = lambda: None,
+    counters: int | None = None,
 ) -> int:
     """Read the Boot message, run, and return the exit code.
 
     `build(boot, send)` makes the role; `send` sends a message to the supervisor. `frame` returns
-    metric deltas.
+    metric deltas; `counters` is the descriptor of the page of counters.
     """
     signals.hold()
     signals.pass_over()
@@ -42,7 +44,8 @@ def run(
 
     async def live() -> int:
         lifecycle: Lifecycle
-        lifecycle = Lifecycle(build(boot, lambda message: lifecycle.send(message)), frame)
+        role = build(boot, lambda message: lifecycle.send(message))
+        lifecycle = Lifecycle(role, frame, counters=counters)
         return await lifecycle.run(*channel.detach(), drain_timeout=_DRAIN)
 
     return asyncio.run(live())

@@ -12,6 +12,7 @@ import uvloop
 from skep.api.worker import Worker
 from skep.base.logs import log, logfile, masking
 from skep.base.system.title import set_title
+from skep.metrics.page_values import keep_in_page
 from skep.wire.channel import BlockingChannel, MessageBuffer
 from skep.wire.lifecycle import EXIT_NOT_PREPARED
 from skep.wire.messages import Boot, Failed, Hello, LoadFailed, Planned
@@ -24,6 +25,7 @@ from skep.worker.loading.environ import install
 
 def begin(channel: BlockingChannel) -> int:
     """Read from the channel what this process is, and be that; return its exit code."""
+    keep_in_page()
     boot = _introduction(channel)
     if boot.kind == "nursery":
         channel = leave(channel, boot)

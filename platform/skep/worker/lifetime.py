@@ -37,9 +37,10 @@ async def live(
     boot: Boot, found: LoadedGeneration, sock: socket.socket, framing: MessageBuffer
 ) -> int:
     """Be the worker that `boot` describes; return its exit code."""
-    adopt_process()
+    counters = adopt_process()
     registry = CollectorRegistry()
     instruments = Instruments(registry, boot.kind)
+    instruments.watch_garbage()
     code = found.plan.code
     workplace = Workplace.of(
         boot, found.catalog, code, f"{boot.slot}@{boot.generation}/{os.getpid()}"
@@ -56,8 +57,7 @@ async def live(
         registry, REGISTRY, on_error=instruments.child("metrics_collect_errors_total").inc
     )
 
-    def on_beat(lag: float) -> None:
-        workplace.telemetry.point("worker.loop_lag", seconds=lag)
+    def on_beat() -> None:
         retirement.look(time.monotonic(), resident_memory())
 
     lifecycle = Lifecycle(
@@ -71,6 +71,7 @@ async def live(
         happened=partial(send_event, boot.run_id),
         trace=trace,
         deliver=partial(deliver, found.catalog),
+        counters=counters,
     )
     retirement.retire = workplace.retire = lifecycle.retire
     return await lifecycle.run(sock, framing, workplace.options.drain_timeout)

@@ -25,7 +25,8 @@ class Child:
     says what it took too long for, `retires` why it wants to be replaced, `booted` whether it was
     ever prepared, `killed` whether we have killed it, `oom` whether the kernel has because memory
     ran out; `unready` and `trouble` are those of its last beat; `stacks` is where its threads were
-    if it was aborted or crashed.
+    if it was aborted or crashed; `counters` is the descriptor of its page of counters, open until
+    `on_end` returns.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Child:
         self._pidfd: int | None = None
         self._closing = False
         self._stacks: Stacks | None = None
+        self.counters: int | None = None
         self._channel = Channel(channel, self._receive, self._gone)
         if pid:
             self._watch()
@@ -149,6 +151,7 @@ class Child:
     def _receive(self, message: Message, descriptors: list[int]) -> None:
         if isinstance(message, Hello):
             self._stacks = Stacks(descriptors[0]) if descriptors else None
+            self.counters = descriptors[1] if len(descriptors) > 1 else None
             if not self.pid:
                 self.pid = message.pid
                 self._watch()
@@ -194,6 +197,9 @@ class Child:
             self.stacks = self._stacks.read()
             self._stacks.close()
         self._on_end(self)
+        if self.counters is not None:
+            os.close(self.counters)
+            self.counters = None
 
 
 def _signal_group(pid: int, sig: signal.Signals) -> None:
