@@ -156,7 +156,7 @@ class MetricsScrape:
         if child.counters is not None and child.status != 0:
             try:
                 self._ledger.settle(child.name, read(child.counters))
-            except (ValueError, OSError):
+            except ValueError:
                 self._ledger.add("metrics_frames_total", outcome="bad")
         self._ledger.forget(child.name)
         self._cpu.pop(child.pid, None)
