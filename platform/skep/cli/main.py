@@ -28,6 +28,7 @@ _VERBS = {
     "dead": ("tasks.dead", "List dead letters, run them again or delete them."),
     "queue": ("tasks.queues", "List queues, and pause and resume them."),
     "ps": ("running.ps", "Show its processes and the resources of each."),
+    "top": ("top.top", "Watch it live: processes, requests, queues, rollouts."),
     "info": ("running.info", "Show what it is made of: versions, listeners, plugins."),
     "history": ("running.history", "Show what was done to it, with which outcome."),
     "scale": ("running.workers", "Change the number of workers."),
