@@ -186,6 +186,17 @@ def test_a_slot_without_a_process_is_shown_and_the_figures_of_a_slot_are_its_new
     assert (empty["name"], empty["pid"], empty["crashes"]) == ("web.1@2", None, 3)
 
 
+def test_the_requests_of_a_slot_are_those_of_all_its_processes() -> None:
+    def counted(count: float) -> list[dict[str, Any]]:
+        labels = {"pool": "web", "worker": "web.0"}
+        name = "platform_worker_requests_total"
+        return [{"name": name, "type": "counter", "bounds": (), "series": [[labels, count]]}]
+
+    document = view(reading(100.0, families=counted(10)), reading(102.0, families=counted(40)))
+    assert find(document, "web.0@2")["requests"] == 15.0
+    assert find(document, "web.1@2")["requests"] is None
+
+
 def test_the_lag_of_a_blocked_loop_is_the_time_since_its_last_beat() -> None:
     labels = {"pool": "web", "worker": "web.0"}
     beat = [(labels, 1100.0 - 12)]
@@ -217,6 +228,30 @@ def test_the_document_has_depths_and_rates_of_each_queue() -> None:
     assert (default["queue"], default["ready"], default["oldest"]) == ("default", 0, None)
     assert (mail["ready"], mail["dead"], mail["oldest"]) == (7, 1, 10.0)
     assert (mail["done"], mail["failed"]) == (5.0, 2.0)
+
+
+def test_web_workers_without_a_request_and_queues_without_an_attempt_have_rates_of_zero() -> None:
+    made = families(
+        http_requests_in_progress=[({"pool": "web"}, 0.0)], tasks_queued=[({"queue": "mail"}, 0.0)]
+    )
+    document = view(reading(100.0, families=made), reading(101.0, families=made))
+    http, (mail,) = document["http"], document["queues"]
+    assert (http["requests"], http["errors"], mail["done"], mail["failed"]) == (0, 0, 0, 0)
+    assert view(None, reading(families=made))["http"]["requests"] is None
+
+
+def test_a_crash_and_a_lag_of_a_second_are_red() -> None:
+    lag = [
+        ({"pool": "web", "worker": f"web.{index}"}, value) for index, value in ((0, 0.9), (1, 1))
+    ]
+    slots = [slot("web.0@2", 3, crashes=2), slot("web.1@2", 4)]
+    later = reading(
+        status={"slots": slots}, families=families(worker_event_loop_lag_seconds=list(lag))
+    )
+    shown = [line for line in lines(view(None, later), 80) if line.plain.startswith("web")]
+    red = [[line.plain[s.start : s.end].strip() for s in line.spans if s.style == "red"]
+           for line in shown]  # fmt: skip
+    assert red == [["2"], ["1.0 s"]]
 
 
 def test_the_last_rollouts_are_there_and_other_operations_are_not() -> None:

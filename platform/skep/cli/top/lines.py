@@ -15,6 +15,8 @@ _GAP = 2
 _SHORTEST_NAME = 12
 _MOST_REASONS = 3
 _LEAST_ROWS = 3
+# From these values on a figure is red; a lag is in seconds.
+_ALARMS = {"crashes": 1, "lag": 1.0}
 # The columns that do not hold numbers.
 _WORDS = frozenset({"queue", "slot", "state"})
 
@@ -251,7 +253,8 @@ def _cell(slot: Mapping[str, Any], column: SlotColumn) -> Text:
         return Text(NONE)
     if column.field == "state":
         return _tinted(value)
-    return Text(printable(column.show(value)), "red" if column.field == "crashes" and value else "")
+    alarming = column.field in _ALARMS and value >= _ALARMS[column.field]
+    return Text(printable(column.show(value)), "red" if alarming else "")
 
 
 def _table(

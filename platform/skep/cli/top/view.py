@@ -59,9 +59,11 @@ def _config(status: Mapping[str, Any]) -> dict[str, Any]:
 
 def _http(later: Reading, rates: Rates) -> dict[str, Any]:
     latency = rates.latency("http_request_duration_seconds")
+    serving = later.total("http_requests_in_progress") is not None
+    nothing = 0.0 if serving and rates.seconds else None  # the counters begin with a request
     return {
-        "requests": rates.per_second("http_requests_total"),
-        "errors": rates.per_second("http_requests_total", _is_server_error),
+        "requests": _known(rates.per_second("http_requests_total"), nothing),
+        "errors": _known(rates.per_second("http_requests_total", _is_server_error), nothing),
         "mean": latency.mean,
         "p50": latency.p50,
         "p99": latency.p99,
@@ -69,6 +71,10 @@ def _http(later: Reading, rates: Rates) -> dict[str, Any]:
         "connections": later.total("http_connections"),
         "websockets": later.total("websocket_connections"),
     }
+
+
+def _known(rate: float | None, otherwise: float | None) -> float | None:
+    return otherwise if rate is None else rate
 
 
 def _is_server_error(labels: Labels) -> bool:
@@ -100,13 +106,14 @@ def _queues(later: Reading) -> list[str]:
 
 def _queue(name: str, later: Reading, rates: Rates) -> dict[str, Any]:
     since = later.total("task_oldest_queued_timestamp_seconds", queue=name)
+    nothing = 0.0 if rates.seconds else None
     return {
         "queue": name,
         **{key: int(later.total(gauge, queue=name) or 0) for key, gauge in _GAUGES.items()},
         "capacity": int(later.total("task_queue_capacity", queue=name) or 0),
         "oldest": max(0.0, later.at - since) if since else None,
-        "done": rates.per_second("tasks_total", _is_done, queue=name),
-        "failed": rates.per_second("tasks_total", _is_failed, queue=name),
+        "done": _known(rates.per_second("tasks_total", _is_done, queue=name), nothing),
+        "failed": _known(rates.per_second("tasks_total", _is_failed, queue=name), nothing),
     }
 
 
