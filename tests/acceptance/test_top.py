@@ -73,6 +73,12 @@ class Terminal:
     def press(self, keys: str) -> None:
         os.write(self._master, keys.encode())
 
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self.slave)
+        os.close(self._master)
+
     def end(self) -> int:
         """Wait until it has ended and has given the terminal back; return the exit code."""
         code = self.process.wait(PATIENCE)
@@ -88,8 +94,7 @@ def top(platform: Platform, *arguments: str) -> Iterator[Terminal]:
     try:
         yield terminal
     finally:
-        terminal.process.kill()
-        terminal.process.wait()
+        terminal.close()
 
 
 @contextlib.contextmanager
@@ -113,7 +118,6 @@ def traffic(url: str) -> Iterator[None]:
 
 
 PING = """
-from pathlib import Path
 from skep import Plugin
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -152,16 +156,19 @@ def test_a_terminal_of_80_columns_shows_a_platform_at_work(tmp_path: Path) -> No
             assert re.search(pattern, frame, re.M), f"{pattern}\n{frame}"
         # The keys: the order of a column, and the end
         terminal.press("m")
-        shown = terminal.wait(r"^slot")
-        wait_until(lambda: _memories(terminal) == sorted(_memories(terminal), reverse=True))
-        assert shown
+        wait_until(lambda: is_sorted(memories(terminal.frame())))
         terminal.press("q")
         assert terminal.end() == 0
 
 
-def _memories(terminal: Terminal) -> list[float]:
-    rows = re.findall(r" ([\d.]+) MiB  ", "\n".join(terminal.frame()).partition("slot ")[2])
-    return [float(row) for row in rows] or [0.0, 1.0]
+def memories(frame: list[str]) -> list[float]:
+    """Return the memory of each slot, in MiB, from the top."""
+    rows = "\n".join(frame).partition("slot ")[2]
+    return [float(size) for size in re.findall(r" ([\d.]+) MiB  ", rows)]
+
+
+def is_sorted(values: list[float]) -> bool:
+    return len(values) > 1 and values == sorted(values, reverse=True)
 
 
 def test_it_says_what_becomes_of_the_platform_and_goes_on(pinged: Platform) -> None:

@@ -69,7 +69,7 @@ def reading(clock: float = 100.0, run_id: str = "a", **parts: Any) -> Reading:
         process("supervisor", 1, 1.0, state="running"), process("store.0", 2, 2.0),
         process("web.0@2", 3, 3.0), process("web.1@2", 4, 4.0), process("zygote@2", 5, 0.5),
     ]  # fmt: skip
-    made = Reading(1000.0 + clock, clock, status, [], processes, [])
+    made = Reading(1000.0 + clock, clock, clock, status, [], processes, [])
     return replace(made, **parts)
 
 
@@ -121,7 +121,8 @@ def test_without_an_earlier_reading_or_a_family_or_with_another_supervisor_is_no
 def test_cpu_is_in_percent_of_a_core_and_a_number_used_again_is_another_process() -> None:
     earlier = reading(10.0, processes=[process("web.0@2", 3, 5.0), process("web.1@2", 4, 9.0)])
     later = reading(12.0, processes=[process("web.0@2", 3, 6.5), process("web.1@2", 4, 0.1)])
-    rates = Rates(earlier, later)
+    # A blocked worker delays the metrics and not the processes
+    rates = Rates(earlier, replace(later, clock=12.15))
     assert rates.cpu_percent(3) == 75.0
     assert rates.cpu_percent(4) is None
     assert rates.cpu_percent(99) is None

@@ -91,12 +91,13 @@ class Follower:
         if self._trouble and self._latest is not None:
             age = duration(max(0.0, time.time() - self._latest.at))
             shown.append(Text(f"This is how it was {age} ago:", "yellow"))
-        height = self._screen.height - len(shown) - 1
+        height = max(0, self._screen.height - len(shown) - 1)
         if self._document is not None:
             shown += lines(self._document, self._screen.width, height, self._sort)[:height]
         elif not shown:
             shown.append(Text("reading …", "dim"))
-        self._screen.draw([*shown, Text(KEYS, "dim")])
+        keys = Text(KEYS, "dim", no_wrap=True, overflow="ellipsis")
+        self._screen.draw([*shown, keys])
 
     def _take_keys(self) -> None:
         try:

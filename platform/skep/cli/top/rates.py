@@ -59,12 +59,13 @@ class Rates:
 
     def cpu_percent(self, pid: int) -> float | None:
         """Return the processor time of a process in percent of one core."""
-        if self._earlier is None or not self.seconds:
+        if self._earlier is None:
             return None
+        seconds = self._later.processes_clock - self._earlier.processes_clock
         before, now = _cpu(self._earlier, pid), _cpu(self._later, pid)
-        if before is None or now is None or now < before:  # another process has the number now
-            return None
-        return 100 * (now - before) / self.seconds
+        if not seconds or before is None or now is None or now < before:
+            return None  # a smaller time is that of another process with the same pid
+        return 100 * (now - before) / seconds
 
     def latency(self, name: str) -> Latency:
         """Return the latency of what a histogram counted between the two readings."""

@@ -22,11 +22,13 @@ Labels = Mapping[str, str]
 class Reading:
     """What the supervisor answered to `status`, `history`, `ps` and `metrics`.
 
-    `at` is Unix time, `clock` is a monotonic clock in seconds.
+    `at` is Unix time. `clock` and `processes_clock` are a monotonic clock, in seconds, when the
+    metrics and the processes came: a blocked worker delays the metrics and not the processes.
     """
 
     at: float
     clock: float
+    processes_clock: float
     status: Mapping[str, Any]
     operations: list[dict[str, Any]]
     processes: list[dict[str, Any]]
@@ -63,8 +65,10 @@ async def read(control_socket: Path) -> Reading:
             status = await control.ask(control_socket, "status")
             operations = await control.ask(control_socket, "history")
             processes = await control.ask(control_socket, "ps")
+            listed = time.monotonic()
             families = await control.ask(control_socket, "metrics")
     except TimeoutError as error:
         where = control_socket.parent
         raise TimedOut(f"The platform on {where} did not answer within {PATIENCE:g} s.") from error
-    return Reading(time.time(), time.monotonic(), status, operations, processes, families)
+    now = time.monotonic()
+    return Reading(time.time(), now, listed, status, operations, processes, families)
