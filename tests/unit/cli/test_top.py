@@ -379,7 +379,7 @@ def test_times_are_short(value: float | str | None, shown: str) -> None:
 def test_other_verbs_do_not_load_what_draws_on_the_terminal() -> None:
     code = (
         "import sys, skep.cli.main; assert 'rich' not in sys.modules\n"
-        "import skep.cli.start, skep.cli.running.status, skep.cli.stop\n"
+        "import skep.cli.start, skep.cli.inspection, skep.cli.control\n"
         "print([name for name in sys.modules if name.startswith('skep.cli.top')])"
     )
     out = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True)
