@@ -12,6 +12,8 @@ from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -22,7 +24,7 @@ from skep.base.sockets import accept_failures, tls
 from skep.base.sockets.host_check import HostCheck
 from skep.base.sockets.listening import BACKLOG
 from skep.config.options.table import Options
-from skep.metrics.exposition import negotiate
+from skep.metrics.exposition import in_otel_names, negotiate
 from skep.wire import control
 
 # The supervisor answers in milliseconds; report to a probe or scraper when it does not.
@@ -34,13 +36,14 @@ _RENEWAL = 2.0
 log = logging.getLogger(__name__)
 
 
-def build(control_socket: Path, token: str = "") -> Starlette:
+def build(control_socket: Path, token: str = "", naming: str = "platform") -> Starlette:
     """Return the console of the platform behind a control socket.
 
-    With a `token`, /metrics requires it; probes without it are answered with yes or no.
+    With a `token`, /metrics requires it; probes without it are answered with yes or no. `naming` is
+    that of the HTTP metrics.
     """
     expected = f"Bearer {token}".encode()
-    scrape = SharedScrape(control_socket)
+    scrape = SharedScrape(control_socket, naming)
 
     def knows_token(request: Request) -> bool:
         given = request.headers.get("authorization", "").encode()
@@ -80,7 +83,10 @@ def build(control_socket: Path, token: str = "") -> Starlette:
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/metrics", metrics),
-        ]
+            # Where scrape jobs for Spring applications look.
+            Route("/actuator/prometheus", metrics),
+        ],
+        middleware=[Middleware(GZipMiddleware)],
     )
 
 
@@ -102,8 +108,9 @@ class SharedScrape:
     """Asks the supervisor for the metrics once, however many clients want them at the same time:
     it answers few questions at a time, and the command line and the probes need some."""
 
-    def __init__(self, control_socket: Path) -> None:
+    def __init__(self, control_socket: Path, naming: str) -> None:
         self._control_socket = control_socket
+        self._naming = naming
         self._running: dict[str, asyncio.Task[str]] = {}
         self._turn = asyncio.Lock()
 
@@ -121,7 +128,7 @@ class SharedScrape:
         async with self._turn:
             families = await control.ask(self._control_socket, "metrics")
         _, render = negotiate(accept)
-        return render(families)
+        return render(in_otel_names(families) if self._naming == "otel" else families)
 
 
 class _Server(uvicorn.Server):
