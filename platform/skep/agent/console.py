@@ -42,52 +42,59 @@ def build(control_socket: Path, token: str = "", naming: str = "platform") -> St
     With a `token`, /metrics requires it; probes without it are answered with yes or no. `naming` is
     that of the HTTP metrics.
     """
-    expected = f"Bearer {token}".encode()
-    scrape = SharedScrape(control_socket, naming)
+    pages = _Pages(control_socket, token, naming)
+    return Starlette(
+        routes=[
+            Route("/", pages.index),
+            Route("/healthz", pages.healthz),
+            Route("/readyz", pages.readyz),
+            Route("/metrics", pages.metrics),
+            # Where scrape jobs for Spring applications look.
+            Route("/actuator/prometheus", pages.metrics),
+        ],
+        middleware=[Middleware(GZipMiddleware)],
+    )
 
-    def knows_token(request: Request) -> bool:
-        given = request.headers.get("authorization", "").encode()
-        return not token or hmac.compare_digest(given, expected)
 
-    async def index(request: Request) -> Response:
+class _Pages:
+    """What the admin port answers."""
+
+    def __init__(self, control_socket: Path, token: str, naming: str) -> None:
+        self._control_socket = control_socket
+        self._expected = f"Bearer {token}".encode() if token else b""
+        self._scrape = SharedScrape(control_socket, naming)
+
+    async def index(self, request: Request) -> Response:
         return JSONResponse({"see": ["/healthz", "/readyz", "/metrics"]})
 
-    async def healthz(request: Request) -> Response:
-        answer = await _is_ready(control_socket)
+    async def healthz(self, request: Request) -> Response:
+        answer = await _is_ready(self._control_socket)
         if "reason" not in answer:
             return JSONResponse({"alive": True})
-        reason = {"reason": answer["reason"]} if knows_token(request) else {}
+        reason = {"reason": answer["reason"]} if self._knows_token(request) else {}
         return JSONResponse({"alive": False, **reason}, status_code=503)
 
-    async def readyz(request: Request) -> Response:
-        answer = await _is_ready(control_socket)
+    async def readyz(self, request: Request) -> Response:
+        answer = await _is_ready(self._control_socket)
         if "reason" in answer:
             answer = {"ready": False, "missing": [answer["reason"]]}
-        shown = answer if knows_token(request) else {"ready": answer["ready"]}
+        shown = answer if self._knows_token(request) else {"ready": answer["ready"]}
         return JSONResponse(shown, status_code=200 if answer["ready"] else 503)
 
-    async def metrics(request: Request) -> Response:
-        if not knows_token(request):
+    async def metrics(self, request: Request) -> Response:
+        if not self._knows_token(request):
             text = "The token of --admin-token-file is required: Authorization: Bearer TOKEN\n"
             return Response(text, 401, headers=_UNAUTHORIZED, media_type="text/plain")
         try:
             async with asyncio.timeout(_PATIENCE):
-                content_type, text = await scrape.text(request.headers.get("accept", ""))
+                content_type, text = await self._scrape.text(request.headers.get("accept", ""))
         except (PlatformError, TimeoutError) as error:
             return Response(_why(error), status_code=503, media_type="text/plain")
         return Response(text, headers={"content-type": content_type})
 
-    return Starlette(
-        routes=[
-            Route("/", index),
-            Route("/healthz", healthz),
-            Route("/readyz", readyz),
-            Route("/metrics", metrics),
-            # Where scrape jobs for Spring applications look.
-            Route("/actuator/prometheus", metrics),
-        ],
-        middleware=[Middleware(GZipMiddleware)],
-    )
+    def _knows_token(self, request: Request) -> bool:
+        given = request.headers.get("authorization", "").encode()
+        return not self._expected or hmac.compare_digest(given, self._expected)
 
 
 async def _is_ready(control_socket: Path) -> dict[str, Any]:
