@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 TESTS ?= tests
 JOBS ?= 4
 
-.PHONY: start test check format bench docs clean
+.PHONY: start test check format bench docs dashboards clean
 
 start: $(VENV)/.runtime  ## run the platform here, with the sample plugins, watching the code
 	@exec $(BIN)/platform start --watch
@@ -29,6 +29,9 @@ bench: $(VENV)/.bench  ## measure; prints a table, changes nothing
 
 docs: $(VENV)/.dev  ## write the reference pages that are made from the code
 	$(BIN)/python -m docs.generate
+
+dashboards: $(VENV)/.dev  ## write grafana/dashboards from grafana/generator
+	$(BIN)/python -m grafana.generator
 
 clean:  ## remove what make made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
