@@ -20,6 +20,7 @@ PACKAGES = {
     "git": "git",
     "nginx": "nginx-light",
     "openssl": "openssl",
+    "prometheus": "prometheus",
     "promtool": "prometheus",
     "ps": "procps",
     "systemd": "systemd",

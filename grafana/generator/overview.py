@@ -135,10 +135,8 @@ def _versions() -> list[Panel]:
              hide=("__name__",), width=8),
         bars("Up time", "Time since the supervisor was started.", "dtdurations",
              ("time() - platform_supervisor_start_time_seconds{@}", "{{instance}}")),
-        rows("Alerts", "Alerts that fire or are about to.",
-             ("", "", "ALERTS{@}"),
+        rows("Alerts", "Alerts that fire, and since when something was wrong.",
              ("Since", "dateTimeAsIso",
-              "ALERTS_FOR_STATE{@} * on (alertname, job, instance) group_left (alertstate) "
-              "max by (alertname, alertstate, job, instance) (ALERTS{@}) * 1000"),
-             hide=("__name__", "runbook_url"), width=8),
+              'ALERTS{@,alertstate="firing"} * ignoring (alertstate) ALERTS_FOR_STATE{@} * 1000'),
+             hide=("job",), width=8),
     ]  # fmt: skip

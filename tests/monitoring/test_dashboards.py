@@ -11,6 +11,7 @@ from skep.metrics.names import BY_EXPOSED
 from tests.monitoring.boards import (
     BOARDS,
     GRAFANA,
+    PENDING,
     annotations,
     family,
     names,
@@ -152,34 +153,6 @@ def test_every_metric_in_an_expression_is_in_the_catalogue_and_every_family_is_u
             assert known in BY_EXPOSED.keys() | PENDING, f"{where}: {name}"
             used.add(known)
     assert BY_EXPOSED.keys() - used == set()
-
-
-# Families whose feed is not there yet.
-PENDING = {
-    "platform_http_accept_queue_seconds",
-    "platform_http_request_size_bytes",
-    "platform_http_response_size_bytes",
-    "platform_http_requests_aborted_total",
-    "platform_http_connections_total",
-    "platform_websocket_message_bytes_total",
-    "platform_websocket_connection_duration_seconds",
-    "platform_websocket_send_queue_messages",
-    "platform_socket_bytes_total",
-    "platform_task_queue_capacity",
-    "platform_event_delivery_lag_seconds",
-    "platform_events_pending",
-    "platform_cron_leader",
-    "platform_config_namespace_applied_timestamp_seconds",
-    "platform_config_keys_changed_total",
-    "platform_config_env_write_errors_total",
-    "platform_watch_backend",
-    "platform_worker_gc_collections_total",
-    "platform_worker_gc_seconds_total",
-    "platform_worker_requests_total",
-    "platform_tls_certificate_expiry_timestamp_seconds",
-    "platform_data_disk_free_bytes",
-    "platform_data_disk_size_bytes",
-}
 
 
 # LaravelS's dashboard, panel by panel, and ours that shows the same.
