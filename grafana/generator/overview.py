@@ -132,11 +132,11 @@ def _versions() -> list[Panel]:
              ("Started", "dateTimeAsIso",
               "process_start_time_seconds{@} * on (job, instance) group_left (version, python, "
               "implementation) platform_build_info{@} * 1000"),
-             hide=("__name__",), width=8),
+             hide=("__name__", "job"), width=8),
         bars("Up time", "Time since the supervisor was started.", "dtdurations",
-             ("time() - platform_supervisor_start_time_seconds{@}", "{{instance}}")),
+             ("time() - platform_supervisor_start_time_seconds{@}", "{{instance}}"), width=4),
         rows("Alerts", "Alerts that fire, and since when something was wrong.",
              ("Since", "dateTimeAsIso",
               'ALERTS{@,alertstate="firing"} * ignoring (alertstate) ALERTS_FOR_STATE{@} * 1000'),
-             hide=("job",), width=8),
+             hide=("job",), width=12),
     ]  # fmt: skip

@@ -63,7 +63,8 @@ def _rollouts() -> list[Panel]:
     return [
         lines("Rollouts", "Rollouts that ended in the interval, by reason and outcome.", "short",
               ("sum by (reason, outcome) (increase(platform_reloads_total{@}[@])) > 0 "
-               "or sum by (instance) (0 * increase(platform_reloads_total{@}[@]))",
+               "or label_replace(0 * sum(increase(platform_reloads_total{@}[@])), "
+               '"outcome", "none", "", "")',
                "{{reason}} {{outcome}}")),
         lines("Duration of rollouts", "From the request of a rollout to its commit or refusal.",
               "s", *quantiles("platform_reload_duration_seconds", of=(0.5, 0.95))),

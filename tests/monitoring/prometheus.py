@@ -75,16 +75,18 @@ def hurried(rules: str) -> str:
 
 @contextmanager
 def prometheus(
-    folder: Path, target: str, *, scheme: str = "https", hurry: bool = True, every: str = "1s"
+    folder: Path, target: str, *, scheme: str = "https", instance: str = "", every: str = "1s"
 ) -> Iterator[Prometheus]:
     """Run one until the end of the block; wait for the first scrape."""
     rules = RULES.read_text()
-    (folder / "rules.yml").write_text(hurried(rules) if hurry else rules)
+    (folder / "rules.yml").write_text(hurried(rules))
     scrape = {
         "job_name": "platform",
         "scheme": scheme,
         "tls_config": {"insecure_skip_verify": True},
-        "static_configs": [{"targets": [target]}],
+        "static_configs": [
+            {"targets": [target], "labels": {"instance": instance} if instance else {}}
+        ],
     }
     configuration = {
         "global": {"scrape_interval": every, "scrape_timeout": every, "evaluation_interval": every},

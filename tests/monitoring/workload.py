@@ -90,7 +90,7 @@ class Site:
             self.deliver("flaky", 2)
             self.deliver("alarm", 3)
             self.deliver("mail", 5)
-            if number % 5 == 1:
+            if number % 10 == 1:
                 self.deliver("doomed", 1)
                 asyncio.run(self._talk())
 
