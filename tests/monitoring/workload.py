@@ -2,11 +2,12 @@
 
 import asyncio
 import contextlib
+import os
 import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -15,13 +16,14 @@ import httpx
 
 from skep.config.apollo.openapi import OpenApiClient
 from tests.certificate import believing, certificate
+from tests.packages import may_mount
 from tests.platform_process import COMMAND, ROOT, Platform
 from tests.raw_websocket import TEXT, RawWebSocket
 from tests.support import free_port, wait_until
 
 TROUBLE = Path(__file__).with_name("trouble.py")
-# Of the queue `mail`.
-LIMIT = 50
+# Of the queue `mail`, in deliveries, and of a small disk, in bytes.
+LIMIT, DISK = 50, 64 * 2**20
 
 
 class ConfigServer:
@@ -60,6 +62,29 @@ class ConfigServer:
             socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
             return True
         return False
+
+
+class PlatformOnSmallDisk(Platform):
+    """One whose data directory is a file system of its own, in memory, which only it sees."""
+
+    def run(self, command: Sequence[str], descriptors: Sequence[int] = ()) -> None:
+        self.data_dir.mkdir()
+        mount = f'mount -t tmpfs -o size={DISK},mode=700 tmpfs "$0" && exec "$@"'
+        alone = ["unshare", "-m", "sh", "-c", mount, str(self.data_dir), *command]
+        super().run(alone, descriptors)
+        assert self.process is not None
+        # How other processes reach it.
+        self.data_dir = Path(f"/proc/{self.process.pid}/root{self.data_dir}")
+        self.environment["PLATFORM_DATA_DIR"] = str(self.data_dir)
+
+    def fill(self) -> Path:
+        """Leave 5 % of the disk free; return the file that takes the rest."""
+        room = os.statvfs(self.data_dir)
+        taken = self.data_dir / "ballast"
+        with taken.open("wb") as file:
+            free = room.f_bavail - room.f_blocks // 20
+            os.posix_fallocate(file.fileno(), 0, free * room.f_frsize)
+        return taken
 
 
 class Site:
@@ -132,7 +157,7 @@ def site(folder: Path, *arguments: str, days: int = 2, **environment: str) -> It
         "PLATFORM_PROBATION": "0",
         **environment,
     }
-    platform = Platform(folder, **settings)
+    platform = (PlatformOnSmallDisk if may_mount() else Platform)(folder, **settings)
     shutil.copytree(ROOT / "plugins", platform.plugins, dirs_exist_ok=True)
     shutil.copy(TROUBLE, platform.plugins / TROUBLE.name)
     shutil.copytree(ROOT / "config-samples", platform.samples, dirs_exist_ok=True)
