@@ -23,7 +23,7 @@ def shown(port: int) -> bytes:
 
 
 def believing(folder: Path) -> ssl.SSLContext:
-    """Return a client's context that believes `cert.pem` and nothing else."""
+    """Return a client context that trusts `cert.pem` and nothing else."""
     context = ssl.create_default_context(cafile=folder / "cert.pem")
     context.check_hostname = False  # the certificate has a name, not an address
     return context

@@ -1,4 +1,4 @@
-"""An HTTP server on a real socket that misbehaves as told, and an Apollo server made of it.
+"""An HTTP server on a real socket that misbehaves on purpose, and an Apollo server made of it.
 
 It speaks to its sockets directly, so that it can do what no HTTP library would. It runs in a thread
 with an event loop of its own; scripts may be changed from the test's thread at any time.

@@ -1,4 +1,4 @@
-"""What happens to the entries of a directory, told by the kernel, so that no moment is missed."""
+"""What happens to the entries of a directory, as the kernel reports it: no moment is missed."""
 
 import ctypes
 import os

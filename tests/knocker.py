@@ -1,4 +1,4 @@
-"""Clients that connect anew for every word, to a port that will be closed."""
+"""Clients that open a connection for every word, to a port that will be closed."""
 
 import socket
 import threading

@@ -16,7 +16,7 @@ from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 Way = Literal["fresh", "kept", "thinking"]
-# How long a client waits for an answer, in seconds: nobody waits for one here who is not to get it.
+# How long a client waits for an answer, in seconds: every client here is to get one.
 _PATIENCE = 120.0
 
 
@@ -34,7 +34,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Failure:
-    """A request that got no answer; `reused` tells whether its connection had been used before."""
+    """A request that got no answer; `reused` is whether its connection had been used before."""
 
     at: float
     way: Way

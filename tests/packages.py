@@ -50,7 +50,7 @@ def systemd_library() -> Path:
 
 
 def require_mounts() -> None:
-    """Skip the test unless it may mount in a namespace of its own, which takes root."""
+    """Skip the test unless it may mount in a namespace of its own, which requires root."""
     if not may_mount():
         pytest.skip("mounting requires root and a mount namespace")
 

@@ -82,7 +82,7 @@ class Platform:
         (folder / f"{namespace}.properties").write_text(text)
 
     def start(self, *arguments: str, ready: bool = True) -> "Platform":
-        """Run `platform start` on free ports; wait until it is ready unless told otherwise."""
+        """Run `platform start` on free ports; wait until it is ready unless `ready` is false."""
         ports = ["--port", "0", "--admin-port", "0"]
         self.run([*COMMAND, "start", *ports, *arguments])
         if ready:
@@ -235,7 +235,7 @@ class Platform:
             self.process = None
 
     def tree(self) -> list[int]:
-        """Return every process that belongs to this platform, told by its data directory."""
+        """Return every process that belongs to this platform: its data directory shows that."""
         mark = f"PLATFORM_DATA_DIR={self.data_dir}".encode()
         found = []
         for entry in Path("/proc").iterdir():

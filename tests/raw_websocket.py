@@ -1,4 +1,4 @@
-"""A WebSocket client that says exactly what a test wants it to say, right or wrong."""
+"""A WebSocket client that sends exactly what a test wants, right or wrong."""
 
 import asyncio
 import os
@@ -12,7 +12,7 @@ Frame = tuple[int, bytes]
 
 
 class RawWebSocket:
-    """One connection. `reader` and `writer` are there for what is no frame at all."""
+    """One connection. `reader` and `writer` are for bytes that are not a frame."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader

@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, overload
 
-from skep.engine.base import Engine
+from skep.engine.contract import Engine
 
 T = TypeVar("T")
 # How many seconds a test waits for what has to come: not how long it may take, but when to give up.
@@ -52,8 +52,8 @@ async def wait_until_async(
 
 
 def free_port() -> int:
-    """Return a port that is free, and that the kernel gives to nobody who asks for any: what is to
-    be bound later, or again, would otherwise be somebody else's by then."""
+    """Return a free port that the kernel gives to no process that asks for any port: a test that
+    binds it later, or again, would otherwise find it taken."""
     below_ephemeral = range(20_000, 32_000)
     while True:
         port = random.choice(below_ephemeral)
@@ -63,8 +63,8 @@ def free_port() -> int:
 
 
 async def wait_settled(engine: Engine, deadline: float = PATIENCE) -> None:
-    """Wait until nothing is left in any queue. That a handler has come to its end is seen sooner
-    than that its worker has told the store."""
+    """Wait until nothing is left in any queue: a handler ends before its worker has reported that
+    to the store."""
 
     async def settled() -> bool:
         return not await engine.stats()

@@ -18,11 +18,10 @@ from skep.config.options.endpoints import served
 from skep.config.options.table import Options
 from skep.metrics.instruments import Instruments
 from skep.supervisor.sockets.listeners import Listeners
-from skep.worker.kind import Workplace
 from skep.worker.kinds.web import WebKind
 from skep.worker.loading.catalog import Catalog
-from skep.worker.loading.endpoints import endpoints
-from skep.worker.loading.tls import Tls
+from skep.worker.loading.endpoints import Tls, endpoints
+from skep.worker.workplace import Workplace
 
 
 @dataclass

@@ -16,12 +16,12 @@ from skep.api.worker import Worker
 from skep.base.rundir import RunDir
 from skep.base.telemetry import Telemetry
 from skep.config.options.table import Options
-from skep.engine.base import Engine
+from skep.engine.contract import Engine
 from skep.metrics.instruments import Instruments
-from skep.worker.kind import Workplace
 from skep.worker.kinds.web import WebKind
 from skep.worker.loading.catalog import Catalog
-from skep.worker.loading.tls import Tls
+from skep.worker.loading.endpoints import Tls
+from skep.worker.workplace import Workplace
 
 # HTTP asks nothing of it.
 NO_ENGINE = cast(Engine, None)

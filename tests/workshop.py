@@ -13,14 +13,14 @@ from skep.api.plugin import Plugin
 from skep.base.telemetry import Telemetry
 from skep.config.options.table import Options
 from skep.engine import binding
-from skep.engine.base import DeliveryRow, Engine, QueueStats
+from skep.engine.contract import DeliveryRow, Engine, QueueStats
 from skep.engine.embedded import Embedded
 from skep.engine.ids import now_ms
 from skep.engine.senders import sender_of
 from skep.testing.real import at_work, store
-from skep.worker.kind import Workplace
 from skep.worker.kinds.tasks import TaskKind
 from skep.worker.loading.catalog import Catalog
+from skep.worker.workplace import Workplace
 from tests.support import wait_until_async
 
 SENDER = sender_of("run-1", 7, "code-of-7")
@@ -53,7 +53,7 @@ class Workshop:
         self.points.append((name, dict(fields)))
 
     async def done(self) -> None:
-        """Wait until nothing is left to do: all has ended, or lies in the dead letters."""
+        """Wait until every delivery has ended or is a dead letter."""
 
         async def nothing_left() -> bool:
             return all(_at_rest(stats) for stats in (await self.engine.stats()).values())
@@ -73,7 +73,7 @@ class Workshop:
         ]
 
     def counted(self, name: str, label: str) -> Counter[Any]:
-        """Return how often a point was told, by one of its fields."""
+        """Return how often a point was reported, by one of its fields."""
         return Counter(fields[label] for fields in self.told(name))
 
 

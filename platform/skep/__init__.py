@@ -12,17 +12,16 @@ if TYPE_CHECKING:
     from skep.api.hooks import Hooks, ReloadInfo, ServerInfo, WorkerInfo
     from skep.api.plugin import Plugin
     from skep.api.sockets.framing import Chunks, Delimited, LengthPrefixed, Lines
+    from skep.api.sockets.handlers import Packet, TcpConnection, TcpHandler, UdpHandler
     from skep.api.sockets.listeners import HttpListener, TcpListener, UdpListener
     from skep.api.sockets.push import broadcast, connections, disconnect, presence, push, push_sync
-    from skep.api.sockets.tcp import TcpConnection, TcpHandler
-    from skep.api.sockets.udp import Packet, UdpHandler
     from skep.api.sockets.websocket import Connection, WebSocketHandler, connection_of
     from skep.api.tasks.context import Context
     from skep.api.tasks.decorators import on, task
     from skep.api.tasks.event import Event, Listener
+    from skep.api.tasks.payload import Receipt, TaskCancelled, TaskFailed
     from skep.api.tasks.platform_events import ConfigChanged, GenerationCommitted, WorkerExited
     from skep.api.tasks.policy import Discard, Retry
-    from skep.api.tasks.receipt import Receipt, TaskCancelled, TaskFailed
     from skep.api.tasks.task import Task, gather
     from skep.api.worker import Worker
     from skep.base.backoff import Backoff
@@ -36,7 +35,7 @@ _NAMES = {
     "skep.api.tasks.task": "Task gather",
     "skep.api.tasks.event": "Event Listener",
     "skep.api.tasks.decorators": "task on",
-    "skep.api.tasks.receipt": "Receipt TaskFailed TaskCancelled",
+    "skep.api.tasks.payload": "Receipt TaskFailed TaskCancelled",
     "skep.api.tasks.context": "Context",
     "skep.api.tasks.policy": "Retry Discard",
     "skep.base.backoff": "Backoff",
@@ -46,8 +45,7 @@ _NAMES = {
     "skep.api.sockets.websocket": "WebSocketHandler Connection connection_of",
     "skep.api.sockets.push": "push push_sync broadcast disconnect presence connections",
     "skep.api.sockets.listeners": "TcpListener UdpListener HttpListener",
-    "skep.api.sockets.tcp": "TcpHandler TcpConnection",
-    "skep.api.sockets.udp": "UdpHandler Packet",
+    "skep.api.sockets.handlers": "TcpHandler TcpConnection UdpHandler Packet",
     "skep.api.sockets.framing": "Lines Delimited LengthPrefixed Chunks",
     "skep.api.worker": "Worker",
 }

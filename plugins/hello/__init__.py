@@ -16,7 +16,7 @@ class HelloSettings(Settings):
 
 
 async def hello(request: Request) -> JSONResponse:
-    """Say who answers, so that a rollout can be watched from outside."""
+    """Name the worker that answers, so that a rollout can be watched from outside."""
     worker = Worker.current()
     return JSONResponse(
         {

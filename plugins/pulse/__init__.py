@@ -1,4 +1,4 @@
-"""A pulse: a cron that beats every second, and a page that tells how often it did."""
+"""A pulse: a cron that beats every second, and a page that shows how often it did."""
 
 import os
 from pathlib import Path
@@ -23,13 +23,13 @@ def _count() -> int:
 
 @cron(every="1s")
 async def beat(tick: Tick) -> None:
-    """Beat once: one byte more. There is one timer in the whole platform, so nobody else writes."""
+    """Add one byte. A platform has one timer, so no other process writes."""
     with _count_file().open("ab") as file:
         file.write(b".")
 
 
 async def pulse(request: Request) -> JSONResponse:
-    """Tell how often the heart has beaten."""
+    """Return how often the heart has beaten."""
     return JSONResponse({"beats": _count()})
 
 

@@ -221,14 +221,14 @@ class Soak(Task):
 
 
 class Happening(Event):
-    """Something that three listeners hear of."""
+    """An event that three listeners handle."""
 
     name: str
     stop: bool = False
 
 
 class First(Listener[Happening]):
-    """Hears it first, and delivers from where it is."""
+    """Handles it first, and delivers a task from the listener."""
 
     async def handle(self, event: Happening, ctx: Context) -> None:
         write("first", event.name)
@@ -251,7 +251,7 @@ class Second(Listener[Happening]):
 
 
 class Third(Listener[Happening]):
-    """Hears it last."""
+    """Handles it last."""
 
     def handle(self, event: Happening, ctx: Context) -> None:
         write("third", event.name)
@@ -322,7 +322,7 @@ def from_thread(request: Request) -> JSONResponse:
 
 
 async def flood(request: Request) -> JSONResponse:
-    """POST /bench/flood {"number": …}: deliver one by one; tell how often the queue was full."""
+    """POST /bench/flood {"number": …}: deliver one by one; return how often the queue was full."""
     number = (await request.json())["number"]
     limit = asyncio.Semaphore(50)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from skep.engine.base import DeliveryRow
+from skep.engine.contract import DeliveryRow
 from tests.acceptance.workbench import Workbench, workbench
 from tests.support import wait_until
 

@@ -114,7 +114,7 @@ def test_with_a_cache_it_starts_without_the_server_and_says_that_it_is_degraded(
     assert 'platform_config_source{source="cache"} 1' in sampled.metrics()
     shown = sampled.cli("status")
     assert (shown.returncode, "degraded" in shown.stdout) == (1, True)
-    assert "the config service was not heard since the start" in shown.stdout
+    assert "the config service has not answered since the start" in shown.stdout
     # When it is back with the same, nothing has to be replaced
     pids = sampled.pids()
     with TinyApollo(port=server.port) as back:

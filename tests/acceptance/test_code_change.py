@@ -96,7 +96,8 @@ def test_code_that_does_not_come_up_is_refused_with_its_reason(
     assert done.returncode == 1
     assert says in done.stderr
     assert "refused" in done.stderr
-    assert sampled.pids() == pids
+    # What was forked of the new generation may still be on its way out
+    wait_until(lambda: sampled.pids() == pids)
     # A worker that is killed now comes back with the code that serves, not with that on the disk
     os.kill(pids["web.0@1"], 9)
     wait_until(lambda: sampled.pids().get("web.0@1") not in (None, pids["web.0@1"]))

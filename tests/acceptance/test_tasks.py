@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from skep.engine.base import Envelope, QueueStats
+from skep.engine.contract import Envelope, QueueStats
 from skep.engine.ids import new_id
 from tests.acceptance.workbench import Workbench, workbench
 from tests.support import PATIENCE, wait_until
@@ -412,7 +412,7 @@ def test_a_task_is_sent_by_hand_as_it_would_be_in_code(bench: Workbench) -> None
         (["bench.Work", '{"name": 7}'], "`name`: Input should be a valid string"),
         (["bench.Work", '{"seconds": 1}'], "`name` is missing"),
         (["bench.Work"], "`name` is missing"),
-        (["bench.Work", "{"], "is no JSON"),
+        (["bench.Work", "{"], "is not JSON"),
         (["bench.Work", "h", "soon"], "`seconds`: Input should be a valid number"),
         (["bench.Work", "h", "1", "2"], "cannot be made of 3 values; it has its fields: name, sec"),
         (["bench.Work", "h", "--tries", "0"], "tries is 0"),

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import httpx
 
 from skep.base.rundir import RunDir
-from skep.engine.base import DeliveryRow, Engine
+from skep.engine.contract import DeliveryRow, Engine
 from skep.engine.embedded import Embedded
 from tests.platform_process import ROOT, Platform
 from tests.support import PATIENCE, wait_until

@@ -22,7 +22,7 @@ import uvloop
 
 from skep.base.telemetry import Telemetry
 from skep.engine import binding
-from skep.engine.base import Engine
+from skep.engine.contract import Engine
 from skep.engine.embedded import Embedded
 from tests.benchmarks.figures import Figure, spread
 from tests.process.chores import Diary, Noop, Stamp

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, asynccontextmanager, contextmanag
 from pathlib import Path
 from typing import Protocol
 
-from skep.engine.base import Engine, Envelope, Lease, Outcome
+from skep.engine.contract import Engine, Envelope, Lease, Outcome
 from skep.engine.embedded import Embedded
 from skep.engine.ids import new_id
 from skep.store.file.schema import Durability

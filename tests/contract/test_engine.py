@@ -1,4 +1,4 @@
-"""The contract of an engine, kept by every driver: see `skep.engine.base`."""
+"""The contract of an engine, kept by every driver: see `skep.engine.contract`."""
 
 import asyncio
 import random
@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from skep.engine.base import Engine, Lease, Settlement
+from skep.engine.contract import Engine, Lease, Settlement
 from skep.engine.ids import now_ms
 from tests.contract.drivers import (
     Driver,

@@ -6,7 +6,14 @@ import pytest
 from msgspec.structs import replace
 
 from skep.base.errors import EngineError, QueueFull
-from skep.engine.base import CUT_OFF, LARGEST_PROGRESS, Engine, Envelope, QueueLimits, Settlement
+from skep.engine.contract import (
+    CUT_OFF,
+    LARGEST_PROGRESS,
+    Engine,
+    Envelope,
+    QueueLimits,
+    Settlement,
+)
 from skep.engine.ids import now_ms
 from tests.contract.drivers import (
     Driver,

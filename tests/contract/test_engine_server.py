@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from skep.base.errors import EngineError, StoreUnavailable
-from skep.engine.base import Engine, Settlement
+from skep.engine.contract import Engine, Settlement
 from skep.engine.ids import now_ms
 from tests.contract.drivers import (
     Server,

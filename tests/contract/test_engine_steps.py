@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from skep.engine.base import Engine, Envelope, Settlement
+from skep.engine.contract import Engine, Envelope, Settlement
 from skep.engine.ids import new_id, now_ms
 from tests.contract.drivers import Driver, with_engine
 

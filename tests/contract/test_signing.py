@@ -16,11 +16,10 @@ from typing import Any, TypeVar
 import pytest
 
 from skep.base.errors import UsageError
-from skep.config.apollo.access_key import AccessKey
 from skep.config.apollo.client import Apollo
 from skep.config.apollo.failover import Failover
 from skep.config.apollo.server import ServerAccess
-from skep.config.apollo.signing import signature
+from skep.config.apollo.signing import AccessKey, signature
 from skep.config.errors import Forbidden
 from skep.config.snapshots.snapshot import Snapshot
 from tests.faulty import Behaviour, FaultyServer, Request, answer, listed, released, told

@@ -21,7 +21,6 @@ _NAME = re.compile(r"\b(?:platform[_:][a-z0-9_:]+|process_[a-z_]+)\b")
 
 # Families that nothing feeds yet, or that lack a label.
 PENDING = {
-    "platform_supervisor_loop_lag_seconds",
     "platform_websocket_connections",
     "platform_http_accept_queue_seconds",
     "platform_http_request_size_bytes",
@@ -40,12 +39,6 @@ PENDING = {
     "platform_config_keys_changed_total",
     "platform_config_env_write_errors_total",
     "platform_watch_backend",
-    "platform_worker_gc_collections_total",
-    "platform_worker_gc_seconds_total",
-    "platform_worker_requests_total",
-    "platform_tls_certificate_expiry_timestamp_seconds",
-    "platform_data_disk_free_bytes",
-    "platform_data_disk_size_bytes",
 }
 
 

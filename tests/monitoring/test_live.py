@@ -121,7 +121,7 @@ FIRED = {
     "PlatformTaskQueueBacklog": "a paused queue is filled",
     "PlatformWorkerCrashLoop": "web workers are killed",
 }
-LATER = {"PlatformCertificateNearItsEnd", "PlatformDiskNearlyFull", "PlatformTaskQueueBacklog"}
+LATER = {"PlatformTaskQueueBacklog"}
 
 
 def test_each_alert_fires_when_something_goes_wrong_and_resolves(watched: Watched) -> None:

@@ -7,12 +7,12 @@ from typing import Any
 from hypothesis import strategies as st
 
 from skep.api.tasks.event import Event
+from skep.api.tasks.payload import Receipt
 from skep.api.tasks.policy import Retry
-from skep.api.tasks.receipt import Receipt
 from skep.api.tasks.task import Task, gather
 from skep.base.errors import PlatformError
 from skep.engine import binding
-from skep.engine.base import Envelope, Lease, QueueLimits, Settlement
+from skep.engine.contract import Envelope, Lease, QueueLimits, Settlement
 from skep.engine.ids import new_id
 
 DOCUMENTED = (ValueError, TypeError, PlatformError, TimeoutError)

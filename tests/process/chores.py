@@ -25,7 +25,7 @@ class Noop(Task):
 
 
 class Tick(Task):
-    """Writes one byte to a file, the size of which is then how many have ended."""
+    """Writes one byte to a file, so its size is how many have ended."""
 
     path: str
 
@@ -141,7 +141,7 @@ class Poison(Task):
 
 
 class Round(Event):
-    """Heard by three, the second of which kills its worker the first time."""
+    """Three listeners handle it; the second one kills its worker the first time."""
 
     diary: str
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from skep.base.errors import StoreFull
-from skep.engine.base import Engine, Envelope, Settlement
+from skep.engine.contract import Engine, Envelope, Settlement
 from skep.engine.embedded import Embedded
 from skep.engine.ids import new_id
 from tests.process.store_child import StoreChild

@@ -28,7 +28,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from skep import Plugin, Worker
-from skep.api.http_hooks import ResponseHead
+from skep.api.hooks import ResponseHead
 from skep.base.logs import log as logs
 from tests.support import wait_until_async
 from tests.website import Website, request, run_website

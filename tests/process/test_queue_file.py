@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from skep.base.errors import StoreFull
-from skep.engine.base import DeliveryRow, Engine, Envelope, Settlement
+from skep.engine.contract import DeliveryRow, Engine, Envelope, Settlement
 from skep.engine.embedded import Embedded
 from skep.engine.ids import new_id, now_ms
 from skep.store.file.opening import rows_of

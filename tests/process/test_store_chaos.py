@@ -12,7 +12,7 @@ import pytest
 
 from skep.base.telemetry import Telemetry
 from skep.engine import binding
-from skep.engine.base import Engine, Envelope, Settlement
+from skep.engine.contract import Engine, Envelope, Settlement
 from skep.engine.embedded import Embedded
 from skep.engine.ids import new_id
 from tests.packages import require_mounts

@@ -9,7 +9,7 @@ import pytest
 
 from skep.base.telemetry import Telemetry
 from skep.engine import binding
-from skep.engine.base import Engine
+from skep.engine.contract import Engine
 from skep.engine.embedded import Embedded
 from skep.worker.loading.catalog import Catalog
 from tests.process.chores import PLUGIN, Diary, Forks, ForksInThread, Gathering, Nap, Poison, Round

@@ -11,7 +11,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from skep import Plugin
-from skep.worker.http import closing, protocol
+from skep.worker.http import limits
 from tests.certificate import believing, certificate
 from tests.support import wait_until_async
 from tests.website import Website, run_website
@@ -112,8 +112,8 @@ def test_a_slow_client_gets_all_of_its_last_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """E7: what ends the deaf clients does not cut off one that reads slowly."""
-    monkeypatch.setattr(protocol, "_LOOK", 0.01)
-    monkeypatch.setattr(closing, "_GRACE", 0.05)
+    monkeypatch.setattr(limits, "_LOOK", 0.01)
+    monkeypatch.setattr(limits, "_GRACE", 0.05)
 
     async def test(site: Website) -> None:
         client = await Deaf(tmp_path).connect(site.port)

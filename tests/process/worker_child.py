@@ -13,9 +13,9 @@ from skep.config.options.table import Options
 from skep.engine import binding
 from skep.engine.embedded import Embedded
 from skep.worker import fork_guard
-from skep.worker.kind import Kind, Workplace
 from skep.worker.kinds.tasks import TaskKind
 from skep.worker.loading.catalog import Catalog
+from skep.worker.workplace import Workplace
 from tests.process.chores import PLUGIN
 from tests.process.store_child import start_python
 
@@ -76,7 +76,7 @@ async def main(socket: Path, slot: str, concurrency: int, grace: float) -> None:
     binding.bind(engine, telemetry, catalog.listener_names())
     options = Options(task_concurrency=concurrency)
     workplace = Workplace(slot, 1, catalog, engine, telemetry, options)
-    kind: Kind = TaskKind(workplace)
+    kind = TaskKind(workplace)
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     await kind.prepare()

@@ -11,18 +11,16 @@ from typing import Any, cast
 
 from skep.agent.code_watch import CodeWatch
 from skep.agent.config_sync import Candidate, ConfigState, ConfigSync, Waits
-from skep.agent.console.app import build
-from skep.agent.console.server import serve
+from skep.agent.console import build, serve
 from skep.base.backoff import Backoff
 from skep.base.errors import PlatformError
 from skep.base.rundir import RunDir
 from skep.base.telemetry import Telemetry
 from skep.config.apollo.client import Apollo
-from skep.config.options.admin_access import read_token
+from skep.config.options.endpoints import read_token
 from skep.config.options.sources import sources
 from skep.config.options.table import Options
-from skep.config.snapshots.archive import Archive
-from skep.config.snapshots.start_source import Policy, StartSource
+from skep.config.snapshots.archive import Archive, Policy, StartSource
 from skep.wire.messages import Boot, Message, NoConfiguration, Reported, RolloutAsked
 
 _UNCONFIGURED = Backoff(first=5.0, jitter=0.2)
@@ -47,9 +45,9 @@ class Agent:
 
     async def prepare(self) -> None:
         """Begin to follow the configuration, and with `--watch` the code."""
-        self._undertake("config sync", self._sync)
+        self._start_duty("config sync", self._sync)
         if self._options.watch:
-            self._undertake("code watch", self._watch)
+            self._start_duty("code watch", self._watch)
 
     async def accept(
         self, listeners: Mapping[str, socket.socket], handover: Mapping[str, Any]
@@ -73,7 +71,7 @@ class Agent:
     async def stop(self) -> None:
         """Do nothing: all is closed."""
 
-    def _undertake(self, name: str, duty: Callable[[], Awaitable[None]]) -> None:
+    def _start_duty(self, name: str, duty: Callable[[], Awaitable[None]]) -> None:
         self._duties.append(asyncio.create_task(_keep(name, duty), name=name))
 
     async def _sync(self) -> None:
@@ -136,25 +134,21 @@ class Agent:
 
     async def _watch(self) -> None:
         await self._first_offer.wait()  # nothing can roll out before it
-        noted = self._run_dir.own_writes(self._run_id)
-        await _code_watch(self._options, noted, self._send, self._telemetry).run()
+        await self._code_watch().run()
 
-
-def _code_watch(
-    options: Options, noted: Path, ask: Callable[[RolloutAsked], None], telemetry: Telemetry
-) -> CodeWatch:
-    for other in noted.parent.glob("own-writes.*"):
-        if other != noted:  # of a run that was killed
-            other.unlink(missing_ok=True)
-    for folder in options.watch_paths:
-        if not Path(folder).is_dir():
-            log.warning("PLATFORM_WATCH_PATHS has %s, which is not a folder", folder)
-    plugins = [Path(folder).absolute() for folder in options.plugins]
-    return CodeWatch(sources(options), plugins, noted, ask, telemetry)
+    def _code_watch(self) -> CodeWatch:
+        options, noted = self._options, self._run_dir.own_writes(self._run_id)
+        for other in noted.parent.glob("own-writes.*"):
+            if other != noted:  # of a run that was killed
+                other.unlink(missing_ok=True)
+        for folder in options.watch_paths:
+            if not Path(folder).is_dir():
+                log.warning("PLATFORM_WATCH_PATHS has %s, which is not a folder", folder)
+        plugins = [Path(folder).absolute() for folder in options.plugins]
+        return CodeWatch(sources(options), plugins, noted, self._send, self._telemetry)
 
 
 async def _keep(name: str, duty: Callable[[], Awaitable[None]]) -> None:
-    """Run a duty, and restart it whenever it fails."""
     backoff = Backoff()
     for failures in itertools.count(1):
         try:

@@ -9,12 +9,12 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from watchfiles import Change, awatch
 
-from skep.agent.brake import Brake
 from skep.base.backoff import Backoff
 from skep.base.files import fingerprint, own_writes
 from skep.base.files.fingerprint import Sources, States
@@ -27,8 +27,61 @@ _STEP_MS = 30
 # Without an event: the first look, for what came while the watch was being set up, and how many
 # such pauses are between the later ones, for inotify loses events when its queue overflows.
 _PAUSE_MS, _PAUSES = 1000, 30
+# This many changes, each this soon after the one before, are free.
+FREE = 5
+SOON = 10.0
+# How long a file must be calm the first time, and at most.
+CALM, LONGEST = 2.0, 600.0
+
+_OWN = (
+    "%s is written by the platform's own workers: it is data, and a change of it rolls out nothing"
+)
+_HELD = (
+    "%s changes again and again: it rolls out with growing delays; if a plugin has it written, "
+    "name it in PLATFORM_WATCH_EXCLUDE"
+)
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Restless:
+    strikes: int = 0
+    latest: float = float("-inf")
+    held: bool = False
+
+    @property
+    def calm_at(self) -> float:
+        """When it will have been calm for long enough."""
+        wait: float = CALM * 2.0 ** min(self.strikes - FREE, 32)
+        return self.latest + min(LONGEST, wait)
+
+
+class Brake:
+    """Slows down files that change again and again, one soon after another. Pure but for
+    its memory.
+
+    The writes of a plugin's own processes are known (`base/files/own_writes.py`), but not those of
+    programs they start, which would cause rollouts without end. So a file that changes more often
+    than people save it is held until it has been calm for a while, longer each time. Times are
+    seconds of one monotonic clock.
+    """
+
+    def __init__(self) -> None:
+        self._files: dict[str, _Restless] = {}
+
+    def admit(self, changed: Set[str], now: float) -> set[str]:
+        """Return the changes that count now, with held ones that have become calm."""
+        for path in changed:
+            self._files[path] = _changed(self._files.get(path, _Restless()), now)
+        calm = {p for p, f in self._files.items() if f.held and f.calm_at <= now}
+        for path in calm:
+            self._files[path] = replace(self._files[path], latest=now, held=False)
+        return calm | {path for path in changed if not self._files[path].held}
+
+    def held(self) -> set[str]:
+        """Return the files with a held change."""
+        return {path for path, file in self._files.items() if file.held}
 
 
 class CodeWatch:
@@ -92,7 +145,7 @@ class CodeWatch:
         )
         async for batch in changes:
             pauses += not batch
-            if batch or pauses % _PAUSES == 1 or self._brake.holding:
+            if batch or pauses % _PAUSES == 1 or self._brake.held():
                 self._look()
                 if watched != self._directories():
                     return
@@ -128,19 +181,17 @@ class CodeWatch:
             )
 
     def _explain(self, own: set[str], held: set[str]) -> None:
-        for path in sorted(own - self._explained):
-            log.warning(
-                "%s is written by the platform's own workers: it is data, and a change of it rolls "
-                "out nothing",
-                path,
-            )
-        for path in sorted(held - self._explained):
-            log.warning(
-                "%s changes again and again: it rolls out with growing delays; if a plugin has it "
-                "written, name it in PLATFORM_WATCH_EXCLUDE",
-                path,
-            )
+        for paths, text in ((own, _OWN), (held, _HELD)):
+            for path in sorted(paths - self._explained):
+                log.warning(text, path)
         self._explained |= own | held
+
+
+def _changed(file: _Restless, now: float) -> _Restless:
+    if file.held:  # part of the same change until it is calm
+        return replace(file, latest=now)
+    strikes = file.strikes + 1 if now - file.latest < SOON else file.strikes // 2
+    return _Restless(strikes, now, held=strikes >= FREE)
 
 
 def syntax_errors(folders: Iterable[Path]) -> list[Problem]:

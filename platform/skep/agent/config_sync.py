@@ -27,25 +27,24 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
-from skep.agent.complaints import Complaints
 from skep.base.backoff import Backoff
 from skep.base.errors import ConfigError
 from skep.base.telemetry import Telemetry
 from skep.config.apollo.client import Apollo
 from skep.config.errors import ApolloError, Forbidden, Missing, Throttled, TooSlow, Unusable
+from skep.config.snapshots.archive import Source, StartSource
 from skep.config.snapshots.pulled import Assembly, Held, Pulled
 from skep.config.snapshots.snapshot import Release, Snapshot
-from skep.config.snapshots.start_source import Source, StartSource
 
 Reason = Literal["start", "notification", "refresh"]
 
 # A wait consists of naps; during one that takes this much longer the machine was suspended
 # (CLOCK_BOOTTIME goes on then, the event loop's clock does not).
-_NAP, _OVERSLEPT = 5.0, 10.0
+_NAP, _SUSPENDED = 5.0, 10.0
 _TROUBLE, _REFUSAL = Backoff(), Backoff(first=5.0, jitter=0.2)
 # Seconds; a mistaken server must not make us pause for a day.
 _LONGEST_PAUSE = 300.0
-_INSTEAD = {
+_START_WARNINGS = {
     "cache": "The platform starts with the config of its last run.",
     "file": "The platform starts with the config that is in the environment file.",
     "none": "The platform starts without any config; it is picked up when there is one.",
@@ -135,6 +134,35 @@ def time_with_suspends() -> float:
     return time.monotonic()
 
 
+class Complaints:
+    """The reported problems, so that each is reported once, and again `interval` seconds later or
+    after `clear`, however often it happens. Pure but for its memory."""
+
+    # Only a server that varies its texts has more than this; then the oldest are dropped.
+    _MOST = 32
+
+    def __init__(self, interval: float = 60.0) -> None:
+        self._interval = interval
+        self._reported: dict[str, float] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._reported)
+
+    def due(self, text: str, now: float) -> bool:
+        """Return whether to report it, and then count it as reported. `now` is in seconds."""
+        said = self._reported.get(text)
+        if said is not None and now - said < self._interval:
+            return False
+        self._reported.pop(text, None)
+        self._reported[text] = now
+        if len(self._reported) > self._MOST:
+            del self._reported[next(iter(self._reported))]
+        return True
+
+    def clear(self) -> None:
+        self._reported.clear()
+
+
 class ConfigSync:
     """Follows one config server until it is cancelled.
 
@@ -173,7 +201,7 @@ class ConfigSync:
         self._may_poll_at = 0.0
         # Why some namespaces are held, if that may pass by itself; the event is set while it is.
         self._passing: ApolloError | None = None
-        self._owed = asyncio.Event()
+        self._retry_wanted = asyncio.Event()
         self._state = ConfigState(
             apollo.url,
             apollo.app_id,
@@ -204,18 +232,17 @@ class ConfigSync:
             await self._accept(await self._first_pull(patient=start is None), "start")
         except ConfigError as error:
             if start is None:
-                error.args = (f"{error} {self._nothing_else()}", *error.args[1:])
+                nothing = f"There is no config of an earlier run in {self._archive.directory}"
+                nothing += " to start from."
+                if self._start_source.policy == "require":
+                    nothing = "Nothing else is started from with --config-policy require."
+                error.args = (f"{error} {nothing}", *error.args[1:])
                 raise
             self._all_held(error)
-            log.warning(_INSTEAD[start.source])
+            log.warning(_START_WARNINGS[start.source])
             await self._consider(start.snapshot, start.source, "start")
             return error
         return None
-
-    def _nothing_else(self) -> str:
-        if self._start_source.policy == "require":
-            return "Nothing else is started from with --config-policy require."
-        return f"There is no config of an earlier run in {self._archive.directory} to start from."
 
     async def _first_pull(self, patient: bool) -> Assembly:
         """Pull until each namespace has a release, the server refuses for good, or time is up.
@@ -246,11 +273,12 @@ class ConfigSync:
             await self._back_off(trouble, 1)
             await self._catch_up("start")
         while True:
-            await self._sleep_until(self._may_poll_at)
+            if (left := self._may_poll_at - self._clock()) > 0:
+                await self._sleep(left)
             try:
                 news = await self._poll()
             except ApolloError as error:
-                await self._lose_touch(error)
+                await self._poll_failed(error)
                 continue
             if news is None:
                 continue
@@ -278,7 +306,7 @@ class ConfigSync:
 
     async def _retry(self) -> None:
         while True:
-            await self._owed.wait()
+            await self._retry_wanted.wait()
             for failures in count(1):
                 if self._passing is None:
                     break
@@ -300,10 +328,10 @@ class ConfigSync:
         if patience is not None:
             patience.reschedule(asyncio.get_running_loop().time())
 
-    async def _lose_touch(self, error: ApolloError) -> None:
+    async def _poll_failed(self, error: ApolloError) -> None:
         self._failed_polls += 1
         self._set_connected(False)
-        self._complain(error)
+        self._report_error(error)
         # The next server to answer may be another one, with other ids.
         self._apollo.forget()
         await self._back_off(error, self._failed_polls)
@@ -312,17 +340,15 @@ class ConfigSync:
         """Pull until the server has given a final answer, even if nothing in it is usable."""
         for failures in count(1):
             try:
-                return await self._pull(reason, full)
+                # One at a time: a slower answer must not overtake a newer one.
+                async with self._pulling:
+                    assembly = self._assembled(await self._apollo.pull(full))
+                    return await self._accept(assembly, reason)
             except (Missing, Unusable) as error:
                 return self._all_held(error)
             except ConfigError as error:
                 self._all_held(error)
                 await self._back_off(error, failures)
-
-    async def _pull(self, reason: Reason, full: bool = False) -> None:
-        # One at a time: a slower answer must not overtake a newer one.
-        async with self._pulling:
-            await self._accept(self._assembled(await self._apollo.pull(full)), reason)
 
     def _assembled(self, pulled: Pulled) -> Assembly:
         assembly = pulled.assemble(self._kept)
@@ -333,9 +359,9 @@ class ConfigSync:
         self._change(last_pull_at=pulled.fetched_at, url=self._apollo.url, following=following)
         self._passing = assembly.passing
         if self._passing is not None:
-            self._owed.set()
+            self._retry_wanted.set()
         else:
-            self._owed.clear()
+            self._retry_wanted.clear()
         return assembly
 
     def _kept(self, namespace: str, error: ConfigError) -> Release | None:
@@ -357,7 +383,7 @@ class ConfigSync:
             self._change(following=following)
             if error.status:  # its text names the namespace that was asked for first, each in turn
                 about = f"{error.reason} {error.status}"
-        self._complain(error, about)
+        self._report_error(error, about)
 
     async def _accept(self, assembly: Assembly, reason: Reason) -> None:
         """Raises the error of a namespace that has no release at all."""
@@ -368,20 +394,21 @@ class ConfigSync:
             source = self._state.source if self._offered else first
         await self._consider(snapshot, source, reason)
         for held in assembly.held:
-            self._complain(held.error)
+            self._report_error(held.error)
         if not self._failed_polls and not assembly.held:
-            self._be_well()
+            self._clear_error()
 
     async def _consider(self, snapshot: Snapshot, source: Source, reason: Reason) -> None:
         """Stage and offer a snapshot unless it was the last to be offered."""
-        if self._offered is None or not _same(snapshot, self._offered):
+        keys, last = snapshot.release_keys(), self._offered
+        if last is None or (snapshot.digest, keys) != (last.digest, last.release_keys()):
             path = self._archive.stage(snapshot)
             self._archive.prune()
-            await self._hand_on(Candidate(snapshot, path, source, reason, self._notified_at))
+            await self._deliver_offer(Candidate(snapshot, path, source, reason, self._notified_at))
         self._offered = snapshot
-        self._change(source=source, release_keys=snapshot.release_keys())
+        self._change(source=source, release_keys=keys)
 
-    async def _hand_on(self, candidate: Candidate) -> None:
+    async def _deliver_offer(self, candidate: Candidate) -> None:
         """Offer a candidate. Raises ConfigError if the receiver fails or hangs."""
         try:
             async with asyncio.timeout(self._waits.offer):
@@ -397,22 +424,17 @@ class ConfigSync:
         pause = error.pause if isinstance(error, ApolloError) else 0.0
         await self._sleep(max(backoff.delay(failures), min(pause, _LONGEST_PAUSE)))
 
-    async def _sleep_until(self, moment: float) -> None:
-        left = moment - self._clock()
-        if left > 0:
-            await self._sleep(left)
-
     async def _rest(self, seconds: float) -> bool:
         """Sleep; return True early if the machine was suspended."""
         until = self._clock() + seconds
         while (left := until - (before := self._clock())) > 0:
             nap = min(left, _NAP)
             await self._sleep(nap)
-            if self._clock() - before > nap + _OVERSLEPT:
+            if self._clock() - before > nap + _SUSPENDED:
                 return True
         return False
 
-    def _complain(self, error: ConfigError, about: str = "") -> None:
+    def _report_error(self, error: ConfigError, about: str = "") -> None:
         """Report an error, and log it unless one about the same was logged lately."""
         reason = error.reason if isinstance(error, ApolloError | Unusable) else "other"
         self._change(last_error=str(error), reason=reason)
@@ -421,7 +443,7 @@ class ConfigSync:
         if due and not isinstance(error, Unusable):
             log.warning("%s", error)
 
-    def _be_well(self) -> None:
+    def _clear_error(self) -> None:
         self._change(last_error="", reason="")
         if self._complaints:
             log.info("The config of %s is followed again.", self._apollo.url)
@@ -453,7 +475,3 @@ def _troubled(known: Following, error: ApolloError) -> Following:
     if known.refused and passing:
         return known
     return Following(known.namespace, str(error), error.reason)
-
-
-def _same(one: Snapshot, other: Snapshot) -> bool:
-    return one.digest == other.digest and one.release_keys() == other.release_keys()

@@ -69,8 +69,8 @@ class Trigger(Protocol):
 class CronString:
     """A trigger made of five fields as in Debian's cron, or six with the seconds first.
 
-    Sunday is 0 and 7. If both days are given, either will do. What falls into the hour that a zone
-    skips in spring runs when the hour is over, what falls into the one it repeats runs once.
+    Sunday is 0 and 7. If both days are given, either will do. A moment in the hour that a zone
+    skips in spring is due when that hour is over. A moment in the hour that it repeats is due once.
     """
 
     text: str
@@ -139,7 +139,7 @@ class CronJob:
     stopped: bool = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Check what the class says. A class that says no time is a base for others."""
+        """Check the options of the class. A class without a time is a base for others."""
         super().__init_subclass__(**kwargs)
         if (cls.every, cls.cron, cls.trigger) == (None, None, None):
             return
@@ -151,12 +151,12 @@ class CronJob:
         raise NotImplementedError
 
     def stop(self) -> None:
-        """Let it not be due again until the next rollout or restart."""
+        """Make it no longer due, until the next rollout or restart."""
         self.stopped = True
 
     @property
     def handler(self) -> Callable[[Tick], Any]:
-        """What is to be called."""
+        """The function that is called."""
         return self.run
 
 
@@ -170,12 +170,10 @@ class FunctionCron(CronJob):
         functools.update_wrapper(self, function)
 
     def __call__(self, tick: Tick) -> Any:
-        """Call the function."""
         return self._function(tick)
 
     @property
     def handler(self) -> Callable[[Tick], Any]:
-        """The function."""
         return self._function
 
 
@@ -201,7 +199,7 @@ def cron(
 ) -> Callable[[Callable[[Tick], Any]], FunctionCron]:
     """Let a function run by the clock; CronJob explains the options.
 
-    Raises PluginError where the function is decorated if one of them cannot be meant.
+    Raises PluginError at the decoration if one of them is not possible.
     """
     if inspect.isfunction(text):
         raise PluginError(
@@ -261,31 +259,23 @@ def seconds(duration: Duration) -> float:
     else:
         value = float(duration)
     if not 0 < value < math.inf:
-        raise ValueError(f'"{duration}" is no duration; "250ms", "10s", "5m", "1h" or 0.25 are.')
+        raise ValueError(f'"{duration}" is not a duration; "250ms", "10s", "5m", "1h" or 0.25 are.')
     return value
 
 
 def _checked(name: str, module: str, file: str, line: int, given: Mapping[str, Any]) -> CronTerms:
     try:
-        return _terms(**given)
+        return _terms(given)
     except (TypeError, ValueError) as error:
         raise PluginError(
             plugin_of(module), f"The cron {name} cannot run: {error}", file, line
         ) from error
 
 
-def _terms(
-    *,
-    every: Duration | None,
-    cron: str | None,
-    tz: str | None,
-    trigger: Trigger | None,
-    overlap: Overlap,
-    misfire: Misfire,
-    grace: Duration | None,
-    immediate: bool,
-    timeout: Duration | None,
-) -> CronTerms:
+def _terms(given: Mapping[str, Any]) -> CronTerms:
+    every, cron, tz, trigger, overlap, misfire, grace, immediate, timeout = (
+        given[option] for option in _OPTIONS
+    )
     if sum(option is not None for option in (every, cron, trigger)) != 1:
         raise ValueError("it needs one of every, a cron string and trigger.")
     if tz is not None and cron is None:
@@ -326,12 +316,12 @@ def _cron_string(text: str, tz: str | None) -> CronString:
         zone = UTC if tz is None else ZoneInfo(tz)
     # A name that is a folder of the zone database raises an OSError.
     except (KeyError, OSError, ValueError) as error:
-        raise ValueError(f'"{tz}" is no time zone that this machine knows.') from error
+        raise ValueError(f'"{tz}" is not a time zone that this machine knows.') from error
     try:
         trigger = CronString(text, zone)
         comes = trigger.get_next_fire_time(None, datetime(2000, 1, 1, tzinfo=UTC))
     except CronSimError as error:
-        raise ValueError(f'"{text}" is no cron string ({error}).') from error
+        raise ValueError(f'"{text}" is not a cron string ({error}).') from error
     if comes is None:
         raise ValueError(f'"{text}" never comes.')
     return trigger

@@ -1,10 +1,13 @@
-"""What a plugin may do at the turning points of the platform's life."""
+"""What a plugin may have called around requests, and when the platform or a worker changes."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, fields
 from typing import Any
+
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,24 @@ class WorkerInfo:
 Said = Awaitable[None] | None
 
 
+@dataclass
+class ResponseHead:
+    """The head of an answer before it is sent: a hook may change its status and its headers.
+
+    A `body` that a hook sets is sent instead of the application's, with its length and without a
+    Content-Encoding. An answer with the status 204 or 304 has no body, whatever a hook sets.
+    """
+
+    status: int
+    headers: MutableHeaders
+    body: bytes | None = None
+
+
+RequestHook = Callable[[Request], Said]
+ResponseHook = Callable[[Request, ResponseHead], Said]
+Cleaner = Callable[[], Said]
+
+
 @dataclass(frozen=True)
 class Hooks:
     """Functions, plain or async, that are called when something happens. What they raise is logged
@@ -53,7 +74,8 @@ class Hooks:
     has drained. The others run in a process of their own, which is forked from the generation in
     service for this one call: `server_start` when the first generation serves, `server_stop` when
     the last worker is gone; `before_reload` and `after_reload` around a rollout, which does not
-    wait for them; `worker_exit` after the end of any worker, `worker_error` if nobody asked for it.
+    wait for them; `worker_exit` after the end of any worker, `worker_error` after one that the
+    platform did not ask for.
     """
 
     server_start: Callable[[ServerInfo], Said] | None = None
@@ -67,12 +89,12 @@ class Hooks:
     worker_error: Callable[[WorkerInfo], Said] | None = None
 
     def declared(self) -> set[str]:
-        """Return the names of those that are there."""
+        """Return the names of the hooks that are set."""
         return {f.name for f in fields(self) if getattr(self, f.name) is not None}
 
 
 def info_of(hook: str, facts: dict[str, Any]) -> ServerInfo | ReloadInfo | WorkerInfo:
-    """Return what a hook of this name is given."""
+    """Return the argument of a hook of this name."""
     if hook.startswith("server_"):
         return ServerInfo(**facts)
     return ReloadInfo(**facts) if hook.endswith("_reload") else WorkerInfo(**facts)

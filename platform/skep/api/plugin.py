@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from skep.api.cron import CronJob
-    from skep.api.http_hooks import Cleaner, RequestHook, ResponseHook
+    from skep.api.hooks import Cleaner, RequestHook, ResponseHook
     from skep.api.sockets.listeners import SocketListener
     from skep.api.tasks.decorators import FunctionTask
     from skep.api.tasks.event import Event, Listener

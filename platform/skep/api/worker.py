@@ -27,8 +27,8 @@ class Worker:
 
     @property
     def draining(self) -> bool:
-        """Whether this worker is on its way out: it takes nothing new, and what goes on should come
-        to an end, an endless stream of events above all."""
+        """Whether this worker is being replaced or stopped: it accepts nothing new, and what still
+        runs should end, an endless stream of events above all."""
         return self._drain.is_set()
 
     async def wait_draining(self) -> None:

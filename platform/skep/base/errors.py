@@ -112,9 +112,5 @@ class StoreUnavailable(EngineError):
     """The store did not answer in time; whether the delivery was accepted is not known."""
 
 
-class RolloutRefused(PlatformError):
-    """The new generation did not come up; the old one goes on serving."""
-
-
 class InternalError(PlatformError):
     """This should never happen. If you see it, please report it with the log around it."""

@@ -1,4 +1,4 @@
-"""The data directory: where things lie in it, who may be in it, and short paths to its sockets."""
+"""The data directory: its files, its lock, and short paths to its sockets."""
 
 import os
 import socket

@@ -1,6 +1,6 @@
 """Named facts about what the code does; logs and metrics subscribe to them.
 
-Working code says once what happened (`telemetry.point("task.settled", task=…, outcome=…)`) and
+Working code reports once what happened (`telemetry.point("task.settled", task=…, outcome=…)`) and
 does not know who counts it. The names are the dotted ones of `skep.metrics.subscriber`.
 """
 

@@ -9,9 +9,9 @@ import click
 from skep.base.errors import PlatformError, PluginError
 from skep.base.rundir import RunDir
 from skep.base.system import privileges
+from skep.cli.options import environment_for_children, start_options
 from skep.cli.output import json_option, show, waiting
-from skep.cli.root_phase import RootPhase
-from skep.cli.start_options import environment_for_children, start_options
+from skep.cli.root import RootPhase
 from skep.config.snapshots.archive import Archive
 from skep.supervisor.config.configuration import Configuration, Configurations, starting_options
 from skep.supervisor.rollout.dry_run import attempt
@@ -39,32 +39,16 @@ def check(
     try:
         with waiting("loading the plugins"):
             base = environment_for_children(os.environ, x_version)
-            _become_the_user(base, flags)
+            phase = RootPhase.begin(base, flags)
+            phase.check_plugins()
+            if phase.who is not None:
+                privileges.become(phase.who)  # root must not run what others can write
             found = attempt(_configuration(base, flags))
         code = 0 if isinstance(found, Plan) else PluginError.exit_code
     except PlatformError as error:
         found, code = (Problem("config", str(error)),), error.exit_code
-    show(_document(found), as_json, lambda document: _print(found))
+    show(_document(found), as_json, _print)
     sys.exit(code)
-
-
-def _print(found: Plan | tuple[Problem, ...]) -> None:
-    if isinstance(found, Plan):
-        for warning in found.warnings:
-            click.echo(f"platform: warning: {warning}", err=True)
-        click.echo(_sentence(found))
-        return
-    for problem in found:
-        click.echo(f"platform: {problem}", err=True)
-        click.echo(problem.trace, err=True, nl=False)
-
-
-def _become_the_user(base: dict[str, str], flags: dict[str, Any]) -> None:
-    """Become the user of the platform: root must not run what others can write."""
-    phase = RootPhase.begin(base, flags)
-    phase.check_plugins()
-    if phase.who is not None:
-        privileges.become(phase.who)
 
 
 def _configuration(base: dict[str, str], flags: dict[str, Any]) -> Configuration:
@@ -75,30 +59,29 @@ def _configuration(base: dict[str, str], flags: dict[str, Any]) -> Configuration
     return configurations.of(archive.applied())
 
 
-def _sentence(found: Plan | tuple[Problem, ...]) -> str:
-    if isinstance(found, Plan):
-        plugins = ", ".join(found.plugins) or "no plugins"
-        return f"It would start: {plugins} loaded in {found.seconds:.2f} s."
-    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-    return f"It would not start: {found[0]}{more}"
-
-
 def _document(found: Plan | tuple[Problem, ...]) -> dict[str, Any]:
-    problems = [] if isinstance(found, Plan) else found
+    plan, problems = (found, ()) if isinstance(found, Plan) else (None, found)
+    if plan:
+        names = ", ".join(plan.plugins) or "no plugins"
+        sentence = f"It would start: {names} loaded in {plan.seconds:.2f} s."
+    else:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        sentence = f"It would not start: {problems[0]}{more}"
+    place = ("stage", "plugin", "file", "line", "trace")
     return {
-        "ok": isinstance(found, Plan),
-        "sentence": _sentence(found),
-        "plugins": list(found.plugins) if isinstance(found, Plan) else [],
-        "warnings": list(found.warnings) if isinstance(found, Plan) else [],
-        "problems": [
-            {
-                "message": str(problem),
-                "stage": problem.stage,
-                "plugin": problem.plugin,
-                "file": problem.file,
-                "line": problem.line,
-                "trace": problem.trace,
-            }
-            for problem in problems
-        ],
+        "ok": plan is not None,
+        "sentence": sentence,
+        "plugins": list(plan.plugins) if plan else [],
+        "warnings": list(plan.warnings) if plan else [],
+        "problems": [{"message": str(p), **{k: getattr(p, k) for k in place}} for p in problems],
     }
+
+
+def _print(document: dict[str, Any]) -> None:
+    for warning in document["warnings"]:
+        click.echo(f"platform: warning: {warning}", err=True)
+    for problem in document["problems"]:
+        click.echo(f"platform: {problem['message']}", err=True)
+        click.echo(problem["trace"], err=True, nl=False)
+    if document["ok"]:
+        click.echo(document["sentence"])

@@ -3,7 +3,6 @@
 import asyncio
 import signal
 import socket
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -13,9 +12,10 @@ from skep.base.logs import log
 from skep.base.rundir import RunDir
 from skep.base.sockets.listening import BACKLOG
 from skep.base.system.title import set_title
-from skep.cli.platform_handle import PlatformHandle, for_platform
-from skep.cli.root_phase import refuse_paths_of_others
-from skep.configserver.app import Place, opened
+from skep.cli.platform_handle import PlatformHandle, verb
+from skep.cli.root import refuse_paths_of_others
+from skep.config.options.table import Options
+from skep.configserver.app import opened
 from skep.configserver.server import serve
 
 _OPTIONS = (
@@ -24,8 +24,7 @@ _OPTIONS = (
 )
 
 
-@click.command("config-server")
-@for_platform(*_OPTIONS)
+@verb("config-server", *_OPTIONS)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=5202, show_default=True, help="Port to listen on.")
 def config_server(platform: PlatformHandle, host: str, port: int) -> None:
@@ -40,25 +39,18 @@ def config_server(platform: PlatformHandle, host: str, port: int) -> None:
     run_dir = RunDir(options.data_dir)
     refuse_paths_of_others((run_dir.path, options.config_samples, options.env_path))
     run_dir.create()
-    place = Place(
-        run_dir.configserver_dir,
-        Path(options.config_samples),
-        options.app_id,
-        options.cluster,
-        options.namespace,
-    )
     with _listen(host, port) as listener:
-        asyncio.run(_serve(place, listener, options.allowed_hosts))
+        asyncio.run(_serve(options, run_dir.configserver_dir, listener))
 
 
-async def _serve(place: Place, listener: socket.socket, names: Sequence[str]) -> None:
+async def _serve(options: Options, directory: Path, listener: socket.socket) -> None:
     stop = asyncio.Event()
     for sig in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(sig, stop.set)
-    async with opened(place) as app:
+    async with opened(options) as app:
         host, port = listener.getsockname()[:2]
-        click.echo(f"Serving {place.directory} on http://{host}:{port}")
-        await serve(listener, app, stop=stop, names=names)
+        click.echo(f"Serving {directory} on http://{host}:{port}")
+        await serve(listener, app, stop=stop, names=options.allowed_hosts)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -8,8 +8,8 @@ import click
 from rich.markup import escape
 
 from skep.base.errors import UsageError
-from skep.cli.output import json_option, print_table, show
-from skep.cli.platform_handle import PlatformHandle, for_platform
+from skep.cli.output import print_table, show
+from skep.cli.platform_handle import PlatformHandle, verb
 from skep.wire.mesh import Command, Mesh, MeshAnswer
 
 _TARGETS = ("user", "room", "connection")
@@ -17,10 +17,8 @@ _TARGET = "TARGET is user:NAME, room:NAME, connection:ID or all."
 _LONGEST_REASON = 123  # what a close frame has room for, in bytes
 
 
-@click.command("conns")
-@for_platform()
+@verb("conns", json=True)
 @click.argument("listener", default="")
-@json_option
 def conns(platform: PlatformHandle, listener: str, as_json: bool) -> None:
     """Show the listeners of the running platform and the connections of each, or of one."""
     listeners = platform.ask("status")["listeners"]
@@ -49,27 +47,23 @@ def ws() -> None:
     """List, reach and close the WebSockets of the running platform."""
 
 
-@ws.command("ls", epilog=_TARGET)
-@for_platform()
+@verb("ls", group=ws, json=True, epilog=_TARGET)
 @click.argument("target", default="all")
-@json_option
 def ls(platform: PlatformHandle, target: str, as_json: bool) -> None:
     """Show who is connected."""
     show(_ask_mesh(platform, Command("list", **_read(target))).rows, as_json, _print_websockets)
 
 
-@ws.command("push", epilog=_TARGET)
-@for_platform()
+@verb("push", group=ws, epilog=_TARGET)
 @click.argument("target")
 @click.argument("text")
 def push(platform: PlatformHandle, target: str, text: str) -> None:
-    """Send TEXT as a message; print how many connections got it."""
+    """Send TEXT as a message; print how many connections received it."""
     answer = _ask_mesh(platform, Command("push", text=text, **_read(target)))
     click.echo(f"Sent to {_count(answer.count)}.")
 
 
-@ws.command("kick", epilog=_TARGET)
-@for_platform()
+@verb("kick", group=ws, epilog=_TARGET)
 @click.argument("target")
 @click.option("--code", type=int, default=1000, help="1000, or 3000 to 4999. [default: 1000]")
 @click.option("--reason", default="", help="The reason for the client, 123 bytes at most.")

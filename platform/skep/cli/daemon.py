@@ -19,11 +19,9 @@ import click
 from skep.base.errors import TimedOut
 from skep.base.rundir import RunDir
 from skep.base.system import privileges, signals
-from skep.base.system.privileges import Identity
+from skep.cli.options import DETACHED
 from skep.cli.output import waiting
-from skep.cli.root_phase import RootPhase
-from skep.cli.start_options import DETACHED
-from skep.config.options.table import Options
+from skep.cli.root import RootPhase
 
 _LOOK = 0.1
 _TAIL = 20
@@ -42,39 +40,29 @@ def launch(root_phase: RootPhase, run_dir: RunDir) -> NoReturn:
     and 130.
     """
     options, who = root_phase.options, root_phase.who
+    # The parts of a start have deadlines of their own.
+    configuration = options.config_timeout + options.config_check_timeout
+    longest = configuration + 2 * options.boot_timeout + _SLACK
     log_file = Path(options.log_file or run_dir.log_file).absolute()
     log = root_phase.open_log(str(log_file))
     written = os.fstat(log).st_size
     with (
-        _directory_of(who) as directory,
+        tempfile.TemporaryDirectory(prefix="platform-") as directory,
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as news,
     ):
+        if who is not None:
+            os.chown(directory, who.uid, who.gid)
         address = os.path.join(directory, "notify")
         with privileges.acting_as(who):
             news.bind(address)
         process = _start(log, log_file, address)
         with _stopped_with_us(process):
-            code, status = _until_serving(process, news, _longest_start(options))
+            code, status = _until_serving(process, news, longest)
     if code is None:
         click.echo(f"{status.rstrip('.')} (pid {process.pid}); the log is {log_file}.")
         sys.exit(0)
     click.echo(_why(log, written) or f"It ended at once; see {log_file}.", err=True)
     sys.exit(code)
-
-
-def _longest_start(options: Options) -> float:
-    """Return how many seconds a start may take: its parts have deadlines of their own."""
-    configuration = options.config_timeout + options.config_check_timeout
-    return configuration + 2 * options.boot_timeout + _SLACK
-
-
-@contextmanager
-def _directory_of(who: Identity | None) -> Iterator[str]:
-    """Yield a temporary directory that belongs to the user."""
-    with tempfile.TemporaryDirectory(prefix="platform-") as directory:
-        if who is not None:
-            os.chown(directory, who.uid, who.gid)
-        yield directory
 
 
 @contextmanager

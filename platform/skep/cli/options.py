@@ -1,15 +1,20 @@
 """Options of the verbs that are settings of the platform, made from the one table of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, get_origin
 
 import click
 
 from skep.config.options.row import OptionRow
 from skep.config.options.table import rows
+from skep.supervisor.observers import service_manager
+from skep.supervisor.sockets import inheritance
 
 # The settings that say where the files of a platform lie.
 WHERE = ("data_dir", "env_file", "env")
+# Set for the process that `start -d` starts in the background.
+DETACHED = "SKEP_DETACHED"
+_FOR_US = inheritance.KEYS | service_manager.KEYS | {DETACHED}
 
 
 def platform_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -25,6 +30,25 @@ def platform_options(*names: str) -> Callable[[Callable[..., Any]], Callable[...
     return decorate
 
 
+def start_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a verb with all options of a start."""
+    version = click.option(
+        "-x", "--x-version", metavar="TEXT", help="What plugins find in the variable X_VERSION."
+    )
+    # For commands written for LaravelS; here, --config-server is enough.
+    apollo = click.option("--enable-apollo", is_flag=True, hidden=True, expose_value=False)
+    return platform_options()(version(apollo(command)))
+
+
+def environment_for_children(
+    environment: Mapping[str, str], x_version: str | None
+) -> dict[str, str]:
+    """Return the environment that workers start from, without the variables of the service
+    manager."""
+    base = {key: value for key, value in environment.items() if key not in _FOR_US}
+    return base | ({"X_VERSION": x_version} if x_version else {})
+
+
 class _Option(click.Option):
     """An option whose other name, for those who come from elsewhere, is not in the help."""
 
@@ -34,11 +58,6 @@ class _Option(click.Option):
             return super().get_help_record(ctx)
         finally:
             self.opts = every
-
-
-def for_platform(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate a verb with the options that say which platform it is for."""
-    return platform_options(*WHERE)(command)
 
 
 def _option(row: OptionRow) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

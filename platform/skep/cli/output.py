@@ -156,6 +156,18 @@ def local_time(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
+def release_lines(config: dict[str, Any]) -> Iterator[str]:
+    """Return for each namespace its release, since when it is applied, and why there is no newer
+    one, as markup."""
+    for one in config["releases"]:
+        text = f"{one['namespace']} {one['release_key'] or 'without a release'}"
+        if one["since"]:
+            text += f" since {local_time(one['since'])}"
+        yield escape(text)
+        if one["not_newer"]:
+            yield f"[yellow]{escape('not newer: ' + one['not_newer'])}[/yellow]"
+
+
 def phase(name: str) -> str:
     """Return what happens in a phase of a rollout, for people."""
     return _PHASES.get(name, name)

@@ -13,7 +13,8 @@ from skep.base.errors import NotRunning, PlatformError
 from skep.base.logs import masking
 from skep.base.rundir import RunDir
 from skep.cli.options import WHERE, platform_options
-from skep.cli.owner import act_as_owner, options_as_owner
+from skep.cli.output import json_option
+from skep.cli.root import act_as_owner, options_as_owner
 from skep.config.env import dotenv, secret_names
 from skep.config.options.spelling import folded
 from skep.config.options.table import Options
@@ -133,18 +134,24 @@ class PlatformHandle:
         return dotenv.managed(dotenv.read(self.env_file), str(self.env_file))
 
 
-def for_platform(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorate a verb with the options that choose a platform, and those settings; its first
-    argument is the handle."""
-    settings = platform_options(*WHERE, *names)
+def verb(
+    name: str, *settings: str, group: click.Group | None = None, json: bool = False, **more: Any
+) -> Callable[[Callable[..., Any]], click.Command]:
+    """Make a verb of a function whose first argument is the platform.
 
-    def decorate(verb: Callable[..., Any]) -> Callable[..., Any]:
-        @settings
-        @wraps(verb)
-        def command(**arguments: Any) -> Any:
-            flags = {name: arguments.pop(name) for name in (*WHERE, *names)}
-            return verb(PlatformHandle(flags), **arguments)
+    Its options are those that choose the platform, the `settings`, and with `json` the --json that
+    it receives as `as_json`.
+    """
+    names = (*WHERE, *settings)
 
+    def decorate(function: Callable[..., Any]) -> click.Command:
+        @wraps(function)
+        def run(**arguments: Any) -> Any:
+            flags = {name: arguments.pop(name) for name in names}
+            return function(PlatformHandle(flags), **arguments)
+
+        declared = platform_options(*names)(json_option(run) if json else run)
+        command: click.Command = (group or click).command(name, **more)(declared)
         return command
 
     return decorate

@@ -16,8 +16,8 @@ from skep.base.rundir import RunDir
 from skep.base.system import privileges
 from skep.base.system.title import set_title
 from skep.cli.daemon import launch
-from skep.cli.root_phase import RootPhase
-from skep.cli.start_options import DETACHED, environment_for_children, start_options
+from skep.cli.options import DETACHED, environment_for_children, start_options
+from skep.cli.root import RootPhase
 from skep.config.options.table import rows
 from skep.supervisor.config.configuration import starting_options
 from skep.supervisor.control.restart import RESTART, become_anew

@@ -3,9 +3,8 @@
 import logging
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
@@ -17,8 +16,9 @@ from starlette.routing import Route
 
 from skep.base.errors import UsageError
 from skep.base.files.filelock import held
+from skep.base.rundir import RunDir
+from skep.config.options.table import Options
 from skep.configserver.credentials import read_or_make_token
-from skep.configserver.editor import Editor
 from skep.configserver.open_api import OpenApi, moment
 from skep.configserver.pull_api import PullApi
 from skep.configserver.records import InvalidRequest, NotFound
@@ -41,23 +41,23 @@ def create_app(store: Store, token: str, *, hold: float = 50.0) -> Starlette:
     if not token:
         raise UsageError("The config server needs a token, or anybody could write to it.")
     watchers = Watchers()
-    editor = Editor(store, watchers)
+    open_api = OpenApi(store, watchers, token)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         yield
-        editor.close()
+        open_api.close()
 
     app = Starlette(
         routes=[
             *PullApi(store, watchers, hold).routes(),
-            *OpenApi(store, editor, token).routes(),
+            *open_api.routes(),
             Route("/health", _health),
         ],
         exception_handlers={
             HTTPException: _on_http_error,
             InvalidRequest: _on_refused,
-            NotFound: _on_not_found,
+            NotFound: _on_refused,
             sqlite3.Error: _on_store_error,
             ClientDisconnect: _on_disconnect,
         },
@@ -67,29 +67,21 @@ def create_app(store: Store, token: str, *, hold: float = 50.0) -> Starlette:
     return app
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a config server keeps its data, and what fills it at its first start: `samples`, and
-    at least an empty release for each of the `namespaces`."""
-
-    directory: Path
-    samples: Path
-    app_id: str
-    cluster: str
-    namespaces: Sequence[str]
-
-
 @asynccontextmanager
-async def opened(place: Place) -> AsyncIterator[Starlette]:
-    """Open the database for the block; yield its application. Raises AlreadyRunning when another
-    process serves the directory, ConfigError when token, database or a sample cannot be used."""
-    complaint = (
-        f"Another config server uses {place.directory}: stop it, or give another --data-dir."
-    )
-    async with held(place.directory / "lock", complaint):
-        token = read_or_make_token(place.directory / "token")
-        with Store(place.directory / "config.db") as store:
-            seed(store, place.samples, place.app_id, place.cluster, place.namespaces)
+async def opened(options: Options) -> AsyncIterator[Starlette]:
+    """Open the database of a data directory for the block; yield its application.
+
+    At its first start it is filled from the samples, with at least an empty release for each
+    namespace. Raises AlreadyRunning when another process serves the directory, ConfigError when
+    token, database or a sample cannot be used.
+    """
+    directory = RunDir(options.data_dir).configserver_dir
+    complaint = f"Another config server uses {directory}: stop it, or give another --data-dir."
+    async with held(directory / "lock", complaint):
+        token = read_or_make_token(directory / "token")
+        with Store(directory / "config.db") as store:
+            samples = Path(options.config_samples)
+            seed(store, samples, options.app_id, options.cluster, options.namespace)
             yield create_app(store, token)
 
 
@@ -121,11 +113,7 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
 
 
 async def _on_refused(request: Request, error: Exception) -> Response:
-    return _refusal(request, 400, str(error))
-
-
-async def _on_not_found(request: Request, error: Exception) -> Response:
-    return _refusal(request, 404, str(error))
+    return _refusal(request, 404 if isinstance(error, NotFound) else 400, str(error))
 
 
 async def _on_store_error(request: Request, error: Exception) -> Response:

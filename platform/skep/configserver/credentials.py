@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from skep.base.errors import ConfigError
+from skep.config.env import atomic
 
 
 def read_or_make_token(path: Path) -> str:
@@ -33,7 +34,8 @@ def _read(path: Path) -> str:
         if mode & 0o077:
             raise ConfigError(
                 f"The config server's token {path} may be read by others (mode {mode:04o}): "
-                "delete it, and a new one is made; or run `chmod 600` on it if nobody has seen it."
+                "delete it, and a new one is made; or, if no other user has seen it, run "
+                "`chmod 600` on it."
             )
         token = file.read().strip()
     if not (token.isascii() and token.isprintable()) or not token or " " in token:
@@ -47,23 +49,10 @@ def _read(path: Path) -> str:
 def _make(path: Path) -> None:
     """Write a new token to a temporary file and link it, so that the file is never empty, even
     after a crash; linking, unlike renaming, fails if another process was faster."""
-    draft = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    draft = atomic.prepare(path, f"{secrets.token_urlsafe(32)}\n".encode())
     try:
-        with open(descriptor, "w", encoding="ascii") as file:
-            file.write(secrets.token_urlsafe(32) + "\n")
-            file.flush()
-            os.fsync(descriptor)
         with suppress(FileExistsError):
             os.link(draft, path)
     finally:
         draft.unlink()
-    _sync_directory(path.parent)
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    atomic.sync(path.parent)

@@ -1,24 +1,32 @@
 """The part of Apollo's Open API that writing needs: items, publishing, the latest release."""
 
+import asyncio
 import base64
 import binascii
 import hmac
 import json
+import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from skep.configserver.editor import Editor
 from skep.configserver.names import Address, bare, file_format, is_text
 from skep.configserver.records import Draft, InvalidRequest, Item, NotFound, StoredRelease
 from skep.configserver.store import Mode, Store
+from skep.configserver.watchers import Watchers
 
 Endpoint = Callable[[Request], Awaitable[Response]]
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+_log = logging.getLogger(__name__)
 
 # Any environment name is accepted: this server has only one.
 _NAMESPACE = "/openapi/v1/envs/{env}/apps/{app_id}/clusters/{cluster}/namespaces/{namespace}"
@@ -31,13 +39,20 @@ class OpenApi:
     """The endpoints of Apollo's portal for scripts and the platform itself.
 
     Writing needs the header `Authorization: <token>`, and creates app, cluster and namespace when
-    they do not exist.
+    they do not exist. A commit waits for the disk: less than a millisecond, tens on a slow disk,
+    seconds on a busy one. So a thread writes; only one, because SQLite allows one writer, and
+    because it keeps notifications in the order of their ids.
     """
 
-    def __init__(self, store: Store, editor: Editor, token: str) -> None:
+    def __init__(self, store: Store, watchers: Watchers, token: str) -> None:
         self._store = store
-        self._editor = editor
+        self._watchers = watchers
         self._token = token.encode()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="editor")
+
+    def close(self) -> None:
+        """Finish the writes in progress and end the thread."""
+        self._thread.shutdown()
 
     def routes(self) -> list[Route]:
         """Return the routes."""
@@ -45,11 +60,11 @@ class OpenApi:
         return [
             Route(_NAMESPACE, self.namespace),
             Route(f"{_NAMESPACE}/items", self.items),
-            self._write("POST", f"{_NAMESPACE}/items", self.create_item),
+            self._guarded("POST", f"{_NAMESPACE}/items", self.create_item),
             *(Route(key, self.item) for key in keys),
-            *(self._write("PUT", key, self.update_item) for key in keys),
-            *(self._write("DELETE", key, self.delete_item) for key in keys),
-            self._write("POST", f"{_NAMESPACE}/releases", self.publish),
+            *(self._guarded("PUT", key, self.update_item) for key in keys),
+            *(self._guarded("DELETE", key, self.delete_item) for key in keys),
+            self._guarded("POST", f"{_NAMESPACE}/releases", self.publish),
             Route(f"{_NAMESPACE}/releases/latest", self.latest_release),
         ]
 
@@ -87,7 +102,7 @@ class OpenApi:
         operator = _text(body, "dataChangeCreatedBy", _OPERATOR)
         draft = _draft(body)
         at = _address(request)
-        await self._editor.put_item(at, draft, operator, "create")
+        await self._write(self._store.put_item, at, draft, operator, "create")
         return self._answer_item(at, draft.key)
 
     async def update_item(self, request: Request) -> Response:
@@ -101,24 +116,24 @@ class OpenApi:
         if request.query_params.get("createIfNotExists", "").lower() == "true":
             mode = "either"
             _text(body, "dataChangeCreatedBy", _OPERATOR)
-        await self._editor.put_item(_address(request), draft, operator, mode)
+        await self._write(self._store.put_item, _address(request), draft, operator, mode)
         return Response()
 
     async def delete_item(self, request: Request) -> Response:
         """Delete an item."""
         _text(dict(request.query_params), "operator", _OPERATOR)
-        await self._editor.delete_item(_address(request), _key(request))
+        await self._write(self._store.delete_item, _address(request), _key(request))
         return Response()
 
     async def publish(self, request: Request) -> Response:
         """Put the items of the namespace in force; answer the release."""
         body = await self._body(request)
-        release = await self._editor.publish(
-            _address(request),
-            _text(body, "releaseTitle", _TITLE),
-            _text(body, "releasedBy", _OPERATOR),
-            _text(body, "releaseComment", _RELEASE_COMMENT, needed=False),
-        )
+        at, title = _address(request), _text(body, "releaseTitle", _TITLE)
+        operator = _text(body, "releasedBy", _OPERATOR)
+        comment = _text(body, "releaseComment", _RELEASE_COMMENT, needed=False)
+        release, notification = await self._write(self._store.publish, at, title, operator, comment)
+        woken = self._watchers.wake(notification)
+        _log.info("%r released %s as %s: woke %d", operator, at, release.release_key, woken)
         return JSONResponse(_release(release))
 
     async def latest_release(self, request: Request) -> Response:
@@ -126,9 +141,7 @@ class OpenApi:
         release = self._store.latest_release(_address(request))
         return JSONResponse(_release(release)) if release else Response()
 
-    def _write(self, method: str, path: str, endpoint: Endpoint) -> Route:
-        """Return a route that requires the token."""
-
+    def _guarded(self, method: str, path: str, endpoint: Endpoint) -> Route:
         async def guarded(request: Request) -> Response:
             given = request.headers.get("authorization", "").encode()
             if not hmac.compare_digest(given, self._token):
@@ -140,6 +153,10 @@ class OpenApi:
             return await endpoint(request)
 
         return Route(path, guarded, methods=[method])
+
+    async def _write(self, act: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, partial(act, *args, **kwargs))
 
     def _known(self, request: Request) -> Address:
         asked = _address(request)
@@ -155,7 +172,6 @@ class OpenApi:
         return JSONResponse(_item(item))
 
     async def _body(self, request: Request) -> dict[str, Any]:
-        """Read the body as a JSON object, up to the size of the largest item."""
         most = self._store.limits.body
         data = bytearray()
         async for chunk in request.stream():

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from skep.configserver.names import Address, bare, fallback, fold, is_legal, is_text
-from skep.configserver.records import InvalidRequest, NotFound, Notification, StoredRelease
+from skep.configserver.records import InvalidRequest, NotFound, Notification
 from skep.configserver.store import Store
 from skep.configserver.watchers import Waiter, Watchers
 
@@ -54,7 +54,8 @@ class PullApi:
         app_id, cluster = _app_id(request.path_params["app_id"]), request.path_params["cluster"]
         namespace = request.path_params["namespace"]
         clusters = fallback(cluster, request.query_params.get("dataCenter", ""))
-        release = self._in_force(app_id, clusters, bare(namespace))
+        addresses = (Address(app_id, one, bare(namespace)) for one in clusters)
+        release = next(filter(None, map(self._store.latest_release, addresses)), None)
         if release is None:
             raise NotFound(
                 f"The app {app_id!r} has no published release of the namespace {namespace!r} "
@@ -102,14 +103,6 @@ class PullApi:
             ]
         )
 
-    def _in_force(
-        self, app_id: str, clusters: Iterable[str], namespace: str
-    ) -> StoredRelease | None:
-        candidates = (
-            self._store.latest_release(Address(app_id, cluster, namespace)) for cluster in clusters
-        )
-        return next((release for release in candidates if release), None)
-
     async def _wait(
         self, request: Request, waiter: Waiter, asked: list[WatchedNamespace]
     ) -> list[dict[str, Any]]:
@@ -155,7 +148,7 @@ def parse_asked(text: str) -> list[WatchedNamespace]:
 def outdated(
     asked: Iterable[WatchedNamespace], known: Iterable[Notification]
 ) -> list[dict[str, Any]]:
-    """Return the news for each namespace asked for of which something newer is known."""
+    """Return the news for each namespace asked for, if something newer is known."""
     by_namespace: dict[str, list[Notification]] = {}
     for one in known:
         by_namespace.setdefault(fold(one.address.namespace), []).append(one)

@@ -87,16 +87,12 @@ class EditorLimits:
 
     def check(self, draft: Draft) -> None:
         """Raise InvalidRequest if the item is too long."""
-        if len(draft.key) > self.key:
-            raise InvalidRequest(
-                f"The key {draft.key[:32]!r}… has {len(draft.key)} characters; "
-                f"{self.key} are allowed."
-            )
-        if len(draft.value) > self.value:
-            raise InvalidRequest(
-                f"The value of {draft.key!r} has {len(draft.value)} characters; "
-                f"{self.value} are allowed."
-            )
+        for what, text, most in (
+            (f"key {draft.key[:32]!r}…", draft.key, self.key),
+            (f"value of {draft.key!r}", draft.value, self.value),
+        ):
+            if len(text) > most:
+                raise InvalidRequest(f"The {what} has {len(text)} characters; {most} are allowed.")
 
 
 def check_address(address: Address) -> None:

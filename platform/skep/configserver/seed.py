@@ -40,7 +40,8 @@ def seed(
                 published.append(address)
     for namespace in namespaces:
         wanted = Address(app_id, cluster, bare(namespace))
-        if not _is_found(store, wanted):
+        clusters = fallback(wanted.cluster, "")
+        if not any(store.latest_release(wanted._replace(cluster=one)) for one in clusters):
             address = wanted._replace(cluster=DEFAULT_CLUSTER)
             if store.ensure_release(address, "empty at first start", _OPERATOR):
                 published.append(address)
@@ -69,7 +70,7 @@ def _address(path: Path) -> Address:
     namespace = bare(path.name)
     if namespace == path.name and file_format(namespace) == "properties":
         raise ConfigError(
-            f"{path} is no sample of a namespace: its name must end in one of "
+            f"{path} is not a sample of a namespace: its name must end in one of "
             f"{', '.join('.' + suffix for suffix in ('properties', *FILE_FORMATS))}."
         )
     address = Address(path.parent.parent.name, path.parent.name, namespace)
@@ -78,13 +79,6 @@ def _address(path: Path) -> Address:
     except InvalidRequest as error:
         raise ConfigError(f"{path}: {error}") from error
     return address
-
-
-def _is_found(store: Store, wanted: Address) -> bool:
-    return any(
-        store.latest_release(wanted._replace(cluster=cluster))
-        for cluster in fallback(wanted.cluster, "")
-    )
 
 
 def _read(path: Path, address: Address, limits: EditorLimits) -> list[Draft]:

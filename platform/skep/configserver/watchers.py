@@ -42,7 +42,9 @@ class Watchers:
             yield waiter
         finally:
             for address in watched:
-                self._leave(address, waiter)
+                self._waiters[address].discard(waiter)
+                if not self._waiters[address]:
+                    del self._waiters[address]
 
     def wake(self, notification: Notification) -> int:
         """Send the notification to all that wait for its address; return their number."""
@@ -56,15 +58,8 @@ class Watchers:
             for waiter in waiters:
                 _give(waiter, None)
 
-    def _leave(self, address: Address, waiter: Waiter) -> None:
-        waiters = self._waiters[address]
-        waiters.discard(waiter)
-        if not waiters:
-            del self._waiters[address]
-
 
 def _give(waiter: Waiter, notification: Notification | None) -> bool:
-    """Answer one waiter; only its first answer counts."""
     if waiter.done():
         return False
     waiter.set_result(notification)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from skep.base.errors import EngineError
 from skep.base.rundir import RunDir
 from skep.base.telemetry import Telemetry
-from skep.engine.base import Engine, Envelope, Outcome
+from skep.engine.contract import Engine, Envelope, Outcome
 from skep.engine.embedded import Embedded
 from skep.engine.ids import clock_ms, new_id
 

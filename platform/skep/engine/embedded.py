@@ -6,14 +6,15 @@ connection that carries them.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Concatenate, ParamSpec, Protocol
 
-from skep.base.errors import RequestRefused
+from skep.base.errors import EngineError, RequestRefused
 from skep.engine import protocol
-from skep.engine.base import (
+from skep.engine.contract import (
+    LARGEST_PROGRESS,
     Cancellation,
     DeliveryRow,
     Edit,
@@ -26,12 +27,13 @@ from skep.engine.base import (
     Result,
     RowState,
     Settlement,
-    check_progress,
 )
 from skep.engine.ids import milliseconds, new_id
 from skep.engine.store_connection import StoreConnection
 
 log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
 
 # A quarter of the largest request: the largest follow-up there is may still be added to it.
 _LARGEST_BATCH = protocol.LARGEST_REQUEST // 4
@@ -70,26 +72,22 @@ class StoreClient:
     def __init__(self, connect: Callable[[Callable[[list[str]], None]], Requests]) -> None:
         self._flagged: asyncio.Queue[list[str]] = asyncio.Queue()
         self._store = connect(self._flagged.put_nowait)
+        self.open, self.close, self.lease = self._store.open, self._store.close, self._store.take
 
-    async def open(self) -> None:
-        await self._store.open()
-
-    async def close(self) -> None:
-        await self._store.close()
+    def _ask(
+        self, kind: Callable[Concatenate[int, P], protocol.Request], *a: P.args, **k: P.kwargs
+    ) -> Coroutine[Any, Any, Any]:
+        return self._store.ask(kind(self._store.next_call(), *a, **k))
 
     # -- deliveries ------------------------------------------------------------------------------
 
     async def put(self, envelopes: Sequence[Envelope]) -> list[Outcome]:
-        request = protocol.Put(self._store.next_call(), envelopes)
-        reply: protocol.PutOutcomes = await self._store.ask(request)
+        reply: protocol.PutOutcomes = await self._ask(protocol.Put, envelopes)
         return reply.outcomes
 
-    async def lease(self, queues: Sequence[str], n: int) -> list[Lease]:
-        return await self._store.take(queues, n)
-
     async def extend(self, leases: Sequence[Lease]) -> list[bool]:
-        request = protocol.Extend(self._store.next_call(), [lease.token for lease in leases])
-        reply: protocol.Accepted = await self._store.ask(request)
+        tokens = [lease.token for lease in leases]
+        reply: protocol.Accepted = await self._ask(protocol.Extend, tokens)
         return reply.accepted
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
@@ -106,10 +104,9 @@ class StoreClient:
         """Settle one batch. If it is refused, settle each alone, so that one blocks no other; what
         still cannot be settled becomes a dead letter."""
         request = protocol.Settle(self._store.next_call(), marks)
+        tokens = [mark.token for mark in marks]
         try:
-            reply: protocol.Accepted = await self._store.ask(
-                request, [mark.token for mark in marks]
-            )
+            reply: protocol.Accepted = await self._store.ask(request, tokens)
         except (RequestRefused, ValueError) as error:
             if len(marks) > 1:
                 return [(await self._settle([mark]))[0] for mark in marks]
@@ -121,24 +118,22 @@ class StoreClient:
         return reply.accepted
 
     async def progress(self, lease: Lease, value: str) -> bool:
-        check_progress(value)
-        reply: protocol.Accepted = await self._store.ask(
-            protocol.Note(self._store.next_call(), lease.token, value)
-        )
+        if (length := len(value.encode())) > LARGEST_PROGRESS:
+            raise EngineError(
+                f"The progress has {length} bytes, and {LARGEST_PROGRESS} is the most: "
+                "it is a note for operators, keep data elsewhere."
+            )
+        reply: protocol.Accepted = await self._ask(protocol.Note, lease.token, value)
         return reply.accepted[0]
 
     async def reap(self, owner: str) -> int:
-        reply: protocol.Affected = await self._store.ask(
-            protocol.Reap(self._store.next_call(), owner)
-        )
+        reply: protocol.Affected = await self._ask(protocol.Reap, owner)
         return reply.number
 
     # -- cancelling ------------------------------------------------------------------------------
 
     async def cancel(self, ids: Sequence[str]) -> list[Cancellation]:
-        reply: protocol.Cancellations = await self._store.ask(
-            protocol.Cancel(self._store.next_call(), ids)
-        )
+        reply: protocol.Cancellations = await self._ask(protocol.Cancel, ids)
         return reply.found
 
     async def cancelled(self) -> list[str]:
@@ -148,36 +143,32 @@ class StoreClient:
 
     async def hold(self, name: str, ttl: int, token: str = "") -> Hold | None:
         # The client makes the token, so that it can repeat the request when the answer was lost.
-        request = protocol.Grasp(self._store.next_call(), name, token or new_id(), ttl)
-        reply: protocol.HoldAnswer = await self._store.ask(request)
+        reply: protocol.HoldAnswer = await self._ask(protocol.Grasp, name, token or new_id(), ttl)
         return reply.hold
 
     async def drop(self, hold: Hold) -> None:
-        await self._store.ask(protocol.Drop(self._store.next_call(), hold.name, hold.token))
+        await self._ask(protocol.Drop, hold.name, hold.token)
 
     # -- queues and operators --------------------------------------------------------------------
 
     async def configure(self, limits: Mapping[str, QueueLimits]) -> None:
-        await self._store.ask(protocol.Configure(self._store.next_call(), limits))
+        await self._ask(protocol.Configure, limits)
 
     async def pause(self, queues: Sequence[str], paused: bool = True) -> None:
-        await self._store.ask(protocol.Pause(self._store.next_call(), queues, paused))
+        await self._ask(protocol.Pause, queues, paused)
 
     async def stats(self) -> dict[str, QueueStats]:
-        reply: protocol.Counts = await self._store.ask(protocol.Count(self._store.next_call()))
+        reply: protocol.Counts = await self._ask(protocol.Count)
         return reply.queues
 
     async def scan(
         self, queue: str, state: RowState, after: str = "", n: int = 100
     ) -> list[DeliveryRow]:
-        request = protocol.Scan(self._store.next_call(), queue, state, after, n)
-        reply: protocol.Rows = await self._store.ask(request)
+        reply: protocol.Rows = await self._ask(protocol.Scan, queue, state, after, n)
         return reply.rows
 
     async def find(self, delivery: str) -> DeliveryRow | None:
-        reply: protocol.Rows = await self._store.ask(
-            protocol.Find(self._store.next_call(), delivery)
-        )
+        reply: protocol.Rows = await self._ask(protocol.Find, delivery)
         return next(iter(reply.rows), None)
 
     async def result(self, delivery: str, wait: float = 0.0) -> Result | None:
@@ -187,9 +178,7 @@ class StoreClient:
         return reply.result
 
     async def edit(self, ids: Sequence[str], op: Edit) -> int:
-        reply: protocol.Affected = await self._store.ask(
-            protocol.Alter(self._store.next_call(), ids, op)
-        )
+        reply: protocol.Affected = await self._ask(protocol.Alter, ids, op)
         return reply.number
 
 
@@ -206,16 +195,13 @@ class Embedded(StoreClient):
 
     async def acknowledge(self) -> list[str]:
         """Confirm that an operator knows of the damages to the file; return them."""
-        request = protocol.Acknowledge(self._store.next_call())
-        reply: protocol.Damages = await self._store.ask(request)
+        reply: protocol.Damages = await self._ask(protocol.Acknowledge)
         return reply.whats
 
     async def restore(self, rows: Sequence[DeliveryRow]) -> int:
         """Keep deliveries and dead letters of another file, except those that were kept before;
         return how many were new."""
-        reply: protocol.Affected = await self._store.ask(
-            protocol.Restore(self._store.next_call(), rows)
-        )
+        reply: protocol.Affected = await self._ask(protocol.Restore, rows)
         return reply.number
 
 

@@ -15,7 +15,7 @@ from skep.engine import protocol
 _BEATS_PER_TERM = 5
 _LONGEST_PAUSE = 5.0
 # The lease time assumed until the store has sent its own; short, because that may be short.
-_UNTOLD = 1.0
+_ASSUMED = 1.0
 # How long `stop` waits for a beat that is stuck.
 _FAREWELL = 1.0
 
@@ -27,7 +27,7 @@ class Heartbeat:
     """
 
     def __init__(self, path: Path, owner: str) -> None:
-        self.term = _UNTOLD
+        self.term = _ASSUMED
         self._path = path
         self._frame = protocol.frame(protocol.Pulse(owner))
         self._stop = threading.Event()
@@ -51,12 +51,9 @@ class Heartbeat:
                 # The store may be stopped or killed at any moment; the socket outlives it.
                 sock.settimeout(self._pause)
                 sock.connect(address)
-                self._beat(sock)
-            self._stop.wait(self._pause)
-
-    def _beat(self, sock: socket.socket) -> None:
-        while not self._stop.is_set():
-            sock.sendall(self._frame)
+                while not self._stop.is_set():
+                    sock.sendall(self._frame)
+                    self._stop.wait(self._pause)
             self._stop.wait(self._pause)
 
     @property

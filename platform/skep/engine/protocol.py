@@ -1,13 +1,13 @@
-"""What the embedded engine and its store say to each other.
+"""The protocol between the embedded engine and its store.
 
 Both directions are a stream of frames: four bytes of length, big-endian, then one request or reply
 as a msgpack array that begins with its name. Requests are numbered by the client and may be sent
-without waiting; each is answered once, in any order. The first request of a connection is `Hello`,
-except on that of a client's heartbeats: there is nothing but `Pulse`, and no answer. `Flagged` is
-the one thing the store says unasked; its number is 0.
+without waiting; each is answered once, in any order. The first request of a connection is
+`Introduction`; the connection of a client's heartbeats carries `Pulse` alone, without answers. The
+store sends `Flagged` unasked, with the number 0.
 
-A client checks each request against this schema before it sends it, and the store answers one that
-breaks it all the same with `Invalid`, by its number. It hangs up only where there is no number.
+A client checks each request against this schema before it sends it. The store answers a request
+that breaks it with `Invalid`, and closes the connection when it cannot read even the number.
 """
 
 import re
@@ -18,7 +18,7 @@ import msgspec
 from msgspec import DecodeError, Struct
 
 from skep.base.errors import EngineError, RequestRefused
-from skep.engine.base import (
+from skep.engine.contract import (
     Cancellation,
     DeliveryRow,
     Edit,
@@ -34,7 +34,7 @@ from skep.engine.base import (
     RowState,
     Verdict,
 )
-from skep.engine.base import Count as Number
+from skep.engine.contract import Count as Number
 
 T = TypeVar("T")
 
@@ -44,33 +44,34 @@ LARGEST_REQUEST = 16 * 1024 * 1024
 _LENGTH = 4
 
 
-class Introduction(Struct, frozen=True, array_like=True, tag="hello"):
-    """Name the owner, and the tokens of the leases it still holds."""
+class _Numbered(Struct, frozen=True, array_like=True):
+    """A request, or its reply, which has the same number."""
 
     call: int
+
+
+class Introduction(_Numbered, frozen=True, tag="hello"):
+    """Name the owner, and the tokens of the leases it still holds."""
+
     owner: str
     held: Sequence[str] = ()
 
 
-class Put(Struct, frozen=True, array_like=True, tag="put"):
+class Put(_Numbered, frozen=True, tag="put"):
     """Keep these envelopes."""
 
-    call: int
     envelopes: Sequence[Envelope]
 
 
-class Take(Struct, frozen=True, array_like=True, tag="take"):
+class Take(_Numbered, frozen=True, tag="take"):
     """Lease up to `n`, as soon as any are ready."""
 
-    call: int
     queues: Sequence[str]
     n: Number
 
 
-class Untake(Struct, frozen=True, array_like=True, tag="untake"):
+class Untake(_Numbered, frozen=True, tag="untake"):
     """Cancel the `Take` with this number; it is answered with no leases unless it already was."""
-
-    call: int
 
 
 class Mark(Struct, frozen=True, array_like=True):
@@ -85,17 +86,15 @@ class Mark(Struct, frozen=True, array_like=True):
     result: bytes = b""
 
 
-class Settle(Struct, frozen=True, array_like=True, tag="settle"):
+class Settle(_Numbered, frozen=True, tag="settle"):
     """End these leases."""
 
-    call: int
     marks: Sequence[Mark]
 
 
-class Extend(Struct, frozen=True, array_like=True, tag="extend"):
+class Extend(_Numbered, frozen=True, tag="extend"):
     """Ask which of these leases are still held."""
 
-    call: int
     tokens: Sequence[str]
 
 
@@ -106,116 +105,98 @@ class Pulse(Struct, frozen=True, array_like=True, tag="pulse"):
     call: int = 0
 
 
-class Note(Struct, frozen=True, array_like=True, tag="note"):
+class Note(_Numbered, frozen=True, tag="note"):
     """Set the progress of a lease."""
 
-    call: int
     token: str
     text: str
 
 
-class Reap(Struct, frozen=True, array_like=True, tag="reap"):
+class Reap(_Numbered, frozen=True, tag="reap"):
     """Take back what a dead owner holds."""
 
-    call: int
     owner: str
 
 
-class Cancel(Struct, frozen=True, array_like=True, tag="cancel"):
+class Cancel(_Numbered, frozen=True, tag="cancel"):
     """Cancel these deliveries."""
 
-    call: int
     ids: Sequence[str]
 
 
-class Grasp(Struct, frozen=True, array_like=True, tag="grasp"):
+class Grasp(_Numbered, frozen=True, tag="grasp"):
     """Hold a name under this token, or renew the hold."""
 
-    call: int
     name: str
     token: str
     ttl: Milliseconds
 
 
-class Drop(Struct, frozen=True, array_like=True, tag="drop"):
+class Drop(_Numbered, frozen=True, tag="drop"):
     """Release a name."""
 
-    call: int
     name: str
     token: str
 
 
-class Configure(Struct, frozen=True, array_like=True, tag="configure"):
+class Configure(_Numbered, frozen=True, tag="configure"):
     """Set the limits of these queues, and remove those of all others."""
 
-    call: int
     limits: Mapping[str, QueueLimits]
 
 
-class Pause(Struct, frozen=True, array_like=True, tag="pause"):
+class Pause(_Numbered, frozen=True, tag="pause"):
     """Pause or resume these queues."""
 
-    call: int
     queues: Sequence[str]
     paused: bool
 
 
-class Find(Struct, frozen=True, array_like=True, tag="find"):
+class Find(_Numbered, frozen=True, tag="find"):
     """Look up one delivery."""
 
-    call: int
     id: str
 
 
-class Await(Struct, frozen=True, array_like=True, tag="await"):
+class Await(_Numbered, frozen=True, tag="await"):
     """Wait up to `wait` ms for the result of a delivery."""
 
-    call: int
     id: str
     wait: Milliseconds
 
 
-class Alter(Struct, frozen=True, array_like=True, tag="change"):
+class Alter(_Numbered, frozen=True, tag="change"):
     """Change these deliveries by hand."""
 
-    call: int
     ids: Sequence[str]
     op: Edit
 
 
-class Count(Struct, frozen=True, array_like=True, tag="count"):
+class Count(_Numbered, frozen=True, tag="count"):
     """Count the deliveries of each queue."""
 
-    call: int
 
-
-class Scan(Struct, frozen=True, array_like=True, tag="scan"):
+class Scan(_Numbered, frozen=True, tag="scan"):
     """List deliveries of one queue and state."""
 
-    call: int
     queue: str
     state: RowState
     after: str
     n: Number
 
 
-class Acknowledge(Struct, frozen=True, array_like=True, tag="acknowledge"):
+class Acknowledge(_Numbered, frozen=True, tag="acknowledge"):
     """Confirm that an operator knows of the damage to the file."""
 
-    call: int
 
-
-class Restore(Struct, frozen=True, array_like=True, tag="restore"):
+class Restore(_Numbered, frozen=True, tag="restore"):
     """Keep deliveries and dead letters of another file, except those that were kept before."""
 
-    call: int
     rows: Sequence[DeliveryRow]
 
 
-class Bye(Struct, frozen=True, array_like=True, tag="bye"):
+class Bye(_Numbered, frozen=True, tag="bye"):
     """Leave, and give back what is held. The store answers by closing the connection."""
-
-    call: int
 
 
 Request = (
@@ -225,54 +206,47 @@ Request = (
 )  # fmt: skip
 
 
-class Welcome(Struct, frozen=True, array_like=True, tag="welcome"):
+class Welcome(_Numbered, frozen=True, tag="welcome"):
     """Which of the leases of the introduction are still held; all are lost after `lease` ms of
     silence."""
 
-    call: int
     kept: list[bool]
     lease: int
 
 
-class PutOutcomes(Struct, frozen=True, array_like=True, tag="outcomes"):
+class PutOutcomes(_Numbered, frozen=True, tag="outcomes"):
     """The envelopes are kept."""
 
-    call: int
     outcomes: list[Outcome]
 
 
-class Leases(Struct, frozen=True, array_like=True, tag="leases"):
+class Leases(_Numbered, frozen=True, tag="leases"):
     """Leases, in answer to a `Take`."""
 
-    call: int
     leases: list[Lease]
 
 
-class Accepted(Struct, frozen=True, array_like=True, tag="settled"):
+class Accepted(_Numbered, frozen=True, tag="settled"):
     """Which of the settlements or leases of the request the store accepted."""
 
-    call: int
     accepted: list[bool]
 
 
-class Counts(Struct, frozen=True, array_like=True, tag="counts"):
+class Counts(_Numbered, frozen=True, tag="counts"):
     """How much is in each queue."""
 
-    call: int
     queues: dict[str, QueueStats]
 
 
-class Rows(Struct, frozen=True, array_like=True, tag="rows"):
+class Rows(_Numbered, frozen=True, tag="rows"):
     """The deliveries that were found."""
 
-    call: int
     rows: list[DeliveryRow]
 
 
-class Cancellations(Struct, frozen=True, array_like=True, tag="cancelled"):
+class Cancellations(_Numbered, frozen=True, tag="cancelled"):
     """What became of each delivery to cancel."""
 
-    call: int
     found: list[Cancellation]
 
 
@@ -283,46 +257,40 @@ class Flagged(Struct, frozen=True, array_like=True, tag="flagged"):
     call: int = 0
 
 
-class HoldAnswer(Struct, frozen=True, array_like=True, tag="held"):
+class HoldAnswer(_Numbered, frozen=True, tag="held"):
     """The hold; None if another process holds the name."""
 
-    call: int
     hold: Hold | None
 
 
-class Ended(Struct, frozen=True, array_like=True, tag="ended"):
+class Ended(_Numbered, frozen=True, tag="ended"):
     """How the delivery has ended; None if it has not."""
 
-    call: int
     result: Result | None
 
 
-class Damages(Struct, frozen=True, array_like=True, tag="damages"):
+class Damages(_Numbered, frozen=True, tag="damages"):
     """The damages that were confirmed."""
 
-    call: int
     whats: list[str]
 
 
-class Affected(Struct, frozen=True, array_like=True, tag="changed"):
+class Affected(_Numbered, frozen=True, tag="changed"):
     """How many the request changed."""
 
-    call: int
     number: int
 
 
-class NoRoom(Struct, frozen=True, array_like=True, tag="refused"):
+class NoRoom(_Numbered, frozen=True, tag="refused"):
     """The disk is full, or the named queue: nothing of the request happened."""
 
-    call: int
     error: str
     queue: str = ""
 
 
-class Invalid(Struct, frozen=True, array_like=True, tag="invalid"):
+class Invalid(_Numbered, frozen=True, tag="invalid"):
     """The request can never be carried out; nothing of it happened."""
 
-    call: int
     error: str
 
 

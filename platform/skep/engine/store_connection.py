@@ -25,7 +25,7 @@ from skep.base.errors import (
 )
 from skep.base.rundir import unix_address
 from skep.engine import protocol
-from skep.engine.base import Lease
+from skep.engine.contract import Lease
 from skep.engine.heartbeat import Heartbeat
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class _Call:
 
 
 class StoreConnection:
-    """Repeats each request until the store answers it, and knows which leases this process holds.
+    """Repeats requests until they are answered; knows which leases this process holds.
 
     `flagged` is called with the ids of deliveries that are held here and were cancelled.
     """
@@ -70,8 +70,6 @@ class StoreConnection:
         self._link: _Link | None = None
         self._numbers = itertools.count(1)
         self._calls: dict[int, _Call] = {}
-        # Cancelled requests to lease, which may still be answered with leases.
-        self._unwanted: set[int] = set()
         # The tokens of all leases this process has; a dict because it keeps their order.
         self._held: dict[str, None] = {}
         self._outbox: list[bytes] = []
@@ -102,8 +100,11 @@ class StoreConnection:
             await self._keeper
         self._keeper = None
         self._heartbeat.stop()
-        if self._link is not None:
-            await self._part(self._link)
+        if (link := self._link) is not None:
+            link.transport.write(protocol.frame(protocol.Bye(self.next_call())))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(link.ended.wait(), _FAREWELL)
+            link.transport.abort()
         for call in self._calls.values():
             _fail(call, EngineError("The engine was closed before the store had answered."))
         self._calls.clear()
@@ -142,39 +143,23 @@ class StoreConnection:
         """Reconnect for ever, with growing delays while no store answers."""
         failures = 0
         while True:
-            welcome = await self._stay_connected(address)
-            failures = 0 if welcome else failures + 1
+            link = _Link(self)
+            with suppress(OSError):
+                await self._loop.create_unix_connection(lambda link=link: link, address)  # type: ignore[misc]
+                await link.ended.wait()
+            failures = 0 if link.welcome else failures + 1
             if failures:
                 await asyncio.sleep(_RECONNECT.delay(failures))
-
-    async def _stay_connected(self, address: str) -> bool:
-        """Connect and wait until the connection ends; return whether a store answered."""
-        try:
-            _, link = await self._loop.create_unix_connection(lambda: _Link(self), address)
-        except OSError:
-            return False
-        await link.ended.wait()
-        return link.welcome
 
     def _begin(self, link: "_Link") -> None:
         """Send the introduction, and repeat what is not answered."""
         self._link = link
-        self._unwanted.clear()
         self._outbox.clear()
         link.claimed = tuple(self._held)
         hello = protocol.Introduction(self.next_call(), self._owner, link.claimed)
         frames = [protocol.frame(hello), *(call.frame for call in self._calls.values())]
         link.transport.write(b"".join(frames))
         self._connected.set()
-
-    def _end(self) -> None:
-        self._link = None
-
-    async def _part(self, link: "_Link") -> None:
-        link.transport.write(protocol.frame(protocol.Bye(self.next_call())))
-        with suppress(TimeoutError):
-            await asyncio.wait_for(link.ended.wait(), _FAREWELL)
-        link.transport.abort()
 
     # -- requests and replies --------------------------------------------------------------------
 
@@ -210,7 +195,10 @@ class StoreConnection:
         match reply:
             case protocol.Welcome(_, kept, lease):
                 self._heartbeat.term = lease / 1000
-                self._be_welcome(link, kept)
+                link.welcome = True
+                for token, still_ours in zip(link.claimed, kept, strict=True):
+                    if not still_ours:  # it went to another holder while disconnected
+                        self._held.pop(token, None)
             case protocol.Leases():
                 self._receive(call, reply)
             case protocol.Flagged(ids):
@@ -227,13 +215,6 @@ class StoreConnection:
                 if call.future is not None and not call.future.done():
                     call.future.set_result(reply)
 
-    def _be_welcome(self, link: "_Link", kept: Sequence[bool]) -> None:
-        """Forget the leases that went to others while disconnected."""
-        link.welcome = True
-        for token, still_ours in zip(link.claimed, kept, strict=True):
-            if not still_ours:
-                self._held.pop(token, None)
-
     def _receive(self, call: _Call | None, reply: protocol.Leases) -> None:
         """Give leases to the caller that waits for them, or return them to the store."""
         for lease in reply.leases:
@@ -241,15 +222,13 @@ class StoreConnection:
         if call is not None and call.future is not None and not call.future.done():
             call.future.set_result(reply)
         else:
-            self._unwanted.discard(reply.call)
             self._release(reply.leases)
 
     def _take_no_more(self, number: int, future: asyncio.Future[Any]) -> None:
         """Undo a request to lease, whether it is sent, answered or neither."""
         if not future.cancelled():  # it was answered in the same round of the loop
             self._release(future.result().leases)
-        elif self._calls.pop(number, None) is not None:
-            self._unwanted.add(number)
+        elif self._calls.pop(number, None) is not None:  # it may still be answered with leases
             self._send(protocol.frame(protocol.Untake(number)))
 
     def _release(self, leases: Sequence[Lease]) -> None:
@@ -261,19 +240,17 @@ class StoreConnection:
 
     def _look_for_expired(self) -> None:
         now = self._loop.time()
-        for number, call in list(self._calls.items()):
-            if call.expires <= now:
-                del self._calls[number]
-                _fail(call, StoreUnavailable(self._silence()))
-        self._look = None
-        if any(call.expires < _NEVER for call in self._calls.values()):
-            self._look = self._loop.call_later(_LOOK_EVERY, self._look_for_expired)
-
-    def _silence(self) -> str:
-        return (
+        silence = (
             f"The store did not answer on {self._path} for {self._deadline:g} s: "
             "whether it has done what was asked is not known."
         )
+        for number, call in list(self._calls.items()):
+            if call.expires <= now:
+                del self._calls[number]
+                _fail(call, StoreUnavailable(silence))
+        self._look = None
+        if any(call.expires < _NEVER for call in self._calls.values()):
+            self._look = self._loop.call_later(_LOOK_EVERY, self._look_for_expired)
 
 
 class _Link(asyncio.Protocol):
@@ -297,7 +274,7 @@ class _Link(asyncio.Protocol):
             self._connection._answer(self, protocol.read_reply(body))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._connection._end()
+        self._connection._link = None
         self.ended.set()
 
 

@@ -7,16 +7,21 @@ its mind about the format finds the same series.
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
+
+from skep.metrics.names import BY_EXPOSED, OTEL_LABELS
 
 Family = Mapping[str, Any]
 Renderer = Callable[[Iterable[Family]], str]
+
+Exemplars = Mapping[str, str]
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 _TEXT_TYPES = {"info": "gauge", "stateset": "gauge", "unknown": "untyped"}
+_NONE: Exemplars = {}
 _SUFFIXES = {"counter": "_total", "info": "_info"}
 _LABEL_ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", '"': '\\"'})
 _HELP_ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n"})
@@ -29,6 +34,26 @@ def negotiate(accept: str) -> tuple[str, Renderer]:
     if openmetrics > 0 and openmetrics >= text:
         return OPENMETRICS, render_openmetrics
     return TEXT, render_text
+
+
+def in_otel_names(families: Iterable[Family]) -> list[Family]:
+    """Return the families with the names that OpenTelemetry's conventions have for HTTP."""
+    return [_in_otel_names(family) for family in families]
+
+
+def _in_otel_names(family: Family) -> Family:
+    metric = BY_EXPOSED.get(family["name"])
+    if metric is None or not metric.otel:
+        return family
+
+    def renamed(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
+        return [
+            [{OTEL_LABELS.get(name, name): value for name, value in labels.items()}, *rest]
+            for labels, *rest in rows
+        ]
+
+    rows = {part: renamed(family[part]) for part in ("series", "exemplars") if part in family}
+    return {**family, "name": metric.otel, **rows}
 
 
 def render_text(families: Iterable[Family]) -> str:
@@ -60,7 +85,7 @@ def render_openmetrics(families: Iterable[Family]) -> str:
             taken.add(name)
         lines.append(f"# HELP {name} {family['help'].translate(_LABEL_ESCAPES)}")
         lines.append(f"# TYPE {name} {kind}")
-        lines.extend(_samples(family))
+        lines.extend(_samples(family, _exemplars(family)))
     return "".join(line + "\n" for line in [*lines, "# EOF"])
 
 
@@ -83,26 +108,45 @@ def _sorted(families: Iterable[Family]) -> list[Family]:
     return sorted(families, key=lambda family: family["name"])
 
 
-def _samples(family: Family) -> Iterator[str]:
+def _exemplars(family: Family) -> Exemplars:
+    """Return what stands behind the sample of each bucket that has an example, by the labels of
+    the sample."""
+    found = {}
+    for labels, bound, own, value, at in family.get("exemplars", ()):
+        key = _labels(labels)
+        if family["type"] == "histogram":
+            key.append(f'le="{_bound(float(bound))}"')
+        found[",".join(key)] = f" # {{{','.join(_labels(own))}}} {_number(value)} {at:.3f}"
+    return found
+
+
+def _samples(family: Family, exemplars: Exemplars = _NONE) -> Iterator[str]:
     name = family["name"]
     for labels, value in sorted(family["series"], key=lambda pair: sorted(pair[0].items())):
         own = _labels(labels)
         if family["type"] == "histogram":
-            yield from _histogram(name, own, family["bounds"], *value)
+            total, counts = value
+            yield from _histogram(name, own, family["bounds"], total, counts, exemplars)
         elif family["type"] == "summary":
             total, (count,) = value
             yield _line(f"{name}_count", own, count)
             yield _line(f"{name}_sum", own, total)
         else:
-            yield _line(name, own, value)
+            yield _line(name, own, value) + exemplars.get(",".join(own), "")
 
 
 def _histogram(
-    name: str, labels: list[str], bounds: list[float], total: float, counts: list[float]
+    name: str,
+    labels: list[str],
+    bounds: list[float],
+    total: float,
+    counts: list[float],
+    exemplars: Exemplars,
 ) -> Iterator[str]:
     cumulative = list(itertools.accumulate(counts))
     for bound, count in zip([*bounds, math.inf], cumulative, strict=True):
-        yield _line(f"{name}_bucket", [*labels, f'le="{_bound(bound)}"'], count)
+        own = [*labels, f'le="{_bound(bound)}"']
+        yield _line(f"{name}_bucket", own, count) + exemplars.get(",".join(own), "")
     # A sum that can fall is not a counter, and OpenMetrics forbids it together with its count.
     if not bounds or bounds[0] >= 0:
         yield _line(f"{name}_count", labels, cumulative[-1])

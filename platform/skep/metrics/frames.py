@@ -7,14 +7,15 @@ A frame is a JSON object; a part that is empty is left out, so an idle worker sa
      "add":      [[series, delta], …],                    counters
      "observe":  [[series, sum, [count, …]], …],          histograms and summaries
      "set":      [[series, value], …],                    gauges, and what behaves like one
+     "exemplars": [[series, bucket, {label: value}, value, time], …],  new ones only
      "drop":     [series, …]}                  ids that do not come again; to be applied first
 
 `name` is the one of the text format (`…_total`, `…_info`). `type` is counter, gauge, histogram,
 summary, info, stateset or unknown. The counts of `observe` are how many observations fell into each
 bucket by itself, not into it and all below: sums of them stay monotonic even where two workers have
 different buckets. There is one count more than `bounds`; the last one is for +Inf, and a summary
-has no bounds. Values of gauges that JSON cannot write are the strings NaN, +Inf and -Inf. With
-a dropped id a gauge ends; what was counted stays counted.
+has no bounds. A counter's exemplar is in bucket 0. Values of gauges that JSON cannot write are the
+strings NaN, +Inf and -Inf. With a dropped id a gauge ends; what was counted stays counted.
 
 A counter below its last value was reset: what it shows has all been added since. Left out are the
 `_created` times, the quantiles of summaries (they cannot be merged), gauge histograms and native
@@ -36,8 +37,9 @@ from typing import Any
 import prometheus_client
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
-from prometheus_client.samples import Sample
+from prometheus_client.samples import Exemplar, Sample
 
+from skep.metrics.counter_page import PAGE
 from skep.metrics.names import BY_EXPOSED
 
 log = logging.getLogger(__name__)
@@ -72,6 +74,7 @@ class _Family:
 class _Series:
     id: int
     last: list[float]
+    marks: dict[int, Exemplar] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -80,22 +83,27 @@ class _Distribution:
 
     total: float = 0.0
     count: float = 0.0
-    cumulative: list[tuple[float, float]] = field(default_factory=list)
+    cumulative: list[tuple[float, float, Exemplar | None]] = field(default_factory=list)
+
+    def sorted(self) -> list[tuple[float, float, Exemplar | None]]:
+        """The upper bounds, the counts of all below, and an example of each."""
+        return sorted(self.cumulative, key=lambda bucket: bucket[0])
 
     def bounds(self) -> list[float]:
         """The upper bounds but +Inf."""
-        return [bound for bound, _ in sorted(self.cumulative) if bound != math.inf]
+        return [bound for bound, *_ in self.sorted() if bound != math.inf]
 
     def vector(self) -> list[float]:
         """The sum, then the count of each bucket by itself, +Inf's last."""
         if not self.cumulative:
             return [self.total, self.count]
-        below = [count for _, count in sorted(self.cumulative)]
+        below = [count for _, count, _ in self.sorted()]
         return [self.total, *(b - a for a, b in zip([0.0, *below], below, strict=False))]
 
 
-def adopt_process() -> None:
-    """Make this worker's default registry fit for frames; call it once, after the fork.
+def adopt_process() -> int:
+    """Make this worker's default registry fit for frames; call it once, after the fork. Return the
+    descriptor of the page of its counters.
 
     The collectors of process, platform and garbage are unregistered: the supervisor measures every
     process itself, also one that hangs. The times of creation are turned off because a series that
@@ -108,6 +116,7 @@ def adopt_process() -> None:
         prometheus_client.GC_COLLECTOR,
     ):
         prometheus_client.REGISTRY.unregister(collector)
+    return PAGE.share()
 
 
 class Framer:
@@ -192,6 +201,7 @@ class Framer:
             if delta:
                 self._put("add", [series.id, delta if delta > 0 else sample.value])
                 series.last[0] = sample.value
+                self._mark(series, 0, sample.exemplar)
         return present
 
     def _observe(self, family: _Family) -> set[Key]:
@@ -208,7 +218,17 @@ class Framer:
             if any(deltas[1:]):
                 self._put("observe", [series.id, deltas[0], deltas[1:]])
                 series.last = now
+                for number, (*_, exemplar) in enumerate(found.sorted()):
+                    self._mark(series, number, exemplar)
         return present
+
+    def _mark(self, series: _Series, bucket: int, exemplar: Exemplar | None) -> None:
+        if exemplar is None or not math.isfinite(exemplar.value):
+            return
+        if series.marks.get(bucket) != exemplar:
+            series.marks[bucket] = exemplar
+            at = float(exemplar.timestamp or 0.0)
+            self._put("exemplars", [series.id, bucket, exemplar.labels, exemplar.value, at])
 
     def _set(self, family: _Family) -> set[Key]:
         present = set()
@@ -276,7 +296,7 @@ def _distributions(family: _Family) -> dict[Key, _Distribution]:
         bound = labels.pop("le", "")
         distribution = found.setdefault(_key(labels), _Distribution())
         if sample.name == bucket:
-            distribution.cumulative.append((float(bound), sample.value))
+            distribution.cumulative.append((float(bound), sample.value, sample.exemplar))
         elif sample.name == total:
             distribution.total = sample.value
         else:

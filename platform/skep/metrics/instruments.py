@@ -1,5 +1,7 @@
 """The platform's own instruments in one worker, made of the catalogue."""
 
+import gc
+import time
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -10,7 +12,9 @@ from skep.metrics.names import CATALOGUE, MAX_SERIES, OPEN, OTHER, Metric
 Instrument = Counter | Gauge | Histogram | LoopMetric
 
 # What every request counts, in the event loop and nowhere else.
-_OF_THE_LOOP = frozenset(("http_requests_total", "http_request_duration_seconds"))
+_OF_THE_LOOP = frozenset(
+    ("http_requests_total", "http_request_duration_seconds", "worker_requests_total")
+)
 
 
 class InstrumentChildren(dict[tuple[str, ...], Any]):
@@ -52,6 +56,7 @@ class Instruments:
             if metric.source in (kind, "worker")
         }
         self.expect()
+        self.expect(pool=pool)
 
     def __contains__(self, name: str) -> bool:
         return name in self._children
@@ -65,6 +70,22 @@ class Instruments:
         children = self._children[name]
         given = {"pool": self.pool, **labels}
         return children[tuple(given[label] for label in children.metric.own_labels)]
+
+    def watch_garbage(self) -> None:
+        """Count from now on what Python's garbage collector does in this process."""
+        runs = self.children("worker_gc_collections_total")
+        seconds = self.child("worker_gc_seconds_total")
+        start = 0.0
+
+        def count(phase: str, info: dict[str, int]) -> None:
+            nonlocal start
+            if phase == "start":
+                start = time.perf_counter()
+            else:
+                seconds.inc(time.perf_counter() - start)
+                runs[self.pool, str(info["generation"])].inc()
+
+        gc.callbacks.append(count)
 
     def expect(self, **given: str) -> None:
         """Show at zero what can be foreseen once these labels are known (`cron="pulse.beat"`).

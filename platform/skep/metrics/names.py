@@ -63,8 +63,9 @@ class Metric:
 
     `merge` is how one gauge of several workers becomes one value: `latest` is the value set
     last, which stays when its worker is gone (for the time of something that happened);
-    `per_worker` keeps them apart by the label `worker`, which the ledger adds. `source` is the kind
-    of process that produces it, `worker` meaning any.
+    `per_worker` keeps gauges and counters apart by the label `worker`, which the ledger adds.
+    `source` is the kind of process that produces it, `worker` meaning any. `otel` is the name that
+    the same thing has in OpenTelemetry's semantic conventions, in Prometheus' spelling.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Metric:
     buckets: tuple[float, ...] = ()
     merge: Merge = "sum"
     prefix: str = PREFIX
+    otel: str = ""
 
     @property
     def exposed(self) -> str:
@@ -102,6 +104,11 @@ def _counter(name: str, source: Source, text: str, /, **labels: Values) -> Metri
     return Metric(name, "counter", text, source, labels)
 
 
+def _per_worker(name: str, source: Source, text: str, /, **labels: Values) -> Metric:
+    """A counter that is kept apart by slot, as an exception: each slot has its own series."""
+    return Metric(name, "counter", text, source, labels, merge="per_worker")
+
+
 def _gauge(
     name: str, source: Source, text: str, merge: Merge = "sum", /, **labels: Values
 ) -> Metric:
@@ -109,9 +116,15 @@ def _gauge(
 
 
 def _histogram(
-    name: str, source: Source, text: str, buckets: tuple[float, ...], /, **labels: Values
+    name: str,
+    source: Source,
+    text: str,
+    buckets: tuple[float, ...],
+    otel: str = "",
+    /,
+    **labels: Values,
 ) -> Metric:
-    return Metric(name, "histogram", text, source, labels, buckets)
+    return Metric(name, "histogram", text, source, labels, buckets, otel=otel)
 
 
 def _process(name: str, kind: Type, text: str) -> Metric:
@@ -142,6 +155,13 @@ _SUPERVISOR = (
            "Memory that can still be taken, on the host or within the cgroup."),
     _gauge("system_memory_limit_bytes", "supervisor",
            "Memory there is at all, on the host or within the cgroup."),
+    _gauge("data_disk_free_bytes", "supervisor",
+           "Bytes that can still be written to the file system of the data directory."),
+    _gauge("data_disk_size_bytes", "supervisor",
+           "Size of the file system of the data directory."),
+    _gauge("tls_certificate_expiry_timestamp_seconds", "supervisor",
+           "Unix time after which a certificate that is served is no longer valid.",
+           certificate=FEW),
     _process("process_cpu_seconds_total", "counter", "CPU time of the supervisor."),
     _process("process_resident_memory_bytes", "gauge", "Resident memory of the supervisor."),
     _process("process_virtual_memory_bytes", "gauge", "Virtual memory of the supervisor."),
@@ -185,9 +205,15 @@ _WORKERS = (
            "Unix time of the worker's last beat.", pool=FEW, worker=FEW),
     _gauge("worker_metrics_age_seconds", "supervisor", "Age of the worker's last frame.",
            pool=FEW, worker=FEW),
-    _gauge("worker_event_loop_lag_seconds", "worker",
-           "How late the worker's event loop ran its last timer.", "per_worker",
+    _gauge("worker_event_loop_lag_seconds", "supervisor",
+           "How late the process's event loop ran its last timer, by its last beat.",
            pool=FEW, worker=FEW),
+    _per_worker("worker_requests_total", "web", "Requests answered, by slot.", pool=FEW,
+                worker=FEW),
+    _counter("worker_gc_collections_total", "worker", "Runs of Python's garbage collector.",
+             pool=FEW, generation=("0", "1", "2")),
+    _counter("worker_gc_seconds_total", "worker",
+             "Time in Python's garbage collector, in which nothing else runs.", pool=FEW),
 )
 
 _HTTP = (
@@ -195,8 +221,9 @@ _HTTP = (
              method=METHODS, route=OPEN, status=FEW),
     _histogram("http_request_duration_seconds", "web",
                "Time from a request's head to the end of its answer.", FAST,
-               method=METHODS, route=OPEN),
-    _gauge("http_requests_in_progress", "web", "Requests being answered now.", pool=FEW),
+               "http_server_request_duration_seconds", method=METHODS, route=OPEN),
+    Metric("http_requests_in_progress", "gauge", "Requests being answered now.", "web",
+           {"pool": FEW}, otel="http_server_active_requests"),
     _counter("http_exceptions_total", "web", "Exceptions that no handler caught.", route=OPEN),
     _counter("http_refusals_total", "web",
              "Clients turned away before their request reached a plugin, by reason.",
@@ -356,5 +383,7 @@ CATALOGUE: tuple[Metric, ...] = (
     *_CONFIG,
     *_RELOADS_AND_WATCH,
 )
+# What labels are called in OpenTelemetry's conventions for HTTP.
+OTEL_LABELS: Mapping[str, str] = {"method": "http_request_method", "route": "http_route"}
 BY_NAME: Mapping[str, Metric] = {metric.name: metric for metric in CATALOGUE}
 BY_EXPOSED: Mapping[str, Metric] = {metric.exposed: metric for metric in CATALOGUE}

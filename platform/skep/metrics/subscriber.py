@@ -33,7 +33,6 @@ class Rule:
 _PULLED = ("changed", "unchanged")
 
 RULES = (
-    Rule("worker.loop_lag", "worker_event_loop_lag_seconds", "set", "seconds"),
     Rule("task.enqueued", "tasks_enqueued_total"),
     Rule("task.finished", "tasks_total"),
     Rule("task.finished", "task_duration_seconds", "observe", "seconds"),

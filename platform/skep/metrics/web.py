@@ -24,6 +24,7 @@ class HttpMetrics:
             instruments.children("http_requests_total"),
             instruments.children("http_request_duration_seconds"),
         )
+        self._of_worker = instruments.child("worker_requests_total").inc
         self._exceptions = instruments.children("http_exceptions_total")
         gauges = {
             instruments.child("http_requests_in_progress"): lambda: self._in_progress,
@@ -39,12 +40,13 @@ class HttpMetrics:
         """Count a request whose head has arrived."""
         self._in_progress += 1
 
-    def end(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count its answer, sent or abandoned."""
+    def end(self, method: str, route: str, status: int, seconds: float, trace: str = "") -> None:
+        """Count its answer, sent or abandoned; `trace` is the id of the trace it belongs to."""
         self._in_progress -= 1
         counter, histogram = self._answers[method, route, status]
-        counter.count += 1
-        histogram.observe(seconds)
+        counter.inc()
+        self._of_worker()
+        histogram.observe(seconds, trace)
 
     def exception(self, route: str) -> None:
         """Count an exception that no handler caught."""

@@ -11,10 +11,13 @@ from prometheus_client import CollectorRegistry
 from skep.base.rundir import RunDir
 from skep.base.telemetry import Telemetry
 from skep.config.options.table import Options
+from skep.metrics.counter_page import PAGE
 from skep.metrics.frames import Framer
 from skep.metrics.instruments import Instruments
+from skep.metrics.page_values import keep_in_page
 from skep.metrics.subscriber import subscribe
 from skep.store.server import serve
+from skep.wire.lifecycle import Role
 from skep.wire.messages import Boot, Troubled
 from skep.wire.platform_slot import Send, run
 
@@ -23,20 +26,20 @@ from skep.wire.platform_slot import Send, run
 _PATIENCE = 3.5
 
 
-class StoreSlot:
-    """The store as a slot: it serves the socket the supervisor has bound."""
+class StoreSlot(Role):
+    """The store as a slot: it serves the socket the supervisor has bound.
+
+    It prepares nothing, because the store before it may still have the file open, and it serves on
+    when it retires, because clients may still have something to settle.
+    """
 
     def __init__(self, boot: Boot, telemetry: Telemetry, send: Send) -> None:
         self._run_id = boot.run_id
         self._options = Options.from_json(boot.options)
-        self._path = RunDir(self._options.data_dir).queue_file
         self._telemetry = telemetry
         self._send = send
         self._stop = asyncio.Event()
         self._serving: asyncio.Task[None] | None = None
-
-    async def prepare(self) -> None:
-        """Nothing: the store before us may still have the file open."""
 
     async def accept(
         self, listeners: Mapping[str, socket.socket], handover: Mapping[str, Any]
@@ -44,7 +47,7 @@ class StoreSlot:
         self._serving = asyncio.create_task(
             serve(
                 listeners["store"],
-                self._path,
+                RunDir(self._options.data_dir).queue_file,
                 run_id=self._run_id,
                 stop=self._stop,
                 patience=_PATIENCE,
@@ -56,28 +59,22 @@ class StoreSlot:
         )
         return self._serving
 
-    def retire(self) -> Mapping[str, Any]:
-        """Keep serving: clients may still have something to settle."""
-        return {}
-
     async def drain(self, deadline: float) -> None:
         self._stop.set()
         if self._serving is not None:
             await asyncio.wait({self._serving}, timeout=_PATIENCE + 0.3)
 
-    async def stop(self) -> None:
-        """Nothing is left to do."""
-
 
 def main() -> int:
     """Be the store slot; return its exit code."""
+    keep_in_page()
     registry, telemetry = CollectorRegistry(), Telemetry()
-    subscribe(telemetry, Instruments(registry, "store"))
-
-    def build(boot: Boot, send: Send) -> StoreSlot:
-        return StoreSlot(boot, telemetry, send)
-
-    return run(build, Framer(registry).next)
+    instruments = Instruments(registry, "store")
+    instruments.watch_garbage()
+    subscribe(telemetry, instruments)
+    return run(
+        lambda boot, send: StoreSlot(boot, telemetry, send), Framer(registry).next, PAGE.share()
+    )
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import logging
 import sqlite3
-from pathlib import Path
 
 from skep.engine.ids import now_ms
 from skep.store.file.damage import primary_code
@@ -13,25 +12,19 @@ log = logging.getLogger(__name__)
 
 # Pages returned to the disk at a time: about a millisecond of the store's time.
 _PAGES_AT_ONCE = 1000
-# The primary code of all errors of reading and writing, without their details.
-_IOERR = sqlite3.SQLITE_IOERR
 
 
 class DiskSpace:
     """Keeps space on the disk; in memory there is always some."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, database: Database) -> None:
+        """Make the reserve file, and limit the log to what a small disk can hold."""
+        self._database = database
         self._reserve: ReserveFile | None = None
         self._commits = 0
         self._untidy = False
-        self._database: Database
-
-    def open(self, database: Database) -> None:
-        """Make the reserve file, and limit the log to what a small disk can hold."""
-        self._database = database
         if not database.in_memory:
-            self._reserve = ReserveFile(self._path)
+            self._reserve = ReserveFile(database.path)
             self._reserve.check()
             database.limit_log(self._reserve.log_pages())
 
@@ -45,13 +38,14 @@ class DiskSpace:
         """Why new deliveries are refused, empty if they are not."""
         if not self.scarce:
             return ""
-        return f"the disk of {self._path.parent} is full or cannot be used: deliveries are refused"
+        folder = self._database.path.parent
+        return f"the disk of {folder} is full or cannot be used: deliveries are refused"
 
     def is_full(self, error: Exception) -> bool:
         code = primary_code(error)
-        if code == sqlite3.SQLITE_FULL:
-            return True
-        return code == _IOERR and self._reserve is not None and self._reserve.used_up()
+        if code == sqlite3.SQLITE_IOERR and self._reserve is not None:
+            return self._reserve.used_up()
+        return code == sqlite3.SQLITE_FULL
 
     def release(self) -> bool:
         """Free space for what must be written; return False if none is left to free."""
@@ -70,7 +64,7 @@ class DiskSpace:
         last call, or if space is scarce. Raises sqlite3.Error when the file cannot be used."""
         idle = self._database.commits == self._commits
         try:
-            self._database.sweep(now_ms())
+            self._database.retained.sweep(now_ms())
             self._database.commit()
             if idle or self.scarce:
                 self._tidy()

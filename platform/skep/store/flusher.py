@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from skep.engine.protocol import Reply
-from skep.store.connection import Client
+from skep.store.waiters import Client
 
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC
 # The pause before checking again whether the file is in order.
 _LOOK_AGAIN = 0.5
 # macOS has no fdatasync.
@@ -29,7 +30,8 @@ class Flusher:
     def __init__(self, database: Path, *, waits: bool = True) -> None:
         self._waits = waits
         self._log = database.with_name(database.name + "-wal")
-        self._descriptor = -1
+        # It exists as long as the database is open.
+        self._descriptor = os.open(self._log, _FLAGS) if waits else -1
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="flush")
         self._waiting: defaultdict[Client, list[Reply]] = defaultdict(list)
         self._wake = asyncio.Event()
@@ -39,15 +41,10 @@ class Flusher:
         self.missing: Callable[[], str] = str
         self.is_whole: Callable[[], bool] = lambda: True
 
-    def open(self) -> None:
-        """Open the log, which exists as long as the database is open."""
-        if self._waits:
-            self._descriptor = os.open(self._log, os.O_RDONLY | os.O_CLOEXEC)
-
     def reopen(self) -> None:
         """Open the log of the file that has replaced the former."""
         if self._waits:
-            new = os.open(self._log, os.O_RDONLY | os.O_CLOEXEC)
+            new = os.open(self._log, _FLAGS)
             os.dup2(new, self._descriptor, inheritable=False)  # the thread may be using it
             os.close(new)
 

@@ -11,20 +11,20 @@ class Liveness:
     def __init__(self, term: float) -> None:
         self.term = term
         self.every = term / 5
-        self._heard: dict[str, float] = {}
+        self._last_sent: dict[str, float] = {}
         self._silent: set[str] = set()
         self._looked: float | None = None
 
     def beat(self, owner: str, now: float) -> bool:
         """Record that an owner is alive; return whether it had been silent."""
-        self._heard[owner] = now
+        self._last_sent[owner] = now
         if owner not in self._silent:
             return False
         self._silent.remove(owner)
         return True
 
     def forget(self, owner: str) -> None:
-        self._heard.pop(owner, None)
+        self._last_sent.pop(owner, None)
         self._silent.discard(owner)
 
     def is_silent(self, owner: str) -> bool:
@@ -36,9 +36,9 @@ class Liveness:
         asleep = self._looked is not None and now - self._looked > 2 * self.every
         self._looked = now
         if asleep:
-            self._heard = dict.fromkeys(self._heard, now)
-        silent = [owner for owner, heard in self._heard.items() if now - heard > self.term]
+            self._last_sent = dict.fromkeys(self._last_sent, now)
+        silent = [owner for owner, sent in self._last_sent.items() if now - sent > self.term]
         for owner in silent:
-            del self._heard[owner]
+            del self._last_sent[owner]
         self._silent.update(silent)
         return silent

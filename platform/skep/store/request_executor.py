@@ -3,11 +3,8 @@
 from collections.abc import Mapping
 
 from skep.engine import protocol
-from skep.store.connection import Client
-from skep.store.lease_waiters import LeaseWaiters
-from skep.store.result_waiters import ResultWaiters
 from skep.store.state.database import Database
-from skep.store.state.scan import find, scan
+from skep.store.waiters import Client, LeaseWaiters, ResultWaiters
 
 
 class RequestExecutor:
@@ -51,10 +48,10 @@ class RequestExecutor:
 
     def notify(self, clients: Mapping[int, Client]) -> None:
         """After the commit, send results and cancellations to the clients that wait for them."""
-        results, edits = self._database.results, self._database.edits
-        if results.fresh:
-            self._result_waiters.answer(results.fresh)
-            results.fresh.clear()
+        fresh, edits = self._database.retained.fresh, self._database.edits
+        if fresh:
+            self._result_waiters.answer(fresh)
+            fresh.clear()
         for number, delivery in edits.flagged:
             if (holder := clients.get(number)) is not None:
                 holder.send([protocol.Flagged([delivery])])
@@ -76,9 +73,9 @@ class RequestExecutor:
             case protocol.Reap(call, owner):
                 return protocol.Affected(call, moves.take_from(owner, now))
             case protocol.Grasp(call, name, token, ttl):
-                return protocol.HoldAnswer(call, self._database.holds.grasp(name, token, ttl, now))
+                return protocol.HoldAnswer(call, self._database.grasp(name, token, ttl, now))
             case protocol.Drop(call, name, token):
-                self._database.holds.drop(name, token)
+                self._database.drop(name, token)
                 return protocol.Affected(call, 1)
             case protocol.Await():
                 return self._await(connection, request, now)
@@ -101,10 +98,8 @@ class RequestExecutor:
                 return protocol.Cancellations(call, database.edits.cancel(ids, now))
             case protocol.Alter(call, ids, op):
                 return protocol.Affected(call, database.edits.edit(ids, op, now))
-            case protocol.Scan(call):
-                return protocol.Rows(call, scan(database, request))
-            case protocol.Find(call):
-                return protocol.Rows(call, find(database, request))
+            case protocol.Scan(call) | protocol.Find(call):
+                return protocol.Rows(call, database.look_up(request))
             case protocol.Configure(call, limits):
                 database.configure(limits)
                 return protocol.Affected(call, len(limits))
@@ -114,13 +109,13 @@ class RequestExecutor:
             case protocol.Acknowledge(call):
                 return protocol.Damages(call, database.acknowledge())
             case protocol.Restore(call, rows):
-                return protocol.Affected(call, database.restoring.restore(rows, now))
+                return protocol.Affected(call, database.edits.restore(rows, now))
         return None
 
     def _await(
         self, connection: Client, request: protocol.Await, now: int
     ) -> protocol.Reply | None:
-        result = self._database.results.read(request.id, now)
+        result = self._database.retained.result(request.id, now)
         if result is None and request.wait and self._database.moves.look_up(request.id):
             self._result_waiters.add(connection, request.call, request.id, request.wait / 1000)
             return None

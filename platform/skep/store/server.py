@@ -10,12 +10,12 @@ from pathlib import Path
 from skep.base.files.filelock import held
 from skep.base.sockets.peer import peer_of
 from skep.base.telemetry import Telemetry
-from skep.store.connection import ClientConnection
-from skep.store.disk_space import DiskSpace
+from skep.engine.ids import now_ms
 from skep.store.file.schema import IN_MEMORY, Durability
 from skep.store.flusher import Flusher
+from skep.store.state.database import Database
 from skep.store.state.deliveries import NOBODY
-from skep.store.writer import Writer
+from skep.store.writer import ClientConnection, Writer
 
 log = logging.getLogger(__name__)
 
@@ -38,23 +38,23 @@ async def serve(
 ) -> None:
     """Be the store behind a unix socket that is bound and listening, until `stop` is set.
 
-    Connected clients then have `patience` seconds to settle what they hold and disconnect.
-
-    `run_id` names this run of the platform: a lease from another run is given to others at once,
-    one from the same run when its holder has not reconnected within 5 s. A holder that is silent
-    for `lease` seconds loses its leases. `troubled` is called with what operators should know about
-    the file, first at the start and then whenever that changes. With the durability `memory`
-    nothing is written to the database. Returns when the current transaction is committed and
-    answered; later requests wait for the next store on the socket.
+    Connected clients then have `patience` seconds to settle what they hold and disconnect. It
+    returns when the current transaction is committed and answered; later requests wait for the next
+    store on the socket. `run_id` names this run of the platform: a lease from another run is given
+    to others at once, one from the same run when its holder has not reconnected within 5 s. A
+    holder that is silent for `lease` seconds loses its leases. `troubled` is called with what
+    operators should know about the file, first at the start and then whenever that changes. With
+    the durability `memory` nothing is written to the database.
     Raises AlreadyRunning when another store holds the database, EngineError when another version
     wrote it, sqlite3.Error when it cannot be written for another reason than a full disk.
     """
     complaint = f"Another store uses {database}: stop its platform, or give another --data-dir."
     async with held(database.with_name(f"{database.name}.lock"), complaint):
         path = IN_MEMORY if durability == "memory" else database
+        telemetry = telemetry or Telemetry()
+        opened = Database(path, run_id, now_ms(), lambda: telemetry.point("store.corrupt"))
         flusher = Flusher(path, waits=durability == "full")
-        writer = Writer(path, flusher, DiskSpace(path), lease, telemetry or Telemetry(), troubled)
-        writer.open(run_id)
+        writer = Writer(opened, flusher, lease, telemetry, troubled)
         writing = asyncio.create_task(writer.write())
         flushing = asyncio.create_task(flusher.flush())
         accepting = asyncio.create_task(_accept(listener, writer))

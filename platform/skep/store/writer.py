@@ -16,25 +16,23 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
+from msgspec import DecodeError
+
+from skep.base.errors import EngineError
 from skep.base.telemetry import Telemetry
 from skep.engine import protocol
-from skep.engine.base import DeliveryRow
 from skep.engine.ids import now_ms
-from skep.store.connection import Client, ClientConnection
 from skep.store.disk_space import DiskSpace
 from skep.store.file.damage import DAMAGE, is_damage, primary_code
 from skep.store.flusher import Flusher
-from skep.store.lease_waiters import LeaseWaiters
 from skep.store.liveness import Liveness
 from skep.store.repairs import Repairs
 from skep.store.request_executor import RequestExecutor
-from skep.store.result_waiters import ResultWaiters
 from skep.store.state.database import Database
 from skep.store.state.deliveries import NOBODY
-from skep.store.state.scan import find, scan
+from skep.store.waiters import Client, LeaseWaiters, ResultWaiters
 
 # The most requests of one batch: more would make the first wait for the last.
 _BATCH = 512
@@ -59,19 +57,68 @@ _AGAIN = 1.0
 log = logging.getLogger(__name__)
 
 
+class ClientConnection(asyncio.Protocol):
+    """The store's end of a connection; `owner` is empty until the client has introduced itself."""
+
+    _transport: asyncio.Transport
+
+    def __init__(self, writer: "Writer", number: int) -> None:
+        self.number = number
+        self.owner = ""
+        self._writer = writer
+        self._splitter = protocol.Splitter(protocol.LARGEST_REQUEST)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]  # a stream's transport is one
+        self._writer.came(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Pass every whole request on. One that cannot be read is refused by its number; only a
+        client that does not send requests at all is disconnected."""
+        try:
+            for body in self._splitter.feed(data):
+                request = protocol.read_request(body)
+                if isinstance(request, protocol.Invalid):
+                    log.error("%s sent a request that cannot be read: %s", self, request.error)
+                    self.send([request])
+                else:
+                    self._writer.ask(self, request)
+        except (DecodeError, EngineError) as error:
+            log.error(
+                "%s sent something that is not a request and was disconnected: %s", self, error
+            )
+            self._transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._writer.left(self)
+
+    def pause_writing(self) -> None:
+        """Stop reading from a client that does not read its replies."""
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._transport.resume_reading()
+
+    def send(self, replies: Sequence[protocol.Reply]) -> None:
+        """Send replies, in one write; they are lost on a client that has gone."""
+        if replies and not self._transport.is_closing():
+            self._transport.write(b"".join([protocol.frame(reply) for reply in replies]))
+
+    def close(self) -> None:
+        """Send what is left, then close."""
+        self._transport.close()
+
+    def __str__(self) -> str:
+        return self.owner or f"client {self.number}"
+
+
 class _Lost(NamedTuple):
-    """A connection has ended: give what it holds to others."""
+    """Give to others what a connection that ended, or an owner that was silent too long, holds."""
 
-    number: int
-
-
-class _Silent(NamedTuple):
-    """An owner was silent for too long: give what it holds to others."""
-
-    owner: str
+    holder: int | str
 
 
-_Matter = tuple[ClientConnection, protocol.Request] | _Lost | _Silent
+_Matter = tuple[ClientConnection, protocol.Request] | _Lost
 _Replies = defaultdict[Client, list[protocol.Reply]]
 
 
@@ -84,17 +131,16 @@ class Writer:
 
     def __init__(
         self,
-        path: Path,
+        database: Database,
         flusher: Flusher,
-        disk: DiskSpace,
         lease: float,
         telemetry: Telemetry,
         troubled: Callable[[list[str]], None] = lambda _: None,
     ) -> None:
-        self._database = Database(path, damaged=lambda: telemetry.point("store.corrupt"))
+        self._database = database
         self._flusher = flusher
-        self._disk = disk
-        self._repairs = Repairs(path, self._database, flusher)
+        self._disk = DiskSpace(database)
+        self._repairs = Repairs(database, flusher)
         self._telemetry = telemetry
         self._troubled = troubled
         self._troubles: list[str] | None = None
@@ -111,24 +157,12 @@ class Writer:
         self._wake = asyncio.Event()
         self._deserted = asyncio.Event()
         self._alarm: asyncio.TimerHandle | None = None
-        self._housekeeping: asyncio.TimerHandle | None = None
-        self._looking: asyncio.TimerHandle | None = None
-        self._loop: asyncio.AbstractEventLoop
-        self._handing_out = True
+        self._loop = asyncio.get_running_loop()
+        self._handing_out = not database.same_run
         self._stopping = False
-
-    def open(self, run_id: str) -> None:
-        """Open the database; give the holders of an earlier store of this run time to reconnect."""
-        same_run = self._database.open(run_id, now_ms())
-        self._disk.open(self._database)
-        self._flusher.open()
-        self._repairs.open()
-        loop = asyncio.get_running_loop()
-        self._loop = loop
-        if same_run:
-            self._handing_out = False
-            loop.call_later(_HAND_OUT_AFTER, self._begin_handing_out)
-            loop.call_later(_COME_BACK_WITHIN, self._bring, _Lost(NOBODY))
+        if database.same_run:  # the holders of the store before may reconnect
+            self._loop.call_later(_HAND_OUT_AFTER, self._begin_handing_out)
+            self._loop.call_later(_COME_BACK_WITHIN, self._bring, _Lost(NOBODY))
         self._keep_house()
         self._look_for_silent()
         self._set_alarm()
@@ -166,9 +200,9 @@ class Writer:
     def ask(self, connection: ClientConnection, request: protocol.Request) -> None:
         """Queue a request for the next batch; a look into the file does not wait for it."""
         if isinstance(request, protocol.Pulse):
-            self._hear_of(request.owner)
+            self._note_alive(request.owner)
             return
-        self._hear_of(connection.owner)
+        self._note_alive(connection.owner)
         is_file = not self._database.in_memory
         if is_file and isinstance(request, protocol.Scan | protocol.Find):
             task = asyncio.create_task(self._look_up(connection, request))
@@ -189,7 +223,7 @@ class Writer:
         self._matters.extend(matters)
         self._wake.set()
 
-    def _hear_of(self, owner: str) -> None:
+    def _note_alive(self, owner: str) -> None:
         if owner and self._liveness.beat(owner, self._loop.time()):
             self._wake.set()  # it may wait for leases
 
@@ -200,24 +234,19 @@ class Writer:
     async def _look_up(
         self, connection: ClientConnection, request: protocol.Scan | protocol.Find
     ) -> None:
+        look_up = partial(self._database.look_up, request)
         try:
-            rows = await self._rows(request)
+            try:
+                rows = await asyncio.to_thread(look_up)
+            except DAMAGE as error:
+                if not self._repairs.help(error):
+                    raise
+                rows = await asyncio.to_thread(look_up)
         except Exception as error:
             log.error("A look into the queue failed", exc_info=error)
-            reply: protocol.Reply = protocol.Invalid(request.call, f"{error}")
+            connection.send([protocol.Invalid(request.call, f"{error}")])
         else:
-            reply = protocol.Rows(request.call, rows)
-        connection.send([reply])
-
-    async def _rows(self, request: protocol.Scan | protocol.Find) -> list[DeliveryRow]:
-        """Look up rows, and once more if that led to a repair."""
-        look = partial(find if isinstance(request, protocol.Find) else scan, self._database)
-        try:
-            return await asyncio.to_thread(look, request)
-        except DAMAGE as error:
-            if not self._repairs.help(error):
-                raise
-            return await asyncio.to_thread(look, request)
+            connection.send([protocol.Rows(request.call, rows)])
 
     # -- batches ---------------------------------------------------------------------------------
 
@@ -226,13 +255,11 @@ class Writer:
         while not self._stopping:
             await self._wake.wait()
             self._wake.clear()
-            self._process_batch()
+            batch = [self._matters.popleft() for _ in range(min(len(self._matters), _BATCH))]
+            self._process(batch)
             await asyncio.sleep(0)  # let the next requests in
             if self._matters and not self._locked:
                 self._wake.set()
-
-    def _process_batch(self) -> None:
-        self._process([self._matters.popleft() for _ in range(min(len(self._matters), _BATCH))])
 
     def _process(self, matters: list[_Matter], *, mended: bool = False) -> None:
         self._lease_waiters.begin()
@@ -284,7 +311,7 @@ class Writer:
 
     def _give_up(self, matter: _Matter, error: Exception) -> None:
         log.error("%s cannot be carried out", _named(matter), exc_info=error)
-        if isinstance(matter, _Lost | _Silent):
+        if isinstance(matter, _Lost):
             self._loop.call_later(_AGAIN, self._bring, matter)
         else:
             connection, request = matter
@@ -318,9 +345,9 @@ class Writer:
         self._database.moves.promote(now)
         for matter in matters:
             match matter:
-                case _Lost(number):
+                case _Lost(int(number)):
                     self._requests.let_go(number, lost=True, now=now)
-                case _Silent(owner):
+                case _Lost(str(owner)):
                     self._database.moves.take_from(owner, now)
                 case connection, request:
                     reply = self._answer(connection, request, now)
@@ -353,7 +380,7 @@ class Writer:
         again: list[_Matter] = []
         for matter in matters:
             refused = (protocol.Put,) if freed else (protocol.Put, protocol.Settle)
-            if not isinstance(matter, _Lost | _Silent) and isinstance(matter[1], refused):
+            if not isinstance(matter, _Lost) and isinstance(matter[1], refused):
                 replies[matter[0]].append(protocol.NoRoom(matter[1].call, error))
             else:
                 again.append(matter)
@@ -377,7 +404,7 @@ class Writer:
             self._alarm = self._loop.call_later(max(nap, at_least), self._wake.set)
 
     def _look_for_silent(self) -> None:
-        self._bring(*map(_Silent, self._liveness.look(self._loop.time())))
+        self._bring(*map(_Lost, self._liveness.look(self._loop.time())))
         self._looking = self._loop.call_later(self._liveness.every, self._look_for_silent)
 
     def _keep_house(self) -> None:
@@ -393,7 +420,6 @@ class Writer:
         self._report()
 
     def _report(self) -> None:
-        """Report what operators should know, if that has changed."""
         troubles = [
             *(damage.what for damage in self._database.damages),
             *filter(None, (self._disk.trouble, self._repairs.trouble)),
@@ -405,6 +431,6 @@ class Writer:
 
 
 def _named(matter: _Matter) -> str:
-    if isinstance(matter, _Lost | _Silent):
-        return f"The return of what {matter[0]} holds"
+    if isinstance(matter, _Lost):
+        return f"The return of what {matter.holder} holds"
     return f"A request ({type(matter[1]).__name__.lower()}) of {matter[0]}"

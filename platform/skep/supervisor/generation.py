@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass, field
 
-from skep.config.options.credentials import options_of_workers
+from skep.config.options.resolution import options_of_workers
 from skep.supervisor.config.configuration import Configuration
 from skep.supervisor.processes.crew import Crew
 from skep.supervisor.processes.slot import SlotTimeouts
@@ -37,7 +37,7 @@ class Generation:
         return tuple(kind for kind in (self.plan or Plan()).kinds if kind not in kinds)
 
     def boot(self, slot: str) -> Boot:
-        """Return what a child of this generation is told first."""
+        """Return the first message for a child of this generation."""
         kind = slot.partition(".")[0]
         options = options_of_workers(self.configuration.options)
         return Boot(slot, kind, self.number, self.run_id, options.to_json())

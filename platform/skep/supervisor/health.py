@@ -10,12 +10,56 @@ from typing import Any, Literal
 from skep.config.options.table import Options, changed
 from skep.supervisor.config.history import ConfigHistory
 from skep.supervisor.config.in_force import not_followed, releases_in_force
-from skep.supervisor.config.refusals import RefusedReleases
 from skep.supervisor.processes.crew import Crew
-from skep.supervisor.request import Report
+from skep.supervisor.processes.platform_slots import PlatformSlots
+from skep.supervisor.request import Report, RolloutRequest
 from skep.supervisor.rollout.rollouts import Rollouts
+from skep.wire.plan import Problem
 
 PlatformState = Literal["starting", "running", "degraded", "reloading", "drained", "stopping"]
+
+
+class RefusedReleases:
+    """The releases that the agent has refused: what is in them must not be applied.
+
+    Each is reported once, as a candidate is that the supervisor itself refuses. As long as the
+    release is the newest of its namespace, its problem stands.
+    """
+
+    def __init__(self) -> None:
+        self._standing: dict[str, tuple[str, Problem]] = {}
+        self._unreported: list[RolloutRequest] = []
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What is wrong with the releases that are refused now."""
+        return tuple(problem for _, problem in self._standing.values())
+
+    @property
+    def by_namespace(self) -> dict[str, tuple[str, str]]:
+        """The key of each release that is refused now, and why."""
+        return {name: (key, problem.message) for name, (key, problem) in self._standing.items()}
+
+    def follow(self, config: Mapping[str, Any]) -> None:
+        """Take what the agent has reported."""
+        found = {
+            one["namespace"]: (
+                one["refused"],
+                Problem("config", one["trouble"], rule=one["reason"]),
+            )
+            for one in config.get("following", ())
+            if one["refused"]
+        }
+        for name, (key, problem) in found.items():
+            if self._standing.get(name) != (key, problem):
+                request = RolloutRequest("config", f"release {name} {key}", problems=(problem,))
+                self._unreported.append(request)
+        self._standing = found
+
+    def take(self) -> list[RolloutRequest]:
+        """Return the requests that have to be reported as refused, the oldest first."""
+        due, self._unreported = self._unreported, []
+        return due
 
 
 class Outcomes:
@@ -23,6 +67,7 @@ class Outcomes:
 
     `last` is the newest that changed something or was refused. `refusals` are the releases that the
     agent has refused. `restart_required` are the keys that require a restart to take effect.
+    `first` are the options of the first generation in service, None before there is one.
     """
 
     def __init__(self) -> None:
@@ -31,12 +76,7 @@ class Outcomes:
         self._candidate: Report | None = None
         self._release: Report | None = None
         self.restart_required: list[str] = []
-        self._first: Options | None = None
-
-    @property
-    def serving(self) -> bool:
-        """Whether there has been a generation in service."""
-        return self._first is not None
+        self.first: Options | None = None
 
     @property
     def refused(self) -> Report | None:
@@ -62,31 +102,31 @@ class Outcomes:
 
     def compare(self, options: Options) -> None:
         """Compare the options in use with those of the start."""
-        self._first = self._first or options
-        taken = changed(self._first, options)
+        self.first = self.first or options
+        taken = changed(self.first, options)
         self.restart_required = [key for key, takes in taken.items() if takes == "restart"]
 
 
 class Health:
     """The state of the platform, as far as it shows in the slots and the reports.
 
-    The supervisor sets `stopping`, `config` (the agent's latest report) and `store` (what is wrong
-    with the store).
+    The supervisor sets `config` (the agent's latest report) and `store` (what is wrong with the
+    store).
     """
 
-    def __init__(self, rollouts: Rollouts, platform: Crew, history: ConfigHistory) -> None:
-        self.stopping = False
+    def __init__(self, rollouts: Rollouts, platform: PlatformSlots, history: ConfigHistory) -> None:
         self.config: Mapping[str, Any] = {"source": "none"}
         self.store: Sequence[str] = ()
         self.outcomes = Outcomes()
         self._rollouts = rollouts
-        self._platform = platform
+        self._platform = platform.crew
+        self._children = platform.children
         self._history = history
 
     @property
     def state(self) -> PlatformState:
         """The state of the platform in a word."""
-        if self.stopping:
+        if self._children.stopping:
             return "stopping"
         if self._rollouts.current is None:
             return "starting"
@@ -104,7 +144,7 @@ class Health:
 
     def not_ready(self) -> list[str]:
         """Return the slots that should accept and do not."""
-        if self.stopping:
+        if self._children.stopping:
             return ["the platform is stopping"]
         if self._rollouts.current is None:
             return ["no generation is in service yet"]
@@ -135,7 +175,7 @@ class Health:
             "started": started,
             "uptime": round(time.time() - started, 1),
             "generation": current.number if current else 0,
-            "on_probation": rollouts.on_probation,
+            "on_probation": rollouts.watch.on,
             "left_out": list(current.left_out) if current else [],
             "coming": rollouts.coming.rollout.phase.value if rollouts.coming else None,
             "listeners": dict(urls),
@@ -178,7 +218,8 @@ def _unheard(config: Mapping[str, Any]) -> list[str]:
     source = config.get("source", "none")
     if not config.get("url") or config.get("last_pull_at") or source in ("none", "remote"):
         return []  # no service is configured, it has answered, or there is no configuration yet
-    return [f"the config service was not heard since the start; what is in force is from: {source}"]
+    silent = "the config service has not answered since the start"
+    return [f"{silent}; what is applied is from: {source}"]
 
 
 def _slots(crew: Crew) -> list[dict[str, Any]]:

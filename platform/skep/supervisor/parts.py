@@ -1,21 +1,24 @@
 """The parts of a supervisor: what they are made of, and which needs which."""
 
-from collections.abc import Mapping
+import time
+import uuid
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from skep.base.rundir import RunDir
-from skep.base.telemetry import Telemetry
 from skep.config.options.table import Options
 from skep.config.snapshots.archive import Archive
 from skep.supervisor.config.configuration import Configurations
 from skep.supervisor.config.history import ConfigHistory
 from skep.supervisor.health import Health
+from skep.supervisor.metrics.ledger import Ledger
+from skep.supervisor.metrics.scrape import MetricsScrape
+from skep.supervisor.observers.observers import Observers
 from skep.supervisor.observers.service_manager import ServiceManager
-from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.children import Children
+from skep.supervisor.processes.events import Events
 from skep.supervisor.processes.platform_slots import PlatformSlots
-from skep.supervisor.processes.questions import Questions
 from skep.supervisor.request import RolloutRequest
 from skep.supervisor.rollout.fallback import Fallback
 from skep.supervisor.rollout.generations import Generations
@@ -43,46 +46,30 @@ class Owner(RolloutOwner, Protocol):
     def ask(self, request: RolloutRequest) -> None:
         """Accept a request for a rollout."""
 
-    def reaped(self, pid: int, status: int) -> None:
-        """Take the status of a process that has ended."""
-
-    def ended(self, child: Child) -> None:
-        """A child is gone."""
-
-    def failed(self, child: Child) -> None:
-        """A platform slot cannot do its work."""
-
 
 class Parts:
-    """The processes, sockets, configurations and rollouts of one platform, and how it stands.
+    """The processes, sockets, configurations and rollouts of one platform, its state, and the
+    observers; `changed` is called when a child has sent something or has ended.
 
     `was_killed` says that another platform on this data directory has not ended properly.
     """
 
-    def __init__(self, run_id: str, start: Start, owner: Owner) -> None:
+    def __init__(self, start: Start, owner: Owner, changed: Callable[[], object]) -> None:
         run_dir, options = start.run_dir, start.options
+        self.run_id, self.started = uuid.uuid4().hex, time.time()
         self.was_killed = run_dir.pid() is not None
-        self.telemetry = Telemetry()
-        self.questions = Questions(self.telemetry)
-        self.children = Children(owner.reaped, owner.ended)
+        self.children = Children(Events(), changed)
         self.listeners = start.listeners
         generations = Generations()
         self.ports = Ports(
             self.listeners,
             generations,
+            self.children,
             lambda: self.platform.crew.release(["agent.0"]),
             patient=self.was_killed,
         )
         self.platform = PlatformSlots(
-            run_id,
-            start.environment,
-            options,
-            self.children,
-            self.questions,
-            owner.told,
-            self.ports.go,
-            owner.failed,
-            self.telemetry,
+            self.run_id, start.environment, options, self.children, self.ports.go
         )
         archive = Archive.of(options, run_dir.config_dir)
         self.history = ConfigHistory(archive)
@@ -91,12 +78,13 @@ class Parts:
             start.environment, start.flags, options.env_path, run_dir.path, archive
         )
         self.rollouts = Rollouts(
-            owner,
-            generations,
-            self.configurations,
-            self.platform,
-            self.ports,
-            self.fallback,
-            self.telemetry,
+            owner, generations, self.configurations, self.platform, self.ports, self.fallback
         )
-        self.health = Health(self.rollouts, self.platform.crew, self.history)
+        self.health = Health(self.rollouts, self.platform, self.history)
+        ledger = Ledger()
+        self.scrape = MetricsScrape(
+            ledger, self.platform, self.rollouts, self.health, self.configurations
+        )
+        self.observers = Observers(
+            self.children, ledger, lambda: self.rollouts.current, owner.ask, start.service
+        )

@@ -14,7 +14,7 @@ Action = Literal["live", "unused", "rollout", "restart"]
 @dataclass(frozen=True)
 class KeyChange:
     """One key whose value differs; None means not set. `layer` is the one that sets the new value,
-    `action` is what the change takes (see `rollout/changes.py`)."""
+    `action` is what the change takes (see `rollout/decision.py`)."""
 
     key: str
     old: str | None
@@ -133,15 +133,9 @@ class Report:
             "at": self.at,
             "seconds": round(self.seconds, 3),
             "release_keys": dict(self.release_keys),
-            "problems": [
-                {
-                    "stage": p.stage,
-                    "message": p.message,
-                    "plugin": p.plugin,
-                    "file": p.file,
-                    "line": p.line,
-                    "trace": p.trace,
-                }
-                for p in self.problems
-            ],
+            "problems": [_shown(problem) for problem in self.problems],
         }
+
+
+def _shown(problem: Problem) -> dict[str, Any]:
+    return {key: value for key, value in asdict(problem).items() if key != "rule"}

@@ -12,15 +12,14 @@ from typing import Any
 
 from skep.base.errors import EngineError
 from skep.engine import protocol
-from skep.engine.base import Lease
+from skep.engine.contract import Lease
 from skep.engine.embedded import StoreClient
 from skep.engine.ids import now_ms
 from skep.engine.store_connection import NOT_OPEN, refusal
 from skep.store.file.schema import IN_MEMORY
-from skep.store.lease_waiters import LeaseWaiters
 from skep.store.request_executor import RequestExecutor
-from skep.store.result_waiters import ResultWaiters
 from skep.store.state.database import Database
+from skep.store.waiters import LeaseWaiters, ResultWaiters
 
 _LONGEST_NAP = 1.0
 
@@ -33,8 +32,7 @@ class MemoryStore:
 
     def __init__(self, clock: Callable[[], int] = now_ms) -> None:
         self.clock = clock
-        self.database = Database(IN_MEMORY)
-        self.database.open("inline", clock())
+        self.database = Database(IN_MEMORY, "inline", clock())
         self._lease_waiters = LeaseWaiters(self.database, asleep=lambda _: False)
         self._requests = RequestExecutor(
             self.database, self._lease_waiters, ResultWaiters(), lease_ms=0
@@ -71,10 +69,6 @@ class MemoryStore:
             handed = self._lease_waiters.hand_out(now)
             self._lease_waiters.remove(client, take.call)
         return [lease for _, reply in handed for lease in reply.leases]
-
-    def next_due(self) -> int | None:
-        """Return when the next scheduled delivery is due."""
-        return self.database.moves.next_due
 
     async def changed(self) -> None:
         """Wait until something may have changed, at most a second."""

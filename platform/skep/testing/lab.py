@@ -1,10 +1,13 @@
 """What every lab has: an engine, one plugin or several, and a memory of what was delivered."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, TypeVar, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import httpx
+from prometheus_client import CollectorRegistry
 
 from skep.api.plugin import Plugin
 from skep.api.tasks.decorators import FunctionTask
@@ -15,18 +18,25 @@ from skep.base.telemetry import Telemetry
 from skep.config.env.settings import declare
 from skep.config.options.table import Options
 from skep.engine import binding
-from skep.engine.base import DeliveryRow, Engine, Envelope, Outcome
+from skep.engine.contract import DeliveryRow, Engine, Envelope, Outcome
 from skep.engine.headers import LISTENER
 from skep.engine.ids import clock_ms
-from skep.testing.site import Site
+from skep.metrics.instruments import Instruments
+from skep.metrics.web import HttpMetrics
 from skep.worker.http.app import Application
+from skep.worker.http.coalesced_writes import HEADER, ID_IN_SCOPE
+from skep.worker.http.middleware import Edge
 from skep.worker.loading.catalog import Catalog
-from skep.worker.loading.lifespans import Lifespans
+from skep.worker.workplace import Lifespans
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 T = TypeVar("T", bound=Task)
 E = TypeVar("E", bound=Event)
 
 Plugins = Plugin | Mapping[str, Plugin]
+_ERROR = "skep.testing.error"
 
 
 class Lab:
@@ -69,14 +79,12 @@ class Lab:
         self, task: type[Task] | FunctionTask[...], *, times: int | None = None, **fields: Any
     ) -> None:
         """Fail unless such a task was delivered; `times` says how often, or it is at least once."""
-        found, all_of_it = self.delivered(task, **fields), self.delivered(task)
         name = (task.cls if isinstance(task, FunctionTask) else task).registered_name()
-        _expect(name, "delivered", fields, times, found, all_of_it)
+        _expect(name, "delivered", fields, times, partial(self.delivered, task))
 
     def assert_fired(self, event: type[Event], *, times: int | None = None, **fields: Any) -> None:
         """Fail unless such an event was fired; `times` says how often, or it is at least once."""
-        found, all_of_it = self.fired(event, **fields), self.fired(event)
-        _expect(event.registered_name(), "fired", fields, times, found, all_of_it)
+        _expect(event.registered_name(), "fired", fields, times, partial(self.fired, event))
 
     async def dead(self) -> list[DeliveryRow]:
         """Return the dead letters. If it is not called, they fail the test when the lab closes."""
@@ -106,7 +114,7 @@ class Lab:
         Worker.become("task.0", 1)
         lifespans = Lifespans()
         application = Application(self.catalog.plugins, Options(), lifespans.app.state)
-        transport = httpx.ASGITransport(Site(application.app, lifespans.state))
+        transport = httpx.ASGITransport(_Site(application.app, lifespans.state))
         try:
             async with AsyncExitStack() as around:
                 self.client = await around.enter_async_context(
@@ -166,12 +174,54 @@ def _expect(
     what: str,
     fields: Mapping[str, Any],
     times: int | None,
-    found: Sequence[object],
-    all_of_it: Sequence[object],
+    remembered: Callable[..., Sequence[object]],
 ) -> None:
+    found = remembered(**fields)
     if len(found) == times or (times is None and found):
         return
     wanted = ", ".join(f"{field}={value!r}" for field, value in fields.items())
     often = "" if times is None else f" {times} times, but {len(found)}"
-    others = "\n".join(f"  {one!r}" for one in all_of_it) or "  nothing"
+    others = "\n".join(f"  {one!r}" for one in remembered()) or "  nothing"
     raise AssertionError(f"{name}({wanted}) was not {what}{often}. Of it was {what}:\n{others}")
+
+
+class _Site:
+    """An application behind the edge: requests have a name, and bodies a limit. What the protocol
+    of a web worker adds to an answer is added here.
+
+    `state` is what lifespans have yielded. What no handler caught is not only answered with 500 but
+    raised, so that a test shows it.
+    """
+
+    def __init__(self, app: "ASGIApp", state: Mapping[str, Any]) -> None:
+        self._app = app
+        self._state = state
+        metrics = HttpMetrics(Instruments(CollectorRegistry(), "web"), lambda: 0)
+        # It counts no requests: nothing in a lab is replaced after so many.
+        self._edge = Edge(self._remember, metrics, lambda: None, Options())
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """Serve a request, in a context of its own as on a platform."""
+        scope["state"] = dict(self._state)
+        statuses = []
+
+        async def answer(message: "Message") -> None:
+            if message["type"] == "http.response.start":
+                statuses.append(message["status"])
+                name = (HEADER, scope[ID_IN_SCOPE].encode())
+                message = {**message, "headers": [*message.get("headers", ()), name]}
+            await send(message)
+
+        async def serve() -> None:
+            await self._edge(scope, receive, answer)
+
+        await asyncio.create_task(serve())
+        if _ERROR in scope and statuses == [500]:
+            raise scope[_ERROR]
+
+    async def _remember(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        try:
+            await self._app(scope, receive, send)
+        except Exception as error:  # the refusal of a body is one too, but no 500
+            scope[_ERROR] = error
+            raise

@@ -8,10 +8,9 @@ from contextlib import asynccontextmanager
 from skep.engine.ids import now_ms
 from skep.testing.inline_engine import Inline, MemoryStore
 from skep.testing.lab import Lab, Plugins
-from skep.worker.kind import Workplace
 from skep.worker.tasks.queues import limits
 from skep.worker.tasks.runner import Runner
-from skep.worker.tasks.settler import Settler
+from skep.worker.workplace import Workplace
 
 _OWNER = "task.0@1"
 # A task that delivers itself again and again would otherwise keep a test busy for ever.
@@ -29,7 +28,6 @@ class ManualLab(Lab):
         self._limits = limits(queues)
         self._draining = False
         self._runner: Runner
-        self._settler: Settler
 
     async def drain(self) -> None:
         """Run all that is due, and what follows from it, until nothing is.
@@ -49,7 +47,7 @@ class ManualLab(Lab):
         """Let time pass and run what becomes due on the way, each at its moment."""
         end = self._now + round(seconds * 1000)
         await self.drain()
-        while (due := self._store.next_due()) is not None and due <= end:
+        while (due := self._store.database.moves.next_due) is not None and due <= end:
             self._now = max(due, self._now)
             await self.drain()
         self._now = end
@@ -59,14 +57,13 @@ class ManualLab(Lab):
     async def at_work(self, inline: bool) -> AsyncIterator[None]:
         """Run in this block; with `inline`, what is put is run at once."""
         threads = ThreadPoolExecutor(8, thread_name_prefix="task")
-        self._settler = Settler(self.engine)
         workplace = Workplace(
             "task.0", 1, self.catalog, self.engine, self.telemetry, clock=lambda: self._now
         )
-        self._runner = Runner(workplace, threads, self._settler)
+        self._runner = Runner(workplace, threads)
         async with self.opened(lambda: self._now, self.drain if inline else None):
             await self.engine.configure(self._limits)
-            settling = asyncio.create_task(self._settler.work())
+            settling = asyncio.create_task(self._runner.settler.work())
             cancelling = asyncio.create_task(self._cancel_for_ever())
             try:
                 yield
@@ -94,7 +91,7 @@ class ManualLab(Lab):
             for run in [run for run in running if run.done()]:
                 run.result()
                 running.discard(run)
-            await self._settler.wait_until_idle()
+            await self._runner.settler.wait_until_idle()
 
     async def _cancel_for_ever(self) -> None:
         while True:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from skep.base.rundir import RunDir, bind_unix
 from skep.config.options.table import Options
-from skep.engine.base import QueueStats
+from skep.engine.contract import QueueStats
 from skep.engine.embedded import Embedded
 from skep.store.server import serve
 from skep.testing.lab import Lab, Plugins
-from skep.worker.kind import Workplace
 from skep.worker.kinds.tasks import TaskKind
+from skep.worker.workplace import Workplace
 
 _LOOK = 0.01
 

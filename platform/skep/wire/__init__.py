@@ -1,1 +1,1 @@
-"""What processes say to each other."""
+"""The messages between processes, and the channels that carry them."""

@@ -8,22 +8,62 @@ import asyncio
 import os
 import socket
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from skep.base.sockets.listening import is_readable
-from skep.wire.message_buffer import MessageBuffer
-from skep.wire.messages import Message, ProtocolError, encode
+from skep.wire.messages import Message, ProtocolError, decode, encode
 
 # Where every child finds its end, and how much is received at a time.
 CHANNEL_FD = 3
 _RECEIVE = 256 * 1024
 _MOST_DESCRIPTORS = 64
+# A plan or a frame of metrics is far below this; what is above comes from a broken child.
+_LONGEST_LINE = 16 * 1024 * 1024
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
     """Return both ends of a new channel; neither is inherited unless it is passed on."""
     return socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+
+
+class MessageBuffer:
+    """From bytes and descriptors to whole messages, each with its descriptors; it has no socket."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+        self._searched = 0
+        self._descriptors: deque[int] = deque()
+
+    def feed(self, data: bytes, descriptors: Iterable[int] = ()) -> None:
+        """Take what one receive call returned."""
+        self._bytes += data
+        self._descriptors.extend(descriptors)
+
+    def next(self) -> tuple[Message, list[int]] | None:
+        """Return the next whole message and the descriptors that came with it, or None.
+
+        Raises ProtocolError for a line that is not a message or never ends.
+        """
+        end = self._bytes.find(b"\n", self._searched)
+        if end < 0:
+            self._searched = len(self._bytes)
+            if self._searched > _LONGEST_LINE:
+                raise ProtocolError(f"{ProtocolError.text}: a line of over {_LONGEST_LINE} bytes.")
+            return None
+        line = bytes(self._bytes[:end])
+        del self._bytes[: end + 1]
+        self._searched = 0
+        message = decode(line)
+        wanted = getattr(message, "fds", 0)
+        if wanted > len(self._descriptors):
+            raise ProtocolError(f"{ProtocolError.text}: descriptors are missing in {message!r}.")
+        return message, [self._descriptors.popleft() for _ in range(wanted)]
+
+    def close(self) -> None:
+        """Close the descriptors that were not taken."""
+        while self._descriptors:
+            os.close(self._descriptors.popleft())
 
 
 class Channel:
@@ -172,10 +212,7 @@ class BlockingChannel:
     def received(self) -> list[tuple[Message, list[int]]]:
         """Return the messages that are whole already: more may have come with one that was waited
         for, and for these the descriptor does not become readable."""
-        items = []
-        while (item := self._framing.next()) is not None:
-            items.append(item)
-        return items
+        return list(iter(self._framing.next, None))
 
     def detach(self) -> tuple[socket.socket, MessageBuffer]:
         """Give up the socket and what came in but was not taken, to be used by a Channel."""

@@ -16,36 +16,14 @@ import socket
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+from skep.base.errors import InternalError
 from skep.base.logs.log import traceback_text
 from skep.base.system import signals, stacks
-from skep.wire.channel import Channel
-from skep.wire.message_buffer import MessageBuffer
-from skep.wire.messages import (
-    Accepting,
-    Alone,
-    Beat,
-    Change,
-    Changed,
-    Deliver,
-    Delivered,
-    Drain,
-    Failed,
-    Flush,
-    Flushed,
-    Go,
-    HandedOver,
-    Happened,
-    Hello,
-    Message,
-    MetricFrame,
-    Noted,
-    Prepared,
-    Retire,
-    Trace,
-    Traced,
-)
+from skep.wire import messages
+from skep.wire.channel import Channel, MessageBuffer
 from skep.wire.plan import LONGEST_TRACE, Problem
 
 EXIT_DRAINED, EXIT_NOT_PREPARED, EXIT_ORPHANED = 0, 10, 12
@@ -61,10 +39,11 @@ T = TypeVar("T")
 
 class Role(Protocol):
     """What a child does. Each method is called once, in this order, in one event loop; `accept` may
-    be left out."""
+    be left out. A class that derives from this need not prepare, retire or stop."""
 
     async def prepare(self) -> None:
         """Do everything that may fail; accept no work."""
+        return
 
     async def accept(
         self, listeners: Mapping[str, socket.socket], handover: Mapping[str, Any]
@@ -77,80 +56,61 @@ class Role(Protocol):
 
     def retire(self) -> Mapping[str, Any]:
         """Take no new work; return the state for the successor in this slot."""
+        return {}
 
     async def drain(self, deadline: float) -> None:
         """Finish the running work, until the loop's time `deadline`."""
 
     async def stop(self) -> None:
         """Release everything; cancel what is not finished."""
+        return
 
 
-async def _see_nothing(trace: Trace) -> Traced:
-    return Traced(trace.number, [], [])
+async def _not_for_us(question: object) -> Any:
+    raise InternalError(f"{question!r} is a question for workers only.")
 
 
-async def _deliver_nothing(order: Deliver) -> Delivered:
-    return Delivered(order.number, refusal="There are no tasks here.", code="usage")
-
-
-async def _ignore(happened: Happened) -> None:
-    return
-
-
-async def _agree(change: Change) -> str:
-    return ""
-
-
+@dataclass(eq=False)
 class Lifecycle:
     """Runs a role from `prepare` to `stop`, and answers the supervisor's messages.
 
     `frame` returns the metric deltas since its last call, or None. `change` carries out a Change
-    and returns an objection or nothing. `on_beat` receives each second how late the loop was.
+    and returns an objection or nothing. `on_beat` is called each second.
     `unready` returns why the plugins want no requests now, or nothing; `trouble` what does not work
     although the child serves. `on_alone` is called when the predecessor in this slot has ended.
     `happened` returns when the event is kept. `trace` traces the memory. `deliver` delivers for a
-    command.
+    command. `counters` is the descriptor of the page of counters.
     """
 
-    def __init__(
-        self,
-        role: Role,
-        frame: Callable[[], dict[str, Any] | None] | None = None,
-        change: Callable[[Change], Awaitable[str]] = _agree,
-        on_beat: Callable[[float], None] = lambda lag: None,
-        unready: Callable[[], str] = str,
-        trouble: Callable[[], str] = str,
-        on_alone: Callable[[], None] = lambda: None,
-        happened: Callable[[Happened], Awaitable[None]] = _ignore,
-        trace: Callable[[Trace], Awaitable[Traced]] = _see_nothing,
-        deliver: Callable[[Deliver], Awaitable[Delivered]] = _deliver_nothing,
-    ) -> None:
-        self._deliver = deliver
-        self._trace = trace
-        self._happened = happened
-        self._unready = unready
-        self._trouble = trouble
-        self._on_alone = on_alone
-        self._change = change
-        self._on_beat = on_beat
-        self._role = role
-        self._frame = frame
+    role: Role
+    frame: Callable[[], dict[str, Any] | None] = lambda: None
+    change: Callable[[messages.Change], Awaitable[str]] = _not_for_us
+    on_beat: Callable[[], None] = lambda: None
+    unready: Callable[[], str] = str
+    trouble: Callable[[], str] = str
+    on_alone: Callable[[], None] = lambda: None
+    happened: Callable[[messages.Happened], Awaitable[None]] = _not_for_us
+    trace: Callable[[messages.Trace], Awaitable[messages.Traced]] = _not_for_us
+    deliver: Callable[[messages.Deliver], Awaitable[messages.Delivered]] = _not_for_us
+    counters: int | None = None
+
+    def __post_init__(self) -> None:
+        self.orphaned = False
         self._channel: Channel | None = None
-        self._go: asyncio.Future[tuple[Go, list[int]]]
+        self._go: asyncio.Future[tuple[messages.Go, list[int]]]
         self._drain: asyncio.Future[float]
         # Set while it drains, for an earlier deadline.
         self._draining: asyncio.Timeout | None = None
         self._answering: set[asyncio.Future[None]] = set()
         self._retired = False
-        self.orphaned = False
 
     def retire(self, reason: str, detail: str = "") -> None:
         """Ask once to be replaced; work goes on until the supervisor sends a Drain."""
         if not self._retired:
             self._retired = True
-            self.send(Retire(reason, detail))
+            self.send(messages.Retire(reason, detail))
 
-    def send(self, message: Message) -> None:
+    def send(self, message: messages.Message) -> None:
         if self._channel is not None:
             self._channel.send(message)
 
@@ -162,7 +122,8 @@ class Lifecycle:
         loop.add_signal_handler(signal.SIGTERM, self._begin_drain, drain_timeout)
         signals.let_go({signal.SIGTERM, signal.SIGQUIT})
         _watch_for_the_end(sock.fileno())
-        self._channel.send(Hello(os.getpid(), fds=1), [stacks.arm()])
+        files = [stacks.arm()] if self.counters is None else [stacks.arm(), self.counters]
+        self._channel.send(messages.Hello(os.getpid(), len(files)), files)
         beats = asyncio.create_task(self._beats())
         try:
             return await self._live()
@@ -174,22 +135,22 @@ class Lifecycle:
     async def _live(self) -> int:
         if not await self._prepared():
             return EXIT_DRAINED if self._drain.done() else EXIT_NOT_PREPARED
-        self.send(Prepared())
+        self.send(messages.Prepared())
         await _first(self._go, self._drain)
         if self._go.done() and not await self._worked():
             return EXIT_NOT_PREPARED
         seconds = await self._drain
-        self.send(HandedOver(dict(self._role.retire())))
+        self.send(messages.HandedOver(dict(self.role.retire())))
         deadline = asyncio.get_running_loop().time() + seconds
         await self._drained(deadline)
-        await self._role.stop()
+        await self.role.stop()
         return EXIT_ORPHANED if self.orphaned else EXIT_DRAINED
 
     async def _drained(self, deadline: float) -> None:
         """Drain until the deadline, or an earlier one that is set later."""
         try:
             async with asyncio.timeout(None) as self._draining:
-                await self._role.drain(deadline)
+                await self.role.drain(deadline)
         except TimeoutError:
             if self._draining is None or not self._draining.expired():
                 raise
@@ -197,8 +158,7 @@ class Lifecycle:
             self._draining = None
 
     async def _prepared(self) -> bool:
-        """Prepare, unless a Drain comes first; return whether it succeeded."""
-        preparing = asyncio.ensure_future(_contained(self._role.prepare()))
+        preparing = asyncio.ensure_future(_contained(self.role.prepare()))
         await _first(preparing, self._drain)
         if not preparing.done():
             preparing.cancel()
@@ -213,11 +173,11 @@ class Lifecycle:
             name: socket.socket(fileno=descriptor)
             for name, descriptor in zip(go.listeners, descriptors, strict=True)
         }
-        accepting = asyncio.ensure_future(_contained(self._role.accept(listeners, go.handover)))
+        accepting = asyncio.ensure_future(_contained(self.role.accept(listeners, go.handover)))
         await asyncio.wait({accepting})
         if not self._succeeded(accepting, "go"):
             return False
-        self.send(Accepting())
+        self.send(messages.Accepting())
         if (work := accepting.result()) is not None:
             await _first(work, self._drain)
             return self._drain.done() or self._failed(work, "work")
@@ -235,45 +195,41 @@ class Lifecycle:
         else:
             trace = traceback_text(error, LONGEST_TRACE)
             problem = Problem(stage, f"{type(error).__name__}: {error}", trace=trace)
-        self.send(Failed(problem))
+        self.send(messages.Failed(problem))
         return False
 
-    def _receive(self, message: Message, descriptors: list[int]) -> None:
+    def _receive(self, message: messages.Message, descriptors: list[int]) -> None:
         match message:
-            case Go() if not self._go.done():
+            case messages.Go() if not self._go.done():
                 self._go.set_result((message, descriptors))
-            case Drain(seconds):
+            case messages.Drain(seconds):
                 self._begin_drain(seconds)
-            case Alone():
-                self._on_alone()
-            case Flush(number):
+            case messages.Alone():
+                self.on_alone()
+            case messages.Flush(number):
                 self._send_frame()
-                self.send(Flushed(number))
-            case Change():
-                self._aside(self._take(message))
-            case Trace() | Happened() | Deliver():
-                self._aside(self._answer(message))
+                self.send(messages.Flushed(number))
+            case messages.Change() | messages.Trace() | messages.Happened() | messages.Deliver():
+                task = asyncio.ensure_future(self._answer(message))
+                self._answering.add(task)
+                task.add_done_callback(self._answering.discard)
 
-    def _aside(self, answer: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(answer)
-        self._answering.add(task)
-        task.add_done_callback(self._answering.discard)
-
-    async def _answer(self, question: Trace | Happened | Deliver) -> None:
+    async def _answer(
+        self, question: messages.Change | messages.Trace | messages.Happened | messages.Deliver
+    ) -> None:
         match question:
-            case Trace():
-                self.send(await self._trace(question))
-            case Happened(number):
-                await self._happened(question)
-                self.send(Noted(number))
-            case Deliver():
-                self.send(await self._deliver(question))
-
-    async def _take(self, change: Change) -> None:
-        objection = await self._change(change)
-        if change.apply and change.log_level:
-            logging.getLogger().setLevel(change.log_level.upper())
-        self.send(Changed(change.number, change.apply, objection))
+            case messages.Change(number, _, apply, log_level):
+                objection = await self.change(question)
+                if apply and log_level:
+                    logging.getLogger().setLevel(log_level.upper())
+                self.send(messages.Changed(number, apply, objection))
+            case messages.Trace():
+                self.send(await self.trace(question))
+            case messages.Happened(number):
+                await self.happened(question)
+                self.send(messages.Noted(number))
+            case messages.Deliver():
+                self.send(await self.deliver(question))
 
     def _begin_drain(self, seconds: float) -> None:
         if not self._drain.done():
@@ -287,9 +243,8 @@ class Lifecycle:
         self._begin_drain(_ORPHAN_DRAIN)
 
     def _send_frame(self) -> None:
-        frame = self._frame() if self._frame is not None else None
-        if frame:
-            self.send(MetricFrame(frame))
+        if frame := self.frame():
+            self.send(messages.MetricFrame(frame))
 
     async def _beats(self) -> None:
         loop = asyncio.get_running_loop()
@@ -297,9 +252,9 @@ class Lifecycle:
             due = loop.time() + _BEAT
             await asyncio.sleep(_BEAT)
             lag = max(0.0, loop.time() - due)
-            self._on_beat(lag)
+            self.on_beat()
             self._send_frame()
-            self.send(Beat(round(lag, 4), self._unready(), self._trouble()))
+            self.send(messages.Beat(round(lag, 4), self.unready(), self.trouble()))
 
 
 async def _contained(step: Coroutine[Any, Any, T]) -> T:

@@ -5,7 +5,6 @@ until its last connection is gone; a client lists the directory and asks them al
 kept of who has which connection, so none can be out of date, even during a rollout.
 
 A frame is a length (4 bytes, big-endian) and msgpack. Answers come in the order of the questions.
-A backplane across machines would be one more `Backplane`, asked beside the mesh of this machine.
 """
 
 import asyncio
@@ -13,7 +12,7 @@ import contextlib
 import os
 from collections import deque
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import msgspec
 
@@ -48,13 +47,6 @@ class MeshAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
 
     count: int = 0
     rows: list[dict[str, Any]] = []
-
-
-class Backplane(Protocol):
-    """Something that can reach connections."""
-
-    async def ask(self, command: Command) -> MeshAnswer:
-        """Carry out a command wherever there are connections; return the sum of the answers."""
 
 
 _decode_answer = msgspec.msgpack.Decoder(MeshAnswer).decode

@@ -17,7 +17,7 @@ JSON, because the supervisor is the standard library alone. A message may carry 
 import dataclasses
 import json
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, TypeVar, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from skep.base.errors import InternalError
 from skep.base.sockets.endpoint import Endpoint
@@ -65,51 +65,52 @@ class Alone:
 
 
 @dataclass(frozen=True)
-class Flush:
-    """Send the metrics now, then answer Flushed with the same number."""
+class _Numbered:
+    """A question to a child, or the answer, which has the same number."""
 
     number: int
 
 
 @dataclass(frozen=True)
-class Change:
+class Flush(_Numbered):
+    """Send the metrics now, then answer Flushed."""
+
+
+@dataclass(frozen=True)
+class Change(_Numbered):
     """Other values of these keys of the environment; None removes a key.
 
     With `apply` False it asks whether that is possible without a new process; with True it applies
     them. `log_level` is the platform's own, empty when it does not change.
     """
 
-    number: int
     values: dict[str, str | None]
     apply: bool
     log_level: str = ""
 
 
 @dataclass(frozen=True)
-class Changed:
+class Changed(_Numbered):
     """The answer to a Change: it is possible, or applied; or the objection."""
 
-    number: int
     apply: bool
     objection: str = ""
 
 
 @dataclass(frozen=True)
-class Trace:
-    """Trace the memory for so many seconds, then answer Traced with the same number and the `top`
-    lines of source whose allocations of that time are not freed."""
+class Trace(_Numbered):
+    """Trace the memory for so many seconds, then answer Traced with the `top` lines of source whose
+    allocations of that time are not freed."""
 
-    number: int
     seconds: float
     top: int
 
 
 @dataclass(frozen=True)
-class Traced:
+class Traced(_Numbered):
     """What has grown: per line of source `{file, line, bytes, blocks}`, the most first. `resident`
     is the memory of the process before and after, in bytes."""
 
-    number: int
     growth: list[dict[str, Any]]
     resident: list[int]
 
@@ -123,28 +124,24 @@ class Fork:
 
 
 @dataclass(frozen=True)
-class Happened:
+class Happened(_Numbered):
     """Fire this event of the platform (see `skep.api.tasks.platform_events`), then answer Noted."""
 
-    number: int
     event: str
     fields: dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Noted:
+class Noted(_Numbered):
     """The event with this number is in the engine, or no plugin listens to it."""
-
-    number: int
 
 
 @dataclass(frozen=True)
-class Deliver:
-    """Deliver a task, or fire an event, for someone outside, then answer Delivered with the same
-    number. `values` are one JSON object of its fields, or the fields one by one; `terms` those of
-    `Task.deliver` or `Event.fire`."""
+class Deliver(_Numbered):
+    """Deliver a task, or fire an event, for a command, then answer Delivered. `values` are one JSON
+    object of its fields, or the fields one by one; `terms` those of `Task.deliver` or
+    `Event.fire`."""
 
-    number: int
     what: Literal["task", "event"]
     name: str
     values: list[str]
@@ -152,11 +149,10 @@ class Deliver:
 
 
 @dataclass(frozen=True)
-class Delivered:
+class Delivered(_Numbered):
     """The receipt of a delivery, without an id if no plugin listens to the event; or why it is
     refused, a sentence in `refusal` and a word for scripts in `code`."""
 
-    number: int
     id: str = ""
     duplicate: bool = False
     refusal: str = ""
@@ -165,8 +161,8 @@ class Delivered:
 
 @dataclass(frozen=True)
 class Hello:
-    """A child runs and reads its channel. The descriptor that may come with this is a file in
-    memory, to which it writes its stacks on request and when it crashes."""
+    """A child runs and reads its channel. Files in memory may come with this: to the first it
+    writes its stacks on request and when it crashes, the second is the page of its counters."""
 
     pid: int
     fds: int = 0
@@ -224,10 +220,8 @@ class MetricFrame:
 
 
 @dataclass(frozen=True)
-class Flushed:
+class Flushed(_Numbered):
     """All frames up to this Flush are sent."""
-
-    number: int
 
 
 @dataclass(frozen=True)
@@ -243,7 +237,7 @@ class LoadFailed:
     declared secret by what was loaded."""
 
     problems: list[Problem]
-    secrets: list[str] = dataclasses.field(default_factory=list)
+    secrets: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -301,7 +295,6 @@ Message = (
     | Beat | Retire | MetricFrame | Flushed | Planned | LoadFailed | Exited | RolloutAsked
     | Reported | Troubled | NoConfiguration
 )  # fmt: skip
-M = TypeVar("M", bound=Message)
 
 _KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in get_args(Message)}
 
@@ -330,10 +323,6 @@ def decode(line: bytes) -> Message:
         raise ProtocolError(f"{ProtocolError.text}: {error!r} in {line[:80]!r}") from error
 
 
-def _problem(value: dict[str, Any]) -> Problem:
-    return Problem(**value)
-
-
 def _problems(values: list[dict[str, Any]]) -> list[Problem]:
     return [Problem(**value) for value in values]
 
@@ -345,7 +334,7 @@ def _plan(value: dict[str, Any]) -> Plan:
 
 
 _NESTED: dict[str, dict[str, Any]] = {
-    "Failed": {"problem": _problem},
+    "Failed": {"problem": lambda value: Problem(**value)},
     "LoadFailed": {"problems": _problems},
     "Planned": {"plan": _plan},
     "RolloutAsked": {"problems": _problems},

@@ -1,4 +1,4 @@
-"""What a generation wants to be, or why it cannot be: the zygote's answer."""
+"""What a generation consists of, or why it cannot come up: the zygote's answer."""
 
 from dataclasses import dataclass, field
 
@@ -11,9 +11,9 @@ _LONGEST, LONGEST_TRACE = 8000, 16_000
 
 @dataclass(frozen=True)
 class Problem:
-    """One reason why a generation cannot come up, written for the person who has to mend it.
+    """One reason why a generation cannot come up, written for the person who has to fix it.
 
-    `stage` is where it showed: config, check, load, settings, listen, prepare, commit, go.
+    `stage` is where it was found: config, check, load, settings, listen, prepare, commit, go.
     `plugin`, `file` and `line` say where the fault lies as far as that is known; `trace` is a
     traceback, `rule` the check that a configuration did not pass, for counting.
     """

@@ -19,12 +19,14 @@ Send = Callable[[Message], None]
 
 
 def run(
-    build: Callable[[Boot, Send], Role], frame: Callable[[], dict[str, Any] | None] | None = None
+    build: Callable[[Boot, Send], Role],
+    frame: Callable[[], dict[str, Any] | None] = lambda: None,
+    counters: int | None = None,
 ) -> int:
     """Read the Boot message, run, and return the exit code.
 
     `build(boot, send)` makes the role; `send` sends a message to the supervisor. `frame` returns
-    metric deltas.
+    metric deltas; `counters` is the descriptor of the page of counters.
     """
     signals.hold()
     signals.pass_over()
@@ -36,21 +38,14 @@ def run(
     assert isinstance(boot, Boot)
     set_title(boot.slot, boot.options["app_id"])
     logfile.follow(boot.options["log_file"])
-    log.configure(
-        boot.slot,
-        level=boot.options["log_level"],
-        style=boot.options["log_format"],
-    )
+    log.configure(boot.slot, level=boot.options["log_level"], style=boot.options["log_format"])
     masking.declare(boot.options["secret_names"])
     log.hide(os.environ)
 
     async def live() -> int:
         lifecycle: Lifecycle
-
-        def send(message: Message) -> None:
-            lifecycle.send(message)
-
-        lifecycle = Lifecycle(build(boot, send), frame)
+        role = build(boot, lambda message: lifecycle.send(message))
+        lifecycle = Lifecycle(role, frame, counters=counters)
         return await lifecycle.run(*channel.detach(), drain_timeout=_DRAIN)
 
     return asyncio.run(live())

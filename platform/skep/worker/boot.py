@@ -12,11 +12,10 @@ import uvloop
 from skep.api.worker import Worker
 from skep.base.logs import log, logfile, masking
 from skep.base.system.title import set_title
-from skep.wire.channel import BlockingChannel
+from skep.metrics.page_values import keep_in_page
+from skep.wire.channel import BlockingChannel, MessageBuffer
 from skep.wire.lifecycle import EXIT_NOT_PREPARED
-from skep.wire.message_buffer import MessageBuffer
 from skep.wire.messages import Boot, Failed, Hello, LoadFailed, Planned
-from skep.wire.plan import Problem
 from skep.worker import fork_guard, lifetime
 from skep.worker.birth.nursery import leave
 from skep.worker.birth.zygote import LoadedGeneration, ZygoteForker, load
@@ -26,16 +25,20 @@ from skep.worker.loading.environ import install
 
 def begin(channel: BlockingChannel) -> int:
     """Read from the channel what this process is, and be that; return its exit code."""
+    keep_in_page()
     boot = _introduction(channel)
     if boot.kind == "nursery":
         channel = leave(channel, boot)
         boot = _introduction(channel)
     found = load(boot)
-    if boot.kind != "zygote":
-        return _live_alone(boot, found, channel)
     if not isinstance(found, LoadedGeneration):
-        channel.send(LoadFailed(found, masking.declared()))
-        sys.exit(0)
+        if boot.kind == "zygote":
+            channel.send(LoadFailed(found, masking.declared()))
+            sys.exit(0)
+        channel.send(Failed(found[0]))
+        return EXIT_NOT_PREPARED
+    if boot.kind != "zygote":
+        return live(boot, found, *channel.detach())
     channel.send(Planned(found.plan))
     _set_zygote_title(boot)
     while boot.kind == "zygote":
@@ -80,15 +83,6 @@ def _introduction(channel: BlockingChannel) -> Boot:
     masking.declare(boot.options["secret_names"])
     log.hide(install().snapshot())
     return boot
-
-
-def _live_alone(
-    boot: Boot, found: LoadedGeneration | list[Problem], channel: BlockingChannel
-) -> int:
-    if isinstance(found, LoadedGeneration):
-        return live(boot, found, *channel.detach())
-    channel.send(Failed(found[0]))
-    return EXIT_NOT_PREPARED
 
 
 def _set_zygote_title(boot: Boot, role: str = "") -> None:

@@ -31,10 +31,8 @@ _masks = threading.local()
 
 
 def watch() -> None:
-    """Treat every fork in this process and its forks as one of a plugin, except those of `fork`.
-
-    Called once, before any plugin is imported.
-    """
+    """Treat every fork in this process and its forks as one of a plugin, except those of `fork`; to
+    be called once, before any plugin is imported."""
     os.register_at_fork(
         before=_hold_signals, after_in_parent=_release_signals, after_in_child=_be_ordinary
     )
@@ -61,7 +59,7 @@ def end_if_forked() -> None:
     """End this process at once, unless it is the worker itself."""
     if _worker in (0, os.getpid()):
         return
-    log.error("A handler has forked, and the child came out of it: it ends here.")
+    log.error("A handler has forked, and the child returned from it: it ends here.")
     with suppress(OSError, ValueError):
         sys.stdout.flush()
         sys.stderr.flush()

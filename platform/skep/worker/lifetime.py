@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 from prometheus_client import REGISTRY, CollectorRegistry
@@ -15,32 +16,31 @@ from skep.engine.senders import sender_of
 from skep.metrics.frames import Framer, adopt_process
 from skep.metrics.instruments import Instruments
 from skep.metrics.subscriber import subscribe
-from skep.wire.lifecycle import Lifecycle
-from skep.wire.message_buffer import MessageBuffer
+from skep.wire.channel import MessageBuffer
+from skep.wire.lifecycle import Lifecycle, Role
 from skep.wire.messages import Boot
 from skep.worker.birth.zygote import LoadedGeneration
-from skep.worker.hooks import call
-from skep.worker.kind import Kind, Workplace
+from skep.worker.hooks import Readiness, call
 from skep.worker.kinds.cron import CronKind
 from skep.worker.kinds.tasks import TaskKind
 from skep.worker.kinds.web import WebKind
-from skep.worker.loading.changes import ChangeHandler
-from skep.worker.platform_events import EventSender
-from skep.worker.tasks.deliver import Deliverer
-from skep.worker.upkeep import memory
-from skep.worker.upkeep.readiness import Readiness
-from skep.worker.upkeep.retirement import Retirement, resident_memory
+from skep.worker.tasks.deliver import deliver, send_event
+from skep.worker.upkeep import Retirement, resident_memory, trace
+from skep.worker.workplace import Workplace
 
-KINDS: Mapping[str, type[Kind]] = {"web": WebKind, "task": TaskKind, "cron": CronKind}
+# An exception in `prepare` refuses the whole generation.
+KINDS: Mapping[str, type[WebKind | TaskKind | CronKind]]
+KINDS = {"web": WebKind, "task": TaskKind, "cron": CronKind}
 
 
 async def live(
     boot: Boot, found: LoadedGeneration, sock: socket.socket, framing: MessageBuffer
 ) -> int:
     """Be the worker that `boot` describes; return its exit code."""
-    adopt_process()
+    counters = adopt_process()
     registry = CollectorRegistry()
     instruments = Instruments(registry, boot.kind)
+    instruments.watch_garbage()
     code = found.plan.code
     workplace = Workplace.of(
         boot, found.catalog, code, f"{boot.slot}@{boot.generation}/{os.getpid()}"
@@ -57,21 +57,21 @@ async def live(
         registry, REGISTRY, on_error=instruments.child("metrics_collect_errors_total").inc
     )
 
-    def on_beat(lag: float) -> None:
-        workplace.telemetry.point("worker.loop_lag", seconds=lag)
+    def on_beat() -> None:
         retirement.look(time.monotonic(), resident_memory())
 
     lifecycle = Lifecycle(
         life,
         framer.next,
-        change=ChangeHandler(found.changes),
+        change=found.changes.answer,
         on_beat=on_beat,
         unready=lambda: readiness.unready,
         trouble=lambda: workplace.trouble(),
         on_alone=lambda: workplace.when_alone(),
-        happened=EventSender(boot.run_id).send,
-        trace=memory.trace,
-        deliver=Deliverer(found.catalog).deliver,
+        happened=partial(send_event, boot.run_id),
+        trace=trace,
+        deliver=partial(deliver, found.catalog),
+        counters=counters,
     )
     retirement.retire = workplace.retire = lifecycle.retire
     return await lifecycle.run(sock, framing, workplace.options.drain_timeout)
@@ -80,7 +80,7 @@ async def live(
 class _KindWithPlugins:
     """A kind of worker with the engine and the plugins' lifespans and hooks around it."""
 
-    def __init__(self, kind: Kind, workplace: Workplace, readiness: Readiness) -> None:
+    def __init__(self, kind: Role, workplace: Workplace, readiness: Readiness) -> None:
         self._kind = kind
         self._readiness = readiness
         self._workplace = workplace
@@ -89,7 +89,6 @@ class _KindWithPlugins:
         self.drain = kind.drain
 
     async def prepare(self) -> None:
-        """Open the engine, enter the lifespans in the order of the plugins, prepare the kind."""
         work = self._workplace
         await self._call("after_fork")
         await work.open_engine()
@@ -100,13 +99,11 @@ class _KindWithPlugins:
         self._asking = asyncio.create_task(self._readiness.run())
 
     def retire(self) -> Mapping[str, Any]:
-        """Retire the kind, then notify the code of plugins that waits for the drain."""
         state = self._kind.retire()
-        Worker.current().begin_drain()
+        Worker.current().begin_drain()  # for code of plugins that waits for it
         return state
 
     async def stop(self) -> None:
-        """Undo `prepare` in reverse order."""
         self._asking.cancel()
         await self._call("worker_stop")
         await self._kind.stop()

@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from skep.agent.brake import CALM, FREE, LONGEST, SOON, Brake
+from skep.agent.code_watch import CALM, FREE, LONGEST, SOON, Brake
 
 
 def run(seconds: float, rolls_out_in: float) -> list[float]:
@@ -44,7 +44,7 @@ def test_an_editor_that_saves_while_one_types_is_heard_when_one_pauses() -> None
         brake.admit({"shop.py"}, float(save))
     assert brake.held() == {"shop.py"}
     assert brake.admit(set(), 59.0 + CALM) == {"shop.py"}
-    assert not brake.holding
+    assert not brake.held()
 
 
 def test_a_held_file_does_not_hold_others() -> None:

@@ -1,4 +1,4 @@
-from skep.agent.complaints import Complaints
+from skep.agent.config_sync import Complaints
 
 
 def test_the_same_trouble_is_told_once_and_again_after_a_minute() -> None:

@@ -27,9 +27,8 @@ from skep.base.telemetry import Telemetry
 from skep.config.apollo.client import Apollo
 from skep.config.apollo.failover import Failover
 from skep.config.env import dotenv
-from skep.config.snapshots.archive import Archive
+from skep.config.snapshots.archive import Archive, Policy, StartSource
 from skep.config.snapshots.snapshot import Release, Snapshot
-from skep.config.snapshots.start_source import Policy, StartSource
 from tests.faulty import TinyApollo, answer, close, hang, told
 from tests.support import PATIENCE, wait_until, wait_until_async
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from skep.base.errors import EngineError, StoreUnavailable
-from skep.engine.base import Envelope, Settlement
+from skep.engine.contract import Envelope, Settlement
 from skep.engine.embedded import Embedded
 from skep.engine.ids import new_id
 from skep.engine.store_connection import StoreConnection

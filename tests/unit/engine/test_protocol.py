@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skep.base.errors import EngineError
-from skep.engine.base import Envelope
+from skep.engine.contract import Envelope
 from skep.engine.protocol import Put, Splitter, Untake, decode_request, frame
 
 

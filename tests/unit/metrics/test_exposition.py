@@ -10,11 +10,12 @@ from prometheus_client.utils import floatToGoString
 from skep.metrics.exposition import (
     OPENMETRICS,
     TEXT,
+    in_otel_names,
     negotiate,
     render_openmetrics,
     render_text,
 )
-from skep.metrics.names import CATALOGUE
+from skep.metrics.names import CATALOGUE, FAST
 from skep.supervisor.metrics.ledger import Ledger
 from tests.packages import require
 
@@ -179,3 +180,24 @@ def test_the_format_is_the_one_asked_for(accept: str, expected: str) -> None:
     content_type, render = negotiate(accept)
     assert content_type == expected
     assert render is (render_openmetrics if expected == OPENMETRICS else render_text)
+
+
+def test_http_metrics_can_have_the_names_of_opentelemetry() -> None:
+    labels = {"method": "GET", "route": "/"}
+    series = [[labels, [0.3, [1] + [0] * 14]]]
+    examples = [[labels, 0.005, {"trace_id": "a"}, 0.3, 0.0]]
+    duration = {
+        "name": "platform_http_request_duration_seconds",
+        "type": "histogram",
+        "help": "Time.",
+        "bounds": FAST,
+        "series": series,
+        "exemplars": examples,
+    }
+    other = {"name": "orders_total", "type": "counter", "help": "", "series": [[labels, 1]]}
+    page = render_openmetrics(in_otel_names([duration, other]))
+    labels_there = 'http_request_method="GET",http_route="/"'
+    assert f"http_server_request_duration_seconds_count{{{labels_there}}} 1\n" in page
+    assert f'bucket{{{labels_there},le="0.005"}} 1 # {{trace_id="a"}} 0.3' in page
+    assert 'orders_total{method="GET",route="/"} 1' in page
+    assert "platform_" not in page

@@ -1,3 +1,5 @@
+import gc
+
 import pytest
 from prometheus_client import CollectorRegistry
 
@@ -40,12 +42,29 @@ def test_what_can_be_foreseen_is_shown_at_zero(registry: CollectorRegistry) -> N
     assert registry.get_sample_value("platform_cron_runs_total", runs) == 0
     assert registry.get_sample_value("platform_cron_lag_seconds_count", {"cron": "pulse.beat"}) == 0
     assert registry.get_sample_value("platform_cron_running", {"cron": "pulse.beat"}) is None
+    collections = {"pool": "cron", "generation": "2"}
+    assert registry.get_sample_value("platform_worker_gc_collections_total", collections) == 0
+
+
+def test_runs_of_the_garbage_collector_are_counted_and_timed(
+    registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gc, "callbacks", [])
+    Instruments(registry, "cron").watch_garbage()
+    (count,) = gc.callbacks
+    for _ in range(3):
+        count("start", {"generation": 2})
+        count("stop", {"generation": 2})
+    runs = {"pool": "cron", "generation": "2"}
+    assert registry.get_sample_value("platform_worker_gc_collections_total", runs) == 3
+    assert registry.get_sample_value("platform_worker_gc_seconds_total", {"pool": "cron"})
 
 
 def test_the_worker_s_own_pool_need_not_be_said(registry: CollectorRegistry) -> None:
-    Instruments(registry, "process.ticker").child("worker_event_loop_lag_seconds").set(2)
-    labels = {"pool": "process.ticker"}
-    assert registry.get_sample_value("platform_worker_event_loop_lag_seconds", labels) == 2
+    instruments = Instruments(registry, "process.ticker")
+    instruments.child("worker_gc_collections_total", generation="none").inc(2)
+    labels = {"pool": "process.ticker", "generation": "none"}
+    assert registry.get_sample_value("platform_worker_gc_collections_total", labels) == 2
 
 
 def test_too_many_labels_are_folded_where_they_are_open(registry: CollectorRegistry) -> None:

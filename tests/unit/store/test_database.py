@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from skep.engine.base import Envelope, Lease, QueueLimits
+from skep.engine.contract import Envelope, Lease, QueueLimits
 from skep.engine.ids import new_id
 from skep.engine.protocol import Mark
 from skep.store.state.database import Database
@@ -22,8 +22,7 @@ def path(tmp_path: Path) -> Path:
 
 @contextmanager
 def opened(path: Path, run_id: str = "run-1") -> Iterator[Database]:
-    database = Database(path)
-    database.open(run_id, NOW)
+    database = Database(path, run_id, NOW)
     with closing(database):
         yield database
         database.commit()
@@ -184,8 +183,8 @@ def test_what_is_over_is_swept_out(path: Path) -> None:
         database.moves.put([an_envelope(key="k", unique_for=50, keep_result=50)], NOW)
         (lease,) = take(database)
         database.moves.settle([done(lease)], NOW)
-        database.sweep(NOW + 49)
-        assert database.results.read(lease.envelope.id, NOW) is not None
-        database.sweep(NOW + 50)
-        assert database.results.read(lease.envelope.id, NOW) is None
+        database.retained.sweep(NOW + 49)
+        assert database.retained.result(lease.envelope.id, NOW) is not None
+        database.retained.sweep(NOW + 50)
+        assert database.retained.result(lease.envelope.id, NOW) is None
         assert database.moves.put([an_envelope(key="k")], NOW)[0].duplicate is False

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from skep.base.errors import EngineError
-from skep.engine.base import Envelope
+from skep.engine.contract import Envelope
 from skep.store.file import schema
 from skep.store.file.damage import Damage, keep
 from skep.store.file.opening import connect
@@ -21,8 +21,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def a_full_file(path: Path) -> None:
-    database = Database(path)
-    database.open("run-1", 1)
+    database = Database(path, "run-1", 1)
     database.moves.put([Envelope(f"{n}", "orders.Send", b"x" * 500) for n in range(100)], 1)
     database.commit()
     database.close()
@@ -248,9 +247,9 @@ PRAGMA user_version = 1;
 def test_a_file_of_the_first_format_is_brought_up_with_all_it_holds(path: Path) -> None:
     with closing(sqlite3.connect(path)) as old:
         old.executescript(FORMAT_1)
-    database = Database(path)
+    database = Database(path, "run-1", 10)
     # When it is opened in the same run, then everything is there
-    assert database.open("run-1", 10)
+    assert database.same_run
     stats = database.stats()["default"]
     assert (stats.ready, stats.scheduled, stats.leased, stats.dead) == (1, 1, 1, 1)
     (lease,) = database.moves.take("b", 1, ["default"], 5, 10)
@@ -292,8 +291,8 @@ def test_a_file_of_the_third_format_is_brought_up_and_its_keys_are_put_in_order(
         old.executescript(FORMAT_1 + schema._VERSION_2 + schema._VERSION_3 + FORMAT_3)
     with closing(sqlite3.connect(path)) as old:
         assert old.execute("PRAGMA user_version").fetchone() == (3,)
-    database = Database(path)
-    assert database.open("run-1", 10)
+    database = Database(path, "run-1", 10)
+    assert database.same_run
     leases = database.moves.take("b", 1, ["default", "still"], 10, 10)
     assert [lease.envelope.id for lease in leases] == ["high", "ready", "free", "other"]
     assert {(lease.cuts, lease.envelope.sender) for lease in leases} == {(0, "")}

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skep.engine.base import QueueLimits
+from skep.engine.contract import QueueLimits
 from skep.store.state.queue_limits import Throttle
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from skep.base.errors import RequestRefused, StoreFull
 from skep.base.rundir import RunDir, bind_unix
-from skep.engine.base import Envelope, Outcome, Settlement
+from skep.engine.contract import Envelope, Outcome, Settlement
 from skep.engine.embedded import Embedded
 from skep.engine.ids import new_id
 from skep.store.file import schema

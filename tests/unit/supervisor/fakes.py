@@ -2,18 +2,19 @@
 
 import asyncio
 import itertools
+import logging
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from signal import SIGKILL, SIGTERM, Signals
 from typing import Any, TypeVar, cast
 
-from skep.base.telemetry import Telemetry
 from skep.config.options.table import Options
 from skep.config.snapshots.snapshot import Release, Snapshot
 from skep.supervisor.config.configuration import Configuration
 from skep.supervisor.generation import Generation
 from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.crew import Crew
+from skep.supervisor.processes.events import Events
 from skep.supervisor.processes.slot import Fact, SlotTimeouts
 from skep.supervisor.processes.zygote import ZygotePair
 from skep.supervisor.request import RolloutRequest
@@ -73,8 +74,38 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
 
     with asyncio.Runner(loop_factory=FakeLoop) as runner:
         loop = cast(FakeLoop, runner.get_loop())
-        runner.run(main())
+        try:
+            runner.run(main())
+        finally:
+            LogLines.close_all()
         assert loop.failures == []
+
+
+class LogLines(logging.Handler):
+    """Keeps the log lines of the supervisor, until the end of `run` or `close_all`."""
+
+    logger = logging.getLogger("skep")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+        self.logger.addHandler(self)
+        self.logger.setLevel(logging.DEBUG)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+    def first_words(self, text: str) -> list[str]:
+        """Return the first word of each line that contains a text."""
+        return [line.split()[0] for line in self.lines if text in line]
+
+    @classmethod
+    def close_all(cls) -> None:
+        """Take all of them out of the logger."""
+        cls.logger.setLevel(logging.NOTSET)
+        for handler in list(cls.logger.handlers):
+            if isinstance(handler, cls):
+                cls.logger.removeHandler(handler)
 
 
 def fake_loop() -> FakeLoop:
@@ -101,7 +132,7 @@ class FakeChild(Child):
         slot: str,
         generation: int,
         channel: socket.socket,
-        on_message: Callable[[Child, Message, list[int]], None],
+        on_message: Callable[[Child, Message], None],
         on_end: Callable[[Child], None],
         pid: int = 0,
     ) -> None:
@@ -159,11 +190,11 @@ class FakeZygote:
         environment: Mapping[str, str],
         nursery: object = None,
         living: object = None,
-        answers: Any = None,
+        owner: Any = None,
     ) -> None:
         self.number = number
         self.environment = environment
-        self.answers = answers
+        self.owner = owner
         self.plan: Plan | None = None
         self.children: list[Child] = []
         self.forked: list[tuple[Boot, FakeChild]] = []
@@ -178,12 +209,12 @@ class FakeZygote:
     def loads(self, plan: Plan) -> None:
         """Answer with a plan."""
         self.plan = plan
-        self.answers.planned(plan)
+        self.owner.planned(self, plan)
 
     def fork(
         self,
         boot: Boot,
-        on_message: Callable[[Child, Message, list[int]], None],
+        on_message: Callable[[Child, Message], None],
         on_end: Callable[[Child], None],
     ) -> FakeChild | None:
         if self.absent:
@@ -213,7 +244,7 @@ def generation(
     number: int = 1,
     plan: Plan | None = None,
     settings: Configuration | None = None,
-    telemetry: Telemetry | None = None,
+    events: Events | None = None,
 ) -> Generation:
     """Return a generation whose workers in these slots are ready."""
     settings = settings or configuration()
@@ -223,7 +254,7 @@ def generation(
     def launch(crew: Crew, slot: str) -> Child | None:
         return zygote.fork(made.boot(slot), ignore, lambda gone: ignore(crew.ended(gone)))
 
-    crew = Crew(number, launch, ignore, ignore, telemetry or Telemetry())
+    crew = Crew(number, launch, ignore, ignore, events or Events())
     made = Generation(
         number, "run", RolloutRequest("start"), settings, cast(ZygotePair, zygote), crew
     )

@@ -21,8 +21,7 @@ def refuse(outcomes: Outcomes, *namespaces: str, key: str = "K2") -> int:
     ]
     outcomes.refusals.follow({"following": following})
     new = outcomes.refusals.take()
-    for refusal in new:
-        request = refusal.request
+    for request in new:
         outcomes.refuse(about(request, "refused", None, request.problems, 0.0, 0.0))
     return len(new)
 

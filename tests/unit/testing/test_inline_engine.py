@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from skep.base.errors import RequestRefused
-from skep.engine.base import Envelope
+from skep.engine.contract import Envelope
 from skep.engine.ids import new_id
 from skep.testing.inline_engine import Inline, MemoryStore
 

@@ -22,14 +22,6 @@ from skep.api.tasks.task import Task
 from skep.config.env.settings import Settings
 
 
-def _any(value: object) -> bool:
-    return True
-
-
-def _no_problem(value: Any) -> str:
-    return ""
-
-
 @dataclass(frozen=True)
 class Field:
     """What a field takes, in words and as a test, and what is wrong with a value that fits.
@@ -39,8 +31,8 @@ class Field:
     """
 
     takes: str
-    fits: Callable[[Any], bool] = _any
-    problem: Callable[[Any], str] = _no_problem
+    fits: Callable[[Any], bool]
+    problem: Callable[[Any], str]
     many: bool = True
 
 
@@ -131,8 +123,11 @@ def faults(plugin: object) -> tuple[str, ...]:
     """
     found: list[str] = []
     for name, field in FIELDS.items():
-        look = _faults_of_list if field.many else _faults_of_value
-        found.extend(look(name, field, getattr(plugin, name)))
+        given = getattr(plugin, name)
+        if field.many:
+            found.extend(_faults_of_list(name, field, given))
+        elif fault := _fault(name, f"it takes {field.takes}", field, given):
+            found.append(fault)
     return tuple(found)
 
 
@@ -150,11 +145,6 @@ def _faults_of_list(name: str, field: Field, given: object) -> Iterator[str]:
             yield fault
         elif any(value is other for other in values[:place]):
             yield f"{called}, {shown(value)}, is in the list twice."
-
-
-def _faults_of_value(name: str, field: Field, given: object) -> Iterator[str]:
-    if fault := _fault(name, f"it takes {field.takes}", field, given):
-        yield fault
 
 
 def _fault(called: str, takes: str, field: Field, value: object) -> str:

@@ -27,18 +27,16 @@ from skep.api.callables import (
     signature,
     written_lifespan,
 )
-from skep.api.checks.results import result_problem
 from skep.api.cron import CronJob, FunctionCron
 from skep.api.hooks import Hooks
+from skep.api.sockets.handlers import TcpHandler, UdpHandler
 from skep.api.sockets.listeners import TcpListener, UdpListener
-from skep.api.sockets.tcp import TcpHandler
-from skep.api.sockets.udp import UdpHandler
 from skep.api.sockets.websocket import WebSocketHandler
 from skep.api.tasks.decorators import FunctionTask
 from skep.api.tasks.event import Event, Listener
 from skep.api.tasks.payload import A_PRIORITY, Payload, is_priority, is_text
-from skep.api.tasks.policy import A_COUNT, A_DURATION, is_count, is_duration, policy_problem
-from skep.api.tasks.roundtrip import payload_problem
+from skep.api.tasks.policy import A_DURATION, count_problem, is_duration, policy_problem
+from skep.api.tasks.serialization import payload_problem, result_problem
 from skep.api.tasks.task import Task, keys_problem
 from skep.config.env.settings import Settings
 
@@ -49,7 +47,6 @@ _ASGI = ("scope", "receive", "send")
 
 
 def route_problem(route: Any) -> str:
-    """Look at the endpoint of a route, or at all routes of a mount."""
     if isinstance(route, Mount | Host):
         # Another framework's application may call something else `routes`.
         routes = route.routes if isinstance(route.routes, list | tuple) else ()
@@ -89,7 +86,6 @@ def _asgi_problem(app: Any) -> str:
 
 
 def mounts_problem(mounts: Mapping[Any, Any]) -> str:
-    """Look at the prefixes and the applications."""
     for path, app in mounts.items():
         if not isinstance(path, str) or (path and not path.startswith("/")):
             return f"has the key {path!r}, and a path prefix begins with a slash"
@@ -99,7 +95,6 @@ def mounts_problem(mounts: Mapping[Any, Any]) -> str:
 
 
 def middleware_problem(value: Middleware) -> str:
-    """Return why it cannot be made."""
     cls: Any = value.cls
     called = getattr(cls, "__name__", repr(cls))
     if not callable(cls):
@@ -114,7 +109,6 @@ def middleware_problem(value: Middleware) -> str:
 
 
 def task_problem(value: Any) -> str:
-    """Look at the handlers, the terms and the payload of a task."""
     cls = value.cls if isinstance(value, FunctionTask) else value
     return (
         method_problem(cls, "handle", ("ctx",))
@@ -140,7 +134,6 @@ def is_event(value: object) -> bool:
 
 
 def event_problem(cls: type[Event]) -> str:
-    """Look at the terms and the payload of an event."""
     if not isinstance(cls.fanout, bool):
         return f"has fanout = {cls.fanout!r}, which must be True or False"
     return (
@@ -162,7 +155,6 @@ def _queue_problem(cls: type[Payload]) -> str:
 
 
 def listener_problem(cls: type[Listener[Any]]) -> str:
-    """Look at the handler, the event and the terms of a listener."""
     return (
         method_problem(cls, "handle", ("event", "ctx"))
         or _name_problem(cls)
@@ -187,7 +179,6 @@ def _listening_problem(cls: type[Listener[Any]]) -> str:
 
 
 def cron_problem(value: Any) -> str:
-    """Look at the time and the handler of a cron."""
     cls: type[CronJob] = value if isinstance(value, type) else type(value)
     if isinstance(value, FunctionCron):
         return call_problem(value.handler, ("tick",))
@@ -204,7 +195,6 @@ def cron_problem(value: Any) -> str:
 
 
 def socket_problem(listener: Any) -> str:
-    """Look at the handler and the bounds of a listener."""
     for name in ("host", "unix", "name", "tls_cert", "tls_key"):
         if not isinstance(value := getattr(listener, name, ""), str):
             return f"has {name} = {value!r}, which must be a text"
@@ -212,7 +202,7 @@ def socket_problem(listener: Any) -> str:
         case TcpListener():
             return _handler_problem(listener.handler, TcpHandler) or _tcp_problem(listener)
         case UdpListener():
-            return _handler_problem(listener.handler, UdpHandler) or _count_problem(
+            return _handler_problem(listener.handler, UdpHandler) or count_problem(
                 "concurrency", listener.concurrency
             )
         case _:
@@ -234,11 +224,7 @@ def _tcp_problem(listener: TcpListener) -> str:
         value = getattr(listener, name)
         if value is not None and not is_duration(value):
             return f"has {name} = {value!r}, which must be {A_DURATION}, or None for no limit"
-    return _count_problem("connections", listener.connections)
-
-
-def _count_problem(name: str, value: object) -> str:
-    return "" if is_count(value) else f"has {name} = {value!r}, which must be {A_COUNT}"
+    return count_problem("connections", listener.connections)
 
 
 def _app_problem(app: Any) -> str:
@@ -250,7 +236,6 @@ def _app_problem(app: Any) -> str:
 
 
 def settings_problem(cls: type[Settings]) -> str:
-    """Look at the callback of settings."""
     return method_problem(cls, "on_change", ("old", "new", "changed"))
 
 
@@ -275,7 +260,6 @@ def lifespan_problem(lifespan: Any) -> str:
 
 
 def hooks_problem(hooks: Hooks) -> str:
-    """Look at every hook."""
     for field in fields(hooks):
         function = getattr(hooks, field.name)
         if function is not None and (problem := call_problem(function, ("info",))):

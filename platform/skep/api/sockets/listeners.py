@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
     from starlette.types import ASGIApp
 
-    from skep.api.sockets.tcp import TcpHandler
-    from skep.api.sockets.udp import UdpHandler
+    from skep.api.sockets.handlers import TcpHandler, UdpHandler
 
 
 @dataclass(frozen=True)
@@ -50,9 +49,7 @@ class TcpListener:
     scheme: ClassVar[Literal["tcp"]] = "tcp"
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be."""
-        _check(self.port, self.unix)
-        _check_tls(self)
+        _check(self)
 
 
 @dataclass(frozen=True)
@@ -73,10 +70,10 @@ class UdpListener:
     unix: ClassVar[str] = ""
     tls: ClassVar[bool] = False
     tls_cert: ClassVar[str] = ""
+    tls_key: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be."""
-        _check(self.port, "")
+        _check(self)
 
 
 @dataclass(frozen=True)
@@ -98,21 +95,17 @@ class HttpListener:
     scheme: ClassVar[Literal["http"]] = "http"
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be."""
-        _check(self.port, self.unix)
-        _check_tls(self)
+        _check(self)
 
 
 SocketListener = TcpListener | UdpListener | HttpListener
 
 
-def _check(port: int, unix: str) -> None:
+def _check(listener: SocketListener) -> None:
+    port, unix = listener.port, listener.unix
     if not isinstance(port, int) or isinstance(port, bool) or not 0 <= port <= 65535:
         raise PlatformError(f"A listener has port = {port!r}; it takes a number from 0 to 65535.")
     if unix and port:
         raise PlatformError(f"A listener has both port = {port} and unix = {unix!r}; give one.")
-
-
-def _check_tls(listener: TcpListener | HttpListener) -> None:
     if listener.tls_key and not listener.tls_cert:
         raise PlatformError(f"A listener has tls_key = {listener.tls_key!r} without a tls_cert.")

@@ -1,8 +1,8 @@
 """Reach WebSockets from anywhere: from any worker, task, cron, process or script of the platform.
 
-The caller does not know which worker holds a connection, so all are asked. Each call says how many
-connections it concerned. None of them waits for a client: a client that reads too slowly to take
-what is pushed is closed with 1013 and does not count.
+The caller does not know which worker holds a connection, so all are asked. No call waits for a
+client: a client that reads too slowly to take what is pushed is closed with 1013 and does not
+count.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from skep.wire.mesh import LONGEST, Command, Mesh
 if TYPE_CHECKING:
     from skep.wire.mesh import MeshAnswer, Op
 
-# RFC 6455, 5.5: a control frame carries 125 bytes, two of which are the code.
+# RFC 6455, 5.5: a control frame carries 125 bytes, and the code takes two of them.
 _LONGEST_REASON = 123
 # Less than a frame of the mesh may have, because the command around the message needs room too.
 _LARGEST_MESSAGE = LONGEST - 64 * 1024
@@ -122,7 +122,7 @@ def _data_dir() -> str:
 def _target(**targets: str | None) -> dict[str, str]:
     given = {name: str(value) for name, value in targets.items() if value is not None}
     if len(given) != 1:
-        raise PlatformError("Say for whom: one of user=, room= or connection=.")
+        raise PlatformError("Give exactly one of user=, room=, connection=.")
     return given
 
 

@@ -99,7 +99,6 @@ class WebSocketHandler:
         self._websocket = WebSocket(scope, receive, send)
 
     def __await__(self) -> Generator[Any, None, None]:
-        """Serve it."""
         return self._serve().__await__()
 
     async def on_handshake(self, request: HTTPConnection) -> Response | None:

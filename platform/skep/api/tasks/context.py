@@ -42,6 +42,6 @@ class Context:
     def cancelled(self) -> bool:
         """Return whether this run should stop: its timeout is over or it was cancelled.
 
-        A coroutine is cancelled by itself; a plain function that takes long looks here.
+        The platform cancels a coroutine; a plain function that takes long should ask this.
         """
         return self.cancellation.requested

@@ -35,8 +35,8 @@ from pydantic import create_model
 from skep.api.callables import call_problem, generator_problem, named_thing
 from skep.api.tasks.context import Context
 from skep.api.tasks.event import Event, Listener
+from skep.api.tasks.payload import Receipt
 from skep.api.tasks.policy import Errors
-from skep.api.tasks.receipt import Receipt
 from skep.api.tasks.task import Task
 from skep.base.backoff import Backoff
 

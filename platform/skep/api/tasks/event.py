@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Generic, TypeVar, Unpack, get_args, get_origin
 
 from skep.api.naming import registered_name
-from skep.api.tasks.payload import DeliveryTerms, Payload
+from skep.api.tasks.payload import DeliveryTerms, Payload, Receipt
 from skep.api.tasks.policy import LOST_TRIES, RETRY_BACKOFF, Errors
-from skep.api.tasks.receipt import Receipt
 from skep.base.backoff import Backoff
 from skep.base.errors import EngineError, PlatformError
 from skep.base.rundir import RunDir
 from skep.engine import binding
-from skep.engine.base import Envelope
+from skep.engine.contract import Envelope
 from skep.engine.headers import ALONE, LISTENER, ORIGIN
 from skep.wire import control
 from skep.wire.control import LONGEST_QUESTION
@@ -37,8 +36,8 @@ class Event(Payload):
         """Have the listeners run, on the given terms (`delay`, `tries`, `priority`, `queue`).
 
         When this returns, the event is on the disk. `tries` is for each listener. Returns None, and
-        keeps nothing, when no plugin listens to it. Outside of the platform's workers, one of them
-        fires it, that of the platform in PLATFORM_DATA_DIR. Raises what `Task.deliver` raises.
+        keeps nothing, when no plugin listens to it. Outside of the platform's workers, a worker of
+        the platform in PLATFORM_DATA_DIR fires it. Raises what `Task.deliver` raises.
         """
         if not binding.is_bound():
             return await self._fire_there(binding.run_dir(), terms)

@@ -1,5 +1,7 @@
-"""What tasks and events have in common: typed fields that travel, under a name, through a queue."""
+"""What tasks and events share: typed fields that travel through a queue, and the receipt."""
 
+import json
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self, TypedDict
 
 from msgspec.structs import replace
@@ -8,15 +10,15 @@ from pydantic_core import PydanticSerializationError
 
 from skep.api.naming import plugin_of, registered_name
 from skep.api.tasks.policy import A_COUNT, is_count
-from skep.api.tasks.roundtrip import difference, is_exact
+from skep.api.tasks.serialization import difference, is_exact
 from skep.base.errors import EngineError, Undeclared
 from skep.base.logs import correlation
 from skep.engine import binding
-from skep.engine.base import Envelope
+from skep.engine.contract import Envelope, Result
 from skep.engine.headers import TRIES
-from skep.engine.ids import due_after, new_id
+from skep.engine.ids import check_delay, due_after, new_id
 
-# What is larger is data and belongs to where data is kept; a queue is read and written as a whole.
+# Larger data belongs in a store of its own: a payload is read and written as a whole.
 LARGEST_BODY = 1024 * 1024
 _PRIORITIES = 2**31
 A_PRIORITY = f"a whole number above -{_PRIORITIES} and below {_PRIORITIES}"
@@ -98,8 +100,8 @@ class Payload(
 
     @classmethod
     def read(cls, body: bytes) -> Self:
-        """Make one of what `envelope` wrote, perhaps in another generation: a field that is gone is
-        passed over. Raises pydantic's ValidationError when it does not fit."""
+        """Make an object of what `envelope` wrote, perhaps in another generation: a field that is
+        gone is ignored. Raises pydantic's ValidationError when it does not fit."""
         return cls.model_validate_json(body, extra="ignore", by_name=True, by_alias=False)
 
     @classmethod
@@ -119,8 +121,8 @@ class Payload(
     ) -> Envelope:
         """Return this as it travels, on the given `DeliveryTerms`.
 
-        Raises ValueError for terms that are none, EngineError for a payload that is too large or
-        that JSON cannot carry as it is, Undeclared for a class that is in no Plugin.
+        Raises ValueError for terms that are not possible, EngineError for a payload that is too
+        large or that JSON cannot carry as it is, Undeclared for a class that is in no Plugin.
         """
         self.require_declared()
         headers = {**correlation.headers(), **(headers or {})}
@@ -167,6 +169,78 @@ class Payload(
         if is_compared and (problem := difference(self._name, self, body, self.read)):
             raise EngineError(problem)
         return body
+
+
+class TaskFailed(EngineError):
+    """A task whose result was waited for has become a dead letter; the text is its last error."""
+
+
+class TaskCancelled(EngineError):
+    """A task whose result was waited for was cancelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Confirms that a delivery is kept; `id` identifies it.
+
+    With `duplicate` nothing was added: another delivery with the same unique key waits or runs, and
+    `id` is its id.
+    """
+
+    id: str
+    duplicate: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise ValueError when `id` is not the text that a delivery is called by."""
+        if not (is_text(self.id) and self.id):
+            raise ValueError(f"The id of a receipt is {self.id!r}: it must be a text.")
+
+    async def result(self, timeout: float = 60.0) -> Any:
+        """Wait for what `handle` returns, as JSON gives it back, for `timeout` seconds at most.
+
+        Only for tasks with `keep_result`. Raises TimeoutError when it has not ended by then,
+        TaskFailed when it has become a dead letter, TaskCancelled when it was cancelled,
+        EngineError when its result is not, or no longer, kept, ValueError when `timeout` is not a
+        number of seconds between 0 and a hundred years.
+        """
+        check_delay(timeout, "timeout")
+        engine = (await binding.reach()).engine
+        found = await engine.result(self.id, timeout)
+        if found is None and await engine.find(self.id) is not None:
+            raise TimeoutError(f"The delivery {self.id} did not end within {timeout:g} s.")
+        # It may have ended between the two questions.
+        return _value(self.id, found or await engine.result(self.id))
+
+    def result_sync(self, timeout: float = 60.0) -> Any:
+        """Do what `result` does, from a thread."""
+        return binding.wait_for(self.result(timeout))
+
+    async def cancel(self) -> bool:
+        """Cancel the delivery; return whether it had not ended yet.
+
+        What has not begun never does. A coroutine that runs is cancelled; a plain function that
+        runs sees it in `ctx.cancelled()`, and if it ends all the same, it has ended.
+        """
+        engine = (await binding.reach()).engine
+        (outcome,) = await engine.cancel([self.id])
+        return outcome != "unknown"
+
+    def cancel_sync(self) -> bool:
+        """Do what `cancel` does, from a thread."""
+        return binding.wait_for(self.cancel())
+
+
+def _value(delivery: str, result: Result | None) -> Any:
+    if result is None:
+        raise EngineError(
+            f"How the delivery {delivery} ended is not known here: its task keeps no result "
+            "(keep_result), or keeps it no longer."
+        )
+    if result.ending == "done":
+        return json.loads(result.body or b"null")
+    if result.ending == "cancelled":
+        raise TaskCancelled(f"The delivery {delivery} was cancelled.")
+    raise TaskFailed(f"The delivery {delivery} has failed: {result.error}")
 
 
 def is_text(value: object) -> bool:

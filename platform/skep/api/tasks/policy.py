@@ -1,6 +1,6 @@
 """How often something is tried, for how long, and how a handler speaks about it itself."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any
 
@@ -10,12 +10,12 @@ from skep.engine.ids import LONGEST_DELAY, check_delay, is_delay
 
 Errors = tuple[type[BaseException], ...]
 
-# Full jitter: what failed together, because of a neighbour that was away, does not return together.
+# Full jitter: deliveries that failed together, because a service was away, return apart.
 RETRY_BACKOFF = Backoff(first=1.0, factor=2.0, cap=600.0, jitter=1.0)
-# So often a delivery may be started by workers that die before it ends. Whether it has killed them
-# is not known, but one that does would otherwise do it for ever.
+# How many workers may die over a delivery. Whether it has killed them is not known, but a delivery
+# that does would otherwise do so for ever.
 LOST_TRIES = 3
-# So often a delivery may be begun and cut off because its worker had to go before it ended.
+# How often a delivery may be cut off because its worker had to go before it ended.
 CUT_TRIES = 5
 # What fits where counts are kept.
 LARGEST_COUNT = 2**31
@@ -27,7 +27,7 @@ class Retry(Exception):
     """Raise it in a handler to be tried again, in `delay` seconds or after the usual backoff.
 
     It counts as a try: after the last one the delivery goes to the dead letters. A delay that is
-    none raises ValueError.
+    not possible raises ValueError.
     """
 
     def __init__(self, delay: float | None = None) -> None:
@@ -38,7 +38,7 @@ class Retry(Exception):
 
 
 class Discard(Exception):
-    """Raise it in a handler to be done with a delivery that is not worth trying again.
+    """Raise it in a handler to end a delivery that is not worth trying again.
 
     It is not a failure: nothing is kept but a line in the log with the reason.
     """
@@ -84,26 +84,17 @@ def policy_of(cls: Any) -> Policy:
 
 @cache
 def _policy_of(cls: Any) -> Policy:
-    return Policy(
-        cls.tries,
-        cls.backoff,
-        cls.timeout,
-        tuple(cls.retry_on),
-        tuple(cls.drop_on),
-        cls.lost_tries,
-        cls.drain,
-        cls.cut_tries,
-    )
+    return Policy(**{field.name: getattr(cls, field.name) for field in fields(Policy)})
 
 
 def policy_problem(cls: Any) -> str:
     """Return what in the declaration of a class is not possible, or an empty text."""
     for name in ("tries", "lost_tries"):
-        if not is_count(value := getattr(cls, name)):
-            return f"has {name} = {value!r}, which must be {A_COUNT}"
+        if problem := count_problem(name, getattr(cls, name)):
+            return problem
     if cls.cut_tries is not None and not is_count(cls.cut_tries):
         return f"has cut_tries = {cls.cut_tries!r}, which must be {A_COUNT}, or None"
-    if cls.drain is not None and not is_drain(cls.drain):
+    if cls.drain is not None and not (is_delay(cls.drain) and cls.drain <= LONGEST_DRAIN):
         return (
             f"has drain = {cls.drain!r}, which must be seconds from 0 to {LONGEST_DRAIN:g}, or None"
         )
@@ -132,15 +123,14 @@ def is_count(value: object) -> bool:
     return is_whole and 1 <= value <= LARGEST_COUNT  # type: ignore[operator]
 
 
+def count_problem(name: str, value: object) -> str:
+    """Return why an attribute with this value is not a count, or an empty text."""
+    return "" if is_count(value) else f"has {name} = {value!r}, which must be {A_COUNT}"
+
+
 def is_duration(value: object) -> bool:
     """Return whether this is a number of seconds above 0, and no more than a hundred years."""
     return is_delay(value) and bool(value)
-
-
-def is_drain(value: object) -> bool:
-    """Return whether a worker may take so many seconds to drain."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and 0 <= value <= LONGEST_DRAIN  # type: ignore[operator]
 
 
 def _are_errors(value: object) -> bool:

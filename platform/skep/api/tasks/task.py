@@ -7,21 +7,19 @@ from typing import Any, ClassVar, Self, Unpack
 
 from msgspec.structs import replace
 
-from skep.api.tasks.payload import DeliveryTerms, Payload
+from skep.api.tasks.payload import DeliveryTerms, Payload, Receipt
 from skep.api.tasks.policy import (
-    A_COUNT,
     A_DURATION,
     LOST_TRIES,
     RETRY_BACKOFF,
     Errors,
-    is_count,
+    count_problem,
     is_duration,
 )
-from skep.api.tasks.receipt import Receipt
 from skep.base.backoff import Backoff
 from skep.base.errors import EngineError
 from skep.engine import binding
-from skep.engine.base import Envelope
+from skep.engine.contract import Envelope
 from skep.engine.ids import check_delay, milliseconds
 
 
@@ -146,9 +144,7 @@ def keys_problem(cls: type[Task]) -> str:
     for name in ("unique_for", "keep_result"):
         if (value := getattr(cls, name)) and not is_duration(value):
             return f"has {name} = {value!r}, which must be 0 or {A_DURATION}"
-    if not is_count(cls.concurrency):
-        return f"has concurrency = {cls.concurrency!r}, which must be {A_COUNT}"
-    return ""
+    return count_problem("concurrency", cls.concurrency)
 
 
 def _template_problem(cls: type[Task], name: str) -> str:
@@ -158,7 +154,7 @@ def _template_problem(cls: type[Task], name: str) -> str:
     try:
         fields = [field for _, field, _, _ in Formatter().parse(template) if field is not None]
     except ValueError as error:
-        return f"has {name} = {template!r}, which is no template: {error}"
+        return f"has {name} = {template!r}, which is not a template: {error}"
     for field in fields:
         if field.split(".")[0].split("[")[0] not in cls.model_fields:
             return f"has {name} = {template!r}, but no field `{field}`"

@@ -148,11 +148,4 @@ def _content_of(path: Path) -> bytes | None:
 
 def contents(paths: Iterable[str]) -> dict[str, str]:
     """Return the digest of each of these files; empty for one that cannot be read."""
-    return {path: _content(path) for path in paths}
-
-
-def _content(path: str) -> str:
-    try:
-        return hashlib.blake2b(Path(path).read_bytes(), digest_size=12).hexdigest()
-    except OSError:
-        return ""
+    return {path: (_content_of(Path(path)) or b"").hex() for path in paths}

@@ -20,11 +20,8 @@ def changeable(path: Path, uids: Collection[int], gids: Collection[int] = (ROOT,
     make what does not exist yet. Who may write to a device does not matter.
     """
     target = path.absolute()
-    for end in (target, Path(os.path.realpath(target))):
-        place = _changeable(end, uids, gids)
-        if place is not None:
-            return place
-    return None
+    ends = (target, Path(os.path.realpath(target)))
+    return next(filter(None, (_changeable(end, uids, gids) for end in ends)), None)
 
 
 def changeable_within(
@@ -39,11 +36,8 @@ def changeable_within(
     if place is not None or not folder.is_dir():
         return place
     links = [path for path in folder.iterdir() if path.is_symlink() and path.is_dir()]
-    for top in (folder, *links):
-        place = _changed_below(top, uids, gids, reachable=True)
-        if place is not None:
-            return place
-    return None
+    places = (_changed_below(top, uids, gids, reachable=True) for top in (folder, *links))
+    return next(filter(None, places), None)
 
 
 def described(path: Path) -> str:
@@ -84,26 +78,20 @@ def _changed_below(
     except (FileNotFoundError, NotADirectoryError):
         return None
     for path in below:
-        place = _changed(path, uids, gids, reachable=reachable)
-        if place is None and path.is_dir() and not path.is_symlink():
+        try:
+            found = path.lstat()
+        except FileNotFoundError:
+            continue
+        place = None
+        if stat.S_ISLNK(found.st_mode):
+            place = changeable(path, uids, gids)
+        elif found.st_uid not in uids or (reachable and _opened(path, found, gids)):
+            place = path
+        elif stat.S_ISDIR(found.st_mode):
             place = _changed_below(path, uids, gids, reachable=reachable)
         if place is not None:
             return place
     return None
-
-
-def _changed(
-    path: Path, uids: Collection[int], gids: Collection[int], *, reachable: bool
-) -> Path | None:
-    """Return what `changeable` does for a path in a directory that others cannot change."""
-    try:
-        found = path.lstat()
-    except FileNotFoundError:
-        return None
-    if stat.S_ISLNK(found.st_mode):
-        return changeable(path, uids, gids)
-    opened = reachable and _opened(path, found, gids)
-    return path if found.st_uid not in uids or opened else None
 
 
 def _opened(path: Path, found: os.stat_result, gids: Collection[int]) -> bool:

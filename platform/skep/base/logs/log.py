@@ -1,10 +1,10 @@
 """One log schema for every process: text on a terminal, JSON lines otherwise.
 
-Each line says which slot of which generation wrote it. Its texts are cut to a length that takes no
-time, masked, and only then quoted: what is escaped could not be recognised. A line is one `write`,
-so lines of several processes that share a stream do not mix. Nothing that comes from outside can
-pass for a line of ours: in JSON every control character is escaped, in text too, and what follows a
-line break is indented.
+Each line names the slot and the generation that wrote it. Its texts are cut to a length that takes
+no time, masked, and only then quoted: what is escaped could not be recognised. A line is one
+`write`, so lines of several processes that share a stream do not mix. Nothing that comes from
+outside can pass for a line of ours: in JSON every control character is escaped, in text too, and
+what follows a line break is indented.
 """
 
 import io
@@ -236,6 +236,6 @@ class _Printed(io.TextIOBase):
 
 
 def utc(seconds: float) -> str:
-    """Return a moment of Unix time as it stands in logs: `2026-11-23T12:03:04.123Z`."""
+    """Return a moment of Unix time as logs show it: `2026-11-23T12:03:04.123Z`."""
     whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
     return f"{whole}.{int(seconds % 1 * 1000):03d}Z"

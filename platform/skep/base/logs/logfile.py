@@ -44,4 +44,4 @@ def reopen(path: str) -> None:
     try:
         onto(os.open(path, os.O_WRONLY | _FLAGS, 0o600))
     except OSError as error:
-        os.write(2, f"platform: {path} cannot be opened anew: {error.strerror}\n".encode())
+        os.write(2, f"platform: {path} cannot be opened again: {error.strerror}\n".encode())

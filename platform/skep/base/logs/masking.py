@@ -147,11 +147,6 @@ class Masker:
         known = sorted({v for v in values if len(v) >= _SHORTEST}, key=len, reverse=True)
         self._known = re.compile("|".join(map(re.escape, known))) if known else None
 
-    @classmethod
-    def of_environment(cls, environment: Mapping[str, str]) -> "Masker":
-        """Make a masker that knows the secret values of an environment."""
-        return cls(secrets_in(environment))
-
     def __call__(self, text: str) -> str:
         """Return the text with every secret it can find replaced by `******`."""
         if self._known is not None:

@@ -1,4 +1,4 @@
-"""Say that no connection can be accepted once a second, and not for each attempt.
+"""Log that no connection can be accepted once a second, and not for each attempt.
 
 Without a free descriptor asyncio tries as often as the listener's queue is long, and logs each
 failure with a traceback: thousands of lines a second, in which everything else is lost.
@@ -16,26 +16,21 @@ _PAUSE = 1.0
 log = logging.getLogger(__name__)
 
 
-class AcceptFailures:
-    """An exception handler of an event loop."""
+def watch(loop: asyncio.AbstractEventLoop) -> None:
+    """Log the failures of this loop's listeners, at most one line a second."""
+    quiet_until, count = 0.0, 0
 
-    def __init__(self) -> None:
-        self._quiet_until = 0.0
-        self._count = 0
-
-    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        nonlocal quiet_until, count
         error = context.get("exception")
         if isinstance(error, ValueError) and "_start_serving" in context["message"]:
             return  # asyncio tries again on a listener that has been closed since
         if not isinstance(error, OSError) or error.errno not in _EXHAUSTED:
             loop.default_exception_handler(context)
             return
-        self._count += 1
-        if loop.time() >= self._quiet_until:
-            log.error("no connection can be accepted: %s (%d times)", error.strerror, self._count)
-            self._quiet_until, self._count = loop.time() + _PAUSE, 0
+        count += 1
+        if loop.time() >= quiet_until:
+            log.error("no connection can be accepted: %s (%d times)", error.strerror, count)
+            quiet_until, count = loop.time() + _PAUSE, 0
 
-
-def watch(loop: asyncio.AbstractEventLoop) -> None:
-    """Log the failures of this loop's listeners, at most one line a second."""
-    loop.set_exception_handler(AcceptFailures())
+    loop.set_exception_handler(handle)

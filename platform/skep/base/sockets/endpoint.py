@@ -1,6 +1,6 @@
-"""Where a listener listens, and whose it is: data, no socket.
+"""The address of a listener, and its owner: data, without a socket.
 
-127.0.0.1:5200    TCP, or UDP where that is said      [::1]:5200    the same over IPv6
+127.0.0.1:5200    TCP, or UDP, by its scheme      [::1]:5200    the same over IPv6
 unix:/run/app.sock    a unix socket
 """
 
@@ -22,11 +22,11 @@ MOST_ENDPOINTS = 60
 class Endpoint:
     """One listener that is wanted.
 
-    `name` is how the platform calls it (`http`, `echo.lines`). With a `path` it is a unix socket,
-    else it is `host` and `port`, where port 0 takes a free one. `scheme` is what is spoken there,
-    as in an address for people. `owner` says who wants it, as it reads in a sentence; `remedy` is
-    what one does to move it elsewhere. `mode` and `group` are the permissions and the group of a
-    unix socket's file; without a group it has that of the platform.
+    `name` is the platform's own (`http`, `echo.lines`). With a `path` it is a unix socket,
+    otherwise it is `host` and `port`, where port 0 takes a free one. `scheme` is the protocol, as
+    in a URL. `owner` names who wants it, as part of a sentence; `remedy` is how to move it
+    elsewhere. `mode` and `group` are the permissions and the group of a unix socket's file; without
+    a group it has that of the platform.
     """
 
     name: str

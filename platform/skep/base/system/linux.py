@@ -9,6 +9,7 @@ import termios
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 _PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
@@ -69,11 +70,8 @@ def file_system(path: Path) -> int:
     """Return the magic number of the file system that holds `path`, 0 where there is none."""
     if sys.platform != "linux":
         return 0
-    libc = ctypes.CDLL(None, use_errno=True)
     found = ctypes.create_string_buffer(_STATFS_SIZE)
-    if libc.statfs(os.fsencode(path), found) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), str(path))
+    _call("statfs", os.fsencode(path), found, path=str(path))
     return ctypes.c_ulong.from_buffer(found).value & 0xFFFFFFFF
 
 
@@ -83,12 +81,15 @@ def network_file_system(path: Path, magic: Callable[[Path], int] = file_system) 
 
 
 def _prctl(option: int, argument: int) -> None:
-    if sys.platform != "linux":
-        return
+    if sys.platform == "linux":
+        _call("prctl", option, argument, 0, 0, 0)
+
+
+def _call(function: str, *arguments: Any, path: str | None = None) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(option, argument, 0, 0, 0) != 0:
+    if getattr(libc, function)(*arguments) != 0:
         number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+        raise OSError(number, os.strerror(number), path)
 
 
 def usable_cores() -> int:

@@ -4,13 +4,16 @@ import grp
 import os
 import pwd
 import resource
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from skep.base.errors import PrivilegeError
 from skep.base.system.linux import forbid_new_privileges, stay_readable
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -26,24 +29,21 @@ class Identity:
     @property
     def is_ours(self) -> bool:
         """Whether this process is that user already."""
-        return (os.getuid(), os.geteuid(), os.getgid(), os.getegid()) == (
-            self.uid,
-            self.uid,
-            self.gid,
-            self.gid,
-        )
+        users, groups = {os.getuid(), os.geteuid()}, {os.getgid(), os.getegid()}
+        return users == {self.uid} and groups == {self.gid}
 
 
 def identity(user: str, group: str) -> Identity | None:
-    """Return who is meant by names or numbers; None when both are empty.
+    """Return the user and group of these names or numbers; None when both are empty.
 
     Without a user it is the present one, without a group the user's own. Raises PrivilegeError when
     there is no such user or group.
     """
     if not user and not group:
         return None
-    entry = _user(user) if user else pwd.getpwuid(os.getuid())
-    gid = _group(group) if group else entry.pw_gid
+    named = _entry("user", user, pwd.getpwuid, pwd.getpwnam) if user else None
+    entry = named or pwd.getpwuid(os.getuid())
+    gid = _entry("group", group, grp.getgrgid, grp.getgrnam).gr_gid if group else entry.pw_gid
     groups = tuple(os.getgrouplist(entry.pw_name, gid))
     return Identity(entry.pw_uid, gid, groups, entry.pw_name, entry.pw_dir)
 
@@ -136,18 +136,11 @@ def _only_root(who: Identity) -> str:
     return f"Only root can become {who.name}: start as root, or leave out --user and --group."
 
 
-def _user(user: str) -> pwd.struct_passwd:
+def _entry(kind: str, name: str, by_id: Callable[[int], T], by_name: Callable[[str], T]) -> T:
     try:
-        return pwd.getpwuid(int(user)) if user.isdecimal() else pwd.getpwnam(user)
+        return by_id(int(name)) if name.isdecimal() else by_name(name)
     except KeyError:
-        raise PrivilegeError(f"There is no user {user!r}: see --user.") from None
-
-
-def _group(group: str) -> int:
-    try:
-        return (grp.getgrgid(int(group)) if group.isdecimal() else grp.getgrnam(group)).gr_gid
-    except KeyError:
-        raise PrivilegeError(f"There is no group {group!r}: see --group.") from None
+        raise PrivilegeError(f"There is no {kind} {name!r}: see --{kind}.") from None
 
 
 def _can_be_root_again(who: Identity) -> bool:

@@ -41,7 +41,7 @@ def pass_over() -> None:
     They get a handler and are not ignored: what is ignored stays so in programs that are started.
     """
     for number in _NOT_OURS:
-        signal.signal(number, _nothing)
+        signal.signal(number, lambda *_: None)
     let_go(_NOT_OURS)
 
 
@@ -51,7 +51,3 @@ def be_default() -> None:
         default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
         signal.signal(number, default)
     let_go()
-
-
-def _nothing(*_: object) -> None:
-    """Handle a signal by doing nothing."""

@@ -20,7 +20,11 @@ _LOOK, _PATIENCE = 0.1, 2.0
 
 def arm() -> int:
     """Write the stacks at the signals from now on; return the descriptor of the file."""
-    descriptor = _file()
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("stacks")
+    else:
+        descriptor, path = tempfile.mkstemp()
+        os.unlink(path)
     faulthandler.enable(file=descriptor, all_threads=True)
     faulthandler.register(signal.SIGUSR2, file=descriptor, all_threads=True)
     return descriptor
@@ -64,11 +68,3 @@ class Stacks:
 
     def _size(self) -> int:
         return self._taken if self._closed else os.fstat(self._descriptor).st_size
-
-
-def _file() -> int:
-    if hasattr(os, "memfd_create"):
-        return os.memfd_create("stacks")
-    handle, path = tempfile.mkstemp()
-    os.unlink(path)
-    return handle

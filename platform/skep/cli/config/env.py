@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from skep.base.errors import ConfigError
-from skep.cli.platform_handle import PlatformHandle, for_platform
+from skep.cli.platform_handle import PlatformHandle, verb
 from skep.config.env import atomic
 from skep.config.env.export import FORMATS
 from skep.config.env.layers import Layers
@@ -16,8 +16,7 @@ def env() -> None:
     """Write the effective configuration for shells, containers and services."""
 
 
-@env.command("export")
-@for_platform()
+@verb("export", group=env)
 @click.option(
     "--format", "style", type=click.Choice(list(FORMATS)), default="dotenv", show_default=True
 )

@@ -1,4 +1,4 @@
-"""`platform config history`."""
+"""`platform config history`, `rollback` and `unpin`."""
 
 from collections import Counter
 from dataclasses import asdict
@@ -7,14 +7,12 @@ from typing import Any
 import click
 from rich.markup import escape
 
-from skep.cli.output import json_option, local_time, print_table, show, tint
-from skep.cli.platform_handle import PlatformHandle, for_platform
+from skep.cli.output import local_time, print_sentence, print_table, show, tint
+from skep.cli.platform_handle import PlatformHandle, verb
 
 
-@click.command("history")
-@for_platform()
+@verb("history", json=True)
 @click.option("--most", default=20, show_default=True, help="How many of the newest to show.")
-@json_option
 def history(platform: PlatformHandle, most: int, as_json: bool) -> None:
     """Show which configurations were tried, with which outcome, and what they changed.
 
@@ -60,3 +58,27 @@ def _counts(changes: list[dict[str, Any]]) -> str:
         for change in changes
     )
     return " ".join(f"{sign}{signs[sign]}" for sign in "+~-" if signs[sign]) or "[dim]none[/dim]"
+
+
+@verb("rollback", json=True)
+@click.argument("number", type=click.IntRange(min=1), required=False)
+def rollback(platform: PlatformHandle, number: int | None, as_json: bool) -> None:
+    """Go back to the configuration before this one, or to snapshot NUMBER of the history.
+
+    It stays applied, whatever is published, until `platform config unpin`. Exit code 1: it was
+    refused, and the present configuration stays applied.
+    """
+    show(platform.ask("config.rollback", timeout=None, number=number or 0), as_json, _print_pinned)
+
+
+def _print_pinned(answer: dict[str, Any]) -> None:
+    click.echo(f"{answer['sentence']} Snapshot {answer['number']} is in force and pinned.")
+
+
+@verb("unpin", json=True)
+def unpin(platform: PlatformHandle, as_json: bool) -> None:
+    """Follow what is published again, after `platform config rollback`.
+
+    What was published since the rollback is applied now. Exit code 1: it was refused.
+    """
+    show(platform.ask("config.unpin", timeout=None), as_json, print_sentence)

@@ -10,7 +10,7 @@ import click
 from skep.base.errors import ConfigError, UsageError
 from skep.base.logs.masking import is_secret
 from skep.cli.config.published import release_key
-from skep.cli.platform_handle import PlatformHandle, for_platform
+from skep.cli.platform_handle import PlatformHandle, verb
 from skep.config.apollo.openapi import OpenApiClient
 from skep.config.snapshots.snapshot import canonical
 from skep.wire.control import CommandFailed
@@ -20,8 +20,7 @@ _OPERATOR = "platform-cli"
 _PATIENCE = 120.0
 
 
-@click.command("publish")
-@for_platform()
+@verb("publish")
 @click.option("--namespace", default="application", show_default=True, help="Where to publish.")
 @click.option("--delete", "deleted", multiple=True, metavar="KEY", help="A key to delete.")
 @click.option("--wait/--no-wait", default=True, help="Wait for the outcome. [default: wait]")

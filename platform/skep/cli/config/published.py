@@ -11,8 +11,8 @@ from skep.cli.platform_handle import PlatformHandle
 from skep.config.apollo.client import Apollo
 from skep.config.errors import ApolloError, TooSlow
 from skep.config.options.table import Options
+from skep.config.snapshots.archive import Policy, StartSource
 from skep.config.snapshots.pulled import Assembly, Pulled
-from skep.config.snapshots.start_source import Policy, StartSource
 
 # The settings that choose whose configuration is read, and from which server.
 SOURCE = (

@@ -3,28 +3,24 @@
 import os
 import sys
 import time
-from typing import Any
 
 import click
 
 from skep.base.errors import ConfigError, NotRunning
-from skep.cli.config.diff import differences, print_differences, to_json
-from skep.cli.config.dry_run import dry_run as tried
+from skep.cli.config.check import dry_run as tried
 from skep.cli.config.published import SOURCE, print_held
 from skep.cli.config.published import pull as pulled
-from skep.cli.output import json_option, show
-from skep.cli.platform_handle import PlatformHandle, for_platform
+from skep.cli.config.values import differences, print_differences, to_json
+from skep.cli.output import show
+from skep.cli.platform_handle import PlatformHandle, verb
 from skep.config.snapshots.history import Difference
-from skep.config.snapshots.pulled import Assembly
 from skep.config.snapshots.snapshot import Snapshot
 
 
-@click.command("pull")
-@for_platform(*SOURCE, "plugins", "config_check", "allow_empty", "backup_old_env")
+@verb("pull", *SOURCE, "plugins", "config_check", "allow_empty", "backup_old_env", json=True)
 @click.option("--dry-run", is_flag=True, help="Change nothing; see the exit code.")
 @click.option("--diff", is_flag=True, help="Show what differs from what is applied.")
 @click.option("--once", is_flag=True, help="Write .env although no platform runs here.")
-@json_option
 def pull(platform: PlatformHandle, dry_run: bool, diff: bool, once: bool, as_json: bool) -> None:
     """Fetch what is published and apply it.
 
@@ -40,27 +36,21 @@ def pull(platform: PlatformHandle, dry_run: bool, diff: bool, once: bool, as_jso
     4 no usable configuration; 9 the config service cannot be reached.
     """
     assembly = pulled(platform)
-    if platform.status is None:
+    if platform.status is None and assembly.held:
         # An image or a container must not be made of what was published some time ago.
-        _check_all_fetched(assembly)
+        raise assembly.held[0].error
     snapshot = assembly.snapshot()
     found = differences(platform.applied_values(), snapshot.values())
     if diff and not as_json:
         print_differences(found)
-    sentence = _would(len(found)) if dry_run else _apply(platform, snapshot, found, once)
+    if dry_run:
+        sentence = f"{len(found)} keys would change." if found else "Nothing would change."
+    else:
+        sentence = _apply(platform, snapshot, found, once)
     document = {"dry_run": dry_run, "sentence": sentence, "releases": snapshot.release_keys()}
     show(document | {"changes": to_json(found)}, as_json, lambda document: click.echo(sentence))
     print_held(assembly)
     sys.exit(int(bool(assembly.held) or (dry_run and bool(found))))
-
-
-def _check_all_fetched(assembly: Assembly) -> None:
-    for held in assembly.held:
-        raise held.error
-
-
-def _would(count: int) -> str:
-    return f"{count} keys would change." if count else "Nothing would change."
 
 
 def _apply(
@@ -70,7 +60,9 @@ def _apply(
         path = str(platform.archive.stage(snapshot))
         allow = bool(platform.flags.get("allow_empty"))
         answer = platform.ask("config.apply", timeout=None, snapshot=path, allow_empty=allow)
-        return f"{answer['sentence']}{_withheld(platform.status)}"
+        pinned = platform.status["config"]["pinned"]
+        more = f" Snapshot {pinned} is pinned; see `platform config unpin`." if pinned else ""
+        return f"{answer['sentence']}{more}"
     if not once:
         raise NotRunning(
             f"No platform is running on {platform.run_dir.path}: start one, or give --once to "
@@ -82,11 +74,6 @@ def _apply(
         return _write(platform, snapshot, found)
     finally:
         os.close(held)
-
-
-def _withheld(status: dict[str, Any]) -> str:
-    pinned = status["config"]["pinned"]
-    return f" Snapshot {pinned} is pinned; see `platform config unpin`." if pinned else ""
 
 
 def _write(platform: PlatformHandle, snapshot: Snapshot, found: list[Difference]) -> str:

@@ -2,21 +2,17 @@
 
 import sys
 import time
-from collections.abc import Iterator
 from typing import Any
 
-import click
 from rich.markup import escape
 
 from skep.cli.config.published import SOURCE
-from skep.cli.output import json_option, local_time, print_facts, show
-from skep.cli.platform_handle import PlatformHandle, for_platform
+from skep.cli.output import print_facts, release_lines, show
+from skep.cli.platform_handle import PlatformHandle, verb
 from skep.supervisor.config.in_force import releases_in_force
 
 
-@click.command("status")
-@for_platform(*SOURCE)
-@json_option
+@verb("status", *SOURCE, json=True)
 def status(platform: PlatformHandle, as_json: bool) -> None:
     """Show which configuration is applied, where it came from, and what was refused since.
 
@@ -28,20 +24,8 @@ def status(platform: PlatformHandle, as_json: bool) -> None:
     """
     running = platform.status
     document = _on_disk(platform) if running is None else _of_running(running)
-    show(document, as_json, _print)
+    show(document, as_json, lambda document: print_facts(_facts(document)))
     sys.exit(3 if running is None else 1 if document["refused"] else 0)
-
-
-def release_lines(config: dict[str, Any]) -> Iterator[str]:
-    """Return for each namespace its release, since when it is applied, and why there is no newer
-    one, as markup."""
-    for one in config["releases"]:
-        text = f"{one['namespace']} {one['release_key'] or 'without a release'}"
-        if one["since"]:
-            text += f" since {local_time(one['since'])}"
-        yield escape(text)
-        if one["not_newer"]:
-            yield f"[yellow]{escape('not newer: ' + one['not_newer'])}[/yellow]"
 
 
 def _of_running(status: dict[str, Any]) -> dict[str, Any]:
@@ -74,10 +58,6 @@ def _on_disk(platform: PlatformHandle) -> dict[str, Any]:
         "refused": [],
         "restart_required": [],
     }
-
-
-def _print(document: dict[str, Any]) -> None:
-    print_facts(_facts(document))
 
 
 def _facts(document: dict[str, Any]) -> list[tuple[str, str]]:

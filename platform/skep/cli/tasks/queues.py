@@ -7,10 +7,9 @@ import click
 from msgspec.structs import asdict
 
 from skep.base.errors import UsageError
-from skep.cli.output import json_option
-from skep.cli.platform_handle import PlatformHandle, for_platform
+from skep.cli.platform_handle import PlatformHandle, verb
 from skep.cli.tasks.store_client import ask_store, show_rows
-from skep.engine.base import DeliveryRow
+from skep.engine.contract import DeliveryRow
 from skep.engine.embedded import Embedded
 from skep.store.file.opening import rows_of
 
@@ -25,9 +24,7 @@ def queue() -> None:
     """List queues, and pause and resume them."""
 
 
-@queue.command("ls")
-@for_platform()
-@json_option
+@verb("ls", group=queue, json=True)
 def ls(platform: PlatformHandle, as_json: bool) -> None:
     """List the queues that hold anything or are paused."""
     stats = ask_store(platform, lambda engine: engine.stats())
@@ -38,8 +35,7 @@ def ls(platform: PlatformHandle, as_json: bool) -> None:
     show_rows(found, as_json, _COLUMNS)
 
 
-@queue.command("pause")
-@for_platform()
+@verb("pause", group=queue)
 @click.argument("queues", nargs=-1, required=True, metavar="QUEUE...")
 def pause(platform: PlatformHandle, queues: tuple[str, ...]) -> None:
     """Start no more tasks from these queues until they are resumed, also after a restart.
@@ -50,8 +46,7 @@ def pause(platform: PlatformHandle, queues: tuple[str, ...]) -> None:
     click.echo(f"Paused: {', '.join(queues)}.")
 
 
-@queue.command("resume")
-@for_platform()
+@verb("resume", group=queue)
 @click.argument("queues", nargs=-1, required=True, metavar="QUEUE...")
 def resume(platform: PlatformHandle, queues: tuple[str, ...]) -> None:
     """Start tasks from these queues again."""
@@ -59,8 +54,7 @@ def resume(platform: PlatformHandle, queues: tuple[str, ...]) -> None:
     click.echo(f"Resumed: {', '.join(queues)}.")
 
 
-@queue.command("acknowledge")
-@for_platform()
+@verb("acknowledge", group=queue)
 def acknowledge(platform: PlatformHandle) -> None:
     """Acknowledge what has happened to the queue's file, so that the platform is no longer degraded
     because of it. Prints what has happened."""
@@ -71,8 +65,7 @@ def acknowledge(platform: PlatformHandle) -> None:
         click.echo("Nothing has happened to the queue's file.")
 
 
-@queue.command("recover")
-@for_platform()
+@verb("recover", group=queue)
 @click.argument("path", metavar="FILE", type=_FILE)
 def recover(platform: PlatformHandle, path: Path) -> None:
     """Copy the readable deliveries and dead letters from another queue.db: one that was moved

@@ -13,7 +13,7 @@ from skep.base.logs import log
 from skep.base.logs.masking import mask_document
 from skep.cli.output import print_table, show, tint
 from skep.cli.platform_handle import PlatformHandle
-from skep.engine.base import DeliveryRow, Engine, RowState
+from skep.engine.contract import DeliveryRow, Engine, RowState
 from skep.engine.embedded import Embedded
 from skep.engine.headers import LISTENER, ORIGIN, STEP
 from skep.engine.senders import described
@@ -82,11 +82,11 @@ def document(row: DeliveryRow) -> dict[str, Any]:
 
 def show_rows(rows: Sequence[dict[str, Any]], as_json: bool, columns: Sequence[str]) -> None:
     """Print deliveries or queues, as JSON or as a table of these columns."""
-    show(rows, as_json, lambda rows: print_table(columns, (_cells(row, columns) for row in rows)))
 
+    def render(rows: Sequence[dict[str, Any]]) -> None:
+        print_table(columns, ([_cell(column, row[column]) for column in columns] for row in rows))
 
-def _cells(row: dict[str, Any], columns: Sequence[str]) -> list[str]:
-    return [_cell(column, row[column]) for column in columns]
+    show(rows, as_json, render)
 
 
 def _cell(column: str, value: Any) -> str:

@@ -38,7 +38,10 @@ def release(body: bytes, like: Release | None) -> tuple[str, dict[str, str]]:
             configurations = _changed(answer, like)
         case other:
             raise NeedsFull(f"its configSyncType {other!r:.40} is unknown")
-    return _release_key(answer), configurations
+    match answer.get("releaseKey"):
+        case str(key) if key and key.isprintable():
+            return key, configurations
+    raise Malformed("it has no releaseKey")
 
 
 @dataclass(frozen=True)
@@ -81,13 +84,6 @@ def _messages(messages: object) -> dict[str, int]:
         case {"details": dict(details)}:
             return {k: v for k, v in details.items() if type(v) is int}
     return {}
-
-
-def _release_key(answer: Mapping[str, Any]) -> str:
-    match answer.get("releaseKey"):
-        case str(key) if key and key.isprintable():
-            return key
-    raise Malformed("it has no releaseKey")
 
 
 def _configurations(answer: Mapping[str, Any]) -> dict[str, str]:

@@ -14,10 +14,10 @@ from urllib.parse import quote
 from skep.base.errors import UsageError
 from skep.base.telemetry import Telemetry
 from skep.config.apollo import answers
-from skep.config.apollo.access_key import AccessKey
 from skep.config.apollo.failover import Failover
 from skep.config.apollo.notifications import Notifications, query, shards
 from skep.config.apollo.server import ApolloServer, ServerAccess, ServerAnswer
+from skep.config.apollo.signing import AccessKey
 from skep.config.errors import ApolloError, Broken, Declined, Missing, Unreachable
 from skep.config.options.table import Options
 from skep.config.snapshots.pulled import Pulled
@@ -71,8 +71,8 @@ class Apollo:
         self._longest_query = _LONGEST_QUERY
         self._proved = False
         # Which namespace is asked for first while it is not known that the server is well.
-        self._feeler = 0
-        self._hinted = False
+        self._probe_index = 0
+        self._warned_of_proxy = False
 
     @classmethod
     def of(cls, options: Options, telemetry: Telemetry | None = None) -> Self:
@@ -98,7 +98,7 @@ class Apollo:
     @property
     def unannounced(self) -> bool:
         """Whether a pull has found a new release that no poll announced."""
-        return self._notifications.unaccounted
+        return bool(self._notifications.unaccounted)
 
     async def pull(self, full: bool = False) -> Pulled:
         """Return the present release of each namespace, or why there is none.
@@ -120,14 +120,16 @@ class Apollo:
         found: dict[str, Release | ApolloError] = {}
         if not self._proved:
             # Try one request first, so that a failing server is not asked for everything at once.
-            first = names.pop(self._feeler)
+            first = names.pop(self._probe_index)
             found[first] = probe = await one(first)
             if isinstance(probe, ApolloError) and not isinstance(probe, Missing | Declined):
                 # Perhaps only this namespace fails: begin the next pull with another.
-                self._feeler = (self._feeler + 1) % len(self.namespaces)
+                self._probe_index = (self._probe_index + 1) % len(self.namespaces)
                 raise probe
         self._proved = False
-        found |= zip(names, await _together([one(name) for name in names]), strict=True)
+        async with asyncio.TaskGroup() as group:
+            tasks = {name: group.create_task(one(name)) for name in names}
+        found |= {name: task.result() for name, task in tasks.items()}
         found = {name: found[name] for name in self.namespaces}
         self._take(found)
         return Pulled(found, fetched_at=self._clock())
@@ -275,21 +277,21 @@ class Apollo:
             held = time.perf_counter() - start
             if held < self._servers.timeouts.proxy or error.status not in (0, 502, 504):
                 raise
-            self._hint(error, held)
+            self._proxy_cut_off(error, held)
             return []
 
-    def _hint(self, error: ApolloError, held: float) -> None:
+    def _proxy_cut_off(self, error: ApolloError, held: float) -> None:
         """Note that a proxy seems to have cut off a poll, which counts as a poll without news."""
         if isinstance(error, Unreachable):
             self._notifications.forget()
-        if not self._hinted:
+        if not self._warned_of_proxy:
             log.warning(
                 "%s It had held the poll for %.0f s: give a proxy in front of it a longer timeout, "
                 "or the server a shorter hold.",
                 error,
                 held,
             )
-        self._hinted = True
+        self._warned_of_proxy = True
 
 
 def _given(**params: str) -> dict[str, str]:
@@ -308,15 +310,6 @@ def _distinct(namespaces: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-async def _together(coroutines: Sequence[Coroutine[None, None, T]]) -> list[T]:
-    """Return all results; if one fails, cancel the others first."""
-    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        await _end(tasks)
-
-
 async def _first(coroutines: Sequence[Coroutine[None, None, list[T]]]) -> list[T]:
     """Return the result of the first to return or fail, and cancel the others."""
     tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
@@ -324,10 +317,6 @@ async def _first(coroutines: Sequence[Coroutine[None, None, list[T]]]) -> list[T
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         return [item for task in done for item in task.result()]
     finally:
-        await _end(tasks)
-
-
-async def _end(tasks: Sequence[asyncio.Future[T]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

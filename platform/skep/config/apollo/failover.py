@@ -10,6 +10,7 @@ import json
 import logging
 import random
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -63,9 +64,9 @@ class Failover:
         self._servers = [ApolloServer(url, access) for url in urls] or list(self._metas)
         self._access = access
         self._clock = clock
-        self._health: dict[str, _Health] = {}
+        self._health = defaultdict[str, _Health](_Health)
         self._locating = asyncio.Lock()
-        self._locate_at, self._vain = 0.0, 0
+        self._locate_at, self._failed_lookups = 0.0, 0
 
     @property
     def timeouts(self) -> Timeouts:
@@ -126,11 +127,8 @@ class Failover:
     def _order(self) -> list[ApolloServer]:
         """Return all servers: the healthy by preference, then the others by their pause."""
         now = self._clock()
-        ends = {server: self._of(server).until for server in self._servers}
+        ends = {server: self._health[server.url].until for server in self._servers}
         return sorted(self._servers, key=lambda server: max(0.0, ends[server] - now))
-
-    def _of(self, server: ApolloServer) -> _Health:
-        return self._health.setdefault(server.url, _Health())
 
     def _prefer(self, server: ApolloServer) -> None:
         self._health.pop(server.url, None)
@@ -138,11 +136,11 @@ class Failover:
             self._servers.sort(key=lambda other: other is not server)
 
     def _fail(self, server: ApolloServer, error: ApolloError) -> None:
-        health = self._of(server)
+        health = self._health[server.url]
         health.failures += 1
         pause = min(error.pause, _LONGEST_PAUSE)
         health.until = self._clock() + max(pause, _COOLDOWN.delay(health.failures))
-        if all(self._of(other).until > self._clock() for other in self._servers):
+        if all(self._health[other.url].until > self._clock() for other in self._servers):
             # All servers fail: the meta server may know others by now.
             self._locate_at = min(self._locate_at, self._clock() + _RETRY.first)
 
@@ -152,10 +150,11 @@ class Failover:
                 return
             for meta in random.sample(self._metas, len(self._metas)):
                 if urls := await self._named_by(meta):
-                    self._vain, self._locate_at = 0, self._clock() + _REFRESH * _tenth()
+                    pause = _REFRESH * random.uniform(0.9, 1.1)
+                    self._failed_lookups, self._locate_at = 0, self._clock() + pause
                     return await self._adopt(urls)
-            self._vain += 1
-            self._locate_at = self._clock() + _RETRY.delay(self._vain)
+            self._failed_lookups += 1
+            self._locate_at = self._clock() + _RETRY.delay(self._failed_lookups)
 
     async def _named_by(self, meta: ApolloServer) -> list[str]:
         try:
@@ -169,7 +168,7 @@ class Failover:
             if urls:
                 return urls
             reason = f"The meta server {meta.url} names no config server (HTTP {got.status})."
-        if not self._vain:
+        if not self._failed_lookups:
             log.warning("%s The servers it named last are asked, then it itself.", reason)
         return []
 
@@ -220,7 +219,3 @@ def _together(errors: Sequence[ApolloError]) -> ApolloError:
     texts = dict.fromkeys(map(str, errors))
     pause = min(error.pause for error in errors)
     return type(first)(" ".join(texts), first.status, pause)
-
-
-def _tenth() -> float:
-    return random.uniform(0.9, 1.1)

@@ -20,27 +20,19 @@ _DOUBTS = 3
 
 
 class Notifications:
-    """The notification ids of one client's namespaces."""
+    """The notification ids of one client's namespaces.
+
+    `ids` are those to send. `unaccounted` are the namespaces whose new release a pull has shown and
+    no notification announced yet.
+    """
 
     def __init__(self, namespaces: Iterable[str]) -> None:
-        self._ids = dict.fromkeys(namespaces, UNSEEN)
-        self._spelling = {name.casefold(): name for name in self._ids}
-        self._doubts = dict.fromkeys(self._ids, 0)
-        # Namespaces whose new release a pull has shown and no notification accounted for yet.
-        self._unaccounted: set[str] = set()
+        self.ids = dict.fromkeys(namespaces, UNSEEN)
+        self._spelling = {name.casefold(): name for name in self.ids}
+        self._doubts = dict.fromkeys(self.ids, 0)
+        self.unaccounted: set[str] = set()
         self._messages: dict[str, dict[str, int]] = {}
-        # Announced and not confirmed yet.
-        self._told: dict[str, int] = {}
-
-    @property
-    def ids(self) -> dict[str, int]:
-        """The id to send for each namespace."""
-        return dict(self._ids)
-
-    @property
-    def unaccounted(self) -> bool:
-        """Whether a pull has shown a new release that no notification announced."""
-        return bool(self._unaccounted)
+        self._announced: dict[str, int] = {}
 
     @property
     def doubtful(self) -> bool:
@@ -53,7 +45,7 @@ class Notifications:
         details = self._messages.get(namespace)
         return json.dumps({"details": details}, separators=(",", ":")) if details else ""
 
-    def news(self, told: Iterable[PollEntry]) -> dict[str, int]:
+    def news(self, entries: Iterable[PollEntry]) -> dict[str, int]:
         """Return the ids in the server's answer, by our own names of the namespaces.
 
         The server may spell a name differently, repeat it, or name one we did not ask for. An id
@@ -61,21 +53,18 @@ class Notifications:
         equal id: a server without news holds the poll or answers 304.
         """
         found: dict[str, int] = {}
-        for one in told:
+        for one in entries:
             ours = self._spelling.get(canonical(one.namespace).casefold())
             if ours is not None:
                 found[ours] = max(one.number, found.get(ours, one.number))
-                self._keep(ours, one.messages)
-        self._told.update(found)
+                known = self._messages.setdefault(ours, {})
+                known.update({k: max(v, known.get(k, v)) for k, v in one.messages.items()})
+        self._announced.update(found)
         return found
-
-    def _keep(self, namespace: str, messages: Mapping[str, int]) -> None:
-        known = self._messages.setdefault(namespace, {})
-        known.update({k: max(v, known.get(k, v)) for k, v in messages.items()})
 
     def pulled(self, changed: Iterable[str]) -> None:
         """Note that a pull has shown new releases of these namespaces."""
-        self._unaccounted.update(changed)
+        self.unaccounted.update(changed)
 
     def confirm(self, news: Mapping[str, int]) -> bool:
         """After a pull, settle what the server announced; return whether it was a new release.
@@ -84,25 +73,25 @@ class Notifications:
         """
         fruitful = False
         for name, number in news.items():
-            if self._told.pop(name, None) != number:
+            if self._announced.pop(name, None) != number:
                 continue
-            seen = name in self._unaccounted
+            seen = name in self.unaccounted
             # An id that we have already leaves nothing to doubt: one pull has looked again.
-            self._doubts[name] += number != self._ids[name]
-            if seen or self._ids[name] == UNSEEN or self._doubts[name] >= _DOUBTS:
-                self._ids[name] = number
+            self._doubts[name] += number != self.ids[name]
+            if seen or self.ids[name] == UNSEEN or self._doubts[name] >= _DOUBTS:
+                self.ids[name] = number
                 self._doubts[name] = 0
-            self._unaccounted.discard(name)
+            self.unaccounted.discard(name)
             fruitful = fruitful or seen
         return fruitful
 
     def forget(self) -> None:
         """Forget every id: the next poll asks as if for the first time."""
-        for name in self._ids:
-            self._ids[name] = UNSEEN
+        for name in self.ids:
+            self.ids[name] = UNSEEN
             self._doubts[name] = 0
-        self._unaccounted.clear()
-        self._told.clear()
+        self.unaccounted.clear()
+        self._announced.clear()
         self._messages.clear()
 
 

@@ -10,7 +10,7 @@ import httpx
 
 from skep.base.errors import ConfigError
 from skep.base.logs.masking import mask_url
-from skep.config.apollo.unfolding import ACCEPTED, Folded, Unfolding
+from skep.config.apollo.server import ACCEPTED, BadEncoding, Decompressor
 
 _TIMEOUT = 10.0
 # Any other key travels in Base64: proxies and Apollo's own firewall refuse an escaped `/`, `\`,
@@ -106,7 +106,7 @@ class OpenApiClient:
         try:
             with self._client.stream(method, url, json=body, headers=_HEADERS) as response:
                 answer = _read(response)
-        except Folded as error:
+        except BadEncoding as error:
             raise ConfigError(
                 f"What answers at {mask_url(url)} cannot be read: {error}."
             ) from error
@@ -129,10 +129,10 @@ class OpenApiClient:
 
 
 def _read(response: httpx.Response) -> httpx.Response:
-    """Return the answer with its whole body, decompressed within bounds. Raises Folded."""
-    unfolding = Unfolding(response.headers.get("Content-Encoding", ""))
-    body = b"".join(piece for chunk in response.iter_raw() for piece in unfolding.pieces(chunk))
-    unfolding.end()
+    """Return the answer with its whole body, decompressed within bounds. Raises BadEncoding."""
+    decompressor = Decompressor(response.headers.get("Content-Encoding", ""))
+    body = b"".join(piece for chunk in response.iter_raw() for piece in decompressor.pieces(chunk))
+    decompressor.end()
     kept = {k: v for k, v in response.headers.items() if k == "content-type"}
     return httpx.Response(response.status_code, headers=kept, content=body)
 
@@ -153,7 +153,7 @@ def _release(url: str, answer: httpx.Response) -> PublishedRelease:
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ConfigError(
-            f"What answers at {mask_url(url)} is no Apollo portal: its answer is no release."
+            f"What answers at {mask_url(url)} is not an Apollo portal: its answer is not a release."
         ) from error
 
 

@@ -6,7 +6,8 @@ import logging
 import os
 import ssl
 import time
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -14,9 +15,7 @@ import httpx
 
 from skep.base.errors import ConfigError, UsageError
 from skep.base.logs.masking import mask_url
-from skep.config.apollo.access_key import AccessKey
-from skep.config.apollo.signing import Round, Signer, clock_skew
-from skep.config.apollo.unfolding import ACCEPTED, Folded, Unfolding
+from skep.config.apollo.signing import AccessKey, Signer, SigningAttempts, clock_skew
 from skep.config.errors import (
     Broken,
     Declined,
@@ -28,6 +27,14 @@ from skep.config.errors import (
     Unreachable,
 )
 
+# The Accept-Encoding of our requests. A few kilobytes may decompress to gigabytes, so only one
+# encoding is accepted, the whole is bounded, and the reader may pause after each piece.
+ACCEPTED = "gzip"
+_CODINGS = frozenset({"gzip", "x-gzip", "deflate"})
+# Bytes; no configuration is larger.
+_LARGEST, _PIECE = 32 * 1024 * 1024, 256 * 1024
+# zlib's own word for: a gzip or a zlib header in front, whichever it is.
+_ANY_HEADER = 32 + zlib.MAX_WBITS
 _KEPT_CONNECTIONS = 8
 _REDIRECTS, _HOPS = (301, 302, 303, 307, 308), 3
 # Report a clock that is further off than this.
@@ -73,12 +80,52 @@ class ServerAnswer:
     """An HTTP answer. `signed` is the signed part of its request, empty without a signature."""
 
     status: int
-    media_type: str
-    location: str
-    date: str
-    retry_after: str
+    headers: httpx.Headers
     body: bytes
     signed: str
+
+    def header(self, name: str) -> str:
+        """Return the value of a header, "" without it."""
+        return str(self.headers.get(name, ""))
+
+
+class BadEncoding(Exception):
+    """The body cannot be decompressed; the text says why, as a part of a sentence."""
+
+
+class Decompressor:
+    """Decompresses one body in small pieces; `coding` is its Content-Encoding, `largest` how many
+    bytes it may become. Raises BadEncoding for a coding that is unknown and for more than one."""
+
+    def __init__(self, coding: str, largest: int = _LARGEST) -> None:
+        name = coding.strip().lower()
+        if name not in ("", "identity", *_CODINGS):
+            raise BadEncoding(f"its Content-Encoding is {coding!r:.100}; only gzip is accepted")
+        self._inflater = zlib.decompressobj(_ANY_HEADER) if name in _CODINGS else None
+        self._largest, self._size = largest, 0
+
+    def pieces(self, chunk: bytes) -> Iterator[bytes]:
+        """Return a chunk decompressed, in pieces of at most 256 KiB. Raises BadEncoding."""
+        if self._inflater is None:
+            yield self._counted(chunk)
+            return
+        while chunk and not self._inflater.eof:
+            try:
+                yield self._counted(self._inflater.decompress(chunk, _PIECE))
+            except zlib.error as error:
+                raise BadEncoding(f"it is garbled ({error})") from error
+            chunk = self._inflater.unconsumed_tail
+
+    def _counted(self, piece: bytes) -> bytes:
+        self._size += len(piece)
+        if self._size > self._largest:
+            raise BadEncoding(f"it is over {self._largest} bytes")
+        return piece
+
+    def end(self) -> None:
+        """Note that the body has ended. Raises BadEncoding if a part of it is missing."""
+        if self._inflater is not None and not self._inflater.eof:
+            raise BadEncoding("it is cut off")
 
 
 class ApolloServer:
@@ -150,15 +197,7 @@ class ApolloServer:
             raise Unreachable(
                 f"The config server {self.url} cannot be reached ({_cause(error)})."
             ) from error
-        return ServerAnswer(
-            status=response.status_code,
-            media_type=response.headers.get("Content-Type", "").partition(";")[0].strip().lower(),
-            location=response.headers.get("Location", ""),
-            date=response.headers.get("Date", ""),
-            retry_after=response.headers.get("Retry-After", ""),
-            body=body,
-            signed=signed,
-        )
+        return ServerAnswer(response.status_code, response.headers, body, signed)
 
     def check(self, got: ServerAnswer, what: str) -> None:
         """Raise the ApolloError that an answer to a request for `what` means, unless it is 200."""
@@ -177,16 +216,17 @@ class ApolloServer:
             raise Broken(text, status, pause)
         if status >= 400:
             raise Declined(f"The config server {self.url} declined {what} (HTTP {status}).", status)
-        if status >= 300 and got.location:
-            raise self.not_apollo(what, f"it redirects to {mask_url(got.location)!r:.200}")
+        if status >= 300 and (url := got.header("Location")):
+            raise self.not_apollo(what, f"it redirects to {mask_url(url)!r:.200}")
         if status != 200:
             raise self.not_apollo(what, f"HTTP {status}")
 
     def not_apollo(self, what: str, detail: str, got: ServerAnswer | None = None) -> NotApollo:
         """Return the error for an answer that no Apollo server would give; the media type of `got`
         helps to explain it."""
-        if got and got.media_type not in ("", "application/json"):
-            detail += f" (its Content-Type is {got.media_type!r:.100})"
+        media_type = got.header("Content-Type").partition(";")[0].strip().lower() if got else ""
+        if media_type not in ("", "application/json"):
+            detail += f" (its Content-Type is {media_type!r:.100})"
         return NotApollo(self._sentence(what, detail))
 
     def empty(self, what: str, detail: str) -> EmptyAnswer:
@@ -209,11 +249,10 @@ class ApolloServer:
         return f"The config server {self.url} gave no Apollo answer to {what}: {detail}."
 
     def _diagnosis(self, got: ServerAnswer) -> str:
-        """Describe what was signed and what may be wrong with it, without the secret."""
         trouble = self._access.key.trouble if self._access.key else ""
         if not got.signed:
             return f"The request was not signed: {trouble or 'there is no secret'}."
-        skew = clock_skew(got.date, time.time())
+        skew = clock_skew(got.header("Date"), time.time())
         clock = f" Its clock is {skew:+.0f} s from ours." if abs(skew) > _SKEW else ""
         return f"Signed was {got.signed!r}; the server must see this very path.{clock}"
 
@@ -228,7 +267,8 @@ class ApolloServer:
         hops = 0
         while True:
             if signing:
-                request.headers.update(signing.headers(_target(request), time.time()))
+                target = request.url.raw_path.decode("ascii")
+                request.headers.update(signing.headers(target, time.time()))
             response = await self._send(client, request, again)
             date = response.headers.get("Date", "")
             if (url := self._redirected(request, response)) and hops < _HOPS:
@@ -240,15 +280,15 @@ class ApolloServer:
                 return response, signing.signed if signing else ""
             await response.aclose()
 
-    def _again(self, signing: Round, date: str) -> bool:
-        known = signing.offset
+    def _again(self, signing: SigningAttempts, date: str) -> bool:
+        known = signing.signer.offset
         found = signing.again(date, time.time())
-        if signing.offset != known:
+        if signing.signer.offset != known:
             log.warning(
                 "The clock of the config server %s is %+.0f s from ours, too far for a signature: "
                 "requests are signed with its time. Set the clock that is wrong.",
                 self.url,
-                signing.offset,
+                signing.signer.offset,
             )
         return found
 
@@ -290,13 +330,13 @@ class ApolloServer:
     async def _body(self, response: httpx.Response) -> bytes:
         body = bytearray()
         try:
-            unfolding = Unfolding(response.headers.get("Content-Encoding", ""))
+            decompressor = Decompressor(response.headers.get("Content-Encoding", ""))
             async for chunk in response.aiter_raw():
-                for piece in unfolding.pieces(chunk):
+                for piece in decompressor.pieces(chunk):
                     body += piece
                     await asyncio.sleep(0)  # others wait for no more than one piece
-            unfolding.end()
-        except Folded as error:
+            decompressor.end()
+        except BadEncoding as error:
             raise self.not_apollo("a request", str(error)) from error
         except httpx.RemoteProtocolError as error:
             raise self.not_apollo("a request", f"it is cut off or garbled ({error})") from error
@@ -372,15 +412,12 @@ def _address(url: str) -> httpx.URL:
     raise UsageError("The config server's URL makes no sense: it looks like http://host:8080.")
 
 
-def _target(request: httpx.Request) -> str:
-    return request.url.raw_path.decode("ascii")
-
-
 def _pause(got: ServerAnswer) -> float:
     """Return the pause in seconds that the server asks for, 0 for none."""
+    text = got.header("Retry-After")
     with suppress(ValueError):
-        return max(0.0, float(got.retry_after))
-    return max(0.0, clock_skew(got.retry_after, time.time()))
+        return max(0.0, float(text))
+    return max(0.0, clock_skew(text, time.time()))
 
 
 def _is_loopback(host: str) -> bool:

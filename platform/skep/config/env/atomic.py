@@ -37,11 +37,16 @@ def swap(temporary: Path, target: Path, *, durable: bool = True) -> None:
     """
     os.replace(temporary, target)
     if durable:
-        descriptor = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync(target.parent)
+
+
+def sync(directory: Path) -> None:
+    """Wait until the names in a directory are on the disk. Raises OSError."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write(target: Path, data: bytes, *, durable: bool = True) -> None:

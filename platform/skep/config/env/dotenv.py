@@ -144,7 +144,8 @@ def write(
         for _ in range(_ATTEMPTS):
             old = _File.at(target)
             if old and _is_current(old, values):
-                old.close_to_others()
+                if stat.S_IMODE(old.status.st_mode) != old.mode:
+                    target.chmod(old.mode)  # the file's time stays
                 return Written.NOTHING
             if written := _replaced(target, old, values, note, backup):
                 return written
@@ -171,7 +172,7 @@ class _Parts:
     hand_written: list[Binding] = field(default_factory=list)
     managed: list[Binding] = field(default_factory=list)
     _open: int = 0
-    _blocks: int = 0
+    _closed: bool = False
 
     @classmethod
     def of(cls, text: str, name: str) -> "_Parts":
@@ -205,31 +206,24 @@ class _Parts:
                 "and every quote that is opened must be closed."
             )
         if binding.key is None and bare == BEGIN:
-            self._begin(line)
+            if self._open or self._closed:
+                raise ConfigError(
+                    f"A second managed block begins in line {line} of {self.name}: delete one."
+                )
+            self._open = line
             self.outside += written[: written.find(BEGIN)]
         elif binding.key is None and bare == END:
-            self._end(line)
+            if not self._open:
+                raise ConfigError(
+                    f"Line {line} of {self.name} ends a managed block that was never begun: "
+                    "delete it, and look for a quote above it that is not closed."
+                )
+            self._open, self._closed = 0, True
         elif self._open:
             self.managed.append(binding)
         else:
             self.outside += written
             self.hand_written.append(binding)
-
-    def _begin(self, line: int) -> None:
-        if self._open or self._blocks:
-            raise ConfigError(
-                f"A second managed block begins in line {line} of {self.name}: delete one."
-            )
-        self._open = line
-
-    def _end(self, line: int) -> None:
-        if not self._open:
-            raise ConfigError(
-                f"Line {line} of {self.name} ends a managed block that was never begun: "
-                "delete it, and look for a quote above it that is not closed."
-            )
-        self._open = 0
-        self._blocks += 1
 
 
 @dataclass(frozen=True)
@@ -270,15 +264,10 @@ class _File:
         """The file's mode without the rights of others."""
         return stat.S_IMODE(self.status.st_mode) & 0o600
 
-    def close_to_others(self) -> None:
-        """Remove the rights of others; the file's time stays."""
-        if stat.S_IMODE(self.status.st_mode) != self.mode:
-            self.path.chmod(self.mode)
-
 
 def _assignment(key: str, value: str) -> str:
     if not _KEY.match(key):
-        raise ConfigError(f"{key!r} is no name for an environment variable.")
+        raise ConfigError(f"{key!r} is not a name of an environment variable.")
     try:
         return f"{key}={quote(value)}"
     except ConfigError as error:

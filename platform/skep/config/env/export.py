@@ -140,7 +140,6 @@ def _json_object(values: Mapping[str, str]) -> str:
 
 
 def _k8s_secret(values: Mapping[str, str]) -> str:
-    """Return the manifest of a Secret, for `envFrom:` of a container."""
     head = "apiVersion: v1\nkind: Secret\nmetadata:\n  name: platform-config\ntype: Opaque\n"
     return head + ("data:\n" + _lines(values, _k8s) if values else "data: {}\n")
 

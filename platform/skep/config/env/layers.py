@@ -20,7 +20,7 @@ from typing import Literal
 from skep.base.errors import ConfigError
 from skep.config.env import dotenv
 from skep.config.errors import Unusable
-from skep.config.options.spelling import clash, fold, folded, merged, spellings
+from skep.config.options.spelling import fold, folded, merged, spellings
 from skep.config.options.table import rows
 
 Layer = Literal["environment", ".env.local", "remote", ".env"]
@@ -142,9 +142,12 @@ class Layers:
 
 def _lines(text: str, base: Mapping[str, str], path: Path) -> dict[str, str]:
     values = dotenv.hand_written(text, base, str(path))
-    if (names := clash(values)) is not None:
-        raise ConfigError(
-            f"{path} gives {names[0]} and {names[1]} different values, and they are one key, for "
-            "case does not matter: delete one of them."
-        )
+    seen: dict[str, str] = {}
+    for key in sorted(values):
+        other = seen.setdefault(fold(key), key)
+        if values[other] != values[key]:
+            raise ConfigError(
+                f"{path} gives {other} and {key} different values, and they are one key, for "
+                "case does not matter: delete one of them."
+            )
     return values

@@ -1,13 +1,15 @@
-"""Where the platform listens, by its settings."""
+"""Where the platform listens, by its settings, and the files that guard the admin port."""
 
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 
 from skep.base.errors import UsageError
 from skep.base.sockets.endpoint import Endpoint, Scheme, clashes, is_loopback, parse
 from skep.config.options.table import Options
 
 _OWNER, _LOOPBACK = "the platform", "127.0.0.1"
+_SHORTEST_TOKEN = 16
 
 
 def served(options: Options) -> list[Endpoint]:
@@ -63,3 +65,33 @@ def check(options: Options) -> None:
             f"--admin-host is {options.admin_host!r}, where other machines can reach /metrics: it "
             "requires --admin-token-file or --admin-tls-cert."
         )
+
+
+def read_token(path: str) -> str:
+    """Return the token in a file, "" without a file. Raises UsageError naming the file."""
+    if not path:
+        return ""
+    try:
+        token = Path(path).read_text(encoding="utf-8", errors="replace").strip()
+    except OSError as error:
+        text = f"The token in {path} cannot be read ({error.strerror}): see --admin-token-file."
+        raise UsageError(text) from error
+    is_good = token.isascii() and token.isprintable() and " " not in token
+    if not is_good or len(token) < _SHORTEST_TOKEN:
+        raise UsageError(
+            f"{path} holds no token: --admin-token-file takes a file with one line of at least "
+            f"{_SHORTEST_TOKEN} ASCII characters, and no space among them."
+        )
+    return token
+
+
+def check_admin_files(options: Options) -> None:
+    """Raise UsageError if a file that guards the admin port cannot be used."""
+    read_token(options.admin_token_file)
+    if options.admin_tls_cert:
+        from skep.base.sockets import tls
+
+        try:
+            tls.server_context(options.admin_tls_cert, options.admin_tls_key)
+        except tls.UnusableCertificate as error:
+            raise UsageError(f"{error}: see --admin-tls-cert and --admin-tls-key.") from error

@@ -48,7 +48,7 @@ def parse(texts: Iterable[str]) -> dict[str, QueueTerms]:
     for text in texts:
         name, *words = text.split()
         if not _NAME.fullmatch(name):
-            raise UsageError(f"PLATFORM_QUEUES: {name!r} is no name of a queue.")
+            raise UsageError(f"PLATFORM_QUEUES: {name!r} is not a name of a queue.")
         if name in found:
             raise UsageError(f"PLATFORM_QUEUES speaks of the queue {name} twice.")
         terms = QueueTerms(name)

@@ -1,7 +1,7 @@
 """How a setting of the platform is declared, and how a value for it is read and checked."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from typing import Any, Literal, get_origin
@@ -35,16 +35,18 @@ _FORMS = {
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
 
-def _declared(change: Change) -> Callable[..., Any]:
+def _declared(change: Change, **always: Any) -> Callable[..., Any]:
     def declare(default: Any, text: str, *, shown: bool = True, **more: Any) -> Any:
-        return field(default=default, repr=shown, metadata={"text": text, "change": change, **more})
+        metadata = {"text": text, "change": change, **always, **more}
+        return field(default=default, repr=shown, metadata=metadata)
 
     return declare
 
 
 # These declare a setting by what a change of it takes: `rollout(default, meaning, …)`; for the rest
-# see `OptionRow`.
+# see `OptionRow`. One of the machine takes a restart, and the config service cannot set it.
 live, rollout, restart = _declared("live"), _declared("rollout"), _declared("restart")
+machine = _declared("restart", machine_only=True)
 
 
 @dataclass(frozen=True)
@@ -76,11 +78,6 @@ class OptionRow:
     def key(self) -> str:
         """The key of the environment."""
         return f"PLATFORM_{self.name.upper()}"
-
-
-def alias(row: OptionRow, base: Mapping[str, str]) -> str:
-    """Return the alias that has a value in the environment, "" if none."""
-    return next((name for name in row.aliases if base.get(name)), "")
 
 
 def given(row: OptionRow, value: Any) -> Any:

@@ -34,15 +34,5 @@ def merged(layers: Iterable[Mapping[str, str]]) -> dict[str, str]:
     return {name: winners[fold(name)] for name in names}
 
 
-def clash(values: Mapping[str, str]) -> tuple[str, str] | None:
-    """Return two spellings of one key that have different values, None if there are none."""
-    seen: dict[str, str] = {}
-    for key in sorted(values):
-        other = seen.setdefault(fold(key), key)
-        if values[other] != values[key]:
-            return other, key
-    return None
-
-
 def _rank(key: str) -> tuple[bool, str]:
     return key != fold(key), key

@@ -10,59 +10,144 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from skep.base.sockets.listening import BACKLOG
 from skep.base.system.linux import usable_cores
-from skep.config.options.http import HttpOptions
-from skep.config.options.row import Change, OptionRow, live, restart, rollout
-from skep.config.options.serving import Serving
+from skep.config.options.row import Change, OptionRow, live, machine, restart, rollout
 
 
 @dataclass(frozen=True)
-class Options(Serving, HttpOptions):
-    """The settings of one platform, times in seconds; those of HTTP stand last in every list."""
+class Options:
+    """The settings of one platform, times in seconds, sizes in bytes, in the order in which lists
+    show them: where it is served, what it runs, how web workers serve."""
 
-    config_server: tuple[str, ...] = restart(
+    host: str = rollout("127.0.0.1", "Address on which plugins are served.")
+    port: int = rollout(5200, "Port on which plugins are served; 0 takes a free one.", high=65535)
+    listen: tuple[str, ...] = rollout(
+        (),
+        "HOST:PORT, [IPV6]:PORT or unix:PATH on which plugins are served, instead of --host and "
+        "--port; repeat it for several.",
+        metavar="ADDRESS",
+    )
+    uds: str = rollout("", "The same as --listen unix:PATH.", metavar="PATH")
+    uds_mode: str = machine(
+        "660",
+        "Permissions of the unix sockets on which plugins are served, in octal; the proxy in front "
+        "needs to write.",
+        metavar="MODE",
+    )
+    uds_group: str = machine(
+        "",
+        "Group of these unix sockets, for the proxy in front; the platform's user has to be in it.",
+        metavar="NAME",
+    )
+    tls_cert: str = rollout(
+        "",
+        "Certificate chain (PEM); plugins are served over TLS then. A renewed one is taken up.",
+        metavar="FILE",
+        machine_only=True,
+    )
+    tls_key: str = rollout(
+        "",
+        "Private key (PEM) of --tls-cert; without it the key is in that file as well.",
+        metavar="FILE",
+        machine_only=True,
+    )
+    admin_port: int = restart(
+        5201, "Port of /metrics, /healthz and /readyz; 0 takes a free one.", high=65535
+    )
+    admin_host: str = machine(
+        "127.0.0.1",
+        "Address of the admin port; one that other machines can reach requires --admin-token-file "
+        "or --admin-tls-cert.",
+        metavar="ADDRESS",
+    )
+    admin_token_file: str = machine(
+        "",
+        "File with the token that /metrics then requires (`Authorization: Bearer TOKEN`). Without "
+        "it the probes say yes or no, and no reason.",
+        metavar="FILE",
+    )
+    admin_tls_cert: str = machine(
+        "",
+        "Certificate chain (PEM) of the admin port, which is served over TLS then. A renewed one "
+        "is taken up.",
+        metavar="FILE",
+    )
+    admin_tls_key: str = machine(
+        "",
+        "Private key (PEM) of --admin-tls-cert; without it the key is in that file as well.",
+        metavar="FILE",
+    )
+    allowed_hosts: tuple[str, ...] = machine(
+        (),
+        "A name by which the admin port and the embedded config server may be asked, beside "
+        "localhost and the address on which a request comes in; repeat it for several.",
+        metavar="HOST",
+    )
+    config_server_port: int = restart(
+        5202, "Port of the embedded config server, on 127.0.0.1; 0 takes a free one.", high=65535
+    )
+    websocket_origins: tuple[str, ...] = rollout(
+        (),
+        "Sites whose pages may open WebSockets beside our own, like https://shop.example; * for "
+        "all. Clients that are not browsers say no origin, and are let in.",
+        flag=False,
+        metavar="ORIGIN",
+    )
+    websocket_ping: float = rollout(
+        20.0,
+        "How often a WebSocket is pinged, and how long its answer may take; 0: never.",
+        flag=False,
+    )
+    websocket_idle_timeout: float = rollout(
+        0.0,
+        "How long a WebSocket may go without a message either way; 0: as long as it answers pings.",
+        flag=False,
+    )
+    websocket_message_limit: int = rollout(
+        2**20, "The largest message of a WebSocket, in bytes.", flag=False, low=1
+    )
+    websocket_send_limit: int = rollout(
+        2**20,
+        "How many bytes may wait for a slow WebSocket before it is closed.",
+        flag=False,
+        low=1,
+    )
+    config_server: tuple[str, ...] = machine(
         (),
         "Address of an Apollo-style config service; repeat it for several, which stand in for each "
         "other in this order. Without it the platform starts its own.",
         metavar="URL",
         aliases=("APOLLO_CONFIG_SERVICE", "APOLLO_CONFIGSERVICE", "APOLLO_SERVER"),
         flag_alias="--apollo-server",
-        machine_only=True,
     )
-    config_meta: tuple[str, ...] = restart(
+    config_meta: tuple[str, ...] = machine(
         (),
         "Address of a meta server that names the config servers; of no effect with "
         "--config-server.",
         metavar="URL",
         aliases=("APOLLO_META",),
-        machine_only=True,
     )
-    app_id: str = restart(
+    app_id: str = machine(
         "",
         "The app whose configuration is followed; `sample` without a config service.",
         aliases=("APP_ID", "APOLLO_APP_ID"),
         flag_alias="--apollo-app-id",
-        machine_only=True,
     )
-    cluster: str = restart(
+    cluster: str = machine(
         "default",
         "The cluster of the app.",
         aliases=("APOLLO_CLUSTER",),
         flag_alias="--apollo-cluster",
-        machine_only=True,
     )
-    data_center: str = restart(
-        "",
-        "The cluster in which the config service looks next.",
-        aliases=("IDC",),
-        machine_only=True,
+    data_center: str = machine(
+        "", "The cluster in which the config service looks next.", aliases=("IDC",)
     )
-    namespace: tuple[str, ...] = restart(
+    namespace: tuple[str, ...] = machine(
         ("application",),
         "A namespace to follow; repeat it for several, later ones override earlier ones.",
         aliases=("APOLLO_NAMESPACES",),
         flag_alias="--apollo-namespaces",
-        machine_only=True,
     )
     config_policy: str = restart(
         "cache",
@@ -70,53 +155,42 @@ class Options(Serving, HttpOptions):
         "(what was applied last) or optional (whatever there is, even nothing).",
         words=("require", "cache", "optional"),
     )
-    offline: bool = restart(
+    offline: bool = machine(
         False,
         "Never ask a config service; start with what was applied last, or with .env as it is.",
-        machine_only=True,
     )
-    config_ip: str = restart(
+    config_ip: str = machine(
         "",
         "Address by which gray releases know this machine; that of the interface that leads to the "
         "config service if it is not given.",
         metavar="ADDRESS",
         aliases=("APOLLO_CLIENT_IP", "host.ip"),
         flag_alias="--apollo-client-ip",
-        machine_only=True,
     )
-    config_label: str = restart(
-        "",
-        "Label by which gray releases know this machine.",
-        aliases=("APOLLO_LABEL",),
-        machine_only=True,
+    config_label: str = machine(
+        "", "Label by which gray releases know this machine.", aliases=("APOLLO_LABEL",)
     )
-    config_ca: str = restart(
+    config_ca: str = machine(
         "",
         "File with certificates of authorities to believe, beside the known ones, that a config "
         "service is who it says.",
         metavar="FILE",
-        machine_only=True,
     )
-    config_secret_file: str = restart(
+    config_secret_file: str = machine(
         "",
         "File with the secrets that sign requests to the config service, one a line; it is read "
         "again when it changes.",
         metavar="FILE",
-        machine_only=True,
     )
-    config_secret: tuple[str, ...] = restart(
+    config_secret: tuple[str, ...] = machine(
         (),
         "A secret that signs requests to the config service; two while one replaces the other.",
         shown=False,
         flag=False,
         aliases=("APOLLO_ACCESS_KEY_SECRET", "APOLLO_ACCESSKEY_SECRET"),
-        machine_only=True,
     )
-    plugins: tuple[str, ...] = restart(
-        ("plugins",),
-        "A folder with plugins; repeat it for several.",
-        metavar="DIR",
-        machine_only=True,
+    plugins: tuple[str, ...] = machine(
+        ("plugins",), "A folder with plugins; repeat it for several.", metavar="DIR"
     )
     kinds: tuple[str, ...] = rollout(
         ("web", "task", "cron", "process"),
@@ -126,22 +200,17 @@ class Options(Serving, HttpOptions):
     )
     web_workers: int = live(0, "How many web workers; 0 means one a processor.", high=1024)
     task_workers: int = live(0, "How many task workers; 0 means one for two processors.", high=1024)
-    data_dir: str = restart(
-        ".platform",
-        "Where the platform keeps its state; one platform a directory.",
-        machine_only=True,
+    data_dir: str = machine(
+        ".platform", "Where the platform keeps its state; one platform a directory."
     )
-    env_file: str = restart(
-        ".env",
-        "The file that receives the configuration, in a block of its own.",
-        machine_only=True,
+    env_file: str = machine(
+        ".env", "The file that receives the configuration, in a block of its own."
     )
-    env: str = restart(
+    env: str = machine(
         "",
         "Use .env.NAME, and .env.NAME.local, in place of .env and .env.local.",
         metavar="NAME",
         short="-e",
-        machine_only=True,
     )
     backup_old_env: bool = live(
         False,
@@ -184,11 +253,10 @@ class Options(Serving, HttpOptions):
         metavar="TYPE",
         flag=False,
     )
-    config_samples: str = restart(
+    config_samples: str = machine(
         "config-samples",
         "Folder from which the embedded config server is filled once, as APP/CLUSTER/NAMESPACE.*",
         metavar="DIR",
-        machine_only=True,
     )
     log_level: str = live(
         "info", "How much is logged.", words=("debug", "info", "warning", "error")
@@ -198,21 +266,15 @@ class Options(Serving, HttpOptions):
         "How a log line looks; auto is text on a terminal and JSON otherwise.",
         words=("auto", "text", "json"),
     )
-    log_file: str = restart(
+    log_file: str = machine(
         "",
-        "The file that gets the log, and what plugins print; USR1 opens it anew after a rotation.",
+        "The file that gets the log, and what plugins print; USR1 reopens it after a rotation.",
         metavar="FILE",
-        machine_only=True,
     )
-    user: str = restart(
-        "",
-        "Be this user as soon as the ports are bound; takes root.",
-        metavar="NAME",
-        machine_only=True,
+    user: str = machine(
+        "", "Be this user as soon as the ports are bound; requires root.", metavar="NAME"
     )
-    group: str = restart(
-        "", "The group to be in, if it is not the user's own.", metavar="NAME", machine_only=True
-    )
+    group: str = machine("", "The group to be in, if it is not the user's own.", metavar="NAME")
     secret_names: tuple[str, ...] = rollout(
         (),
         "Keys whose values are masked wherever something is shown, beside those with the name of a "
@@ -225,17 +287,11 @@ class Options(Serving, HttpOptions):
         "How many files and connections a process may have open; 0 is as many as is allowed.",
         flag=False,
     )
-    rlimit_core: int = restart(
-        0,
-        "The largest core dump, in bytes; it would hold every secret of the process.",
-        flag=False,
-        machine_only=True,
+    rlimit_core: int = machine(
+        0, "The largest core dump, in bytes; it would hold every secret of the process.", flag=False
     )
-    new_privileges: bool = restart(
-        False,
-        "Whether programs that plugins start may gain privileges (sudo, ping).",
-        flag=False,
-        machine_only=True,
+    new_privileges: bool = machine(
+        False, "Whether programs that plugins start may gain privileges (sudo, ping).", flag=False
     )
     task_concurrency: int = rollout(
         16, "How many tasks one task worker runs at a time.", flag=False, low=1
@@ -312,10 +368,80 @@ class Options(Serving, HttpOptions):
         flag=False,
     )
     stop_delay: float = live(
-        0.0, "How long a platform that is told to stop goes on serving while /readyz says no."
+        0.0, "How long a stopping platform goes on serving while /readyz says no."
     )
     stop_timeout: float = live(
         0.0, "How long the whole stop may take; 0 for what the drains may take.", flag=False
+    )
+    http: str = rollout(
+        "httptools",
+        "What parses requests: httptools, which is fast, or h11, which is written in Python and "
+        "stricter. The limits are the same.",
+        flag=False,
+        words=("httptools", "h11"),
+    )
+    static: str = rollout(
+        "",
+        "A folder whose files are served where no plugin has a route.",
+        metavar="DIR",
+        machine_only=True,
+    )
+    trusted_proxies: tuple[str, ...] = rollout(
+        (),
+        "Address or network of a proxy whose X-Forwarded-* headers count, `unix` for every peer on "
+        "a unix socket, * for every peer; repeat it for several. From others these headers are "
+        "removed.",
+        metavar="NETWORK",
+    )
+    root_path: str = rollout(
+        "",
+        "The path below which a proxy shows the plugins' routes, and which it removes; "
+        "X-Forwarded-Prefix of a trusted proxy wins over it.",
+        metavar="PREFIX",
+    )
+    access_log: bool = rollout(False, "Log every request.")
+    backlog: int = rollout(
+        BACKLOG,
+        "How many connections may wait at a listener to be accepted; the kernel's own bound is "
+        "net.core.somaxconn.",
+        flag=False,
+        low=1,
+    )
+    server_header: str = rollout(
+        "", "The header `Server` of every answer; empty for none.", flag=False
+    )
+    compression: bool = rollout(False, "Compress answers for clients that accept gzip.", flag=False)
+    leak_check: bool = rollout(
+        False,
+        "Log which module global or class attribute a request changed; --watch does it too.",
+        flag=False,
+    )
+    max_header_size: int = rollout(
+        65536, "Bytes of a request's head; more is answered with 431.", flag=False, low=1
+    )
+    max_headers: int = rollout(
+        100, "Headers of a request; more are answered with 431.", flag=False, low=1
+    )
+    max_body_size: int = rollout(
+        10 * 1024 * 1024,
+        "Bytes of a request's body; more is answered with 413, unless the route says otherwise.",
+        flag=False,
+    )
+    max_connections: int = rollout(
+        10_000, "Connections of one web worker; more are answered with 503.", flag=False, low=1
+    )
+    header_timeout: float = rollout(
+        10.0, "How long a request's head may take.", flag=False, low=0.1
+    )
+    progress_timeout: float = rollout(
+        60.0,
+        "How long a client may send nothing of a body, or take nothing of an answer; and how long "
+        "a handler may take to answer the handshake of a WebSocket.",
+        flag=False,
+        low=0.1,
+    )
+    keep_alive: float = rollout(
+        5.0, "How long a connection is kept for its next request.", flag=False, low=0.1
     )
 
     @property
@@ -350,10 +476,9 @@ class Options(Serving, HttpOptions):
 
 
 def rows() -> list[OptionRow]:
-    """Return every setting, in the order in which they are declared, those of HTTP last."""
+    """Return every setting, in the order in which they are declared."""
     types = get_type_hints(Options)
-    ours = sorted(fields(Options), key=lambda f: f.name in HttpOptions.__annotations__)
-    return [OptionRow(f.name, types[f.name], f.default, **f.metadata) for f in ours]
+    return [OptionRow(f.name, types[f.name], f.default, **f.metadata) for f in fields(Options)]
 
 
 def changed(old: Options, new: Options) -> dict[str, Change]:

@@ -161,7 +161,7 @@ class _Walk:
         merged: dict[str, yaml.Node] = {}
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                raise _Unreadable("a key is no text", _line(key))
+                raise _Unreadable("a key is not a text", _line(key))
             if key.tag == _MERGE:
                 merged = {**self._merged(value, depth + 1), **merged}
             elif key.value in own:

@@ -1,6 +1,6 @@
 """Where the value of a key comes from."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -33,24 +33,20 @@ def places(
     `snapshot` is that of the remote layer, for the namespaces; None if only its values are known.
     For a setting of the platform the command line and the default are places too.
     """
-    return list(_places(key, layers, snapshot, flags))
-
-
-def _places(
-    key: str, layers: Layers, snapshot: Snapshot | None, flags: Mapping[str, Any]
-) -> Iterator[KeySource]:
+    found: list[KeySource] = []
     row = next((row for row in rows() if row.key == fold(key)), None)
     if row and flags.get(row.name) not in (None, ()):
-        yield KeySource(row.key, "command line", "", _text(flags[row.name]))
+        found.append(KeySource(row.key, "command line", "", _text(flags[row.name])))
     for layer, values in layers.ordered():
         parts = {"": values}
         if layer == "remote" and snapshot is not None:
             parts = {r.namespace: r.values() for r in reversed(snapshot.releases)}
         for where, part in parts.items():
             for name in spellings(key, part):
-                yield KeySource(name, layer, where, part[name])
+                found.append(KeySource(name, layer, where, part[name]))
     if row:
-        yield KeySource(row.key, "default", "", _text(row.default))
+        found.append(KeySource(row.key, "default", "", _text(row.default)))
+    return found
 
 
 def _text(value: Any) -> str:

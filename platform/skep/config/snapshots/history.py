@@ -9,9 +9,10 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,24 +66,19 @@ class History:
         return HistoryState()
 
     def set_state(self, state: HistoryState) -> None:
-        def write() -> None:
+        with self._writing():
             atomic.sweep(self._state_file.parent, self._state_file.name)
             atomic.write(self._state_file, json.dumps(asdict(state)).encode())
-
-        self._try(write)
 
     def add(self, snapshot: Snapshot) -> int:
         """Keep a snapshot that has been applied; return its number."""
         number = max(self.numbers(), default=self.state().applied) + 1
-
-        def write() -> None:
+        with self._writing():
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             atomic.sweep(self._folder)
             self._archive.store(self.path(number), snapshot)
             for old in self.numbers()[:-KEPT]:
                 self.path(old).unlink(missing_ok=True)
-
-        self._try(write)
         return number
 
     def numbers(self) -> list[int]:
@@ -122,42 +118,34 @@ class History:
                 for key, old, new in changes
             ],
         }
-        self._try(lambda: self._append(json.dumps(line, ensure_ascii=False).encode() + b"\n"))
+        with self._writing():
+            self._append(json.dumps(line, ensure_ascii=False).encode() + b"\n")
 
     def audit(self, most: int = 50) -> list[dict[str, Any]]:
         """Return the newest entries of the audit log, the oldest of them first."""
+        entries = []
         with suppress(OSError):
-            lines = self._audit_file.read_text().splitlines()[-most:]
-            return [entry for line in lines if (entry := _entry(line)) is not None]
-        return []
+            for line in self._audit_file.read_text().splitlines()[-most:]:
+                with suppress(ValueError):  # cut off by a kill
+                    entries.append(json.loads(line))
+        return [entry for entry in entries if isinstance(entry, dict)]
 
     def _append(self, line: bytes) -> None:
         with suppress(FileNotFoundError):
             if self._audit_file.stat().st_size > _LARGEST_AUDIT:
                 os.replace(self._audit_file, self._audit_file.with_suffix(".jsonl.1"))
-        with open(self._audit_file, "ab+", opener=_private) as file:
+        with open(self._audit_file, "ab+", opener=partial(os.open, mode=0o600)) as file:
             if file.tell() and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n":
                 line = b"\n" + line  # a kill has cut off the one before
             file.write(line)
 
-    def _try(self, write: Callable[[], None]) -> None:
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
         try:
-            write()
+            yield
         except OSError as error:
             log.warning("the history of the configuration cannot be written: %s", error)
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
 def _masked(key: str, value: str | None) -> str | None:
     return None if value is None else mask_value(key, value)
-
-
-def _entry(line: str) -> dict[str, Any] | None:
-    try:
-        entry = json.loads(line)
-    except ValueError:
-        return None  # cut off by a kill
-    return entry if isinstance(entry, dict) else None

@@ -4,7 +4,7 @@ Each namespace is judged alone: one whose release is missing, cannot be fetched 
 applied keeps the release it has, and the others go on.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from skep.base.errors import ConfigError
@@ -47,7 +47,7 @@ class Held:
 class Assembly:
     """The releases to apply, in the order of the namespaces, and which namespaces are held."""
 
-    releases: tuple[Release | None, ...]
+    releases: tuple[Release, ...]
     held: tuple[Held, ...]
     fetched_at: float
 
@@ -56,7 +56,7 @@ class Assembly:
         for held in self.held:
             if held.kept is None:
                 raise held.error
-        return Snapshot(tuple(r for r in self.releases if r is not None), self.fetched_at)
+        return Snapshot(self.releases, self.fetched_at)
 
     @property
     def passing(self) -> ApolloError | None:
@@ -77,20 +77,12 @@ class Pulled:
         """Judge each release alone, then all together: if they are too large only in sum, refuse
         each namespace that has changed."""
         judged = [_judged(name, found, keep) for name, found in self.found.items()]
-        assembly = self._assembly(judged)
         try:
-            Snapshot(tuple(r for r in assembly.releases if r is not None), 0.0).values()
+            Snapshot(_kept(judged), 0.0).values()
         except Unusable as error:
             judged = [_reverted(one, error, keep) for one in judged]
-            assembly = self._assembly(judged)
-        return assembly
-
-    def _assembly(self, judged: list[Release | Held]) -> Assembly:
-        return Assembly(
-            tuple(one.kept if isinstance(one, Held) else one for one in judged),
-            tuple(one for one in judged if isinstance(one, Held)),
-            self.fetched_at,
-        )
+        held = tuple(one for one in judged if isinstance(one, Held))
+        return Assembly(_kept(judged), held, self.fetched_at)
 
 
 def usable(release: Release) -> Release:
@@ -112,6 +104,11 @@ def _judged(name: str, found: Release | ApolloError, keep: Keep) -> Release | He
         return usable(found)
     except Unusable as error:
         return Held(name, error, keep(name, error), found.release_key)
+
+
+def _kept(judged: Iterable[Release | Held]) -> tuple[Release, ...]:
+    found = (one.kept if isinstance(one, Held) else one for one in judged)
+    return tuple(release for release in found if release)
 
 
 def _reverted(one: Release | Held, error: Unusable, keep: Keep) -> Release | Held:

@@ -5,7 +5,7 @@ passed to a process. Values never appear in an error or a repr.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
@@ -26,6 +26,9 @@ _LONGEST = 131_071
 # sixteenth of that is left to the process's own.
 _LARGEST = 2 * 1024 * 1024 - 128 * 1024
 _POINTER = 8
+# With fewer keys, half of them may well be deleted on purpose.
+_MANY = 10
+_ADVICE = "If that is meant, allow it with --allow-empty or PLATFORM_ALLOW_EMPTY=true."
 
 
 def canonical(namespace: str) -> str:
@@ -73,18 +76,14 @@ class Release:
                     f"{name} in the environment, where case does not matter: rename one of them.",
                     "collision",
                 )
-            self._check(name, key, value)
+            if trouble := _unfit(name, value):
+                raise Unusable(
+                    f"The key {key!r} of namespace {self.namespace} cannot be passed to a process: "
+                    f"{trouble}.",
+                    "limits",
+                )
             values[name] = value
         return values
-
-    def _check(self, name: str, key: str, value: str) -> None:
-        trouble = _unfit(name, value)
-        if trouble:
-            raise Unusable(
-                f"The key {key!r} of namespace {self.namespace} cannot be passed to a process: "
-                f"{trouble}.",
-                "limits",
-            )
 
 
 @dataclass(frozen=True)
@@ -166,6 +165,24 @@ def diff(old: Mapping[str, str], new: Mapping[str, str]) -> Diff:
     )
 
 
+def check_shrinkage(before: Mapping[str, str], after: Mapping[str, str]) -> None:
+    """Compare the values in force with those to come.
+
+    Raises Unusable when no key is left, or when over half of at least ten keys are gone: a restored
+    backup, the wrong cluster, a namespace emptied by mistake. New keys do not count: the
+    configuration of another app has as many.
+    """
+    if before and not after:
+        raise Unusable(f"Not one of the {len(before)} keys in force is left. {_ADVICE}", "empty")
+    gone = before.keys() - after.keys()
+    if len(before) >= _MANY and len(gone) * 2 > len(before):
+        names = ", ".join(sorted(gone)[:3])
+        raise Unusable(
+            f"{len(gone)} of the {len(before)} keys in force are gone ({names} …). {_ADVICE}",
+            "shrunk",
+        )
+
+
 def _unfit(name: str, value: str) -> str:
     """Return why this variable cannot be passed to a process; empty if it can."""
     if not name:
@@ -186,7 +203,8 @@ def _release(document: object) -> Release:
     fields = _object(document, {*names, "configurations"})
     configurations = fields["configurations"]
     texts = [fields[name] for name in names]
-    if not isinstance(configurations, dict) or not _all_texts([*texts, *configurations.values()]):
+    texts += configurations.values() if isinstance(configurations, dict) else [None]
+    if not all(isinstance(text, str) for text in texts):
         raise ConfigError("The document is not a snapshot: a field has the wrong type.")
     return Release(**fields)
 
@@ -195,7 +213,3 @@ def _object(document: object, names: set[str]) -> dict[str, Any]:
     if not isinstance(document, dict) or document.keys() != names:
         raise ConfigError("The document is not a snapshot: fields are missing or unknown.")
     return document
-
-
-def _all_texts(values: Iterable[object]) -> bool:
-    return all(isinstance(value, str) for value in values)

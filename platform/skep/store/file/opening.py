@@ -13,7 +13,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from skep.base.errors import EngineError
-from skep.engine.base import DeliveryRow
+from skep.engine.contract import DeliveryRow
 from skep.engine.ids import now_ms
 from skep.store.file import first_page, salvage, schema, wal
 from skep.store.file.damage import DAMAGE, Damage, is_damage, keep
@@ -48,7 +48,8 @@ def connect(path: Path, damaged: Callable[[], None] = lambda: None) -> sqlite3.C
         damaged()
         database = _open(path)
     if lost:
-        keep(database, _loud(_damage(lost)))
+        log.critical("%s", lost)
+        keep(database, Damage(now_ms(), lost))
         damaged()
     return database
 
@@ -69,17 +70,16 @@ def rewrite(source: sqlite3.Connection, path: Path, why: str) -> Damage:
         kept, corrupt = salvage.copy(source, target)
         target.execute(_CLAIM_ALL)
         rest = f"; {_corrupt(corrupt)}" if corrupt else ""
-        damage = _damage(
-            f"The queue in {path} {why}. What could be read was written to a new file: {kept} "
-            f"deliveries and dead letters{rest}.{where}"
-        )
+        what = f"What could be read was written to a new file: {kept} deliveries and dead letters"
+        damage = Damage(now_ms(), f"The queue in {path} {why}. {what}{rest}.{where}")
         keep(target, damage)
     _force_down(new)
     schema.move_aside(path, aside)
     source.close()  # this deletes the log, so do it before a new log has its name
     new.rename(path)
     _force_down(path.parent)
-    return _loud(damage)
+    log.critical("%s", damage.what)
+    return damage
 
 
 def mend(sqlite: sqlite3.Connection, path: Path, why: str) -> Damage:
@@ -87,9 +87,11 @@ def mend(sqlite: sqlite3.Connection, path: Path, why: str) -> Damage:
     with salvage.transaction(sqlite):
         buried = salvage.mend(sqlite)
         rest = f", and {_corrupt(buried)}" if buried else ""
-        damage = _damage(f"The queue in {path} {why}. Its indexes were built again{rest}.")
+        what = f"The queue in {path} {why}. Its indexes were built again{rest}."
+        damage = Damage(now_ms(), what)
         keep(sqlite, damage)
-    return _loud(damage)
+    log.critical("%s", what)
+    return damage
 
 
 def _open(path: Path) -> sqlite3.Connection:
@@ -157,7 +159,6 @@ def _finish_rewriting(path: Path) -> str:
 
 
 def _look_into_log(path: Path) -> str:
-    """Report what SQLite will ignore in the log of a store that died."""
     aside = schema.aside_name(path)
     try:
         rest = wal.keep_rest(path, aside)
@@ -200,15 +201,6 @@ def _force_down(path: Path) -> None:
 
 def _corrupt(number: int) -> str:
     return f"{number} that were damaged are dead letters with the reason corrupt"
-
-
-def _damage(what: str) -> Damage:
-    return Damage(now_ms(), what)
-
-
-def _loud(damage: Damage) -> Damage:
-    log.critical("%s", damage.what)
-    return damage
 
 
 def rows_of(path: Path) -> Iterator[DeliveryRow]:

@@ -44,21 +44,18 @@ class ReserveFile:
         """Measure the free space; return whether `scarce` has changed."""
         before = self.scarce
         try:
-            self._look()
+            if self._file.exists() and self._file.stat().st_size == self._size():
+                if self.used_up():
+                    self.delete()
+            elif self.free() >= self._size() + 2 * _RESERVE and self._make():
+                if self.scarce:
+                    log.warning("The disk of %s has room again.", self._file.parent)
+                self.scarce = False
+            else:
+                self.delete()
         except OSError as error:
             self.delete(f"cannot be used ({error.strerror})")
         return self.scarce != before
-
-    def _look(self) -> None:
-        if self._whole():
-            if self.used_up():
-                self.delete()
-        elif self.free() >= self._size() + 2 * _RESERVE and self._make():
-            if self.scarce:
-                log.warning("The disk of %s has room again.", self._file.parent)
-            self.scarce = False
-        else:
-            self.delete()
 
     def used_up(self) -> bool:
         """Return whether the disk is almost full."""
@@ -79,9 +76,6 @@ class ReserveFile:
 
     def _size(self) -> int:
         return min(_LARGEST, self._total() // _SHARE)
-
-    def _whole(self) -> bool:
-        return self._file.exists() and self._file.stat().st_size == self._size()
 
     def _make(self) -> bool:
         descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -5,15 +5,15 @@ of a number. Such a row is read as bytes, checked column by column, and kept as 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from msgspec import DecodeError
 
-from skep.engine.base import DeliveryRow, Envelope, QueueLimits
+from skep.engine.contract import DeliveryRow, Envelope, QueueLimits
 from skep.engine.ids import new_id
 from skep.store.file import schema
-from skep.store.file.rules import read_rules
+from skep.store.file.schema import read_rules
 
 # The reason of a dead letter made of a damaged row.
 CORRUPT = "corrupt"
@@ -23,24 +23,14 @@ _SHOWN = 200
 _EMPTY: Mapping[str, Any] = {"TEXT": "", "INTEGER": 0, "BLOB": b""}
 
 
-class Column(NamedTuple):
-    """A column, and what it holds: TEXT, INTEGER or BLOB."""
-
-    name: str
-    kind: str
-
-
-class Judged(NamedTuple):
-    """The values of a row as far as they are readable, and what is wrong with them."""
-
-    values: dict[str, Any]
-    problems: list[str]
+# The values of a row as far as they are readable, and what is wrong with them.
+Judged = tuple[dict[str, Any], list[str]]
 
 
 class Judge:
     """Checks the rows of one table, whose texts are given as bytes."""
 
-    def __init__(self, table: str, columns: Sequence[Column]) -> None:
+    def __init__(self, table: str, columns: Sequence[schema.Column]) -> None:
         self._columns = columns
         self._names = [column.name for column in columns]
         self._are_texts = [column.kind == "TEXT" for column in columns]
@@ -62,7 +52,7 @@ class Judge:
         values = dict(zip(self._names, read, strict=True))
         if self._check is not None:
             self._check(values)
-        return Judged(values, [])
+        return values, []
 
     def _damaged(self, raw: Sequence[Any]) -> Judged:
         values: dict[str, Any] = {}
@@ -75,7 +65,7 @@ class Judge:
                 self._check(values)
             except (DecodeError, ValueError, KeyError) as error:
                 problems.append(str(error))
-        return Judged(values, problems)
+        return values, problems
 
 
 def dead_letter(
@@ -97,13 +87,7 @@ def dead_letter(
     return {**kept, "reason": CORRUPT, "error": error, "died_at": now}
 
 
-def lost_letter(delivery: str, now: int) -> dict[str, Any]:
-    """Return the row of `dead` for a delivery whose id alone is left."""
-    values = {"id": delivery, "name": "?", "queue": "default", "body": b"", "headers": ""}
-    return dead_letter(values, ["nothing but its id could be read"], delivery, now)
-
-
-def _read(column: Column, value: Any) -> tuple[Any, str]:
+def _read(column: schema.Column, value: Any) -> tuple[Any, str]:
     """Return the value, or the nearest there is, and what is wrong with it."""
     if column.kind == "INTEGER":
         if type(value) is int:

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from skep.engine.ids import now_ms
 from skep.store.file import schema
-from skep.store.file.rows import Column, Judge, Judged, dead_letter, lost_letter
+from skep.store.file.rows import Judge, dead_letter
+from skep.store.file.schema import Column
 
 _DELIVERIES = ("delivery", "dead")
 # What reading raises: SQLite's message may quote bytes that are not text.
@@ -25,14 +26,6 @@ _PATIENCE = 5000
 _IS_THERE = "SELECT 1 FROM delivery WHERE id = ?1 UNION SELECT 1 FROM dead WHERE id = ?1"
 # The key of a delivery that is gone would be held for ever.
 _FREE_KEYS = "DELETE FROM uniq WHERE until = 0 AND id NOT IN (SELECT id FROM delivery)"
-
-
-class Salvaged(NamedTuple):
-    """How many deliveries and dead letters were kept unchanged, and how many became dead letters
-    because they were damaged."""
-
-    kept: int
-    corrupt: int
 
 
 @contextmanager
@@ -60,19 +53,19 @@ def mend(sqlite: sqlite3.Connection) -> int:
     now, buried = now_ms(), 0
     if not schema.has_tables(sqlite):
         raise schema.Damaged("a table or a column is missing")
-    shapes = _shapes(sqlite)
+    tables = _tables(sqlite)
     with _Raw(sqlite) as raw:
         ids = {table: raw.ids(table) for table in _DELIVERIES}
         sqlite.execute("REINDEX")
-        for shape in shapes:
-            for number, judged in raw.judged(shape):
-                if not judged.problems:
+        for table in tables:
+            for number, values, problems in raw.judged(table):
+                if not problems:
                     continue
-                if shape.table not in ids:
-                    raise schema.Damaged(f"{shape.table}: {'; '.join(judged.problems)}")
-                sqlite.execute(f"DELETE FROM {shape.table} WHERE rowid = ?", (number,))
-                known_id = ids[shape.table].get(number, "")
-                _insert(sqlite, "dead", dead_letter(*judged, known_id, now))
+                if table.name not in ids:
+                    raise schema.Damaged(f"{table.name}: {'; '.join(problems)}")
+                sqlite.execute(f"DELETE FROM {table.name} WHERE rowid = ?", (number,))
+                known_id = ids[table.name].get(number, "")
+                _insert(sqlite, "dead", dead_letter(values, problems, known_id, now))
                 buried += 1
     buried += _bury_lost(sqlite, [id_ for known in ids.values() for id_ in known.values()], now)
     _untangle(sqlite)
@@ -82,8 +75,9 @@ def mend(sqlite: sqlite3.Connection) -> int:
     return buried
 
 
-def copy(source: sqlite3.Connection, target: sqlite3.Connection) -> Salvaged:
-    """Copy what is readable to a new database that has all its tables.
+def copy(source: sqlite3.Connection, target: sqlite3.Connection) -> tuple[int, int]:
+    """Copy what is readable to a new database that has all its tables. Return how many deliveries
+    and dead letters were kept unchanged, and how many became dead letters as they were damaged.
 
     Called in a transaction of the target.
     """
@@ -91,36 +85,38 @@ def copy(source: sqlite3.Connection, target: sqlite3.Connection) -> Salvaged:
     with _Raw(source) as raw:
         ids = {table: raw.ids(table) for table in _DELIVERIES}
         # First the dead letters, which keep their numbers, then those that are to be added.
-        for shape in sorted(_shapes(target), key=lambda shape: shape.table != "dead"):
-            known = ids.get(shape.table)
-            for number, judged in raw.judged(shape):
+        for table in sorted(_tables(target), key=lambda table: table.name != "dead"):
+            known = ids.get(table.name)
+            for number, values, problems in raw.judged(table):
                 known_id = known.pop(number, "") if known is not None else ""
-                if not judged.problems:
-                    inserted = _insert(target, shape.table, judged.values)
+                if not problems:
+                    inserted = _insert(target, table.name, values)
                     kept += inserted if known is not None else 0
                 elif known is not None:
-                    corrupt += _insert(target, "dead", dead_letter(*judged, known_id, now))
+                    letter = dead_letter(values, problems, known_id, now)
+                    corrupt += _insert(target, "dead", letter)
     corrupt += _bury_lost(target, [id_ for known in ids.values() for id_ in known.values()], now)
     _untangle(target)
-    return Salvaged(kept, corrupt)
+    return kept, corrupt
 
 
 def rows(source: sqlite3.Connection) -> Iterator[dict[str, Any]]:
     """Yield the deliveries and dead letters that are whole, as their columns."""
     with _Raw(source) as raw:
-        for table in _DELIVERIES:
-            for _, judged in raw.judged(Shape(table, tuple(raw.columns(table)), "rowid")):
-                if not judged.problems:
-                    yield judged.values
+        for name in _DELIVERIES:
+            for _, values, problems in raw.judged(_Table(name, raw.columns(name), True)):
+                if not problems:
+                    yield values
 
 
 def _bury_lost(sqlite: sqlite3.Connection, ids: Sequence[str], now: int) -> int:
     """Make dead letters of ids that are only in an index; return how many."""
-    return sum(
-        _insert(sqlite, "dead", lost_letter(delivery, now))
-        for delivery in ids
-        if sqlite.execute(_IS_THERE, (delivery,)).fetchone() is None
-    )
+    buried, problems = 0, ["nothing but its id could be read"]
+    for delivery in ids:
+        if sqlite.execute(_IS_THERE, (delivery,)).fetchone() is None:
+            values = {"id": delivery, "name": "?", "queue": "default", "body": b"", "headers": ""}
+            buried += _insert(sqlite, "dead", dead_letter(values, problems, delivery, now))
+    return buried
 
 
 def _untangle(sqlite: sqlite3.Connection) -> None:
@@ -130,32 +126,25 @@ def _untangle(sqlite: sqlite3.Connection) -> None:
         sqlite.execute(statement)
 
 
-class Shape(NamedTuple):
-    """A table: its columns, and the column that numbers its rows, empty if there is none."""
-
-    table: str
-    columns: tuple[Column, ...]
-    key: str
+class _Table(NamedTuple):
+    name: str
+    columns: list[Column]
+    has_numbers: bool
 
 
-def _shapes(sqlite: sqlite3.Connection) -> list[Shape]:
+def _tables(sqlite: sqlite3.Connection) -> list[_Table]:
     return [
-        Shape(table, tuple(_columns(sqlite, table)), _key(sqlite, table))
-        for table in schema.tables_of(sqlite)
+        _Table(name, schema.columns_of(sqlite, name), _has_numbers(sqlite, name))
+        for name in schema.tables_of(sqlite)
     ]
 
 
-def _columns(sqlite: sqlite3.Connection, table: str) -> list[Column]:
-    return [Column(name, kind) for name, kind in schema.columns_of(sqlite, table)]
-
-
-def _key(sqlite: sqlite3.Connection, table: str) -> str:
-    """Return the column that numbers the rows, empty if there is none."""
+def _has_numbers(sqlite: sqlite3.Connection, table: str) -> bool:
     try:
         sqlite.execute(f"SELECT rowid FROM {table} LIMIT 0")
     except sqlite3.OperationalError:  # it was made WITHOUT ROWID
-        return ""
-    return "rowid"
+        return False
+    return True
 
 
 def _insert(target: sqlite3.Connection, table: str, values: Mapping[str, Any]) -> int:
@@ -180,10 +169,9 @@ class _Raw:
         self._source.text_factory = self._before
 
     def columns(self, table: str) -> list[Column]:
-        """Return the columns that the table has here."""
         with suppress(*_UNREADABLE):
-            found = self._source.execute(f"PRAGMA table_info({table})").fetchall()
-            return [Column(name.decode(), kind.decode()) for _, name, kind, *_ in found]
+            raw: Sequence[Any] = schema.columns_of(self._source, table)
+            return [Column(name.decode(), kind.decode()) for name, kind in raw]
         return []
 
     def ids(self, table: str) -> dict[int, str]:
@@ -194,23 +182,23 @@ class _Raw:
             return {number: id_.decode() for number, id_ in self._source.execute(sql).fetchall()}
         return {}
 
-    def judged(self, shape: Shape) -> Iterator[tuple[int, Judged]]:
-        """Yield the number of each readable row, and its values."""
-        present = {column.name for column in self.columns(shape.table)}
-        wanted = [column for column in shape.columns if column.name in present]
+    def judged(self, table: _Table) -> Iterator[tuple[int, dict[str, Any], list[str]]]:
+        """Yield the number of each readable row, its values, and what is wrong with them."""
+        present = {column.name for column in self.columns(table.name)}
+        wanted = [column for column in table.columns if column.name in present]
         if wanted:
             names = ", ".join(column.name for column in wanted)
-            judge = Judge(shape.table, wanted).judge
-            for number, *values in self._rows(shape, names):
-                yield number, judge(values)
+            judge = Judge(table.name, wanted).judge
+            for number, *values in self._rows(table, names):
+                yield number, *judge(values)
 
-    def _rows(self, shape: Shape, names: str) -> Iterator[tuple[Any, ...]]:
-        table, key = shape.table, shape.key
-        if not key:
-            yield from self._from_both_ends(f"SELECT 0, {names} FROM {table}", shape.columns[0])
+    def _rows(self, table: _Table, names: str) -> Iterator[tuple[Any, ...]]:
+        if not table.has_numbers:
+            sql = f"SELECT 0, {names} FROM {table.name}"
+            yield from self._from_both_ends(sql, table.columns[0])
             return
-        numbers = self._numbers(table)
-        sql = f"SELECT rowid, {names} FROM {table} WHERE rowid BETWEEN ? AND ?"
+        numbers = self._numbers(table.name)
+        sql = f"SELECT rowid, {names} FROM {table.name} WHERE rowid BETWEEN ? AND ?"
         for place in range(0, len(numbers), _CHUNK):
             chunk, after = numbers[place : place + _CHUNK], place + _CHUNK
             end = numbers[after] - 1 if after < len(numbers) else chunk[-1]
@@ -237,7 +225,6 @@ class _Raw:
         return range(first, min(last, first + _GUESSED) + 1)
 
     def _ends(self, table: str) -> list[int]:
-        """Return the first and the last number, if readable."""
         found: list[int] = []
         for order in ("ASC", "DESC"):
             with suppress(*_UNREADABLE):

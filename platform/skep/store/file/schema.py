@@ -5,13 +5,13 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
+from msgspec import Struct
 
 from skep.base.errors import EngineError
-from skep.engine.base import Envelope, RowState
-from skep.store.file.rules import NONE, Rules
+from skep.engine.contract import Envelope, RowState
 
 # What a confirmation of a put means: it survives the loss of power, the death of any process, or
 # nothing but the death of its clients.
@@ -25,7 +25,7 @@ LONGEST_SEQ = 18
 # What an envelope is made of, beside its rules.
 COLUMNS = "id, name, body, queue, headers, due, priority, lane, sender"
 
-# What an envelope may hold; see engine/base.py.
+# What an envelope may hold; see `skep.engine.contract`.
 _LATEST, _PRIORITIES = 2**53, 2**31
 
 # `seq` is the order in which deliveries were put; `state` is 0 for ready, 1 for scheduled, 2 for
@@ -104,7 +104,7 @@ CREATE TABLE hold (
 # The error of the last try, as long as it is not the last one for good.
 _VERSION_3 = "ALTER TABLE delivery ADD COLUMN error TEXT NOT NULL DEFAULT '';"
 # Of a lane the first are ready, as many as it has room for beside what is leased; what is in a
-# queue that is paused is ordered by itself. See `lanes.py`, which keeps it so.
+# queue that is paused is ordered by itself. See `state/concurrency.py`, which keeps it so.
 ORDER_LANES = """
 UPDATE delivery SET state = 4 WHERE lane != '' AND state = 0;
 UPDATE delivery SET state = 0 WHERE seq IN (
@@ -153,6 +153,42 @@ _PRAGMAS = (
 _TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
 
 
+class Rules(Struct, frozen=True, omit_defaults=True):
+    """The fields of an envelope that most leave at their defaults, in a column of their own."""
+
+    key: str = ""
+    unique_for: int = 0
+    concurrency: int = 1
+    keep_result: int = 0
+
+
+NO_RULES = Rules()
+_encode_rules = msgspec.json.Encoder().encode
+_decode_rules = msgspec.json.Decoder(Rules).decode
+
+
+def rules_of(envelope: Envelope) -> Rules:
+    if envelope.key or envelope.keep_result or envelope.concurrency_key:
+        return Rules(envelope.key, envelope.unique_for, envelope.concurrency, envelope.keep_result)
+    return NO_RULES
+
+
+def write_rules(rules: Rules) -> str:
+    """Return rules as their column holds them; most deliveries have none."""
+    return "" if rules is NO_RULES else _encode_rules(rules).decode()
+
+
+def read_rules(column: str) -> Rules:
+    return _decode_rules(column) if column else NO_RULES
+
+
+class Column(NamedTuple):
+    """A column, and what it holds: TEXT, INTEGER or BLOB."""
+
+    name: str
+    kind: str
+
+
 class Damaged(ValueError):
     """A row is not one that this platform has written."""
 
@@ -180,7 +216,7 @@ def make_envelope(columns: Sequence[Any], rules: Rules) -> Envelope:
         raise Damaged(f"due is {due}, priority is {priority}")
     found = read_headers(headers)
     what = (id_, name, body, queue, found, due, priority)
-    if rules is NONE and not lane:
+    if rules is NO_RULES and not lane:
         return Envelope(*what, sender=sender)
     unique, limits = (rules.key, rules.unique_for), (lane, rules.concurrency)
     return Envelope(*what, *unique, *limits, rules.keep_result, sender)
@@ -249,9 +285,9 @@ def tables_of(database: sqlite3.Connection) -> list[str]:
     return [name for (name,) in database.execute(_TABLES).fetchall()]
 
 
-def columns_of(database: sqlite3.Connection, table: str) -> list[tuple[str, str]]:
+def columns_of(database: sqlite3.Connection, table: str) -> list[Column]:
     found = database.execute(f"PRAGMA table_info({table})").fetchall()
-    return [(name, kind) for _, name, kind, *_ in found]
+    return [Column(name, kind) for _, name, kind, *_ in found]
 
 
 def parts(path: Path) -> list[Path]:

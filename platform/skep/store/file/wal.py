@@ -26,8 +26,8 @@ _COUNTED = 16
 
 
 def keep_rest(path: Path, aside: Path) -> int:
-    """If SQLite passes over some of the log, copy the database to `aside`, with a log of which it
-    does not; return how many frames those are. Called while the database is not open.
+    """If SQLite passes over some of the log, copy the database to `aside`, with a log that it takes
+    whole; return how many frames it passes over. Called while the database is not open.
 
     Raises OSError.
     """

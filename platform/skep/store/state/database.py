@@ -6,29 +6,23 @@ sent before the commit.
 
 import logging
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, nullcontext
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from skep.base.errors import EngineError
-from skep.engine.base import QueueLimits, QueueStats
+from skep.engine.contract import DeliveryRow, Hold, QueueLimits, QueueStats
+from skep.engine.protocol import Find, Scan
 from skep.store.file import opening, schema
 from skep.store.file.damage import DAMAGE, Damage, is_damage, read_damages, write_damages
-from skep.store.file.rules import read_rules
-from skep.store.file.schema import BLOCKED, DEAD, LEASED, READY, SCHEDULED
-from skep.store.state.deliveries import (
-    NOBODY,
-    Deliveries,
-    HeldLease,
-)
-from skep.store.state.holds import Holds
-from skep.store.state.keys import Keys
+from skep.store.file.schema import BLOCKED, DEAD, LEASED, READY, SCHEDULED, read_rules
+from skep.store.state.deliveries import NOBODY, Deliveries, HeldLease
 from skep.store.state.operator_edits import OperatorEdits
 from skep.store.state.queue_limits import NO_LIMITS, Throttle
-from skep.store.state.restoring import Restoring
-from skep.store.state.results import Results
+from skep.store.state.retained import Retained
 from skep.store.state.transaction import Transaction
 
 log = logging.getLogger(__name__)
@@ -56,7 +50,19 @@ ON CONFLICT (name) DO UPDATE SET paused = excluded.paused"""
 _LIMIT = """
 INSERT INTO queue (name, limits) VALUES (?1, ?2)
 ON CONFLICT (name) DO UPDATE SET limits = excluded.limits"""
+# The epoch stays the same when a hold is renewed, and grows with each new holder.
+_GRASP = """
+INSERT INTO hold (name, token, epoch, until) VALUES (?1, ?2, 1, ?3)
+ON CONFLICT (name) DO UPDATE SET
+    token = excluded.token, until = excluded.until, epoch = epoch + (token != excluded.token)
+    WHERE token = excluded.token OR until <= ?4
+RETURNING name, token, epoch, until"""
 
+# What operators look up.
+_SHOWN = f"seq, {schema.COLUMNS}, rules, attempt, losses, put_at"
+_WAITING = f"SELECT {_SHOWN}, holder, '', error, progress, cancelled, cuts, state FROM delivery"
+_DEAD = f"SELECT {_SHOWN}, '', reason, error, '', 0, cuts, 3 FROM dead"
+_PAGE = "seq > ? ORDER BY seq LIMIT ?"
 
 # Serials begin with the seconds since this moment, so that the tokens of a new file never equal
 # those of the file before it.
@@ -64,65 +70,51 @@ _SERIALS_FROM = 1_700_000_000
 
 
 class Database:
-    """What the store keeps; `moves`, `holds`, `results` and `edits` change it.
+    """What the store keeps; `moves`, `retained` and `edits` change it.
 
     `damaged` is called whenever damage to the file was found.
     """
 
-    def __init__(self, path: Path, damaged: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, path: Path, run_id: str, now: int, damaged: Callable[[], None] = lambda: None
+    ) -> None:
+        """Open the file for this run of the platform."""
+        self.path = path
         self._damaged = damaged
-        self._path = path
-        self._sqlite: sqlite3.Connection
-        self._transaction: Transaction
+        self._sqlite = opening.connect(path, damaged)
+        self._transaction = Transaction(self._sqlite)
         self._log_pages = 0
         # Damage to the file that no operator has acknowledged.
         self.damages: list[Damage] = []
-        self.moves: Deliveries
-        self.holds: Holds
-        self.keys: Keys
-        self.results: Results
-        self.edits: OperatorEdits
-        self.restoring: Restoring
-
-    # -- opening and closing ---------------------------------------------------------------------
-
-    def open(self, run_id: str, now: int) -> bool:
-        """Open the file; return whether it was last open in this same run of the platform.
-
-        If it was, the holders of its leases may be alive and reconnect. If not, they are dead or
-        dying, and their leases are given back at once.
-        """
-        self._sqlite = opening.connect(self._path, self._damaged)
-        self._transaction = Transaction(self._sqlite)
-        self.keys, self.results = Keys(self._transaction), Results(self._transaction)
-        self.holds = Holds(self._transaction)
-        self.moves = Deliveries(self._transaction, self.keys, self.results)
-        self.edits = OperatorEdits(self._transaction, self.moves, self.results)
-        self.restoring = Restoring(self._transaction, self.moves)
+        self.retained = Retained(self._transaction)
+        self.moves = Deliveries(self._transaction, self.retained)
+        self.edits = OperatorEdits(self._transaction, self.moves, self.retained)
+        # Whether the file was last open in this same run. If it was, the holders of its leases may
+        # be alive and reconnect. If not, they are dead or dying, and their leases are given back.
+        self.same_run: bool
         try:
-            return self._begin(run_id, now)
+            self._begin(run_id, now)
         except DAMAGE as error:
             self._transaction.rollback()
             if self.in_memory or not is_damage(error):
                 raise
             self.repair(error)
-            return self._begin(run_id, now)
+            self._begin(run_id, now)
 
-    def _begin(self, run_id: str, now: int) -> bool:
+    def _begin(self, run_id: str, now: int) -> None:
         """Load the state from the file, and record that this run has it open."""
         meta = dict(self._transaction.read("SELECT key, value FROM meta").fetchall())
         last = int(start) if (start := meta.get("start", "")).isdecimal() else 0
         start_now = max(last + 1, now // 1000 - _SERIALS_FROM)
         self.moves.serial = start_now << 32
-        same_run = meta.get("run") == run_id
+        self.same_run = meta.get("run") == run_id
         self._load({})
         self._note("start", str(start_now))
         self._note("run", run_id)
         self.damages = read_damages(meta.get("damage", ""))
-        if not same_run:
+        if not self.same_run:
             self.moves.give_back(NOBODY, lost=True, now=now)
         self.commit()
-        return same_run
 
     def _note(self, key: str, value: str) -> None:
         self._transaction.change("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
@@ -131,19 +123,10 @@ class Database:
         """Close the file, merging its log into it."""
         self._sqlite.close()
 
-    @contextmanager
-    def reader(self) -> Iterator[sqlite3.Connection]:
-        """A connection that sees what is committed; for any thread, if there is a file."""
-        if self.in_memory:
-            yield self._sqlite
-        else:
-            with closing(schema.connect_to_read(self._path)) as connection:
-                yield connection
-
     @property
     def in_memory(self) -> bool:
         """Whether there is no file."""
-        return self._path == schema.IN_MEMORY
+        return self.path == schema.IN_MEMORY
 
     def _load(self, known: Mapping[int, HeldLease]) -> None:
         """Load from the file what is kept in memory.
@@ -164,18 +147,15 @@ class Database:
             moves.held[seq] = HeldLease(
                 serial, owner, connection, id_, queue, lane, read_rules(rules), bool(cancelled)
             )
-        self._load_throttles()
-        lanes = (held.lane for held in moves.held.values() if held.lane)
-        moves.lanes.learn(lanes, self._paused())
-        moves.learn_next_due()
-
-    def _load_throttles(self) -> None:
         for name, paused, limits in self._transaction.read(
             "SELECT name, paused, limits FROM queue"
         ):
-            throttle = self.moves.throttles.setdefault(name, Throttle())
+            throttle = moves.throttles.setdefault(name, Throttle())
             throttle.paused = bool(paused)
             throttle.limits = msgspec.json.decode(limits, type=QueueLimits) if limits else NO_LIMITS
+        lanes = (held.lane for held in moves.held.values() if held.lane)
+        moves.lanes.learn(lanes, self._paused())
+        moves.learn_next_due()
 
     # -- damage, between transactions ------------------------------------------------------------
 
@@ -186,7 +166,7 @@ class Database:
         """
         why = f"is damaged ({error})"
         try:
-            damage = opening.mend(self._sqlite, self._path, why)
+            damage = opening.mend(self._sqlite, self.path, why)
         except DAMAGE as insufficient:
             log.warning("The queue cannot be mended where it lies: %s", insufficient)
             self.rewrite(why)
@@ -199,11 +179,11 @@ class Database:
         Raises EngineError when that is not possible.
         """
         try:
-            damage = opening.rewrite(self._sqlite, self._path, why)
-            self._sqlite = opening.connect(self._path, self._damaged)
+            damage = opening.rewrite(self._sqlite, self.path, why)
+            self._sqlite = opening.connect(self.path, self._damaged)
         except (sqlite3.Error, OSError) as failure:
             raise EngineError(
-                f"The queue in {self._path} {why}, and what is held cannot be written to a new "
+                f"The queue in {self.path} {why}, and what is held cannot be written to a new "
                 f"file ({failure})."
             ) from failure
         self._transaction.go_on_with(self._sqlite)
@@ -219,7 +199,6 @@ class Database:
         return whats
 
     def _take_up(self, damage: Damage) -> None:
-        """Load the state again from the repaired file."""
         self.damages.append(damage)
         self._damaged()
         self._load({**self.moves.held, **self.moves.let_go})
@@ -238,7 +217,7 @@ class Database:
         Raises one of DAMAGE when the file is damaged; what it holds is learned when it is mended.
         """
         self._transaction.rollback()
-        self.results.fresh.clear()
+        self.retained.fresh.clear()
         self.edits.flagged.clear()
         self._load({**self.moves.held, **self.moves.let_go})
         self.moves.let_go.clear()
@@ -260,11 +239,21 @@ class Database:
                 self._transaction.change(_LIMIT, (queue, msgspec.json.encode(wanted).decode()))
                 throttle.limits = wanted
 
-    # -- housekeeping, between transactions ------------------------------------------------------
+    # -- names that one process holds for a while ------------------------------------------------
 
-    def sweep(self, now: int) -> None:
-        self.keys.sweep(now)
-        self.results.sweep(now)
+    def grasp(self, name: str, token: str, ttl: int, now: int) -> Hold | None:
+        """Hold a name, or renew the hold; None if another token holds it. Raises Damaged."""
+        row = self._transaction.change(_GRASP, (name, token, now + ttl, now)).fetchone()
+        if row is not None and not type(row[2]) is type(row[3]) is int:
+            raise schema.Damaged(f"the epoch of {name} is {row[2]!r}, held until {row[3]!r}")
+        return None if row is None else Hold(*row)
+
+    def drop(self, name: str, token: str) -> None:
+        """Release a hold; its row keeps the epoch."""
+        sql = "UPDATE hold SET until = 0, token = '' WHERE name = ? AND token = ?"
+        self._transaction.change(sql, (name, token))
+
+    # -- housekeeping, between transactions ------------------------------------------------------
 
     @property
     def commits(self) -> int:
@@ -300,6 +289,28 @@ class Database:
                 moments += [opening] if opening is not None else []
         return min(moments, default=None)
 
+    def look_up(self, ask: Scan | Find) -> list[DeliveryRow]:
+        """Return the delivery of an id, waiting or leased, or else dead; or up to `n` rows of one
+        queue and state, from the one after the place `after`.
+
+        It sees what is committed, and does not block the writer. If there is a file, any thread may
+        call it.
+        """
+        own = closing(schema.connect_to_read(self.path)) if not self.in_memory else None
+        with own or nullcontext(self._sqlite) as reader:
+            if isinstance(ask, Find):
+                tables = (_WAITING, _DEAD)
+                rows = [reader.execute(f"{t} WHERE id = ?", (ask.id,)).fetchone() for t in tables]
+                return [_row(row) for row in rows if row is not None][:1]
+            is_place = ask.after.isdecimal() and len(ask.after) <= schema.LONGEST_SEQ
+            page = (int(ask.after) if is_place else 0, ask.n)
+            if ask.state == "dead":
+                found = reader.execute(f"{_DEAD} WHERE queue = ? AND {_PAGE}", (ask.queue, *page))
+            else:
+                sql = f"{_WAITING} WHERE queue = ? AND state = ? AND {_PAGE}"
+                found = reader.execute(sql, (ask.queue, schema.STATES.index(ask.state), *page))
+            return [_row(row) for row in found]
+
     def ready_queues(self) -> list[str]:
         """Return the queues in which something is ready."""
         return [queue for queue, counts in self.moves.counts.items() if counts[READY]]
@@ -308,20 +319,28 @@ class Database:
         """Return the state of every queue that holds anything or is paused."""
         paused = self._paused()
         full = {queue for queue, counts in self.moves.counts.items() if any(counts)}
-        return {queue: self._stats(queue, queue in paused) for queue in sorted(full | paused)}
+        found = {}
+        for queue in sorted(full | paused):
+            counts = self.moves.counts.get(queue, (0, 0, 0, 0, 0))
+            ready = counts[READY]
+            oldest = self._transaction.read(_OLDEST, (queue,)).fetchone()[0] if ready else 0
+            found[queue] = QueueStats(
+                ready=ready,
+                scheduled=counts[SCHEDULED],
+                leased=counts[LEASED],
+                dead=counts[DEAD],
+                oldest=oldest,
+                blocked=counts[BLOCKED],
+                paused=queue in paused,
+            )
+        return found
 
     def _paused(self) -> set[str]:
         return {queue for queue, throttle in self.moves.throttles.items() if throttle.paused}
 
-    def _stats(self, queue: str, paused: bool) -> QueueStats:
-        counts = self.moves.counts.get(queue, (0, 0, 0, 0, 0))
-        oldest = self._transaction.read(_OLDEST, (queue,)).fetchone()[0] if counts[READY] else 0
-        return QueueStats(
-            ready=counts[READY],
-            scheduled=counts[SCHEDULED],
-            leased=counts[LEASED],
-            dead=counts[DEAD],
-            oldest=oldest,
-            blocked=counts[BLOCKED],
-            paused=paused,
-        )
+
+def _row(row: tuple[Any, ...]) -> DeliveryRow:
+    (seq, *columns), (rules, *rest, cancelled, cuts, state) = row[:10], row[10:]
+    rest += [bool(cancelled), cuts]
+    envelope = schema.make_envelope(columns, read_rules(rules))
+    return DeliveryRow(envelope, str(seq), schema.STATES[state], *rest)

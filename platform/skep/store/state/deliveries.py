@@ -8,22 +8,31 @@ rows. No reply about them may be sent before the commit.
             (until due)  └──► ready, scheduled: given back, or to be tried again
 
 What is due, but for which its concurrency key has no room, is blocked until there is; see
-`lanes.py`.
+`concurrency.py`.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from skep.engine.base import CUT_OFF, Envelope, Lease, Outcome, Result
+from skep.engine.contract import CUT_OFF, Envelope, Lease, Outcome, Result
 from skep.engine.protocol import Mark
 from skep.store.file import schema
-from skep.store.file.rules import NONE, Rules, read_rules, rules_of, write_rules
-from skep.store.file.schema import BLOCKED, DEAD, LEASED, READY, SCHEDULED
-from skep.store.state.keys import Keys
-from skep.store.state.lanes import LanePlace, Lanes
+from skep.store.file.schema import (
+    BLOCKED,
+    DEAD,
+    LEASED,
+    NO_RULES,
+    READY,
+    SCHEDULED,
+    Rules,
+    read_rules,
+    rules_of,
+    write_rules,
+)
+from skep.store.state.concurrency import LanePlace, Lanes
 from skep.store.state.queue_limits import Throttle
-from skep.store.state.results import Results
+from skep.store.state.retained import Retained
 from skep.store.state.transaction import Transaction
 
 # The connection of a lease whose holder has not reconnected since the store started.
@@ -95,10 +104,9 @@ class Found(NamedTuple):
 class Deliveries:
     """The deliveries that wait or are leased."""
 
-    def __init__(self, transaction: Transaction, keys: Keys, results: Results) -> None:
+    def __init__(self, transaction: Transaction, retained: Retained) -> None:
         self._transaction = transaction
-        self._keys = keys
-        self._results = results
+        self._retained = retained
         self.held: dict[int, HeldLease] = {}
         # What was held when the transaction began, and is no longer.
         self.let_go: dict[int, HeldLease] = {}
@@ -137,7 +145,7 @@ class Deliveries:
     def _put(self, new: Envelope, now: int) -> Outcome:
         rules = rules_of(new)
         if rules.key:
-            holder = self._keys.claim(rules.key, new.id, now)
+            holder = self._retained.claim_key(rules.key, new.id, now)
             if holder != new.id:
                 return Outcome(holder, duplicate=True)
         lane, place = new.concurrency_key, _READY_AT_ONCE
@@ -153,8 +161,8 @@ class Deliveries:
         self.count(new.queue, state, 1)
         if state == SCHEDULED:
             self.expect(new.due)
-        else:
-            self.lanes.make_room(place)
+        elif place.instead_of is not None:
+            self.lanes.block(*place.instead_of)
         return Outcome(new.id)
 
     def take(
@@ -196,9 +204,10 @@ class Deliveries:
         for row in rows:
             lane, rules = row[8], read_rules(row[10])
             self.held[row[0]] = HeldLease(serial, owner, connection, row[1], queue, lane, rules)
-            leases.append(_lease(row, serial, rules))
+            envelope = schema.make_envelope(row[1:10], rules)
+            leases.append(Lease(envelope, f"{row[0]}-{serial}", *row[11:]))
             if lane:
-                self.lanes.taken(lane)
+                self.lanes.leased[lane] += 1
         return leases
 
     def promote(self, now: int) -> None:
@@ -348,9 +357,9 @@ class Deliveries:
     def _cancel(self, seq: int, who: HeldLease | Found, state: int, now: int) -> None:
         self._transaction.change(_FORGET, (seq,))
         self.counts[who.queue][state] -= 1
-        self._results.keep(Result(who.id, "cancelled"), now + _CANCELLED_KEPT)
+        self._retained.keep_result(Result(who.id, "cancelled"), now + _CANCELLED_KEPT)
         if who.rules.key:
-            self._keys.leave(who.rules.key, who.id, 0)
+            self._retained.leave_key(who.rules.key, who.id, 0)
         if state == LEASED:
             self._leave_lane(who.lane)
         elif who.lane:
@@ -359,12 +368,12 @@ class Deliveries:
     def _end(self, held: HeldLease, result: Result, now: int) -> None:
         """Apply the rules for the end, and let the next in the lane start."""
         rules = held.rules
-        if rules is not NONE:
+        if rules is not NO_RULES:
             if rules.keep_result:
-                self._results.keep(result, now + rules.keep_result)
+                self._retained.keep_result(result, now + rules.keep_result)
             if rules.key:
                 until = now + rules.unique_for if rules.unique_for else 0
-                self._keys.leave(rules.key, held.id, until)
+                self._retained.leave_key(rules.key, held.id, until)
         self._leave_lane(held.lane)
 
     def _leave_lane(self, lane: str) -> None:
@@ -389,9 +398,3 @@ class Deliveries:
         counts = self.counts[queue]
         counts[before] -= 1
         counts[after] += 1
-
-
-def _lease(row: tuple[Any, ...], serial: int, rules: Rules) -> Lease:
-    """Return the lease of a row that `_TAKE` returned."""
-    envelope = schema.make_envelope(row[1:10], rules)
-    return Lease(envelope, f"{row[0]}-{serial}", *row[11:])

@@ -2,7 +2,7 @@
 
 from collections import deque
 
-from skep.engine.base import QueueLimits
+from skep.engine.contract import QueueLimits
 
 NO_LIMITS = QueueLimits()
 
@@ -17,23 +17,13 @@ class Throttle:
     def __init__(self, limits: QueueLimits = NO_LIMITS, paused: bool = False) -> None:
         self.paused = paused
         self.limits = limits
-
-    @property
-    def limits(self) -> QueueLimits:
-        """The limits; new ones also count the leases that have begun."""
-        return self._limits
-
-    @limits.setter
-    def limits(self, limits: QueueLimits) -> None:
-        begun = getattr(self, "_begun", ())
-        self._limits = limits
-        self._begun: deque[int] = deque(begun, maxlen=limits.rate)
+        self._begun: deque[int] = deque()
 
     def allows(self, n: int, leased: int, now: int) -> int:
         """Return how many of `n` may be leased now, while `leased` are."""
         if self.paused:
             return 0
-        limits = self._limits
+        limits = self.limits
         if limits.concurrency:
             n = min(n, limits.concurrency - leased)
         if limits.rate:
@@ -42,18 +32,18 @@ class Throttle:
 
     def passed(self, n: int, now: int) -> None:
         """Count `n` leases that begin."""
-        if self._limits.rate:
+        if self.limits.rate:
             self._begun.extend([now] * n)
 
     def opens_at(self, now: int) -> int | None:
         """Return when the rate allows the next lease, None if the rate does not prevent it."""
-        if self.paused or not self._limits.rate or self._room(now):
+        if self.paused or not self.limits.rate or self._room(now) > 0:
             return None
-        return self._begun[0] + self._limits.period
+        return self._begun[-self.limits.rate] + self.limits.period
 
     def _room(self, now: int) -> int:
         begun = self._begun
         # Moments in the future are from before the clock was set back.
-        while begun and not now - self._limits.period < begun[0] <= now:
+        while begun and not now - self.limits.period < begun[0] <= now:
             begun.popleft()
-        return self._limits.rate - len(begun)
+        return self.limits.rate - len(begun)

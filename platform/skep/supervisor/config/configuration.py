@@ -13,14 +13,12 @@ from skep.base.logs import log, masking
 from skep.config.env import atomic, dotenv, secret_names
 from skep.config.env.dotenv import Written
 from skep.config.env.layers import Layers
-from skep.config.options.credentials import environment_of_workers
-from skep.config.options.resolution import resolve
+from skep.config.options.resolution import environment_of_workers, resolve
 from skep.config.options.spelling import fold, folded
 from skep.config.options.table import Options
 from skep.config.snapshots.archive import Archive
 from skep.config.snapshots.explain import KeySource, places
-from skep.config.snapshots.shrinkage import check_shrinkage
-from skep.config.snapshots.snapshot import Snapshot
+from skep.config.snapshots.snapshot import Snapshot, check_shrinkage
 from skep.wire.plan import Problem
 
 # prometheus_client would write files instead of counting if it found this.
@@ -121,8 +119,8 @@ class Configurations:
             check_shrinkage(before.values(), configuration.snapshot.values())
 
     def explain(self, key: str) -> list[KeySource]:
-        """Return every place that sets a key, the winner first. Where nothing has been put in force
-        yet, the managed block of `.env` is what is remote."""
+        """Return every place that sets a key, the winner first. Before anything is applied, the
+        managed block of `.env` is what is remote."""
         snapshot = self._applied
         remote = snapshot.values() if snapshot else None
         layers = Layers.read(self.env_file, self._base, remote)

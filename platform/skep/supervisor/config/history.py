@@ -17,26 +17,23 @@ _APPLIED = ("committed", "live", "rolled back")
 class ConfigHistory:
     """The supervisor's side of the history.
 
-    `withheld` is the newest candidate that came while another snapshot was pinned.
+    `state` says which snapshots are applied, good and pinned. `withheld` is the newest candidate
+    that came while another snapshot was pinned. `refused` are the release keys of the newest
+    candidate and why it was refused, if it was.
     """
 
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
         self._history = History(archive)
-        self._state = self._history.state()
+        self.state = self._history.state()
         self._pinning, self._pinned_before = "", 0
         self._left = ""
-        self._refused: dict[str, tuple[str, str]] = {}
+        self.refused: dict[str, tuple[str, str]] = {}
         self.withheld = ""
-
-    @property
-    def state(self) -> HistoryState:
-        """Which snapshots are applied, good and pinned."""
-        return self._state
 
     def admit(self, request: RolloutRequest) -> RolloutRequest:
         """Return the request as it may be carried out: a candidate gives way to what is pinned."""
-        pinned = self._state.pinned
+        pinned = self.state.pinned
         if not pinned or not request.snapshot or self._history.load(pinned) is None:
             return request
         self.withheld = request.snapshot
@@ -46,7 +43,7 @@ class ConfigHistory:
     def fallback(self, request: RolloutRequest) -> str:
         """Return where the snapshot is that held last, or was at least applied; empty if there is
         none, or if it is what the failed request wanted."""
-        number = self._state.good or self._state.applied
+        number = self.state.good or self.state.applied
         good, bad = self._history.load(number), self._archive.load(Path(request.snapshot))
         if good is None or (bad is not None and bad.digest == good.digest):
             return ""
@@ -56,23 +53,23 @@ class ConfigHistory:
         """Hold on to an applied snapshot, 0 meaning the one before that in force; return its number
         and its place. A snapshot that is then refused is let go again. Raises ConfigError."""
         path = self._history.find(number)
-        self._pinning, self._pinned_before = str(path), self._state.pinned
-        if not self._state.pinned and self._state.applied:
-            self._left = str(self._history.path(self._state.applied))
-        self._set(replace(self._state, pinned=int(path.stem)))
-        return self._state.pinned, str(path)
+        self._pinning, self._pinned_before = str(path), self.state.pinned
+        if not self.state.pinned and self.state.applied:
+            self._left = str(self._history.path(self.state.applied))
+        self._set(replace(self.state, pinned=int(path.stem)))
+        return self.state.pinned, str(path)
 
     def unpin(self) -> str:
         """Let go; return what is published as far as is known: the newest candidate that was
         withheld, or else what had been in force. Empty if nothing was pinned."""
-        withheld = (self.withheld or self._left) if self._state.pinned else ""
+        withheld = (self.withheld or self._left) if self.state.pinned else ""
         self.withheld = self._left = ""
-        self._set(replace(self._state, pinned=0))
+        self._set(replace(self.state, pinned=0))
         return withheld
 
     def held(self) -> None:
         """What is in force has passed its probation."""
-        self._set(replace(self._state, good=self._state.applied))
+        self._set(replace(self.state, good=self.state.applied))
 
     def reported(
         self, request: RolloutRequest, report: Report, serving: Configuration | None
@@ -82,19 +79,19 @@ class ConfigHistory:
         if request.snapshot and request.snapshot == self._pinning:
             self._pinning = ""
             if report.outcome == "refused":
-                self._set(replace(self._state, pinned=self._pinned_before))
+                self._set(replace(self.state, pinned=self._pinned_before))
         if serving is not None:
             if applied and serving.snapshot is not None:
                 self._keep(serving.snapshot, report.at)
             else:
-                self._set(self._dated(self._state, serving.release_keys, report.at))
+                self._set(self._dated(self.state, serving.release_keys, report.at))
         self._remember_refusal(request, report)
         about_config = bool(request.snapshot or request.changes or request.cause == "config")
         if about_config and (applied or report.outcome == "refused"):
             self._history.record(
                 {
                     "outcome": report.outcome,
-                    "number": self._state.applied if applied else None,
+                    "number": self.state.applied if applied else None,
                     "generation": report.generation,
                     "cause": report.cause,
                     "reason": report.reason,
@@ -104,11 +101,6 @@ class ConfigHistory:
                 },
                 [(change.key, change.old, change.new) for change in request.changes],
             )
-
-    @property
-    def refused(self) -> Mapping[str, tuple[str, str]]:
-        """The release keys of the newest candidate and why it was refused, if it was."""
-        return self._refused
 
     @property
     def withheld_keys(self) -> dict[str, str]:
@@ -127,10 +119,10 @@ class ConfigHistory:
         snapshot = self._archive.load(Path(request.snapshot)) if refused else None
         keys = snapshot.release_keys() if snapshot else {}
         why = str(report.problems[0]) if report.problems else "no reason was given"
-        self._refused = {name: (key, why) for name, key in keys.items()}
+        self.refused = {name: (key, why) for name, key in keys.items()}
 
     def _keep(self, snapshot: Snapshot, now: float) -> None:
-        state = self._dated(self._state, snapshot.release_keys(), now)
+        state = self._dated(self.state, snapshot.release_keys(), now)
         if snapshot.digest != state.digest:
             number = self._history.add(snapshot)
             state = replace(state, applied=number, digest=snapshot.digest)
@@ -148,8 +140,8 @@ class ConfigHistory:
         return replace(state, releases=dated)
 
     def _set(self, state: HistoryState) -> None:
-        if state != self._state:
-            self._state = state
+        if state != self.state:
+            self.state = state
             self._history.set_state(state)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-# What passes by itself is no reason to call a platform degraded that serves.
+# A platform that serves is not degraded by what passes by itself.
 _PASSING = frozenset({"connect", "timeout", "http_5xx"})
 
 

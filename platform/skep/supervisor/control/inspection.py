@@ -6,80 +6,41 @@ import os
 import platform
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from typing import Any
 
 from skep.base.logs import logfile
 from skep.supervisor.control.records import Operations
-from skep.supervisor.control.server import Command, CommandRefused
+from skep.supervisor.control.server import CommandRefused
+from skep.supervisor.parts import Parts
 from skep.supervisor.processes.child import Child
-from skep.supervisor.processes.children import Children
 from skep.supervisor.processes.crew import Crew
 from skep.supervisor.processes.procfs import read_boot_time, read_process
-from skep.supervisor.rollout.rollouts import Rollouts
 from skep.wire.messages import Change
 
 _LEVELS = ("debug", "info", "warning", "error")
 
 
-class Logs:
-    """Changes the log of the supervisor and of its children; `file` is where it goes, empty for
-    where it went at the start."""
-
-    def __init__(self, children: Children, platform: Crew, file: str) -> None:
-        self._children = children
-        self._platform = platform
-        self._file = file
-
-    def set_level(self, level: str) -> None:
-        """Log as much as this, here and in the platform slots."""
-        if logging.getLevelName(logging.getLogger().level) != level.upper():
-            logging.getLogger().setLevel(level.upper())
-            for child in self._platform.children.values():
-                child.send(Change(0, {}, apply=True, log_level=level))
-
-    def reopen(self) -> None:
-        """Have every process reopen the log file."""
-        logfile.reopen(self._file)
-        for child in self._children:
-            child.signal(signal.SIGUSR1)
-
-
 class Inspection:
-    """The commands `ps`, `info`, `history`, `dump` and `log_level`."""
+    """The commands `ps`, `info`, `history`, `dump` and `log_level`, and the log of all processes.
 
-    def __init__(
-        self,
-        children: Children,
-        rollouts: Rollouts,
-        platform_crew: Crew,
-        urls: Callable[[], dict[str, str]],
-        operations: Operations,
-    ) -> None:
-        self._children = children
-        self._rollouts = rollouts
-        self._platform = platform_crew
-        self._urls = urls
+    `log_file` is where that goes, empty for where it went at the start.
+    """
+
+    def __init__(self, parts: Parts, operations: Operations, log_file: str) -> None:
+        self._parts = parts
         self._operations = operations
+        self._log_file = log_file
         self._boot = read_boot_time()
-
-    def table(self) -> dict[str, Command]:
-        """Return the commands by name."""
-        return {
-            "ps": self.ps,
-            "info": self.info,
-            "history": self.history,
-            "dump": self.dump,
-            "log_level": self.log_level,
-        }
 
     async def ps(self, arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return every process of the platform, and what each uses."""
         states = dict(self._states())
         rows = [self._row("supervisor", "supervisor", 0, os.getpid(), "running")]
-        for child in self._children:
+        for child in self._parts.children:
             kind = child.slot.partition(".")[0]
             state = states.get(child.pid, "standing by" if child.is_forker else "ending")
             rows.append(self._row(child.slot, kind, child.generation, child.pid, state))
@@ -87,7 +48,7 @@ class Inspection:
 
     async def info(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Return what this platform is made of: versions, listeners, what its plugins declare."""
-        current = self._rollouts.generations.current
+        current = self._parts.rollouts.generations.current
         plan = asdict(current.plan) if current and current.plan else {}
         options = current.configuration.options if current else None
         return {
@@ -95,9 +56,9 @@ class Inspection:
             "python": platform.python_version(),
             "pid": os.getpid(),
             "generation": current.number if current else 0,
-            "listeners": self._urls(),
+            "listeners": self._parts.ports.urls(),
             "plan": plan,
-            "kinds": _counts(current.crew) if current else {},
+            "kinds": dict(Counter(s.kind for s in current.crew.slots.values())) if current else {},
             "app_id": options.app_id if options else "",
             "env_file": options.env_file if options else "",
             "watch": bool(options and options.watch),
@@ -119,16 +80,30 @@ class Inspection:
         """Log as much as this in every process, until the configuration next says otherwise."""
         level = str(arguments["level"]).lower()
         if level not in _LEVELS:
-            raise CommandRefused(f"{level!r} is no log level; say {', '.join(_LEVELS)}.", "usage")
+            known = ", ".join(_LEVELS)
+            raise CommandRefused(f"{level!r} is not a log level; say {known}.", "usage")
         logging.getLogger().setLevel(level.upper())
-        for generation in self._rollouts.generations.all:
+        for generation in self._parts.rollouts.generations.all:
             old = generation.configuration
-            # Those that are started from now on are told by their generation.
+            # Processes that start later take the level from their generation.
             generation.configuration = replace(old, options=replace(old.options, log_level=level))
-        told = [child for child in self._children if not child.is_forker]
+        told = [child for child in self._parts.children if not child.is_forker]
         for child in told:
             child.send(Change(0, {}, apply=True, log_level=level))
         return {"level": level, "processes": len(told) + 1}
+
+    def set_log_level(self, level: str) -> None:
+        """Log as much as this, here and in the platform slots."""
+        if logging.getLevelName(logging.getLogger().level) != level.upper():
+            logging.getLogger().setLevel(level.upper())
+            for child in self._parts.platform.crew.children.values():
+                child.send(Change(0, {}, apply=True, log_level=level))
+
+    def reopen_log(self) -> None:
+        """Have every process reopen the log file."""
+        logfile.reopen(self._log_file)
+        for child in self._parts.children:
+            child.signal(signal.SIGUSR1)
 
     def _row(self, slot: str, kind: str, generation: int, pid: int, state: str) -> dict[str, Any]:
         use = read_process(pid, self._boot)
@@ -147,15 +122,15 @@ class Inspection:
         }
 
     def _crews(self) -> Iterator[Crew]:
-        yield self._platform
-        yield from (generation.crew for generation in self._rollouts.generations.all)
+        yield self._parts.platform.crew
+        yield from (generation.crew for generation in self._parts.rollouts.generations.all)
 
     def _states(self) -> Iterator[tuple[int, str]]:
         for crew in self._crews():
             for name, child in crew.children.items():
                 if name in crew.slots:
                     yield child.pid, crew.slots[name].state.value
-        for generation in self._rollouts.generations.all:
+        for generation in self._parts.rollouts.generations.all:
             if (zygote := generation.zygote.current) is not None:
                 yield zygote.pid, "ready" if generation.plan else "loading"
 
@@ -167,10 +142,3 @@ class Inspection:
                 return child
         names = ", ".join(sorted(child.name for child in found))
         raise CommandRefused(f"There is no process in a slot {wanted}; there are {names}.")
-
-
-def _counts(crew: Crew) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for slot in crew.slots.values():
-        counts[slot.kind] = counts.get(slot.kind, 0) + 1
-    return counts

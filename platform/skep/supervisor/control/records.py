@@ -20,8 +20,8 @@ from typing import Any
 from skep.base.logs.log import utc
 from skep.base.logs.masking import MASK, mask_document
 from skep.base.sockets.peer import Peer
-from skep.base.telemetry import Telemetry
-from skep.supervisor.request import Report, RolloutRequest
+from skep.supervisor.processes.events import Events, PhaseEntered, RolloutBegan, RolloutReported
+from skep.supervisor.request import RolloutRequest
 
 KEPT = 50
 # What is older is in the file before this one, and what is older than that is gone.
@@ -66,7 +66,7 @@ class Operation:
 class Operations:
     """The history of operations; `clock` gives Unix time."""
 
-    def __init__(self, path: Path, clock: Callable[[], float]) -> None:
+    def __init__(self, path: Path, clock: Callable[[], float], events: Events) -> None:
         self._path = path
         self._clock = clock
         self._over: deque[dict[str, Any]] = deque(_read(path), maxlen=KEPT)
@@ -74,12 +74,9 @@ class Operations:
         self._going: list[Operation] = []
         self._rollout: Operation | None = None
         self._written = len(self._over)
-
-    def subscribe(self, telemetry: Telemetry) -> None:
-        """Follow the rollouts."""
-        telemetry.subscribe("rollout.began", self._began)
-        telemetry.subscribe("rollout.phase", self._phase)
-        telemetry.subscribe("rollout.reported", self._reported)
+        events.subscribe(RolloutBegan, self._began)
+        events.subscribe(PhaseEntered, self._entered)
+        events.subscribe(RolloutReported, self._reported)
 
     def begin(self, what: str, requester: str, reason: str = "") -> Operation:
         """Begin an operation; `end` has to follow."""
@@ -103,21 +100,21 @@ class Operations:
         """Return the last operations, the oldest first, those that go on at the end."""
         return [*self._over, *(operation.to_json() for operation in self._going)][-KEPT:]
 
-    def _began(self, fields: Mapping[str, Any]) -> None:
+    def _began(self, event: RolloutBegan) -> None:
         if self._rollout is not None:
             self.end(self._rollout, "superseded")
-        self._rollout = self._of(fields["request"])
-        self._rollout.generation = fields["generation"]
+        self._rollout = self._of(event.request)
+        self._rollout.generation = event.generation
         self._rollout.enter("planning", self._rollout.began)
 
-    def _phase(self, fields: Mapping[str, Any]) -> None:
+    def _entered(self, event: PhaseEntered) -> None:
         if self._rollout is not None:
-            over = fields["phase"] in ("finished", "refused")
-            self._rollout.enter("" if over else fields["phase"], self._clock())
+            over = event.phase in ("finished", "refused")
+            self._rollout.enter("" if over else event.phase, self._clock())
 
-    def _reported(self, fields: Mapping[str, Any]) -> None:
-        report: Report = fields["report"]
-        operation, self._rollout = self._rollout or self._of(fields["request"]), None
+    def _reported(self, event: RolloutReported) -> None:
+        report = event.report
+        operation, self._rollout = self._rollout or self._of(event.request), None
         operation.generation = report.generation
         operation.problems = [str(problem) for problem in report.problems]
         self.end(operation, report.outcome)
@@ -127,7 +124,7 @@ class Operations:
         return self.begin(what, request.requester or _REQUESTERS[request.cause], request.reason)
 
     def _write(self) -> None:
-        """Add the latest line; now and then the file is made anew with what is still kept."""
+        """Add the latest line; now and then write the file again with what is still kept."""
         lines, flags = [self._over[-1]], os.O_APPEND
         self._written += 1
         if self._written > 2 * KEPT:

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from skep.base.telemetry import Telemetry
 from skep.base.waiting import until
 from skep.supervisor.control.records import Operation, Operations
-from skep.supervisor.control.server import DRAINED, Caller, Command, CommandRefused, current_caller
+from skep.supervisor.control.scaling import serving
+from skep.supervisor.control.server import DRAINED, Caller, CommandRefused, current_caller
 from skep.supervisor.generation import Generation
 from skep.supervisor.processes.child import Child
+from skep.supervisor.processes.events import Events, WorkerEnded
 from skep.supervisor.processes.exit_reason import ended, named
 from skep.supervisor.processes.slot import Slot, SlotState
 from skep.supervisor.rollout.rollouts import Rollouts
@@ -65,16 +66,12 @@ class _Round:
 class ReloadTasks:
     """The command `reload_tasks`."""
 
-    def __init__(self, rollouts: Rollouts, operations: Operations, telemetry: Telemetry) -> None:
+    def __init__(self, rollouts: Rollouts, operations: Operations, events: Events) -> None:
         self._rollouts = rollouts
         self._operations = operations
         self._round: _Round | None = None
         self._going: asyncio.Task[None] | None = None
-        telemetry.subscribe("worker.ended", self._ended)
-
-    def table(self) -> dict[str, Command]:
-        """Return the commands by name."""
-        return {"reload_tasks": self.reload_tasks}
+        events.subscribe(WorkerEnded, self._ended)
 
     async def reload_tasks(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Replace every task worker by a new one of the same generation; wait, unless `wait` is
@@ -83,7 +80,7 @@ class ReloadTasks:
         if begun is None:
             return {"outcome": "unchanged", "sentence": "There are no task workers to replace."}
         if not arguments.get("wait", True):
-            sentence = "New task workers were asked for; `platform history` tells how it went."
+            sentence = "New task workers were asked for; `platform history` shows how it went."
             return {"sentence": sentence}
         assert self._going is not None
         await self._going
@@ -100,11 +97,7 @@ class ReloadTasks:
         }
 
     def _begin(self) -> _Round | None:
-        generation = self._rollouts.current
-        if generation is None:
-            raise CommandRefused("No generation is in service yet.", "starting")
-        if self._rollouts.scaler.ended:
-            raise CommandRefused("The platform is stopping.", "stopping")
+        generation = serving(self._rollouts)
         if self._rollouts.scaler.drained:
             raise CommandRefused(DRAINED, "drained")
         if self._round is not None:
@@ -150,14 +143,13 @@ class ReloadTasks:
             if not await until(partial(begun.has_moved, left), patience):
                 begun.problem = f"No new task worker came up within {patience:g} s."
         if not begun.staying and self._rollouts.current is begun.generation:
-            begun.problem = "All workers were told to end meanwhile."
+            begun.problem = "All workers were ordered to end before that."
 
-    def _ended(self, fields: Mapping[str, Any]) -> None:
-        """A worker has ended: if it was to be the successor of another, it has not come up."""
-        child: Child = fields["child"]
-        begun = self._round
+    def _ended(self, event: WorkerEnded) -> None:
+        """If it was to be the successor of another, it has not come up."""
+        child, begun = event.child, self._round
         if begun is None or begun.problem or not child.pid or child.dismissed:
             return
-        if child.slot.startswith("task.") and self._rollouts.scaler.is_successor(child):
+        if child.kind == "task" and self._rollouts.scaler.is_successor(child):
             how = child.problem or Problem("prepare", f"{child.name} {ended(child)}.")
             begun.problem = f"A new task worker did not come up: {named(child, how)}"

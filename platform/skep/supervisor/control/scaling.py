@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from skep.base.waiting import until
-from skep.supervisor.control.server import Command, CommandRefused
+from skep.supervisor.control.server import CommandRefused
 from skep.supervisor.generation import Generation
 from skep.supervisor.processes.slot import SlotState
 from skep.supervisor.rollout.rollouts import Rollouts
@@ -14,22 +14,27 @@ _SCALABLE = ("web", "task")
 _MOST = 1024
 
 
-class Scaling:
-    """Changes the number of workers of the generation in service; `changed()` is told after."""
+def serving(rollouts: Rollouts) -> Generation:
+    """Return the generation in service. Raises CommandRefused when there is none, or soon none."""
+    if (generation := rollouts.current) is None:
+        raise CommandRefused("No generation is in service yet.", "starting")
+    if rollouts.scaler.ended:
+        raise CommandRefused("The platform is stopping.", "stopping")
+    return generation
 
-    def __init__(self, rollouts: Rollouts, changed: Callable[[], None]) -> None:
+
+class Scaling:
+    """Changes the number of workers of the generation in service, and then calls `changed()`."""
+
+    def __init__(self, rollouts: Rollouts, changed: Callable[[], object]) -> None:
         self._rollouts = rollouts
         self._scaler = rollouts.scaler
         self._changed = changed
 
-    def table(self) -> dict[str, Command]:
-        """Return the commands by name."""
-        return {"scale": self.scale, "drain": self.drain, "undrain": self.undrain}
-
     async def scale(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Have `count` workers of a `kind`; wait until they are ready, and the others are told."""
+        """Have `count` workers of a `kind`; wait until they are ready and the others drain."""
         kind, count = str(arguments.get("kind")), arguments.get("count")
-        generation = self._serving()
+        generation = serving(self._rollouts)
         if kind not in _SCALABLE or generation.plan is None or kind not in generation.plan.kinds:
             raise CommandRefused(f"There are no {kind} workers that could be scaled.", "usage")
         if kind in generation.left_out:
@@ -48,7 +53,7 @@ class Scaling:
 
     async def drain(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Let every worker finish what it has; wait until they are gone."""
-        generation = self._serving()
+        generation = serving(self._rollouts)
         self.begin_drain()
         limits = generation.limits
         patience = max(limits.drain, limits.task_drain) + limits.stop + limits.kill + 1.0
@@ -60,7 +65,7 @@ class Scaling:
 
     async def undrain(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Fill the places again; wait until all are ready."""
-        generation = self._serving()
+        generation = serving(self._rollouts)
         self._scaler.undrain()
         self._changed()
         if not await until(lambda: not generation.crew.not_ready(), generation.limits.boot):
@@ -77,7 +82,7 @@ class Scaling:
         generation = self._rollouts.current
         if generation is None or generation.plan is None:
             return
-        counts = self._scaler.counts(generation.configuration.options, generation.plan)
+        counts = self._scaler.counts(generation)
         if "web" not in counts:
             return
         self._scaler.scale("web", min(_MOST, max(1, counts["web"] + (1 if more else -1))))
@@ -87,16 +92,9 @@ class Scaling:
         current, coming = self._rollouts.current, self._rollouts.coming
         return coming is None and (current is None or not current.crew.children)
 
-    def _serving(self) -> Generation:
-        if (generation := self._rollouts.current) is None:
-            raise CommandRefused("No generation is in service yet.", "starting")
-        if self._scaler.ended:
-            raise CommandRefused("The platform is stopping.", "stopping")
-        return generation
-
     def _count(self, kind: str) -> int:
         """How many workers of a kind are ready; -1 while others of it are still coming."""
-        generation = self._serving()
+        generation = serving(self._rollouts)
         states = [s.state for s in generation.crew.slots.values() if s.kind == kind]
         coming = [
             s for s in states if s not in (SlotState.READY, SlotState.DRAINING, SlotState.CUT)

@@ -1,10 +1,9 @@
 """Tasks delivered and events fired by hand: a worker does it, because only workers know them."""
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any, Literal
 
-from skep.supervisor.control.server import Command, CommandRefused
+from skep.supervisor.control.server import CommandRefused
 from skep.supervisor.generation import Generation
 from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.questions import Questions
@@ -21,17 +20,18 @@ class SendTask:
         self._current = current
         self._questions = questions
 
-    def table(self) -> dict[str, Command]:
-        """Return the commands by name."""
-        return {"task.send": partial(self.send, "task"), "event.fire": partial(self.send, "event")}
+    async def task(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Deliver a task; return the receipt. Raises CommandRefused when it was not delivered, or
+        when that is unknown."""
+        return await self._send("task", arguments)
 
-    async def send(
+    async def event(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Fire an event, in the same way."""
+        return await self._send("event", arguments)
+
+    async def _send(
         self, what: Literal["task", "event"], arguments: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Deliver a task or fire an event; return the receipt.
-
-        Raises CommandRefused when it was not delivered, or when that is unknown.
-        """
         worker, name = self._worker(), str(arguments[what])
         values = [str(value) for value in arguments.get("values", ())]
         terms = dict(arguments.get("terms", {}))

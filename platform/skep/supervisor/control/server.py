@@ -1,7 +1,7 @@
 """The control socket's server side: commands of the CLI and of the console.
 
-Nobody may delay the supervisor: a question is small, comes soon or never, and there are few who ask
-at a time. Whoever the kernel does not call root or us is sent away.
+No client may delay the supervisor: a request is small and arrives soon, and few clients are served
+at a time. A client that is, by the kernel's word, neither root nor our own user is rejected.
 """
 
 import asyncio
@@ -41,11 +41,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Caller:
-    """One client and its question. `tell` sends it news before the answer; for who has not asked
-    for news it does nothing."""
+    """One client and its request; `writer` is None unless it wants news before the answer."""
 
     peer: Peer
-    tell: Callable[[Mapping[str, Any]], None]
+    writer: asyncio.StreamWriter | None
+
+    def tell(self, news: Mapping[str, Any]) -> None:
+        """Send it news, if it wants any."""
+        if self.writer is not None and not self.writer.is_closing():
+            self.writer.write(_line({"news": news}))
 
     def __str__(self) -> str:
         return f"uid {self.peer.uid} (pid {self.peer.pid})"
@@ -146,8 +150,8 @@ class ControlServer:
             wants_news = question.get("news") is True
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             known = ", ".join(sorted(self._commands))
-            return _no(f"That is no question this platform knows; it knows {known}.", "usage")
-        caller = Caller(peer, _teller(writer) if wants_news else _tell_nobody)
+            return _no(f"Unknown command. Known: {known}.", "usage")
+        caller = Caller(peer, writer if wants_news else None)
         enter(caller)
         if self._operations is not None and name in _OPERATIONS:
             what = " ".join(f"{value}" for value in arguments.values())
@@ -180,18 +184,6 @@ async def _carry_out(command: Command, arguments: Mapping[str, Any]) -> dict[str
     except (KeyError, TypeError, ValueError) as error:
         log.exception("a command of the control socket was given what it cannot use")
         return _no(f"The arguments do not fit ({type(error).__name__}: {error}).", "usage")
-
-
-def _teller(writer: asyncio.StreamWriter) -> Callable[[Mapping[str, Any]], None]:
-    def tell(news: Mapping[str, Any]) -> None:
-        if not writer.is_closing():
-            writer.write(_line({"news": news}))
-
-    return tell
-
-
-def _tell_nobody(news: Mapping[str, Any]) -> None:
-    """The client has not asked for news."""
 
 
 def _line(body: Mapping[str, Any]) -> bytes:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from skep.supervisor.control.server import Command, CommandRefused
+from skep.supervisor.control.server import CommandRefused
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,6 @@ class ReleaseSettling:
         self._facts = facts
         self._changed = asyncio.Event()
         self._stopping = False
-
-    def table(self) -> dict[str, Command]:
-        """Return the commands by name."""
-        return {"config.settled": self.wait}
 
     def look(self, *, stopping: bool = False) -> None:
         """Let the waiting commands look again, because something has changed."""

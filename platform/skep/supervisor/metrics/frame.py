@@ -15,7 +15,9 @@ Labels = tuple[tuple[str, str], ...]
 TYPES = ("counter", "gauge", "histogram", "summary", "info", "stateset", "unknown")
 MERGES = ("sum", "max", "min", "latest", "per_worker")
 DISTRIBUTIONS = ("histogram", "summary")
-_PARTS = {"families", "series", "add", "observe", "set", "drop"}
+_PARTS = {"families", "series", "add", "observe", "set", "exemplars", "drop"}
+# OpenMetrics 1.0.0: the labels of an exemplar have at most this many characters in all.
+_EXEMPLAR = 128
 
 
 class BadFrame(ValueError):
@@ -43,6 +45,17 @@ class SeriesRow:
     bounds: tuple[float, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class ExemplarRow:
+    """An observation that stands for those of a bucket: its own labels, value and Unix time."""
+
+    series: SeriesRow
+    bucket: int
+    labels: Labels
+    value: float
+    at: float
+
+
 @dataclass
 class Definitions:
     """The ids a worker has given so far."""
@@ -59,6 +72,7 @@ class Frame:
     added: list[tuple[SeriesRow, float]]
     observed: list[tuple[SeriesRow, float, list[float]]]
     was_set: list[tuple[SeriesRow, float]]
+    exemplars: list[ExemplarRow]
     dropped: list[SeriesRow]
 
 
@@ -79,6 +93,7 @@ def check(frame: object, known: Definitions) -> Frame:
         [_added(row, lookup) for row in _rows(frame, "add", 2)],
         [_observed(row, lookup) for row in _rows(frame, "observe", 3)],
         [_was_set(row, lookup) for row in _rows(frame, "set", 2)],
+        [_exemplar(row, lookup) for row in _rows(frame, "exemplars", 5)],
         [lookup(item) for item in _list(frame.get("drop", []))],
     )
 
@@ -107,9 +122,9 @@ def _family(row: list[Any]) -> FamilyRow:
 
 def _series(row: list[Any], families: Mapping[int, FamilyRow]) -> SeriesRow:
     family = families.get(_integer(row[1]))
-    if family is None or not isinstance(row[2], dict):
-        raise BadFrame("a series has no family or no labels")
-    labels = tuple(sorted((_text(k), _text(v)) for k, v in row[2].items()))
+    if family is None:
+        raise BadFrame("a series has no family")
+    labels = _labels(row[2])
     bounds = tuple(_finite(item) for item in _list(row[3])) if len(row) > 3 else ()
     if list(bounds) != sorted(set(bounds)) or (bounds and family.type != "histogram"):
         raise BadFrame(f"the bounds of {family.name} do not rise, or it is no histogram")
@@ -140,6 +155,22 @@ def _was_set(row: list[Any], lookup: _Lookup) -> tuple[SeriesRow, float]:
     if row[1] in ("NaN", "+Inf", "-Inf"):
         return series, float(row[1])
     return series, _finite(row[1])
+
+
+def _exemplar(row: list[Any], lookup: _Lookup) -> ExemplarRow:
+    series, bucket = lookup(row[0]), _integer(row[1])
+    if series.family.type not in ("counter", "histogram") or not 0 <= bucket <= len(series.bounds):
+        raise BadFrame(f"{series.family.name} has no bucket {bucket} for an exemplar")
+    labels = _labels(row[2])
+    if sum(len(name) + len(value) for name, value in labels) > _EXEMPLAR:
+        raise BadFrame(f"the exemplar of {series.family.name} has over {_EXEMPLAR} characters")
+    return ExemplarRow(series, bucket, labels, _finite(row[3]), _finite(row[4]))
+
+
+def _labels(value: Any) -> Labels:
+    if not isinstance(value, dict):
+        raise BadFrame("labels are missing")
+    return tuple(sorted((_text(k), _text(v)) for k, v in value.items()))
 
 
 def _rows(frame: Mapping[str, Any], part: str, *lengths: int) -> Iterator[list[Any]]:

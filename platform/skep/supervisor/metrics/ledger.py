@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from skep.base.errors import InternalError
+from skep.metrics.counter_page import Counted
 from skep.metrics.names import BY_EXPOSED, BY_NAME, CATALOGUE, MAX_SERIES, OTHER, Metric
 from skep.supervisor.metrics.frame import (
     DISTRIBUTIONS,
     BadFrame,
     Definitions,
+    ExemplarRow,
     FamilyRow,
     Frame,
     Labels,
@@ -41,6 +43,12 @@ class _Distribution:
     total: float = 0.0
     counts: dict[float, float] = field(default_factory=dict)
 
+    def add(self, total: float, bounds: Iterable[float], counts: Iterable[float]) -> None:
+        """Add to the sum, and to each bucket its count."""
+        self.total += total
+        for bound, count in zip(bounds, counts, strict=True):
+            self.counts[bound] = self.counts.get(bound, 0.0) + count
+
 
 @dataclass(slots=True)
 class _Family:
@@ -57,6 +65,7 @@ class _Family:
     counters: dict[Labels, float] = field(default_factory=dict)
     distributions: dict[Labels, _Distribution] = field(default_factory=dict)
     gauges: dict[Labels, dict[str, float]] = field(default_factory=dict)
+    exemplars: dict[Labels, dict[float, ExemplarRow]] = field(default_factory=dict)
 
     def size(self) -> int:
         """How many sets of labels there are."""
@@ -82,10 +91,7 @@ class _Family:
         self, labels: Labels, total: float, bounds: Iterable[float], counts: Iterable[float]
     ) -> None:
         """Add to the sum, and to each bucket its count."""
-        held = self.distributions.setdefault(labels, _Distribution())
-        held.total += total
-        for bound, count in zip(bounds, counts, strict=True):
-            held.counts[bound] = held.counts.get(bound, 0.0) + count
+        self.distributions.setdefault(labels, _Distribution()).add(total, bounds, counts)
 
     def set(self, owner: str, labels: Labels, value: float) -> None:
         """Set one owner's gauge."""
@@ -98,6 +104,12 @@ class _Family:
         if not values:
             self.gauges.pop(labels, None)
 
+    def labels(self, worker: str, given: Labels) -> Labels:
+        """The labels under which a worker's series is counted."""
+        if self.type != "counter" or self.merge != "per_worker":
+            return given
+        return tuple(sorted((*given, ("worker", _slot(worker)))))
+
     def owner(self, worker: str) -> str:
         """Whose a worker's gauge is. What was set last stays when its worker is gone, so it is the
         ledger's own."""
@@ -108,11 +120,38 @@ class _Family:
 class _Worker:
     """What a worker has defined, and the families that its series went to.
 
-    A series without one was refused; its values are passed over.
+    A series without one was refused; its values are passed over. `counted` is what its frames have
+    added, by the name of the metric and the labels.
     """
 
     defined: Definitions = field(default_factory=Definitions)
     families: dict[int, _Family] = field(default_factory=dict)
+    counted: dict[tuple[str, Labels], _Distribution] = field(default_factory=dict)
+
+    def counts_of(self, row: SeriesRow) -> _Distribution:
+        """Return what its frames have added to this series."""
+        return self.counted.setdefault((row.family.name, row.labels), _Distribution())
+
+    def rest(self, page: Iterable[Counted]) -> dict[str, list[Any]]:
+        """Return as a frame what stands in the page of its counters and in no frame yet."""
+        frame: dict[str, list[Any]] = {"families": [], "series": [], "add": [], "observe": []}
+        # Its own ids count up from 1.
+        for number, row in enumerate(page, 1):
+            frame["families"].append([-number, row.name, row.type, row.help, "sum"])
+            known = self.counted.get((row.name, row.labels), _Distribution())
+            value = row.value - known.total
+            if row.type == "counter":
+                frame["series"].append([-number, -number, dict(row.labels)])
+                if value > 0:
+                    frame["add"].append([-number, value])
+                continue
+            bounds = sorted(row.counts)
+            finite = [bound for bound in bounds if bound != math.inf]
+            frame["series"].append([-number, -number, dict(row.labels), finite])
+            counts = [row.counts[bound] - known.counts.get(bound, 0.0) for bound in bounds]
+            if any(counts):
+                frame["observe"].append([-number, value, counts])
+        return frame
 
 
 class Ledger:
@@ -144,10 +183,15 @@ class Ledger:
         # First what ends: the same labels may begin again under another id.
         _end(worker, held, checked.dropped)
         for row in checked.defined.series.values():
-            self._admit(held, row)
+            self._admit(worker, held, row)
         _apply(worker, held, checked)
         self.add("metrics_frames_total", outcome="ok")
         return True
+
+    def settle(self, worker: str, page: Iterable[Counted]) -> None:
+        """Add what a killed worker had counted after its last frame; `page` is all it counted."""
+        held = self._workers.setdefault(worker, _Worker())
+        self.absorb(worker, held.rest(page))
 
     def forget(self, worker: str) -> None:
         """End the gauges of a process that is gone. Absorb first what it said last.
@@ -204,6 +248,8 @@ class Ledger:
         One object per metric: `name`, `type`, `help`, `bounds` and `series`, which are pairs of
         labels and value. The value of a histogram or summary is its sum and the counts of its
         buckets by themselves, +Inf's last; a gauge's can be one of the texts NaN, +Inf and -Inf.
+        Where an observation was kept as an example of its bucket there are `exemplars`: labels of
+        the series, bound, own labels, value and Unix time.
         """
         self.set("metrics_series", sum(_lines(family) for family in self._families.values()))
         rank = {worker: number for number, worker in enumerate(self._workers)}
@@ -214,12 +260,13 @@ class Ledger:
                 "help": family.help,
                 "bounds": family.bounds,
                 "series": [[dict(la), value] for la, value in _merged(family, rank)],
+                **_exemplars(family),
             }
             for family in self._families.values()
             if family.size()
         ]
 
-    def _admit(self, held: _Worker, row: SeriesRow) -> None:
+    def _admit(self, worker: str, held: _Worker, row: SeriesRow) -> None:
         """Let a worker's series take part, unless its metric or one more of it cannot be had."""
         held.families.pop(row.id, None)
         family = self._families.get(row.family.name)
@@ -230,10 +277,11 @@ class Ledger:
             self._refuse(row.family.name, reason)
             return
         family = family or self._open(row.family)
-        if not family.has(row.labels) and family.size() >= self._max_series:
+        labels = family.labels(worker, row.labels)
+        if not family.has(labels) and family.size() >= self._max_series:
             self._refuse(family.name, "limit")
             return
-        family.start(row.labels, row.bounds)
+        family.start(labels, row.bounds)
         held.families[row.id] = family
 
     def _objection(self, row: FamilyRow) -> str:
@@ -270,10 +318,18 @@ class Ledger:
 def _apply(worker: str, held: _Worker, frame: Frame) -> None:
     for row, delta in frame.added:
         if family := held.families.get(row.id):
-            family.add(row.labels, delta)
+            family.add(family.labels(worker, row.labels), delta)
+            held.counts_of(row).total += delta
     for row, total, counts in frame.observed:
         if family := held.families.get(row.id):
-            family.observe(row.labels, total, (*row.bounds, math.inf), counts)
+            bounds = (*row.bounds, math.inf)
+            family.observe(row.labels, total, bounds, counts)
+            held.counts_of(row).add(total, bounds, counts)
+    for exemplar in frame.exemplars:
+        row = exemplar.series
+        if family := held.families.get(row.id):
+            bound = (*row.bounds, math.inf)[exemplar.bucket]
+            family.exemplars.setdefault(family.labels(worker, row.labels), {})[bound] = exemplar
     for row, value in frame.was_set:
         if family := held.families.get(row.id):
             family.set(family.owner(worker), row.labels, value)
@@ -313,6 +369,15 @@ def _merged(family: _Family, rank: Mapping[str, int]) -> Iterator[tuple[Labels, 
     for labels, values in family.gauges.items():
         merge = _MERGES.get(family.merge, max)
         yield labels, _number(merge(values.values()))
+
+
+def _exemplars(family: _Family) -> dict[str, Any]:
+    rows = [
+        [dict(labels), _number(bound), dict(row.labels), row.value, row.at]
+        for labels, buckets in family.exemplars.items()
+        for bound, row in buckets.items()
+    ]
+    return {"exemplars": rows} if rows else {}
 
 
 def _per_worker(family: _Family, rank: Mapping[str, int]) -> Iterator[tuple[Labels, Any]]:

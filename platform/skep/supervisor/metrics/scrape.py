@@ -1,6 +1,7 @@
 """What a scrape and `platform mem` return: the metrics of the children, the gauges that the
 supervisor measures itself, and what makes the workers grow."""
 
+import asyncio
 import os
 import time
 from collections import Counter
@@ -8,21 +9,25 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from skep.base.errors import PlatformError
-from skep.base.telemetry import Telemetry
+from skep.base.system.certificate import expiry
+from skep.metrics.counter_page import read
 from skep.supervisor.config.configuration import Configuration, Configurations
+from skep.supervisor.generation import Generation
 from skep.supervisor.health import Health, Outcomes
 from skep.supervisor.metrics.ledger import Ledger
 from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.crew import Crew
+from skep.supervisor.processes.events import WorkerEnded
 from skep.supervisor.processes.platform_slots import PlatformSlots
 from skep.supervisor.processes.procfs import read_boot_time, read_process, read_system
 from skep.supervisor.processes.questions import Questions
 from skep.supervisor.processes.slot import SlotState
 from skep.supervisor.rollout.rollouts import Rollouts
-from skep.wire.messages import Beat, Flush, Message, MetricFrame, Trace, Traced
+from skep.wire.messages import Beat, Flush, MetricFrame, Trace, Traced
 
 # A child whose loop is blocked does not keep Prometheus waiting: its last frame stands for it.
 _PATIENCE = 0.15
+_BEAT = 1.0
 _STATES = {
     SlotState.STARTING: "starting",
     SlotState.PREPARED: "starting",
@@ -114,7 +119,6 @@ class MetricsScrape:
         rollouts: Rollouts,
         health: Health,
         configurations: Configurations,
-        telemetry: Telemetry,
     ) -> None:
         self._ledger = ledger
         self._platform = platform
@@ -125,19 +129,35 @@ class MetricsScrape:
         self._boot = read_boot_time()
         self._cpu: dict[int, float] = {}
         self._heard: dict[Child, float] = {}
-        self._beats: dict[Child, float] = {}
-        telemetry.subscribe("worker.ended", lambda fields: self._gone(fields["child"]))
+        # The time of each child's last beat, and how late its event loop was.
+        self._beats: dict[Child, tuple[float, float]] = {}
+        self._loop = asyncio.get_running_loop()
+        self._measure_lag(self._loop.time())
+        platform.children.events.subscribe(WorkerEnded, lambda event: self._gone(event.child))
+        platform.children.on(Beat, self._beat)
+        platform.children.on(MetricFrame, self._take)
 
-    def told(self, child: Child, message: Message) -> None:
-        """Take a beat of a child, or its metrics."""
-        match message:
-            case Beat():
-                self._beats[child] = time.time()
-            case MetricFrame(frame):
-                self._ledger.absorb(child.name, frame)
-                self._heard[child] = time.time()
+    def _beat(self, child: Child, beat: Beat) -> None:
+        self._beats[child] = time.time(), beat.lag
+
+    def _take(self, child: Child, message: MetricFrame) -> None:
+        self._ledger.absorb(child.name, message.frame)
+        self._heard[child] = time.time()
+
+    def _measure_lag(self, due: float) -> None:
+        """Measure each second how late this process's own event loop is."""
+        now = self._loop.time()
+        self._ledger.set("supervisor_loop_lag_seconds", max(0.0, now - due))
+        self._loop.call_later(_BEAT, self._measure_lag, now + _BEAT)
 
     def _gone(self, child: Child) -> None:
+        """Count what a child counted after its last frame, unless it ended well: then there is
+        nothing."""
+        if child.counters is not None and child.status != 0:
+            try:
+                self._ledger.settle(child.name, read(child.counters))
+            except (ValueError, OSError):
+                self._ledger.add("metrics_frames_total", outcome="bad")
         self._ledger.forget(child.name)
         self._cpu.pop(child.pid, None)
         self._heard.pop(child, None)
@@ -159,6 +179,8 @@ class MetricsScrape:
         if late:
             self._ledger.add("metrics_frames_total", len(late), outcome="late")
         self._measure_system()
+        if current is not None:
+            await self._measure_disk(current)
         self._measure_slots(wanted, leaving)
         self._ledger.observe("metrics_scrape_duration_seconds", time.perf_counter() - start)
         return self._ledger.families()
@@ -171,6 +193,20 @@ class MetricsScrape:
         self._ledger.set("system_cpu_cores", system.cores)
         self._ledger.set("system_memory_available_bytes", system.available)
         self._ledger.set("system_memory_limit_bytes", system.limit)
+
+    async def _measure_disk(self, current: Generation) -> None:
+        options = current.configuration.options
+        disk = os.statvfs(options.data_dir)
+        self._ledger.set("data_disk_free_bytes", disk.f_bavail * disk.f_frsize)
+        self._ledger.set("data_disk_size_bytes", disk.f_blocks * disk.f_frsize)
+        served = current.plan.certificates if current.plan else {}
+        files = {*served, *filter(None, (options.admin_tls_cert,))}
+        # In a thread: the certificates may be on a disk that is slow.
+        ends = await asyncio.to_thread(lambda: {file: expiry(file) for file in files})
+        self._ledger.clear("tls_certificate_expiry_timestamp_seconds")
+        for file, end in ends.items():
+            if end is not None:
+                self._ledger.set("tls_certificate_expiry_timestamp_seconds", end, certificate=file)
 
     def _measure_slots(self, wanted: list[Crew], leaving: list[Crew]) -> None:
         states: Counter[tuple[str, str]] = Counter()
@@ -199,7 +235,9 @@ class MetricsScrape:
             age = time.time() - heard
             self._ledger.set("worker_metrics_age_seconds", age, **labels)
         if (beat := self._beats.get(child)) is not None:
-            self._ledger.set("worker_last_heartbeat_timestamp_seconds", beat, **labels)
+            at, lag = beat
+            self._ledger.set("worker_last_heartbeat_timestamp_seconds", at, **labels)
+            self._ledger.set("worker_event_loop_lag_seconds", lag, **labels)
         self._ledger.add(
             "worker_cpu_seconds_total", use.cpu - self._cpu.get(child.pid, 0.0), **labels
         )

@@ -1,10 +1,9 @@
-"""Certificates that are renewed on the disk: that takes a generation which has read them.
+"""Rolls out a new generation when a certificate is renewed on the disk.
 
-Nobody has to be told, nor to watch the code: the files of the generation in service are looked at
-every few seconds, by content, so that a symlink may be swapped and a file be written again as it
-was. What has been asked for is not asked for again for an hour: a certificate that is refused is
-refused seldom, and the old one goes on serving; but one that came with a plugin that was broken for
-a while does not run out.
+The files of the generation in service are compared by content every few seconds, so that a symlink
+may be swapped and a file be written again unchanged. The same files are requested again only after
+an hour: a certificate that is refused is refused rarely while the old one serves, but one that came
+with a plugin that was broken for a while must not expire.
 """
 
 import asyncio
@@ -12,11 +11,10 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from skep.base.files import fingerprint
-from skep.base.telemetry import Telemetry
 from skep.supervisor.generation import Generation
+from skep.supervisor.processes.events import Events, PlatformServing
 from skep.supervisor.request import RolloutRequest
 
 AGAIN = 3600.0
@@ -37,7 +35,7 @@ class Renewal:
 def look(renewal: Renewal, served: Files, found: Files, now: float) -> tuple[Renewal, str]:
     """Return what is known after a look at `now`, and why a rollout is wanted, if it is.
 
-    What is found has to be there at two looks: a certificate and its key are two files, and seldom
+    What is found has to be there at two looks: a certificate and its key are two files, and rarely
     change in one moment.
     """
     if found == served:
@@ -53,17 +51,17 @@ class Certificates:
     """Looks after the certificates of the `current` generation; `ask` takes requests."""
 
     def __init__(
-        self, current: Callable[[], Generation | None], ask: Callable[[RolloutRequest], None]
+        self,
+        events: Events,
+        current: Callable[[], Generation | None],
+        ask: Callable[[RolloutRequest], None],
     ) -> None:
         self._current = current
         self._ask = ask
         self._renewal = Renewal()
+        events.subscribe(PlatformServing, self._begin)
 
-    def subscribe(self, telemetry: Telemetry) -> None:
-        """Begin when there is something to look after."""
-        telemetry.subscribe("platform.serving", self._begin)
-
-    def _begin(self, _: Mapping[str, Any]) -> None:
+    def _begin(self, _: PlatformServing) -> None:
         self._watching = asyncio.create_task(self._watch())
 
     async def _watch(self) -> None:

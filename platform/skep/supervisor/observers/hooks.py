@@ -7,13 +7,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from skep.base.telemetry import Telemetry
 from skep.base.waiting import until
 from skep.supervisor.generation import Generation
 from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.children import Children
+from skep.supervisor.processes.events import (
+    PlatformServing,
+    RolloutBegan,
+    RolloutReported,
+    WorkerEnded,
+)
 from skep.supervisor.processes.exit_reason import ended, exit_facts
-from skep.wire.messages import Hello, Message
 
 # A zygote that has just died has a successor after this; a call that then finds none is dropped.
 _AGAIN, _TRIES = 0.1, 50
@@ -22,39 +26,33 @@ _LIMIT = 60.0
 
 
 class HookCalls:
-    """Listens to the telemetry of the supervisor and starts a process for each call."""
+    """Starts a process for each call."""
 
     def __init__(self, current: Callable[[], Generation | None], children: Children) -> None:
         self._current = current
         self._children = children
         self._running: set[Child] = set()
         self._loop = asyncio.get_running_loop()
-
-    def subscribe(self, telemetry: Telemetry) -> None:
-        """Listen to what hooks are told of."""
-        for point, heard in (
-            ("platform.serving", self._serving),
-            ("rollout.began", self._began),
-            ("rollout.reported", self._reported),
-            ("worker.ended", self._ended),
-        ):
-            telemetry.subscribe(point, heard)
+        events = children.events
+        events.subscribe(PlatformServing, self._serving)
+        events.subscribe(RolloutBegan, self._began)
+        events.subscribe(RolloutReported, self._reported)
+        events.subscribe(WorkerEnded, self._ended)
 
     async def say_goodbye(self) -> None:
         """Call `server_stop`, and wait for all calls to end."""
         self._call("server_stop", pid=os.getpid(), generation=self._generation())
         await until(lambda: not self._running, _LIMIT)
 
-    def _serving(self, _: dict[str, Any]) -> None:
+    def _serving(self, _: PlatformServing) -> None:
         self._call("server_start", pid=os.getpid(), generation=self._generation())
 
-    def _began(self, fields: dict[str, Any]) -> None:
-        request = fields["request"]
-        number, why = fields["generation"], request.reason
-        self._call("before_reload", generation=number, cause=request.cause, reason=why)
+    def _began(self, event: RolloutBegan) -> None:
+        number, request = event.generation, event.request
+        self._call("before_reload", generation=number, cause=request.cause, reason=request.reason)
 
-    def _reported(self, fields: dict[str, Any]) -> None:
-        report = fields["report"]
+    def _reported(self, event: RolloutReported) -> None:
+        report = event.report
         if report.cause != "start" and report.outcome not in ("unchanged", "live"):
             self._call(
                 "after_reload",
@@ -64,13 +62,13 @@ class HookCalls:
                 outcome=report.outcome,
             )
 
-    def _ended(self, fields: dict[str, Any]) -> None:
-        child: Child = fields["child"]
+    def _ended(self, event: WorkerEnded) -> None:
+        child = event.child
         if not child.pid or not child.generation or child.is_forker:
             return
         info = {**exit_facts(child), "how": ended(child)}
         self._call("worker_exit", **info)
-        if not child.dismissed and not fields["stopping"]:
+        if not child.dismissed and not event.stopping:
             self._call("worker_error", **info)
 
     def _generation(self) -> int:
@@ -86,17 +84,13 @@ class HookCalls:
         if (generation := self._current()) is None or tries == 0:
             return
         boot = replace(generation.boot(f"hook.{hook}"), facts={"hook": hook, "info": info})
-        child = generation.zygote.fork(boot, self._told, self._gone)
+        child = generation.zygote.fork(boot, self._children.take, self._gone)
         if child is None:
             self._loop.call_later(_AGAIN, self._start, hook, info, tries - 1)
             return
         child.dismissed = True
         self._running.add(child)
         self._loop.call_later(_LIMIT, child.kill)
-
-    def _told(self, child: Child, message: Message, _: list[int]) -> None:
-        if isinstance(message, Hello):
-            self._children.born(child)
 
     def _gone(self, child: Child) -> None:
         self._children.drop(child)

@@ -1,8 +1,7 @@
-"""All observers of the supervisor, subscribed to its telemetry."""
+"""All observers of the supervisor, subscribed to its events."""
 
 from collections.abc import Callable
 
-from skep.base.telemetry import Telemetry
 from skep.supervisor.generation import Generation
 from skep.supervisor.metrics.ledger import Ledger
 from skep.supervisor.observers.certificates import Certificates
@@ -19,16 +18,15 @@ class Observers:
 
     def __init__(
         self,
-        telemetry: Telemetry,
-        ledger: Ledger,
         children: Children,
+        ledger: Ledger,
         current: Callable[[], Generation | None],
         ask: Callable[[RolloutRequest], None],
         service: ServiceManager,
     ) -> None:
         self.service = service
-        self.events = PlatformEvents(current)
+        LogAndCount(ledger, children.events)
+        service.subscribe(children.events)
+        PlatformEvents(current, children)
+        Certificates(children.events, current, ask)
         self.hooks = HookCalls(current, children)
-        certificates = Certificates(current, ask)
-        for observer in (LogAndCount(ledger), certificates, service, self.events, self.hooks):
-            observer.subscribe(telemetry)

@@ -10,17 +10,17 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from skep.base.telemetry import Telemetry
 from skep.supervisor.generation import Generation
 from skep.supervisor.processes.child import Child
+from skep.supervisor.processes.children import Children
+from skep.supervisor.processes.events import RolloutReported, SlotChanged, WorkerEnded
 from skep.supervisor.processes.exit_reason import exit_facts
 from skep.supervisor.processes.slot import SlotState
-from skep.supervisor.request import Report, RolloutRequest
-from skep.wire.messages import Happened, Message, Noted
+from skep.wire.messages import Happened, Noted
 
 log = logging.getLogger(__name__)
 
-# While nobody takes them, workers may crash by the hundred; the newest are worth most.
+# While no worker takes them, workers may crash by the hundred; the newest are worth most.
 _MOST = 1000
 _COMMITTED = ("committed", "rolled back")
 
@@ -28,17 +28,16 @@ _COMMITTED = ("committed", "rolled back")
 class PlatformEvents:
     """The pieces of news that are on their way; `current()` is the generation in service."""
 
-    def __init__(self, current: Callable[[], Generation | None]) -> None:
+    def __init__(self, current: Callable[[], Generation | None], children: Children) -> None:
         self._current = current
         self._numbers = itertools.count(1)
         self._pending: dict[int, Happened] = {}
         self._with: dict[int, Child] = {}
-
-    def subscribe(self, telemetry: Telemetry) -> None:
-        """Make news of what the supervisor tells of itself."""
-        telemetry.subscribe("worker.ended", self._worker_ended)
-        telemetry.subscribe("rollout.reported", self._reported)
-        telemetry.subscribe("slot.changed", self._slot_changed)
+        events = children.events
+        events.subscribe(WorkerEnded, self._worker_ended)
+        events.subscribe(RolloutReported, self._reported)
+        events.subscribe(SlotChanged, self._slot_changed)
+        children.on(Noted, self._noted)
 
     def happened(self, event: str, fields: Mapping[str, Any]) -> None:
         """Have an event of `skep.api.tasks.platform_events` fired."""
@@ -46,15 +45,13 @@ class PlatformEvents:
         self._pending[number] = Happened(number, event, dict(fields))
         if len(self._pending) > _MOST:
             oldest = min(self._pending)
-            log.warning("nobody has fired %s for too long", self._pending.pop(oldest).event)
+            log.warning("no worker has fired %s for too long", self._pending.pop(oldest).event)
             self._with.pop(oldest, None)
         self._pass_on()
 
-    def told(self, message: Message) -> None:
-        """A worker has said something: perhaps that it has put an event."""
-        if isinstance(message, Noted):
-            self._pending.pop(message.number, None)
-            self._with.pop(message.number, None)
+    def _noted(self, _: Child, message: Noted) -> None:
+        self._pending.pop(message.number, None)
+        self._with.pop(message.number, None)
 
     def _pass_on(self) -> None:
         waiting = [number for number in self._pending if number not in self._with]
@@ -72,17 +69,16 @@ class PlatformEvents:
         # Where the listeners run anyway, if there are any.
         return min(ready, key=lambda child: not child.slot.startswith("task."), default=None)
 
-    def _worker_ended(self, fields: Mapping[str, Any]) -> None:
-        child: Child = fields["child"]
+    def _worker_ended(self, event: WorkerEnded) -> None:
+        child = event.child
         for number in [number for number, teller in self._with.items() if teller is child]:
             del self._with[number]
-        if child.pid and not child.dismissed and not fields["stopping"]:
+        if child.pid and not child.dismissed and not event.stopping:
             self.happened("WorkerExited", exit_facts(child))
         self._pass_on()
 
-    def _reported(self, fields: Mapping[str, Any]) -> None:
-        report: Report = fields["report"]
-        request: RolloutRequest = fields["request"]
+    def _reported(self, event: RolloutReported) -> None:
+        report, request = event.report, event.request
         if report.outcome in (*_COMMITTED, "live") and request.changes:
             news: dict[str, Any] = {
                 "changed": [change.key for change in request.changes],
@@ -96,6 +92,6 @@ class PlatformEvents:
             news = {"generation": report.generation, "cause": cause}
             self.happened("GenerationCommitted", news)
 
-    def _slot_changed(self, fields: Mapping[str, Any]) -> None:
-        if fields["state"] is SlotState.READY:
+    def _slot_changed(self, event: SlotChanged) -> None:
+        if event.state is SlotState.READY:
             self._pass_on()

@@ -1,7 +1,7 @@
-"""Tell the service manager how we are: sd_notify(3), as `Type=notify` and `notify-reload` want it.
+"""Notifies the service manager: sd_notify(3), as `Type=notify` and `notify-reload` want it.
 
 READY=1 comes when the first generation serves, not before. A rollout is RELOADING=1 until its
-outcome is known. As long as the supervisor's loop turns, the watchdog hears of it.
+outcome is known. As long as the supervisor's loop turns, it notifies the watchdog.
 """
 
 import asyncio
@@ -11,17 +11,22 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
 
-from skep.base.telemetry import Telemetry
-from skep.supervisor.request import Report
+from skep.supervisor.processes.events import (
+    Events,
+    PhaseEntered,
+    PlatformServing,
+    PlatformStopping,
+    RolloutBegan,
+    RolloutReported,
+)
 
 _AGAIN = 0.02
 KEYS = frozenset({"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"})
 
 
 class ServiceManager:
-    """The one who has started us, if it wants to be told; otherwise everything here is silence.
+    """What has started us, if it wants to be notified; otherwise nothing is sent.
 
     `environment` is that of our start, with what it has set for us.
     """
@@ -34,14 +39,14 @@ class ServiceManager:
         self._serving = False
         self._stopping = False
 
-    def subscribe(self, telemetry: Telemetry) -> None:
+    def subscribe(self, events: Events) -> None:
         """Follow what happens to the platform."""
         if self._address:
-            telemetry.subscribe("platform.serving", self._is_serving)
-            telemetry.subscribe("platform.stopping", self._is_stopping)
-            telemetry.subscribe("rollout.began", self._began)
-            telemetry.subscribe("rollout.phase", self._phase)
-            telemetry.subscribe("rollout.reported", self._reported)
+            events.subscribe(PlatformServing, self._is_serving)
+            events.subscribe(PlatformStopping, self._is_stopping)
+            events.subscribe(RolloutBegan, self._began)
+            events.subscribe(PhaseEntered, self._entered)
+            events.subscribe(RolloutReported, self._reported)
 
     def watch(self) -> None:
         """Say from now on that the running loop turns, twice as often as it has to be."""
@@ -50,34 +55,33 @@ class ServiceManager:
                 self._tell(WATCHDOG="1")
             asyncio.get_running_loop().call_later(self._interval / 2, self.watch)
 
-    def _is_serving(self, fields: Mapping[str, Any]) -> None:
+    def _is_serving(self, event: PlatformServing) -> None:
         self._serving = True
-        urls = fields["urls"]
+        urls = event.urls
         status = f"Serving at {urls['http']}." if "http" in urls else "Serving no port."
         self._tell(READY="1", STATUS=status)
 
-    def _is_stopping(self, fields: Mapping[str, Any]) -> None:
+    def _is_stopping(self, event: PlatformStopping) -> None:
         self._stopping = True
-        if fields["restart"]:
-            self._tell(RELOADING="1", MONOTONIC_USEC=_now(), STATUS="Starting anew.")
+        if event.restart:
+            self._tell(RELOADING="1", MONOTONIC_USEC=_now(), STATUS="Starting again.")
         else:
             self._tell(STOPPING="1", STATUS="Stopping: what is in flight finishes.")
 
-    def _began(self, fields: Mapping[str, Any]) -> None:
+    def _began(self, event: RolloutBegan) -> None:
         if self._serving and not self._stopping:
             self._tell(RELOADING="1", MONOTONIC_USEC=_now())
-        self._phase({**fields, "phase": "loading"})
+        self._entered(PhaseEntered(event.generation, event.request, "loading"))
 
-    def _phase(self, fields: Mapping[str, Any]) -> None:
+    def _entered(self, event: PhaseEntered) -> None:
         if not self._stopping:
-            self._tell(STATUS=f"Generation {fields['generation']} is {fields['phase']}.")
+            self._tell(STATUS=f"Generation {event.generation} is {event.phase}.")
 
-    def _reported(self, fields: Mapping[str, Any]) -> None:
-        report: Report = fields["report"]
+    def _reported(self, event: RolloutReported) -> None:
         if self._serving and not self._stopping:
-            self._tell(READY="1", STATUS=report.sentence)
+            self._tell(READY="1", STATUS=event.report.sentence)
         elif not self._stopping:
-            self._tell(STATUS=report.sentence)
+            self._tell(STATUS=event.report.sentence)
 
     def _tell(self, **fields: str) -> None:
         lines = (f"{key}={' '.join(value.split())}" for key, value in fields.items())

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from skep.base.system.linux import open_pidfd, send_signal
 from skep.base.system.stacks import Stacks
@@ -20,11 +21,12 @@ class Child:
     """A child, from the moment its start was ordered.
 
     A forked child says its own process id (`Hello`); until then `pid` is 0. `on_end` is called
-    once, when the process is gone; `status` is then its wait status, if anybody knows it. `stuck`
+    once, when the process is gone; `status` is then its wait status, if it is known. `stuck`
     says what it took too long for, `retires` why it wants to be replaced, `booted` whether it was
-    ever prepared, `killed` whether we have killed it, `oom` whether the kernel has for want of
-    memory; `unready` and `trouble` are those of its last beat; `stacks` is where its threads were
-    if it was aborted or crashed.
+    ever prepared, `killed` whether we have killed it, `oom` whether the kernel has because memory
+    ran out; `unready` and `trouble` are those of its last beat; `stacks` is where its threads were
+    if it was aborted or crashed; `counters` is the descriptor of its page of counters, open until
+    `on_end` returns.
     """
 
     def __init__(
@@ -32,7 +34,7 @@ class Child:
         slot: str,
         generation: int,
         channel: socket.socket,
-        on_message: Callable[["Child", Message, list[int]], None],
+        on_message: Callable[["Child", Message], None],
         on_end: Callable[["Child"], None],
         pid: int = 0,
     ) -> None:
@@ -58,6 +60,7 @@ class Child:
         self._pidfd: int | None = None
         self._closing = False
         self._stacks: Stacks | None = None
+        self.counters: int | None = None
         self._channel = Channel(channel, self._receive, self._gone)
         if pid:
             self._watch()
@@ -66,6 +69,11 @@ class Child:
     def name(self) -> str:
         """How it is called in logs and in `ps`: `web.0@3`, or `agent.0` without a generation."""
         return f"{self.slot}@{self.generation}" if self.generation else self.slot
+
+    @property
+    def kind(self) -> str:
+        """The kind of its slot: `web` of `web.0`."""
+        return self.slot.partition(".")[0]
 
     @property
     def is_forker(self) -> bool:
@@ -143,11 +151,12 @@ class Child:
     def _receive(self, message: Message, descriptors: list[int]) -> None:
         if isinstance(message, Hello):
             self._stacks = Stacks(descriptors[0]) if descriptors else None
+            self.counters = descriptors[1] if len(descriptors) > 1 else None
             if not self.pid:
                 self.pid = message.pid
                 self._watch()
         self.booted = self.booted or isinstance(message, Prepared)
-        self._on_message(self, message, descriptors)
+        self._on_message(self, message)
 
     def _watch(self) -> None:
         self._pidfd = open_pidfd(self.pid)
@@ -188,10 +197,11 @@ class Child:
             self.stacks = self._stacks.read()
             self._stacks.close()
         self._on_end(self)
+        if self.counters is not None:
+            os.close(self.counters)
+            self.counters = None
 
 
 def _signal_group(pid: int, sig: signal.Signals) -> None:
-    try:
+    with suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, sig)
-    except (ProcessLookupError, PermissionError):
-        return

@@ -1,4 +1,4 @@
-"""The processes that are children of ours: who lives, waiting for those that end, and orphans.
+"""The processes that are children of ours: their messages, waiting for their ends, and orphans.
 
 As a subreaper the supervisor is the parent of every descendant whose own parent has ended. Until it
 has waited for such a process its pid is not used again, so it can be signalled safely.
@@ -7,71 +7,37 @@ has waited for such a process its pid is not used again, so it can be signalled 
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any, TypeVar
 
 from skep.base.system.linux import ended_children
 from skep.supervisor.processes.child import Child
+from skep.supervisor.processes.events import Events, WorkerEnded
 from skep.supervisor.processes.procfs import read_children, read_oom_kills
+from skep.wire.messages import Exited, Hello, Message
+
+M = TypeVar("M")
 
 # Seconds between SIGTERM and SIGKILL.
 _GRACE = 5.0
 
 
-class Orphans:
-    """Ends what workers have started and left behind. `known()` returns the pids of our own
-    children, which are not orphans."""
-
-    def __init__(self, known: Callable[[], Collection[int]]) -> None:
-        self._known = known
-        self._asked: set[int] = set()
-        self._loop = asyncio.get_running_loop()
-
-    def end_those_of(self, worker: int) -> None:
-        """End what runs in the session of a worker that is gone."""
-        found = {pid for pid, session in self._found() if session == worker} - self._asked
-        for pid in found:
-            _signal(pid, signal.SIGTERM)
-        if found:
-            self._asked |= found
-            self._loop.call_later(_GRACE, self._kill, found)
-
-    def reaped(self, pid: int) -> None:
-        """This process was waited for."""
-        self._asked.discard(pid)
-
-    def kill(self) -> None:
-        """Kill all that are left."""
-        for pid, _ in self._found():
-            _signal(pid, signal.SIGKILL)
-
-    def _kill(self, asked: set[int]) -> None:
-        for pid in asked & self._asked:
-            _signal(pid, signal.SIGKILL)
-
-    def _found(self) -> list[tuple[int, int]]:
-        known = self._known()
-        return [row for row in read_children(os.getpid()) if row[0] not in known]
-
-
-def _signal(pid: int, sig: signal.Signals) -> None:
-    try:
-        os.kill(pid, sig)
-    except (ProcessLookupError, PermissionError):
-        return
-
-
 class Children:
-    """The children that live. `on_reaped(pid, status)` is called after each process that was waited
-    for, also one that has no channel or was orphaned to us; `on_ended(child)` after a child that
-    was not dropped is gone."""
+    """The children that live. `changed()` is called after every message, end and exit status.
 
-    def __init__(
-        self, on_reaped: Callable[[int, int], None], on_ended: Callable[[Child], None]
-    ) -> None:
+    `stopping` says that the platform stops, so that an end is nothing unusual.
+    """
+
+    def __init__(self, events: Events, changed: Callable[[], object]) -> None:
+        self.stopping = False
         self._by_pid: dict[int, Child] = {}
-        self._on_reaped = on_reaped
-        self._on_ended = on_ended
-        self._orphans = Orphans(self._by_pid.keys)
+        self._receivers: dict[type, list[Callable[[Child, Any], None]]] = {}
+        self._awaited: dict[int, asyncio.Future[int]] = {}
+        self.events = events
+        self.changed = changed
+        self._orphans: set[int] = set()
+        self._loop = asyncio.get_running_loop()
         self._oom_kills = read_oom_kills()
 
     def __iter__(self) -> Iterator[Child]:
@@ -80,14 +46,30 @@ class Children:
     def __bool__(self) -> bool:
         return bool(self._by_pid)
 
+    def on(self, kind: type[M], receiver: Callable[[Child, M], None]) -> None:
+        """Call `receiver` with every message of this type, before its child's own one."""
+        self._receivers.setdefault(kind, []).append(receiver)
+
+    def take(self, child: Child, message: Message) -> None:
+        """A child has sent a message."""
+        match message:
+            case Hello():
+                self.born(child)
+            case Exited(pid, status):  # its zygote has waited for it
+                self.reaped(pid, status)
+        for receiver in self._receivers.get(type(message), ()):
+            receiver(child, message)
+        self.changed()
+
     def born(self, child: Child) -> None:
         """A child's process id is known."""
         self._by_pid[child.pid] = child
 
     def ended(self, child: Child) -> None:
-        """A child is gone; end its orphans and call `on_ended`."""
+        """A child is gone; end its orphans and publish that."""
         self.drop(child)
-        self._on_ended(child)
+        self.events.publish(WorkerEnded(child, self.stopping))
+        self.changed()
 
     def drop(self, child: Child) -> None:
         """A child is gone; end its orphans."""
@@ -96,22 +78,52 @@ class Children:
             child.oom, self._oom_kills = kills > self._oom_kills, kills
         if self._by_pid.get(child.pid) is child:
             del self._by_pid[child.pid]
-            self._orphans.end_those_of(child.pid)
+            self._end_orphans_of(child.pid)
 
     def reap(self) -> None:
         """Wait for every child that has ended, also those that were orphaned to us."""
         for pid, status in ended_children():
             self.reaped(pid, status)
 
+    async def exit_status(self, pid: int) -> int:
+        """Return the wait status of a process without a channel, when it has ended."""
+        self._awaited[pid] = self._loop.create_future()
+        try:
+            return await self._awaited[pid]
+        finally:
+            del self._awaited[pid]
+
     def reaped(self, pid: int, status: int) -> None:
         """We, or its zygote, have waited for this process."""
-        self._orphans.reaped(pid)
+        self._orphans.discard(pid)
         if (child := self._by_pid.get(pid)) is not None:
             child.reaped(status)
-        self._on_reaped(pid, status)
+        if (awaited := self._awaited.get(pid)) is not None and not awaited.done():
+            awaited.set_result(status)
+        self.changed()
 
     def kill(self) -> None:
         """Kill what is left."""
         for child in self:
             child.kill()
-        self._orphans.kill()
+        _signal({pid for pid, _ in self._strangers()}, signal.SIGKILL)
+
+    def _end_orphans_of(self, worker: int) -> None:
+        """End what a worker that is gone has started and left behind: it is in its session."""
+        found = {pid for pid, session in self._strangers() if session == worker} - self._orphans
+        self._orphans |= found
+        _signal(found, signal.SIGTERM)
+        if found:
+            self._loop.call_later(_GRACE, self._kill_orphans, found)
+
+    def _kill_orphans(self, found: set[int]) -> None:
+        _signal(found & self._orphans, signal.SIGKILL)
+
+    def _strangers(self) -> list[tuple[int, int]]:
+        return [row for row in read_children(os.getpid()) if row[0] not in self._by_pid]
+
+
+def _signal(pids: set[int], sig: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, sig)

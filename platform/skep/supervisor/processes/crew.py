@@ -1,15 +1,15 @@
 """A set of slots and the children in them: the platform slots, or those of one generation."""
 
 import asyncio
+import logging
 import signal
-from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from skep.base.backoff import Backoff
-from skep.base.telemetry import Telemetry
 from skep.supervisor.processes import crash_budget as budgets
 from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.crash_budget import Budget
+from skep.supervisor.processes.events import Events, SlotChanged, WorkerStarted, WorkerStuck
 from skep.supervisor.processes.exit_reason import ended
 from skep.supervisor.processes.slot import (
     Fact,
@@ -24,33 +24,31 @@ from skep.supervisor.processes.slot import (
 )
 from skep.wire.messages import Accepting, Beat, Failed, Message, Prepared
 
+log = logging.getLogger("skep")
+
+# What `Crew.receive` takes.
+MESSAGES: tuple[type[Message], ...] = (Prepared, Accepting, Failed, Beat)
 # Between attempts to start what cannot be started just now, or was never born.
 _AGAIN = Backoff(first=0.01, factor=2.0, cap=0.2, jitter=0.2)
-# A worker that was told to go may accept before it says so.
+# A worker that was sent `Go` may accept before it says so.
 _ACCEPTING = frozenset({SlotState.GOING, SlotState.READY, SlotState.DRAINING})
-
-
-class Launch(Protocol):
-    """How a slot gets a child."""
-
-    def __call__(self, crew: "Crew", slot: str) -> Child | None:
-        """Order the child; None, or OSError, if that is not possible just now."""
 
 
 class Crew:
     """Slots by name, each a pure `Slot`, and the child that fills it.
 
     It obeys the orders of the slots; everything that concerns more than one slot is done by the
-    supervisor. `changed(crew)` is called after every change of the state of a slot.
+    supervisor. `launch` orders a child; it returns None, or raises OSError, if that is not possible
+    just now. `go` lets one listen. `changed(crew)` is called after every change of a slot.
     """
 
     def __init__(
         self,
         number: int,
-        launch: Launch,
+        launch: Callable[["Crew", str], Child | None],
         go: Callable[["Crew", Child], None],
         changed: Callable[["Crew"], None],
-        telemetry: Telemetry,
+        events: Events,
     ) -> None:
         self.number = number
         self.slots: dict[str, Slot] = {}
@@ -61,7 +59,7 @@ class Crew:
         self._launch = launch
         self._go = go
         self._changed = changed
-        self._telemetry = telemetry
+        self._events = events
         self._loop = asyncio.get_running_loop()
 
     def fill(
@@ -78,7 +76,7 @@ class Crew:
         `whys` has a word for the metrics for each, if it is not the beginning of a generation.
         """
         new = tuple(names)
-        # All are there before anybody is told of the first.
+        # All are there before the first change is published.
         for name in new:
             self.slots.setdefault(name, Slot(name, limits, kept=released, released=released))
             self._why[name] = (whys or {}).get(name, "")
@@ -86,7 +84,7 @@ class Crew:
             self.feed(name, Fact.FILL)
 
     def feed(self, name: str, fact: Fact) -> None:
-        """Tell a slot what happened and do what it orders. One that is gone is forgotten."""
+        """Feed a fact to a slot and obey its order. A slot that is gone is forgotten."""
         if (before := self.slots.get(name)) is None:
             return
         slot, order = step(before, fact, self._loop.time())
@@ -98,11 +96,12 @@ class Crew:
             self._attempts.pop(name, None)
         if slot.state is not before.state:
             self._fill_one(slot.kind)
-            self._telemetry.point("slot.changed", crew=self, slot=name, state=slot.state)
+            worker = f"{name}@{self.number}" if self.number else name
+            self._events.publish(SlotChanged(worker, slot.state))
             self._changed(self)
 
-    def told(self, child: Child, message: Message) -> None:
-        """Take what the child in a slot says about itself."""
+    def receive(self, child: Child, message: Message) -> None:
+        """Take a message of the child in a slot."""
         match message:
             case Prepared():
                 self.feed(child.slot, Fact.PREPARED)
@@ -152,8 +151,8 @@ class Crew:
         del self.children[child.slot]
         slot = self.slots.get(child.slot)
         if slot is not None and slot.state is SlotState.STARTING and child.pid == 0:
-            # It was never born: its zygote died between the order and the fork. That is no crash
-            # of the worker, so it is ordered again from the zygote's successor.
+            # It was never born: its zygote died between the order and the fork. That is not a
+            # crash of the worker, so it is ordered again from the zygote's successor.
             self._start_later(child.slot)
             return False
         self._attempts.pop(child.slot, None)
@@ -170,8 +169,8 @@ class Crew:
         ]
 
     def expire(self, now: float) -> None:
-        """Tell LATE to every slot whose deadline has passed. What its child has said before is
-        heard first: it may be we who are late. Where there is no child nobody can be ended."""
+        """Feed LATE to every slot whose deadline has passed. The messages of its child are read
+        first: it may be we who are late. Where there is no child there is nothing to end."""
         for name, slot in list(self.slots.items()):
             if slot.deadline is None or slot.deadline > now:
                 continue
@@ -179,8 +178,8 @@ class Crew:
                 child.listen()
             slot = self.slots.get(name, slot)
             if slot.deadline is not None and slot.deadline <= now:
-                nobody = slot.filled and name not in self.children
-                self.feed(name, Fact.EXITED if nobody else Fact.LATE)
+                absent = slot.filled and name not in self.children
+                self.feed(name, Fact.EXITED if absent else Fact.LATE)
 
     @property
     def deadline(self) -> float | None:
@@ -196,27 +195,25 @@ class Crew:
 
     def not_ready(self) -> list[str]:
         """Return the slots whose worker does not accept, or says itself that it is not ready."""
-        found = []
-        for name, slot in self.slots.items():
-            if slot.leaving:
-                continue
-            child = self.children.get(name)
-            if slot.state is not SlotState.READY or child is None:
-                found.append(name)
-            elif child.unready:
-                found.append(f"{name}: {child.unready}")
-        return found
+        return [why for _, why in self._staying() if why]
 
     def readiness(self) -> dict[str, bool]:
         """Return for each kind whether any worker of it is ready."""
         found: dict[str, bool] = {}
+        for kind, why_not in self._staying():
+            found[kind] = found.get(kind, False) or not why_not
+        return found
+
+    def _staying(self) -> Iterator[tuple[str, str]]:
+        """Yield the kind of each slot that does not leave, and why it is not ready."""
         for name, slot in self.slots.items():
+            child = self.children.get(name)
             if slot.leaving:
                 continue
-            child = self.children.get(name)
-            is_so = slot.state is SlotState.READY and child is not None and not child.unready
-            found[slot.kind] = found.get(slot.kind, False) or is_so
-        return found
+            if slot.state is not SlotState.READY or child is None:
+                yield slot.kind, name
+            else:
+                yield slot.kind, f"{name}: {child.unready}" if child.unready else ""
 
     def troubles(self) -> list[str]:
         """Say which kinds crash again and again, and how, and what workers that serve lack."""
@@ -248,7 +245,7 @@ class Crew:
 
     def _force(self, order: SlotOrder, child: Child) -> None:
         child.stuck = child.stuck or ("drain" if order is SlotOrder.TERMINATE else "hang")
-        self._telemetry.point("worker.stuck", child=child, order=order)
+        self._events.publish(WorkerStuck(child, order))
         if order is SlotOrder.ABORT:
             child.signal(signal.SIGABRT)
         elif order is SlotOrder.TERMINATE:
@@ -270,7 +267,12 @@ class Crew:
                 self.slots[name] = hold(other, budget.until)
         self._fill_one(slot.kind)
         if before.spent is None and budget.spent is not None:
-            self._telemetry.point("kind.spent", crew=self, kind=slot.kind, budget=budget)
+            log.error(
+                "%s workers keep crashing as soon as they are started (last: %s); restarting with "
+                "growing delays",
+                slot.kind,
+                budget.last,
+            )
 
     def _fill_one(self, kind: str) -> None:
         """Do not wait with one slot of a kind that must not be empty, and is."""
@@ -287,14 +289,12 @@ class Crew:
         except OSError as error:  # out of processes, descriptors or memory
             child = None
             if name not in self._attempts:
-                self._telemetry.point("worker.unstarted", crew=self, slot=name, error=error)
+                log.error("%s cannot be started (%s); it is tried again", name, error.strerror)
         if child is None:
             self._start_later(name)
             return
         self.children[name] = child
-        self._telemetry.point(
-            "worker.started", child=child, again=bool(slot.exits), why=self._why.get(name, "")
-        )
+        self._events.publish(WorkerStarted(child, bool(slot.exits), self._why.get(name, "")))
 
     def _start_later(self, name: str) -> None:
         attempts = self._attempts[name] = self._attempts.get(name, 0) + 1

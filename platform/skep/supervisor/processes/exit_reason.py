@@ -12,7 +12,7 @@ from skep.wire.plan import Problem
 def describe(status: int | None) -> str:
     """Return a phrase for a status of os.waitpid: `exited with 3`, `killed by SIGKILL`."""
     if status is None:
-        return "ended, nobody knows how"
+        return "ended, it is not known how"
     if os.WIFSIGNALED(status):
         return f"killed by {signal_name(os.WTERMSIG(status))}"
     return f"exited with {os.WEXITSTATUS(status)}"

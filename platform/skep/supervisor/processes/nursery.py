@@ -8,9 +8,9 @@ from skep.base.backoff import Backoff
 from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.children import Children
 from skep.supervisor.processes.spawn import spawn
-from skep.wire.messages import Boot, Exited, Message
+from skep.wire.messages import Boot
 
-# One that has lived so long (seconds) has not failed.
+# One that has lived this long (seconds) has not failed.
 _HELD = 60.0
 _AGAIN = Backoff(first=0.5, factor=4.0, cap=60.0, jitter=0.2)
 
@@ -19,7 +19,7 @@ class Nursery:
     """An interpreter that has imported the platform and no plugin; while there is none, zygotes
     have to be started without it.
 
-    `environment` is what it starts with. `boot` makes what it is told first.
+    `environment` is what it starts with. `boot` makes its first message.
     """
 
     def __init__(
@@ -42,11 +42,11 @@ class Nursery:
         except OSError:
             self._start_later()
             return
-        self._child = Child("nursery", 0, ours, self._told, self._ended, pid)
+        self._child = Child("nursery", 0, ours, self._living.take, self._ended, pid)
         self._living.born(self._child)
         self._child.send(self._boot())
 
-    def bear(self) -> socket.socket | None:
+    def fork(self) -> socket.socket | None:
         """Order a child; return our end of its channel, which is closed if it is never born. None
         if there is no nursery, or no descriptor."""
         return self._child.order("zygote") if self._child else None
@@ -62,10 +62,6 @@ class Nursery:
         if self._child is not None:
             self._child.dismissed = True
             self._child.kill()
-
-    def _told(self, child: Child, message: Message, _: list[int]) -> None:
-        if isinstance(message, Exited):
-            self._living.reaped(message.pid, message.status)
 
     def _ended(self, child: Child) -> None:
         self._child = None

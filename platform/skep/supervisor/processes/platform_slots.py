@@ -4,17 +4,16 @@ run platform code only, outlive every generation and are never part of a rollout
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from skep.base.telemetry import Telemetry
-from skep.config.options.credentials import environment_of_workers, options_of_workers
+from skep.config.options.resolution import environment_of_workers, options_of_workers
 from skep.config.options.table import Options
 from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.children import Children
-from skep.supervisor.processes.crew import Crew
+from skep.supervisor.processes.crew import MESSAGES, Crew
 from skep.supervisor.processes.nursery import Nursery
 from skep.supervisor.processes.questions import Questions
 from skep.supervisor.processes.slot import SlotTimeouts
 from skep.supervisor.processes.spawn import spawn
-from skep.wire.messages import Boot, Failed, Message
+from skep.wire.messages import Boot, Message
 
 _MODULES = {"configserver": "skep.configserver", "store": "skep.store", "agent": "skep.agent"}
 # They have nothing of their own to finish: their clients have gone before them.
@@ -24,8 +23,7 @@ _LIMITS_OF_STORE = replace(_LIMITS, silence=300.0)
 
 
 class PlatformSlots:
-    """The crew of the platform slots. `told` is called with every message, before the crew looks at
-    it, and `failed` with a child that cannot do its work."""
+    """The crew of the platform slots, and their children; `go` sends a child its listeners."""
 
     def __init__(
         self,
@@ -33,20 +31,16 @@ class PlatformSlots:
         environment: Mapping[str, str],
         options: Options,
         children: Children,
-        questions: Questions,
-        told: Callable[[Child, Message, list[int]], None],
         go: Callable[[Crew, Child], None],
-        failed: Callable[[Child], None],
-        telemetry: Telemetry,
     ) -> None:
         self.run_id = run_id
         self.children = children
-        self.questions = questions
-        self.crew = Crew(0, self._launch, go, lambda crew: None, telemetry)
+        self.questions = Questions(children)
+        self.crew = Crew(0, self._launch, go, lambda crew: None, children.events)
+        for kind in MESSAGES:
+            children.on(kind, self._receive)
         self._environment = environment
         self.options = options
-        self._told = told
-        self._failed = failed
         self.nursery = Nursery(
             environment_of_workers(environment),
             lambda: self._boot("nursery", "nursery"),
@@ -58,16 +52,11 @@ class PlatformSlots:
         limits = _LIMITS_OF_STORE if slot.startswith("store.") else _LIMITS
         self.crew.fill([slot], limits, released=released)
 
-    def told(self, child: Child, message: Message, descriptors: list[int]) -> None:
-        """Take a message of one of them."""
-        self._told(child, message, descriptors)
+    def _receive(self, child: Child, message: Message) -> None:
         if self.crew.children.get(child.slot) is child:
-            self.crew.told(child, message)
-            if isinstance(message, Failed):
-                self._failed(child)
+            self.crew.receive(child, message)
 
-    def ended(self, child: Child) -> None:
-        """One of them is gone."""
+    def _ended(self, child: Child) -> None:
         self.children.ended(child)
         if self.crew.children.get(child.slot) is child:
             self.crew.ended(child)
@@ -78,7 +67,7 @@ class PlatformSlots:
         if kind != "agent":
             environment = environment_of_workers(environment)
         pid, ours = spawn(_MODULES[kind], slot, environment)
-        child = Child(slot, 0, ours, self.told, self.ended, pid)
+        child = Child(slot, 0, ours, self.children.take, self._ended, pid)
         self.children.born(child)
         child.send(self._boot(slot, kind))
         return child

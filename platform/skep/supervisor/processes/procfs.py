@@ -38,7 +38,7 @@ class SystemUse:
 
 @dataclass(frozen=True, slots=True)
 class Cgroup:
-    """The limits that cgroup v2 sets on us, all levels up taken together; None is no limit."""
+    """The limits that cgroup v2 sets on us, all levels up taken together; None means no limit."""
 
     limit: int | None = None
     available: int | None = None

@@ -4,8 +4,9 @@ import asyncio
 import itertools
 from collections.abc import Callable, Iterable
 
-from skep.base.telemetry import Telemetry
 from skep.supervisor.processes.child import Child
+from skep.supervisor.processes.children import Children
+from skep.supervisor.processes.events import WorkerEnded
 from skep.wire.messages import Changed, Delivered, Flushed, Message, Traced
 
 Answer = Changed | Delivered | Flushed | Traced
@@ -26,10 +27,14 @@ class _Question:
 class Questions:
     """The questions that are open. A child that ends is not waited for."""
 
-    def __init__(self, telemetry: Telemetry) -> None:
+    def __init__(self, children: Children) -> None:
         self._numbers = itertools.count(1)
         self._open: dict[int, _Question] = {}
-        telemetry.subscribe("worker.ended", lambda fields: self._gone(fields["child"]))
+        children.on(Changed, self._take)
+        children.on(Delivered, self._take)
+        children.on(Flushed, self._take)
+        children.on(Traced, self._take)
+        children.events.subscribe(WorkerEnded, self._gone)
 
     async def ask(
         self, children: Iterable[Child], make: Callable[[int], Message], timeout: float
@@ -50,14 +55,12 @@ class Questions:
             del self._open[number]
         return question.answers, question.missing
 
-    def told(self, child: Child, message: Message) -> None:
-        """Take a message of a child if it answers an open question."""
-        if isinstance(message, Answer):
-            question = self._open.get(message.number)
-            if question is not None and child in question.missing:
-                question.answers[child] = message
-                question.drop(child)
-
-    def _gone(self, child: Child) -> None:
-        for question in self._open.values():
+    def _take(self, child: Child, message: Answer) -> None:
+        question = self._open.get(message.number)
+        if question is not None and child in question.missing:
+            question.answers[child] = message
             question.drop(child)
+
+    def _gone(self, event: WorkerEnded) -> None:
+        for question in self._open.values():
+            question.drop(event.child)

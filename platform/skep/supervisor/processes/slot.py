@@ -4,7 +4,7 @@
     EMPTY ───────────────► STARTING ───────────────► PREPARED ───────► GOING
       ▲                       │ EXITED, LATE                            │ ACCEPTING
       │ LATE                  ▼                                         ▼
-    BACKOFF ◄───────────── an exit nobody asked for ◄───────────────  READY ◄─┐ BEAT
+    BACKOFF ◄───────────── an exit unasked for      ◄───────────────  READY ◄─┐ BEAT
                             ▲                                           │  └──┘
                             │ EXITED      LATE (silent, slow to boot)   │
                           HUNG ◄────────────────────────────────────────┤

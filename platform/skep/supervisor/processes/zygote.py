@@ -8,8 +8,8 @@ dies the understudy is the zygote at once, whatever the disk holds by then.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
 from skep.base.backoff import Backoff
 from skep.supervisor.processes.child import Child
@@ -17,7 +17,7 @@ from skep.supervisor.processes.children import Children
 from skep.supervisor.processes.exit_reason import describe
 from skep.supervisor.processes.nursery import Nursery
 from skep.supervisor.processes.spawn import spawn
-from skep.wire.messages import Become, Boot, Changed, Exited, Hello, LoadFailed, Message, Planned
+from skep.wire.messages import Become, Boot, Hello, LoadFailed, Message, Planned
 from skep.wire.plan import Plan, Problem
 
 _PAUSE = 0.1
@@ -29,20 +29,17 @@ _AGAIN = Backoff(first=0.05, factor=4.0, cap=30.0, jitter=0.2)
 _SHORTAGE = 0.2
 
 
-@dataclass(frozen=True)
-class ZygoteAnswers:
-    """Who gets what a zygote answers.
+class ZygoteOwner(Protocol):
+    """Who is notified by a pair of zygotes."""
 
-    `planned` and `refused` answer `start`, `changed` a change of the configuration. `lost` is
-    called when none is left and none can be had. `declared` gets the keys that are secret, before
-    anything else of what was loaded is known.
-    """
+    def planned(self, zygote: "ZygotePair", plan: Plan) -> None:
+        """The plugins are loaded."""
 
-    planned: Callable[[Plan], None]
-    refused: Callable[[tuple[Problem, ...]], None]
-    changed: Callable[[Child, Changed], None]
-    declared: Callable[[Sequence[str]], None]
-    lost: Callable[[], None]
+    def denied(self, zygote: "ZygotePair", problems: tuple[Problem, ...]) -> None:
+        """The plugins cannot be loaded."""
+
+    def bereft(self, zygote: "ZygotePair") -> None:
+        """Both are gone and the disk holds other code: no worker can be forked any more."""
 
 
 class ZygotePair:
@@ -54,7 +51,7 @@ class ZygotePair:
         environment: Mapping[str, str],
         nursery: Nursery,
         children: Children,
-        answers: ZygoteAnswers,
+        owner: ZygoteOwner,
     ) -> None:
         self.number = number
         self.current: Child | None = None
@@ -64,7 +61,7 @@ class ZygotePair:
         self._nursery = nursery
         self._boot: Callable[[str], Boot]
         self._living = children
-        self._answers = answers
+        self._owner = owner
         self._stopped = False
         self._loaded = False
         self._failures = 0
@@ -76,23 +73,23 @@ class ZygotePair:
         return [child for child in (self.current, self.understudy) if child is not None]
 
     def start(self, boot: Callable[[str], Boot]) -> None:
-        """Start one that loads the plugins in `environment`; `boot` makes what it and its
-        understudies are told first."""
+        """Start one that loads the plugins in `environment`; `boot` makes the first
+        message for it and its understudies."""
         self._boot = boot
         self._loaded = False
         if self._stopped:
             return
-        if (ours := self._nursery.bear()) is None:
+        if (ours := self._nursery.fork()) is None:
             self._start_alone()
             return
-        self.current = Child("zygote", self.number, ours, self._told, self._ended)
+        self.current = Child("zygote", self.number, ours, self._receive, self._ended)
         self.current.send(Become(dict(self.environment)))
-        self._loop.call_later(_BIRTH, self._despair, self.current)
+        self._loop.call_later(_BIRTH, self._nursery_too_slow, self.current)
 
     def fork(
         self,
         boot: Boot,
-        on_message: Callable[[Child, Message, list[int]], None],
+        on_message: Callable[[Child, Message], None],
         on_end: Callable[[Child], None],
     ) -> Child | None:
         """Order the worker that `boot` describes; None while no zygote has loaded the code, or
@@ -120,56 +117,50 @@ class ZygotePair:
                 self._loop.call_later(_SHORTAGE, self.start, self._boot)
                 return
             text = f"The zygote cannot be started: {error.strerror} (errno {error.errno})."
-            self._answers.refused((Problem("load", text),))
+            self._owner.denied(self, (Problem("load", text),))
             return
-        child = Child("zygote", self.number, ours, self._told, self._ended, pid)
+        child = Child("zygote", self.number, ours, self._receive, self._ended, pid)
         self.current = child
         self._living.born(child)
         child.send(self._boot("zygote"))
 
-    def _despair(self, child: Child) -> None:
+    def _nursery_too_slow(self, child: Child) -> None:
         """The nursery was too slow to fork this one: restart it."""
         if child is self.current and not child.pid:
             self._nursery.give_up()
 
-    def _told(self, child: Child, message: Message, _: list[int]) -> None:
-        if isinstance(message, Hello):
-            self._living.born(child)
-            if child is self.current and not self._loaded:
+    def _receive(self, child: Child, message: Message) -> None:
+        self._living.take(child, message)
+        match message:
+            case Hello() if child is self.current and not self._loaded:
                 child.send(self._boot("zygote"))
-        elif isinstance(message, Planned):
-            self._answers.declared(message.plan.secrets)
-            self._planned(message.plan)
-        elif isinstance(message, LoadFailed):
-            self._stopped = child.dismissed = True
-            self._answers.declared(message.secrets)
-            self._answers.refused(tuple(message.problems))
-        elif isinstance(message, Changed):
-            self._answers.changed(child, message)
-        elif isinstance(message, Exited):
-            self._living.reaped(message.pid, message.status)
+            case Planned(plan):
+                self._planned(plan)
+            case LoadFailed(problems):
+                self._stopped = child.dismissed = True
+                self._owner.denied(self, tuple(problems))
 
     def _planned(self, plan: Plan) -> None:
         if self.plan is not None and plan.code != self.plan.code:
             # A successor from the disk would be another state of the code under the same number.
             self.stop()
-            self._answers.lost()
+            self._owner.bereft(self)
             return
         first, self.plan, self._failures = self.plan is None, plan, 0
         self._loaded = True
         self._stand_by()
         if first:
-            self._answers.planned(plan)
+            self._owner.planned(self, plan)
 
     def _stand_by(self) -> None:
         missing = self.understudy is None and not self._stopped
         if missing and self._loaded and self.plan is not None and not self.plan.unforkable:
-            self.understudy = self.fork(self._boot("zygote"), self._told, self._ended)
+            self.understudy = self.fork(self._boot("zygote"), self._receive, self._ended)
 
     def _ended(self, child: Child) -> None:
         self._living.ended(child)
         if child is self.understudy:
-            # Not at once: that it is gone may mean that the zygote is, and nobody knows it yet.
+            # Not at once: that it is gone may mean that the zygote is too, which is not known yet.
             self.understudy = None
             self._loop.call_later(_PAUSE, self._stand_by)
         elif child is self.current:
@@ -189,13 +180,9 @@ class ZygotePair:
         elif not late.pid:
             self._start_alone()
         elif self.plan is None:
-            self._answers.refused(
-                (Problem("load", f"The zygote ended while it loaded{_how(late)}."),)
-            )
+            how = f" ({describe(late.status)})" if late.status is not None else ""
+            problem = Problem("load", f"The zygote ended while it loaded{how}.")
+            self._owner.denied(self, (problem,))
         else:
             self._failures += 1
             self._loop.call_later(_AGAIN.delay(self._failures), self.start, self._boot)
-
-
-def _how(child: Child) -> str:
-    return f" ({describe(child.status)})" if child.status is not None else ""

@@ -9,7 +9,7 @@ import socket
 from contextlib import suppress
 
 from skep.base.logs import masking
-from skep.config.options.credentials import options_of_workers
+from skep.config.options.resolution import options_of_workers
 from skep.supervisor.config.configuration import Configuration
 from skep.supervisor.processes.exit_reason import describe
 from skep.supervisor.processes.spawn import spawn

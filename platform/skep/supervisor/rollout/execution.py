@@ -14,6 +14,7 @@ from skep.supervisor.config.configuration import Configurations
 from skep.supervisor.generation import Generation
 from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.crew import Crew
+from skep.supervisor.processes.events import Events, PhaseEntered
 from skep.supervisor.rollout import machine as pure
 from skep.supervisor.rollout.machine import Act, Order, RolloutPhase
 from skep.wire.plan import Problem
@@ -32,22 +33,12 @@ class GenerationListeners(Protocol):
         """Call `then` when every client that came to where only `former` listens is accepted."""
 
 
-class ExecutionOwner(Protocol):
-    """Who is notified of the progress of a rollout; `finished` or `refused` is called once."""
-
-    def phased(self, execution: "Execution") -> None:
-        """The phase is another."""
-
-    def finished(self, execution: "Execution") -> None:
-        """The new generation is in service."""
-
-    def refused(self, execution: "Execution") -> None:
-        """The new generation does not come up."""
-
-
 class Execution:
     """One rollout. `old` is the generation in service, None at the first start; `old_unready` are
-    its kinds that had no ready worker when the rollout began."""
+    its kinds that had no ready worker when the rollout began.
+
+    `finished` is called when the new generation is in service, `refused` when it does not come up.
+    """
 
     def __init__(
         self,
@@ -55,7 +46,9 @@ class Execution:
         old: Generation | None,
         listeners: GenerationListeners,
         configurations: Configurations,
-        owner: ExecutionOwner,
+        events: Events,
+        finished: Callable[["Execution"], None],
+        refused: Callable[["Execution"], None],
     ) -> None:
         self.generation = generation
         self.old = old
@@ -67,7 +60,9 @@ class Execution:
         self.handovers: dict[str, dict[str, object]] = {}
         self._listeners = listeners
         self._configurations = configurations
-        self._owner = owner
+        self._events = events
+        self._finished = finished
+        self._refused = refused
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Future[None]] = set()
         boot = generation.configuration.options.boot_timeout
@@ -98,7 +93,8 @@ class Execution:
         before = self.rollout.phase
         self.rollout, orders = pure.step(self.rollout, fact, self._loop.time())
         if self.rollout.phase is not before:
-            self._owner.phased(self)
+            number, request = self.generation.number, self.generation.request
+            self._events.publish(PhaseEntered(number, request, self.rollout.phase.value))
         for order in orders:
             self._obey(order)
 
@@ -124,17 +120,13 @@ class Execution:
             case Act.HAND_OVER:
                 self._hand_over(order.slots)
             case Act.FINISH:
-                self._owner.finished(self)
+                self._finished(self)
             case Act.REFUSE:
-                self._owner.refused(self)
-            case Act.RETIRE | Act.CUT if self.old is not None:
-                self._send_away(self.old, order)
-
-    def _send_away(self, old: Generation, order: Order) -> None:
-        if order.act is Act.CUT:
-            old.crew.kill(order.slots)
-        else:
-            self._listeners.part(old, partial(self._retire, old.crew))
+                self._refused(self)
+            case Act.CUT if self.old is not None:
+                self.old.crew.kill(order.slots)
+            case Act.RETIRE if self.old is not None:
+                self._listeners.part(self.old, partial(self._retire, self.old.crew))
 
     def _retire(self, old: Crew) -> None:
         kept = set(self.rollout.singletons)

@@ -3,7 +3,6 @@
 from skep.config.options.table import Options
 from skep.supervisor.generation import Generation
 from skep.supervisor.processes.child import Child
-from skep.supervisor.processes.crew import Crew
 from skep.supervisor.processes.exit_reason import describe, named
 from skep.supervisor.processes.slot import SINGLETONS
 from skep.supervisor.rollout.execution import Execution
@@ -46,6 +45,13 @@ class Generations:
         return any(generation.crew.children for generation in self.all)
 
     @property
+    def patience(self) -> float:
+        """How many seconds the slowest worker may take to end, if it goes as far as it may."""
+        limits = [generation.limits for generation in self.all]
+        # A worker that hangs is killed by its slot, after all its limits; the rest is slack.
+        return max((x.drain + x.stop + x.kill for x in limits), default=0.0) + 1.0
+
+    @property
     def deadline(self) -> float | None:
         """When `expire` has to be called next."""
         times = [generation.crew.deadline for generation in self.all]
@@ -77,12 +83,12 @@ class Generations:
         return None
 
     def tell(self, generation: Generation, fact: Fact) -> None:
-        """Tell the rollout a fact about the generation that is coming; of others it knows none."""
+        """Feed the rollout a fact, if it is about the generation that is coming."""
         if self.coming is not None and self.coming.generation is generation:
             self.coming.feed(fact)
 
     def handed_over(self, generation: Generation, slot: str, state: dict[str, object]) -> None:
-        """The worker in a slot takes nothing more; tell the rollout if it replaces that one."""
+        """The worker in a slot takes nothing more; notify the rollout if it replaces that one."""
         if self.coming is not None and self.coming.old is generation:
             self.coming.handed_over(slot, state)
 
@@ -93,7 +99,7 @@ class Generations:
         return {}
 
     def lost(self, generation: Generation, child: Child) -> None:
-        """A worker is gone: it accepts nothing, and the rollout is told."""
+        """A worker is gone: notify the rollout."""
         problem = child.problem or Problem("prepare", f"{child.name} {describe(child.status)}.")
         self.tell(generation, SlotLost(child.slot, named(child, problem)))
         self.handed_over(generation, child.slot, {})
@@ -103,10 +109,6 @@ class Generations:
         there = [g.crew.children[slot] for g in self.all if slot in g.crew.children]
         if slot.partition(".")[0] in SINGLETONS and len(there) == 1:
             there[0].send(Alone())
-
-    def with_crew(self, crew: Crew) -> Generation | None:
-        """Return the generation that this crew belongs to."""
-        return next((g for g in self.all if g.crew is crew), None)
 
     def sweep(self, kept: Generation | None) -> None:
         """Forget generations without a worker; the zygote of the `kept` one lives on."""

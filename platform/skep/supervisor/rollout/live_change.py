@@ -7,9 +7,8 @@ a rollout with the same       refused       a rollout with the same configuratio
 configuration decides                       which makes it whole
 """
 
-import asyncio
 import time
-from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from skep.supervisor.config.configuration import Configuration, Configurations
 from skep.supervisor.generation import Generation
@@ -23,79 +22,41 @@ from skep.wire.plan import Problem
 _PATIENCE = 2.0
 
 
+@dataclass
 class LiveChange:
     """One change of the configuration of a generation."""
 
-    def __init__(
-        self, request: RolloutRequest, generation: Generation, configuration: Configuration
-    ) -> None:
-        self.request = request
-        self.generation = generation
-        self.configuration = configuration
-        self._loop = asyncio.get_running_loop()
-        self._started = self._loop.time()
-        self.written_at = 0.0
+    request: RolloutRequest
+    generation: Generation
+    configuration: Configuration
+    written_at: float = 0.0
+    _started: float = field(default_factory=time.monotonic)
 
     @property
     def seconds(self) -> float:
         """How long it has been going on."""
-        return self._loop.time() - self._started
+        return time.monotonic() - self._started
 
-
-class LiveChanges:
-    """One live change at a time. At its end one of these is called, once: `done(change)` when every
-    worker has it, `objected(change, objection)` when it takes a rollout after all, `refused(change,
-    problem)` when it cannot be applied."""
-
-    def __init__(
-        self,
-        configurations: Configurations,
-        questions: Questions,
-        *,
-        done: Callable[[LiveChange], None],
-        objected: Callable[[LiveChange, str], None],
-        refused: Callable[[LiveChange, Problem], None],
-    ) -> None:
-        self._configurations = configurations
-        self._questions = questions
-        self._done = done
-        self._objected = objected
-        self._refused = refused
-        self._task: asyncio.Future[None] | None = None
-        self.busy = False
-
-    def begin(
-        self, request: RolloutRequest, generation: Generation, configuration: Configuration
-    ) -> None:
-        """Begin to change the configuration of a generation."""
-        self.busy = True
-        change = LiveChange(request, generation, configuration)
-        self._task = asyncio.ensure_future(self._carry_out(change))
-
-    async def _carry_out(self, change: LiveChange) -> None:
-        problem, objection = None, ""
+    async def carry_out(
+        self, configurations: Configurations, questions: Questions
+    ) -> Problem | str:
+        """Return the problem when it cannot be applied, the objection when it takes a rollout after
+        all, and an empty text when every worker has it."""
         try:
-            objection = await self._ask(change, apply=False)
-            if not objection:
-                problem = await self._configurations.apply(change.configuration)
-            if not objection and problem is None:
-                change.written_at = time.time()
-                objection = await self._ask(change, apply=True)
+            if objection := await self._ask(questions, apply=False):
+                return objection
+            if (problem := await configurations.apply(self.configuration)) is not None:
+                return problem
+            self.written_at = time.time()
+            return await self._ask(questions, apply=True)
         except Exception as error:  # noqa: BLE001 - whatever it is, the next change has to begin
-            problem = Problem("commit", str(error) or repr(error))
-        self.busy = False
-        if problem is not None:
-            self._refused(change, problem)
-        elif objection:
-            self._objected(change, objection)
-        else:
-            self._done(change)
+            return Problem("commit", str(error) or repr(error))
 
-    async def _ask(self, change: LiveChange, *, apply: bool) -> str:
-        generation, level = change.generation, _new_log_level(change)
-        values = {e.key: e.new for e in changes_on(generation, change.configuration)}
+    async def _ask(self, questions: Questions, *, apply: bool) -> str:
+        generation, level = self.generation, self._new_log_level()
+        values = {e.key: e.new for e in changes_on(generation, self.configuration)}
         takers = (*generation.zygote.children, *generation.crew.children.values())
-        answers, silent = await self._questions.ask(
+        answers, silent = await questions.ask(
             takers, lambda number: Change(number, values, apply, level), _PATIENCE
         )
         # A zygote that ends may have a successor without the change; a new worker has it.
@@ -106,7 +67,6 @@ class LiveChanges:
         names = ", ".join(sorted(child.name for child in silent))
         return f"{names} did not answer within {_PATIENCE:g} s." if names else ""
 
-
-def _new_log_level(change: LiveChange) -> str:
-    old, new = change.generation.configuration.options, change.configuration.options
-    return new.log_level if new.log_level != old.log_level else ""
+    def _new_log_level(self) -> str:
+        old, new = self.generation.configuration.options, self.configuration.options
+        return new.log_level if new.log_level != old.log_level else ""

@@ -42,9 +42,6 @@ class RolloutPhase(Enum):
     REFUSED = "refused"
 
 
-_DENIABLE = (RolloutPhase.PLANNING, RolloutPhase.PREPARING, RolloutPhase.COMMITTING)
-
-
 @dataclass(frozen=True)
 class PlanReady:
     """The zygote has loaded everything; these slots are wanted."""

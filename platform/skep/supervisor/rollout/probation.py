@@ -2,7 +2,7 @@
 keeps the generation before until the new one has passed.
 
     WATCHED ──until──► PASSED
-       │ more exits of one kind than are bearable, or a kind of which none is ready for too long
+       │ more exits of one kind than are bearable, or a kind without a ready worker for too long
        ▼
     FAILED: the generation before is put back, once
 
@@ -33,7 +33,7 @@ _REMEMBERED = 1000
 @dataclass(frozen=True)
 class Before:
     """How the generation before did: its unexpected exits by kind within one length of the watch,
-    and the kinds of which no worker was ready at the end."""
+    and the kinds that had no ready worker at the end."""
 
     exits: Mapping[str, int] = field(default_factory=dict)
     unready: Set[str] = frozenset()

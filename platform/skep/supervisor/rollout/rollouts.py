@@ -6,20 +6,21 @@ probation for a while (`probation.py`).
 """
 
 import asyncio
-from collections.abc import Callable
+import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from skep.base.errors import PlatformError
-from skep.base.telemetry import Telemetry
 from skep.supervisor.config.check_command import ConfigChecks
 from skep.supervisor.config.configuration import Configuration, Configurations
 from skep.supervisor.generation import Generation, about
 from skep.supervisor.processes.child import Child
-from skep.supervisor.processes.crew import Crew
+from skep.supervisor.processes.crew import MESSAGES, Crew
+from skep.supervisor.processes.events import RolloutBegan
 from skep.supervisor.processes.platform_slots import PlatformSlots
-from skep.supervisor.processes.zygote import ZygoteAnswers, ZygotePair
+from skep.supervisor.processes.zygote import ZygotePair
 from skep.supervisor.request import KeyChange, Outcome, Report, RolloutRequest, merge
 from skep.supervisor.rollout import machine as pure
 from skep.supervisor.rollout.decision import (
@@ -34,18 +35,18 @@ from skep.supervisor.rollout.decision import (
 from skep.supervisor.rollout.execution import Execution, GenerationListeners
 from skep.supervisor.rollout.fallback import Fallback
 from skep.supervisor.rollout.generations import Generations
-from skep.supervisor.rollout.live_change import LiveChange, LiveChanges
+from skep.supervisor.rollout.live_change import LiveChange
 from skep.supervisor.rollout.probation import Watch
 from skep.supervisor.scaling.scaler import Scaler
-from skep.wire.messages import Accepting, HandedOver, Message, Prepared, Retire
+from skep.wire.messages import Accepting, HandedOver, LoadFailed, Message, Planned, Prepared, Retire
 from skep.wire.plan import Plan, Problem
+
+T = TypeVar("T")
+log = logging.getLogger("skep")
 
 
 class RolloutOwner(Protocol):
     """What the rollouts need of the supervisor around them."""
-
-    def told(self, child: Child, message: Message, descriptors: list[int]) -> None:
-        """A worker has sent a message; called before the rollouts look at it."""
 
     def put_back(self, request: RolloutRequest) -> None:
         """A request that was begun has to wait."""
@@ -68,29 +69,29 @@ class Rollouts:
         platform: PlatformSlots,
         listeners: GenerationListeners,
         fallback: Fallback,
-        telemetry: Telemetry,
     ) -> None:
         self.generations = generations
         self._number = 0
         self._unheld = ""
         self._refusals: dict[Fingerprint, tuple[Problem, ...]] = {}
-        self._writing: asyncio.Future[None] | None = None
+        self._going: asyncio.Future[None] | None = None
         self._owner = owner
         self._configurations = configurations
         self._platform = platform
         self._listeners = listeners
         self._fallback = fallback
-        self._telemetry = telemetry
-        self._live = LiveChanges(
-            configurations,
-            platform.questions,
-            done=self._took,
-            objected=self._objected,
-            refused=self._unchangeable,
+        self._events = platform.children.events
+        self.checks = ConfigChecks(
+            platform.children, configurations.stage, self._passed_check, self._refuse
         )
-        self.checks = ConfigChecks(configurations.stage, self._passed_check, self._failed_check)
-        self.scaler = Scaler(lambda: self.generations.current, owner.give_up, telemetry)
-        self._watch = Watch(fallback.held, self._failed_probation)
+        self.scaler = Scaler(lambda: self.generations.current, owner.give_up)
+        self.watch = Watch(fallback.held, self._failed_probation)
+        for kind in (*MESSAGES, HandedOver, Retire):
+            platform.children.on(kind, self._receive)
+        # Subscribed here, so that no value of a secret key is shown before its plan is known.
+        declare = configurations.declare_secret
+        platform.children.on(Planned, lambda _, message: declare(message.plan.secrets))
+        platform.children.on(LoadFailed, lambda _, message: declare(message.secrets))
 
     @property
     def current(self) -> Generation | None:
@@ -111,25 +112,19 @@ class Rollouts:
     @property
     def _settling(self) -> bool:
         """Whether something goes on that cannot be given up, and ends by itself."""
-        going = self._live.busy or self._writing is not None
-        return going or (self.coming is not None and not self.coming.replaceable)
-
-    @property
-    def on_probation(self) -> bool:
-        """Whether the current generation is still being watched."""
-        return self._watch.on
+        return self._going is not None or (self.coming is not None and not self.coming.replaceable)
 
     @property
     def deadline(self) -> float | None:
         """When `expire` has to be called next."""
-        times = (self.generations.deadline, self._watch.deadline, self.scaler.deadline)
+        times = (self.generations.deadline, self.watch.deadline, self.scaler.deadline)
         return min((t for t in times if t is not None), default=None)
 
     def expire(self, now: float) -> None:
         """Carry out the deadlines that have passed."""
         self.generations.expire(now)
         self.scaler.expire(now)
-        self._watch.look()
+        self.watch.look()
 
     def begin(self, request: RolloutRequest) -> None:
         """Carry out a request; a rollout that is not committed yet gives way to it."""
@@ -145,14 +140,16 @@ class Rollouts:
             case Decision.UNCHANGED:
                 self._adopt(request, configuration)
             case Decision.REFUSED:
-                self._refuse(request, configuration, request.problems)
+                self._refuse(request, configuration, *request.problems)
             case Decision.NOTHING:
                 known = self._refusals[fingerprint(request, configuration)]
                 self._report(request, "refused", problems=known)
             case Decision.LIVE | Decision.ROLLOUT if self.checks.wanted(configuration):
                 self.checks.begin(request, configuration)
             case Decision.LIVE if self.current is not None:
-                self._live.begin(request, self.current, configuration)
+                change = LiveChange(request, self.current, configuration)
+                work = change.carry_out(self._configurations, self._platform.questions)
+                self._finish(work, partial(self._changed_live, change))
             case Decision.ROLLOUT:
                 self._start(request, configuration)
 
@@ -168,13 +165,8 @@ class Rollouts:
         else:
             self.begin(request)
 
-    def _failed_check(
-        self, request: RolloutRequest, configuration: Configuration, why: Problem
-    ) -> None:
-        self._refuse(request, configuration, (why,))
-
     def _refuse(
-        self, request: RolloutRequest, configuration: Configuration, problems: tuple[Problem, ...]
+        self, request: RolloutRequest, configuration: Configuration, *problems: Problem
     ) -> None:
         self._refusals[fingerprint(request, configuration)] = problems
         self._report(request, "refused", problems=problems)
@@ -204,7 +196,7 @@ class Rollouts:
 
     def stop(self) -> None:
         """Let every worker drain and end for good; a generation that is coming is given up."""
-        self._watch.end()
+        self.watch.end()
         self.checks.end()
         self.scaler.end()
         if self.coming is not None and self.coming.replaceable:
@@ -216,12 +208,11 @@ class Rollouts:
 
     # What workers send, and that they end.
 
-    def _told(self, child: Child, message: Message, descriptors: list[int]) -> None:
-        self._owner.told(child, message, descriptors)
+    def _receive(self, child: Child, message: Message) -> None:
         generation = self.generations.of(child)
         if generation is None:
             return
-        generation.crew.told(child, message)
+        generation.crew.receive(child, message)
         match message:
             case Prepared():
                 self.generations.tell(generation, pure.SlotPrepared(child.slot))
@@ -231,7 +222,7 @@ class Rollouts:
                 self.generations.handed_over(generation, child.slot, state)
             case Retire():
                 self.scaler.asked(child, message)
-        self._watch.look()
+        self.watch.look()
 
     def _ended(self, child: Child) -> None:
         self._platform.children.ended(child)
@@ -239,30 +230,29 @@ class Rollouts:
         if generation is not None and generation.crew.ended(child):
             self.generations.lost(generation, child)
             if generation is self.current:
-                self._watch.ended(generation, child)
-            self._watch.look()
+                self.watch.ended(generation, child)
+            self.watch.look()
             self._sweep()
 
     # A change that needs no new worker.
 
-    def _objected(self, change: LiveChange, objection: str) -> None:
-        self._telemetry.point("live.objected", objection=objection)
-        self._start(change.request, change.configuration)
-        self._go_back_if_unheld()
+    def _changed_live(self, change: LiveChange, failure: Problem | str) -> None:
+        if isinstance(failure, Problem):
+            self._report(change.request, "refused", change, problems=(failure,))
+        elif failure:
+            log.info("not without new workers: %s", failure)
+            self._start(change.request, change.configuration)
+        else:
+            self._apply_live(change)
 
-    def _unchangeable(self, change: LiveChange, problem: Problem) -> None:
-        self._report(change.request, "refused", change, problems=(problem,))
-        self._go_back_if_unheld()
-
-    def _took(self, change: LiveChange) -> None:
+    def _apply_live(self, change: LiveChange) -> None:
         assert self.current is not None
         generation, configuration = self.current, change.configuration
         self.scaler.configured(generation.configuration.options, configuration.options)
         generation.configuration = configuration
         generation.zygote.environment = configuration.environment
-        self.scaler.rescale("scale")
+        self.scaler.rescale()
         self._report(change.request, "live", change)
-        self._go_back_if_unheld()
 
     # The beginning of a rollout.
 
@@ -276,15 +266,16 @@ class Rollouts:
         """The same values, perhaps under another release key: then the new name is written down."""
         assert self.current is not None
         if configuration.release_keys != self.current.configuration.release_keys:
-            self._write(configuration, partial(self._adopted, request, configuration))
+            work = self._configurations.apply(configuration)
+            self._finish(work, partial(self._adopted, request, configuration))
         else:
             self._report(request, "unchanged")
 
     def _adopted(
-        self, request: RolloutRequest, configuration: Configuration, problems: tuple[Problem, ...]
+        self, request: RolloutRequest, configuration: Configuration, problem: Problem | None
     ) -> None:
-        if problems:
-            self._report(request, "refused", problems=problems)
+        if problem is not None:
+            self._report(request, "refused", problems=(problem,))
         else:
             if self.current is not None:
                 self.current.configuration = configuration
@@ -297,13 +288,7 @@ class Rollouts:
             configuration.environment,
             self._platform.nursery,
             self._platform.children,
-            ZygoteAnswers(
-                planned=lambda plan: self._planned(generation, plan),
-                refused=lambda problems: self._denied(generation, problems),
-                changed=self._platform.questions.told,
-                declared=self._configurations.declare_secret,
-                lost=lambda: self._bereft(generation),
-            ),
+            self,
         )
         generation = self._bear(request, configuration, zygote)
         zygote.start(generation.boot)
@@ -311,57 +296,58 @@ class Rollouts:
     def _bear(
         self, request: RolloutRequest, configuration: Configuration, zygote: ZygotePair
     ) -> Generation:
-        crew = Crew(
-            self._number, self._launch, self._listeners.go, self.scaler.look, self._telemetry
-        )
+        def launch(crew: Crew, slot: str) -> Child | None:
+            take = self._platform.children.take
+            return zygote.fork(generation.boot(slot), take, self._ended)
+
+        crew = Crew(self._number, launch, self._listeners.go, self.scaler.look, self._events)
         generation = Generation(
             self._number, self._platform.run_id, request, configuration, zygote, crew
         )
         self.generations.coming = Execution(
-            generation, self.current, self._listeners, self._configurations, self
+            generation,
+            self.current,
+            self._listeners,
+            self._configurations,
+            self._events,
+            self._finished,
+            self._refused,
         )
-        self._telemetry.point("rollout.began", generation=self._number, request=request)
+        self._events.publish(RolloutBegan(self._number, request))
         return generation
 
-    def _launch(self, crew: Crew, slot: str) -> Child | None:
-        if (generation := self.generations.with_crew(crew)) is None:
-            return None
-        return generation.zygote.fork(generation.boot(slot), self._told, self._ended)
+    # What the zygotes answer.
 
-    def _planned(self, generation: Generation, plan: Plan) -> None:
-        self._telemetry.point(
-            "generation.planned",
-            generation=generation.number,
-            plan=plan,
-            left_out=generation.left_out,
-        )
+    def planned(self, zygote: ZygotePair, plan: Plan) -> None:
+        if self.coming is None or self.coming.generation.number != zygote.number:
+            return  # a newer request has taken its place
+        generation = self.coming.generation
+        log.debug("generation %d has loaded in %.2f s", generation.number, plan.seconds)
+        if left_out := generation.left_out:
+            log.info("not run on this machine (PLATFORM_KINDS): %s", ", ".join(left_out))
+        if plan.unforkable:
+            log.warning("workers load one by one, at the price of memory: %s", plan.unforkable)
         if self.current is not None:
             options = generation.configuration.options
             self.scaler.configured(self.current.configuration.options, options)
-        self.generations.tell(generation, pure.PlanReady(self.scaler.wanted(generation, plan)))
+        self.coming.feed(pure.PlanReady(self.scaler.wanted(generation)))
 
-    def _denied(self, generation: Generation, problems: tuple[Problem, ...]) -> None:
-        if self.coming is not None and self.coming.generation is generation:
+    def denied(self, zygote: ZygotePair, problems: tuple[Problem, ...]) -> None:
+        if self.coming is not None and self.coming.generation.number == zygote.number:
             self.coming.feed(pure.Denied(problems))
         else:
-            self._bereft(generation)
+            self.bereft(zygote)
 
-    def _bereft(self, generation: Generation) -> None:
-        """Both zygotes are gone and the disk holds other code: the workers live, but none that
-        ends can be replaced before the next rollout."""
-        self._telemetry.point("generation.bereft", generation=generation.number)
-
-    def phased(self, coming: Execution) -> None:
-        self._telemetry.point(
-            "rollout.phase",
-            request=coming.generation.request,
-            generation=coming.generation.number,
-            phase=coming.rollout.phase.value,
+    def bereft(self, zygote: ZygotePair) -> None:
+        log.error(
+            "both zygotes of generation %d are gone and the code on disk is not what it serves: "
+            "its workers go on, but one that ends is not replaced before the next rollout",
+            zygote.number,
         )
 
     # The end of a rollout.
 
-    def finished(self, coming: Execution) -> None:
+    def _finished(self, coming: Execution) -> None:
         former, self._unheld = self.current, ""
         self.generations.current, self.generations.coming = coming.generation, None
         if former is not None:
@@ -371,7 +357,7 @@ class Rollouts:
         back = coming.generation.request.cause == "rollback"
         if not back:  # what has just been rolled back stays refused
             self._refusals.clear()
-            self._watch.begin(coming.generation, former, coming.old_unready)
+            self.watch.begin(coming.generation, former, coming.old_unready)
         request = coming.generation.request
         outcome: Outcome = "rolled back" if back else "committed"
         self._report(request, outcome, coming, problems=request.problems)
@@ -388,8 +374,8 @@ class Rollouts:
         reason, self._unheld = self._unheld, ""
         if not reason or self.current is None:
             return
-        bad, former = self.current, self._watch.release()
-        self._telemetry.point("probation.failed", generation=bad.number, reason=reason)
+        bad, former = self.current, self.watch.release()
+        log.error("generation %d is rolled back: %s", bad.number, reason)
         problem = Problem("probation", f"Generation {bad.number} was rolled back: {reason}.")
         self._refusals[fingerprint(bad.request, bad.configuration)] = (problem,)
         if former is None or former.plan is None:
@@ -403,36 +389,33 @@ class Rollouts:
             "rollback", problem.message, problems=(problem,), forced=True, changes=changes
         )
         generation = self._bear(request, former.configuration, former.zygote)
-        self.generations.tell(
-            generation, pure.PlanReady(self.scaler.wanted(generation, former.plan))
-        )
+        self.generations.tell(generation, pure.PlanReady(self.scaler.wanted(generation)))
 
-    def refused(self, coming: Execution) -> None:
+    def _refused(self, coming: Execution) -> None:
         configuration, request = coming.generation.configuration, coming.generation.request
         self._refusals[fingerprint(request, configuration)] = coming.rollout.problems
         self._abandon(coming)
         if coming.committed and self.current is not None:
-            self._write(self.current.configuration, partial(self._undone, coming))
+            work = self._configurations.apply(self.current.configuration)
+            self._finish(work, partial(self._undone, coming))
         else:
             self._undone(coming)
 
-    def _undone(self, coming: Execution, more: tuple[Problem, ...] = ()) -> None:
-        problems = (*coming.rollout.problems, *more)
+    def _undone(self, coming: Execution, problem: Problem | None = None) -> None:
+        problems = (*coming.rollout.problems, *((problem,) if problem else ()))
         self._report(coming.generation.request, "refused", coming, problems=problems)
         self._go_back_if_unheld()
 
-    def _write(
-        self, configuration: Configuration, then: Callable[[tuple[Problem, ...]], None]
-    ) -> None:
-        """Apply a configuration while nothing else goes on, and call `then` with the problems."""
+    def _finish(self, work: Awaitable[T], then: Callable[[T], None]) -> None:
+        """Let nothing else begin until `work` is done; call `then` with its result."""
 
-        async def write() -> None:
-            problem = await self._configurations.apply(configuration)
-            self._writing = None
-            then((problem,) if problem else ())
+        async def finish() -> None:
+            result = await work
+            self._going = None
+            then(result)
             self._go_back_if_unheld()
 
-        self._writing = asyncio.ensure_future(write())
+        self._going = asyncio.ensure_future(finish())
 
     def _abandon(self, coming: Execution) -> None:
         generation = coming.generation
@@ -452,7 +435,7 @@ class Rollouts:
     def _sweep(self) -> None:
         """Forget generations without a process. The zygote of the former one is kept as long as
         the watch may put it back."""
-        self.generations.sweep(kept=self._watch.former)
+        self.generations.sweep(kept=self.watch.former)
 
     def _report(
         self,

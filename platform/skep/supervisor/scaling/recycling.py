@@ -65,7 +65,7 @@ def advance(recycling: Recycling, slots: Mapping[str, Slot]) -> tuple[Recycling,
     fill, waiting = [], []
     for old in recycling.waiting:
         if old not in slots or not slots[old].filled or slots[old].leaving:
-            continue  # it has ended meanwhile: whoever fills its slot again is new
+            continue  # it has ended: the worker that fills its slot again is new
         if _room(_pool(old), slots, successors):
             successors[old] = next(free(_pool(old), [*slots, *successors.values()]))
             fill.append(successors[old])

@@ -1,8 +1,8 @@
 """Keeps the generation in service at its scaling: scaling it, and replacing workers that ask."""
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 
-from skep.base.telemetry import Telemetry
 from skep.config.options.queues import own_workers
 from skep.config.options.table import Options
 from skep.supervisor.generation import Generation
@@ -15,51 +15,50 @@ from skep.supervisor.scaling.recycling import Recycling
 from skep.wire.messages import Retire
 from skep.wire.plan import Plan
 
-# A worker that was ready for so long is more than a flicker.
+log = logging.getLogger("skep")
+
+# A worker that was ready for this long is more than a flicker.
 _HELD = 5.0
 # Any other word that a worker retires with is counted as its age.
-_WHYS = frozenset({"max_requests", "max_memory", "max_age", "task_timeout"})
+_WHYS = frozenset({"max_requests", "max_memory", "max_age", "task_timeout", "reload"})
 
 
 class Scaler:
     """Works on whatever generation `current()` is. `hopeless(why)` is called when its web workers
-    have been crashing for so long that nothing will come of it.
+    have been crashing for too long.
 
-    A number that somebody asked for by hand holds through reloads, until the configuration has
+    A number that an operator has set holds through reloads, until the configuration has
     another one than it had.
     """
 
     def __init__(
-        self,
-        current: Callable[[], Generation | None],
-        hopeless: Callable[[str], None],
-        telemetry: Telemetry,
+        self, current: Callable[[], Generation | None], hopeless: Callable[[str], None]
     ) -> None:
         self._current = current
         self._hopeless = hopeless
         self._look_again = 0.0
-        self._telemetry = telemetry
         self._by_hand: dict[str, int] = {}
         self._recycling = Recycling()
         self._crew: Crew | None = None
         self.drained = False
         self.ended = False
 
-    def counts(self, options: Options, plan: Plan) -> dict[str, int]:
+    def counts(self, generation: Generation) -> dict[str, int]:
         """Return how many workers of each pool there are to be."""
+        options = generation.configuration.options
         counts = {**_configured(options), "cron": 1, **self._by_hand}
-        kinds = set(plan.kinds).intersection(options.kinds)
+        kinds = set((generation.plan or Plan()).kinds).intersection(options.kinds)
         return {p: count for p, count in counts.items() if p.partition(".")[0] in kinds}
 
-    def wanted(self, generation: Generation, plan: Plan) -> tuple[str, ...]:
+    def wanted(self, generation: Generation) -> tuple[str, ...]:
         """Return the slots of a generation that begins."""
-        counts = self.counts(generation.configuration.options, plan)
+        counts = self.counts(generation)
         return tuple(f"{kind}.{i}" for kind, count in counts.items() for i in range(count))
 
     def scale(self, kind: str, count: int) -> None:
         """Set the number of workers of a kind."""
         self._by_hand[kind] = count
-        self.rescale("scale")
+        self.rescale()
 
     def configured(self, old: Options, new: Options) -> None:
         """The configuration is another: a number that it changes replaces the one set by hand."""
@@ -68,31 +67,29 @@ class Scaler:
             if before.get(pool) != now[pool]:
                 self._by_hand.pop(pool, None)
 
-    def rescale(self, why: str) -> None:
+    def rescale(self) -> None:
         """Fill or retire slots until the numbers are as wanted."""
         generation = self._current()
         if generation is None or generation.plan is None or self.drained or self.ended:
             return
         self._recycling, orders = pure.rescale(
-            self._of(generation.crew), generation.crew.slots, self._counts_of(generation)
+            self._of(generation.crew), generation.crew.slots, self.counts(generation)
         )
-        self._obey(generation, orders, dict.fromkeys(orders.fill, why))
+        self._obey(generation, orders, dict.fromkeys(orders.fill, "scale"))
 
     def asked(self, child: Child, retire: Retire) -> None:
         """A worker wants to be replaced."""
         generation = self._current()
         if generation is None or generation.crew.children.get(child.slot) is not child:
             return
-        self._telemetry.point("worker.retires", child=child, retire=retire)
-        child.retires = retire.reason if retire.reason in _WHYS else "max_age"
-        self._recycling = pure.asked(self._of(generation.crew), child.slot)
-        self.look(generation.crew)
+        self.replace(generation.crew, [child], retire)
 
     def replace(self, crew: Crew, children: Iterable[Child], why: Retire) -> None:
-        """Somebody wants these workers of the generation in service to be replaced."""
+        """Replace these workers of the generation in service."""
         for child in children:
-            self._telemetry.point("worker.retires", child=child, retire=why)
-            child.retires = why.reason
+            detail = f": {why.detail}" if why.detail else ""
+            log.info("%s retires (%s%s)", child.name, why.reason, detail)
+            child.retires = why.reason if why.reason in _WHYS else "max_age"
             self._recycling = pure.asked(self._of(crew), child.slot)
         self.look(crew)
 
@@ -131,12 +128,12 @@ class Scaler:
         were asked for."""
         if self.drained and (generation := self._current()) is not None:
             generation.crew.retire()
-        self.rescale("scale")
+        self.rescale()
 
     def undrain(self) -> None:
         """Fill the slots again."""
         self.drained = False
-        self.rescale("scale")
+        self.rescale()
 
     def end(self) -> None:
         """Stop filling slots: the platform stops and would not wait for new workers."""
@@ -161,9 +158,6 @@ class Scaler:
         if all(now - since < _HELD for since in held):
             slots = generation.crew.slots
             self._hopeless(budgets.sentence("web", _web_budget(generation), slots, now))
-
-    def _counts_of(self, generation: Generation) -> Mapping[str, int]:
-        return self.counts(generation.configuration.options, generation.plan or Plan())
 
     def _of(self, crew: Crew) -> Recycling:
         """What goes on in this crew; of the one before nothing has to be known any more."""

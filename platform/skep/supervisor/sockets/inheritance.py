@@ -46,7 +46,7 @@ class Inheritance:
 def take(environment: MutableMapping[str, str]) -> Inheritance:
     """Return what this process was handed and remove every trace of it from the environment.
 
-    Raises ListenError when something of it is no listening stream socket.
+    Raises ListenError when one of them is not a listening stream socket.
     """
     values = {key: environment.pop(key, "") for key in KEYS}
     if values["LISTEN_PID"] != str(os.getpid()):
@@ -63,7 +63,8 @@ def take(environment: MutableMapping[str, str]) -> Inheritance:
             name, _, asked = name.partition("@")
             # What is not named is called after its unit.
             known = "http" if name in ("", "unknown") or name.endswith(".socket") else name
-            sock = _own(descriptor) if asked else _listener(descriptor, known)
+            sock = socket.socket(fileno=descriptor) if asked else _listener(descriptor, known)
+            sock.setblocking(False)
             listeners[known] = Inherited(sock, _address(asked))
     return Inheritance(listeners, lock)
 
@@ -102,12 +103,6 @@ def _address(text: str) -> tuple[str, int] | None:
     return (unquote(host), int(port)) if port else None
 
 
-def _own(descriptor: int) -> socket.socket:
-    sock = socket.socket(fileno=descriptor)
-    sock.setblocking(False)
-    return sock
-
-
 def _listener(descriptor: int, name: str) -> socket.socket:
     try:
         sock = socket.socket(fileno=descriptor)
@@ -116,12 +111,11 @@ def _listener(descriptor: int, name: str) -> socket.socket:
         raise ListenError(_useless(descriptor, name)) from error
     if not listens or sock.type != socket.SOCK_STREAM:
         raise ListenError(_useless(descriptor, name))
-    sock.setblocking(False)
     return sock
 
 
 def _useless(descriptor: int, name: str) -> str:
     return (
-        f"Descriptor {descriptor} ({name}), passed by the service manager, is no listening stream "
-        "socket: see ListenStream= and FileDescriptorName= of the socket unit."
+        f"Descriptor {descriptor} ({name}), passed by the service manager, is not a listening "
+        "stream socket: see ListenStream= and FileDescriptorName= of the socket unit."
     )

@@ -5,7 +5,7 @@ waits in it while workers change is served by the next one. Hence one socket sha
 SO_REUSEPORT: the queue of a worker that closes its own socket is reset), which the supervisor keeps
 as long as a generation wants it and never accepts from. Datagrams wait in the same way.
 
-What two generations want at the same address is one socket, whoever of their plugins wants it.
+What two generations want at the same address is one socket, whichever plugin wants it.
 """
 
 import asyncio
@@ -69,7 +69,7 @@ class Listeners:
             raise
         self._wanted.setdefault(generation, {}).update({e.name: e for e in endpoints})
 
-    def legacy(self) -> dict[str, Inherited]:
+    def inheritable(self) -> dict[str, Inherited]:
         """Return what the next one is to inherit: all that the newest generation and the platform
         have bound to an address."""
         wanted = [self._wanted[number] for number in (PLATFORM, max(self._wanted))]
@@ -131,10 +131,6 @@ class Listeners:
         wanted = self._wanted[PLATFORM] | self._wanted.get(generation, {})
         return {n: _url(e, self._sockets[e.key]) for n, e in wanted.items() if e.path != n}
 
-    def owners(self, generation: int) -> dict[str, str]:
-        """Return who wants each listener of this generation."""
-        return {name: e.owner for name, e in self._wanted.get(generation, {}).items()}
-
     def close(self) -> None:
         """Stop listening."""
         for key in list(self._sockets):
@@ -160,20 +156,14 @@ class Listeners:
             return False
         if inherited.sock.type == socket.SOCK_STREAM:
             inherited.sock.listen(BACKLOG)
-        self._sockets[endpoint.key], self._asked[endpoint.key] = inherited.sock, inherited.asked
-        if inherited.asked is not None:
-            self._own_path(endpoint)
-            if endpoint.path:
-                _share(endpoint)
+        self._keep(endpoint, inherited)
+        if inherited.asked is not None and endpoint.path:
+            _share(endpoint)
         return True
 
-    def _keep(self, endpoint: Endpoint, bound: socket.socket) -> None:
-        self._sockets[endpoint.key] = bound
-        self._asked[endpoint.key] = _asked(endpoint)
-        self._own_path(endpoint)
-
-    def _own_path(self, endpoint: Endpoint) -> None:
-        if endpoint.path:
+    def _keep(self, endpoint: Endpoint, bound: Inherited) -> None:
+        self._sockets[endpoint.key], self._asked[endpoint.key] = bound.sock, bound.asked
+        if bound.asked is not None and endpoint.path:
             self._paths[endpoint.key] = endpoint.path, os.stat(endpoint.path).st_ino
 
     async def _bind(self, endpoint: Endpoint, patient: bool) -> None:
@@ -181,22 +171,13 @@ class Listeners:
         deadline = loop.time() + (_PREDECESSOR if patient else 0.0)
         while True:
             try:
-                self._keep(endpoint, _bound(endpoint))
+                self._keep(endpoint, Inherited(_bound(endpoint), _asked(endpoint)))
                 break
             except OSError as error:
                 if error.errno != errno.EADDRINUSE or loop.time() >= deadline:
-                    raise ListenError(self._explain(endpoint, error)) from error
+                    ours = [e for wanted in self._wanted.values() for e in wanted.values()]
+                    raise ListenError(_explain(endpoint, error, ours)) from error
             await asyncio.sleep(0.02)
-
-    def _explain(self, endpoint: Endpoint, error: OSError) -> str:
-        holders = [e for wanted in self._wanted.values() for e in wanted.values()]
-        for holder in holders:
-            if error.errno == errno.EADDRINUSE and holder.clashes(endpoint):
-                return (
-                    f"{_what(endpoint)} is in use by {holder.owner} ({holder.name} at "
-                    f"{holder.address}): choose another with {endpoint.remedy}."
-                )
-        return _explain(endpoint, error)
 
     def _close(self, key: str) -> None:
         self._sockets.pop(key).close()
@@ -347,9 +328,13 @@ def _what(endpoint: Endpoint) -> str:
     return f"{what}, which {endpoint.owner} wants for {endpoint.name}," if plugin else what
 
 
-def _explain(endpoint: Endpoint, error: OSError) -> str:
+def _explain(endpoint: Endpoint, error: OSError, ours: Iterable[Endpoint] = ()) -> str:
     what, remedy = _what(endpoint), endpoint.remedy
+    holder = next((other for other in ours if other.clashes(endpoint)), None)
     match error.errno:
+        case errno.EADDRINUSE if holder is not None:
+            place = f"{holder.owner} ({holder.name} at {holder.address})"
+            return f"{what} is in use by {place}: choose another with {remedy}."
         case errno.EADDRINUSE:
             return f"{what} is in use by another program: choose one with {remedy}."
         case errno.EACCES if endpoint.path:
@@ -358,7 +343,7 @@ def _explain(endpoint: Endpoint, error: OSError) -> str:
             return f"{what} needs privileges: choose one above 1023 with {remedy}."
         case errno.EADDRNOTAVAIL:
             host = _HOSTS.get(remedy, remedy)
-            return f"{endpoint.host} is no address of this machine: choose another with {host}."
+            return f"{endpoint.host} is not an address of this machine: choose another with {host}."
         case _:
             why = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
             see = f"{_HOSTS[remedy]} and {remedy}" if remedy in _HOSTS else remedy

@@ -1,8 +1,8 @@
 """Which listeners are bound when, and who gets them.
 
-Whoever has connected is served, also on a listener that goes away: first no connection can begin
-there any more, then the workers accept all that had begun, and only then they are told to stop
-accepting and everybody closes.
+A client that has connected is served, also on a listener that goes away: first no connection can
+begin there any more, then the workers accept all that had begun, and only then they stop accepting
+and every process closes its copy.
 """
 
 import asyncio
@@ -10,16 +10,17 @@ from collections.abc import Callable
 
 from skep.base.errors import ListenError, UsageError
 from skep.base.waiting import until
-from skep.config.options import admin_access
+from skep.config.options import endpoints
 from skep.config.options.endpoints import admin, served, shared
 from skep.supervisor.generation import Generation
 from skep.supervisor.processes.child import Child
+from skep.supervisor.processes.children import Children
 from skep.supervisor.processes.crew import Crew
 from skep.supervisor.rollout.generations import Generations
 from skep.supervisor.sockets.listeners import PLATFORM, Listeners
-from skep.wire.messages import Go, HandedOver, Message
+from skep.wire.messages import Go, HandedOver
 
-# How long the handshake of a client that was let in may take, and then whoever is to accept it.
+# How long the handshake of a client that was let in may take, and then the worker that accepts it.
 _HANDSHAKE = 0.1
 _ACCEPT = 1.0
 _OF_SLOTS = {"agent": ["admin"], "configserver": ["config"], "store": ["store"]}
@@ -36,6 +37,7 @@ class Ports:
         self,
         listeners: Listeners,
         generations: Generations,
+        children: Children,
         bound: Callable[[], None],
         *,
         patient: bool,
@@ -47,6 +49,9 @@ class Ports:
         self._leaving: list[int] = []
         self._closing = self._ended = False
         self._parting: set[asyncio.Task[None]] = set()
+        # A worker that retires closes its copies in a moment, and the last process to close a
+        # listener resets the connections that wait in it, so close ours before.
+        children.on(HandedOver, lambda *_: self.close_unused())
 
     async def bind(self, generation: Generation) -> None:
         """Bind what a generation wants and is not bound yet; the admin port stays as it is.
@@ -58,7 +63,7 @@ class Ports:
         options, plan = generation.configuration.options, generation.plan
         if "admin" not in self._listeners.names(PLATFORM):
             try:
-                admin_access.check(options)
+                endpoints.check_admin_files(options)
             except UsageError as error:
                 raise ListenError(f"The admin port cannot be served. {error}") from error
             await self._listeners.open([admin(options)], patient=self._patient)
@@ -76,12 +81,6 @@ class Ports:
         descriptors = self._listeners.descriptors(names, child.generation)
         handover = self._generations.handover(child)
         child.send(Go(names, handover, len(descriptors)), descriptors)
-
-    def heard(self, message: Message) -> None:
-        """A child has said something. One that retires closes its copies in a moment, and the last
-        to close a listener resets what still waits in it: that must not be we."""
-        if isinstance(message, HandedOver):
-            self.close_unused()
 
     def close_unused(self) -> None:
         """Close what no generation wants that accepts or may accept again."""

@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 
 from skep.base.system.linux import ended_children
 from skep.base.system.signals import HELD
@@ -85,7 +86,6 @@ class Forker:
         return self._fork(forks)
 
     def _fork(self, forks: list[tuple[str, socket.socket]]) -> socket.socket | None:
-        """In the child, close the channels of its siblings."""
         for slot, channel in forks:
             try:
                 if self._is_child(slot, channel):
@@ -95,7 +95,9 @@ class Forker:
                     return channel
                 self._failing = False
             except OSError as error:  # out of processes or memory: who has ordered it will again
-                self._complain(error)
+                if not self._failing:
+                    log.error("no process can be forked (%s); it is tried again", error.strerror)
+                self._failing = True
             channel.close()
         return None
 
@@ -103,37 +105,25 @@ class Forker:
         """Start another process; return whether this is it."""
         if (environment := self.alone()) is None:
             return fork_guard.fork() == 0
-        _spawn(slot, channel, environment)
+        os.posix_spawn(
+            sys.executable,
+            [sys.executable, "-P", "-m", "skep.worker", slot],
+            environment,
+            file_actions=[(os.POSIX_SPAWN_DUP2, channel.fileno(), CHANNEL_FD)],
+            setsid=True,
+            setsigmask=HELD,
+        )
         return False
-
-    def _complain(self, error: OSError) -> None:
-        if not self._failing:
-            log.error("no process can be forked (%s); it is tried again", error.strerror)
-        self._failing = True
 
     def _reap(self) -> None:
         for pid, status in ended_children():
             self._channel.send(Exited(pid, status))
 
 
-def _spawn(slot: str, channel: socket.socket, environment: Mapping[str, str]) -> None:
-    os.posix_spawn(
-        sys.executable,
-        [sys.executable, "-P", "-m", "skep.worker", slot],
-        environment,
-        file_actions=[(os.POSIX_SPAWN_DUP2, channel.fileno(), CHANNEL_FD)],
-        setsid=True,
-        setsigmask=HELD,
-    )
-
-
 def _empty(descriptor: int) -> None:
-    while True:
-        try:
-            if not os.read(descriptor, 4096):
-                return
-        except BlockingIOError:
-            return
+    with suppress(BlockingIOError):
+        while os.read(descriptor, 4096):
+            pass
 
 
 def _ignore(*_: object) -> None:

@@ -19,8 +19,6 @@ from skep.wire.plan import Problem
 from skep.worker.birth.forker import Forker
 from skep.worker.loading.environ import Environ, install
 
-Sources = dict[str, tuple[int, int]]
-
 
 def leave(channel: BlockingChannel, boot: Boot) -> BlockingChannel:
     """Be the nursery; return in a future zygote, with its channel."""
@@ -41,12 +39,12 @@ def leave(channel: BlockingChannel, boot: Boot) -> BlockingChannel:
     channel.send(Hello(os.getpid()))
     set_title("zygote", boot.options["app_id"])
     if not fit:
-        _start_anew(channel, order.environment)
+        _start_afresh(channel, order.environment)
     environ.change(values)
     return channel
 
 
-def _sources(files: Iterable[str] = ()) -> Sources:
+def _sources(files: Iterable[str] = ()) -> dict[str, tuple[int, int]]:
     """Return time and size of these files, or of the files of all modules, and of the `.pth` files,
     which an interpreter reads too."""
     modules = list(sys.modules.values())
@@ -69,7 +67,7 @@ def _changes(environ: Environ, wanted: Mapping[str, str]) -> dict[str, str | Non
     return values | {key: value for key, value in wanted.items() if there.get(key) != value}
 
 
-def _start_anew(channel: BlockingChannel, environment: Mapping[str, str]) -> None:
+def _start_afresh(channel: BlockingChannel, environment: Mapping[str, str]) -> None:
     os.dup2(channel.fileno(), CHANNEL_FD, inheritable=True)
     command = [sys.executable, "-P", "-m", "skep.worker", "zygote"]
     try:

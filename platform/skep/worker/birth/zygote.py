@@ -1,7 +1,5 @@
-"""The zygote: loads everything once, reports what it found, and forks workers on order.
-
-It never runs a handler.
-"""
+"""The zygote: loads everything once, reports what it found, and forks workers on order. It never
+runs a handler."""
 
 import logging
 import os
@@ -13,7 +11,7 @@ from pathlib import Path
 from skep.base.errors import PluginError, UsageError
 from skep.base.logs import masking
 from skep.base.logs.log import hide, traceback_text
-from skep.config.env.settings import Settings, declare
+from skep.config.env.settings import Epoch, Settings, declare, enter
 from skep.config.options.table import Options
 from skep.wire.channel import BlockingChannel
 from skep.wire.messages import Boot, Change, Changed, Message
@@ -23,12 +21,11 @@ from skep.worker.http.app import listing
 from skep.worker.http.app import problems as app_problems
 from skep.worker.loading import endpoints
 from skep.worker.loading.catalog import Catalog
-from skep.worker.loading.changes import Changes, begin_epoch
+from skep.worker.loading.changes import Changes
 from skep.worker.loading.checks import check_settings, check_used_settings, undeclared
+from skep.worker.loading.endpoints import Tls
 from skep.worker.loading.environ import Environ, install
-from skep.worker.loading.loader import FOLDERS, Loaded, Loader
-from skep.worker.loading.project import CodeState
-from skep.worker.loading.tls import Tls
+from skep.worker.loading.loader import FOLDERS, CodeState, Loader
 from skep.worker.tasks.queues import task_drain
 
 log = logging.getLogger(__name__)
@@ -47,10 +44,8 @@ class LoadedGeneration:
 
 
 def load(boot: Boot) -> LoadedGeneration | list[Problem]:
-    """Load the plugins and check what can be checked without serving.
-
-    Every failure is a problem with a sentence; none ends the zygote without one.
-    """
+    """Load the plugins and check what can be checked without serving. Every failure is a problem
+    with a sentence; none ends the zygote without one."""
     try:
         return _load(boot)
     except Exception as error:  # noqa: BLE001 - declarations are objects of authors and of libraries
@@ -61,7 +56,7 @@ def load(boot: Boot) -> LoadedGeneration | list[Problem]:
 def _load(boot: Boot) -> LoadedGeneration | list[Problem]:
     started = time.perf_counter()
     environ = install()
-    begin_epoch(environ)
+    enter(Epoch(environ.snapshot()))
     options = Options.from_json(boot.options)
     folders = [Path(folder) for folder in options.plugins]
     code = CodeState.take(options, boot.run_id)  # before: a later change is a newer state
@@ -106,7 +101,7 @@ def _load(boot: Boot) -> LoadedGeneration | list[Problem]:
     return LoadedGeneration(catalog, plan, Changes(classes, environ), tls, boot.generation)
 
 
-def _problems(loaded: Loaded, options: Options) -> list[Problem]:
+def _problems(loaded: Loader, options: Options) -> list[Problem]:
     return [
         *map(replace, loaded.problems),  # made again, to be masked by what is known only now
         *app_problems(loaded.plugins, options),

@@ -11,24 +11,21 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol as UvicornProtocol
 
 from skep.worker.http.coalesced_writes import CoalescedWrites
-from skep.worker.http.limits import ANSWER, BODY, HEAD, IDLE
-from skep.worker.http.protocol import Guard, HttpProtocol
+from skep.worker.http.limits import ANSWER, BODY, HEAD, IDLE, Guard
+from skep.worker.http.protocol import HttpProtocol
 from skep.worker.http.request_head import (
     METHODS,
+    TOKEN,
     HttpRefusal,
     check_codings,
-    check_hosts,
-    check_version,
+    checked_target,
     is_host,
-    origin_form,
     unknown_method,
     wants_websocket,
-    with_host,
 )
 
-_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_REQUEST = re.compile(rb"(%b) +([\x21-\x7e]+) +HTTP/([0-9]\.[0-9])" % _TOKEN)
-_FIELD = re.compile(rb"(%b):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)" % _TOKEN)
+_REQUEST = re.compile(rb"(%b) +([\x21-\x7e]+) +HTTP/([0-9]\.[0-9])" % TOKEN)
+_FIELD = re.compile(rb"(%b):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)" % TOKEN)
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x0c\x0e-\x1f\x7f]")
 _FRAMING = frozenset((b"content-length", b"transfer-encoding"))
 _LENGTH = re.compile(rb"[0-9]{1,20}")
@@ -59,7 +56,7 @@ class _Parser(h11.Connection):
 class H11Protocol(HttpProtocol, UvicornProtocol):
     def __init__(self, *arguments: Any, guard: Guard) -> None:
         super().__init__(*arguments, guard=guard)
-        self.conn = _Parser(self, self._limits.head)
+        self.conn = _Parser(self, self._largest_head)
         self._request: re.Match[bytes] | None = None  # the first line of the head at hand
         self._fields: list[tuple[bytes, bytes]] = []  # its headers
         self._size = 0  # their bytes, and those of the trailers
@@ -92,12 +89,11 @@ class H11Protocol(HttpProtocol, UvicornProtocol):
             self._read_line(line)
         if _CONTROL.search(self._line):
             raise _bad_line(self._line) if self._request is None else HttpRefusal(400)
-        if self._raw > self._limits.head:
+        if self._raw > self._largest_head:
             raise HttpRefusal(431, "headers")
         return b""
 
     def _read_line(self, line: bytes) -> None:
-        limits = self._limits
         if self._request is None:
             self._request = _REQUEST.fullmatch(line)
             if self._request is None or self._request[1] not in METHODS:
@@ -111,7 +107,7 @@ class H11Protocol(HttpProtocol, UvicornProtocol):
             self._size += len(name) + len(value) + 4
             if name not in self._dropped:
                 self._fields.append((name, value))
-        if self._size > limits.head or len(self._fields) > limits.headers:
+        if self._size > self._largest_head or len(self._fields) > self._most_headers:
             raise HttpRefusal(431, "headers")
 
     def _checked(self) -> bytes:
@@ -120,16 +116,12 @@ class H11Protocol(HttpProtocol, UvicornProtocol):
         assert request is not None
         if self._refusal is not None:
             raise self._refusal
-        method, target, version = request[1], request[2], check_version(request[3].decode())
-        hosts = self._values(b"host")
-        check_hosts(version, len(hosts))
+        method, hosts = request[1], self._values(b"host")
         if not all(map(is_host, hosts)):
             raise HttpRefusal(400)
-        if method == b"CONNECT":
-            raise HttpRefusal(501)
-        target, host = origin_form(method, target)
-        if host is not None:
-            self._fields = with_host(self._fields, host)
+        version, target, self._fields = checked_target(
+            request[3].decode(), method, request[2], self._fields, len(hosts)
+        )
         self._left = self._framed(version)
         self._method, self._phase = method, BODY
         lines = [b"%b: %b\r\n" % field for field in self._fields]
@@ -164,7 +156,7 @@ class H11Protocol(HttpProtocol, UvicornProtocol):
         if trailers:
             self._guard.dropped(len(trailers))
         size = self._size + sum(len(name) + len(value) + 4 for name, value in trailers)
-        if size > self._limits.head or len(self._fields) + len(trailers) > self._limits.headers:
+        if size > self._largest_head or len(self._fields) + len(trailers) > self._most_headers:
             raise HttpRefusal(431, "headers")
         framed = any(name in _FRAMING or _CONTROL.search(value) for name, value in trailers)
         if framed or self.conn.trailing_data[0]:  # h11 has taken for an end what is none

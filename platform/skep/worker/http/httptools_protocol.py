@@ -9,18 +9,15 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from skep.worker.http.coalesced_writes import CoalescedWrites
-from skep.worker.http.limits import ANSWER, BODY, HEAD, IDLE
-from skep.worker.http.protocol import Guard, HttpProtocol
+from skep.worker.http.limits import ANSWER, BODY, HEAD, IDLE, Guard
+from skep.worker.http.protocol import HttpProtocol
 from skep.worker.http.request_head import (
     HttpRefusal,
     check_codings,
-    check_hosts,
-    check_version,
+    checked_target,
     is_host,
-    origin_form,
     unknown_method,
     wants_websocket,
-    with_host,
 )
 
 _LINE_END = b" HTTP/1.1\r\n"
@@ -50,7 +47,7 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
     def _feed(self, piece: bytes) -> None:
         # What came in one small piece need not be counted header by header.
         begun = self._raw > 0
-        self._is_counted = begun or len(piece) > self._limits.head or self._phase is BODY
+        self._is_counted = begun or len(piece) > self._largest_head or self._phase is BODY
         # The parser's own answer to this costs more than a whole header.
         self._is_1_1 = not begun and piece.startswith(_LINE_END, piece.find(b"\r") - 9)
         try:
@@ -67,14 +64,12 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
         """Limit the bytes of an unfinished head, of trailers or of the size of a chunk."""
         self._raw = 0 if self._grew else self._raw + received
         self._grew = False
-        if self._raw > self._limits.head:
+        if self._raw > self._largest_head:
             self._refuse(HttpRefusal(431, "headers"))
 
     def _go_on(self, piece: bytes) -> None:
-        """Continue after a head that offers another protocol, where the parser has stopped.
-
-        If we do not speak that protocol, parse the same request again without the offer.
-        """
+        """Continue after a head that offers another protocol, where the parser has stopped. If it
+        is not one of ours, parse the same request again without the offer."""
         try:
             if self._upgrades:
                 self._open_websocket(self.parser.get_method(), self.url, self.headers)
@@ -116,7 +111,7 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
     def on_url(self, url: bytes) -> None:
         self.url += url
         self._head += len(url)
-        if self._head > self._limits.head:
+        if self._head > self._largest_head:
             self._turn_down(HttpRefusal(431, "headers"))
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -126,7 +121,7 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
                 self._drop_trailer(len(name) + len(value))
                 return
             self._head += len(name) + len(value) + 4
-            if self._head > self._limits.head or len(self.headers) >= self._limits.headers:
+            if self._head > self._largest_head or len(self.headers) >= self._most_headers:
                 self._turn_down(HttpRefusal(431, "headers"))
         if name not in self._special:
             self.headers.append((name, value))
@@ -151,21 +146,21 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
         return True
 
     def _drop_trailer(self, size: int) -> None:
-        """Drop a field behind a chunked body, but count it as a header.
-
-        As a header it would evade every check of the headers (RFC 9110, 6.5.1).
-        """
+        """Drop a field behind a chunked body, but count it as a header: as one it would evade every
+        check of the headers (RFC 9110, 6.5.1)."""
         self._head += size + 4
         self._trailers += 1
         self._guard.dropped(1)
-        limits = self._limits
-        if self._head > limits.head or len(self.headers) + self._trailers > limits.headers:
+        if (
+            self._head > self._largest_head
+            or len(self.headers) + self._trailers > self._most_headers
+        ):
             self._turn_down(HttpRefusal(431, "headers"))
 
     def on_headers_complete(self) -> None:
         if self._refusal is not None:
             raise self._refusal
-        if len(self.headers) > self._limits.headers:
+        if len(self.headers) > self._most_headers:
             self._turn_down(HttpRefusal(431, "headers"))
         parser, url = self.parser, self.url
         is_usual = (
@@ -234,13 +229,9 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
 
     def _look_closer(self, version: str) -> str:
         """Check an unusual head; return the version to treat it as. Raises HttpRefusal."""
-        version, method = check_version(version), self.parser.get_method()
-        check_hosts(version, self._hosts)
-        if method == b"CONNECT":
-            raise HttpRefusal(501)
-        self.url, host = origin_form(method, self.url)
-        if host is not None:
-            self.headers[:] = with_host(self.headers, host)
+        version, self.url, self.headers = checked_target(
+            version, self.parser.get_method(), self.url, self.headers, self._hosts
+        )
         if self._codings:
             check_codings(version, self._codings)
         if version == "1.0":

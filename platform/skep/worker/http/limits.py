@@ -1,4 +1,4 @@
-"""What a client may cost: the limits of one web worker, and when patience with a client ends.
+"""What a client may cost, and when the patience of a web worker with it ends.
 
 SILENT ──first byte──► HEAD ──its end──► BODY ──its end──► ANSWER ──answered──► IDLE
                          ▲                                                        │
@@ -6,18 +6,29 @@ SILENT ──first byte──► HEAD ──its end──► BODY ──its end�
 any of them ──refused──► LEAVING: the refusal is out, what still arrives is thrown away
 """
 
+import asyncio
+import math
 import resource
-from dataclasses import dataclass
+import weakref
 from enum import Enum
+from typing import Any
 
+from skep.base.system.linux import unacknowledged
 from skep.config.options.table import Options
+from skep.metrics.instruments import Instruments
+from skep.worker.http.forwarded import Proxies
 
+_LOOK = 0.5
 # Descriptors that are not connections: the channel, the store, files, clients of plugins.
 _RESERVED = 100
 _MOST_DESCRIPTORS = 65536
 # How long, and up to how many bytes, we still read from a refused client: a client that is cut off
 # while it sends may never see the refusal.
 LEAVE_SECONDS, LEAVE_BYTES = 2.0, 1024 * 1024
+# Seconds. How long a client that has everything may take to close.
+_GRACE = 1.0
+# Longer than any client takes to read a last answer.
+_FOREVER = 86_400.0
 
 
 class ConnectionPhase(Enum):
@@ -35,44 +46,79 @@ class ConnectionPhase(Enum):
 SILENT, HEAD, BODY, ANSWER, IDLE, LEAVING = ConnectionPhase
 
 
-@dataclass(frozen=True)
-class HttpLimits:
-    """Sizes are in bytes, times in seconds. `connections` counts those of one worker."""
+class Guard:
+    """Limits the connections of one worker, and ends those that take too long.
 
-    head: int = 65536
-    headers: int = 100
-    body: int = 10 * 1024 * 1024
-    connections: int = 10_000
-    head_time: float = 10.0
-    progress_time: float = 60.0
-    idle_time: float = 5.0
+    A close over TLS sends close_notify and then waits for the client's, which many clients never
+    send: the connection, and a draining worker, would wait for asyncio's timeout of 30 s. That
+    timeout also cuts off the last answer of a client that reads slowly. So it is disabled, and a
+    closing connection is aborted when the client has everything, or takes nothing any more.
+    """
 
-    @classmethod
-    def of(cls, options: Options) -> "HttpLimits":
-        """Return the limits that are set, with at most as many connections as file descriptors."""
-        return cls(
-            head=options.max_header_size,
-            headers=options.max_headers,
-            body=options.max_body_size,
-            connections=min(options.max_connections, _descriptors() - _RESERVED),
-            head_time=options.header_timeout,
-            progress_time=options.progress_timeout,
-            idle_time=options.keep_alive,
-        )
+    def __init__(self, options: Options, instruments: Instruments) -> None:
+        self.options = options
+        self.proxies = Proxies(options.trusted_proxies)
+        self.most_connections = min(options.max_connections, _descriptors() - _RESERVED)
+        self._refusals = instruments.children("http_refusals_total")
+        self.dropped = instruments.child("http_trailers_dropped_total").inc
+        # How many bytes of each closing connection were unsent, and since when.
+        self._unsent: weakref.WeakKeyDictionary[Any, tuple[int, float]]
+        self._unsent = weakref.WeakKeyDictionary()
+
+    def refused(self, reason: str) -> None:
+        """Count a client that had to go."""
+        self._refusals[(reason,)].inc()
+
+    async def watch(self, connections: set[Any]) -> None:
+        """Look at the connections for ever."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(_LOOK)
+            now = loop.time()
+            for connection in list(connections):
+                if connection.transport.is_closing():
+                    self._look_at_closing(connection, now)
+                elif hasattr(connection, "look"):  # a WebSocket has timers of its own
+                    connection.look(now)
 
     def overdue(self, phase: ConnectionPhase, waited: float) -> bool:
         """Return whether a client in this phase, `waited` seconds without progress, must go."""
-        match phase:
-            case ConnectionPhase.SILENT | ConnectionPhase.HEAD:
-                return waited > self.head_time
-            case ConnectionPhase.BODY:
-                return waited > self.progress_time
-            case ConnectionPhase.IDLE:
-                return waited > self.idle_time
-            case ConnectionPhase.LEAVING:
-                return waited > LEAVE_SECONDS
-            case ConnectionPhase.ANSWER:
-                return False
+        options = self.options
+        patience = {
+            SILENT: options.header_timeout,
+            HEAD: options.header_timeout,
+            BODY: options.progress_timeout,
+            ANSWER: math.inf,
+            IDLE: options.keep_alive,
+            LEAVING: LEAVE_SECONDS,
+        }
+        return waited > patience[phase]
+
+    def _look_at_closing(self, connection: Any, now: float) -> None:
+        transport = connection.transport
+        try:
+            # What the transport below that of TLS still holds does not count here, but it holds
+            # nothing unless the kernel has as much as it takes.
+            held = unacknowledged(transport.get_extra_info("socket").fileno())
+            unsent: int = transport.get_write_buffer_size() + held
+        except AttributeError:  # it was closed twice, see `shutdown_timeout`
+            return
+        before, since = self._unsent.get(connection, (-1, now))
+        if unsent != before:
+            self._unsent[connection] = unsent, now
+        elif now - since >= (self.options.progress_timeout if unsent else _GRACE):
+            transport.abort()
+            if unsent:
+                self.refused("slow_reader")
+
+
+def shutdown_timeout(loop: asyncio.AbstractEventLoop) -> float | None:
+    """Return the timeout of a TLS shutdown, None for asyncio's own.
+
+    That stays in force with asyncio's own loop, whose TLS transport cannot be aborted any more
+    after a second `close` (CPython's sslproto.py).
+    """
+    return None if isinstance(loop, asyncio.SelectorEventLoop) else _FOREVER
 
 
 def _descriptors() -> int:

@@ -7,16 +7,20 @@ closes those.
 import logging
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.requests import ClientDisconnect
+from starlette.responses import PlainTextResponse
 from starlette.routing import Mount
+from starlette.websockets import WebSocket
 
 from skep.base.errors import QueueFull, StoreFull, StoreUnavailable
 from skep.base.logs import correlation
 from skep.config.env.settings import pin
+from skep.config.options.table import Options
 from skep.metrics.web import UNMATCHED
 from skep.worker.http.access_log import AccessLog
 from skep.worker.http.coalesced_writes import HEADER, ID_IN_SCOPE
@@ -32,8 +36,8 @@ log = logging.getLogger(__name__)
 # What is counted when the client went away while its body was still awaited.
 CLIENT_GONE = 499
 _TRACE = b"traceparent"
-_TELLING = frozenset((HEADER, _TRACE, b"content-length", b"transfer-encoding", b"expect"))
-# What the application may say of the connection is `close`; the request's name is the edge's.
+_READ = frozenset((HEADER, _TRACE, b"content-length", b"transfer-encoding", b"expect"))
+# What the application may set for the connection is `close`; the request's name is the edge's.
 _REPLACED = frozenset((b"keep-alive", b"proxy-connection", b"te", b"trailer", b"upgrade", HEADER))
 _CLOSE = (b"connection", b"close")
 _PLAIN = (b"content-type", b"text/plain; charset=utf-8")
@@ -45,38 +49,33 @@ _PASSING = {
     StoreFull: (507, b"Insufficient Storage", b"30"),
 }
 _UNANSWERED, _ANSWERING, _ANSWERED = range(3)
+_PORTS = {"http": 80, "https": 443}
 
 
 class Edge:
-    """Wraps an application; `served` is called after each request. Bodies have `max_body` bytes
-    unless the route says otherwise. WebSockets reach `websockets`."""
+    """Wraps an application; `served` is called after each request."""
 
     def __init__(
         self,
         app: "ASGIApp",
         metrics: "HttpMetrics",
         served: Callable[[], None],
-        max_body: int,
+        options: Options,
         access_log: AccessLog | None = None,
-        websockets: "ASGIApp | None" = None,
     ) -> None:
         self.app = app
-        self.app_with_body = RequestBodyLimitMiddleware(app, max_body)
+        self.app_with_body = RequestBodyLimitMiddleware(app, options.max_body_size)
         self.metrics = metrics
         self.served = served
         self.access_log = access_log
-        self.draining = False
-        self._websockets = websockets or app
+        self.draining = False  # set: every answer is the last of its connection
+        self._websockets = OriginCheck(app, options.websocket_origins)
 
     def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> Awaitable[None]:
         # No coroutine of its own, which every request would pay for.
         if scope["type"] == "http":
             return _Exchange(self, scope, receive, send).run()
         return self._websockets(scope, receive, send)
-
-    def drain(self) -> None:
-        """Make every answer from now on the last of its connection."""
-        self.draining = True
 
 
 class _Exchange:
@@ -105,7 +104,7 @@ class _Exchange:
         edge.metrics.begin()
         try:
             if has_body:
-                await edge.app_with_body(scope, self._hear, self._answer)
+                await edge.app_with_body(scope, self._receive_body, self._answer)
             else:
                 await edge.app(scope, self._receive, self._answer)
         except ClientDisconnect:
@@ -146,7 +145,7 @@ class _Exchange:
         given = trace = ""
         has_body = False
         for name, value in self._scope["headers"]:
-            if name in _TELLING:
+            if name in _READ:
                 if name == HEADER:
                     given = value.decode("latin-1")
                 elif name == _TRACE:
@@ -160,7 +159,7 @@ class _Exchange:
         self._id = correlation.begin(given, trace)
         return has_body
 
-    async def _hear(self) -> "Message":
+    async def _receive_body(self) -> "Message":
         message = await self._receive()
         if message["type"] == "http.disconnect":
             self._gone = True
@@ -249,3 +248,46 @@ def _route(scope: "Scope") -> str:
     if isinstance(route, Mount):
         return f"{prefix}/*"  # the prefix holds the mount's own path already
     return prefix + str(getattr(route, "path", ""))
+
+
+class OriginCheck:
+    """Wraps the application that WebSockets reach; pages of other sites get 403.
+
+    A browser lets any page open a WebSocket to any server, with the user's cookies for that server;
+    a page can read no other request without the server's consent. The browser reports in `Origin`
+    where the page is from. `origins` are allowed beside the site itself, as `https://shop.example`;
+    `*` is every page.
+    """
+
+    def __init__(self, app: "ASGIApp", origins: Sequence[str]) -> None:
+        self._app = app
+        self._every = "*" in origins
+        self._origins = frozenset(map(_canonical, origins))
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        headers = dict(scope["headers"])
+        origin = headers.get(b"origin", b"").decode("latin-1")
+        # No program but a browser sends one. A header of a proxy's is here only if it is trusted.
+        host = headers.get(b"x-forwarded-host") or headers.get(b"host", b"")
+        if not origin or self._every or self._is_allowed(origin, host.decode("latin-1")):
+            await self._app(scope, receive, send)
+            return
+        text = f"Pages of {origin[:200]} may not open WebSockets here: see "
+        refusal = PlainTextResponse(f"{text}PLATFORM_WEBSOCKET_ORIGINS.\n", status_code=403)
+        await WebSocket(scope, receive, send).send_denial_response(refusal)
+
+    def _is_allowed(self, origin: str, host: str) -> bool:
+        canonical = _canonical(origin)
+        scheme = canonical.partition(":")[0]
+        # The scheme is the page's: a proxy that speaks TLS may not report it.
+        return canonical in self._origins or canonical == _canonical(f"{scheme}://{host}")
+
+
+def _canonical(origin: str) -> str:
+    """Return an origin with its port, in lower case; other text stays as it is."""
+    try:
+        parts = urlsplit(origin.lower())
+        port = parts.port or _PORTS[parts.scheme]
+    except (ValueError, KeyError):
+        return origin.lower()
+    return f"{parts.scheme}://{parts.hostname}:{port}"

@@ -11,15 +11,10 @@ import asyncio
 import http
 import re
 import socket
-from collections.abc import Callable
-from typing import Any, Self
+from typing import Any
 
 from uvicorn.protocols.http.flow_control import FlowControl
 
-from skep.config.options.table import Options
-from skep.metrics.instruments import Instruments
-from skep.worker.http.closing import Closing
-from skep.worker.http.forwarded import Proxies
 from skep.worker.http.limits import (
     ANSWER,
     BODY,
@@ -29,11 +24,10 @@ from skep.worker.http.limits import (
     LEAVING,
     SILENT,
     ConnectionPhase,
-    HttpLimits,
+    Guard,
 )
 from skep.worker.http.request_head import END, Headers, HttpRefusal
 
-_LOOK = 0.5
 # This many connections above the limit are answered with 503; more are aborted.
 _ANSWERED_CROWD = 50
 _BLANK = re.compile(rb"[\r\n]*")  # before a request (RFC 9112, 2.2)
@@ -41,63 +35,12 @@ _BLANK = re.compile(rb"[\r\n]*")  # before a request (RFC 9112, 2.2)
 _TCP_CLOSE = 7
 # Of the connection and not of the request (RFC 9110, 7.6.1); `proxy` would become HTTP_PROXY in the
 # environment of a CGI program. `connection`, `upgrade` and `transfer-encoding` are read by uvicorn.
-HOP_BY_HOP = frozenset((b"keep-alive", b"proxy-connection", b"te", b"trailer", b"proxy"))
-FORWARDED = frozenset(
-    (
-        b"forwarded",
-        b"x-forwarded-for",
-        b"x-forwarded-host",
-        b"x-forwarded-port",
-        b"x-forwarded-prefix",
-        b"x-forwarded-proto",
-        b"x-forwarded-server",
-        b"x-real-ip",
-    )
+_HOP_BY_HOP = frozenset((b"keep-alive", b"proxy-connection", b"te", b"trailer", b"proxy"))
+_FORWARDED = frozenset(
+    b"forwarded x-forwarded-for x-forwarded-host x-forwarded-port x-forwarded-prefix "
+    b"x-forwarded-proto x-forwarded-server x-real-ip".split()
 )
-_OF_STRANGERS = HOP_BY_HOP | FORWARDED
-
-
-class Guard:
-    """Ends the connections of one worker that take too long.
-
-    `refused(reason)` is called for each client that had to go, `dropped(count)` for trailers.
-    """
-
-    def __init__(
-        self,
-        limits: HttpLimits,
-        proxies: Proxies,
-        refused: Callable[[str], None],
-        dropped: Callable[[float], None],
-    ) -> None:
-        self.limits = limits
-        self.proxies = proxies
-        self.refused = refused
-        self.dropped = dropped
-        self._closing = Closing()
-
-    @classmethod
-    def of(cls, options: Options, instruments: Instruments) -> Self:
-        refusals = instruments.children("http_refusals_total")
-        return cls(
-            HttpLimits.of(options),
-            Proxies(options.trusted_proxies),
-            lambda reason: refusals[(reason,)].inc(),
-            instruments.child("http_trailers_dropped_total").inc,
-        )
-
-    async def watch(self, connections: set[Any]) -> None:
-        """Look at the connections for ever."""
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(_LOOK)
-            now = loop.time()
-            for connection in list(connections):
-                if connection.transport.is_closing():
-                    if self._closing.look(connection, now, self.limits.progress_time):
-                        self.refused("slow_reader")
-                elif isinstance(connection, HttpProtocol):
-                    connection.look(now)
+_OF_STRANGERS = _HOP_BY_HOP | _FORWARDED
 
 
 class Flow(FlowControl):
@@ -134,8 +77,10 @@ class HttpProtocol(asyncio.Protocol):
     def __init__(self, *arguments: Any, guard: Guard) -> None:
         super().__init__(*arguments)
         self._guard = guard
-        self._limits = guard.limits
-        self._dropped = HOP_BY_HOP
+        self._options = guard.options
+        self._largest_head = guard.options.max_header_size
+        self._most_headers = guard.options.max_headers
+        self._dropped = _HOP_BY_HOP
         self._phase = SILENT
         self._since = self.loop.time()
         self._spilled = 0  # bytes of the current body that are not wanted any more
@@ -156,7 +101,7 @@ class HttpProtocol(asyncio.Protocol):
         self.flow = Flow(self.transport)
         if not self._guard.proxies.trusts(transport):
             self._dropped = _OF_STRANGERS
-        crowd = len(self.connections) - self._limits.connections
+        crowd = len(self.connections) - self._guard.most_connections
         if crowd > _ANSWERED_CROWD:
             self._guard.refused("connections")
             self.transport.abort()
@@ -179,10 +124,8 @@ class HttpProtocol(asyncio.Protocol):
         self._proceed(data, 0)
 
     def eof_received(self) -> Any:  # a bool; uvicorn's says None
-        """Return whether to keep the connection open, because the client may wait for its answer.
-
-        A client that closes its half during an answer, or with TLS, has gone.
-        """
+        """Return whether to keep the connection open, because the client may wait for its answer;
+        it has gone if it closes its half during an answer, or with TLS."""
         if self._phase is not ANSWER or self.scheme == "https" or self.cycle.response_started:
             return False
         self.cycle.keep_alive = False
@@ -227,7 +170,7 @@ class HttpProtocol(asyncio.Protocol):
         found = (seam + data[at : at + 3]).find(END) if seam else -1
         if found >= 0:
             return at + found + len(END) - len(seam)
-        last = min(at + self._limits.head, len(data)) if self._phase is BODY else len(data)
+        last = min(at + self._largest_head, len(data)) if self._phase is BODY else len(data)
         found = data.find(END, at, last)
         return found + len(END) if found >= 0 else last
 
@@ -261,7 +204,7 @@ class HttpProtocol(asyncio.Protocol):
         self.connections.discard(self)
         protocol.connection_made(self.transport)
         self.transport.set_protocol(protocol)
-        protocol.open_with(target.decode("ascii"), headers, self._limits.progress_time)
+        protocol.open_with(target.decode("ascii"), headers, self._options.progress_timeout)
         self._websocket = protocol
 
     def on_response_complete(self) -> None:
@@ -282,7 +225,7 @@ class HttpProtocol(asyncio.Protocol):
         """End after the last answer. A close would reset a client that is still sending, perhaps
         before it has read the answer, so read on for a moment."""
         if self._phase is BODY:
-            self._allowed += self._limits.body
+            self._allowed += self._options.max_body_size
             self._part()
         elif self._rest:
             self._part()
@@ -303,35 +246,34 @@ class HttpProtocol(asyncio.Protocol):
             self.transport.abort()
         elif self._half_closed and self._is_gone(now):
             self.transport.abort()
-        elif self._limits.overdue(phase, now - self._since):
+        elif self._guard.overdue(phase, now - self._since):
             self._end_wait()
 
     def _end_wait(self) -> None:
-        match self._phase:
-            case ConnectionPhase.HEAD:
-                self._refuse(HttpRefusal(408, "header_timeout"))
-            case ConnectionPhase.BODY if not self.cycle.response_complete:
-                self._refuse(HttpRefusal(408, "stalled"))
-            case ConnectionPhase.LEAVING:
-                self.transport.abort()
-            case ConnectionPhase.SILENT:
+        phase = self._phase
+        if phase is HEAD:
+            self._refuse(HttpRefusal(408, "header_timeout"))
+        elif phase is BODY and not self.cycle.response_complete:
+            self._refuse(HttpRefusal(408, "stalled"))
+        elif phase is LEAVING:
+            self.transport.abort()
+        else:
+            if phase is SILENT:
                 self._guard.refused("header_timeout")
-                self.transport.close()
-            case _:
-                self.transport.close()
+            self.transport.close()
 
     def _stuck(self, now: float) -> bool:
         """Return whether the client has taken nothing of its answer for too long."""
         unsent = self.transport.get_write_buffer_size()
         if unsent == 0 or unsent != self._unsent:
             self._unsent, self._unsent_since = unsent, now
-        return now - self._unsent_since > self._limits.progress_time
+        return now - self._unsent_since > self._options.progress_timeout
 
     def _is_gone(self, now: float) -> bool:
         """Return whether a client that closed its half has closed the other half too: then it
         resets the connection at the first bytes of the answer."""
         if not self.cycle.response_started:
-            return now - self._since > self._limits.progress_time
+            return now - self._since > self._options.progress_timeout
         peer: socket.socket = self.transport.get_extra_info("socket")
         if peer.family == socket.AF_UNIX or not hasattr(socket, "TCP_INFO"):
             return False
@@ -340,7 +282,7 @@ class HttpProtocol(asyncio.Protocol):
     def _spill(self, size: int) -> None:
         """Throw away the body of a request that is answered, up to a limit."""
         self._spilled += size
-        if self._spilled > self._limits.body + LEAVE_BYTES:
+        if self._spilled > self._options.max_body_size + LEAVE_BYTES:
             self._guard.refused("body")
             self._enter(LEAVING)
             self.transport.close()
@@ -353,7 +295,7 @@ class HttpProtocol(asyncio.Protocol):
             cycle.disconnected = True
             cycle.message_event.set()
             if cycle.response_started:
-                cycle.transport.close()  # within an answer there is no place for another
+                cycle.transport.close()  # within an answer another cannot be sent
                 return
         self.transport.write(_answer(refusal, self.server_state.default_headers))
         self._part()

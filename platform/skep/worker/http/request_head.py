@@ -17,8 +17,8 @@ METHODS = frozenset(
 )
 # What no header has, in a request or in an answer (RFC 9110, 5.5).
 CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_METHOD = re.compile(_TOKEN + rb"(?: |\Z)")
+TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_METHOD = re.compile(TOKEN + rb"(?: |\Z)")
 # RFC 3986, 3.2.2, without checking what is inside the brackets of an IPv6 address.
 _HOST = re.compile(
     rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?"
@@ -91,6 +91,19 @@ def origin_form(method: bytes, target: bytes) -> tuple[bytes, bytes | None]:
     if found is None or not is_host(found["host"]):
         raise HttpRefusal(400)
     return (found["path"] or b"/") + (found["query"] or b""), found["host"]
+
+
+def checked_target(
+    version: str, method: bytes, target: bytes, headers: list[tuple[bytes, bytes]], hosts: int
+) -> tuple[str, bytes, list[tuple[bytes, bytes]]]:
+    """Check a request line and how many Host headers follow; return the version to treat the
+    request as, path and query, and the headers with the host that counts. Raises HttpRefusal."""
+    version = check_version(version)
+    check_hosts(version, hosts)
+    if method == b"CONNECT":
+        raise HttpRefusal(501)
+    target, host = origin_form(method, target)
+    return version, target, headers if host is None else with_host(headers, host)
 
 
 def with_host(headers: Headers, host: bytes) -> list[tuple[bytes, bytes]]:

@@ -3,15 +3,15 @@
 import logging
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import Response
 
-from skep.api.http_hooks import Cleaner, RequestHook, ResponseHead, ResponseHook
+from skep.api.hooks import Cleaner, RequestHook, ResponseHead, ResponseHook
 from skep.worker.calling import completed
-from skep.worker.http.handshake import OF_REQUESTS, as_request, empty_body
+from skep.worker.http.wrapping import OF_REQUESTS, as_request, empty_body
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -24,10 +24,8 @@ _WITHOUT_BODY = (204, 304)
 
 
 class Hooking:
-    """Calls the hooks of each request and of each answer, in the order of the plugins.
-
-    What the first ones change in `request.scope` is what the application gets.
-    """
+    """Calls the hooks of each request and of each answer, in the order of the plugins. What the
+    first ones change in `request.scope` is what the application gets."""
 
     def __init__(
         self,
@@ -44,7 +42,8 @@ class Hooking:
             await self._app(scope, receive, send)
             return
         is_request = scope["type"] == "http"
-        request = _Incoming(scope, receive) if is_request else _Incoming.of_handshake(scope)
+        incoming = (scope, receive) if is_request else (as_request(scope), empty_body())
+        request = _Incoming(*incoming)
         replaced = False
 
         async def answer(message: "Message") -> None:
@@ -111,10 +110,6 @@ class _Incoming(Request):
         self._source = receive
         self._read: deque[Message] = deque()
 
-    @classmethod
-    def of_handshake(cls, scope: "Scope") -> Self:
-        return cls(as_request(scope), empty_body())
-
     async def _remember(self) -> "Message":
         message = await self._source()
         self._read.append(message)
@@ -133,10 +128,8 @@ class _Incoming(Request):
 
 
 class Cleaning:
-    """Calls the cleaners at the end of a request or a WebSocket connection, whatever its outcome.
-
-    A cleaner that fails is logged, and the others still run.
-    """
+    """Calls the cleaners at the end of a request or a WebSocket connection, whatever its outcome. A
+    cleaner that fails is logged, and the others still run."""
 
     def __init__(self, app: "ASGIApp", cleaners: Sequence[Cleaner]) -> None:
         self._app = app

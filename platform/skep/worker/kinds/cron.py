@@ -26,7 +26,7 @@ from skep.config.env.settings import pin
 from skep.worker.calling import completed
 from skep.worker.cron import ticker
 from skep.worker.cron.ticker import Due, Timing
-from skep.worker.kind import Workplace
+from skep.worker.workplace import Workplace
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Clocks:
 
 
 class CronKind:
-    """Runs the crons of the catalog; the contract is `skep.worker.kind.Kind`.
+    """Runs the crons of the catalog.
 
     The handover contains for each cron when it is due next, so that the successor keeps its phase:
     a moment between the two runs there, late but once. It also contains whether a run is still
@@ -77,7 +77,7 @@ class CronKind:
             runner.begin(handover.get(runner.name, {}))
             if self._alone:
                 runner.alone()
-            runner.tell_next()
+            runner.report_next()
         self._wake()
 
     def retire(self) -> Mapping[str, Any]:
@@ -164,10 +164,8 @@ class _Runner:
             self._timing = ticker.start(self._line, self._now(), self._terms.immediate)
 
     def end(self) -> Mapping[str, Any]:
-        """Stop, and return what the successor needs, including a moment that waits.
-
-        A cron that was stopped, or whose trigger failed, starts again there.
-        """
+        """Stop, and return what the successor needs, including a moment that waits. A cron that was
+        stopped, or whose trigger failed, starts again there."""
         if self._given_up:
             return {"running": True} if self._running else {}
         handover = {
@@ -217,12 +215,12 @@ class _Runner:
         if due is not None:
             self._come(due)
         if self._timing != before:
-            self.tell_next()
+            self.report_next()
 
     def _give_up(self) -> None:
         if not self._given_up:
             self._given_up, self._timing, self._waiting = True, Timing(None), None
-            self.tell_next()
+            self.report_next()
 
     def _come(self, due: Due) -> None:
         """Decide what becomes of a moment, and count those without a run of their own."""
@@ -270,7 +268,7 @@ class _Runner:
             return moment
         return self._clocks.wall() + moment - self._clocks.monotonic()
 
-    def tell_next(self) -> None:
+    def report_next(self) -> None:
         due = self._timing.due
         moment = math.nan if due is None else self._on_wall(due)
         self._telemetry.point("cron.due", cron=self.name, next=moment)

@@ -10,11 +10,10 @@ from typing import Any
 
 from skep.base.errors import EngineError
 from skep.config.options.queues import own_workers
-from skep.engine.base import Lease, Settlement
-from skep.worker.kind import Workplace
+from skep.engine.contract import Lease, Settlement
 from skep.worker.tasks.queues import limits, served_queues, watch_queues
 from skep.worker.tasks.runner import Runner
-from skep.worker.tasks.settler import Settler
+from skep.worker.workplace import Workplace
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +35,8 @@ class TaskKind:
         self._served_queues = served_queues(workplace.slot, own_workers(workplace.options.queues))
         self._limits = limits(workplace.options.queues)
         self._threads = ThreadPoolExecutor(self._concurrency, thread_name_prefix="task")
-        self._settler = Settler(workplace.engine)
-        self._runner = Runner(workplace, self._threads, self._settler)
+        self._runner = Runner(workplace, self._threads)
+        self._settler = self._runner.settler
         self._running: set[asyncio.Task[None]] = set()
         self._freed = asyncio.Event()
         self._leasing: asyncio.Task[None] | None = None
@@ -136,11 +135,11 @@ class TaskKind:
         """Run one while this worker holds no other that could be lost with it."""
         for lease in leases:
             if lease is not suspect:
-                self._settler.settle(Settlement(lease, "release"), tell=lambda: None)
+                self._settler.settle(Settlement(lease, "release"))
         try:
             await self._wait_until_idle()
         except asyncio.CancelledError:  # retired while it waited: another worker's turn
-            self._settler.settle(Settlement(suspect, "release"), tell=lambda: None)
+            self._settler.settle(Settlement(suspect, "release"))
             raise
         self._start(suspect)
         await self._wait_until_idle()

@@ -20,25 +20,26 @@ import uvicorn
 import uvicorn.lifespan.off  # uvicorn would load it by name, in every worker after the fork
 from starlette.types import ASGIApp
 
+from skep.api.sockets.listeners import TcpListener, UdpListener
 from skep.base.sockets import accept_failures
 from skep.metrics.web import HttpMetrics
-from skep.metrics.websocket import WebSocketMetrics
+from skep.metrics.websocket import SocketMetrics, WebSocketMetrics
 from skep.worker.http.access_log import AccessLog
 from skep.worker.http.app import Application
-from skep.worker.http.closing import shutdown_timeout
 from skep.worker.http.forwarded import Forwarded
 from skep.worker.http.h11_protocol import H11Protocol
 from skep.worker.http.httptools_protocol import HttptoolsProtocol
+from skep.worker.http.leaks import LeakWatch
+from skep.worker.http.limits import Guard, shutdown_timeout
 from skep.worker.http.middleware import Edge
-from skep.worker.http.protocol import Guard, HttpProtocol
-from skep.worker.kind import Workplace
-from skep.worker.sockets.handshakes import Handshakes
-from skep.worker.sockets.listening import Listening
-from skep.worker.upkeep.leaks import LeakWatch
-from skep.worker.websocket.connection import WebSocketLimits, WebSocketProtocol
+from skep.worker.http.protocol import HttpProtocol
+from skep.worker.loading.endpoints import named
+from skep.worker.sockets.tcp import Handshakes, TcpServer
+from skep.worker.sockets.udp import UdpServer
+from skep.worker.websocket.connection import WebSocketProtocol
 from skep.worker.websocket.mesh_server import MeshServer
-from skep.worker.websocket.origins import OriginCheck
 from skep.worker.websocket.registry import Registry
+from skep.worker.workplace import Workplace
 
 log = logging.getLogger(__name__)
 
@@ -63,8 +64,7 @@ class WebKind:
     def __init__(self, workplace: Workplace) -> None:
         self._workplace = workplace
         self._around = contextlib.AsyncExitStack()
-        self._ports: Mapping[str, Edge] = {}
-        self._edges: list[Edge] = []
+        self._edges: dict[str, Edge] = {}  # by plugins' own listener; the others' is called ""
         self._access_log: AccessLog | None = None
         self._handshakes = Handshakes(workplace.options.header_timeout)
 
@@ -75,9 +75,7 @@ class WebKind:
         self._instruments = work.instruments
         self._registry = Registry(WebSocketMetrics(work.instruments))
         self._metrics = HttpMetrics(work.instruments, self._connections)
-        self._listening = Listening(
-            work.catalog.plugins, work.instruments, work.options, work.tls.listeners
-        )
+        self._sockets = dict(self._socket_servers())
         self._mesh_server = MeshServer(
             work.options.data_dir,
             f"{work.slot}@{work.generation}",
@@ -91,10 +89,10 @@ class WebKind:
         application = Application(work.catalog.plugins, work.options, work.lifespans.app.state)
         for mounted in application.mounted:
             await self._around.enter_async_context(mounted.lifespan())
-        self._edge = self._outermost(application.app)
-        self._ports = {name: self._outermost(app) for name, app in application.ports.items()}
-        self._guard = Guard.of(work.options, work.instruments)
-        self._server = _Server(self._config("http", self._edge))
+        apps = {"": application.app, **application.ports}
+        self._edges = {name: self._outermost(app) for name, app in apps.items()}
+        self._guard = Guard(work.options, work.instruments)
+        self._server = _Server(self._config("http", self._edges[""]))
         self._serving = asyncio.create_task(self._server.serve(sockets=[]))
         while not self._server.started:
             if self._serving.done():
@@ -112,10 +110,12 @@ class WebKind:
         tls = self._workplace.tls
         for name, listener in listeners.items():
             if "." not in name:
-                await self._attach(name, listener, self._edge, tls.platform)
-            elif name in self._ports:
-                await self._attach(name, listener, self._ports[name], tls.listeners.get(name))
-        await self._listening.start(listeners)
+                await self._attach(name, listener, self._edges[""], tls.platform)
+            elif name in self._edges:
+                await self._attach(name, listener, self._edges[name], tls.listeners.get(name))
+        for name, server in self._sockets.items():
+            if name in listeners:
+                await server.start(listeners[name])
         connections = self._server.server_state.connections
         self._watching = asyncio.create_task(self._guard.watch(connections))
         self._around.callback(self._watching.cancel)
@@ -123,9 +123,10 @@ class WebKind:
 
     def retire(self) -> Mapping[str, Any]:
         """Stop accepting; from now on every response is the last of its connection."""
-        for edge in self._edges:
-            edge.drain()
-        self._listening.retire()
+        for edge in self._edges.values():
+            edge.draining = True
+        for own in self._sockets.values():
+            own.retire()
         loop = asyncio.get_running_loop()
         if isinstance(loop, asyncio.SelectorEventLoop):
             for server in self._server.servers:
@@ -141,7 +142,8 @@ class WebKind:
             server.close()
         left = max(0.0, deadline - loop.time())
         self._registry.dismiss(spread=min(_WEBSOCKET_SPREAD, left / 2))
-        await asyncio.gather(self._listening.drain(deadline), self._drain_http(deadline))
+        own = (server.drain(deadline) for server in self._sockets.values())
+        await asyncio.gather(*own, self._drain_http(deadline))
 
     async def stop(self) -> None:
         """Shut uvicorn down; it cancels what is still running."""
@@ -150,22 +152,27 @@ class WebKind:
         await self._serving
         await self._around.aclose()
 
+    def _socket_servers(self) -> Iterator[tuple[str, TcpServer | UdpServer]]:
+        work = self._workplace
+        for _, name, declared in named(work.catalog.plugins):
+            counts = partial(SocketMetrics, self._instruments, name)
+            if isinstance(declared, TcpListener):
+                tls, backlog = work.tls.listeners.get(name), work.options.backlog
+                yield name, TcpServer(name, declared, counts(), backlog, tls)
+            elif isinstance(declared, UdpListener):
+                yield name, UdpServer(name, declared, counts())
+
     def _outermost(self, app: ASGIApp) -> Edge:
         work = self._workplace
         if work.options.watch or work.options.leak_check:
             app = LeakWatch(app)
-        largest = work.options.max_body_size
-        checked = OriginCheck(app, work.options.websocket_origins)
-        edge = Edge(app, self._metrics, work.served, largest, self._access_log, checked)
-        self._edges.append(edge)
-        return edge
+        return Edge(app, self._metrics, work.served, work.options, self._access_log)
 
     def _config(self, name: str, app: Edge) -> uvicorn.Config:
         options = self._workplace.options
         ping = options.websocket_ping or None
-        limits = WebSocketLimits(options.websocket_idle_timeout, options.websocket_send_limit)
         protocol: Any = partial(
-            WebSocketProtocol, registry=self._registry, limits=limits, listener=name
+            WebSocketProtocol, registry=self._registry, options=options, listener=name
         )
         config = uvicorn.Config(
             Forwarded(app, self._guard.proxies) if options.trusted_proxies else app,
@@ -232,7 +239,8 @@ class WebKind:
         return len(self._server.server_state.connections)
 
     def _rows(self) -> list[dict[str, Any]]:
-        rows = self._listening.rows()
+        tcp = [server for server in self._sockets.values() if isinstance(server, TcpServer)]
+        rows = [connection.row() for server in tcp for connection in server.connections]
         for protocol in list(self._server.server_state.connections):
             if isinstance(protocol, WebSocketProtocol):
                 rows.append(protocol.connection.row())

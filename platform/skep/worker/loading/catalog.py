@@ -35,18 +35,34 @@ class Catalog:
 
     @classmethod
     def collect(cls, plugins: Mapping[str, Plugin]) -> Catalog:
-        """Collect what the plugins declare, the plugins in the order of their names.
-
-        Raises PluginError when two things have the same name, or a cron cannot be made.
-        """
-        shelf = _Shelf()
+        """Collect what the plugins declare, the plugins in the order of their names. Raises
+        PluginError when two things have the same name, or a cron cannot be made."""
+        tasks: dict[str, type[Task]] = {}
+        events: dict[str, type[Event]] = {}
+        listeners: dict[str, type[Listener[Event]]] = {}
+        crons: dict[str, CronJob] = {}
+        following: dict[str, list[type[Listener[Event]]]] = {}
         for name, plugin in sorted(plugins.items()):
-            shelf.add(name, plugin)
-        listeners = {
+            for task in plugin.tasks:
+                _put(name, tasks, task.cls if isinstance(task, FunctionTask) else task)
+            for event in plugin.events:
+                _put(name, events, event)
+            for listener in plugin.listeners:
+                # Twice in a round it would follow itself for ever.
+                if listeners.get(listener.registered_name()) is listener:
+                    text = (
+                        f"The listener {_called(listener)} is declared by another plugin already."
+                    )
+                    raise PluginError(name, text)
+                _put(name, listeners, listener)
+                _put(name, events, listener.event)
+                following.setdefault(listener.event.registered_name(), []).append(listener)
+            crons.update(named(name, plugin.crons))
+        rounds = {
             event: tuple(sorted(those, key=lambda listener: listener.order))
-            for event, those in shelf.listeners.items()
+            for event, those in following.items()
         }
-        return cls(plugins, shelf.tasks, shelf.events, listeners, shelf.crons)
+        return cls(plugins, tasks, events, rounds, crons)
 
     def declared(self) -> dict[str, type[Payload]]:
         return {**self.tasks, **self.events}
@@ -68,37 +84,6 @@ class Catalog:
     def following(self, event: str, listener: str) -> tuple[str, ...]:
         names = [cls.registered_name() for cls in self.listeners.get(event, ())]
         return tuple(names[names.index(listener) + 1 :])
-
-
-class _Shelf:
-    def __init__(self) -> None:
-        self.tasks: dict[str, type[Task]] = {}
-        self.events: dict[str, type[Event]] = {}
-        self.listeners: dict[str, list[type[Listener[Event]]]] = {}
-        self.crons: dict[str, CronJob] = {}
-        self._listener_names: dict[str, type[Listener[Event]]] = {}
-
-    def add(self, plugin: str, declared: Plugin) -> None:
-        for task in map(_task_class, declared.tasks):
-            _put(plugin, self.tasks, task)
-        for event in declared.events:
-            _put(plugin, self.events, event)
-        for listener in declared.listeners:
-            self._add_listener(plugin, listener)
-        self.crons.update(named(plugin, declared.crons))
-
-    def _add_listener(self, plugin: str, listener: type[Listener[Event]]) -> None:
-        # Twice in a round it would follow itself for ever.
-        if self._listener_names.get(listener.registered_name()) is listener:
-            text = f"The listener {_called(listener)} is declared by another plugin already."
-            raise PluginError(plugin, text)
-        _put(plugin, self._listener_names, listener)
-        _put(plugin, self.events, listener.event)
-        self.listeners.setdefault(listener.event.registered_name(), []).append(listener)
-
-
-def _task_class(declared: type[Task] | FunctionTask[...]) -> type[Task]:
-    return declared.cls if isinstance(declared, FunctionTask) else declared
 
 
 def _put(plugin: str, shelf: dict[str, C], thing: C) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pydantic import ValidationError
 
 from skep.base.logs.log import excerpt, hide
-from skep.config.env.settings import Epoch, Settings, current_epoch, enter, reread
+from skep.config.env.settings import Settings, current_epoch, enter, reread
 from skep.wire.messages import Change
 from skep.worker.calling import completed
 from skep.worker.loading.environ import Environ
@@ -55,34 +55,23 @@ class Changes:
         enter(epoch)
         return pairs
 
-
-class ChangeHandler:
-    """Answers the supervisor's Change messages in a worker: with an objection, or nothing."""
-
-    def __init__(self, changes: Changes) -> None:
-        self._changes = changes
-
-    async def __call__(self, change: Change) -> str:
-        objection = self._changes.objection(change.values)
+    async def answer(self, change: Change) -> str:
+        """Apply a change in a worker, if it says so; return an objection, or nothing."""
+        objection = self.objection(change.values)
         if not change.apply or objection:
             return objection
         try:
-            await _tell(self._changes.take(change.values))
+            await _notify(self.take(change.values))
         except Exception as error:
             log.exception("a plugin could not take the change of %s", ", ".join(change.values))
             return excerpt(f"on_change raised {type(error).__name__}: {error}", _LONGEST_OBJECTION)
         return ""
 
 
-async def _tell(pairs: Iterable[tuple[Settings, Settings]]) -> None:
+async def _notify(pairs: Iterable[tuple[Settings, Settings]]) -> None:
     for old, new in pairs:
         names = frozenset(
             name for name in type(new).model_fields if getattr(old, name) != getattr(new, name)
         )
         async with asyncio.timeout(_PATIENCE):
             await completed(type(new).on_change(old, new, names))
-
-
-def begin_epoch(environ: Environ) -> None:
-    """Apply the environment this process was born with."""
-    enter(Epoch(environ.snapshot()))

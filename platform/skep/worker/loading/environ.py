@@ -50,14 +50,10 @@ class Environ(os._Environ[str]):
     def change(self, values: Mapping[str, str | None]) -> None:
         """Set keys for this process and those it starts; None removes one."""
         for key, value in values.items():
-            if value is None:
-                self._remove(key)
-            else:
+            if value is not None:
                 self[key] = value
-
-    def _remove(self, key: str) -> None:
-        if key in self.snapshot():
-            del self[key]
+            elif key in self.snapshot():
+                del self[key]
 
 
 def install() -> Environ:

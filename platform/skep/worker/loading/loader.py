@@ -2,6 +2,10 @@
 
 Plugins are `plugins.<name>` below a synthetic parent package whose path is the plugin folders. The
 folders are never on `sys.path`, so a plugin may have any name, even `queue` or `platform`.
+
+The project is the folder in which the platform was started. It is the last on the path, so that
+nothing in it can stand in for a library. Its modules keep their names: `shop.prices`, not
+`plugins.…`.
 """
 
 import importlib
@@ -11,7 +15,9 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from importlib.machinery import (
     EXTENSION_SUFFIXES,
     SOURCE_SUFFIXES,
@@ -23,13 +29,19 @@ from importlib.machinery import (
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import CodeType, ModuleType
+from typing import Self
 
 from prometheus_client import REGISTRY
 
 from skep.api.checks.fields import explanation, faults, shown
 from skep.api.plugin import Plugin
 from skep.base.errors import DeclarationError, PluginError
+from skep.base.files import fingerprint, own_writes
+from skep.base.files.fingerprint import IGNORED_DIRECTORIES
 from skep.base.logs.log import traceback_text
+from skep.base.rundir import RunDir
+from skep.config.options.sources import project, sources
+from skep.config.options.table import Options
 from skep.metrics.names import BY_EXPOSED
 from skep.wire.plan import LONGEST_TRACE, Problem
 
@@ -39,38 +51,33 @@ ENTRY_POINTS = "skep.plugins"
 FOLDERS = "SKEP_PLUGIN_FOLDERS"
 # The default plugin folder; it need not exist.
 _DEFAULT = Path("plugins")
+_LIBRARIES = frozenset({"site-packages", "dist-packages"})
 
 log = logging.getLogger(__name__)
 
 
-@dataclass
-class Loaded:
-    """What was found: the plugins that loaded by name, and why others did not."""
-
-    plugins: dict[str, Plugin] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
-    unforkable: str = ""
-
-
 class Loader:
-    """Loads what lies in the plugin folders and what is installed as a plugin."""
+    """Loads what lies in the plugin folders and what is installed as a plugin: `plugins` by name,
+    the `problems` of others, and why a fork of this process would not be safe, if so."""
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self._folders = [folder.resolve() for folder in folders]
         self._missing = [f for f in folders if f != _DEFAULT and not f.is_dir()]
-        self._loaded = Loaded()
+        self.plugins: dict[str, Plugin] = {}
+        self.problems: list[Problem] = []
+        self.unforkable = ""
 
-    def load(self) -> Loaded:
+    def load(self) -> Self:
         """Import every plugin; one that fails is a problem, and the others still load."""
         install_parent(self._folders)
         for folder in self._missing:
             text = f"The plugin folder {folder} does not exist."
-            self._loaded.problems.append(Problem("load", text))
+            self.problems.append(Problem("load", text))
         for name, path in sorted(self._found()):
-            self._load(name, path)
+            self._try(name, str(path), partial(importlib.import_module, f"{PACKAGE}.{name}"))
         for point in entry_points(group=ENTRY_POINTS):
             self._try(point.name, "", point.load)
-        return self._loaded
+        return self
 
     def _found(self) -> list[tuple[str, Path]]:
         found: dict[str, Path] = {}
@@ -78,38 +85,35 @@ class Loader:
             for name, path in _plugins_in(folder):
                 if name in found:
                     text = f"There are two plugins called {name}: {found[name]} and {path}."
-                    self._loaded.problems.append(Problem("load", text, name, str(path)))
+                    self.problems.append(Problem("load", text, name, str(path)))
                 found.setdefault(name, path)
         return list(found.items())
 
-    def _load(self, name: str, path: Path) -> None:
-        self._try(name, str(path), lambda: importlib.import_module(f"{PACKAGE}.{name}"))
-
     def _try(self, name: str, file: str, load: Callable[[], object]) -> None:
-        before, measured = _Census.take(), _our_metrics()
+        before, measured = _unforkable(), _our_metrics()
         try:
             thing = _loaded_once(load)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it is, it is reported
-            self._loaded.problems.extend(self._explain(name, file, error))
+            self.problems.extend(self._explain(name, file, error))
             return
         plugin = getattr(thing, "plugin", None) if isinstance(thing, ModuleType) else thing
         if not isinstance(plugin, Plugin):
             text = "It has no `plugin = Plugin(...)`; every plugin declares itself with one."
             if plugin is not None:
                 text = f"Its `plugin` is {shown(plugin)}; write `plugin = Plugin(...)`."
-            self._loaded.problems.append(Problem("load", text, name, file))
+            self.problems.append(Problem("load", text, name, file))
             return
         # Again: a module may add to its lists, or to its tasks, after it has made its Plugin.
         if found := faults(plugin):
-            self._loaded.problems.extend(Problem("load", text, name, file) for text in found)
+            self.problems.extend(Problem("load", text, name, file) for text in found)
             return
         if taken := _our_metrics() - measured:
             text = f"It makes metrics with names of the platform's: {', '.join(sorted(taken))}."
-            self._loaded.problems.append(Problem("load", text, name, file))
+            self.problems.append(Problem("load", text, name, file))
             return
-        self._loaded.plugins[name] = plugin
-        if growth := before.growth(_Census.take()):
-            self._loaded.unforkable = f"plugin {name} {growth} while it was imported"
+        self.plugins[name] = plugin
+        if growth := [what for what, count in _unforkable().items() if count > before[what]]:
+            self.unforkable = f"plugin {name} {growth[0]} while it was imported"
 
     def _explain(self, plugin: str, file: str, error: BaseException) -> list[Problem]:
         trace = traceback_text(error, LONGEST_TRACE)
@@ -139,7 +143,9 @@ def _loaded_once(load: Callable[[], object]) -> object:
         return load()
     finally:
         if os.getpid() != process:
-            log.error("A plugin has forked while it was imported, and the child came out of it.")
+            log.error(
+                "A plugin has forked while it was imported, and the child returned from the import."
+            )
             os._exit(os.EX_SOFTWARE)
 
 
@@ -173,21 +179,18 @@ class UncachedLoader(SourceFileLoader):
         return self.source_to_code(self.get_data(path), path)
 
 
-class _PluginFinder:
-    """Finds `plugins.<name>` and what is below it."""
+_LOADERS = (ExtensionFileLoader, EXTENSION_SUFFIXES), (UncachedLoader, SOURCE_SUFFIXES)
 
+
+class _PluginFinder:
     @classmethod
     def find_spec(
         cls, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         if not fullname.startswith(f"{PACKAGE}."):
             return None
-        loaders = (
-            (ExtensionFileLoader, EXTENSION_SUFFIXES),
-            (UncachedLoader, SOURCE_SUFFIXES),
-        )
         for folder in path or ():
-            spec = FileFinder(folder, *loaders).find_spec(fullname)
+            spec = FileFinder(folder, *_LOADERS).find_spec(fullname)
             if spec is not None and spec.loader is not None:
                 return spec
         return None
@@ -202,30 +205,66 @@ def install_parent(folders: Sequence[Path]) -> None:
         sys.meta_path.insert(0, _PluginFinder)
 
 
-@dataclass(frozen=True)
-class _Census:
-    """What a fork would break: threads do not survive it, sockets would be shared."""
+def _unforkable() -> dict[str, int]:
+    """Count what a fork would break: threads do not survive it, sockets would be shared."""
+    if not Path("/proc/self/fd").is_dir():
+        return {"started a thread": threading.active_count(), "opened a socket": 0}
+    sockets = 0
+    for entry in os.listdir("/proc/self/fd"):
+        with suppress(OSError):  # the descriptor of the listing itself
+            sockets += os.readlink(f"/proc/self/fd/{entry}").startswith("socket:")
+    return {"started a thread": len(os.listdir("/proc/self/task")), "opened a socket": sockets}
 
-    threads: int
-    sockets: int
+
+@dataclass(frozen=True)
+class CodeState:
+    """The files of the code before it was loaded; the file `noted` lists those that this process
+    writes itself while it loads."""
+
+    states: fingerprint.States
+    noted: Path
 
     @classmethod
-    def take(cls) -> "_Census":
-        if not Path("/proc/self/fd").is_dir():
-            return cls(threading.active_count(), 0)
-        return cls(len(os.listdir("/proc/self/task")), _open_sockets())
+    def take(cls, options: Options, run_id: str) -> "CodeState":
+        """Read the state of the code and prepare its import: make the project importable and, if
+        the code is watched, start to note what this process writes there."""
+        code = sources(options)
+        noted = RunDir(options.data_dir).own_writes(run_id)
+        if folder := project(options):
+            make_importable(folder, fresh=options.watch)
+        if options.watch and run_id:
+            own_writes.note([*code.folders, *([code.project] if code.project else [])], noted)
+        return cls(code.states(), noted)
 
-    def growth(self, later: "_Census") -> str:
-        if later.threads > self.threads:
-            return "started a thread"
-        return "opened a socket" if later.sockets > self.sockets else ""
+    def digest(self) -> str:
+        """Return the digest of the code without what this process has written itself."""
+        return fingerprint.digest(self.states, without=own_writes.read(self.noted))
 
 
-def _open_sockets() -> int:
-    count = 0
-    for entry in os.listdir("/proc/self/fd"):
-        try:
-            count += os.readlink(f"/proc/self/fd/{entry}").startswith("socket:")
-        except OSError:
-            continue  # the descriptor of the listing itself
-    return count
+def make_importable(folder: Path, *, fresh: bool) -> None:
+    """Make a folder importable for plugins. If `fresh`, always compile: watched code may change
+    twice within a second, which a cached file does not show."""
+    text = str(folder)
+    if text in sys.path:
+        return
+    libraries = [Path(entry) for entry in sys.path if entry]
+    sys.path.append(text)
+    if not fresh:
+        return
+
+    def finder(entry: str) -> FileFinder:
+        path = Path(entry)
+        if not path.is_relative_to(folder) or _is_library(path, folder, libraries):
+            raise ImportError(f"{entry} is not a part of the project")
+        return FileFinder(entry, *_LOADERS)
+
+    sys.path_hooks.insert(0, finder)
+    for entry in [entry for entry in sys.path_importer_cache if Path(entry) == folder]:
+        del sys.path_importer_cache[entry]
+
+
+def _is_library(path: Path, project: Path, libraries: list[Path]) -> bool:
+    """Return whether a folder of the project holds libraries, whose cached files are good."""
+    parts = set(path.relative_to(project).parts)
+    is_ignored = bool(parts & (IGNORED_DIRECTORIES | _LIBRARIES))
+    return is_ignored or any(path.is_relative_to(library) for library in libraries)

@@ -1,7 +1,5 @@
-"""What a process that a plugin spawns by `multiprocessing` runs first: `plugins` is importable.
-
-So functions and classes of plugins can be sent to it, in a `Pool` too.
-"""
+"""What a process that a plugin spawns by `multiprocessing` runs first: `plugins` is importable, so
+its functions and classes can be sent to it, in a `Pool` too."""
 
 import os
 from pathlib import Path

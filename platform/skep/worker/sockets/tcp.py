@@ -7,10 +7,10 @@ import contextlib
 import logging
 import secrets
 import time
+import weakref
 from typing import TYPE_CHECKING, Any, cast
 
 from skep.api.sockets.framing import FrameTooLarge
-from skep.worker.sockets.handshakes import Handshakes
 
 if TYPE_CHECKING:
     import socket
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from skep.api.sockets.listeners import TcpListener
     from skep.metrics.websocket import SocketMetrics
 
+_LOOK = 0.02
 _UNLISTEN = 0.02
 # How long a client may take to read what was sent and to close, after we have.
 _LINGER = 1.0
-# How long one that has said its last word may take to read what was sent.
+# How long a client may take to read what was sent before the end.
 _FLUSH = 10.0
 # How long a client may take for the handshake of TLS.
 _HANDSHAKE = 10.0
@@ -30,6 +31,31 @@ _HANDSHAKE = 10.0
 _GOODBYE = 1.5
 
 log = logging.getLogger(__name__)
+
+
+class Handshakes:
+    """Accepted connections whose TLS handshake, which may take `patience` seconds, is not finished.
+
+    A protocol learns of its connection only after the handshake. A worker that ended before would
+    reset a client that has done nothing wrong.
+    """
+
+    def __init__(self, patience: float) -> None:
+        self._patience = patience
+        # asyncio does not notify a protocol whose handshake failed, so references are weak.
+        self._since: weakref.WeakKeyDictionary[Any, float] = weakref.WeakKeyDictionary()
+
+    def expect(self, protocol: Any) -> None:
+        """Add a protocol; it has no `transport` until its handshake is done."""
+        self._since[protocol] = asyncio.get_running_loop().time()
+
+    async def settle(self, deadline: float) -> None:
+        """Wait until no handshake is pending, or the loop's time is `deadline`."""
+        while (now := asyncio.get_running_loop().time()) < deadline and any(  # noqa: ASYNC110
+            protocol.transport is None and since > now - self._patience
+            for protocol, since in list(self._since.items())
+        ):
+            await asyncio.sleep(_LOOK)
 
 
 class TcpServer:
@@ -83,9 +109,6 @@ class TcpServer:
             task.cancel()
         await self._wait(loop.time() + 0.1)
 
-    def rows(self) -> list[dict[str, Any]]:
-        return [connection.row() for connection in self.connections]
-
     def begin(self, connection: ServedTcpConnection) -> None:
         """Serve a new connection, unless there are too many."""
         if len(self.connections) >= self.declared.connections:
@@ -112,10 +135,10 @@ class TcpServer:
         self._server.close()
 
     def _made(self) -> asyncio.Protocol:
-        protocol = ServedTcpConnection(self).protocol
+        connection = ServedTcpConnection(self)
         if self._tls is not None:
-            self._handshakes.expect(protocol)
-        return protocol
+            self._handshakes.expect(connection)
+        return connection
 
     async def _wait(self, deadline: float) -> None:
         left = deadline - asyncio.get_running_loop().time()
@@ -123,73 +146,59 @@ class TcpServer:
             await asyncio.wait(list(self.connections.values()), timeout=left)
 
 
-class _Protocol(asyncio.StreamReaderProtocol):
-    """asyncio's streams, and the events that they do not pass on."""
+class ServedTcpConnection(asyncio.StreamReaderProtocol):
+    """One connection: asyncio's streams, and the events that they do not pass on. The contract is
+    `skep.api.sockets.handlers.TcpConnection`."""
 
     transport: asyncio.Transport | None = None
+    writer: asyncio.StreamWriter
 
-    def __init__(self, connection: ServedTcpConnection, reader: asyncio.StreamReader) -> None:
-        super().__init__(reader)
-        self._connection = connection
-        self._reader = reader
-        self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.deaf = False
+    def __init__(self, server: TcpServer) -> None:
+        self._reader = asyncio.StreamReader(limit=server.declared.framing.limit)
+        super().__init__(self._reader)
+        self.id = secrets.token_hex(8)
+        self.since = time.time()
+        self.frames = 0
+        self.handler = server.declared.handler()
+        self._server = server
+        self._declared = server.declared
+        self._has_sent = False  # the client, anything
+        self._deaf = False
+        self._client_closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._reason = ""
+        self._goodbye: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self.transport = cast(asyncio.Transport, transport)
         loop = asyncio.get_running_loop()
-        self._connection.writer = asyncio.StreamWriter(self.transport, self, self._reader, loop)
-        self._connection.begin()
+        self.writer = asyncio.StreamWriter(self.transport, self, self._reader, loop)
+        self._server.begin(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self._finish()
+        self._note_close()
 
     def eof_received(self) -> bool | None:
-        self._finish()
+        self._note_close()
         return super().eof_received()
 
     def data_received(self, data: bytes) -> None:
-        if not self.deaf:
-            self._connection.heard = True
+        if not self._deaf:
+            self._has_sent = True
             super().data_received(data)
-
-    def _finish(self) -> None:
-        if not self.finished.done():
-            self.finished.set_result(None)
-
-    def resume(self) -> None:
-        """Read on, to throw it away."""
-        assert self.transport is not None
-        self.transport.resume_reading()
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._connection.handler.on_buffer_full(self._connection)
+        self.handler.on_buffer_full(self)
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._connection.handler.on_buffer_empty(self._connection)
+        self.handler.on_buffer_empty(self)
 
-
-class ServedTcpConnection:
-    """One connection; the contract is `skep.api.sockets.tcp.TcpConnection`."""
-
-    writer: asyncio.StreamWriter
-
-    def __init__(self, server: TcpServer) -> None:
-        self.id = secrets.token_hex(8)
-        self.since = time.time()
-        self.frames = 0
-        self.heard = False
-        self.handler = server.declared.handler()
-        self._server = server
-        self._declared = server.declared
-        self._reader = asyncio.StreamReader(limit=server.declared.framing.limit)
-        self.protocol = _Protocol(self, self._reader)
-        self._reason = ""
-        self._goodbye: asyncio.Task[None] | None = None
+    def _note_close(self) -> None:
+        if not self._client_closed.done():
+            self._client_closed.set_result(None)
 
     @property
     def peer(self) -> str:
@@ -220,14 +229,11 @@ class ServedTcpConnection:
         """Read no more; the first reason counts."""
         if not self._reason:
             self._reason = reason
-            self.protocol.deaf = True
+            self._deaf = True
             self._reader.feed_eof()
 
     def abort(self) -> None:
         self.writer.transport.abort()
-
-    def begin(self) -> None:
-        self._server.begin(self)
 
     def say_goodbye(self) -> None:
         self._goodbye = asyncio.get_running_loop().create_task(self._tell_drain())
@@ -265,7 +271,7 @@ class ServedTcpConnection:
         if seconds is None:
             return None
         loop = asyncio.get_running_loop()
-        return loop.call_later(seconds, lambda: None if self.heard else self.end("silent"))
+        return loop.call_later(seconds, lambda: None if self._has_sent else self.end("silent"))
 
     async def _receive(self) -> str:
         """Handle frames until there are no more; return why."""
@@ -295,16 +301,17 @@ class ServedTcpConnection:
             log.exception("on_close of %s failed", self._server.name)
         if self._goodbye is not None:
             self._goodbye.cancel()
-        self.protocol.deaf = True
-        transport = self.writer.transport
+        self._deaf = True
+        transport = self.transport
+        assert transport is not None
         if not transport.can_write_eof():  # TLS, which says goodbye by itself when it is closed
             self._flush(transport)
             return
         with contextlib.suppress(OSError, RuntimeError):
             if not transport.is_closing():
                 transport.write_eof()
-                self.protocol.resume()
-        done, _ = await asyncio.wait({self.protocol.finished}, timeout=_LINGER)
+                transport.resume_reading()  # to throw away what comes
+        done, _ = await asyncio.wait({self._client_closed}, timeout=_LINGER)
         if done:
             self._flush(transport)
         else:

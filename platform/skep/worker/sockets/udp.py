@@ -11,7 +11,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from skep.api.sockets.udp import Packet
+from skep.api.sockets.handlers import Packet
 
 if TYPE_CHECKING:
     import socket
@@ -59,9 +59,6 @@ class UdpServer:
             task.cancel()
         if self._socket is not None:
             self._socket.close()
-
-    def rows(self) -> list[dict[str, Any]]:
-        return []
 
     def _readable(self) -> None:
         assert self._socket is not None

@@ -1,17 +1,23 @@
 """Deliver tasks and fire events for callers outside, who know the name and the payload as text."""
 
+import asyncio
+import hashlib
+import itertools
 import json
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
 from pydantic import ValidationError
 
-from skep.api.tasks.payload import Payload
-from skep.api.tasks.receipt import Receipt
+from skep.api.tasks.payload import Payload, Receipt
+from skep.api.tasks.platform_events import PLATFORM_EVENTS
+from skep.base.backoff import Backoff
 from skep.base.errors import EngineError, UsageError
 from skep.base.logs.log import excerpt
-from skep.wire.messages import Deliver, Delivered
+from skep.engine import binding
+from skep.wire.messages import Deliver, Delivered, Happened
 from skep.worker.loading.catalog import Catalog
 
 P = TypeVar("P", bound=Payload)
@@ -22,32 +28,28 @@ _LONGEST_REFUSAL = 4000
 
 log = logging.getLogger(__name__)
 
+_BACKOFF = Backoff(first=0.5, factor=2.0, cap=10.0, jitter=0.2)
 
-class Deliverer:
-    """Makes the tasks and events of a catalog out of text, and delivers or fires them."""
 
-    def __init__(self, catalog: Catalog) -> None:
-        self._catalog = catalog
-
-    async def deliver(self, order: Deliver) -> Delivered:
-        """Deliver; refuse what does not fit, as in code, and keep nothing of it."""
-        try:
-            receipt = await self._receipt(order)
-        except (UsageError, TypeError, ValueError) as error:
-            return Delivered(order.number, refusal=_text(error), code="usage")
-        except EngineError as error:
-            return Delivered(order.number, refusal=_text(error), code="error")
-        except Exception as error:  # a validator of the plugin's may raise anything
-            log.exception("%s could not be made", order.name)
-            return Delivered(order.number, refusal=_text(error, order.name), code="error")
-        if receipt is None:
-            return Delivered(order.number)
-        return Delivered(order.number, receipt.id, receipt.duplicate)
-
-    async def _receipt(self, order: Deliver) -> Receipt | None:
+async def deliver(catalog: Catalog, order: Deliver) -> Delivered:
+    """Make a task or an event out of text, and deliver or fire it. Refuse what does not fit, as in
+    code, and keep nothing of it."""
+    receipt: Receipt | None
+    try:
         if order.what == "event":
-            return await _made(self._catalog.events, order).fire(**order.terms)
-        return await _made(self._catalog.tasks, order).deliver(**order.terms)
+            receipt = await _made(catalog.events, order).fire(**order.terms)
+        else:
+            receipt = await _made(catalog.tasks, order).deliver(**order.terms)
+    except (UsageError, TypeError, ValueError) as error:
+        return Delivered(order.number, refusal=_text(error), code="usage")
+    except EngineError as error:
+        return Delivered(order.number, refusal=_text(error), code="error")
+    except Exception as error:  # a validator of the plugin's may raise anything
+        log.exception("%s could not be made", order.name)
+        return Delivered(order.number, refusal=_text(error, order.name), code="error")
+    if receipt is None:
+        return Delivered(order.number)
+    return Delivered(order.number, receipt.id, receipt.duplicate)
 
 
 def _made(known: Mapping[str, type[P]], order: Deliver) -> P:
@@ -72,7 +74,7 @@ def _parsed_object(text: str) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"The payload {text[:200]!r} is no JSON: {error}.") from error
+        raise UsageError(f"The payload {text[:200]!r} is not JSON: {error}.") from error
     return found
 
 
@@ -119,3 +121,22 @@ def _reason(cls: type[Payload], error: Any) -> str:
     if error["type"] == "extra_forbidden":
         return f"`{place}` is none of its fields ({', '.join(cls.model_fields) or 'it has none'})"
     return f"`{place}`: {error['msg']}" if place else str(error["msg"])
+
+
+async def send_event(run_id: str, happened: Happened) -> None:
+    """Send an event of this run of the platform, however long it takes until the engine can. An
+    event has the same id whichever worker sends it."""
+    event = PLATFORM_EVENTS[happened.event](**happened.fields)
+    envelopes = event.envelopes(binding.current().listeners)
+    news = f"{run_id}/{happened.number}"
+    named = [
+        replace(envelope, id=hashlib.sha256(f"{news}/{n}".encode()).hexdigest()[:32])
+        for n, envelope in enumerate(envelopes)
+    ]
+    for n in itertools.count(1):
+        try:
+            await binding.current().put(named)
+            return
+        except EngineError as error:
+            log.warning("%s waits to be fired: %s", happened.event, error)
+            await asyncio.sleep(_BACKOFF.delay(n))

@@ -24,7 +24,7 @@ from msgspec.structs import replace
 from skep.api.tasks.policy import CUT_TRIES, HandlerTimeout, Policy, Retry
 from skep.base.backoff import Backoff
 from skep.base.logs import log
-from skep.engine.base import CUT_OFF, Envelope, Lease, Settlement
+from skep.engine.contract import CUT_OFF, Envelope, Lease, Settlement
 from skep.engine.headers import UNKNOWN
 from skep.worker.tasks.steps import InvalidResult, Step
 

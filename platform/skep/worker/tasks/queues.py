@@ -10,7 +10,7 @@ from skep.base.errors import EngineError
 from skep.base.telemetry import Telemetry
 from skep.config.options.queues import QueueTerms, parse
 from skep.config.options.table import Options
-from skep.engine.base import Engine, QueueLimits, QueueStats
+from skep.engine.contract import Engine, QueueLimits, QueueStats
 from skep.worker.loading.catalog import Catalog
 
 _EVERY = 1.0

@@ -2,11 +2,13 @@
 
 import asyncio
 import contextvars
+import itertools
+import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from inspect import iscoroutinefunction
@@ -14,15 +16,17 @@ from typing import Any
 
 from skep.api.tasks.context import Cancellation, Context
 from skep.api.tasks.policy import Discard, HandlerTimeout, Retry
+from skep.base.backoff import Backoff
+from skep.base.errors import EngineError, StoreFull, StoreUnavailable
 from skep.base.logs.correlation import correlated
 from skep.base.logs.log import bound
 from skep.config.env.settings import pin
-from skep.engine.base import Lease, Settlement
+from skep.engine import binding
+from skep.engine.contract import LARGEST_PROGRESS, Engine, Lease, Settlement
 from skep.engine.headers import STEP
 from skep.engine.senders import is_newer
 from skep.worker.calling import completed
 from skep.worker.fork_guard import end_if_forked
-from skep.worker.kind import Workplace
 from skep.worker.tasks.judge import (
     CancelledDelivery,
     CutOff,
@@ -36,9 +40,7 @@ from skep.worker.tasks.judge import (
     judge_unknown,
     outcome,
 )
-from skep.worker.tasks.progress import Progress
 from skep.worker.tasks.queues import CutOffTerms
-from skep.worker.tasks.settler import Settler
 from skep.worker.tasks.steps import (
     InvalidResult,
     Step,
@@ -48,9 +50,16 @@ from skep.worker.tasks.steps import (
     lost_tries,
     origin,
 )
+from skep.worker.workplace import Workplace
 
 log = logging.getLogger(__name__)
 
+_LOST = (
+    "The lease of %s %s was lost while it ran, so this run does not count: "
+    "it runs again, or has already."
+)
+# While the store does not take settlements.
+_BACKOFF = Backoff(first=0.5, factor=2.0, cap=10.0, jitter=0.2)
 # What a listener's outcome is called; one that was cut off was not delivered.
 _EVENT_OUTCOMES = {
     "success": "success",
@@ -64,6 +73,85 @@ _STUBBORN = 1.0
 _SLACK = 10.0
 # For how long what a newer generation delivered is left to its workers (ms).
 _LEFT_TO_OTHERS = 250
+# Progress: a handler may report it in every round of a loop; an operator looks now and then.
+_EVERY = 0.2
+
+
+class Settler:
+    """Settles leases in the order given, while `work` runs: what arrives while the store is busy is
+    settled together."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._waiting: list[tuple[Settlement, Callable[[], None]]] = []
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def settle(self, settlement: Settlement, report: Callable[[], None] = lambda: None) -> None:
+        """Settle a lease, then call `report`, unless the lease was lost in the meantime."""
+        self._waiting.append((settlement, report))
+        self._idle.clear()
+        self._wake.set()
+
+    async def wait_until_idle(self) -> None:
+        """Return when every lease given is settled."""
+        await self._idle.wait()
+
+    async def work(self) -> None:
+        """Settle for ever."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            batch, self._waiting = self._waiting, []
+            accepted = await self._insist([settlement for settlement, _ in batch])
+            for (settlement, report), counts in zip(batch, accepted, strict=True):
+                if counts:
+                    report()
+                else:
+                    envelope = settlement.lease.envelope
+                    log.warning(_LOST, envelope.name, envelope.id)
+            if not self._waiting:
+                self._idle.set()
+
+    async def _insist(self, settlements: Sequence[Settlement]) -> list[bool]:
+        for n in itertools.count(1):
+            try:
+                return await self._engine.settle(settlements)
+            except (StoreUnavailable, StoreFull) as error:
+                log.warning("%d finished tasks wait to be settled: %s", len(settlements), error)
+                await asyncio.sleep(_BACKOFF.delay(n))
+        raise AssertionError("unreachable")
+
+
+class Progress:
+    """Takes the progress of handlers, from any thread, and sends it to the engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._latest: dict[str, tuple[Lease, str]] = {}
+        self._sending: asyncio.Task[None] | None = None
+
+    def note(self, lease: Lease, value: Any) -> None:
+        """Note the progress of a lease. Raises TypeError or ValueError if it is not short JSON."""
+        text = json.dumps(value, allow_nan=False)
+        if len(text.encode()) > LARGEST_PROGRESS:
+            raise ValueError(f"Progress is a note of at most {LARGEST_PROGRESS} bytes as JSON.")
+        loop = binding.current().loop
+        loop.call_soon_threadsafe(self._take, lease, text)
+
+    def _take(self, lease: Lease, text: str) -> None:
+        self._latest[lease.token] = (lease, text)
+        if self._sending is None or self._sending.done():
+            self._sending = asyncio.get_running_loop().create_task(self._send())
+
+    async def _send(self) -> None:
+        while self._latest:
+            latest, self._latest = self._latest, {}
+            for lease, text in latest.values():
+                with suppress(EngineError):  # it is a note, and the next is on its way
+                    await self._engine.progress(lease, text)
+            await asyncio.sleep(_EVERY)
 
 
 @dataclass(slots=True)
@@ -81,11 +169,11 @@ class _Handling:
 class Runner:
     """Runs leases; `threads` run handlers that are plain functions."""
 
-    def __init__(self, workplace: Workplace, threads: Executor, settler: Settler) -> None:
+    def __init__(self, workplace: Workplace, threads: Executor) -> None:
+        self.settler = Settler(workplace.engine)
         self._workplace = workplace
         self._threads = threads
-        self._settler = settler
-        self._tell = workplace.telemetry.point
+        self._point = workplace.telemetry.point
         self._progress = Progress(workplace.engine)
         self._outliving = CutOffTerms(workplace.options)
         # What a newer generation delivers is not run here while that generation comes up.
@@ -101,7 +189,7 @@ class Runner:
             now = self._workplace.clock()
             if now - lease.put_at < self._overlap:
                 settlement = Settlement(lease, "release", now + _LEFT_TO_OTHERS)
-                self._settler.settle(settlement, tell=lambda: None)
+                self.settler.settle(settlement)
                 return
         # After a rollback this generation is newer than the code that it runs.
         exact = newer or is_newer(lease.envelope.sender, self._workplace.loaded_by)
@@ -117,8 +205,8 @@ class Runner:
                 ending = await self._handle(lease, step)
             seconds = time.perf_counter() - started
             settlement = judge(lease, step, ending, self._workplace.clock())
-            told = partial(self._report, step, ending, settlement, seconds)
-            self._settler.settle(settlement, told)
+            report = partial(self._report, step, ending, settlement, seconds)
+            self.settler.settle(settlement, report)
 
     def is_suspect(self, lease: Lease) -> bool:
         """Return whether a lease needs a worker that holds nothing else."""
@@ -154,19 +242,19 @@ class Runner:
                     handling.task.cancel()
 
     def _refuse(self, settlement: Settlement) -> None:
-        self._settler.settle(settlement, partial(self._report_refusal, settlement))
+        self.settler.settle(settlement, partial(self._report_refusal, settlement))
 
     @contextmanager
     def _counted(self, lease: Lease) -> Iterator[None]:
         queue = lease.envelope.queue
         waited = self._workplace.clock() - max(lease.put_at, lease.envelope.due)
-        self._tell("task.waited", queue=queue, seconds=max(waited, 0) / 1000)
-        self._tell("task.running", queue=queue, by=1)
+        self._point("task.waited", queue=queue, seconds=max(waited, 0) / 1000)
+        self._point("task.running", queue=queue, by=1)
         self._workplace.served()
         try:
             yield
         finally:
-            self._tell("task.running", queue=queue, by=-1)
+            self._point("task.running", queue=queue, by=-1)
 
     # -- handle ----------------------------------------------------------------------------------
 
@@ -212,25 +300,23 @@ class Runner:
                 value = await work
             return Returned(step.on_return(value), step.result(value))
         except BaseException as error:  # noqa: BLE001 - SystemExit too; it is judged and logged
-            if (ending := self._stopped(error, handling)) is None:
-                return Raised(error)
-            return CutOff(self._cut_tries(lease, step)) if ending is CutOff else CancelledDelivery()
+            return self._stopped(error, handling, lease, step) or Raised(error)
         finally:
             end_if_forked()
             del self._handling[lease.envelope.id]
 
     def _stopped(
-        self, error: BaseException, handling: _Handling
-    ) -> type[CutOff] | type[CancelledDelivery] | None:
+        self, error: BaseException, handling: _Handling, lease: Lease, step: Step
+    ) -> CutOff | CancelledDelivery | None:
         """Return why the handler was stopped, or None if it raised the error itself."""
         me = handling.task
         stopped = isinstance(error, asyncio.CancelledError) and me.cancelling() > 0
         while me.cancelling():
             me.uncancel()
         if stopped and (self._cutting_off or handling.cut):
-            return CutOff
+            return CutOff(self._cut_tries(lease, step))
         # A handler may cancel itself: then it is not begun again.
-        return CancelledDelivery if stopped and handling.cancellation.requested else None
+        return CancelledDelivery() if stopped and handling.cancellation.requested else None
 
     def _cut_tries(self, lease: Lease, step: Step) -> int:
         return self._outliving.cut_tries(step.policy, lease.envelope.queue)
@@ -282,7 +368,7 @@ class Runner:
         if step.event:
             self._report_event(step, ending, settlement, seconds)
         elif not isinstance(ending, LostTooOften):
-            self._tell(
+            self._point(
                 "task.finished",
                 task=step.name,
                 queue=queue,
@@ -290,36 +376,32 @@ class Runner:
                 seconds=seconds,
             )
         if isinstance(ending, CutOff):
-            self._tell("task.cut_off", task=step.name, queue=queue)
+            self._point("task.cut_off", task=step.name, queue=queue)
         if settlement.verdict == "retry":
-            self._tell("task.retried", task=step.name, queue=queue)
+            self._point("task.retried", task=step.name, queue=queue)
         if settlement.verdict == "dead":
-            self._tell("task.dead", task=step.name, queue=queue, reason=settlement.reason)
+            self._point("task.dead", task=step.name, queue=queue, reason=settlement.reason)
         for envelope in settlement.then:
             if STEP in envelope.headers:
                 name = f"{envelope.name}.{envelope.headers[STEP]}"
-                self._tell("task.enqueued", task=name, queue=envelope.queue)
+                self._point("task.enqueued", task=name, queue=envelope.queue)
 
     def _report_refusal(self, settlement: Settlement) -> None:
         if settlement.verdict == "dead":
             name, queue = settlement.lease.envelope.name, settlement.lease.envelope.queue
             log.error("%s was given up (%s): %s", name, settlement.reason, settlement.error)
-            self._tell("task.dead", task=name, queue=queue, reason=settlement.reason)
+            self._point("task.dead", task=name, queue=queue, reason=settlement.reason)
 
     def _report_event(
         self, step: Step, ending: Ending, settlement: Settlement, seconds: float
     ) -> None:
-        called = _EVENT_OUTCOMES.get(outcome(ending, step.policy))
-        if called is not None:
-            self._tell_delivered(step.event, step.name, called, seconds)
-        if isinstance(ending, Returned) and not settlement.then:
-            for name in step.following:  # it has returned False
-                self._tell_delivered(step.event, name, "skipped", 0.0)
-
-    def _tell_delivered(self, event: str, listener: str, called: str, seconds: float) -> None:
-        self._tell(
-            "event.delivered", event=event, listener=listener, outcome=called, seconds=seconds
-        )
+        ended = [(step.name, _EVENT_OUTCOMES.get(outcome(ending, step.policy)), seconds)]
+        if isinstance(ending, Returned) and not settlement.then:  # it has returned False
+            ended += [(name, "skipped", 0.0) for name in step.following]
+        for listener, called, took in ended:
+            if called is not None:
+                fields = {"listener": listener, "outcome": called, "seconds": took}
+                self._point("event.delivered", event=step.event, **fields)
 
 
 async def _contained(handler: Awaitable[Any]) -> tuple[Any, BaseException | None]:

@@ -20,7 +20,7 @@ from skep.api.tasks.event import Event
 from skep.api.tasks.policy import LOST_TRIES, Policy, policy_of
 from skep.base.logs.correlation import REQUEST_ID, TRACEPARENT
 from skep.engine import binding
-from skep.engine.base import Envelope, Lease
+from skep.engine.contract import Envelope, Lease
 from skep.engine.headers import ALONE, DIED, ERROR, LISTENER, ORIGIN, RESULT, STEP, TRIES
 from skep.engine.ids import new_id
 from skep.worker.loading.catalog import Catalog
@@ -48,14 +48,6 @@ class Undecodable(Exception):
     """The payload is not one of this task or event."""
 
 
-def _nothing(_: object) -> Envelopes:
-    return ()
-
-
-def _no_result(_: object) -> bytes:
-    return b""
-
-
 @dataclass(frozen=True, slots=True)
 class Step:
     """One thing to do; `name` is its name in logs and metrics.
@@ -69,9 +61,9 @@ class Step:
     name: str
     policy: Policy
     handler: Callable[[Context], Any]
-    on_return: Callable[[Any], Envelopes] = _nothing
-    result: Callable[[Any], bytes] = _no_result
-    on_death: Callable[[str], Envelopes] = _nothing
+    on_return: Callable[[Any], Envelopes] = lambda _: ()
+    result: Callable[[Any], bytes] = lambda _: b""
+    on_death: Callable[[str], Envelopes] = lambda _: ()
     regardless: Envelopes = ()
     event: str = ""
     following: tuple[str, ...] = ()
@@ -121,9 +113,9 @@ def _working(envelope: Envelope, catalog: Catalog, exact: bool) -> Step:
         name=envelope.name,
         policy=_terms(envelope, cls),
         handler=task.handle,
-        on_return=partial(_finish, envelope) if hasattr(cls, "finish") else _nothing,
-        result=partial(_kept, envelope) if envelope.keep_result else _no_result,
-        on_death=partial(_failed, envelope) if hasattr(cls, "failed") else _nothing,
+        on_return=partial(_finish, envelope, cls),
+        result=partial(_kept, envelope),
+        on_death=partial(_failed, envelope, cls),
     )
 
 
@@ -149,7 +141,7 @@ def _listening(envelope: Envelope, attempt: int, catalog: Catalog, exact: bool) 
     has_run = attempt > 1 or envelope.headers.get(DIED) in _TRIED
     is_alone = has_run or ALONE in envelope.headers
     following = () if is_alone else catalog.following(envelope.name, wanted)
-    after = (_next_listener(envelope, following[0]),) if following else ()
+    after = (_follow_up(envelope, {LISTENER: following[0]}),) if following else ()
     return Step(
         name=wanted,
         policy=_terms(envelope, listener),
@@ -159,13 +151,6 @@ def _listening(envelope: Envelope, attempt: int, catalog: Catalog, exact: bool) 
         event=envelope.name,
         following=following,
     )
-
-
-def _next_listener(envelope: Envelope, name: str) -> Envelope:
-    headers = {LISTENER: name}
-    if TRIES in envelope.headers:
-        headers[TRIES] = envelope.headers[TRIES]
-    return _follow_up(envelope, headers)
 
 
 def _listener_handler(cls: Any, event: Event) -> Callable[[Context], Any]:
@@ -180,12 +165,14 @@ def _listener_handler(cls: Any, event: Event) -> Callable[[Context], Any]:
     return handle_async if iscoroutinefunction(cls.handle) else handle_plain
 
 
-def _finish(envelope: Envelope, result: Any) -> Envelopes:
+def _finish(envelope: Envelope, cls: Any, result: Any) -> Envelopes:
+    if not hasattr(cls, "finish"):
+        return ()
     return (_follow_up(envelope, {STEP: "finish", RESULT: _as_json(envelope, result)}),)
 
 
 def _kept(envelope: Envelope, result: Any) -> bytes:
-    return _as_json(envelope, result).encode()
+    return _as_json(envelope, result).encode() if envelope.keep_result else b""
 
 
 def _as_json(envelope: Envelope, result: Any) -> str:
@@ -204,13 +191,16 @@ def _as_json(envelope: Envelope, result: Any) -> str:
     return text
 
 
-def _failed(envelope: Envelope, error: str) -> Envelopes:
+def _failed(envelope: Envelope, cls: Any, error: str) -> Envelopes:
+    if not hasattr(cls, "failed"):
+        return ()
     return (_follow_up(envelope, {STEP: "failed", ERROR: error}),)
 
 
 def _follow_up(envelope: Envelope, headers: dict[str, str]) -> Envelope:
     """Return an envelope like this one, without its keys and its kept result."""
-    carried = {name: envelope.headers[name] for name in _CARRIED if name in envelope.headers}
+    names = (*_CARRIED, TRIES) if LISTENER in headers else _CARRIED
+    carried = {name: envelope.headers[name] for name in names if name in envelope.headers}
     return replace(
         envelope,
         id=new_id(),

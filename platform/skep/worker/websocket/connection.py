@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from starlette.websockets import WebSocketDisconnect
@@ -29,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from uvicorn.server import ServerState
+
+    from skep.config.options.table import Options
 
 ABNORMAL, BAD_TEXT, BAD_CONDUCT, FAILED, SLOW = 1006, 1007, 1008, 1011, 1013
 # How long the other side may take to answer a close frame before the connection is cut (seconds).
@@ -49,14 +50,6 @@ _quiet = logging.getLogger("skep.websocket.protocol")
 _quiet.setLevel(logging.CRITICAL)
 
 
-@dataclass(frozen=True)
-class WebSocketLimits:
-    """What a connection may do; seconds and bytes."""
-
-    idle: float = 0.0
-    unsent: int = 1024 * 1024
-
-
 class WebSocketProtocol(WebSocketsSansIOProtocol):
     """Made by an HTTP protocol when the head of a handshake has arrived; carries one connection."""
 
@@ -68,7 +61,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         server_state: ServerState,
         app_state: dict[str, Any],
         registry: Registry,
-        limits: WebSocketLimits,
+        options: Options,
         listener: str,
     ) -> None:
         super().__init__(config, server_state, app_state)
@@ -78,7 +71,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self.listener = listener
         self.code = 0
         self._registry = registry
-        self._limits = limits
+        self._idle = options.websocket_idle_timeout
+        self._most_unsent = options.websocket_send_limit
         self._doom: tuple[int, str] | None = None
         self._deaf = False
         self._last = self.loop.time()
@@ -91,16 +85,6 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self._light_since = 0.0
 
     @property
-    def path(self) -> str:
-        path: str = self.scope["path"]
-        return path
-
-    @property
-    def peer(self) -> str:
-        client = self.scope["client"]
-        return f"{client[0]}:{client[1]}" if client else ""
-
-    @property
     def open(self) -> bool:
         accepted = self.handshake_complete and self.initial_response is None
         return accepted and not self.close_sent and not self.transport.is_closing()
@@ -110,7 +94,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         slow that it is closed now."""
         if not self.open:
             return False
-        if self.transport.get_write_buffer_size() > self._limits.unsent:
+        if self.transport.get_write_buffer_size() > self._most_unsent:
             self.hang_up(SLOW, "too slow")
             return False
         self.transport.write(message)
@@ -166,6 +150,9 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         super().handle_connect(event)
         if self.response.status_code == 101:
             self.scope["extensions"][EXTENSION] = self.connection
+            client = self.scope["client"]
+            self.connection.client = f"{client[0]}:{client[1]}" if client else ""
+            self.connection.path = self.scope["path"]
         else:
             self._registry.counts.refused("invalid")
 
@@ -183,7 +170,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         """Answer, if the client reads the answers."""
         self._count_light_frame()
         pong = b"".join(self.conn.data_to_send())
-        if self.transport.get_write_buffer_size() > self._limits.unsent:
+        if self.transport.get_write_buffer_size() > self._most_unsent:
             self._turn_away(SLOW, "too slow")
         elif not self._deaf:
             self.transport.write(pong)
@@ -376,12 +363,12 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self._registry.add(self.connection)
         if self._doom is not None:
             self.hang_up(*self._doom)
-        elif self._limits.idle:
-            self._idle_timer = self.loop.call_later(self._limits.idle, self._look)
+        elif self._idle:
+            self._idle_timer = self.loop.call_later(self._idle, self._look)
 
     def _look(self) -> None:
         """Close the connection if it was idle too long, else look again when that may be so."""
-        left = self._last + self._limits.idle - self.loop.time()
+        left = self._last + self._idle - self.loop.time()
         if left <= 0:
             self.hang_up(NORMAL, "idle")
         else:

@@ -29,10 +29,6 @@ class Socket(Protocol):
     writable: asyncio.Event
 
     @property
-    def path(self) -> str: ...
-    @property
-    def peer(self) -> str: ...
-    @property
     def open(self) -> bool: ...
     def push(self, message: bytes) -> bool: ...
     def hang_up(self, code: int, reason: str = "") -> None: ...
@@ -46,16 +42,9 @@ class ServedConnection:
         self.user: str | None = None
         self.rooms: frozenset[str] = frozenset()
         self.since = time.time()
+        self.path = self.client = ""
         self.protocol = protocol
         self._registry = registry
-
-    @property
-    def path(self) -> str:
-        return self.protocol.path
-
-    @property
-    def client(self) -> str:
-        return self.protocol.peer
 
     def bind(self, user: str) -> None:
         self._registry.bind(self, user)

@@ -19,9 +19,8 @@ from skep.api.cron import CronJob, Tick, cron
 from skep.api.hooks import Hooks
 from skep.api.plugin import Plugin
 from skep.api.sockets.framing import Lines
+from skep.api.sockets.handlers import TcpHandler, UdpHandler
 from skep.api.sockets.listeners import HttpListener, TcpListener, UdpListener
-from skep.api.sockets.tcp import TcpHandler
-from skep.api.sockets.udp import UdpHandler
 from skep.api.sockets.websocket import WebSocketHandler
 from skep.api.tasks.context import Context
 from skep.api.tasks.decorators import on, task
@@ -514,7 +513,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     (_task(retry_on=ValueError), "has retry_on = <class 'ValueError'>"),
     (_task(priority="high"), "has priority = 'high'"),
     (_task(unique="{nothing}"), "but no field `nothing`"),
-    (_task(unique="{order"), "which is no template"),
+    (_task(unique="{order"), "which is not a template"),
     (_task(concurrency_key=5), "has concurrency_key = 5"),
     (_task(concurrency=0), "has concurrency = 0"),
     (_task(concurrency=2**40), "has concurrency = 1099511627776, which must be a whole number"),

@@ -10,6 +10,7 @@ from skep.base.logs.masking import (
     mask_document,
     mask_url,
     mask_value,
+    secrets_in,
 )
 
 
@@ -119,7 +120,7 @@ def test_a_long_text_takes_a_time_that_grows_with_its_length_alone(part: str) ->
 
 
 def test_known_values_are_found_wherever_they_stand() -> None:
-    masker = Masker.of_environment({"DB_PASSWORD": "s3cr3t-value", "HOST": "visible-host"})
+    masker = Masker(secrets_in({"DB_PASSWORD": "s3cr3t-value", "HOST": "visible-host"}))
     assert masker("it said s3cr3t-value on visible-host") == "it said ****** on visible-host"
 
 
@@ -180,5 +181,5 @@ def test_a_document_is_masked_by_the_names_of_its_fields_and_ids_are_not() -> No
 
 
 def test_the_password_of_a_url_is_a_known_value() -> None:
-    masker = Masker.of_environment({"DATABASE": "postgres://bee:honey-pot@db/hive"})
+    masker = Masker(secrets_in({"DATABASE": "postgres://bee:honey-pot@db/hive"}))
     assert masker("wrong password honey-pot for bee") == "wrong password ****** for bee"

@@ -126,9 +126,9 @@ def answering(answer: bytes) -> Iterator[str]:
 @pytest.mark.parametrize(
     ("body", "complaint"),
     [
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>", "no Apollo portal"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", "no Apollo portal"),
-        (b'HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"id": 1}', "no Apollo portal"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>", "not an Apollo portal"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", "not an Apollo portal"),
+        (b'HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"id": 1}', "not an Apollo portal"),
         (b"HTTP/1.1 502 Bad\r\nContent-Length: 9\r\n\r\nbad\ngate\n", "502: bad gate"),
         (b"HTTP/1.1 500 Bad\r\nContent-Length: 0\r\n\r\n", "500: it gives no reason"),
         (b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n", "302"),

@@ -135,7 +135,7 @@ def test_what_no_environment_can_hold_cannot_be_written(value: str, why: str) ->
 
 @pytest.mark.parametrize("key", ["", "a.b", "1A", "A B", "A=B", "é", "A\n"])
 def test_a_key_that_is_no_name_cannot_be_written(key: str) -> None:
-    with pytest.raises(ConfigError, match=re.escape(f"{key!r} is no name")):
+    with pytest.raises(ConfigError, match=re.escape(f"{key!r} is not a name")):
         render("", {key: "1"})
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from skep.base.errors import UsageError
-from skep.config.options.admin_access import check, read_token
+from skep.config.options.endpoints import check_admin_files, read_token
 from skep.config.options.resolution import resolve
 from skep.config.options.table import Options
 from tests.certificate import certificate
@@ -44,9 +44,9 @@ def test_a_token_is_one_line(tmp_path: Path) -> None:
 def test_a_certificate_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     certificate(tmp_path, "shop")
     cert, key = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
-    check(Options(admin_tls_cert=cert, admin_tls_key=key))
+    check_admin_files(Options(admin_tls_cert=cert, admin_tls_key=key))
     with pytest.raises(UsageError, match=f"{cert} .*--admin-tls-cert and --admin-tls-key"):
-        check(Options(admin_tls_cert=cert))
+        check_admin_files(Options(admin_tls_cert=cert))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])

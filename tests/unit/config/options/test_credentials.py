@@ -1,7 +1,6 @@
 """What workers are not given."""
 
-from skep.config.options.credentials import environment_of_workers, options_of_workers
-from skep.config.options.resolution import resolve
+from skep.config.options.resolution import environment_of_workers, options_of_workers, resolve
 
 
 def test_workers_get_no_credential_of_the_config_service_under_any_of_its_names() -> None:

@@ -118,7 +118,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("x.yaml", "a: 1\nb: 2\na: 3\n", "line 3 of namespace x.yaml"),
         ("x.yaml", "just s3cret\n", "neither a mapping nor a list"),
         ("x.yaml", "a: *nowhere\n", "line 1 of namespace x.yaml"),
-        ("x.yaml", "? [a, b]\n: 1\n", "a key is no text"),
+        ("x.yaml", "? [a, b]\n: 1\n", "a key is not a text"),
         ("x.yaml", "a: 1\n<<: [1]\n", "only mappings can be merged"),
         ("x.yaml", "\n!!python/object/apply:os.system ['true']\n", "line 2 of namespace x.yaml"),
         ("x.yaml", "a: !vault s3cret\n", "the tag '!vault' is unknown"),

@@ -3,7 +3,7 @@
 import pytest
 
 from skep.config.errors import Unusable
-from skep.config.snapshots.shrinkage import check_shrinkage
+from skep.config.snapshots.snapshot import check_shrinkage
 
 
 def keys(count: int, first: int = 0) -> dict[str, str]:

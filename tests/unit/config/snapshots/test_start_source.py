@@ -9,10 +9,8 @@ import pytest
 
 from skep.base.errors import ConfigError
 from skep.config.env import dotenv
-from skep.config.snapshots.archive import Archive
-from skep.config.snapshots.cache import Cache
+from skep.config.snapshots.archive import Archive, Cache, Policy, StartSource
 from skep.config.snapshots.snapshot import Release, Snapshot
-from skep.config.snapshots.start_source import Policy, StartSource
 
 
 def release(namespace: str = "a", key: str = "K1", **values: str) -> Release:

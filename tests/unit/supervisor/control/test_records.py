@@ -4,8 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from skep.base.telemetry import Telemetry
 from skep.supervisor.control.records import KEPT, Operations
+from skep.supervisor.processes.events import (
+    Events,
+    PhaseEntered,
+    RolloutBegan,
+    RolloutReported,
+)
 from skep.supervisor.request import Report, RolloutRequest
 from skep.wire.plan import Problem
 
@@ -17,11 +22,10 @@ class Clock:
         return self.now
 
 
-def history(path: Path) -> tuple[Operations, Telemetry, Clock]:
-    clock, telemetry = Clock(), Telemetry()
-    operations = Operations(path, clock)
-    operations.subscribe(telemetry)
-    return operations, telemetry, clock
+def history(path: Path) -> tuple[Operations, Events, Clock]:
+    clock, events = Clock(), Events()
+    operations = Operations(path, clock, events)
+    return operations, events, clock
 
 
 REQUEST = RolloutRequest("cli", "platform reload", requester="uid 0 (pid 7)")
@@ -29,13 +33,13 @@ DONE = Report("committed", 2, "cli", "platform reload", 0.0)
 
 
 def test_a_rollout_is_told_with_who_asked_and_how_long_each_phase_took(tmp_path: Path) -> None:
-    operations, telemetry, clock = history(tmp_path / "o")
-    telemetry.point("rollout.began", generation=2, request=REQUEST)
+    operations, events, clock = history(tmp_path / "o")
+    events.publish(RolloutBegan(2, REQUEST))
     clock.now += 0.5
-    telemetry.point("rollout.phase", generation=2, request=REQUEST, phase="preparing")
+    events.publish(PhaseEntered(2, REQUEST, "preparing"))
     assert operations.latest()[0]["phase"] == "preparing"
     clock.now += 0.25
-    telemetry.point("rollout.reported", report=DONE, request=REQUEST)
+    events.publish(RolloutReported(REQUEST, DONE))
     (entry,) = operations.latest()
     assert entry["phases"] == [
         {"name": "planning", "seconds": 0.5},
@@ -46,21 +50,21 @@ def test_a_rollout_is_told_with_who_asked_and_how_long_each_phase_took(tmp_path:
 
 
 def test_a_refusal_keeps_its_problems_and_needs_no_phase(tmp_path: Path) -> None:
-    operations, telemetry, _ = history(tmp_path / "o")
+    operations, events, _ = history(tmp_path / "o")
     report = replace(
         DONE, outcome="refused", problems=(Problem("load", "no", file="a.py", line=4),)
     )
-    telemetry.point("rollout.reported", report=report, request=RolloutRequest("code"))
+    events.publish(RolloutReported(RolloutRequest("code"), report))
     (entry,) = operations.latest()
     assert entry["problems"] == ["a.py:4: no"]
     assert (entry["what"], entry["requester"]) == ("code", "agent")
 
 
 def test_a_rollout_that_gives_way_to_a_newer_one_says_so(tmp_path: Path) -> None:
-    operations, telemetry, _ = history(tmp_path / "o")
-    telemetry.point("rollout.began", generation=2, request=REQUEST)
-    telemetry.point("rollout.began", generation=3, request=REQUEST)
-    telemetry.point("rollout.reported", report=DONE, request=REQUEST)
+    operations, events, _ = history(tmp_path / "o")
+    events.publish(RolloutBegan(2, REQUEST))
+    events.publish(RolloutBegan(3, REQUEST))
+    events.publish(RolloutReported(REQUEST, DONE))
     assert [e["outcome"] for e in operations.latest()] == ["superseded", "committed"]
 
 

@@ -29,28 +29,28 @@ def test_a_web_worker_delivers_and_its_answer_is_that_of_the_command() -> None:
         office.worker("task.0")
         child, web = office.worker("web.0")
         question = {"task": "orders.Send", "values": ["7"], "terms": {"delay": 1.0}}
-        sending = asyncio.create_task(desk.send("task", question))
+        sending = asyncio.create_task(desk.task(question))
         order = await asked(web)
         assert (order.what, order.name) == ("task", "orders.Send")
         assert (order.values, order.terms) == (["7"], {"delay": 1.0})
-        office.questions.told(child, Delivered(order.number + 1, "other"))
-        office.questions.told(child, Delivered(order.number, "id"))
+        office.children.take(child, Delivered(order.number + 1, "other"))
+        office.children.take(child, Delivered(order.number, "id"))
         assert await sending == {"id": "id", "duplicate": False}
         # And a refusal is one
-        sending = asyncio.create_task(desk.send("task", question))
+        sending = asyncio.create_task(desk.task(question))
         order = await asked(web)
-        office.questions.told(
+        office.children.take(
             child, Delivered(order.number, refusal="It does not fit.", code="usage")
         )
         with pytest.raises(CommandRefused, match="does not fit") as caught:
             await sending
         assert caught.value.code == "usage"
         # And an event goes the same way
-        fire = desk.table()["event.fire"]
+        fire = desk.event
         firing = asyncio.ensure_future(fire({"event": "orders.Paid", "values": ["7"]}))
         order = await asked(web)
         assert (order.what, order.name, order.values) == ("event", "orders.Paid", ["7"])
-        office.questions.told(child, Delivered(order.number))
+        office.children.take(child, Delivered(order.number))
         assert await firing == {"id": "", "duplicate": False}
 
     in_an_office(test)
@@ -61,10 +61,10 @@ def test_nobody_knows_whether_a_worker_that_ended_had_delivered() -> None:
         desk = delivering(office)
         nothing: dict[str, Any] = {"task": "orders.Send"}
         with pytest.raises(CommandRefused, match="No worker accepts"):
-            await desk.send("task", nothing)
+            await desk.task(nothing)
         child, web = office.worker("web.0")
         assert isinstance(child, Child)
-        sending = asyncio.create_task(desk.send("task", nothing))
+        sending = asyncio.create_task(desk.task(nothing))
         await asked(web)
         office.ended(child)
         with pytest.raises(

@@ -23,6 +23,7 @@ from skep.supervisor.control.server import (
     ControlServer,
     current_caller,
 )
+from skep.supervisor.processes.events import Events
 from skep.wire import control
 from tests.support import wait_until_async
 
@@ -185,7 +186,7 @@ async def _double(path: Path) -> Any:
 
 
 def test_what_is_over_with_its_answer_is_an_operation(tmp_path: Path) -> None:
-    operations = Operations(tmp_path / "o", time.time)
+    operations = Operations(tmp_path / "o", time.time, Events())
 
     async def scale(arguments: Mapping[str, Any]) -> Any:
         if arguments["count"] == 0:

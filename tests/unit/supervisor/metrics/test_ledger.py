@@ -1,4 +1,5 @@
 import json
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -6,9 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from skep.base.errors import InternalError
-from skep.metrics.exposition import render_text
+from skep.metrics.counter_page import Counted
+from skep.metrics.exposition import render_openmetrics, render_text
 from skep.metrics.frames import Framer
 from skep.metrics.names import OTHER
 from skep.supervisor.metrics.ledger import MAX_FAMILIES, Ledger
@@ -382,3 +385,86 @@ def test_totals_never_go_back_and_equal_what_was_flushed(lives: Any, random: Any
         before = now
     # And no gauge is left of the dead
     assert shown(ledger, "alive") == {}
+
+
+def counted(name: str, value: float, counts: dict[float, float] | None = None) -> Counted:
+    kind = "histogram" if counts else "counter"
+    return Counted(name, kind, "Help.", (("shop", "a"),), value, counts or {})
+
+
+def test_what_a_killed_worker_had_not_sent_is_added_once(ledger: Ledger) -> None:
+    worker = Worker(ledger, "web.0@1")
+    orders = Counter("orders", "Orders.", ["shop"], registry=worker.registry).labels("a")
+    price = Histogram("price", "P.", ["shop"], registry=worker.registry, buckets=(1, 5)).labels("a")
+    for _ in range(3):
+        orders.inc()
+        price.observe(2)
+    worker.flush()
+    # Given that it counted two more of each, and one of a kind that no frame has had
+    page = [
+        counted("orders_total", 5),
+        counted("price", 10, {1: 0, 5: 5, math.inf: 0}),
+        counted("refunds_total", 1),
+    ]
+    for _ in range(2):
+        ledger.settle("web.0@1", page)
+    worker.die()
+    labels = (("shop", "a"),)
+    assert shown(ledger, "orders_total") == {labels: 5}
+    assert shown(ledger, "price") == {labels: [10, [0, 5, 0]]}
+    assert shown(ledger, "refunds_total") == {labels: 1}
+
+
+def test_a_worker_that_was_killed_before_its_first_frame_is_counted(ledger: Ledger) -> None:
+    ledger.settle("web.0@1", [counted("orders_total", 5)])
+    ledger.forget("web.0@1")
+    assert shown(ledger, "orders_total") == {(("shop", "a"),): 5}
+
+
+def test_a_counter_that_was_reset_is_not_lowered_by_its_page(ledger: Ledger) -> None:
+    worker = Worker(ledger, "web.0@1")
+    orders = Counter("orders", "Orders.", ["shop"], registry=worker.registry).labels("a")
+    orders.inc(5)
+    worker.flush()
+    ledger.settle("web.0@1", [counted("orders_total", 2)])
+    assert shown(ledger, "orders_total") == {(("shop", "a"),): 5}
+
+
+def test_a_page_with_numbers_that_cannot_be_counts_is_refused(ledger: Ledger) -> None:
+    ledger.settle("web.0@1", [counted("orders_total", math.inf)])
+    assert frames(ledger)["bad"] == 1
+    assert shown(ledger, "orders_total") == {}
+
+
+def test_a_counter_per_worker_is_kept_by_slot_over_its_processes(ledger: Ledger) -> None:
+    for name, count in (("web.0@1", 2), ("web.1@1", 3), ("web.0@2", 5)):
+        worker = Worker(ledger, name)
+        requests = Counter("platform_worker_requests", "R.", ["pool"], registry=worker.registry)
+        requests.labels("web").inc(count)
+        worker.flush()
+        worker.die()
+    assert shown(ledger, "platform_worker_requests_total") == {
+        (("pool", "web"), ("worker", "web.0")): 7,
+        (("pool", "web"), ("worker", "web.1")): 3,
+    }
+
+
+def test_the_last_example_of_a_bucket_is_shown_in_openmetrics_only(ledger: Ledger) -> None:
+    worker = Worker(ledger, "web.0@1")
+    price = Histogram("price", "P.", ["shop"], registry=worker.registry, buckets=(1, 5)).labels("a")
+    orders = Counter("orders", "Orders.", registry=worker.registry)
+    for trace in ("old", "new"):
+        price.observe(3, {"trace_id": trace})
+        price.observe(99, {"trace_id": trace})
+        orders.inc(2, {"trace_id": trace})
+        worker.flush()
+    page = render_openmetrics(ledger.families())
+    parsed = text_string_to_metric_families(page)  # type: ignore[no-untyped-call]
+    family = next(f for f in parsed if f.name == "price")
+    examples = {s.labels["le"]: s.exemplar for s in family.samples if s.exemplar}
+    assert {bound: (e.labels, e.value) for bound, e in examples.items()} == {
+        "5.0": ({"trace_id": "new"}, 3),
+        "+Inf": ({"trace_id": "new"}, 99),
+    }
+    assert 'orders_total 4 # {trace_id="new"} 2 ' in page
+    assert "trace_id" not in render_text(ledger.families())

@@ -6,11 +6,17 @@ from typing import Any, cast
 
 import pytest
 
-from skep.base.telemetry import Telemetry
 from skep.supervisor.generation import Generation
 from skep.supervisor.observers.hooks import HookCalls
 from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.children import Children
+from skep.supervisor.processes.events import (
+    Events,
+    PlatformServing,
+    RolloutBegan,
+    RolloutReported,
+    WorkerEnded,
+)
 from skep.supervisor.request import Outcome, Report, RolloutRequest
 from skep.wire.messages import Hello
 from skep.wire.plan import Plan
@@ -22,8 +28,9 @@ class Registry:
 
     def __init__(self) -> None:
         self.living: list[Child] = []
+        self.events = Events()
 
-    def born(self, child: Child) -> None:
+    def take(self, child: Child, message: object) -> None:
         self.living.append(child)
 
     def drop(self, child: Child) -> None:
@@ -35,11 +42,11 @@ class Desk:
     """The calls for a generation whose plugins have these hooks."""
 
     def __init__(self, *hooks: str) -> None:
-        self.telemetry, self.registry = Telemetry(), Registry()
+        self.registry = Registry()
+        self.events = self.registry.events
         self.current: Generation | None = generation(number=3, plan=Plan(hooks=hooks))
         self.zygote = cast(FakeZygote, self.current.zygote)
         self.hooks = HookCalls(lambda: self.current, cast(Children, self.registry))
-        self.hooks.subscribe(self.telemetry)
 
     @property
     def calls(self) -> list[tuple[str, dict[str, Any]]]:
@@ -56,7 +63,7 @@ class Desk:
         """A child ends; return which hooks are called for that."""
         self.zygote.forked.clear()
         gone.status = SIGKILL
-        self.telemetry.point("worker.ended", child=gone, stopping=stopping)
+        self.events.publish(WorkerEnded(gone, stopping))
         return [hook for hook, _ in self.calls]
 
 
@@ -87,7 +94,7 @@ def test_a_hook_that_no_plugin_has_starts_no_process() -> None:
     async def test() -> None:
         desk = Desk("worker_error")
         assert desk.lose(child("web.0")) == ["worker_error"]
-        desk.telemetry.point("platform.serving", urls={})
+        desk.events.publish(PlatformServing({}))
         assert [hook for hook, _ in desk.calls] == ["worker_error"]
         desk.current = None
         assert desk.lose(child("web.0")) == []
@@ -111,13 +118,11 @@ def test_hooks_are_told_before_and_after_a_rollout(
 ) -> None:
     async def test() -> None:
         desk = Desk("before_reload", "after_reload")
-        desk.telemetry.point(
-            "rollout.began", generation=4, request=RolloutRequest(cause, "a release")
-        )
+        desk.events.publish(RolloutBegan(4, RolloutRequest(cause, "a release")))
         before = {"generation": 4, "cause": cause, "reason": "a release"}
         assert desk.calls == [("before_reload", before)]
         report = Report(outcome, 4, cause, "a release", 0.0)
-        desk.telemetry.point("rollout.reported", report=report, request=RolloutRequest(cause))
+        desk.events.publish(RolloutReported(RolloutRequest(cause), report))
         after = [("after_reload", before | {"outcome": outcome})]
         assert desk.calls[1:] == (after if is_told else [])
 
@@ -128,7 +133,7 @@ def test_a_call_waits_for_a_zygote_that_is_being_replaced() -> None:
     async def test() -> None:
         desk = Desk("server_start")
         desk.zygote.absent = True
-        desk.telemetry.point("platform.serving", urls={})
+        desk.events.publish(PlatformServing({}))
         await pass_time(0.1)
         assert desk.calls == []
         desk.zygote.absent = False
@@ -141,7 +146,7 @@ def test_a_call_waits_for_a_zygote_that_is_being_replaced() -> None:
 def test_the_stop_waits_for_the_calls() -> None:
     async def test() -> None:
         desk = Desk("server_start", "server_stop")
-        desk.telemetry.point("platform.serving", urls={})
+        desk.events.publish(PlatformServing({}))
         goodbye = asyncio.create_task(desk.hooks.say_goodbye())
         await pass_time(0.01)
         assert [(hook, info["generation"]) for hook, info in desk.calls] == [
@@ -166,7 +171,7 @@ def test_the_stop_waits_for_the_calls() -> None:
 def test_a_call_that_does_not_end_is_killed() -> None:
     async def test() -> None:
         desk = Desk("server_start")
-        desk.telemetry.point("platform.serving", urls={})
+        desk.events.publish(PlatformServing({}))
         [start] = desk.processes
         await pass_time(59.0)
         assert not start.killed

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, cast
 
-from skep.base.telemetry import Telemetry
 from skep.supervisor.observers.platform_events import PlatformEvents
 from skep.supervisor.processes.child import Child
+from skep.supervisor.processes.children import Children
 from skep.supervisor.processes.crew import Crew
+from skep.supervisor.processes.events import Events, RolloutReported, SlotChanged, WorkerEnded
 from skep.supervisor.processes.questions import Questions
 from skep.supervisor.processes.slot import SlotState
 from skep.supervisor.request import KeyChange, Outcome, Report, RolloutRequest
@@ -25,15 +26,18 @@ from skep.wire.messages import Happened, Noted
 class Office:
     """News over real channels to workers that only listen."""
 
-    telemetry: Telemetry = field(default_factory=Telemetry)
+    events: Events = field(default_factory=Events)
 
     def __post_init__(self) -> None:
         nothing: Any = lambda *_: None  # noqa: E731
-        self.crew: Any = Crew(3, nothing, nothing, nothing, self.telemetry)
-        self.questions = Questions(self.telemetry)
+        self.crew: Any = Crew(3, nothing, nothing, nothing, self.events)
+        self.children = Children(self.events, nothing)
+        self.questions = Questions(self.children)
         self.open = ExitStack()
-        self.news = PlatformEvents(lambda: SimpleNamespace(crew=self.crew))  # type: ignore[arg-type, return-value]
-        self.news.subscribe(self.telemetry)
+        self.news = PlatformEvents(
+            lambda: SimpleNamespace(crew=self.crew),  # type: ignore[arg-type, return-value]
+            self.children,
+        )
 
     def worker(self, slot: str) -> tuple[Child, BlockingChannel]:
         """A worker that accepts."""
@@ -44,14 +48,14 @@ class Office:
         self.open.callback(channel.close)
         self.crew.children[slot] = child
         self.crew.slots[slot] = SimpleNamespace(state=SlotState.READY)
-        self.telemetry.point("slot.changed", crew=self.crew, slot=slot, state=SlotState.READY)
+        self.events.publish(SlotChanged(slot, SlotState.READY))
         return child, channel
 
     def ended(self, child: Child, status: int = signal.SIGKILL, stopping: bool = False) -> None:
         """It is gone, unasked."""
         self.crew.children.pop(child.slot, None)
         child.pid, child.status = 4711, status
-        self.telemetry.point("worker.ended", child=child, stopping=stopping)
+        self.events.publish(WorkerEnded(child, stopping))
 
 
 async def heard(channel: BlockingChannel) -> Happened:
@@ -88,7 +92,7 @@ def test_what_a_worker_did_not_note_before_it_ended_another_is_given() -> None:
         for live in (True, False):
             office.news.happened("ConfigChanged", {"live": live})
         noted, lost = await heard(channel), await heard(channel)
-        office.news.told(Noted(noted.number))
+        office.children.take(one, Noted(noted.number))
         _, other = office.worker("task.1")
         office.ended(one)
         # The same piece under the same number, and that of the death
@@ -131,7 +135,7 @@ def test_another_configuration_in_force_is_news_and_one_that_was_refused_is_not(
             report = Report(
                 cast(Outcome, outcome), generation, "config", "", 0.0, release_keys=(("app", "k2"),)
             )
-            office.telemetry.point("rollout.reported", report=report, request=request)
+            office.events.publish(RolloutReported(request, report))
         told = [await heard(channel) for _ in range(3)]
         expected = {"changed": ["COLOUR"], "release_keys": {"app": "k2"}}
         assert [(piece.event, piece.fields) for piece in told] == [
@@ -140,7 +144,7 @@ def test_another_configuration_in_force_is_news_and_one_that_was_refused_is_not(
             ("GenerationCommitted", {"generation": 4, "cause": "config"}),
         ]
         # And without a change of values there is but the generation
-        office.telemetry.point("rollout.reported", report=report, request=RolloutRequest("code"))
+        office.events.publish(RolloutReported(RolloutRequest("code"), report))
         assert (await heard(channel)).event == "GenerationCommitted"
 
     in_an_office(test)

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from skep.base.telemetry import Telemetry
 from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.crew import Crew
+from skep.supervisor.processes.events import Events, SlotChanged, WorkerStarted, WorkerStuck
 from skep.supervisor.processes.slot import Fact, SlotState, SlotTimeouts
 from skep.wire.channel import BlockingChannel, pair
 from skep.wire.messages import Boot, Drain
@@ -19,6 +19,7 @@ from tests.support import wait_until_async
 from tests.unit.supervisor.fakes import (
     FakeChild,
     FakeZygote,
+    LogLines,
     fake_loop,
     ignore,
     pass_time,
@@ -34,12 +35,10 @@ class Machine:
     def __init__(self) -> None:
         self.trouble: OSError | None = OSError(errno.EAGAIN, "Resource temporarily unavailable")
         self.attempts = 0
-        self.told: list[str] = []
         self.children: list[BlockingChannel] = []
-        telemetry = Telemetry()
-        telemetry.subscribe("worker.unstarted", lambda fields: self.told.append(fields["slot"]))
+        self.log = LogLines()
         nothing: Any = lambda *_: None  # noqa: E731
-        self.crew = Crew(0, self._launch, nothing, nothing, telemetry)
+        self.crew = Crew(0, self._launch, nothing, nothing, Events())
 
     def _launch(self, crew: Crew, slot: str) -> Child:
         self.attempts += 1
@@ -56,6 +55,7 @@ class Machine:
 
     def close(self) -> None:
         """Let go of all channels."""
+        LogLines.close_all()
         for channel in self.children:
             channel.close()
         for child in self.crew.children.values():
@@ -77,7 +77,7 @@ def test_what_cannot_be_started_is_told_once_and_tried_until_it_can() -> None:
     async def test(machine: Machine) -> None:
         machine.crew.fill(["store.0", "agent.0"], SlotTimeouts())
         await wait_until_async(lambda: machine.attempts > 4)
-        assert machine.told == ["store.0", "agent.0"]
+        assert machine.log.first_words("cannot be started") == ["store.0", "agent.0"]
         assert not machine.crew.children
         machine.trouble = None
         await wait_until_async(lambda: len(machine.crew.children) == 2)
@@ -250,16 +250,15 @@ class Stage:
     def __init__(
         self, *slots: str, limits: SlotTimeouts | None = None, released: bool = True
     ) -> None:
-        self.telemetry = Telemetry()
-        self.points: list[tuple[str, str]] = []
-        for name in ("worker.started", "worker.stuck"):
-            self.telemetry.subscribe(name, partial(self._point, name))
-        self.unstarted: list[str] = []
-        self.telemetry.subscribe("worker.unstarted", lambda f: self.unstarted.append(f["slot"]))
+        self.events, self.log = Events(), LogLines()
+        self.points: list[tuple[type, str]] = []
+        self.events.subscribe(WorkerStarted, self._point)
+        self.events.subscribe(WorkerStuck, self._point)
         self.error: OSError | None = None
         self.states: list[tuple[str, SlotState]] = []
-        self.telemetry.subscribe(
-            "slot.changed", lambda f: self.states.append((f["slot"], f["state"]))
+        self.events.subscribe(
+            SlotChanged,
+            lambda event: self.states.append((event.name.partition("@")[0], event.state)),
         )
         self.gone_to: list[str] = []
         self.zygote = FakeZygote(1, {})
@@ -268,7 +267,7 @@ class Stage:
             self._launch,
             lambda crew, child: self.gone_to.append(child.slot),
             lambda crew: None,
-            self.telemetry,
+            self.events,
         )
         self.crew.fill(slots, limits or SlotTimeouts(), released=released)
 
@@ -278,8 +277,8 @@ class Stage:
         boot = Boot(slot, "web", 1, "run", {})
         return self.zygote.fork(boot, ignore, lambda gone: ignore(crew.ended(gone)))
 
-    def _point(self, name: str, fields: dict[str, Any]) -> None:
-        self.points.append((name, fields["child"].slot))
+    def _point(self, event: WorkerStarted | WorkerStuck) -> None:
+        self.points.append((type(event), event.child.slot))
 
     def worker(self, slot: str = "web.0") -> FakeChild:
         """The worker in a slot."""
@@ -370,7 +369,7 @@ def test_each_time_that_no_worker_can_be_started_is_told_once() -> None:
             stage.worker().ends(signal.SIGKILL)
             for _ in range(3):
                 await stage.wait(0.25)
-            assert stage.unstarted == ["web.0"] * number
+            assert stage.log.first_words("cannot be started") == ["web.0"] * number
             stage.error = None
             await pass_time(0.25)
 
@@ -396,7 +395,7 @@ def test_a_worker_that_hangs_is_aborted_and_then_killed() -> None:
         child = stage.worker()
         await stage.wait(30.0)
         assert (child.signals, child.stuck) == ([signal.SIGABRT], "hang")
-        assert stage.points[-1] == ("worker.stuck", "web.0")
+        assert stage.points[-1] == (WorkerStuck, "web.0")
         await stage.wait(5.0)
         assert child.signals == [signal.SIGABRT, signal.SIGKILL]
 
@@ -488,7 +487,7 @@ def test_every_change_of_state_is_told_once_all_slots_are_there() -> None:
     async def test() -> None:
         stage = Stage("web.0", "web.1")
         assert stage.states == [("web.0", SlotState.STARTING), ("web.1", SlotState.STARTING)]
-        assert stage.points == [("worker.started", "web.0"), ("worker.started", "web.1")]
+        assert stage.points == [(WorkerStarted, "web.0"), (WorkerStarted, "web.1")]
         stage.states.clear()
         stage.crew.feed("web.0", Fact.BEAT)  # nothing new
         stage.crew.feed("web.7", Fact.PREPARED)  # unknown

@@ -24,13 +24,13 @@ def test_a_nursery_that_held_is_started_again_soon_and_one_that_did_not_later_an
         return born[-1]
 
     async def test() -> None:
-        children: Any = SimpleNamespace(born=ignore, reaped=ignore, ended=ignore)
+        children: Any = SimpleNamespace(born=ignore, take=ignore, ended=ignore)
         nursery = Nursery({}, lambda: Boot("nursery", "nursery", 0, "", {}), children)
-        assert nursery.bear() is None
+        assert nursery.fork() is None
         nursery.start()
-        assert nursery.bear() is not None
+        assert nursery.fork() is not None
         born[-1].ends()
-        assert nursery.bear() is None
+        assert nursery.fork() is None
         await pass_time(0.6)  # half a second, more or less
         assert len(born) == 2
         born[-1].ends()

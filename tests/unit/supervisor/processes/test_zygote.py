@@ -11,8 +11,10 @@ from typing import Any, cast
 import pytest
 
 from skep.supervisor.processes.child import Child
+from skep.supervisor.processes.children import Children
+from skep.supervisor.processes.events import Events
 from skep.supervisor.processes.nursery import Nursery
-from skep.supervisor.processes.zygote import ZygoteAnswers, ZygotePair
+from skep.supervisor.processes.zygote import ZygotePair
 from skep.wire.channel import BlockingChannel, pair
 from skep.wire.messages import (
     Become,
@@ -36,7 +38,7 @@ class Bearing:
     def __init__(self) -> None:
         self.theirs: list[socket.socket] = []
 
-    def bear(self) -> socket.socket:
+    def fork(self) -> socket.socket:
         ours, theirs = pair()
         self.theirs.append(theirs)
         return ours
@@ -54,9 +56,10 @@ def nobody(*_: object) -> None:
 
 
 def a_zygote(nursery: Bearing, born: Any = nobody, refused: Any = nobody) -> ZygotePair:
-    answers = ZygoteAnswers(nobody, refused, nobody, nobody, nobody)
-    children: Any = SimpleNamespace(born=born, reaped=nobody, ended=nobody)
-    return ZygotePair(1, {}, cast(Nursery, nursery), children, answers)
+    owner: Any = SimpleNamespace(planned=nobody, bereft=nobody, denied=lambda _, why: refused(why))
+    children = Children(Events(), nobody)
+    children.on(Hello, lambda child, _: born(child))
+    return ZygotePair(1, {}, cast(Nursery, nursery), children, owner)
 
 
 async def told(channel: BlockingChannel) -> tuple[Message, list[int]]:
@@ -172,23 +175,22 @@ class Cradle:
         self.has_nursery = True
         monkeypatch.setattr("skep.supervisor.processes.zygote.Child", self._child)
         monkeypatch.setattr("skep.supervisor.processes.zygote.spawn", self._spawn)
-        answers = ZygoteAnswers(
-            planned=lambda plan: self.answers.append(("planned", plan.code)),
-            refused=lambda problems: self.answers.append(("refused", *map(str, problems))),
-            changed=lambda child, answer: self.answers.append(("changed", answer)),
-            declared=lambda names: self.answers.append(("declared", *names)),
-            lost=lambda: self.answers.append(("lost",)),
-        )
         self.reaped: list[tuple[int, int]] = []
-        children: Any = SimpleNamespace(
-            born=nobody,
-            reaped=lambda pid, status: self.reaped.append((pid, status)),
-            ended=nobody,
+        children = Children(Events(), nobody)
+        add = self.answers.append
+        children.on(Planned, lambda _, message: add(("declared", *message.plan.secrets)))
+        children.on(LoadFailed, lambda _, message: add(("declared", *message.secrets)))
+        children.on(Changed, lambda _, answer: add(("changed", answer)))
+        children.on(Exited, lambda _, exited: self.reaped.append((exited.pid, exited.status)))
+        owner: Any = SimpleNamespace(
+            planned=lambda _, plan: add(("planned", plan.code)),
+            denied=lambda _, problems: add(("refused", *map(str, problems))),
+            bereft=lambda _: add(("lost",)),
         )
-        self.zygote = ZygotePair(3, {"A": "1"}, cast(Nursery, self), children, answers)
+        self.zygote = ZygotePair(3, {"A": "1"}, cast(Nursery, self), children, owner)
         self.zygote.start(boot)
 
-    def bear(self) -> socket.socket | None:
+    def fork(self) -> socket.socket | None:
         """Order one (see Nursery)."""
         return fake_loop().pair()[0] if self.has_nursery else None
 
@@ -383,7 +385,7 @@ def test_where_the_nursery_is_of_no_use_an_interpreter_is_started(
     in_a_cradle(monkeypatch, test)
 
 
-def test_a_zygote_that_was_born_in_time_is_not_despaired_of(
+def test_a_zygote_that_was_born_in_time_is_not_nursery_too_slowed_of(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def test(cradle: Cradle) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from skep.supervisor.request import Action, KeyChange
-from skep.supervisor.rollout.changes import action, changes_between, without_rollout
+from skep.supervisor.rollout.decision import action, changes_between, without_rollout
 from skep.wire.plan import Plan
 
 PLAN = Plan(live=("SOFT", "BOTH"), fixed=("HARD", "BOTH"))

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from skep.supervisor.config.configuration import Configurations
+from skep.supervisor.processes.events import Events
+from skep.supervisor.request import RolloutRequest
 from skep.supervisor.rollout import machine as pure
 from skep.supervisor.rollout.execution import Execution
 from skep.supervisor.rollout.machine import RolloutPhase
@@ -40,14 +42,23 @@ def test_a_rollout_whose_commit_fails_in_an_unforeseen_way_ends() -> None:
         limits = SimpleNamespace(go=1.0)
         options = SimpleNamespace(boot_timeout=1.0)
         configuration = SimpleNamespace(options=options)
-        generation: Any = SimpleNamespace(configuration=configuration, limits=limits, crew=_Crew())
+        generation: Any = SimpleNamespace(
+            configuration=configuration,
+            limits=limits,
+            crew=_Crew(),
+            number=1,
+            request=RolloutRequest("config"),
+        )
         listeners: Any = SimpleNamespace(bind=_bind, part=lambda old, then: then())
-        owner: Any = SimpleNamespace(
-            phased=lambda coming: None,
+        coming = Execution(
+            generation,
+            None,
+            listeners,
+            _Disk(),
+            Events(),
             finished=lambda coming: pytest.fail("it was committed"),
             refused=lambda coming: refused.set(),
         )
-        coming = Execution(generation, None, listeners, _Disk(), owner)
         coming.feed(pure.PlanReady(("web.0",)))
         coming.feed(pure.SlotPrepared("web.0"))
         assert coming.rollout.phase is RolloutPhase.COMMITTING

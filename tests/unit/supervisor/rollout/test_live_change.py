@@ -8,19 +8,22 @@ from typing import Any, cast
 import pytest
 
 from skep.base.errors import ConfigError
-from skep.base.telemetry import Telemetry
 from skep.config.options.table import Options
 from skep.supervisor.config.configuration import Configuration, Configurations
 from skep.supervisor.processes.child import Child
+from skep.supervisor.processes.children import Children
+from skep.supervisor.processes.events import Events, WorkerEnded
 from skep.supervisor.processes.questions import Questions
 from skep.supervisor.request import RolloutRequest
-from skep.supervisor.rollout.live_change import LiveChange, LiveChanges
+from skep.supervisor.rollout.live_change import LiveChange
 from skep.wire.messages import Change, Changed
+from skep.wire.plan import Problem
 from tests.unit.supervisor.fakes import (
     FakeZygote,
     child,
     configuration,
     generation,
+    ignore,
     pass_time,
     run,
     worker,
@@ -45,26 +48,16 @@ def test_a_change_that_cannot_be_written_is_refused_and_the_next_can_begin(
             if not ended:
                 raise error
 
-    def refused(change: LiveChange, problem: Any) -> None:
-        ended.append(str(problem))
-
     async def main() -> None:
-        changes = LiveChanges(
-            Full(),
-            Questions(Telemetry()),
-            done=ended.append,
-            objected=lambda change, objection: None,
-            refused=refused,
-        )
+        questions = Questions(Children(Events(), ignore))
         for number in ("2", "3"):
-            changes.begin(RolloutRequest("config"), generation(), configuration({"A": number}))
-            assert changes._task is not None
-            await changes._task
-            assert not changes.busy
+            new = configuration({"A": number})
+            change = LiveChange(RolloutRequest("config"), generation(), new)
+            ended.append(await change.carry_out(Full(), questions))
 
     asyncio.run(main())
-    assert ended[0] == text
-    assert isinstance(ended[1], LiveChange)
+    assert isinstance(ended[0], Problem)
+    assert (str(ended[0]), ended[1]) == (text, "")
 
 
 class Disk(Configurations):
@@ -83,19 +76,32 @@ class Talk:
     def __init__(self, *slots: str, options: Options | None = None) -> None:
         self.committed: list[Configuration] = []
         self.ended: list[tuple[str, object]] = []
-        self.telemetry = Telemetry()
-        self.questions = Questions(self.telemetry)
-        self.changes = LiveChanges(
-            Disk(self.committed),
-            self.questions,
-            done=lambda change: self.ended.append(("done", change.written_at > 0)),
-            objected=lambda change, objection: self.ended.append(("objected", objection)),
-            refused=lambda change, problem: self.ended.append(("refused", problem)),
-        )
+        self.events = Events()
+        self.children = Children(self.events, ignore)
+        self.questions = Questions(self.children)
         self.generation = generation(*slots, settings=configuration({"A": "1", "B": "1"}))
         self.crew = self.generation.crew
         self.new = configuration({"A": "2"}, options)
-        self.changes.begin(RolloutRequest("config"), self.generation, self.new)
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin the change."""
+        change = LiveChange(RolloutRequest("config"), self.generation, self.new)
+        self.going = asyncio.ensure_future(self._carry_out(change))
+
+    @property
+    def busy(self) -> bool:
+        """Whether it goes on."""
+        return not self.going.done()
+
+    async def _carry_out(self, change: LiveChange) -> None:
+        failure = await change.carry_out(Disk(self.committed), self.questions)
+        if isinstance(failure, Problem):
+            self.ended.append(("refused", failure))
+        elif failure:
+            self.ended.append(("objected", failure))
+        else:
+            self.ended.append(("done", change.written_at > 0))
 
     def sent(self, slot: str) -> list[Change]:
         """What a worker was sent of the change."""
@@ -103,7 +109,7 @@ class Talk:
 
     def gone(self, child: Child) -> None:
         """A child has ended."""
-        self.telemetry.point("worker.ended", child=child, stopping=False)
+        self.events.publish(WorkerEnded(child, stopping=False))
 
     async def answer(self, *slots: str, number: int = 0, objection: str = "") -> None:
         """These workers answer the question that was put last, or that with this number."""
@@ -113,7 +119,7 @@ class Talk:
                 apply=bool(self.committed),
                 objection=objection,
             )
-            self.questions.told(worker(self.crew, slot), answer)
+            self.children.take(worker(self.crew, slot), answer)
         await pass_time()
 
 
@@ -134,9 +140,9 @@ def test_all_are_asked_then_it_is_written_and_then_all_are_told() -> None:
             == [replace(question, number=2, apply=True)]
         )
         await talk.answer("web.0")
-        assert (talk.ended, talk.changes.busy) == ([], True)
+        assert (talk.ended, talk.busy) == ([], True)
         await talk.answer("task.0")
-        assert (talk.ended, talk.changes.busy) == ([("done", True)], False)
+        assert (talk.ended, talk.busy) == ([("done", True)], False)
 
     run(test)
 
@@ -149,7 +155,7 @@ def test_the_zygote_is_asked_too_for_those_it_forks_later() -> None:
         cast(FakeZygote, talk.generation.zygote).children = [zygote]
         await pass_time()
         assert zygote.sent == [Change(1, {"A": "2", "B": None}, apply=False)]
-        talk.questions.told(zygote, Changed(1, False, "a thread runs"))
+        talk.children.take(zygote, Changed(1, False, "a thread runs"))
         await pass_time()
         assert talk.ended == [("objected", "zygote@1: a thread runs")]
 
@@ -178,7 +184,7 @@ def test_silence_is_no_consent() -> None:
         assert talk.ended == []
         await pass_time(0.1)
         assert talk.ended == [("objected", "web.1@1 did not answer within 2 s.")]
-        assert (talk.committed, talk.changes.busy) == ([], False)
+        assert (talk.committed, talk.busy) == ([], False)
 
     run(test)
 
@@ -218,7 +224,7 @@ def test_an_answer_to_an_earlier_change_is_none_to_this_one() -> None:
         await pass_time()
         await pass_time(2.0)
         assert [word for word, _ in talk.ended] == ["objected"]
-        talk.changes.begin(RolloutRequest("config"), talk.generation, talk.new)
+        talk.begin()
         await pass_time()
         await talk.answer("web.0", number=1)
         assert talk.committed == []
@@ -232,11 +238,11 @@ def test_who_was_not_asked_cannot_object() -> None:
     async def test() -> None:
         talk = Talk("web.0")
         await pass_time()
-        talk.questions.told(child("web.1"), Changed(1, False, "I was born later"))
+        talk.children.take(child("web.1"), Changed(1, False, "I was born later"))
         await talk.answer("web.0")
         assert talk.committed == [talk.new]
         await talk.answer("web.0")
-        talk.questions.told(child("web.1"), Changed(1, True, "too late"))
+        talk.children.take(child("web.1"), Changed(1, True, "too late"))
         talk.gone(child("web.1"))
         assert talk.ended == [("done", True)]
 

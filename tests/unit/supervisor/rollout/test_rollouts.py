@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from signal import SIGKILL
 from types import SimpleNamespace
@@ -12,16 +11,18 @@ from typing import Any, cast
 import pytest
 
 from skep.base.errors import ConfigError, ListenError
-from skep.base.telemetry import Telemetry
 from skep.config.options.table import Options
 from skep.config.snapshots.snapshot import Snapshot
 from skep.supervisor.config.configuration import Configuration, Configurations
 from skep.supervisor.control.scaling import Scaling
 from skep.supervisor.generation import Generation
 from skep.supervisor.processes.child import Child
+from skep.supervisor.processes.children import Children
 from skep.supervisor.processes.crew import Crew
+from skep.supervisor.processes.events import Events
 from skep.supervisor.processes.questions import Questions
 from skep.supervisor.processes.slot import SlotState
+from skep.supervisor.processes.zygote import ZygotePair
 from skep.supervisor.request import Report, RolloutRequest
 from skep.supervisor.rollout.generations import Generations
 from skep.supervisor.rollout.machine import LOSSES, RolloutPhase
@@ -37,7 +38,6 @@ from skep.wire.messages import (
     Failed,
     Go,
     HandedOver,
-    Message,
     Prepared,
     Retire,
 )
@@ -45,6 +45,7 @@ from skep.wire.plan import Plan, Problem
 from tests.unit.supervisor.fakes import (
     FakeChild,
     FakeZygote,
+    LogLines,
     configuration,
     fake_loop,
     ignore,
@@ -96,34 +97,21 @@ class Platform:
         self.zygotes: list[FakeZygote] = []
         self.reports: list[tuple[RolloutRequest, Report]] = []
         self.calls: list[tuple[object, ...]] = []
-        self.points: list[str] = []
+        self.log = LogLines()
         self.binding: asyncio.Future[None] = fake_loop().create_future()
         self.binding.set_result(None)
-        telemetry = Telemetry()
-        for name in ("generation.bereft", "live.objected", "probation.failed"):
-            telemetry.subscribe(name, partial(self._point, name))
         monkeypatch.setattr("skep.supervisor.rollout.rollouts.ZygotePair", self._zygote)
         platform: Any = SimpleNamespace(
             run_id="run",
             nursery=None,
-            children=SimpleNamespace(
-                born=ignore,
-                reaped=ignore,
-                ended=lambda child: telemetry.point("worker.ended", child=child, stopping=False),
-            ),
-            questions=Questions(telemetry),
+            children=Children(Events(), ignore),
         )
-        self.questions = platform.questions
+        platform.questions = Questions(platform.children)
         fallback: Any = SimpleNamespace(
             held=lambda: self.calls.append(("held",)),
             unheld=lambda request, why: self.calls.append(("unheld", request, why)),
         )
-        self.rollouts = Rollouts(
-            self, Generations(), self.disk, platform, self, fallback, telemetry
-        )
-
-    def told(self, child: Child, message: Message, descriptors: list[int]) -> None:
-        self.questions.told(child, message)
+        self.rollouts = Rollouts(self, Generations(), self.disk, platform, self, fallback)
 
     def put_back(self, request: RolloutRequest) -> None:
         self.calls.append(("put back", request))
@@ -137,8 +125,11 @@ class Platform:
     def part(self, former: Generation, then: Callable[[], None]) -> None:
         then()
 
-    def _point(self, name: str, fields: object) -> None:
-        self.points.append(name)
+    @property
+    def notable(self) -> list[str]:
+        """The log lines about what did not go as it should."""
+        texts = ("both zygotes of generation", "not without new workers", "is rolled back")
+        return [text for line in self.log.lines for text in texts if text in line]
 
     def _zygote(self, *arguments: Any) -> FakeZygote:
         self.zygotes.append(FakeZygote(*arguments))
@@ -248,7 +239,7 @@ def test_a_generation_is_in_service_when_its_workers_accept(
         platform.new().says(Accepting())
         assert platform.current.configuration is wanted
         assert (platform.last, platform.current.number) == (("committed", []), 1)
-        assert platform.rollouts.on_probation
+        assert platform.rollouts.watch.on
 
     on_a_platform(monkeypatch, test)
 
@@ -291,7 +282,7 @@ def test_what_was_refused_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) ->
     async def test(platform: Platform) -> None:
         await platform.roll_out({"HARD": "1"})
         platform.ask({"HARD": "2"})
-        platform.zygotes[-1].answers.refused((BROKEN,))
+        platform.zygotes[-1].owner.denied(platform.zygotes[-1], (BROKEN,))
         assert platform.last == ("refused", ["it is broken"])
         assert platform.current.number == 1
         platform.ask({"HARD": "2"})
@@ -300,7 +291,7 @@ def test_what_was_refused_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) ->
         # Forced, or with something else, it is
         platform.ask({"HARD": "2"}, forced=True)
         assert len(platform.zygotes) == 3
-        platform.zygotes[-1].answers.refused((BROKEN,))
+        platform.zygotes[-1].owner.denied(platform.zygotes[-1], (BROKEN,))
         await platform.roll_out({"HARD": "3"})
         # And a generation that came up may have mended what was wrong
         platform.ask({"HARD": "2"})
@@ -453,7 +444,7 @@ def test_a_generation_that_does_not_hold_is_replaced_by_the_one_before(
         second = await platform.roll_out({"HARD": "2"})
         bad = platform.current
         await platform.crash(bad.crew, times=BEARABLE + 1)
-        assert platform.points == ["probation.failed"]
+        assert platform.notable == ["is rolled back"]
         # It is forked from the zygote that has the code of then
         assert (len(platform.zygotes), platform.coming.number) == (2, 3)
         assert platform.coming.zygote is cast(Any, platform.zygotes[0])
@@ -468,7 +459,7 @@ def test_a_generation_that_does_not_hold_is_replaced_by_the_one_before(
         assert [(change.key, change.old, change.new) for change in changes] == [("HARD", "2", "1")]
         assert not platform.zygotes[0].stopped
         # That one is not watched, and what did not hold stays refused
-        assert not platform.rollouts.on_probation
+        assert not platform.rollouts.watch.on
         platform.ask({"HARD": "2"})
         assert platform.last == ("refused", [text])
 
@@ -533,7 +524,7 @@ def test_an_objection_to_a_live_change_takes_a_rollout(monkeypatch: pytest.Monke
         await pass_time()
         worker(platform.current.crew, "web.0").says(Changed(1, False, "not this one"))
         await pass_time()
-        assert platform.points == ["live.objected"]
+        assert platform.notable == ["not without new workers"]
         assert platform.coming.configuration is wanted
         assert platform.coming.request.waiters == (7,)
 
@@ -654,7 +645,7 @@ def test_a_platform_that_stops_gives_up_what_is_coming_and_drains_what_serves(
         assert new.killed
         old = worker(platform.current.crew, "web.0")
         assert isinstance(old.sent[-1], Drain)
-        assert not platform.rollouts.on_probation
+        assert not platform.rollouts.watch.on
         old.ends(0)
         new.ends(SIGKILL)
         assert not platform.rollouts.generations.alive
@@ -668,9 +659,9 @@ def test_a_generation_whose_zygotes_are_gone_for_good_serves(
 ) -> None:
     async def test(platform: Platform) -> None:
         await platform.roll_out({"HARD": "1"})
-        platform.zygotes[0].answers.lost()
-        platform.zygotes[0].answers.refused((BROKEN,))
-        assert platform.points == ["generation.bereft"] * 2
+        platform.rollouts.bereft(cast(ZygotePair, platform.zygotes[0]))
+        platform.rollouts.denied(cast(ZygotePair, platform.zygotes[0]), (BROKEN,))
+        assert platform.notable == ["both zygotes of generation"] * 2
         assert (platform.current.crew.not_ready(), len(platform.reports)) == ([], 1)
 
     on_a_platform(monkeypatch, test)
@@ -819,7 +810,7 @@ def test_what_a_refused_generation_lost_does_not_excuse_the_next(
         assert platform.last[0] == "refused"
         await platform.roll_out({"HARD": "3"})
         await platform.crash(platform.current.crew, times=BEARABLE + 1)
-        assert platform.points == ["probation.failed"]
+        assert platform.notable == ["is rolled back"]
 
     on_a_platform(monkeypatch, test)
 

@@ -2,15 +2,16 @@
 
 from signal import SIGKILL
 
-from skep.base.telemetry import Telemetry
 from skep.config.options.table import Options
 from skep.supervisor.generation import Generation
 from skep.supervisor.processes.crew import Crew
+from skep.supervisor.processes.events import Events, WorkerStarted
 from skep.supervisor.processes.slot import SlotState
 from skep.supervisor.scaling.scaler import Scaler
 from skep.wire.messages import Drain, Retire
 from skep.wire.plan import Plan
 from tests.unit.supervisor.fakes import (
+    LogLines,
     configuration,
     fake_loop,
     generation,
@@ -32,18 +33,22 @@ class House:
     ) -> None:
         self.reasons: list[str] = []
         self.started: dict[str, str] = {}
-        self.retiring: list[str] = []
-        telemetry = Telemetry()
-        telemetry.subscribe("worker.started", self._note)
-        telemetry.subscribe("worker.retires", lambda f: self.retiring.append(f["child"].slot))
+        events = Events()
+        events.subscribe(WorkerStarted, self._note)
+        self.log = LogLines()
         settings = configuration({}, options)
-        self.generation = generation(*slots, plan=plan, settings=settings, telemetry=telemetry)
+        self.generation = generation(*slots, plan=plan, settings=settings, events=events)
         self.started.clear()
         self.current: Generation | None = self.generation if running else None
-        self.scaler = Scaler(lambda: self.current, self.reasons.append, telemetry)
+        self.scaler = Scaler(lambda: self.current, self.reasons.append)
 
-    def _note(self, fields: dict[str, object]) -> None:
-        self.started[getattr(fields["child"], "slot", "")] = str(fields["why"])
+    def _note(self, event: WorkerStarted) -> None:
+        self.started[event.child.slot] = event.why
+
+    @property
+    def retiring(self) -> list[str]:
+        """The slots whose worker was to be replaced, as the log says."""
+        return [name.partition("@")[0] for name in self.log.first_words("retires")]
 
     @property
     def crew(self) -> Crew:
@@ -73,14 +78,19 @@ class House:
         return spent.spent
 
 
+def counts_of(*, options: Options, plan: Plan = PLAN) -> dict[str, int]:
+    house = House(options=options, plan=plan)
+    return house.scaler.counts(house.generation)
+
+
 def test_the_counts_are_those_of_the_options_for_kinds_that_are_declared_and_run_here() -> None:
     async def test() -> None:
         queues = Options(web_workers=2, task_workers=3, queues=("media workers=4", "mail rate=1/s"))
-        counts = House(options=queues).scaler.counts
-        assert counts(queues, PLAN) == {"web": 2, "task": 3, "task.media": 4, "cron": 1}
-        assert counts(queues, Plan(kinds=("web",))) == {"web": 2}
+        all_kinds = {"web": 2, "task": 3, "task.media": 4, "cron": 1}
+        assert counts_of(options=queues) == all_kinds
+        assert counts_of(options=queues, plan=Plan(kinds=("web",))) == {"web": 2}
         only = Options(web_workers=2, task_workers=3, kinds=("task", "cron"))
-        assert counts(only, PLAN) == {"task": 3, "cron": 1}
+        assert counts_of(options=only) == {"task": 3, "cron": 1}
 
     run(test)
 
@@ -88,7 +98,7 @@ def test_the_counts_are_those_of_the_options_for_kinds_that_are_declared_and_run
 def test_a_generation_that_begins_has_a_slot_for_each() -> None:
     async def test() -> None:
         house = House()
-        assert house.scaler.wanted(house.generation, PLAN) == ("web.0", "web.1", "task.0", "cron.0")
+        assert house.scaler.wanted(house.generation) == ("web.0", "web.1", "task.0", "cron.0")
 
     run(test)
 
@@ -98,11 +108,11 @@ def test_a_number_set_by_hand_is_reached_and_holds_through_rollouts() -> None:
         house = House("web.0", "web.1", "task.0", "cron.0")
         house.scaler.scale("web", 3)
         assert house.started == {"web.2": "scale"}
-        assert "web.2" in house.scaler.wanted(house.generation, PLAN)
+        assert "web.2" in house.scaler.wanted(house.generation)
         # A reload with another log level says nothing of the number
         house.scaler.configured(TWO, Options(web_workers=2, task_workers=1, log_level="debug"))
-        house.scaler.rescale("scale")
-        assert (house.scaler.counts(TWO, PLAN)["web"], house.draining) == (3, [])
+        house.scaler.rescale()
+        assert (house.scaler.counts(house.generation)["web"], house.draining) == (3, [])
         house.scaler.scale("web", 1)
         assert house.draining == ["web.1", "web.2"]
 
@@ -116,7 +126,8 @@ def test_a_new_number_in_the_configuration_is_newer_than_one_set_by_hand() -> No
         house.scaler.scale("task", 2)
         new = Options(web_workers=4, task_workers=1)
         house.scaler.configured(TWO, new)
-        counts = house.scaler.counts(new, PLAN)
+        house.generation.configuration = configuration({}, new)
+        counts = house.scaler.counts(house.generation)
         assert (counts["web"], counts["task"]) == (4, 2)
 
     run(test)

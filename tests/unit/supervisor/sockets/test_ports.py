@@ -12,6 +12,9 @@ import pytest
 from skep.base.errors import ListenError
 from skep.base.sockets.endpoint import Endpoint
 from skep.supervisor.generation import Generation
+from skep.supervisor.processes.child import Child
+from skep.supervisor.processes.children import Children
+from skep.supervisor.processes.events import Events
 from skep.supervisor.rollout.generations import Generations
 from skep.supervisor.sockets.listeners import Listeners
 from skep.supervisor.sockets.ports import Ports
@@ -28,7 +31,10 @@ class House:
         self.generations = [cast(Generation, SimpleNamespace(number=n)) for n in (1, 2, 3)]
         self.rollouts = Generations()
         self.rollouts.current = self.generations[0]
-        self.ports = Ports(self.listeners, self.rollouts, lambda: None, patient=False)
+        self.children = Children(Events(), lambda: None)
+        self.ports = Ports(
+            self.listeners, self.rollouts, self.children, lambda: None, patient=False
+        )
         self.workers: list[socket.socket] = []
         self.clients: list[socket.socket] = []
 
@@ -72,7 +78,7 @@ def test_a_generation_waits_for_its_own_clients_also_if_another_parts_at_the_sam
         house.ports.part(first, lambda: gone.append(1))
         house.rollouts.current = third
         house.ports.part(second, lambda: gone.append(2))
-        house.ports.heard(HandedOver({}))
+        house.children.take(cast(Child, None), HandedOver({}))
         house.accept(2)
         both = asyncio.create_task(wait_until_async(lambda: len(gone) == 2))
         done, _ = await asyncio.wait({both}, timeout=0.3)
@@ -88,7 +94,7 @@ def test_a_stop_waits_for_all_who_have_come_whatever_a_worker_says_meanwhile() -
         closing = asyncio.create_task(house.ports.close())
         await wait_until_async(lambda: house.listeners.waited_at)
         # It had reached its age, and its successor has come
-        house.ports.heard(HandedOver({}))
+        house.children.take(cast(Child, None), HandedOver({}))
         done, _ = await asyncio.wait({closing}, timeout=0.3)
         assert not done, "somebody waits to be accepted"
         house.accept(1)

@@ -25,7 +25,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from skep.api.plugin import Plugin
-from skep.worker.http.handshake import Screened
+from skep.worker.http.wrapping import Screened
 from tests.raw_websocket import TEXT, RawWebSocket
 from tests.web_worker import WebWorker, run_with_worker
 

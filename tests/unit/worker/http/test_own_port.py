@@ -17,7 +17,7 @@ from starlette.websockets import WebSocket
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from skep.api.http_hooks import ResponseHead
+from skep.api.hooks import ResponseHead
 from skep.api.plugin import Plugin
 from skep.api.sockets.listeners import HttpListener
 from skep.base.errors import PlatformError

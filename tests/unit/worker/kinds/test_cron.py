@@ -12,11 +12,11 @@ import pytest
 
 from skep.api.cron import CronJob, Tick, cron, named
 from skep.base.telemetry import Telemetry
-from skep.engine.base import Engine
+from skep.engine.contract import Engine
 from skep.metrics.subscriber import RULES
-from skep.worker.kind import Workplace
 from skep.worker.kinds.cron import Clocks, CronKind
 from skep.worker.loading.catalog import Catalog
+from skep.worker.workplace import Workplace
 from tests.support import wait_until_async
 
 NO_ENGINE = cast(Engine, None)

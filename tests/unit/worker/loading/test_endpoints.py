@@ -1,9 +1,8 @@
 """What plugins may declare together is known before anything is bound."""
 
 from skep.api.plugin import Plugin
+from skep.api.sockets.handlers import TcpHandler, UdpHandler
 from skep.api.sockets.listeners import TcpListener, UdpListener
-from skep.api.sockets.tcp import TcpHandler
-from skep.api.sockets.udp import UdpHandler
 from skep.config.options.table import Options
 from skep.worker.loading.endpoints import endpoints, problems
 

@@ -9,7 +9,7 @@ import pytest
 IMPORTING = """
 import sys
 from pathlib import Path
-from skep.worker.loading.project import make_importable
+from skep.worker.loading.loader import make_importable
 project = Path(sys.argv[1])
 make_importable(project, fresh=sys.argv[2] == "fresh")
 import json, shop.prices

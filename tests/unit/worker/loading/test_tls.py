@@ -16,13 +16,12 @@ from starlette.routing import Route, WebSocketRoute
 from websockets.asyncio.client import connect
 
 from skep.api.plugin import Plugin
+from skep.api.sockets.handlers import TcpConnection, TcpHandler
 from skep.api.sockets.listeners import HttpListener, TcpListener
-from skep.api.sockets.tcp import TcpConnection, TcpHandler
 from skep.api.sockets.websocket import Connection, WebSocketHandler
 from skep.base.errors import PlatformError, UsageError
 from skep.config.options.table import Options
-from skep.worker.loading.endpoints import endpoints, problems
-from skep.worker.loading.tls import Tls
+from skep.worker.loading.endpoints import Tls, endpoints, problems
 from tests.certificate import believing, certificate
 from tests.web_worker import WebWorker, web_worker
 

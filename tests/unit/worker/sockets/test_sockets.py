@@ -18,10 +18,9 @@ from websockets.asyncio.client import connect
 
 from skep.api.plugin import Plugin
 from skep.api.sockets.framing import Chunks, Delimited, Framing, LengthPrefixed, Lines
+from skep.api.sockets.handlers import Packet, TcpConnection, TcpHandler, UdpHandler
 from skep.api.sockets.listeners import HttpListener, TcpListener, UdpListener
 from skep.api.sockets.push import connections
-from skep.api.sockets.tcp import TcpConnection, TcpHandler
-from skep.api.sockets.udp import Packet, UdpHandler
 from skep.base.errors import PlatformError
 from tests.support import wait_until_async
 from tests.web_worker import WebWorker, run_with_worker

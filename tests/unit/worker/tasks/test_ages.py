@@ -11,7 +11,7 @@ from skep.api.tasks.context import Context
 from skep.api.tasks.policy import Policy
 from skep.api.tasks.task import Task
 from skep.config.options.table import Options
-from skep.engine.base import DeliveryRow, Envelope, Lease
+from skep.engine.contract import DeliveryRow, Envelope, Lease
 from skep.engine.senders import sender_of
 from skep.worker.loading.catalog import Catalog
 from skep.worker.tasks.queues import CutOffTerms

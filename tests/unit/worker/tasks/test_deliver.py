@@ -13,7 +13,7 @@ from skep.api.tasks.context import Context
 from skep.api.tasks.task import Task
 from skep.wire.messages import Deliver, Delivered
 from skep.worker.loading.catalog import Catalog
-from skep.worker.tasks.deliver import Deliverer
+from skep.worker.tasks.deliver import deliver
 from tests.workshop import Workshop, run_workshop
 
 RUN: list[Task] = []
@@ -53,8 +53,8 @@ def send(tmp_path: Path, task: str, *values: str, **terms: Any) -> Delivered:
     answers = []
 
     async def test(shop: Workshop) -> None:
-        deliverer = Deliverer(Catalog.collect({"shop": PLUGIN}))
-        answers.append(await deliverer.deliver(Deliver(3, "task", task, list(values), terms)))
+        catalog = Catalog.collect({"shop": PLUGIN})
+        answers.append(await deliver(catalog, Deliver(3, "task", task, list(values), terms)))
         await shop.done()
 
     run_workshop(tmp_path, PLUGIN, test)

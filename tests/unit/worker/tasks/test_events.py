@@ -12,7 +12,7 @@ from skep.api.tasks.decorators import on
 from skep.api.tasks.event import Event, Listener
 from skep.api.tasks.policy import Discard
 from skep.base.backoff import Backoff
-from skep.engine.base import Envelope
+from skep.engine.contract import Envelope
 from skep.engine.headers import LISTENER, UNKNOWN
 from skep.engine.ids import new_id
 from skep.worker.loading.catalog import Catalog

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from skep.api.tasks.policy import Discard, HandlerTimeout, Policy, Retry
 from skep.base.backoff import Backoff
 from skep.base.logs import log
-from skep.engine.base import Envelope, Lease
+from skep.engine.contract import Envelope, Lease
 from skep.worker.tasks.judge import (
     CutOff,
     Ending,

@@ -9,7 +9,7 @@ import pytest
 from skep.api.plugin import Plugin
 from skep.api.tasks.context import Context
 from skep.api.tasks.decorators import task
-from skep.api.tasks.receipt import Receipt, TaskCancelled, TaskFailed
+from skep.api.tasks.payload import Receipt, TaskCancelled, TaskFailed
 from skep.api.tasks.task import Task, gather
 from skep.base.errors import EngineError
 from skep.engine import binding

@@ -9,8 +9,8 @@ from typing import cast
 import pytest
 
 from skep.base.errors import StoreFull, StoreUnavailable
-from skep.engine.base import Engine, Envelope, Lease, Settlement
-from skep.worker.tasks.settler import Settler
+from skep.engine.contract import Engine, Envelope, Lease, Settlement
+from skep.worker.tasks.runner import Settler
 from tests.unit.supervisor.fakes import pass_time, run
 
 

@@ -9,7 +9,7 @@ from pydantic import field_validator
 from skep.api.plugin import Plugin
 from skep.api.tasks.event import Event, Listener
 from skep.api.tasks.task import Task
-from skep.engine.base import Envelope, Lease
+from skep.engine.contract import Envelope, Lease
 from skep.worker.loading.catalog import Catalog
 from skep.worker.tasks.steps import InvalidResult, Step, Undecodable, Unknown, decode
 

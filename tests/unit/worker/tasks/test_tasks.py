@@ -18,7 +18,7 @@ from skep.base.backoff import Backoff
 from skep.base.errors import EngineError
 from skep.base.logs import correlation
 from skep.base.logs.log import TextFormatter
-from skep.engine.base import Envelope
+from skep.engine.contract import Envelope
 from skep.engine.ids import new_id
 from tests.support import wait_until_async
 from tests.workshop import Workshop, run_workshop

@@ -1,1 +1,0 @@
-"""What the admin port answers: health, readiness, metrics."""

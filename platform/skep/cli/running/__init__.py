@@ -1,1 +1,0 @@
-"""Verbs about the running platform and its processes."""
