@@ -118,10 +118,10 @@ def _machine() -> list[Panel]:
               ("platform_data_disk_free_bytes{@}", "{{instance}} free"),
               ("platform_data_disk_size_bytes{@}", "{{instance}} size")),
         lines("CPU of the supervisor", "Cores used by the supervisor, without its children.",
-              "short", ("rate(process_cpu_seconds_total{@}[@])", "{{instance}}")),
+              "short", ("rate(process_cpu_seconds_total{@}[@])", "{{instance}}"), width=12),
         lines("Memory of the supervisor", "It should stay flat over any number of rollouts.",
               "bytes", ("process_resident_memory_bytes{@}", "{{instance}} resident"),
-              ("process_virtual_memory_bytes{@}", "{{instance}} virtual")),
+              ("process_virtual_memory_bytes{@}", "{{instance}} virtual"), width=12),
     ]  # fmt: skip
 
 

@@ -153,7 +153,7 @@ def _named(page: _Page, box: Box, found: Sequence[Series], unit: str) -> None:
             else ""
         )
         page.write(left + 0.3, at, "━", 7, colour)
-        room = int(width * 7.4) - 14
+        room = int(width * 10) - 18
         page.write(left + 0.65, at, f"{series.name[:room]}{more}", 6.5, _TEXT)
         page.write(left + width - 1.2, at, text(series.last, unit), 6.5, _DIM)
 
@@ -278,7 +278,7 @@ def _table(page: _Page, panel: Mapping[str, Any], box: Box, found: Sequence[Seri
         at = left + 0.3
         for column, wide in zip(columns, widths, strict=True):
             colour = _DIM if number == 0 else _TEXT
-            cell = row.get(column, "")[: max(int(wide * scale * 9), 4)]
+            cell = row.get(column, "")[: max(int(wide * scale * 12), 4)]
             page.write(at, top + 1.3 + number * 0.5, cell, 6.8, colour)
             at += wide * scale
 

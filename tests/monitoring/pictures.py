@@ -60,7 +60,7 @@ def paint(asked: Prometheus) -> None:
 
 def main() -> int:
     """Use a platform, and draw."""
-    with tempfile.TemporaryDirectory() as folder, site(Path(folder), "--watch") as used:
+    with tempfile.TemporaryDirectory() as folder, site(Path(folder), "--watch", days=90) as used:
         target = urlsplit(used.platform.admin).netloc
         with prometheus(Path(folder), target, instance="shop-1:5201") as asked:
             stop = threading.Event()

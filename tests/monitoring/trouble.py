@@ -86,7 +86,7 @@ class OnAlarm(Listener[Alarm]):
     backoff = SOON
 
     async def handle(self, event: Alarm, ctx: Context) -> None:
-        if event.number % 3 == 0:
+        if event.number % 3 == 0 and ctx.attempt == 1:
             raise ValueError("wrong number")
 
 

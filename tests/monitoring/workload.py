@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import os
 import shutil
 import socket
@@ -18,7 +19,7 @@ from skep.config.apollo.openapi import OpenApiClient
 from tests.certificate import believing, certificate
 from tests.packages import may_mount
 from tests.platform_process import COMMAND, ROOT, Platform
-from tests.raw_websocket import TEXT, RawWebSocket
+from tests.raw_websocket import CLOSE, TEXT, RawWebSocket
 from tests.support import free_port, wait_until
 
 TROUBLE = Path(__file__).with_name("trouble.py")
@@ -107,27 +108,50 @@ class Site:
     def use(self, seconds: float) -> None:
         """Use everything for so long, each once at least."""
         end = time.monotonic() + seconds
-        number = 0
-        asyncio.run(self._talk())
-        while number == 0 or time.monotonic() < end:
-            number += 1
-            self._browse(number)
-            self.deliver("flaky", 2)
-            self.deliver("alarm", 3)
-            self.deliver("mail", 5)
-            if number % 10 == 1:
-                self.deliver("doomed", 1)
-                asyncio.run(self._talk())
+        numbers = itertools.count(1)
+        with self._guests(3):
+            for number in numbers:
+                self._browse(number)
+                self.deliver("flaky", 2)
+                self.deliver("alarm", 3)
+                self.deliver("mail", 5)
+                if number % 10 == 1:
+                    self._err()
+                    asyncio.run(self._talk())
+                if time.monotonic() > end:
+                    return
 
     def _browse(self, number: int) -> None:
         base = self.platform.url
-        for path in ("/", "/pulse", "/trouble/slow", "/orders/7", "/trouble/broken", "/nowhere"):
+        for path in ("/", "/pulse", "/trouble/slow", f"/orders/{number}"):
             self._client.get(base + path)
         self._client.post(f"{base}/orders/{number}/pay")
-        address = (urlsplit(base).hostname, urlsplit(base).port)
-        with socket.create_connection(address, timeout=10) as sock:
+
+    def _err(self) -> None:
+        """Do what fails."""
+        self.deliver("doomed", 1)
+        for path in ("/trouble/broken", "/nowhere"):
+            self._client.get(self.platform.url + path)
+        with self._connected() as sock:
             sock.sendall(b"GET / HTTP/1.1\r\nno header\r\n\r\n")
             sock.recv(4096)
+
+    def _connected(self) -> socket.socket:
+        at = urlsplit(self.platform.url)
+        return socket.create_connection((at.hostname, at.port), timeout=10)
+
+    @contextmanager
+    def _guests(self, count: int) -> Iterator[None]:
+        """Keep WebSockets open."""
+        with contextlib.ExitStack() as stack:
+            for number in range(count):
+                sock = stack.enter_context(self._connected())
+                path = f"/echo/chat?name=guest{number}"
+                head = ["Host: test", "Connection: Upgrade", "Upgrade: websocket"]
+                head += ["Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13"]
+                sock.sendall("\r\n".join([f"GET {path} HTTP/1.1", *head, "", ""]).encode())
+                assert b" 101 " in sock.recv(4096)
+            yield
 
     async def _talk(self) -> None:
         port = urlsplit(self.platform.url).port or 0
@@ -136,6 +160,8 @@ class Site:
         for text in (b'{"join": "tea"}', b'{"room": "tea", "text": "hello"}', b"{}"):
             await guest.send(guest.frame(TEXT, text))
             await guest.read()
+        await guest.send(guest.frame(CLOSE, (1000).to_bytes(2)))
+        await guest.rest()
         guest.writer.close()
         listeners = self.platform.status()["listeners"]
         lines = urlsplit(listeners["echo.lines"])
