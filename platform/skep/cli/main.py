@@ -28,6 +28,7 @@ _VERBS = {
     "dead": ("tasks.deliveries", "List dead letters, run them again or delete them."),
     "queue": ("tasks.queues", "List queues, and pause and resume them."),
     "ps": ("inspection", "Show its processes and the resources of each."),
+    "top": ("top.top", "Watch it live: processes, requests, queues, rollouts."),
     "info": ("inspection", "Show what it is made of: versions, listeners, plugins."),
     "history": ("inspection", "Show what was done to it, with which outcome."),
     "scale": ("control", "Change the number of workers."),
