@@ -67,7 +67,7 @@ def _rate() -> list[Panel]:
 def _duration() -> list[Panel]:
     return [
         lines("Durations", "Time from a request's head to the end of its answer.", "s",
-              *quantiles("platform_http_request_duration_seconds"), width=6),
+              *quantiles("platform_http_request_duration_seconds"), width=6, exemplars=True),
         lines("p95 by route", "95 of 100 requests are answered within this time.", "s",
               (_P95, _NAME), width=6),
         lines("Mean by route", "The mean duration of requests.", "s",
@@ -95,7 +95,8 @@ def _connections() -> list[Panel]:
               ("sum by (state) (platform_http_connections{@})", "{{state}}"), stacked=True,
               width=6),
         lines("New connections", "Connections in a second, by what became of them.", "cps",
-              ("sum by (outcome) (rate(platform_http_connections_total{@}[@]))", "{{outcome}}"),
+              ("sum by (outcome) (rate(platform_http_connections_opened_total{@}[@]))",
+               "{{outcome}}"),
               width=6),
         lines("Wait in the accept queue", "Time until a worker took a new connection.", "s",
               *quantiles("platform_http_accept_queue_seconds"), width=6),

@@ -75,8 +75,9 @@ def lines(
     width: int = 8,
     stacked: bool = False,
     most: float | None = None,
+    exemplars: bool = False,
 ) -> Panel:
-    """Return a graph over time."""
+    """Return a graph over time; `exemplars` are single observations with their traces."""
     legend = (
         common.VizLegendOptions()
         .display_mode(options.LegendDisplayMode.TABLE)
@@ -99,7 +100,11 @@ def lines(
         .show_points(options.VisibilityMode.NEVER)
         .stacking(common.StackingConfig().mode(mode).group("A"))
     )
-    return _panel(builder, title, description, unit, asked, width, 8, most=most)
+    made = _panel(builder, title, description, unit, asked, width, 8, most=most)
+    for target in made.model.targets or []:
+        assert isinstance(target, queries.Dataquery)
+        target.exemplar = exemplars
+    return made
 
 
 def heat(title: str, description: str, unit: str, metric: str, width: int = 8) -> Panel:

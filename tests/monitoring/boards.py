@@ -26,7 +26,7 @@ PENDING = {
     "platform_http_request_size_bytes",
     "platform_http_response_size_bytes",
     "platform_http_requests_aborted_total",
-    "platform_http_connections_total",
+    "platform_http_connections_opened_total",
     "platform_websocket_message_bytes_total",
     "platform_websocket_connection_duration_seconds",
     "platform_websocket_send_queue_messages",
