@@ -56,7 +56,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         target = urlsplit(used.platform.admin).netloc
         with prometheus(folder, target) as asked:
             used.deliver("endless", 1)
-            used.use(2)
+            used.use(1)
             # A rollout for a release, and one for code.
             begun = used.platform.status()["generation"]
             used.configs.publish(GREETING="Servus")
@@ -64,7 +64,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
             with (used.platform.plugins / "trouble.py").open("a") as file:
                 file.write("# changed\n")
             wait_until(lambda: used.platform.status()["generation"] > begun + 1)
-            used.use(4)
+            used.use(3)
             yield Watched(used, asked)
 
 
