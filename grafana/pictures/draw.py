@@ -150,7 +150,7 @@ def _timed(page: _Page, box: Box, below: float) -> Axes:
     axes = page.axes((left + 1.0, top + 1.0, width - 1.25, high - 1.75 - below))
     axes.xaxis_date()
     axes.set_xlim(*map(_day, page.span))
-    locator = AutoDateLocator(maxticks=5)
+    locator = AutoDateLocator(minticks=2, maxticks=6)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False))
     axes.grid(color=_EDGE, linewidth=0.5)

@@ -61,7 +61,7 @@ def main() -> int:
     """Use a platform, and draw."""
     with tempfile.TemporaryDirectory() as folder, site(Path(folder), "--watch", days=90) as used:
         target = urlsplit(used.platform.admin).netloc
-        with prometheus(Path(folder), target, instance="shop-1:5201") as asked:
+        with prometheus(Path(folder), target, instance="shop-1:5201", stale=900) as asked:
             stop = threading.Event()
             others = [threading.Thread(target=browse, args=(used, stop)) for _ in range(2)]
             for other in others:
