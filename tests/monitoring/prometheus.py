@@ -76,14 +76,14 @@ def hurried(rules: str, stale: int) -> str:
 
 @contextmanager
 def prometheus(
-    folder: Path, target: str, *, scheme: str = "https", instance: str = "", stale: int = 8
+    folder: Path, target: str, *, instance: str = "", stale: int = 8
 ) -> Iterator[Prometheus]:
     """Run one until the end of the block; wait for the first scrape."""
     rules = RULES.read_text()
     (folder / "rules.yml").write_text(hurried(rules, stale))
     scrape = {
         "job_name": "platform",
-        "scheme": scheme,
+        "scheme": "https",
         "tls_config": {"insecure_skip_verify": True},
         "static_configs": [
             {"targets": [target], "labels": {"instance": instance} if instance else {}}
