@@ -8,8 +8,9 @@ import time
 from collections.abc import Iterator, Sequence
 
 import pytest
+from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
@@ -118,3 +119,17 @@ def test_the_exporter_reads_no_keys_but_its_own(monkeypatch: pytest.MonkeyPatch)
     assert isinstance(os.environ, Environ)
     assert os.environ.was_read("OTEL_EXPORTER_OTLP_ENDPOINT")
     assert not os.environ.was_read("SHOP_GREETING")
+
+
+def test_a_provider_that_a_plugin_has_set_up_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = TracerProvider(shutdown_on_exit=False)
+    for there, expected in ((theirs, []), (trace.ProxyTracerProvider(), ["ours"])):
+        became: list[str] = []
+        monkeypatch.setattr(trace, "get_tracer_provider", lambda there=there: there)
+        monkeypatch.setattr(
+            trace, "set_tracer_provider", lambda _, became=became: became.append("ours")
+        )
+        provider = Provider("shop", "here/1", "web.0", InMemorySpanExporter())
+        provider.become_global()
+        asyncio.run(provider.close())
+        assert became == expected
