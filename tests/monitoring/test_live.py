@@ -49,12 +49,11 @@ class Watched:
     prometheus: Prometheus
 
 
-@pytest.fixture(scope="module")
-def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
-    folder = tmp_path_factory.mktemp("watched")
-    with site(folder, "--watch") as used:
+@pytest.fixture
+def watched(tmp_path: Path) -> Iterator[Watched]:
+    with site(tmp_path, "--watch") as used:
         target = urlsplit(used.platform.admin).netloc
-        with prometheus(folder, target) as asked:
+        with prometheus(tmp_path, target) as asked:
             used.deliver("endless", 1)
             used.use(1)
             # A rollout for a release, and one for code.
@@ -72,9 +71,14 @@ def is_fed(expression: str) -> bool:
     return not {family(name) for name in names(expression)} & PENDING
 
 
-def test_every_query_of_every_dashboard_returns_data(watched: Watched) -> None:
-    """39: panels, annotations and variables, over the time since Prometheus was started."""
-    asked = watched.prometheus
+def test_every_query_of_the_dashboards_returns_data_and_each_alert_fires(watched: Watched) -> None:
+    """39, 40: in one test, because a platform and a Prometheus for each take longer."""
+    assert_every_query_returns_data(watched.prometheus)
+    assert_each_alert_fires_and_resolves(watched)
+
+
+def assert_every_query_returns_data(asked: Prometheus) -> None:
+    """Panels, annotations and variables, over the time since Prometheus was started."""
     # Two scrapes after the last use, rates have seen it.
     seen = float(asked.ask("query", query="time()")["result"][1])
     wait_until(lambda: float(asked.ask("query", query="time()")["result"][1]) > seen + 2)
@@ -124,8 +128,8 @@ FIRED = {
 LATER = {"PlatformTaskQueueBacklog"}
 
 
-def test_each_alert_fires_when_something_goes_wrong_and_resolves(watched: Watched) -> None:
-    """40: with seconds in place of minutes."""
+def assert_each_alert_fires_and_resolves(watched: Watched) -> None:
+    """With seconds in place of minutes."""
     site, asked = watched.site, watched.prometheus
     expected = FIRED.keys() - LATER
     disk = site.platform if isinstance(site.platform, PlatformOnSmallDisk) else None
