@@ -57,7 +57,7 @@ def test_too_many_routes_are_folded_but_keep_method_and_status(site: Site) -> No
 def test_a_request_of_a_trace_is_the_example_of_its_bucket(site: Site) -> None:
     for trace in ("a" * 32, "", "b" * 32, ""):
         site.metrics.begin()
-        site.metrics.end("GET", "/", 200, 0.3, trace)
+        site.metrics.end("GET", "/", 200, 0.3, trace=trace)
     samples = [s for metric in site.registry.collect() for s in metric.samples if s.exemplar]
     assert [(s.labels["le"], s.exemplar.labels) for s in samples if s.exemplar] == [
         ("0.5", {"trace_id": "b" * 32})

@@ -127,11 +127,11 @@ def test_a_metric_with_the_name_of_one_of_ours_is_refused_and_named(tmp_path: Pa
     """A21: it vanished, because the platform's of that name counts."""
     made = "from prometheus_client import Counter\nc = Counter({!r}, 'text')\n"
     write(tmp_path / "mine.py", made.format("shop_sales") + GOOD)
-    write(tmp_path / "ours.py", made.format("platform_http_cut") + GOOD)
+    write(tmp_path / "ours.py", made.format("platform_http_refusals") + GOOD)
     found = load(tmp_path)
     (problem,) = found["problems"]
     assert (problem["plugin"], found["plugins"]) == ("ours", ["mine"])
-    assert "platform_http_cut_total" in problem["message"]
+    assert "platform_http_refusals_total" in problem["message"]
 
 
 def test_what_a_field_of_plugin_does_not_take_is_a_problem_with_its_line(tmp_path: Path) -> None:
