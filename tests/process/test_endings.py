@@ -1,6 +1,7 @@
 """How requests and connections end, and what is counted of it, on real sockets."""
 
 import asyncio
+import json
 import socket
 import ssl
 import struct
@@ -9,11 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from skep.api.plugin import Plugin
+from skep.metrics.exposition import render_text
+from skep.metrics.frames import Framer
+from skep.supervisor.metrics.ledger import Ledger
 from tests.certificate import believing, certificate
 from tests.support import wait_until_async
 from tests.web_worker import WebWorker, run_with_worker
@@ -233,21 +238,27 @@ def test_a_request_with_a_valid_trace_is_an_example_and_no_other(run: Run) -> No
     run(test)
 
 
-def test_paths_and_methods_without_number_are_few_series(run: Run) -> None:
-    """A client chooses both."""
+def test_ten_thousand_paths_are_one_series_and_odd_templates_are_escaped(run: Run) -> None:
+    """Metrics, cases 33 and 34: a client chooses the path, and an author any template."""
+    paths = [f"/{number}/%22%5C%0A" for number in range(10_000)]
+    odd = '/odd"\\\n{name}'
 
     async def test(site: Website, opened: asyncio.Event) -> None:
+        opened.set()
         connection = await site.connect()
-        for number in range(500):
-            assert (await connection.ask(f"/{number}/..%22%5C%0A")).status == 404
-        samples = [
-            sample
-            for metric in site.registry.collect()
-            if metric.name == "platform_http_requests"
-            for sample in metric.samples
-        ]
-        assert [sample.value for sample in samples] == [500]
-        assert samples[0].labels["route"] == "__unmatched__"
+        reading = asyncio.create_task(connection.ended())
+        await connection.send(b"".join(map(request, paths)))
+        await connection.send(request("/odd%22%5C%0Aname", "connection: close"))
+        assert (await reading).endswith(b"done")
+        ledger = Ledger()
+        ledger.absorb("web.0@1", json.loads(json.dumps(Framer(site.registry).next())))
+        counted = {
+            (sample.labels["route"], sample.labels["status"]): sample.value
+            for family in text_string_to_metric_families(render_text(ledger.families()))
+            for sample in family.samples
+            if sample.name == "platform_http_requests_total"
+        }
+        assert counted == {("__unmatched__", "404"): 10_000, (odd, "200"): 1}
 
     run(test)
 
