@@ -28,7 +28,7 @@ def main() -> None:
 
     def request(route: str = ROUTES[0]) -> None:
         http.begin()
-        http.end("GET", route, 200, 0.012)
+        http.end("GET", route, 200, 0.012, 0, 1200)
 
     def busy() -> None:
         for route in ROUTES[:5]:

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -31,11 +33,18 @@ Test = Callable[[Website, asyncio.Event], Awaitable[None]]
 Run = Callable[..., None]
 
 
+class Around(BaseHTTPMiddleware):
+    """Runs what is inside of it in an asyncio task of its own."""
+
+    async def dispatch(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
+        return await call_next(request)
+
+
 @pytest.fixture(params=["httptools", "h11"])
 def run(request: pytest.FixtureRequest) -> Run:
     """Run a test against a site whose handlers wait for the event."""
 
-    def run(test: Test, **options: object) -> None:
+    def run(test: Test, *middleware: Middleware, **options: object) -> None:
         opened = asyncio.Event()
 
         async def wait(request: Request) -> Response:
@@ -56,18 +65,22 @@ def run(request: pytest.FixtureRequest) -> Run:
         async def leave(request: Request) -> Response:
             raise SystemExit(3)
 
+        def leave_thread(request: Request) -> Response:
+            raise SystemExit(3)
+
         routes = [
             Route("/wait", wait),
             Route("/echo", echo, methods=["POST"]),
             Route("/endless", endless),
             Route("/leave", leave),
+            Route("/leave-thread", leave_thread),
             Route('/odd"\\\n{name}', wait),
         ]
 
         async def tested(site: Website) -> None:
             await test(site, opened)
 
-        run_website(Plugin(routes), tested, http=request.param, **options)
+        run_website(Plugin(routes, middleware=middleware), tested, http=request.param, **options)
 
     return run
 
@@ -178,19 +191,22 @@ def test_a_client_that_takes_nothing_of_its_answer_is_aborted_by_a_timeout(run: 
     run(test, progress_timeout=0.5)
 
 
+@pytest.mark.parametrize("middleware", [(), (Middleware(Around),)], ids=["bare", "wrapped"])
 def test_a_handler_that_exits_is_500_and_counted(
-    run: Run, caplog: pytest.LogCaptureFixture
+    run: Run, middleware: tuple[Middleware, ...], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A22: SystemExit is no Exception and was not counted."""
+    """A22: SystemExit is no Exception: it was not counted, and in a middleware's own task it ended
+    the worker."""
 
     async def test(site: Website, opened: asyncio.Event) -> None:
         assert (await site.ask("/leave")).status == 500
         assert site.value("http_exceptions_total", route="/leave") == 1
         labels = {"method": "GET", "route": "/leave", "status": "500"}
         assert site.value("http_requests_total", **labels) == 1
-        assert (await site.ask("/leave")).status == 500
+        assert (await site.ask("/leave-thread")).status == 500
+        assert site.value("http_exceptions_total", route="/leave-thread") == 1
 
-    run(test)
+    run(test, *middleware)
     assert "GET /leave failed" in caplog.text
 
 

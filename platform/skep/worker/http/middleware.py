@@ -24,7 +24,7 @@ from skep.config.env.settings import pin
 from skep.config.options.table import Options
 from skep.worker.http.access_log import AccessLog
 from skep.worker.http.coalesced_writes import HEADER, ID_IN_SCOPE
-from skep.worker.http.protocol import CLIENT_GONE, CONNECTION, UNSURE, HttpProtocol
+from skep.worker.http.protocol import CLIENT_GONE, CONNECTION, UNSURE, HttpProtocol, NoConnection
 from skep.worker.http.request_head import CONTROL
 from skep.worker.http.route_template import route_template
 
@@ -89,8 +89,7 @@ class _Exchange:
         self._scope = scope
         self._receive = receive
         self._send = send
-        # None in a lab, which has no connections.
-        self._connection: HttpProtocol | None = scope.pop(CONNECTION, None)
+        self._connection: HttpProtocol | type[NoConnection] = scope.pop(CONNECTION, NoConnection)
         self._start = time.perf_counter()
         self._status = 500
         self._sent = 0
@@ -171,9 +170,7 @@ class _Exchange:
             self._stage = _ANSWERING
             if message["status"] == 500:
                 message = _passing(message)
-            self._status = message["status"]
-            if (connection := self._connection) is not None and connection.cut_by:
-                self._status = connection.cut_status or self._status
+            self._status = self._connection.cut_status or message["status"]
             self._head = message = self._fit(message)
         else:
             self._sent += len(message.get("body", b""))
@@ -200,35 +197,35 @@ class _Exchange:
 
     def _end(self, cut: str = "") -> None:
         seconds = time.perf_counter() - self._start
-        if (connection := self._connection) is not None:
+        connection = self._connection
+        if cut or connection.cut_by:
             cut = cut or connection.cut_by
             if cut == UNSURE:
                 connection.verdict = partial(self._count_late, seconds)
                 self._stage = _ANSWERED
                 return
-            if cut and (self._stage is _UNANSWERED or connection.half_closed):
+            if self._stage is _UNANSWERED or connection.half_closed:
                 self._status = connection.cut_status or self._status
-        self._count(seconds, cut)
+            self._edge.metrics.aborted(cut)
+        self._count(seconds)
 
     def _count_late(self, seconds: float, cut: str) -> None:
         """Count when it is known whether the client was still there for the head."""
         if cut:
             self._status = CLIENT_GONE
-        self._count(seconds, cut)
+            self._edge.metrics.aborted(cut)
+        self._count(seconds)
 
-    def _count(self, seconds: float, cut: str) -> None:
-        """Count the request; `cut` is who ended it before its whole answer, if anybody did."""
+    def _count(self, seconds: float) -> None:
         self._stage = _ANSWERED
-        scope, edge, connection = self._scope, self._edge, self._connection
+        scope, edge = self._scope, self._edge
         method = scope["method"]
-        if cut:
-            edge.metrics.aborted(cut)
         edge.metrics.end(
             method,
             route_template(scope),
             self._status,
             seconds,
-            0 if connection is None else connection.received,
+            self._connection.received,
             0 if method == "HEAD" else self._sent,
             self._trace,
         )

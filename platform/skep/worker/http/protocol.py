@@ -375,6 +375,15 @@ class HttpProtocol(asyncio.Protocol):
             self._since = self.loop.time()
 
 
+class NoConnection:
+    """What the edge finds in a lab, which has no connections."""
+
+    received = cut_status = 0
+    cut_by = ""
+    half_closed = False
+    verdict: Callable[[str], None] | None = None
+
+
 def _tcp(transport: asyncio.Transport) -> socket.socket | None:
     """Return the socket of a connection whose state the kernel tells, if it is one."""
     peer: socket.socket = transport.get_extra_info("socket")

@@ -269,7 +269,7 @@ class ServedTcpConnection(asyncio.StreamReaderProtocol):
             reason = self._reason or "lost"
         except asyncio.CancelledError:
             reason = self._reason or "drained"
-        except Exception:
+        except (Exception, SystemExit):  # the latter would end the worker
             log.exception("the handler of %s failed", self._server.name)
         finally:
             if silence is not None:
@@ -308,7 +308,7 @@ class ServedTcpConnection(asyncio.StreamReaderProtocol):
         self._reason = self._reason or reason
         try:
             await self.handler.on_close(self, reason)
-        except Exception:
+        except (Exception, SystemExit):  # the latter would end the worker
             log.exception("on_close of %s failed", self._server.name)
         if self._goodbye is not None:
             self._goodbye.cancel()
@@ -338,5 +338,5 @@ class ServedTcpConnection(asyncio.StreamReaderProtocol):
             await self.handler.on_drain(self)
         except ConnectionError:
             return
-        except Exception:
+        except (Exception, SystemExit):  # the latter would end the worker
             log.exception("on_drain of %s failed", self._server.name)

@@ -86,7 +86,7 @@ class UdpServer:
     async def _handle(self, packet: Packet) -> None:
         try:
             await self._handler.on_packet(packet)
-        except Exception:
+        except (Exception, SystemExit):  # the latter would end the worker
             self._counts.closed("error")
             log.exception("the handler of %s failed", self.name)
 

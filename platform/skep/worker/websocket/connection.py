@@ -266,7 +266,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             await self.app(self.scope, self.receive, self.send)
         except (ClientDisconnected, WebSocketDisconnect):
             pass
-        except Exception:
+        except (Exception, SystemExit):  # the latter would end the worker
             log.exception("a WebSocket handler failed on %s", self.scope["path"])
             self._give_up(FAILED, "internal error")
         else:

@@ -41,6 +41,8 @@ class Guest(WebSocketHandler):
     async def on_message(self, connection: Connection, message: str | bytes) -> None:
         if message == "!fail":
             raise LookupError("as told")
+        if message == "!exit":
+            raise SystemExit(3)
         if message == "!flood":
             while True:
                 await connection.send("x" * 10_000)
@@ -252,11 +254,16 @@ def test_starlette_s_own_websockets_have_users_too_and_end_quietly(
 def test_a_handler_that_fails_is_1011_and_one_without_an_answer_500(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """A22: one that exited ended the whole worker."""
+
     async def test(worker: WebWorker) -> None:
         async with guest(worker, "ann") as ann:
             await ann.send("!fail")
             assert await closed_with(ann) == 1011
-        await wait_until_async(lambda: Guest.closed == [(1011, "")])
+        async with guest(worker, "bob") as bob:
+            await bob.send("!exit")
+            assert await closed_with(bob) == 1011
+        await wait_until_async(lambda: Guest.closed == [(1011, "")] * 2)
         with pytest.raises(InvalidStatus) as refused:
             await connect(worker.url("/silent"))
         assert refused.value.response.status_code == 500
