@@ -48,12 +48,15 @@ class Agent:
         self._start_duty("config sync", self._sync)
         if self._options.watch:
             self._start_duty("code watch", self._watch)
+        if self._options.tracing != "off":
+            self._start_duty("tracing", self._trace)
 
     async def accept(
         self, listeners: Mapping[str, socket.socket], handover: Mapping[str, Any]
     ) -> asyncio.Task[None]:
         """Serve the console on the admin port."""
-        app = build(self._run_dir.control_socket, read_token(self._options.admin_token_file))
+        token = read_token(self._options.admin_token_file)
+        app = build(self._run_dir.control_socket, token, self._options.metrics_naming)
         return asyncio.create_task(serve(listeners["admin"], app, self._options, self._stop))
 
     def retire(self) -> Mapping[str, Any]:
@@ -135,6 +138,14 @@ class Agent:
     async def _watch(self) -> None:
         await self._first_offer.wait()  # nothing can roll out before it
         await self._code_watch().run()
+
+    async def _trace(self) -> None:
+        try:
+            from skep.agent.rollout_spans import export
+        except ImportError:  # each generation is refused, with the reason
+            return
+        options = self._options
+        await export(self._run_dir.operations_file, options.app_id, self._run_id)
 
     def _code_watch(self) -> CodeWatch:
         options, noted = self._options, self._run_dir.own_writes(self._run_id)

@@ -16,17 +16,18 @@ from urllib.parse import urlsplit
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
+from starlette.routing import Mount
 from starlette.websockets import WebSocket
 
 from skep.base.errors import QueueFull, StoreFull, StoreUnavailable
 from skep.base.logs import correlation
 from skep.config.env.settings import pin
 from skep.config.options.table import Options
+from skep.metrics.web import UNMATCHED
 from skep.worker.http.access_log import AccessLog
 from skep.worker.http.coalesced_writes import HEADER, ID_IN_SCOPE
 from skep.worker.http.protocol import CLIENT_GONE, CONNECTION, UNSURE, HttpProtocol, NoConnection
 from skep.worker.http.request_head import CONTROL
-from skep.worker.http.route_template import route_template
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -123,7 +124,7 @@ class _Exchange:
     async def _fail(self, error: BaseException) -> None:
         """Answer an exception. uvicorn ends half an answer by closing the connection, so that the
         client notices. If the head of the answer cannot be sent, `CoalescedWrites` sends 500."""
-        scope, route = self._scope, route_template(self._scope)
+        scope, route = self._scope, route_of(self._scope)
         self._edge.metrics.exception(route)
         if self._stage is _ANSWERING:
             if ID_IN_SCOPE in scope:
@@ -222,7 +223,7 @@ class _Exchange:
         method = scope["method"]
         edge.metrics.end(
             method,
-            route_template(scope),
+            route_of(scope),
             self._status,
             seconds,
             self._connection.received,
@@ -264,6 +265,20 @@ def _fault(head: "Message") -> str:
         if CONTROL.search(name) or CONTROL.search(value):
             return f"the answer's header {name!r} has a line break or another control character"
     return "the head of the answer cannot be sent"
+
+
+def route_of(scope: "Scope") -> str:
+    """Return the template of the matched route, never the path: there are too many paths for a
+    label."""
+    route = scope.get("route")
+    if route is None:
+        return UNMATCHED
+    root: str = scope.get("root_path", "")
+    # Starlette's name for what stood there before the first mount: the prefix of a proxy.
+    prefix = root[len(scope.get("app_root_path", root)) :] if root else ""
+    if isinstance(route, Mount):
+        return f"{prefix}/*"  # the prefix holds the mount's own path already
+    return prefix + str(getattr(route, "path", ""))
 
 
 class OriginCheck:

@@ -21,8 +21,8 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 
 from skep.api.sockets.websocket import EXTENSION
+from skep.worker.http.middleware import route_of
 from skep.worker.http.request_head import CONTROL, HttpRefusal, check_handshake
-from skep.worker.http.route_template import route_template
 from skep.worker.websocket.registry import NORMAL, Registry, ServedConnection
 from skep.worker.websocket.send_queue import SendQueue
 
@@ -168,9 +168,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         super().handle_connect(event)
         if self.response.status_code == 101:
             self.scope["extensions"][EXTENSION] = self.connection
-            client = self.scope["client"]
-            self.connection.client = f"{client[0]}:{client[1]}" if client else ""
-            self.connection.path = self.scope["path"]
+            self.connection.scope = self.scope
         else:
             self._registry.counts.refused("invalid")
 
@@ -381,7 +379,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if not self.open:
             return
         self._end_handshake()
-        self._registry.add(self.connection, route_template(self.scope))
+        self._registry.add(self.connection, route_of(self.scope))
         if self._doom is not None:
             self.hang_up(*self._doom)
         elif self._idle:
