@@ -21,16 +21,6 @@ _NAME = re.compile(r"\b(?:platform[_:][a-z0-9_:]+|process_[a-z_]+)\b")
 
 # Families that nothing feeds yet, or that lack a label.
 PENDING = {
-    "platform_websocket_connections",
-    "platform_http_accept_queue_seconds",
-    "platform_http_request_size_bytes",
-    "platform_http_response_size_bytes",
-    "platform_http_requests_aborted_total",
-    "platform_http_connections_opened_total",
-    "platform_websocket_message_bytes_total",
-    "platform_websocket_connection_duration_seconds",
-    "platform_websocket_send_queue_messages",
-    "platform_socket_bytes_total",
     "platform_task_queue_capacity",
     "platform_event_delivery_lag_seconds",
     "platform_events_pending",

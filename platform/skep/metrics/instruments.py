@@ -11,9 +11,19 @@ from skep.metrics.names import CATALOGUE, MAX_SERIES, OPEN, OTHER, Metric
 
 Instrument = Counter | Gauge | Histogram | LoopMetric
 
-# What every request counts, in the event loop and nowhere else.
+# What every request, message and packet counts, in the event loop and nowhere else.
 _OF_THE_LOOP = frozenset(
-    ("http_requests_total", "http_request_duration_seconds", "worker_requests_total")
+    (
+        "http_requests_total",
+        "http_request_duration_seconds",
+        "http_request_size_bytes",
+        "http_response_size_bytes",
+        "worker_requests_total",
+        "websocket_messages_total",
+        "websocket_message_bytes_total",
+        "socket_frames_total",
+        "socket_bytes_total",
+    )
 )
 
 

@@ -27,6 +27,8 @@ MAX_SERIES = 2000
 FAST = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 SLOW = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
 LAG = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+SIZES = (1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8)
+LONG = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 43_200.0, 86_400.0)
 REMOTE = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 
 Values = tuple[str, ...] | None
@@ -230,21 +232,43 @@ _HTTP = (
              reason=_REFUSALS),
     _counter("http_trailers_dropped_total", "web",
              "Trailer fields of chunked requests, which no plugin gets."),
-    _counter("http_cut_total", "web", "Requests cut off because they outlasted the drain."),
+    _histogram("http_request_size_bytes", "web",
+               "Bytes of a request's body that arrived before its answer was complete.", SIZES,
+               "http_server_request_body_size_bytes", method=METHODS),
+    _histogram("http_response_size_bytes", "web", "Bytes of an answer's body, compressed if it is.",
+               SIZES, "http_server_response_body_size_bytes", method=METHODS),
+    _counter("http_requests_aborted_total", "web",
+             "Requests that ended without a whole answer: the client went away, was too slow for "
+             "a limit, or the request outlasted the drain.",
+             reason=("client", "timeout", "drain")),
     _gauge("http_connections", "web", "Open connections, busy with a request or idle.",
            state=("active", "idle")),
+    _counter("http_connections_opened_total", "web",
+             "Connections taken from the kernel: served, above the limit, or without a finished "
+             "TLS handshake.", outcome=("accepted", "rejected", "tls_error")),
+    _histogram("http_accept_queue_seconds", "web",
+               "Time from the end of a connection's TCP handshake until a worker took it up, "
+               "measured by the kernel in ticks of 1 to 10 ms. Not known with TLS, on unix "
+               "sockets and outside of Linux; connections that the kernel refused are not seen.",
+               LAG),
 )
 
 _WEBSOCKETS = (
-    _gauge("websocket_connections", "web", "Open WebSockets."),
-    _counter("websocket_opens_total", "web", "WebSockets accepted."),
+    _gauge("websocket_connections", "web", "Open WebSockets.", route=OPEN),
+    _counter("websocket_opens_total", "web", "WebSockets accepted.", route=OPEN),
     _counter("websocket_refusals_total", "web", "Handshakes that got no 101, by who refused them.",
              reason=("application", "invalid")),
     _counter("websocket_closes_total", "web", "WebSockets closed, by code; 1006 is without one.",
-             code=FEW),
+             route=OPEN, code=FEW),
+    _histogram("websocket_connection_duration_seconds", "web",
+               "Time from a WebSocket's acceptance to its end.", LONG, route=OPEN),
     _counter("websocket_messages_total", "web", "Messages of WebSockets.",
-             direction=("in", "out")),
+             route=OPEN, direction=("in", "out")),
+    _counter("websocket_message_bytes_total", "web", "Bytes in messages of WebSockets.",
+             route=OPEN, direction=("in", "out")),
     _counter("websocket_pushes_total", "web", "Messages pushed to WebSockets."),
+    _gauge("websocket_send_queue_messages", "web",
+           "Messages that wait in this process because their reader is slow.", route=OPEN),
 )
 
 _SOCKETS = (
@@ -255,6 +279,8 @@ _SOCKETS = (
              "TCP connections ended, by reason; `full` and `error` of packets too.",
              listener=FEW, reason=FEW),
     _counter("socket_frames_total", "web", "Frames and packets received.", listener=FEW),
+    _counter("socket_bytes_total", "web", "Bytes received and sent, without those of TLS.",
+             listener=FEW, direction=("in", "out")),
 )
 
 _TASKS = (

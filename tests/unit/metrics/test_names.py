@@ -14,7 +14,11 @@ FED_BY_HAND = {
     "http_exceptions_total",
     "http_connections",
     "http_refusals_total",
-    "http_cut_total",
+    "http_requests_aborted_total",
+    "http_connections_opened_total",
+    "http_accept_queue_seconds",
+    "http_request_size_bytes",
+    "http_response_size_bytes",
     "http_trailers_dropped_total",
     "metrics_collect_errors_total",
     "worker_gc_collections_total",
@@ -25,11 +29,15 @@ FED_BY_HAND = {
     "websocket_refusals_total",
     "websocket_closes_total",
     "websocket_messages_total",
+    "websocket_message_bytes_total",
+    "websocket_connection_duration_seconds",
+    "websocket_send_queue_messages",
     "websocket_pushes_total",
     "socket_connections",
     "socket_opens_total",
     "socket_closes_total",
     "socket_frames_total",
+    "socket_bytes_total",
 }
 
 

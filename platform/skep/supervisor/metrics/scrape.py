@@ -14,7 +14,7 @@ from skep.metrics.counter_page import read
 from skep.supervisor.config.configuration import Configuration, Configurations
 from skep.supervisor.generation import Generation
 from skep.supervisor.health import Health, Outcomes
-from skep.supervisor.metrics.ledger import Ledger
+from skep.supervisor.metrics.ledger import Absorbed, Ledger
 from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.crew import Crew
 from skep.supervisor.processes.events import WorkerEnded
@@ -131,6 +131,7 @@ class MetricsScrape:
         self._framed: dict[Child, float] = {}
         # The time of each child's last beat, and how late its event loop was.
         self._beats: dict[Child, tuple[float, float]] = {}
+        self._settling: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         self._measure_lag(self._loop.time())
         platform.children.events.subscribe(WorkerEnded, lambda event: self._gone(event.child))
@@ -151,21 +152,33 @@ class MetricsScrape:
         self._loop.call_later(_BEAT, self._measure_lag, now + _BEAT)
 
     def _gone(self, child: Child) -> None:
-        """Count what a child counted after its last frame, unless it ended well: then there is
-        nothing."""
-        if child.counters is not None and child.status != 0:
-            try:
-                self._ledger.settle(child.name, read(child.counters))
-            except ValueError:
-                self._ledger.add("metrics_frames_total", outcome="bad")
-        self._ledger.forget(child.name)
+        absorbed = self._ledger.forget(child.name)
+        ended_well = child.dismissed and child.status == 0
+        if not ended_well and (counters := child.take_counters()) is not None:
+            task = self._loop.create_task(self._settle(absorbed, counters))
+            self._settling.add(task)
+            task.add_done_callback(self._settling.discard)
         self._cpu.pop(child.pid, None)
         self._framed.pop(child, None)
         self._beats.pop(child, None)
 
+    async def _settle(self, absorbed: Absorbed, counters: int) -> None:
+        """Count what a child counted after its last frame."""
+        try:
+            # In a thread: a page can have a hundred thousand numbers.
+            page = await asyncio.to_thread(read, counters)
+        except ValueError:
+            self._ledger.add("metrics_frames_total", outcome="bad")
+        else:
+            self._ledger.settle(absorbed, page)
+        finally:
+            os.close(counters)
+
     async def families(self, arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Answer the command `metrics`: ask every child for its latest metrics and return the
         families of the ledger."""
+        if self._settling:
+            await asyncio.wait(self._settling)
         current, wanted = self._rollouts.current, self._health.crews
         self._gauges.process()
         self._gauges.state(self._health.state, self._health.outcomes)
