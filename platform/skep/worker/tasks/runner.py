@@ -34,11 +34,11 @@ from skep.worker.tasks.judge import (
     LostTooOften,
     Raised,
     Returned,
+    counted,
     is_suspect,
     judge,
     judge_undecodable,
     judge_unknown,
-    outcome,
 )
 from skep.worker.tasks.queues import CutOffTerms
 from skep.worker.tasks.steps import (
@@ -60,13 +60,6 @@ _LOST = (
 )
 # While the store does not take settlements.
 _BACKOFF = Backoff(first=0.5, factor=2.0, cap=10.0, jitter=0.2)
-# What a listener's outcome is called; one that was cut off was not delivered.
-_EVENT_OUTCOMES = {
-    "success": "success",
-    "failure": "failure",
-    "timeout": "failure",
-    "rejected": "skipped",
-}
 # How long a coroutine may take to end after it was cancelled because its time was over.
 _STUBBORN = 1.0
 # Longer than a rollout takes beyond the time its workers have to come up (seconds).
@@ -201,10 +194,14 @@ class Runner:
             self._refuse(judge_undecodable(lease, str(error)))
         else:
             started = time.perf_counter()
+            if step.fired:
+                lag = max(self._workplace.clock() - step.fired, 0) / 1000
+                self._point("event.started", event=step.event, lag=lag)
             with self._counted(lease):
                 ending = await self._handle(lease, step)
             seconds = time.perf_counter() - started
             settlement = judge(lease, step, ending, self._workplace.clock())
+            settlement = counted(settlement, step, ending)
             report = partial(self._report, step, ending, settlement, seconds)
             self.settler.settle(settlement, report)
 
@@ -242,7 +239,7 @@ class Runner:
                     handling.task.cancel()
 
     def _refuse(self, settlement: Settlement) -> None:
-        self.settler.settle(settlement, partial(self._report_refusal, settlement))
+        self.settler.settle(settlement, partial(_report_refusal, settlement))
 
     @contextmanager
     def _counted(self, lease: Lease) -> Iterator[None]:
@@ -365,43 +362,18 @@ class Runner:
 
     def _report(self, step: Step, ending: Ending, settlement: Settlement, seconds: float) -> None:
         queue = settlement.lease.envelope.queue
-        if step.event:
-            self._report_event(step, ending, settlement, seconds)
-        elif not isinstance(ending, LostTooOften):
-            self._point(
-                "task.finished",
-                task=step.name,
-                queue=queue,
-                outcome=outcome(ending, step.policy),
-                seconds=seconds,
-            )
+        how = settlement.outcome
+        if step.event and how:
+            fields = {"listener": step.name, "outcome": how, "seconds": seconds}
+            self._point("event.delivered", event=step.event, **fields)
+        elif how:
+            self._point("task.finished", task=step.name, queue=queue, outcome=how, seconds=seconds)
         if isinstance(ending, CutOff):
             self._point("task.cut_off", task=step.name, queue=queue)
-        if settlement.verdict == "retry":
-            self._point("task.retried", task=step.name, queue=queue)
-        if settlement.verdict == "dead":
-            self._point("task.dead", task=step.name, queue=queue, reason=settlement.reason)
         for envelope in settlement.then:
             if STEP in envelope.headers:
                 name = f"{envelope.name}.{envelope.headers[STEP]}"
                 self._point("task.enqueued", task=name, queue=envelope.queue)
-
-    def _report_refusal(self, settlement: Settlement) -> None:
-        if settlement.verdict == "dead":
-            name, queue = settlement.lease.envelope.name, settlement.lease.envelope.queue
-            log.error("%s was given up (%s): %s", name, settlement.reason, settlement.error)
-            self._point("task.dead", task=name, queue=queue, reason=settlement.reason)
-
-    def _report_event(
-        self, step: Step, ending: Ending, settlement: Settlement, seconds: float
-    ) -> None:
-        ended = [(step.name, _EVENT_OUTCOMES.get(outcome(ending, step.policy)), seconds)]
-        if isinstance(ending, Returned) and not settlement.then:  # it has returned False
-            ended += [(name, "skipped", 0.0) for name in step.following]
-        for listener, called, took in ended:
-            if called is not None:
-                fields = {"listener": listener, "outcome": called, "seconds": took}
-                self._point("event.delivered", event=step.event, **fields)
 
 
 async def _contained(handler: Awaitable[Any]) -> tuple[Any, BaseException | None]:
@@ -410,6 +382,12 @@ async def _contained(handler: Awaitable[Any]) -> tuple[Any, BaseException | None
         return await handler, None
     except BaseException as error:  # noqa: BLE001 - it travels
         return None, error
+
+
+def _report_refusal(settlement: Settlement) -> None:
+    if settlement.verdict == "dead":
+        name = settlement.lease.envelope.name
+        log.error("%s was given up (%s): %s", name, settlement.reason, settlement.error)
 
 
 def _plain(handler: Callable[[Context], Any], ctx: Context) -> Any:

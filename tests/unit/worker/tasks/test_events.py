@@ -115,12 +115,11 @@ def test_one_that_returns_false_ends_the_round(tmp_path: Path) -> None:
         await Paid(order=7, trouble="stop").fire()
         await shop.done()
         assert who() == ["first"]
-        outcomes = [(f["listener"], f["outcome"]) for f in shop.told("event.delivered")]
-        assert outcomes == [
-            ("test_events.First", "success"),
-            ("test_events.Second", "skipped"),
-            ("test_events.Third", "skipped"),
-        ]
+        assert shop.tallied("event_deliveries_total") == {
+            ("test_events.Paid", "test_events.First", "success"): 1,
+            ("test_events.Paid", "test_events.Second", "skipped"): 1,
+            ("test_events.Paid", "test_events.Third", "skipped"): 1,
+        }
 
     run_workshop(tmp_path, PLUGIN, test)
 
@@ -147,7 +146,11 @@ def test_one_that_always_fails_is_a_dead_letter_and_the_next_have_run(tmp_path: 
             "test_events.Second",
             "failed",
         )
-        assert shop.counted("task.dead", "task") == {"test_events.Second": 1}
+        second = "test_events.Second"
+        assert shop.tallied("tasks_dead_total") == {(second, "default"): 1}
+        assert shop.tallied("task_retries_total") == {(second, "default"): 2}
+        failures = shop.tallied("event_deliveries_total")["test_events.Paid", second, "failure"]
+        assert failures == 3
 
     run_workshop(tmp_path, PLUGIN, test)
 
