@@ -108,6 +108,12 @@ class Gauges:
                 release=release,
             )
 
+    def since(self, applied: Mapping[str, float]) -> None:
+        """Set since when the release of each namespace is in force."""
+        self._ledger.clear("config_namespace_applied_timestamp_seconds")
+        for namespace, at in applied.items():
+            self._ledger.set("config_namespace_applied_timestamp_seconds", at, namespace=namespace)
+
 
 class MetricsScrape:
     """Scrapes of one ledger."""
@@ -172,6 +178,7 @@ class MetricsScrape:
         in_place = self._configurations.in_place
         in_service = current.configuration if current else None
         self._gauges.config(in_service, self._health.config, in_place)
+        self._gauges.since(self._health.applied_since)
         leaving = [g.crew for g in self._rollouts.generations.all if g is not current]
         start = time.perf_counter()
         children = [child for child in self._platform.children if not child.is_forker]
