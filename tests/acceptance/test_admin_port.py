@@ -3,6 +3,7 @@
 import re
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -27,6 +28,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     (folder / "token").write_text(f"{TOKEN}\n")
     platform = Platform(folder)
     platform.verify, platform.headers = believing(folder), BEARER
+    platform.environment["PLATFORM_METRICS_NAMING"] = "otel"
     tls = ["--admin-tls-cert", "cert.pem", "--admin-tls-key", "key.pem"]
     hosts = ["--admin-host", "0.0.0.0", "--allowed-hosts", "metrics.internal"]
     try:
@@ -55,6 +57,37 @@ def test_metrics_take_the_token_and_probes_do_not(guarded: Platform) -> None:
         assert client.get("/healthz").json() == {"alive": True}
     assert TOKEN not in guarded.output()
     assert TOKEN not in guarded.cli("info").stdout
+
+
+def test_metrics_are_also_where_spring_has_them_compressed_and_in_both_formats(
+    guarded: Platform,
+) -> None:
+    wanted = {"accept": "application/openmetrics-text", "accept-encoding": "gzip"}
+    with httpx.Client(base_url=guarded.admin, verify=guarded.verify, headers=BEARER) as client:
+        assert client.get("/actuator/prometheus", headers={"authorization": ""}).status_code == 401
+        page = client.get("/actuator/prometheus", headers=wanted)
+        assert page.headers["content-encoding"] == "gzip"
+        assert page.headers["content-type"].startswith("application/openmetrics-text; version=1.0")
+        assert page.text.endswith("# EOF\n")
+        plain = client.get("/metrics", headers={"accept-encoding": "identity"})
+        assert "content-encoding" not in plain.headers
+        assert plain.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+
+
+def test_http_metrics_have_the_names_that_are_set(guarded: Platform) -> None:
+    """`PLATFORM_METRICS_NAMING=otel` names those that OpenTelemetry's conventions know."""
+    assert httpx.get(f"{guarded.url}/missing").status_code == 404
+    page = guarded.metrics()
+    labels = 'http_request_method="GET",http_route="__unmatched__"'
+    assert f"http_server_request_duration_seconds_count{{{labels}}} 1\n" in page
+    assert "platform_http_request_duration_seconds" not in page
+    assert 'platform_http_requests_total{method="GET",route="__unmatched__",status="404"} 1' in page
+
+
+def test_the_end_of_the_certificate_can_be_watched(guarded: Platform) -> None:
+    name = "platform_tls_certificate_expiry_timestamp_seconds"
+    (end,) = re.findall(rf'{name}{{certificate=".*cert.pem"}} (\S+)', guarded.metrics())
+    assert 86400 < float(end) - time.time() <= 2 * 86400
 
 
 def test_a_renewed_certificate_of_the_admin_port_is_shown(guarded: Platform) -> None:

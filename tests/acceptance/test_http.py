@@ -240,4 +240,4 @@ def test_memory_leak_route_is_named_by_the_watch_and_by_mem(besieged: Platform) 
     assert "web.0@1 (pid " in text
     refused = platform.cli("mem", "--seconds", "-1")
     assert refused.returncode != 0
-    assert "no time to watch" in refused.stderr
+    assert "seconds must be above 0 and at most 3600, not" in refused.stderr

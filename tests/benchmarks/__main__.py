@@ -33,19 +33,16 @@ MEASUREMENTS: dict[str, Callable[[], Iterable[Figure]]] = {
     "peers": contest.measure,
     "websockets": websockets.measure,
     "kill_points": kill_points.measure,
+    "metrics": metrics.measure,
 }
-PRINTED = {"metrics": metrics.main}
 
 
 def main() -> int:
     """Run all, or those named as arguments; 1 if a bar is missed."""
-    wanted = sys.argv[1:] or [*MEASUREMENTS, *PRINTED]
+    wanted = sys.argv[1:] or list(MEASUREMENTS)
     good = True
     for name in wanted:
         print(f"— {name}", flush=True)
-        if name in PRINTED:
-            PRINTED[name]()
-            continue
         for figure in MEASUREMENTS[name]():
             print(figure, flush=True)
             good = good and figure.good

@@ -58,7 +58,8 @@ class Agent:
         self, listeners: Mapping[str, socket.socket], handover: Mapping[str, Any]
     ) -> asyncio.Task[None]:
         """Serve the console on the admin port."""
-        app = build(self._run_dir.control_socket, read_token(self._options.admin_token_file))
+        token = read_token(self._options.admin_token_file)
+        app = build(self._run_dir.control_socket, token, self._options.metrics_naming)
         return asyncio.create_task(serve(listeners["admin"], app, self._options, self._stop))
 
     def retire(self) -> Mapping[str, Any]:

@@ -12,6 +12,8 @@ from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -22,11 +24,13 @@ from skep.base.sockets import accept_failures, tls
 from skep.base.sockets.host_check import HostCheck
 from skep.base.sockets.listening import BACKLOG
 from skep.config.options.table import Options
-from skep.metrics.exposition import negotiate
+from skep.metrics.exposition import in_otel_names, negotiate
 from skep.wire import control
 
 # The supervisor answers in milliseconds; report to a probe or scraper when it does not.
 _PATIENCE = 2.0
+# The best compression of 8 000 series takes 27 ms; this takes 1 ms for 14 % more bytes.
+_QUICK = 1
 _UNAUTHORIZED = {"www-authenticate": 'Bearer realm="platform"'}
 # Seconds between two checks for a renewed certificate.
 _RENEWAL = 2.0
@@ -34,54 +38,65 @@ _RENEWAL = 2.0
 log = logging.getLogger(__name__)
 
 
-def build(control_socket: Path, token: str = "") -> Starlette:
+def build(control_socket: Path, token: str = "", naming: str = "platform") -> Starlette:
     """Return the console of the platform behind a control socket.
 
-    With a `token`, /metrics requires it; probes without it are answered with yes or no.
+    With a `token`, /metrics requires it; probes without it are answered with yes or no. `naming` is
+    that of the HTTP metrics.
     """
-    expected = f"Bearer {token}".encode()
-    scrape = SharedScrape(control_socket)
+    pages = _Pages(control_socket, token, naming)
+    return Starlette(
+        routes=[
+            Route("/", pages.index),
+            Route("/healthz", pages.healthz),
+            Route("/readyz", pages.readyz),
+            Route("/metrics", pages.metrics),
+            # Where scrape jobs for Spring applications look.
+            Route("/actuator/prometheus", pages.metrics),
+        ],
+        middleware=[Middleware(GZipMiddleware, compresslevel=_QUICK)],
+    )
 
-    def knows_token(request: Request) -> bool:
-        given = request.headers.get("authorization", "").encode()
-        return not token or hmac.compare_digest(given, expected)
 
-    async def index(request: Request) -> Response:
+class _Pages:
+    """What the admin port answers."""
+
+    def __init__(self, control_socket: Path, token: str, naming: str) -> None:
+        self._control_socket = control_socket
+        self._expected = f"Bearer {token}".encode() if token else b""
+        self._scrape = SharedScrape(control_socket, naming)
+
+    async def index(self, request: Request) -> Response:
         return JSONResponse({"see": ["/healthz", "/readyz", "/metrics"]})
 
-    async def healthz(request: Request) -> Response:
-        answer = await _is_ready(control_socket)
+    async def healthz(self, request: Request) -> Response:
+        answer = await _is_ready(self._control_socket)
         if "reason" not in answer:
             return JSONResponse({"alive": True})
-        reason = {"reason": answer["reason"]} if knows_token(request) else {}
+        reason = {"reason": answer["reason"]} if self._knows_token(request) else {}
         return JSONResponse({"alive": False, **reason}, status_code=503)
 
-    async def readyz(request: Request) -> Response:
-        answer = await _is_ready(control_socket)
+    async def readyz(self, request: Request) -> Response:
+        answer = await _is_ready(self._control_socket)
         if "reason" in answer:
             answer = {"ready": False, "missing": [answer["reason"]]}
-        shown = answer if knows_token(request) else {"ready": answer["ready"]}
+        shown = answer if self._knows_token(request) else {"ready": answer["ready"]}
         return JSONResponse(shown, status_code=200 if answer["ready"] else 503)
 
-    async def metrics(request: Request) -> Response:
-        if not knows_token(request):
+    async def metrics(self, request: Request) -> Response:
+        if not self._knows_token(request):
             text = "The token of --admin-token-file is required: Authorization: Bearer TOKEN\n"
             return Response(text, 401, headers=_UNAUTHORIZED, media_type="text/plain")
         try:
             async with asyncio.timeout(_PATIENCE):
-                content_type, text = await scrape.text(request.headers.get("accept", ""))
+                content_type, text = await self._scrape.text(request.headers.get("accept", ""))
         except (PlatformError, TimeoutError) as error:
             return Response(_why(error), status_code=503, media_type="text/plain")
         return Response(text, headers={"content-type": content_type})
 
-    return Starlette(
-        routes=[
-            Route("/", index),
-            Route("/healthz", healthz),
-            Route("/readyz", readyz),
-            Route("/metrics", metrics),
-        ]
-    )
+    def _knows_token(self, request: Request) -> bool:
+        given = request.headers.get("authorization", "").encode()
+        return not self._expected or hmac.compare_digest(given, self._expected)
 
 
 async def _is_ready(control_socket: Path) -> dict[str, Any]:
@@ -102,8 +117,9 @@ class SharedScrape:
     """Asks the supervisor for the metrics once, however many clients want them at the same time:
     it answers few questions at a time, and the command line and the probes need some."""
 
-    def __init__(self, control_socket: Path) -> None:
+    def __init__(self, control_socket: Path, naming: str) -> None:
         self._control_socket = control_socket
+        self._naming = naming
         self._running: dict[str, asyncio.Task[str]] = {}
         self._turn = asyncio.Lock()
 
@@ -121,7 +137,7 @@ class SharedScrape:
         async with self._turn:
             families = await control.ask(self._control_socket, "metrics")
         _, render = negotiate(accept)
-        return render(families)
+        return render(in_otel_names(families) if self._naming == "otel" else families)
 
 
 class _Server(uvicorn.Server):

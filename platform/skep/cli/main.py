@@ -28,6 +28,7 @@ _VERBS = {
     "dead": ("tasks.deliveries", "List dead letters, run them again or delete them."),
     "queue": ("tasks.queues", "List queues, and pause and resume them."),
     "ps": ("inspection", "Show its processes and the resources of each."),
+    "top": ("top.top", "Watch it live: processes, requests, queues, rollouts."),
     "info": ("inspection", "Show what it is made of: versions, listeners, plugins."),
     "history": ("inspection", "Show what was done to it, with which outcome."),
     "scale": ("control", "Change the number of workers."),
@@ -41,6 +42,7 @@ _VERBS = {
     "ws": ("connections", "List, reach and close WebSockets."),
     "lint": ("lint", "Find mistakes in plugins without running them."),
     "mem": ("inspection", "Show which lines of source make workers grow."),
+    "dashboards": ("dashboards", "Write dashboards and alert rules for Grafana and Prometheus."),
     "config-server": ("config_server", "Run the embedded config server alone."),
 }
 _STANDARD_STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))

@@ -151,14 +151,7 @@ def read(descriptor: int) -> list[Counted]:
     """
     try:
         return list(_read(descriptor))
-    except (
-        ValueError,
-        struct.error,
-        LookupError,
-        TypeError,
-        OverflowError,
-        RecursionError,
-    ) as error:
+    except (OSError, struct.error, LookupError, TypeError, ValueError, ArithmeticError) as error:
         raise ValueError(f"the page of counters is damaged: {error!r}") from error
 
 

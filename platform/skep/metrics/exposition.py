@@ -5,6 +5,7 @@ Both are in a fixed order, and both spell the bounds of buckets alike, so that a
 its mind about the format finds the same series.
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -115,29 +116,30 @@ def _exemplars(family: Family) -> Exemplars:
     for labels, bound, own, value, at in family.get("exemplars", ()):
         key = _labels(labels)
         if family["type"] == "histogram":
-            key.append(f'le="{_bound(float(bound))}"')
-        found[",".join(key)] = f" # {{{','.join(_labels(own))}}} {_number(value)} {at:.3f}"
+            key = _with_bound(key, _bound(float(bound)))
+        found[key] = f" # {{{_labels(own)}}} {_number(value)} {at:.3f}"
     return found
 
 
 def _samples(family: Family, exemplars: Exemplars = _NONE) -> Iterator[str]:
-    name = family["name"]
-    for labels, value in sorted(family["series"], key=lambda pair: sorted(pair[0].items())):
-        own = _labels(labels)
-        if family["type"] == "histogram":
+    name, kind = family["name"], family["type"]
+    for labels, value in sorted((_labels(labels), value) for labels, value in family["series"]):
+        if kind == "histogram":
             total, counts = value
-            yield from _histogram(name, own, family["bounds"], total, counts, exemplars)
-        elif family["type"] == "summary":
+            yield from _histogram(name, labels, family["bounds"], total, counts, exemplars)
+        elif kind == "summary":
             total, (count,) = value
-            yield _line(f"{name}_count", own, count)
-            yield _line(f"{name}_sum", own, total)
+            yield _line(f"{name}_count", labels, count)
+            yield _line(f"{name}_sum", labels, total)
+        elif exemplars:
+            yield _line(name, labels, value) + exemplars.get(labels, "")
         else:
-            yield _line(name, own, value) + exemplars.get(",".join(own), "")
+            yield _line(name, labels, value)
 
 
 def _histogram(
     name: str,
-    labels: list[str],
+    labels: str,
     bounds: list[float],
     total: float,
     counts: list[float],
@@ -145,27 +147,34 @@ def _histogram(
 ) -> Iterator[str]:
     cumulative = list(itertools.accumulate(counts))
     for bound, count in zip([*bounds, math.inf], cumulative, strict=True):
-        own = [*labels, f'le="{_bound(bound)}"']
-        yield _line(f"{name}_bucket", own, count) + exemplars.get(",".join(own), "")
+        own = _with_bound(labels, _bound(bound))
+        yield _line(f"{name}_bucket", own, count) + exemplars.get(own, "")
     # A sum that can fall is not a counter, and OpenMetrics forbids it together with its count.
     if not bounds or bounds[0] >= 0:
         yield _line(f"{name}_count", labels, cumulative[-1])
         yield _line(f"{name}_sum", labels, total)
 
 
-def _labels(labels: Mapping[str, str]) -> list[str]:
-    return [f'{name}="{value.translate(_LABEL_ESCAPES)}"' for name, value in sorted(labels.items())]
+def _labels(labels: Mapping[str, str]) -> str:
+    return ",".join(
+        [f'{name}="{value.translate(_LABEL_ESCAPES)}"' for name, value in sorted(labels.items())]
+    )
 
 
-def _line(name: str, labels: list[str], value: float | str) -> str:
-    held = f"{{{','.join(labels)}}}" if labels else ""
-    return f"{name}{held} {value if isinstance(value, str) else _number(value)}"
+def _with_bound(labels: str, bound: str) -> str:
+    return f'{labels},le="{bound}"' if labels else f'le="{bound}"'
+
+
+def _line(name: str, labels: str, value: float | str) -> str:
+    shown = value if isinstance(value, str) else _number(value)
+    return f"{name}{{{labels}}} {shown}" if labels else f"{name} {shown}"
 
 
 def _number(value: float) -> str:
     return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
 
 
+@functools.lru_cache(1024)
 def _bound(bound: float) -> str:
     """The canonical spelling of a number in OpenMetrics: `0.5`, `1.0`, `1e+06`, `+Inf`."""
     if bound == math.inf:

@@ -52,7 +52,7 @@ def call(
             _connect(sock, path)
             sock.sendall(_question(command, arguments, news is not None))
             with sock.makefile("rb") as answers:
-                for line in iter(lambda: answers.readline(LONGEST_ANSWER), b""):
+                while (line := answers.readline(LONGEST_ANSWER)).endswith(b"\n"):
                     message = json.loads(line)
                     if "ok" in message:
                         return _result(message)
@@ -95,7 +95,7 @@ async def ask(path: Path, command: str, **arguments: Any) -> Any:
         raise _not_reached(path, error) from error
     finally:
         writer.close()
-    if not line:
+    if not line.endswith(b"\n"):
         raise _ended(path)
     return _result(json.loads(line))
 

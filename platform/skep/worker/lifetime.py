@@ -63,7 +63,6 @@ async def live(
         retirement.look(time.monotonic(), resident_memory())
 
     lifecycle = Lifecycle(
-        life,
         framer.next,
         change=found.changes.answer,
         on_beat=on_beat,
@@ -76,7 +75,7 @@ async def live(
         counters=counters,
     )
     retirement.retire = workplace.retire = lifecycle.retire
-    return await lifecycle.run(sock, framing, workplace.options.drain_timeout)
+    return await lifecycle.run(life, sock, framing, workplace.options.drain_timeout)
 
 
 class _KindWithPlugins:

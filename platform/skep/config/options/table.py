@@ -67,6 +67,12 @@ class Options:
         "it the probes say yes or no, and no reason.",
         metavar="FILE",
     )
+    metrics_naming: str = restart(
+        "platform",
+        "Names of the HTTP metrics: ours, or those of OpenTelemetry's conventions "
+        "(`http_server_request_duration_seconds`).",
+        words=("platform", "otel"),
+    )
     admin_tls_cert: str = machine(
         "",
         "Certificate chain (PEM) of the admin port, which is served over TLS then. A renewed one "

@@ -144,27 +144,6 @@ class Snapshot:
         return cls(tuple(_release(item) for item in releases), float(fetched_at))
 
 
-@dataclass(frozen=True)
-class Diff:
-    """The names in which two environments differ, each tuple sorted."""
-
-    added: tuple[str, ...]
-    changed: tuple[str, ...]
-    removed: tuple[str, ...]
-
-    def __bool__(self) -> bool:
-        return bool(self.added or self.changed or self.removed)
-
-
-def diff(old: Mapping[str, str], new: Mapping[str, str]) -> Diff:
-    """Compare two environments, or the `values()` of two snapshots."""
-    return Diff(
-        added=tuple(sorted(new.keys() - old.keys())),
-        changed=tuple(sorted(k for k in new.keys() & old.keys() if new[k] != old[k])),
-        removed=tuple(sorted(old.keys() - new.keys())),
-    )
-
-
 def check_shrinkage(before: Mapping[str, str], after: Mapping[str, str]) -> None:
     """Compare the values in force with those to come.
 

@@ -1,6 +1,6 @@
 """A worker's frame of metrics, checked whole before any of it counts.
 
-What a frame looks like is told in `skep.metrics.frames`. A worker may be sick; the supervisor's
+`skep.metrics.frames` describes frames. A worker may be sick; the supervisor's
 loop must not become so. Everything is checked here: shapes, numbers, and that a value belongs to a
 series of the right type that the worker has defined.
 """
@@ -84,7 +84,7 @@ class Frame:
 def check(frame: object, known: Definitions) -> Frame:
     """Return the frame in full, given what its worker has defined before. Raises BadFrame."""
     if not isinstance(frame, dict) or not frame.keys() <= _PARTS:
-        raise BadFrame("it is no object of the known parts")
+        raise BadFrame("it is not an object of the known parts")
     new = Definitions()
     for row in _rows(frame, "families", 5):
         family = _family(row)
@@ -132,7 +132,7 @@ def _series(row: list[Any], families: Mapping[int, FamilyRow]) -> SeriesRow:
     labels = _labels(row[2])
     bounds = tuple(_finite(item) for item in _list(row[3])) if len(row) > 3 else ()
     if list(bounds) != sorted(set(bounds)) or (bounds and family.type != "histogram"):
-        raise BadFrame(f"the bounds of {family.name} do not rise, or it is no histogram")
+        raise BadFrame(f"the bounds of {family.name} do not rise, or it is not a histogram")
     return SeriesRow(_integer(row[0]), family, labels, bounds)
 
 

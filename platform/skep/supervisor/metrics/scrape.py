@@ -134,7 +134,7 @@ class MetricsScrape:
         self._gauges = Gauges(ledger)
         self._boot = read_boot_time()
         self._cpu: dict[int, float] = {}
-        self._heard: dict[Child, float] = {}
+        self._framed: dict[Child, float] = {}
         # The time of each child's last beat, and how late its event loop was.
         self._beats: dict[Child, tuple[float, float]] = {}
         self._loop = asyncio.get_running_loop()
@@ -148,7 +148,7 @@ class MetricsScrape:
 
     def _take(self, child: Child, message: MetricFrame) -> None:
         self._ledger.absorb(child.name, message.frame)
-        self._heard[child] = time.time()
+        self._framed[child] = time.time()
 
     def _measure_lag(self, due: float) -> None:
         """Measure each second how late this process's own event loop is."""
@@ -166,11 +166,12 @@ class MetricsScrape:
                 self._ledger.add("metrics_frames_total", outcome="bad")
         self._ledger.forget(child.name)
         self._cpu.pop(child.pid, None)
-        self._heard.pop(child, None)
+        self._framed.pop(child, None)
         self._beats.pop(child, None)
 
-    async def families(self) -> list[dict[str, Any]]:
-        """Ask every child for its latest metrics and return the families of the ledger."""
+    async def families(self, arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Answer the command `metrics`: ask every child for its latest metrics and return the
+        families of the ledger."""
         current, wanted = self._rollouts.current, self._health.crews
         self._gauges.process()
         self._gauges.state(self._health.state, self._health.outcomes)
@@ -238,8 +239,8 @@ class MetricsScrape:
         self._ledger.set("worker_resident_memory_bytes", use.resident, **labels)
         self._ledger.set("worker_open_fds", use.fds, **labels)
         self._ledger.set("worker_threads", use.threads, **labels)
-        if (heard := self._heard.get(child)) is not None:
-            age = time.time() - heard
+        if (framed := self._framed.get(child)) is not None:
+            age = time.time() - framed
             self._ledger.set("worker_metrics_age_seconds", age, **labels)
         if (beat := self._beats.get(child)) is not None:
             at, lag = beat
@@ -266,7 +267,7 @@ async def trace_memory(
     PlatformError when `seconds` is out of range.
     """
     if not 0 < seconds <= LONGEST:
-        raise PlatformError(f"{seconds:g} s is no time to watch; it takes 0 to {LONGEST:g} s.")
+        raise PlatformError(f"--seconds must be above 0 and at most {LONGEST:g}, not {seconds:g}.")
     workers = [child for child in children if child.slot.partition(".")[0] in _WORKERS]
     answers, _ = await questions.ask(
         workers, lambda number: Trace(number, seconds, top), seconds + _TRACE_PATIENCE

@@ -5,7 +5,7 @@ import pytest
 
 from skep.base.errors import ConfigError
 from skep.config.errors import Unusable
-from skep.config.snapshots.snapshot import Diff, Release, Snapshot, canonical, diff, env_name
+from skep.config.snapshots.snapshot import Release, Snapshot, canonical, env_name
 
 
 def release(namespace: str = "application", key: str = "K1", **configurations: str) -> Release:
@@ -156,10 +156,3 @@ def test_any_other_document_is_no_snapshot(document: object) -> None:
 
 def test_values_do_not_show_in_a_repr() -> None:
     assert "s3cret" not in repr(snapshot(release(token="s3cret")))
-
-
-def test_a_diff_names_what_was_added_changed_and_removed() -> None:
-    change = diff({"a": "1", "b": "1", "c": "1"}, {"b": "2", "c": "1", "z": "", "d": ""})
-    assert change == Diff(added=("d", "z"), changed=("b",), removed=("a",))
-    assert change
-    assert not diff({"a": "1"}, {"a": "1"})

@@ -1,0 +1,1 @@
+"""`platform top`: a live view of the running platform in the terminal."""
