@@ -26,6 +26,7 @@ from skep.worker.kinds.cron import CronKind
 from skep.worker.kinds.tasks import TaskKind
 from skep.worker.kinds.web import WebKind
 from skep.worker.tasks.deliver import deliver, send_event
+from skep.worker.tracing import spans
 from skep.worker.upkeep import Retirement, resident_memory, trace
 from skep.worker.workplace import Workplace
 
@@ -43,13 +44,14 @@ async def live(
     instruments = Instruments(registry, boot.kind)
     instruments.watch_garbage()
     code = found.plan.code
-    workplace = Workplace.of(
-        boot, found.catalog, code, f"{boot.slot}@{boot.generation}/{os.getpid()}"
-    )
+    name = f"{boot.slot}@{boot.generation}/{os.getpid()}"
+    workplace = Workplace.of(boot, found.catalog, code, name)
     subscribe(workplace.telemetry, instruments)
     expect(instruments, found.catalog)
     retirement = Retirement(workplace.options, time.monotonic())
     workplace.instruments = instruments
+    instance = f"{socket.gethostname()}/{boot.run_id}/{name}"
+    workplace.spans = spans(workplace.options, instance, boot.slot, workplace.telemetry)
     workplace.tls = found.tls
     workplace.served = retirement.served
     workplace.loaded_by = sender_of(boot.run_id, found.loaded_by, code)
@@ -109,6 +111,8 @@ class _KindWithPlugins:
         await self._call("worker_stop")
         await self._kind.stop()
         await self._around.aclose()
+        if self._workplace.spans is not None:
+            await self._workplace.spans.close()
 
     async def _call(self, hook: str) -> None:
         await call(self._workplace.catalog.plugins, hook, **self._workplace.identity)

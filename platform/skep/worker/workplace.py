@@ -25,6 +25,7 @@ from skep.worker.loading.endpoints import Tls
 if TYPE_CHECKING:
     from skep.engine.contract import Engine
     from skep.metrics.instruments import Instruments
+    from skep.tracing.worker_spans import WorkerSpans
     from skep.wire.messages import Boot
     from skep.worker.loading.catalog import Catalog
 
@@ -87,6 +88,7 @@ class Workplace:
     to what to call when its predecessor in the slot is gone, and `trouble` to what returns why it
     serves only in part, or nothing. `clock` is the engine's, in ms. `sender` marks its deliveries;
     `loaded_by` is the sender of the generation that loaded its code, after a rollback an older one.
+    Without `spans` nothing is traced.
     """
 
     slot: str
@@ -105,6 +107,7 @@ class Workplace:
     clock: Callable[[], int] = now_ms
     sender: str = ""
     loaded_by: str = ""
+    spans: WorkerSpans | None = None
 
     @classmethod
     def of(cls, boot: Boot, catalog: Catalog, code: str, owner: str) -> Workplace:
@@ -124,7 +127,7 @@ class Workplace:
         """Open the engine for `deliver` and `fire` in the code of plugins."""
         await self.engine.open()
         binding.bind(
-            self.engine,
+            self.engine if self.spans is None else self.spans.engine(self.engine),
             self.telemetry,
             self.catalog.listener_names(),
             declared=self.catalog.declared(),
