@@ -31,14 +31,6 @@ PENDING = {
     "platform_websocket_connection_duration_seconds",
     "platform_websocket_send_queue_messages",
     "platform_socket_bytes_total",
-    "platform_task_queue_capacity",
-    "platform_event_delivery_lag_seconds",
-    "platform_events_pending",
-    "platform_cron_leader",
-    "platform_config_namespace_applied_timestamp_seconds",
-    "platform_config_keys_changed_total",
-    "platform_config_env_write_errors_total",
-    "platform_watch_backend",
 }
 
 

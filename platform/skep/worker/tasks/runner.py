@@ -39,6 +39,7 @@ from skep.worker.tasks.judge import (
     judge,
     judge_undecodable,
     judge_unknown,
+    outcome,
 )
 from skep.worker.tasks.queues import CutOffTerms
 from skep.worker.tasks.steps import (
