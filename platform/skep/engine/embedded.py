@@ -95,7 +95,13 @@ class StoreClient:
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         accepted: list[bool] = []
-        marks = [_mark(settlement) for settlement in settlements]
+        marks = [
+            protocol.Mark(
+                *(s.lease.token, s.verdict, s.at, s.reason, s.error, s.then, s.result),
+                *(s.step, s.outcome, s.event, s.skipped),
+            )
+            for s in settlements
+        ]
         for batch in _batches(marks):
             accepted += await self._settle(batch)
         return accepted
@@ -214,12 +220,6 @@ class Embedded(StoreClient):
         return how many were new."""
         reply: protocol.Affected = await self._ask(protocol.Restore, rows)
         return reply.number
-
-
-def _mark(settlement: Settlement) -> protocol.Mark:
-    s = settlement
-    what = (s.lease.token, s.verdict, s.at, s.reason, s.error, s.then, s.result)
-    return protocol.Mark(*what, s.step, s.outcome, s.event, s.skipped)
 
 
 def _batches(marks: Sequence[protocol.Mark]) -> Iterator[list[protocol.Mark]]:

@@ -88,7 +88,7 @@ class Mark(Struct, frozen=True, array_like=True):
     step: str = ""
     outcome: str = ""
     event: str = ""
-    skipped: Sequence[str] = ()
+    skipped: tuple[str, ...] = ()
 
 
 class Settle(_Numbered, frozen=True, tag="settle"):

@@ -286,7 +286,7 @@ class Deliveries:
         if seq is None:
             return False
         held = self._release(seq)
-        self._tally.settled(mark, held.queue, cancelled=held.cancelled)
+        self._tally.settled(mark, held.queue, held.cancelled)
         match mark.verdict:
             case "done":
                 self._transaction.change(_FORGET, (seq,))

@@ -5,7 +5,7 @@ an end counts exactly once: the count is committed together with it.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import msgspec
 
@@ -16,6 +16,8 @@ from skep.store.state.transaction import Transaction
 
 # The name of a metric, and the values of its labels in the catalogue's order.
 Series = tuple[str, tuple[str, ...]]
+# The step, its queue, outcome and verdict; for a listener the event and those it has prevented.
+_End = tuple[str, str, str, str, str, tuple[str, ...]]
 
 _INSERT = "INSERT INTO counted (metric, labels, number) VALUES (?, ?, ?)"
 _UPDATE = "UPDATE counted SET number = ? WHERE seq = ?"
@@ -33,23 +35,16 @@ class Tally:
         self._numbers: dict[Series, int] = {}
         self._rows: dict[Series, int] = {}
         self._added: dict[Series, int] = {}
+        # Kept as they come, because there are many of few kinds in a transaction.
+        self._ends: dict[_End, int] = {}
         self._sizes: Counter[str] = Counter()
 
-    def settled(self, mark: Mark, queue: str, *, cancelled: bool) -> None:
-        """Count the end of a lease; a delivery that was `cancelled` is not tried again."""
-        step = mark.step
-        if not step:
-            return
-        if mark.event and mark.outcome:
-            self._add("event_deliveries_total", mark.event, step, mark.outcome)
-            for listener in mark.skipped:
-                self._add("event_deliveries_total", mark.event, listener, "skipped")
-        elif mark.outcome:
-            self._add("tasks_total", step, queue, mark.outcome)
-        if mark.verdict == "retry" and not cancelled:
-            self._add("task_retries_total", step, queue)
-        elif mark.verdict == "dead":
-            self._add("tasks_dead_total", step, queue)
+    def settled(self, mark: Mark, queue: str, cancelled: bool) -> None:
+        """Note the end of a lease; a delivery that was `cancelled` is not tried again."""
+        if mark.step:
+            verdict = "cancelled" if cancelled and mark.verdict == "retry" else mark.verdict
+            end = (mark.step, queue, mark.outcome, verdict, mark.event, mark.skipped)
+            self._ends[end] = self._ends.get(end, 0) + 1
 
     def expect(self, steps: Iterable[CountedStep]) -> None:
         """Show what can be counted of these steps, from zero."""
@@ -67,6 +62,7 @@ class Tally:
         What a damaged file has lost is written again with the next count.
         """
         rows = self._transaction.read(_READ).fetchall()
+        self._ends.clear()
         self._added.clear()
         self._rows.clear()
         for seq, metric, text, number in rows:
@@ -80,6 +76,9 @@ class Tally:
 
     def write(self) -> None:
         """Write what this transaction has counted; called before its commit."""
+        for end, number in self._ends.items():
+            self._count(end, number)
+        self._ends.clear()
         for series, number in self._added.items():
             total = self._numbers.get(series, 0) + number
             if (seq := self._rows.get(series)) is not None:
@@ -97,16 +96,29 @@ class Tally:
             self._set(series, self._numbers.get(series, 0) + number)
         self._added.clear()
 
-    def _add(self, metric: str, *labels: str) -> None:
+    def _count(self, end: _End, number: int) -> None:
+        step, queue, outcome, verdict, event, skipped = end
+        if event and outcome:
+            self._add("event_deliveries_total", (event, step, outcome), number)
+            for listener in skipped:
+                self._add("event_deliveries_total", (event, listener, "skipped"), number)
+        elif outcome:
+            self._add("tasks_total", (step, queue, outcome), number)
+        if verdict == "retry":
+            self._add("task_retries_total", (step, queue), number)
+        elif verdict == "dead":
+            self._add("tasks_dead_total", (step, queue), number)
+
+    def _add(self, metric: str, labels: tuple[str, ...], number: int) -> None:
         series = (metric, labels)
         if series not in self._numbers:
             series = self._admit(metric, labels)
-        self._added[series] = self._added.get(series, 0) + 1
+        self._added[series] = self._added.get(series, 0) + number
 
-    def _admit(self, metric: str, labels: Sequence[str]) -> Series:
+    def _admit(self, metric: str, labels: tuple[str, ...]) -> Series:
         """Show what else could have been counted, from zero; return the series that counts, which
         is another if there are too many."""
-        row, labels = BY_NAME[metric], tuple(labels)
+        row = BY_NAME[metric]
         if self._sizes[metric] >= MAX_SERIES:
             labels = row.folded(labels)
         self._show_all(metric, labels, *row.siblings(labels))
