@@ -97,8 +97,17 @@ class StoreClient:
         accepted: list[bool] = []
         marks = [
             protocol.Mark(
-                *(s.lease.token, s.verdict, s.at, s.reason, s.error, s.then, s.result),
-                *(s.step, s.outcome, s.event, s.skipped),
+                s.lease.token,
+                s.verdict,
+                s.at,
+                s.reason,
+                s.error,
+                s.then,
+                s.result,
+                s.step,
+                s.outcome,
+                s.event,
+                s.skipped,
             )
             for s in settlements
         ]

@@ -212,8 +212,10 @@ class Deliveries:
         for row in rows:
             lane, rules = row[8], read_rules(row[10])
             envelope = schema.make_envelope(row[1:10], rules)
-            kept = (envelope.id, queue, lane, rules, LISTENER in envelope.headers)
-            self.held[row[0]] = HeldLease(serial, owner, connection, *kept)
+            is_event = LISTENER in envelope.headers
+            self.held[row[0]] = HeldLease(
+                serial, owner, connection, row[1], queue, lane, rules, is_event
+            )
             leases.append(Lease(envelope, f"{row[0]}-{serial}", *row[11:]))
             if lane:
                 self.lanes.leased[lane] += 1

@@ -141,16 +141,19 @@ def outcome(ending: Ending, policy: Policy) -> Outcome:
             return "failure"
 
 
-def counted(settlement: Settlement, step: Step, ending: Ending) -> Settlement:
+def counted(settlement: Settlement, step: Step, ending: Ending, how: Outcome) -> Settlement:
     """Return the settlement with what the engine counts when it settles it."""
-    how: str = outcome(ending, step.policy)
     if not step.event:
-        how = "" if isinstance(ending, LostTooOften) else how  # no attempt was made
-        return replace(settlement, step=step.name, outcome=how)
+        no_attempt = isinstance(ending, LostTooOften)
+        return replace(settlement, step=step.name, outcome="" if no_attempt else how)
     round_ended = isinstance(ending, Returned) and not settlement.then  # it has returned False
-    skipped = step.following if round_ended else ()
-    how = _EVENT_OUTCOMES.get(how, "")
-    return replace(settlement, step=step.name, outcome=how, event=step.event, skipped=skipped)
+    return replace(
+        settlement,
+        step=step.name,
+        outcome=_EVENT_OUTCOMES.get(how, ""),
+        event=step.event,
+        skipped=step.following if round_ended else (),
+    )
 
 
 def judge_unknown(lease: Lease, error: str, now: int) -> Settlement:

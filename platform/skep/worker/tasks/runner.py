@@ -32,6 +32,7 @@ from skep.worker.tasks.judge import (
     CutOff,
     Ending,
     LostTooOften,
+    Outcome,
     Raised,
     Returned,
     counted,
@@ -199,10 +200,10 @@ class Runner:
                 lag = max(self._workplace.clock() - step.fired, 0) / 1000
                 self._point("event.started", event=step.event, lag=lag)
             with self._counted(lease):
-                ending = await self._handle(lease, step)
+                ending, how = await self._handle(lease, step)
             seconds = time.perf_counter() - started
             settlement = judge(lease, step, ending, self._workplace.clock())
-            settlement = counted(settlement, step, ending)
+            settlement = counted(settlement, step, ending, how)
             report = partial(self._report, step, ending, settlement, seconds)
             self.settler.settle(settlement, report)
 
@@ -256,7 +257,7 @@ class Runner:
 
     # -- handle ----------------------------------------------------------------------------------
 
-    async def _handle(self, lease: Lease, step: Step) -> Ending:
+    async def _handle(self, lease: Lease, step: Step) -> tuple[Ending, Outcome]:
         delivery = origin(lease.envelope)
         ctx = Context(
             id=delivery,
@@ -287,8 +288,9 @@ class Runner:
                 ending = await self._call(lease, step, ctx)
             _log(step, ending, lease)
             error = type(ending.error).__qualname__ if isinstance(ending, Raised) else ""
-            self._point("task.ended", outcome=outcome(ending, step.policy), error=error)
-        return ending
+            how = outcome(ending, step.policy)
+            self._point("task.ended", outcome=how, error=error)
+        return ending, how
 
     async def _call(self, lease: Lease, step: Step, ctx: Context) -> Ending:
         """Call the handler. What it raises is its own failure, never the worker's end."""
