@@ -31,6 +31,7 @@ POINTS = (
     "task.finished",
     "task.cut_off",
     "event.published",
+    "event.started",
     "event.delivered",
 )
 

@@ -1,5 +1,6 @@
 """The way of an event, from `fire()` through its listeners, with a real store."""
 
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,22 @@ def test_listeners_run_in_order_with_the_event(tmp_path: Path) -> None:
             {"event": "test_events.Paid", "listener": f"test_events.{name}", "outcome": "success"}
             for name in ("First", "Second", "Third")
         ]
+
+    run_workshop(tmp_path, PLUGIN, test)
+
+
+def test_the_lag_of_a_listener_counts_from_the_event_and_only_at_its_first_start(
+    tmp_path: Path,
+) -> None:
+    async def test(shop: Workshop) -> None:
+        begun = time.time()
+        await Paid(order=7, trouble="twice").fire(delay=0.2)
+        await shop.done()
+        taken = time.time() - begun
+        lags = [point["lag"] for point in shop.told("event.started")]
+        assert len(lags) == len(["first", "second", "third"])
+        # The third waited for the two before it, and none for the delay that was asked for
+        assert 0 <= lags[0] <= lags[2] <= taken - 0.2
 
     run_workshop(tmp_path, PLUGIN, test)
 
