@@ -13,10 +13,7 @@ import yaml
 from tests.certificate import certificate
 from tests.monitoring.boards import (
     BOARDS,
-    PENDING,
     annotations,
-    family,
-    names,
     questions,
     substituted,
     variables,
@@ -67,10 +64,6 @@ def watched(tmp_path: Path) -> Iterator[Watched]:
             yield Watched(used, asked)
 
 
-def is_fed(expression: str) -> bool:
-    return not {family(name) for name in names(expression)} & PENDING
-
-
 def test_every_query_of_the_dashboards_returns_data_and_each_alert_fires(watched: Watched) -> None:
     """39, 40: in one test, because a platform and a Prometheus for each take longer."""
     assert_every_query_returns_data(watched.prometheus)
@@ -85,15 +78,13 @@ def assert_every_query_returns_data(asked: Prometheus) -> None:
     empty = []
     for name, board in BOARDS.items():
         for question in (*questions(board), *annotations(board)):
-            if question.where in INCIDENTS or not is_fed(question.expression):
+            if question.where in INCIDENTS:
                 continue
             found = asked.values(substituted(question.expression, INTERVAL, SPAN))
             if all(value == "NaN" for series in found for _, value in series["values"]):
                 empty.append(f"{name}: {question.where}")
         for question in variables(board):
-            if is_fed(question.expression) and not asked.choices(
-                substituted(question.expression, INTERVAL, SPAN)
-            ):
+            if not asked.choices(substituted(question.expression, INTERVAL, SPAN)):
                 empty.append(f"{name}: variable {question.where}")
     assert not empty, "\n".join(empty)
 
@@ -125,7 +116,6 @@ FIRED = {
     "PlatformTaskQueueBacklog": "a paused queue is filled",
     "PlatformWorkerCrashLoop": "web workers are killed",
 }
-LATER = {"PlatformTaskQueueBacklog"}
 
 # Those of the config server.
 AWAY = {"PlatformConfigServerUnreachable", "PlatformConfigStale"}
@@ -134,7 +124,7 @@ AWAY = {"PlatformConfigServerUnreachable", "PlatformConfigStale"}
 def assert_each_alert_fires_and_resolves(watched: Watched) -> None:
     """With seconds in place of minutes."""
     site, asked = watched.site, watched.prometheus
-    expected = FIRED.keys() - LATER
+    expected = set(FIRED)
     disk = site.platform if isinstance(site.platform, PlatformOnSmallDisk) else None
     if disk is None:
         expected -= {"PlatformDiskNearlyFull"}

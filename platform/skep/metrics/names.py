@@ -65,7 +65,9 @@ class Metric:
 
     `merge` is how one gauge of several workers becomes one value: `latest` is the value set
     last, which stays when its worker is gone (for the time of something that happened);
-    `per_worker` keeps gauges and counters apart by the label `worker`, which the ledger adds.
+    `per_worker` keeps gauges and counters apart by the label `worker`, which the ledger adds. A
+    counter that is `latest` is kept on the disk by its one producer, which sends what it has come
+    to in all.
     `source` is the kind of process that produces it, `worker` meaning any. `otel` is the name that
     the same thing has in OpenTelemetry's semantic conventions, in Prometheus' spelling.
     """
@@ -90,6 +92,28 @@ class Metric:
         """The labels that the producer gives."""
         return tuple(n for n in self.labels if not (self.merge == "per_worker" and n == "worker"))
 
+    @property
+    def is_absolute(self) -> bool:
+        """Whether its producer sends what it has come to in all, not what was added."""
+        return self.type == "counter" and self.merge == "latest"
+
+    def siblings(self, values: tuple[str, ...]) -> list[tuple[str, ...]]:
+        """Return the label values of everything that could have been counted instead: when it is,
+        its counter must have been 0 before. A method is not an outcome."""
+        if self.type != "counter":
+            return []
+        names = self.own_labels
+        choices = [
+            (value,) if name == "method" else self.labels[name] or (value,)
+            for name, value in zip(names, values, strict=True)
+        ]
+        return [found for found in itertools.product(*choices) if found != values]
+
+    def folded(self, values: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the label values under which these are counted when there are too many."""
+        named = zip(self.own_labels, values, strict=True)
+        return tuple(OTHER if self.labels[name] == OPEN else value for name, value in named)
+
     def zeros(self, given: Mapping[str, str]) -> list[tuple[str, ...]]:
         """Return the label values that can be foreseen once the `given` labels are known.
 
@@ -109,6 +133,11 @@ def _counter(name: str, source: Source, text: str, /, **labels: Values) -> Metri
 def _per_worker(name: str, source: Source, text: str, /, **labels: Values) -> Metric:
     """A counter that is kept apart by slot, as an exception: each slot has its own series."""
     return Metric(name, "counter", text, source, labels, merge="per_worker")
+
+
+def _absolute(name: str, source: Source, text: str, /, **labels: Values) -> Metric:
+    """A counter that its producer keeps on the disk, also when the platform is restarted."""
+    return Metric(name, "counter", text, source, labels, merge="latest")
 
 
 def _gauge(
@@ -286,23 +315,26 @@ _SOCKETS = (
 _TASKS = (
     _counter("tasks_enqueued_total", "worker", "Deliveries accepted by the engine.",
              task=OPEN, queue=OPEN),
-    _counter("tasks_total", "task", "Attempts that ended, by outcome.", task=OPEN, queue=OPEN,
-             outcome=("success", "failure", "timeout", "cancelled", "rejected")),
-    _gauge("tasks_queued", "worker", "Deliveries ready to run.", "max", queue=OPEN),
-    _gauge("tasks_scheduled", "worker", "Deliveries that wait for their time.", "max", queue=OPEN),
-    _gauge("task_dead_letters", "worker", "Dead letters.", "max", queue=OPEN),
-    _gauge("task_oldest_queued_timestamp_seconds", "worker",
-           "Unix time at which the oldest ready delivery was put, 0 if none is ready.", "max",
+    _absolute("tasks_total", "store", "Attempts that ended, by outcome.", task=OPEN, queue=OPEN,
+              outcome=("success", "failure", "timeout", "cancelled", "rejected")),
+    _gauge("tasks_queued", "store", "Deliveries ready to run.", queue=OPEN),
+    _gauge("tasks_scheduled", "store", "Deliveries that wait for their time.", queue=OPEN),
+    _gauge("task_dead_letters", "store", "Dead letters.", queue=OPEN),
+    _gauge("task_oldest_queued_timestamp_seconds", "store",
+           "Unix time at which the oldest ready delivery was put, 0 if none is ready.",
            queue=OPEN),
+    _gauge("task_queue_capacity", "store",
+           "How many deliveries may wait in the queue, 0 for any number.", queue=OPEN),
     _gauge("tasks_running", "task", "Attempts running now.", queue=OPEN),
     _histogram("task_wait_duration_seconds", "task",
                "Time from when a delivery might start to its start.", SLOW, queue=OPEN),
     _histogram("task_duration_seconds", "task", "Time an attempt ran.", SLOW, task=OPEN),
-    _counter("task_retries_total", "task", "Attempts to be made again.", task=OPEN, queue=OPEN),
+    _absolute("task_retries_total", "store", "Attempts to be made again.", task=OPEN,
+              queue=OPEN),
     _counter("task_cut_offs_total", "task",
              "Attempts cut off because their worker had to go.", task=OPEN, queue=OPEN),
-    _counter("tasks_dead_total", "task", "Deliveries moved to the dead letters.",
-             task=OPEN, queue=OPEN),
+    _absolute("tasks_dead_total", "store", "Deliveries moved to the dead letters.",
+              task=OPEN, queue=OPEN),
 )
 
 _STORE = (
@@ -317,8 +349,12 @@ _STORE = (
 
 _EVENTS = (
     _counter("events_published_total", "worker", "Events fired.", event=OPEN),
-    _counter("event_deliveries_total", "task", "Events handled by a listener, by outcome.",
-             event=OPEN, listener=OPEN, outcome=("success", "failure", "skipped")),
+    _absolute("event_deliveries_total", "store", "Events handled by a listener, by outcome.",
+              event=OPEN, listener=OPEN, outcome=("success", "failure", "skipped")),
+    _gauge("events_pending", "store", "Deliveries to listeners that have not ended."),
+    _histogram("event_delivery_lag_seconds", "task",
+               "Time from when an event was due to the first start of a listener.", SLOW,
+               event=OPEN),
     _histogram("event_listener_duration_seconds", "task", "Time a listener ran.", SLOW,
                event=OPEN, listener=OPEN),
 )
@@ -331,6 +367,7 @@ _CRONS = (
     _histogram("cron_duration_seconds", "cron", "Time a run took.", SLOW, cron=OPEN),
     _histogram("cron_lag_seconds", "cron", "Time from the due moment to the start.", LAG,
                cron=OPEN),
+    _gauge("cron_leader", "cron", "1 where the crons run.", "max"),
     _gauge("cron_running", "cron", "Runs going on now.", cron=OPEN),
     _gauge("cron_last_run_timestamp_seconds", "cron", "Unix time at which a run last ended.",
            "latest", cron=OPEN),
@@ -359,6 +396,13 @@ _CONFIG = (
     _gauge("config_namespace_held", "supervisor",
            "1 if a namespace keeps an older release: its newest is missing, cannot be fetched or "
            "was refused.", namespace=OPEN),
+    _gauge("config_namespace_applied_timestamp_seconds", "supervisor",
+           "Unix time since which the release of a namespace is in force.", namespace=OPEN),
+    _counter("config_keys_changed_total", "supervisor",
+             "Keys whose value in force has changed, by kind.",
+             kind=("added", "modified", "removed")),
+    _counter("config_env_write_errors_total", "supervisor",
+             "Configurations refused because .env or its archive could not be written."),
     _gauge("config_written_in_place", "supervisor",
            "1 if .env is a mount point and is written in place: a reader may see a part of it."),
     _gauge("config_keys", "supervisor", "Keys in force, by layer.", layer=OPEN),
@@ -391,6 +435,8 @@ _RELOADS_AND_WATCH = (
     _gauge("generation", "supervisor", "Number of the generation that serves."),
     _counter("watch_events_total", "agent", "Changes of files noticed, by kind.",
              kind=("config", "code", "ignored")),
+    _gauge("watch_backend", "agent", "1 for how changes of files are noticed.",
+           backend=("inotify", "polling")),
     _counter("watch_errors_total", "agent", "Failures to watch files, by reason.", reason=OPEN),
 )
 # fmt: on

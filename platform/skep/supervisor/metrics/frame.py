@@ -34,6 +34,11 @@ class FamilyRow:
     help: str
     merge: str
 
+    @property
+    def is_absolute(self) -> bool:
+        """Whether it is a counter whose worker sends what it has come to in all."""
+        return self.type == "counter" and self.merge == "latest"
+
 
 @dataclass(frozen=True, slots=True)
 class SeriesRow:
@@ -134,7 +139,7 @@ def _series(row: list[Any], families: Mapping[int, FamilyRow]) -> SeriesRow:
 
 def _added(row: list[Any], lookup: _Lookup) -> tuple[SeriesRow, float]:
     series, delta = lookup(row[0]), _finite(row[1])
-    if series.family.type != "counter" or delta < 0:
+    if series.family.type != "counter" or series.family.is_absolute or delta < 0:
         raise BadFrame(f"{series.family.name} cannot be raised by {delta}")
     return series, delta
 
@@ -151,11 +156,19 @@ def _observed(row: list[Any], lookup: _Lookup) -> tuple[SeriesRow, float, list[f
 
 def _was_set(row: list[Any], lookup: _Lookup) -> tuple[SeriesRow, float]:
     series = lookup(row[0])
+    if series.family.is_absolute:
+        return series, _count(series, row[1])
     if series.family.type in ("counter", *DISTRIBUTIONS):
         raise BadFrame(f"{series.family.name} cannot be set")
     if row[1] in ("NaN", "+Inf", "-Inf"):
         return series, float(row[1])
     return series, _finite(row[1])
+
+
+def _count(series: SeriesRow, value: Any) -> float:
+    if (number := _finite(value)) < 0:
+        raise BadFrame(f"{series.family.name} cannot have come to {number}")
+    return number
 
 
 def _exemplar(row: list[Any], lookup: _Lookup) -> ExemplarRow:

@@ -68,6 +68,11 @@ class _Family:
     gauges: dict[Labels, dict[str, float]] = field(default_factory=dict)
     exemplars: dict[Labels, dict[float, ExemplarRow]] = field(default_factory=dict)
 
+    @property
+    def is_absolute(self) -> bool:
+        """Whether it is a counter whose worker sends what it has come to in all."""
+        return self.type == "counter" and self.merge == "latest"
+
     def size(self) -> int:
         """How many sets of labels there are."""
         return len(self.counters) + len(self.distributions) + len(self.gauges)
@@ -95,8 +100,11 @@ class _Family:
         self.distributions.setdefault(labels, _Distribution()).add(total, bounds, counts)
 
     def set(self, owner: str, labels: Labels, value: float) -> None:
-        """Set one owner's gauge."""
-        self.gauges.setdefault(labels, {})[owner] = value
+        """Set one owner's gauge, or what a counter has come to in all."""
+        if self.type == "counter":
+            self.counters[labels] = value
+        else:
+            self.gauges.setdefault(labels, {})[owner] = value
 
     def drop(self, owner: str, labels: Labels) -> None:
         """End one owner's gauge."""
@@ -228,6 +236,10 @@ class Ledger:
     def add(self, name: str, value: float = 1.0, **labels: str) -> None:
         """Raise a counter of the supervisor."""
         family, key = self._own(name, "counter", labels)
+        if not family.has(key):
+            metric = BY_NAME[name]
+            for values in metric.siblings(tuple(labels[name] for name in metric.labels)):
+                family.start(tuple(sorted(zip(metric.labels, values, strict=True))), ())
         family.add(key, value)
 
     def set(self, name: str, value: float, **labels: str) -> None:
@@ -307,7 +319,7 @@ class Ledger:
             return "name"
         known = self._families.get(row.name) or BY_EXPOSED.get(row.name)
         if known is not None:
-            return "" if known.type == row.type else "clash"
+            return "" if _alike(known, row) else "clash"
         if len(self._families) >= MAX_FAMILIES:
             return "limit"
         return "clash" if any(name in self._claimed for name in _exposed(row)) else ""
@@ -358,6 +370,11 @@ def _end(worker: str, held: Absorbed, rows: Iterable[SeriesRow]) -> None:
         if family := held.families.pop(row.id, None):
             family.drop(family.owner(worker), row.labels)
         held.defined.series.pop(row.id, None)
+
+
+def _alike(one: _Family | Metric, other: FamilyRow) -> bool:
+    """Whether both are counted in the same way."""
+    return one.type == other.type and one.is_absolute == other.is_absolute
 
 
 def _row(name: str) -> Metric:

@@ -108,6 +108,12 @@ class Gauges:
                 release=release,
             )
 
+    def since(self, applied: Mapping[str, float]) -> None:
+        """Set since when the release of each namespace is in force."""
+        self._ledger.clear("config_namespace_applied_timestamp_seconds")
+        for namespace, at in applied.items():
+            self._ledger.set("config_namespace_applied_timestamp_seconds", at, namespace=namespace)
+
 
 class MetricsScrape:
     """Scrapes of one ledger."""
@@ -186,6 +192,7 @@ class MetricsScrape:
         in_place = self._configurations.in_place
         in_service = current.configuration if current else None
         self._gauges.config(in_service, self._health.config, in_place)
+        self._gauges.since(self._health.applied_since)
         leaving = [g.crew for g in self._rollouts.generations.all if g is not current]
         start = time.perf_counter()
         children = [child for child in self._platform.children if not child.is_forker]
@@ -227,13 +234,16 @@ class MetricsScrape:
         # Of two processes in one slot the one that stays is measured last, and shown.
         for crew in (*leaving, *wanted):
             for name, slot in crew.slots.items():
-                states[slot.kind, _STATES.get(slot.state, "none")] += 1
-                if (child := crew.children.get(name)) is not None:
+                child = crew.children.get(name)
+                is_stuck = child is not None and child.stuck
+                state = "stuck" if is_stuck else _STATES.get(slot.state, "none")
+                states[slot.kind, state] += 1
+                if child is not None:
                     self._measure_child(child, slot.kind)
         there_should_be = Counter(slot.kind for crew in wanted for slot in crew.slots.values())
         for pool in {pool for pool, _ in states}:
             self._ledger.set("worker_processes_wanted", there_should_be[pool], pool=pool)
-            for state in ("starting", "ready", "draining"):
+            for state in ("starting", "ready", "draining", "stuck"):
                 self._ledger.set("worker_processes", states[pool, state], pool=pool, state=state)
 
     def _measure_child(self, child: Child, pool: str) -> None:

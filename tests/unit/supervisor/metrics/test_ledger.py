@@ -31,7 +31,7 @@ def shown(ledger: Ledger, name: str) -> Values:
 
 def dropped(ledger: Ledger) -> dict[tuple[str, str], float]:
     values = shown(ledger, "platform_metrics_dropped_series_total")
-    return {(dict(k)["metric"], dict(k)["reason"]): v for k, v in values.items()}
+    return {(dict(k)["metric"], dict(k)["reason"]): v for k, v in values.items() if v}
 
 
 def frames(ledger: Ledger) -> dict[str, float]:
@@ -237,6 +237,30 @@ def test_too_many_metrics_are_dropped_under_one_name(ledger: Ledger) -> None:
     theirs = [f for f in ledger.families() if f["name"].startswith("size_")]
     assert len(theirs) < MAX_FAMILIES
     assert dropped(ledger).keys() == {(OTHER, "limit")}
+
+
+def test_what_a_counter_has_come_to_in_all_is_shown_whoever_says_it(ledger: Ledger) -> None:
+    """The store keeps such counters on the disk, and its successor goes on with them."""
+    name, labels = "platform_tasks_total", {"task": "a", "queue": "q", "outcome": "success"}
+    frame = {
+        "families": [[1, name, "counter", "", "latest"]],
+        "series": [[2, 1, labels]],
+        "set": [[2, 40]],
+    }
+    assert ledger.absorb("store.0@1", frame)
+    assert ledger.absorb("store.0@1", {"set": [[2, 41]]})
+    ledger.forget("store.0@1")
+    assert list(shown(ledger, name).values()) == [41]
+    assert ledger.absorb("store.0@2", {**frame, "set": [[2, 41]]})
+    assert list(shown(ledger, name).values()) == [41]
+    # It is not added to, and does not go below zero
+    for bad in ({"add": [[2, 1]]}, {"set": [[2, -1]]}, {"set": [[2, "NaN"]]}):
+        assert not ledger.absorb("store.0@2", bad)
+    # And nothing else can be set like that
+    frame["families"] = [[1, "platform_cron_clock_jumps_total", "counter", "", "latest"]]
+    frame["series"] = [[2, 1, {}]]
+    ledger.absorb("cron.0@1", frame)
+    assert shown(ledger, "platform_cron_clock_jumps_total") == {}
 
 
 def test_names_prometheus_cannot_read_are_refused(ledger: Ledger) -> None:
