@@ -32,9 +32,6 @@ INCIDENTS = {
         """ALERTS{job="j",instance="i",alertname="PlatformDown",alertstate="firing"}""",
         """ALERTS_FOR_STATE{job="j",instance="i",alertname="PlatformDown"}""",
     ],
-    "Failed pulls A": [
-        """platform_config_pull_errors_total{job="j",instance="i",namespace="n",reason="auth"}"""
-    ],
 }
 
 
