@@ -17,6 +17,9 @@ NOT_SHOWN = {"method"}
 ONLY_WITH = {
     "metrics_dropped_series_total": "a metric that was dropped",
     "watch_backend": "--watch",
+    "websocket_messages_total": "a route for WebSockets",
+    "websocket_message_bytes_total": "a route for WebSockets",
+    "socket_bytes_total": "a listener of a plugin",
 }
 
 
