@@ -144,7 +144,9 @@ def test_a_terminal_of_80_columns_shows_a_platform_at_work(tmp_path: Path) -> No
         bench.deliver("Work", *[{"name": str(number)} for number in range(3)], delay=3600)
         terminal.wait(r"^default +0 +3 +0 +0 ")
         with traffic(platform.url):
-            frame = terminal.wait(r"^http +[1-9][\d.]* req/s  5xx 0/s  mean [\d.]+ ms  p50 ≤\d")
+            terminal.wait(r"^http +[1-9][\d.]* req/s  5xx 0/s  mean [\d.]+ ms  p50 ≤\d")
+            # Each process sends its first beat a second after its start
+            frame = terminal.wait(r"^web.0@1 +ready .* [\d.]+ ms +0$")
         for pattern in (
             rf"^\d\d:\d\d:\d\d  running  generation 1 .*pid {platform.status()['pid']}",
             r"^config +\S+ default  remote  \d+ keys  snapshot 1 applied [\d.]+ s ago",
