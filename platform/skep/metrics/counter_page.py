@@ -53,6 +53,10 @@ class CounterPage(Numbers):
     def __init__(self) -> None:
         self._map(mmap.mmap(-1, _SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
         self._families: dict[tuple[str, str, str], int] = {}
+        # The name of the metric that each value belongs to, and those with values elsewhere.
+        self._owners: list[str] = []
+        self._elsewhere: set[str] = set()
+        self._dropped: set[str] = set()
         self._next = 0
         self._end = DEFINITIONS
         self._lock = threading.RLock()
@@ -85,13 +89,31 @@ class CounterPage(Numbers):
             lines = b"[%d,%b\n" % (number, text)
         lines += b"[%d,%d,%b\n" % (number, self._next, series)
         if self._next + count > CAPACITY or self._end + len(lines) > _SIZE:
+            self._elsewhere.add(family[0])
             return -1
         self._families[family] = number
         self._memory[self._end : self._end + len(lines)] = lines
         self._end += len(lines)
         self._header[0] = self._end - DEFINITIONS
         first, self._next = self._next, self._next + count
+        self._owners.extend([family[0]] * count)
         return first
+
+    def dropped(self, name: str) -> None:
+        """Values of this metric are in use no more: its labels were removed."""
+        self._dropped.add(name)
+
+    def unchanged(self, earlier: bytes) -> tuple[set[str], bytes]:
+        """Return the names of the metrics that have the values of an earlier moment, and what this
+        moment is; the first moment is empty."""
+        now = bytes(self._memory[_VALUES : _VALUES + 8 * self._next])
+        owners = self._owners[: len(now) // 8]
+        old, new = memoryview(earlier).cast("d"), memoryview(now).cast("d")
+        changed = set(owners[len(old) :])
+        if not now.startswith(earlier):
+            changed |= {name for name, a, b in zip(owners, old, new, strict=False) if a != b}
+        dropped, self._dropped = self._dropped, set()
+        return set(owners) - changed - dropped - self._elsewhere, now
 
     def share(self) -> int:
         """Move the values into a file in memory; return its descriptor, which is the caller's."""

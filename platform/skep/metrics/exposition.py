@@ -157,9 +157,13 @@ def _histogram(
 
 def _labels(labels: Mapping[str, str]) -> str:
     # The ledger has sorted them.
-    return ",".join(
-        [f'{name}="{value.translate(_LABEL_ESCAPES)}"' for name, value in labels.items()]
-    )
+    return ",".join([_label(*item) for item in labels.items()])
+
+
+# The same labels come with each scrape, and a value stands in many series.
+@functools.lru_cache(16 * 1024)
+def _label(name: str, value: str) -> str:
+    return f'{name}="{value.translate(_LABEL_ESCAPES)}"'
 
 
 def _with_bound(labels: str, bound: str) -> str:

@@ -32,6 +32,7 @@ class PageValue(values.MutexValue):
         help_text: str,
         **_: Any,
     ) -> None:
+        self._family = name if typ == "counter" else metric_name
         self._exemplar = None
         self._lock = threading.Lock()
         self._page, self._index = (
@@ -39,6 +40,9 @@ class PageValue(values.MutexValue):
             if typ in _KEPT
             else (Numbers(1), 0)
         )
+
+    def __del__(self) -> None:
+        PAGE.dropped(self._family)
 
     def inc(self, amount: float) -> None:
         with self._lock:

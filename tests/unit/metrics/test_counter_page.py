@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary, values
+from prometheus_client.metrics import MetricWrapperBase
 
 from skep.metrics import counter_page
 from skep.metrics.counter_page import Counted, CounterPage, read
+from skep.metrics.frames import Framer
 from skep.metrics.loop_counters import LoopCounter, LoopHistogram
 from skep.metrics.names import BY_NAME
 from skep.metrics.page_values import keep_in_page
@@ -177,3 +179,51 @@ def test_a_finalizer_that_counts_while_a_value_is_made_does_not_hang(
     assert {row.name: row.value for row in kept(page).values()} == {
         "orders_total": 1, "other_total": 1,
     }  # fmt: skip
+
+
+def test_only_what_was_counted_since_is_collected_again(
+    page: CounterPage, registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("skep.metrics.frames.PAGE", page)
+    orders = Counter("orders", "Orders.", ["shop"], registry=registry)
+    price = Histogram("price", "Price.", registry=registry, buckets=(1, 5))
+    Gauge("depth", "Depth.", registry=registry).set(3)
+    orders.labels("a").inc()
+    framer = Framer(registry)
+    assert {row[1] for row in framer.next()["families"]} == {"orders_total", "price", "depth"}
+    collected: list[str] = []
+    collect = MetricWrapperBase.collect
+
+    def noted(self: Any) -> Any:
+        collected.append(self._name)
+        return collect(self)
+
+    monkeypatch.setattr(MetricWrapperBase, "collect", noted)
+    assert framer.next() == {}
+    assert collected == ["depth"]
+    # Whatever was counted, or has labels that are new, is sent with the next frame
+    orders.labels("b").inc(2)
+    frame = framer.next()
+    assert [row[2] for row in frame["series"]] == [{"shop": "b"}]
+    assert [row[1] for row in frame["add"]] == [2]
+    price.observe(3)
+    assert framer.next()["observe"][0][1:] == [3, [0, 1, 0]]
+    # Labels that were removed and are used again begin at zero
+    orders.remove("a")
+    assert list(framer.next()) == ["drop"]
+    orders.labels("a").inc(5)
+    assert [row[1] for row in framer.next()["add"]] == [5]
+    assert framer.next() == {}
+
+
+def test_what_the_page_has_no_room_for_is_collected_each_time(
+    page: CounterPage, registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("skep.metrics.frames.PAGE", page)
+    monkeypatch.setattr(counter_page, "CAPACITY", 1)
+    orders = Counter("orders", "Orders.", ["shop"], registry=registry)
+    framer = Framer(registry)
+    for _ in range(2):
+        for shop in "ab":
+            orders.labels(shop).inc()
+        assert [row[1] for row in framer.next()["add"]] == [1, 1]

@@ -196,7 +196,9 @@ class MetricsScrape:
         leaving = [g.crew for g in self._rollouts.generations.all if g is not current]
         start = time.perf_counter()
         children = [child for child in self._platform.children if not child.is_forker]
-        _, late = await self._platform.questions.ask(children, Flush, _PATIENCE)
+        answers, late = await self._platform.questions.ask(children, Flush, _PATIENCE)
+        # A child for which nothing has changed sends no frame.
+        self._framed |= {child: time.time() for child in answers if not child.ended}
         if late:
             self._ledger.add("metrics_frames_total", len(late), outcome="late")
         self._measure_system()
