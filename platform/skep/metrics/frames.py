@@ -185,8 +185,8 @@ class Framer:
             self._on_error()
 
     def _rests(self, collector: Any) -> str:
-        """Return the name of an instrument of which the page of counters says that nothing was
-        counted since the last frame; else an empty text."""
+        """Return the name of an instrument if it has counted nothing since the last frame, by the
+        page of counters; else an empty text."""
         if not isinstance(collector, _KEPT_IN_PAGE):
             return ""
         if (name := self._names.get(collector)) is None:
