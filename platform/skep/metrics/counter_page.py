@@ -28,6 +28,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 CAPACITY = 128 * 1024
+# OpenMetrics 1.0.0: the labels of an exemplar have at most this many characters in all.
+LONGEST_EXEMPLAR = 128
 _VALUES = 8
 DEFINITIONS = _VALUES + 8 * CAPACITY
 _SIZE = DEFINITIONS + 8 * 1024 * 1024
@@ -57,6 +59,7 @@ class CounterPage(Numbers):
         self._owners: list[str] = []
         self._elsewhere: set[str] = set()
         self._dropped: set[str] = set()
+        self._placing = False
         self._next = 0
         self._end = DEFINITIONS
         self._lock = threading.RLock()
@@ -77,7 +80,15 @@ class CounterPage(Numbers):
         # finalizer counts comes here.
         described, text = _text(series), _text(family)
         with self._lock:
-            first = self._place(family, text, described, count)
+            # A finalizer or a signal handler can come in between here as well.
+            if self._placing:
+                self._elsewhere.add(family[0])
+                return Numbers(count), 0
+            self._placing = True
+            try:
+                first = self._place(family, text, described, count)
+            finally:
+                self._placing = False
         return (Numbers(count), 0) if first < 0 else (self, first)
 
     def _place(self, family: tuple[str, str, str], text: bytes, series: bytes, count: int) -> int:

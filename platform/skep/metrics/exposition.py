@@ -176,6 +176,8 @@ def _line(name: str, labels: str, value: float | str) -> str:
 
 
 def _number(value: float) -> str:
+    if not math.isfinite(value):  # a sum that has become too large
+        return "NaN" if math.isnan(value) else ("+Inf" if value > 0 else "-Inf")
     return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
 
 

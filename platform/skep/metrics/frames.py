@@ -35,14 +35,14 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import prometheus_client
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
 from prometheus_client.samples import Exemplar, Sample
 
-from skep.metrics.counter_page import PAGE
+from skep.metrics.counter_page import LONGEST_EXEMPLAR, PAGE
 from skep.metrics.loop_counters import LoopMetric
 from skep.metrics.names import BY_EXPOSED
 
@@ -57,6 +57,7 @@ _KEPT_IN_PAGE = (
     prometheus_client.Summary,
     LoopMetric,
 )
+_COUNTED = ("counter", "histogram", "summary")
 _SUFFIX = {"counter": "_total", "info": "_info"}
 _MODES = {
     "liveall": "per_worker",
@@ -77,6 +78,7 @@ class _Family:
     name: str
     type: str
     is_absolute: bool
+    source: Callable[[], Any] = lambda: None
     samples: list[Sample] = field(default_factory=list)
     series: dict[Key, "_Series"] = field(default_factory=dict)
 
@@ -103,6 +105,11 @@ class _Distribution:
     def bounds(self) -> list[float]:
         """The upper bounds but +Inf."""
         return [bound for bound, *_ in self.sorted() if bound != math.inf]
+
+    def is_whole(self) -> bool:
+        """Whether its buckets, if it has any, differ and end with +Inf."""
+        bounds = [bound for bound, *_ in self.sorted()]
+        return not bounds or (bounds[-1] == math.inf and len(set(bounds)) == len(bounds))
 
     def vector(self) -> list[float]:
         """The sum, then the count of each bucket by itself, +Inf's last."""
@@ -151,6 +158,7 @@ class Framer:
         self._names: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
         self._moment = b""
         self._resting: set[str] = set()
+        self._absent: set[str] = set()
 
     def next(self) -> Frame:
         """Return what changed since the last call. It must reach the ledger: it is not repeated."""
@@ -160,9 +168,12 @@ class Framer:
             self._resting, self._moment = PAGE.unchanged(self._moment)
             for registry in self._registries:
                 self._walk(registry, seen)
-            if not self._broken:
-                for name in self._families.keys() - seen:
-                    self._clear(self._families[name])
+            if self._broken:
+                self._moment = b""  # what was not reached is looked at with the next frame
+                return self._frame
+            self._absent = self._families.keys() - seen
+            for name in self._absent:
+                self._clear(self._families[name])
             return self._frame
 
     def _walk(self, registry: CollectorRegistry, seen: set[str]) -> None:
@@ -175,7 +186,7 @@ class Framer:
                     name = metric.name + _SUFFIX.get(metric.type, "")
                     if name not in seen and metric.type != "gaugehistogram":
                         seen.add(name)
-                        self._look(name, metric, registry)
+                        self._look(name, metric, registry, collector)
             self._broken.discard(registry)
         except Exception:
             # Said once, not every second; the count goes on.
@@ -192,12 +203,19 @@ class Framer:
         if (name := self._names.get(collector)) is None:
             (metric,) = collector.describe()
             name = self._names[collector] = metric.name + _SUFFIX.get(metric.type, "")
-        return name if name in self._resting and name in self._families else ""
+        # What was not registered for a while may have counted in that time.
+        rests = name in self._resting and name not in self._absent
+        family = self._families.get(name) if rests else None
+        return name if family is not None and family.source() is collector else ""
 
-    def _look(self, name: str, metric: Metric, registry: CollectorRegistry) -> None:
+    def _look(self, name: str, metric: Metric, registry: CollectorRegistry, collector: Any) -> None:
         family = self._families.get(name)
+        if family is not None and family.source() is not collector:
+            self._end(family)  # another one has begun to count, from zero
+            family.source = _reference(collector)
         if family is None or family.type != metric.type:
             family = self._define(name, metric, registry)
+            family.source = _reference(collector)
         # The comparison runs in C and is what makes a walk cheap: most families rest.
         elif metric.samples == family.samples:
             return
@@ -212,7 +230,7 @@ class Framer:
 
     def _define(self, name: str, metric: Metric, registry: CollectorRegistry) -> _Family:
         if name in self._families:
-            self._clear(self._families[name])
+            self._end(self._families[name])
         merge = _merge(name, metric, registry)
         is_absolute = metric.type == "counter" and merge == "latest"
         family = self._families[name] = _Family(next(self._ids), name, metric.type, is_absolute)
@@ -222,15 +240,16 @@ class Framer:
     def _count(self, family: _Family) -> set[Key]:
         present = set()
         for sample in family.samples:
-            if sample.name.endswith("_created") or not math.isfinite(sample.value):
+            value = _float(sample.value)
+            if sample.name.endswith("_created") or not 0 <= value < math.inf:
                 continue
             key = _key(sample.labels)
             present.add(key)
             series = self._series(family, key, [0.0])
-            delta = sample.value - series.last[0]
+            delta = value - series.last[0]
             if delta:
-                self._put("add", [series.id, delta if delta > 0 else sample.value])
-                series.last[0] = sample.value
+                self._put("add", [series.id, delta if delta > 0 else value])
+                series.last[0] = value
                 self._mark(series, 0, sample.exemplar)
         return present
 
@@ -238,7 +257,7 @@ class Framer:
         present = set()
         for key, found in _distributions(family).items():
             now = found.vector()
-            if not all(map(math.isfinite, now)):
+            if not found.is_whole() or not all(map(math.isfinite, now)) or min(now[1:]) < 0:
                 continue
             present.add(key)
             series = self._series(family, key, [0.0] * len(now), found.bounds())
@@ -253,27 +272,36 @@ class Framer:
         return present
 
     def _mark(self, series: _Series, bucket: int, exemplar: Exemplar | None) -> None:
-        if exemplar is None or not math.isfinite(exemplar.value):
+        if exemplar is None or series.marks.get(bucket) == exemplar:
             return
-        if series.marks.get(bucket) != exemplar:
-            series.marks[bucket] = exemplar
-            at = float(exemplar.timestamp or 0.0)
-            self._put("exemplars", [series.id, bucket, exemplar.labels, exemplar.value, at])
+        series.marks[bucket] = exemplar
+        value, at = _float(exemplar.value), _float(exemplar.timestamp or 0.0)
+        labels = {str(name): str(text) for name, text in exemplar.labels.items()}
+        length = sum(len(name) + len(text) for name, text in labels.items())
+        if math.isfinite(value) and math.isfinite(at) and length <= LONGEST_EXEMPLAR:
+            self._put("exemplars", [series.id, bucket, labels, value, at])
 
     def _set(self, family: _Family) -> set[Key]:
         present = set()
         for sample in family.samples:
             key = _key(sample.labels)
             present.add(key)
+            value = _float(sample.value)
             # NaN differs from every value, so a new series is always sent.
             series = self._series(family, key, [math.nan])
-            if series.last[0] != sample.value:
-                self._put("set", [series.id, _number(sample.value)])
-                series.last[0] = sample.value
+            if series.last[0] != value:
+                self._put("set", [series.id, _number(value)])
+                series.last[0] = value
         return present
 
     def _clear(self, family: _Family) -> None:
-        """Drop all its values. It keeps its id, because it may come and go with every frame."""
+        """Drop the values of a gauge that is not there. A counter keeps what it has come to: it may
+        come and go with every frame."""
+        if family.type not in _COUNTED:
+            self._end(family)
+
+    def _end(self, family: _Family) -> None:
+        """Drop all its values. It keeps its id."""
         family.samples = []
         self._drop_but(family, set())
 
@@ -332,12 +360,27 @@ def _distributions(family: _Family) -> dict[Key, _Distribution]:
         bound = labels.pop("le", "")
         distribution = found.setdefault(_key(labels), _Distribution())
         if sample.name == bucket:
-            distribution.cumulative.append((float(bound), sample.value, sample.exemplar))
+            distribution.cumulative.append((float(bound), _float(sample.value), sample.exemplar))
         elif sample.name == total:
-            distribution.total = sample.value
+            distribution.total = _float(sample.value)
         else:
-            distribution.count = sample.value
+            distribution.count = _float(sample.value)
     return found
+
+
+def _reference(collector: Any) -> Callable[[], Any]:
+    try:
+        return ref(collector)
+    except TypeError:  # its class has slots
+        return lambda: collector
+
+
+def _float(value: Any) -> float:
+    """Return the number that a collector gave as a float, NaN if it is not a number."""
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
 
 
 def _number(value: float) -> float | str:

@@ -5,13 +5,23 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Enum, Gauge, Histogram, Info, Summary
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.samples import Exemplar
 
 from skep.metrics.frames import Frame, Framer
+from skep.metrics.loop_counters import LoopCounter, LoopMetric
+from skep.metrics.names import BY_NAME
+from skep.supervisor.metrics.ledger import Ledger
 
 
 @pytest.fixture
@@ -300,3 +310,82 @@ def test_not_a_number_is_told_once(registry: CollectorRegistry) -> None:
     framer = Framer(registry)
     framer.next()
     assert framer.next() == {}
+
+
+BAD_EXEMPLARS: list[Any] = [{"t": "x" * 200}, {"t": 5}]
+ODD: list[Any] = [
+    GaugeMetricFamily("up", "U.", value=True),
+    GaugeMetricFamily("up", "U.", value=Decimal("1.5")),  # type: ignore[arg-type]
+    GaugeMetricFamily("up", "U.", value="many"),  # type: ignore[arg-type]
+    CounterMetricFamily("n", "N.", value=-1),
+    HistogramMetricFamily("h", "H.", buckets=[("1", 1)], sum_value=1),
+    HistogramMetricFamily("h", "H.", buckets=[("1", 5), ("+Inf", 3)], sum_value=1),
+    *(
+        HistogramMetricFamily("h", "H.", buckets=[("+Inf", 1, Exemplar(bad, 1.0))], sum_value=1)
+        for bad in BAD_EXEMPLARS
+    ),
+]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=str)
+def test_an_odd_value_of_a_collector_costs_no_other_metric(odd: Metric) -> None:
+    """A refused frame has defined series that no later frame defines again."""
+    registry = CollectorRegistry()
+    registry.register(Probe(odd))
+    orders = Counter("orders", "Orders.", registry=registry)
+    framer, ledger = Framer(registry), Ledger()
+    for _ in range(3):
+        orders.inc()
+        assert ledger.absorb("web.0@1", json.loads(json.dumps(framer.next(), allow_nan=False)))
+    (shown,) = (f for f in ledger.families() if f["name"] == "orders_total")
+    assert shown["series"] == [[{}, 3]]
+
+
+def counter(registry: CollectorRegistry) -> tuple[LoopMetric, LoopCounter]:
+    """An instrument whose number is in the page of counters."""
+    metric = LoopMetric(BY_NAME["worker_requests_total"], registry)
+    child = metric.labels("web")
+    assert isinstance(child, LoopCounter)
+    return metric, child
+
+
+def added(framer: Framer) -> list[float]:
+    return [row[1] for row in framer.next().get("add", ())]
+
+
+def test_what_was_counted_while_a_collector_raised_comes_with_the_next_frame() -> None:
+    registry = CollectorRegistry()
+    probe = Probe()
+    registry.register(probe)
+    _, orders = counter(registry)
+    framer = Framer(registry)
+    framer.next()
+    probe.broken = True
+    orders.inc(5)
+    assert added(framer) == []
+    probe.broken = False
+    assert added(framer) == [5]
+
+
+def test_an_instrument_that_is_registered_again_goes_on_where_it_was() -> None:
+    registry = CollectorRegistry()
+    metric, orders = counter(registry)
+    framer = Framer(registry)
+    orders.inc(5)
+    assert added(framer) == [5]
+    registry.unregister(metric)
+    assert added(framer) == []
+    orders.inc(2)
+    assert added(framer) == []
+    registry.register(metric)
+    assert added(framer) == [2]
+
+
+def test_another_instrument_of_the_same_name_counts_from_zero() -> None:
+    registry = CollectorRegistry()
+    framer = Framer(registry)
+    for _ in range(2):
+        metric, orders = counter(registry)
+        orders.inc(5)
+        assert added(framer) == [5]
+        registry.unregister(metric)

@@ -10,14 +10,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from skep.metrics.counter_page import LONGEST_EXEMPLAR
+
 Labels = tuple[tuple[str, str], ...]
 
 TYPES = ("counter", "gauge", "histogram", "summary", "info", "stateset", "unknown")
 MERGES = ("sum", "max", "min", "latest", "per_worker")
 DISTRIBUTIONS = ("histogram", "summary")
 _PARTS = {"families", "series", "add", "observe", "set", "exemplars", "drop"}
-# OpenMetrics 1.0.0: the labels of an exemplar have at most this many characters in all.
-_EXEMPLAR = 128
 
 
 class BadFrame(ValueError):
@@ -176,8 +176,8 @@ def _exemplar(row: list[Any], lookup: _Lookup) -> ExemplarRow:
     if series.family.type not in ("counter", "histogram") or not 0 <= bucket <= len(series.bounds):
         raise BadFrame(f"{series.family.name} has no bucket {bucket} for an exemplar")
     labels = checked_labels(row[2])
-    if sum(len(name) + len(value) for name, value in labels) > _EXEMPLAR:
-        raise BadFrame(f"the exemplar of {series.family.name} has over {_EXEMPLAR} characters")
+    if sum(len(name) + len(value) for name, value in labels) > LONGEST_EXEMPLAR:
+        raise BadFrame(f"the exemplar of {series.family.name} is too long")
     return ExemplarRow(series, bucket, labels, _finite(row[3]), _finite(row[4]))
 
 

@@ -164,13 +164,13 @@ class Absorbed:
         known = self.counted.get((page.name, labels), _Distribution())
         value = page.value - known.total
         if page.type == "counter":
-            if value > 0:
+            if 0 < value < math.inf:
                 frame["series"].append([number, family, dict(labels)])
                 frame["add"].append([number, value])
             return
         bounds = sorted(page.counts)
         counts = [page.counts[bound] - known.counts.get(bound, 0.0) for bound in bounds]
-        if any(counts):
+        if any(counts) and min(counts) >= 0 and all(map(math.isfinite, (value, *counts))):
             finite = [] if page.type == "summary" else bounds[:-1]
             frame["series"].append([number, family, dict(labels), finite])
             frame["observe"].append([number, value, counts])
@@ -357,7 +357,8 @@ def _apply(worker: str, held: Absorbed, frame: Frame) -> None:
             held.counts_of(row).add(total, bounds, counts)
     for exemplar in frame.exemplars:
         row = exemplar.series
-        if family := held.families.get(row.id):
+        family = held.families.get(row.id)
+        if family and all(_LABEL.match(name) for name, _ in exemplar.labels):
             bound = (*row.bounds, math.inf)[exemplar.bucket]
             family.exemplars.setdefault(family.labels(worker, row.labels), {})[bound] = exemplar
     for row, value in frame.was_set:

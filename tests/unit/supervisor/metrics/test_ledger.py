@@ -462,13 +462,29 @@ def test_labels_that_utf_8_cannot_write_are_not_counted_twice(ledger: Ledger) ->
     assert shown(ledger, "orders_total") == {(("shop", "?"),): 3}
 
 
-def test_a_page_with_numbers_that_cannot_be_counts_is_refused(ledger: Ledger) -> None:
+def test_a_number_that_cannot_be_a_count_costs_only_its_own_series(ledger: Ledger) -> None:
     worker = Worker(ledger, "web.0@1")
-    Counter("orders", "Orders.", ["shop"], registry=worker.registry)
+    for name in ("orders", "refunds"):
+        Counter(name, "O.", ["shop"], registry=worker.registry)
+    Histogram("price", "P.", ["shop"], registry=worker.registry)
     worker.flush()
-    ledger.settle(ledger.forget("web.0@1"), [counted("orders_total", math.inf)])
-    assert frames(ledger)["bad"] == 1
-    assert shown(ledger, "orders_total") == {}
+    page = [
+        counted("orders_total", math.inf),
+        counted("price", math.nan, {1: 1, math.inf: 0}),
+        counted("refunds_total", 7),
+    ]
+    ledger.settle(ledger.forget("web.0@1"), page)
+    assert shown(ledger, "orders_total") == shown(ledger, "price") == {}
+    assert shown(ledger, "refunds_total") == {(("shop", "a"),): 7}
+    assert not frames(ledger)["bad"]
+
+
+def test_a_sum_that_has_become_too_large_is_shown_as_infinite(ledger: Ledger) -> None:
+    for name in ("web.0@1", "web.1@1"):
+        worker = Worker(ledger, name)
+        Counter("orders", "Orders.", registry=worker.registry).inc(1.7e308)
+        worker.flush()
+    assert "orders_total +Inf\n" in render_text(ledger.families())
 
 
 def test_thousands_of_series_of_a_killed_worker_take_no_time(ledger: Ledger) -> None:
