@@ -79,7 +79,11 @@ PREFIX = "platform_"
 def site(platform: Platform) -> Platform:
     certificate(platform.directory, "shop.test")
     (platform.plugins / "site.py").write_text(SITE)
-    platform.environment |= {"PLATFORM_PROGRESS_TIMEOUT": "3", "PLATFORM_DRAIN_TIMEOUT": "3"}
+    platform.environment |= {
+        "PLATFORM_PROGRESS_TIMEOUT": "3",
+        "PLATFORM_DRAIN_TIMEOUT": "3",
+        "PLATFORM_HEADER_TIMEOUT": "2",
+    }
     return platform.start()
 
 

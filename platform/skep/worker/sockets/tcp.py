@@ -52,10 +52,13 @@ class Handshakes:
 
     def expect(self, protocol: Any) -> None:
         """Add a protocol; it has no `transport` until its handshake is done."""
-        self._since[protocol] = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        self._since[protocol] = loop.time()
         if self._failed is not None:
             protocol.handshake = weakref.finalize(protocol, self._failed)
             protocol.handshake.atexit = False
+            # Garbage may lie there for long: by now a handshake is finished or has failed.
+            loop.call_later(self._patience + _LOOK, protocol.handshake)
 
     async def settle(self, deadline: float) -> None:
         """Wait until no handshake is pending, or the loop's time is `deadline`."""
