@@ -4,15 +4,16 @@ killed.
 The file in memory has three parts: the length of the definitions, the values, the definitions.
 
     0                     8                              DEFINITIONS
-    | length, a double    | CAPACITY doubles             | one JSON array a line, see `_define`
+    | length, a double    | CAPACITY doubles             | one JSON array a line
 
 A value is defined before it is first raised, and the length is written after the text, so whatever
 moment the process is killed at, what stands there is whole. The supervisor reads the page with
 `read` and adds what the frames of the process did not hold. The supervisor imports this module, so
 it needs nothing but the standard library.
 
-Chosen by measurement, per raise: a value in the page 0.10 µs with its lock (0.16 µs for the client
-library's own), a frame sent per request 11 µs and as much again in the supervisor.
+Chosen by measurement: to raise a counter in the page takes 0.53 µs (0.47 µs in the client library's
+own memory, 0.14 µs without a lock, as `loop_counters` does it); to encode, send, read and add up a
+frame per request takes 50 µs, half of them in the supervisor.
 """
 
 import json
@@ -27,6 +28,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+# The types of metrics whose numbers are kept here.
+KEPT = ("counter", "histogram", "summary")
 CAPACITY = 128 * 1024
 # OpenMetrics 1.0.0: the labels of an exemplar have at most this many characters in all.
 LONGEST_EXEMPLAR = 128

@@ -24,8 +24,8 @@ histograms.
 
 Measured: `CollectorRegistry.collect()` costs about 1.8 µs per sample and is nine tenths of a walk
 where little changed. So instruments whose numbers are in the page of counters and are what they
-were are not collected: with 16 workers of 850 series a scrape took 64 ms of CPU for walks, and
-takes 10 ms now.
+were are not collected: for a scrape of 16 workers with 850 series each that is 20 ms of CPU instead
+of 64 ms.
 """
 
 import itertools
@@ -42,7 +42,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
 from prometheus_client.samples import Exemplar, Sample
 
-from skep.metrics.counter_page import LONGEST_EXEMPLAR, PAGE
+from skep.metrics.counter_page import KEPT, LONGEST_EXEMPLAR, PAGE
 from skep.metrics.loop_counters import LoopMetric
 from skep.metrics.names import BY_EXPOSED
 
@@ -57,7 +57,6 @@ _KEPT_IN_PAGE = (
     prometheus_client.Summary,
     LoopMetric,
 )
-_COUNTED = ("counter", "histogram", "summary")
 _SUFFIX = {"counter": "_total", "info": "_info"}
 _MODES = {
     "liveall": "per_worker",
@@ -210,11 +209,10 @@ class Framer:
 
     def _look(self, name: str, metric: Metric, registry: CollectorRegistry, collector: Any) -> None:
         family = self._families.get(name)
-        if family is not None and family.source() is not collector:
-            self._end(family)  # another one has begun to count, from zero
-            family.source = _reference(collector)
         if family is None or family.type != metric.type:
             family = self._define(name, metric, registry)
+        if family.source() is not collector:
+            self._end(family)  # another one has begun to count, from zero
             family.source = _reference(collector)
         # The comparison runs in C and is what makes a walk cheap: most families rest.
         elif metric.samples == family.samples:
@@ -297,7 +295,7 @@ class Framer:
     def _clear(self, family: _Family) -> None:
         """Drop the values of a gauge that is not there. A counter keeps what it has come to: it may
         come and go with every frame."""
-        if family.type not in _COUNTED:
+        if family.type not in KEPT:
             self._end(family)
 
     def _end(self, family: _Family) -> None:

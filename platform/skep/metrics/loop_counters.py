@@ -83,8 +83,12 @@ class LoopMetric:
     def labels(self, *values: str) -> LoopCounter | LoopHistogram:
         """Return the counter of these values, in the order of the metric's labels."""
         if self._metric.type == "histogram":
-            return self._histograms.setdefault(values, LoopHistogram(self._metric, values))
-        return self._counters.setdefault(values, LoopCounter(self._metric, values))
+            if values not in self._histograms:
+                self._histograms[values] = LoopHistogram(self._metric, values)
+            return self._histograms[values]
+        if values not in self._counters:
+            self._counters[values] = LoopCounter(self._metric, values)
+        return self._counters[values]
 
     def describe(self) -> Iterable[Family]:
         return [self._counter() if self._metric.type == "counter" else self._histogram()]

@@ -6,9 +6,7 @@ from typing import Any
 
 from prometheus_client import values
 
-from skep.metrics.counter_page import PAGE, Numbers
-
-_KEPT = ("counter", "histogram", "summary")
+from skep.metrics.counter_page import KEPT, PAGE, Numbers
 
 
 def keep_in_page() -> None:
@@ -37,7 +35,7 @@ class PageValue(values.MutexValue):
         self._lock = threading.Lock()
         self._page, self._index = (
             _allocate(typ, metric_name, name, labelnames, labelvalues, help_text)
-            if typ in _KEPT
+            if typ in KEPT
             else (Numbers(1), 0)
         )
 

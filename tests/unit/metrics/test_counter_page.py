@@ -12,7 +12,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from skep.metrics import counter_page
 from skep.metrics.counter_page import Counted, CounterPage, read
 from skep.metrics.frames import Framer
-from skep.metrics.loop_counters import LoopCounter, LoopHistogram
+from skep.metrics.loop_counters import LoopCounter, LoopHistogram, LoopMetric
 from skep.metrics.names import BY_NAME
 from skep.metrics.page_values import keep_in_page
 
@@ -227,3 +227,15 @@ def test_what_the_page_has_no_room_for_is_collected_each_time(
         for shop in "ab":
             orders.labels(shop).inc()
         assert [row[1] for row in framer.next()["add"]] == [1, 1]
+
+
+def test_an_instrument_of_the_event_loop_takes_its_place_in_the_page_once(
+    page: CounterPage, registry: CollectorRegistry
+) -> None:
+    for name in ("worker_requests_total", "http_request_duration_seconds"):
+        metric = LoopMetric(BY_NAME[name], registry)
+        values = ("web",) if name == "worker_requests_total" else ("GET", "/")
+        assert metric.labels(*values) is metric.labels(*values)
+    definitions = page._end
+    metric.labels(*values)
+    assert page._end == definitions

@@ -487,8 +487,7 @@ def test_a_sum_that_has_become_too_large_is_shown_as_infinite(ledger: Ledger) ->
     assert "orders_total +Inf\n" in render_text(ledger.families())
 
 
-def test_thousands_of_series_of_a_killed_worker_take_no_time(ledger: Ledger) -> None:
-    """The check of a frame was quadratic in its families."""
+def test_a_killed_worker_with_too_many_series_is_counted_up_to_the_limit(ledger: Ledger) -> None:
     worker = Worker(ledger, "web.0@1")
     Counter("orders", "Orders.", ["shop"], registry=worker.registry)
     worker.flush()
