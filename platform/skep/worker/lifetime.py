@@ -90,6 +90,8 @@ class _KindWithPlugins:
 
     async def prepare(self) -> None:
         work = self._workplace
+        work.open_tables()
+        self._around.callback(work.keep_tables())
         await self._call("after_fork")
         await work.open_engine()
         self._around.push_async_callback(work.engine.close)

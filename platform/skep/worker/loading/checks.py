@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from skep.api.cron import CronJob, FunctionCron
 from skep.api.naming import plugin_of
 from skep.api.plugin import Plugin
+from skep.api.tables.table import Table
 from skep.api.tasks.decorators import FunctionTask
 from skep.api.tasks.event import Event, Listener
 from skep.api.tasks.task import Task
@@ -24,6 +25,7 @@ _KINDS: tuple[tuple[type, str, str], ...] = (
     (Listener, "listeners", "it is never called"),
     (CronJob, "crons", "it never runs"),
     (Settings, "settings", "current() raises"),
+    (Table, "tables", "every use raises"),
 )
 
 
@@ -86,6 +88,7 @@ def _declared(catalog: Catalog) -> Iterator[object]:
     yield from catalog.events.values()
     for listeners in catalog.listeners.values():
         yield from listeners
+    yield from catalog.tables.values()
     for plugin in catalog.plugins.values():
         yield from plugin.settings
         for cron in plugin.crons:

@@ -1,0 +1,105 @@
+"""What keeps the tables in order: one thread in each worker that has some.
+
+One of them at a time, whichever holds a lock, sweeps rows that have expired, writes the snapshot,
+and removes versions of tables that have been replaced. The kernel passes the lock on when a process
+ends, however it does.
+"""
+
+import fcntl
+import logging
+import os
+import threading
+import time
+
+import lmdb
+
+from skep.base.errors import TableError
+from skep.table import schema as file
+from skep.table.binding import Tables
+from skep.table.space import Space, now_ms
+
+log = logging.getLogger(__name__)
+
+# Seconds.
+_SWEEP, _TOUCH = 1.0, 5.0
+SNAPSHOT = 60.0
+
+
+class Keeper:
+    """Keeps the tables of a process until `stop`. A version of a table that no process has used for
+    `patience` seconds is removed, if there is a newer one."""
+
+    def __init__(self, tables: Tables, patience: float) -> None:
+        self._tables = tables
+        self._patience = patience
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="tables", daemon=True)
+        self._began = self._snapshot_at = self._touched = time.monotonic()
+        self._lock = -1
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        self._lock = os.open(
+            self._tables.folder / "keeper.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+        )
+        try:
+            while not self._stopped.wait(_SWEEP):
+                try:
+                    self.look(time.monotonic())
+                except (TableError, lmdb.Error, OSError) as error:
+                    log.error("The tables could not be kept in order: %s", error)
+        finally:
+            os.close(self._lock)
+
+    def look(self, now: float) -> None:
+        """Do what is due."""
+        if now - self._touched >= _TOUCH:
+            self._touched = now
+            self._touch()
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        environment = self._tables.environment
+        environment.lmdb.reader_check()
+        self._sweep()
+        environment.reserve()
+        if now - self._began >= self._patience:
+            self._remove_old_versions()
+        if now - self._snapshot_at >= SNAPSHOT:
+            self._snapshot_at = now
+            environment.snapshot()
+
+    def _touch(self) -> None:
+        with self._tables.writing() as txn:
+            for space in list(self._tables.spaces.values()):
+                file.touch(txn, space.number, self._tables.run)
+
+    def _sweep(self) -> None:
+        for space in list(self._tables.spaces.values()):
+            sweep(self._tables, space)
+
+    def _remove_old_versions(self) -> None:
+        ours = {space.number for space in self._tables.spaces.values()}
+        names = {space.schema.name for space in self._tables.spaces.values()}
+        with self._tables.writing() as txn:
+            for version in list(file.versions(txn)):
+                is_old = time.time() - version.used >= self._patience
+                if version.schema.name in names and version.number not in ours and is_old:
+                    file.remove(txn, version)
+                    log.info("an old version of the table %s was removed", version.schema.name)
+
+
+def sweep(tables: Tables, space: Space) -> None:
+    """Delete the rows of a table that have expired, in short transactions."""
+    with tables.reading() as txn:
+        is_due = space.is_due(txn)
+    while is_due:
+        with tables.writing() as txn:
+            is_due = space.sweep(txn, now_ms()) > 0
