@@ -35,27 +35,26 @@ class Keeper:
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tables", daemon=True)
         self._began = self._snapshot_at = self._touched = time.monotonic()
-        self._lock = -1
+        self._lock = os.open(
+            tables.folder / "keeper.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+        )
 
     def start(self) -> None:
         self._thread.start()
 
     def stop(self) -> None:
+        """Stop the thread, if it was started, and pass the lock on."""
         self._stopped.set()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
+        os.close(self._lock)
 
     def _run(self) -> None:
-        self._lock = os.open(
-            self._tables.folder / "keeper.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
-        )
-        try:
-            while not self._stopped.wait(_SWEEP):
-                try:
-                    self.look(time.monotonic())
-                except (TableError, lmdb.Error, OSError) as error:
-                    log.error("The tables could not be kept in order: %s", error)
-        finally:
-            os.close(self._lock)
+        while not self._stopped.wait(_SWEEP):
+            try:
+                self.look(time.monotonic())
+            except (TableError, lmdb.Error, OSError) as error:
+                log.error("The tables could not be kept in order: %s", error)
 
     def look(self, now: float) -> None:
         """Do what is due."""

@@ -1,5 +1,6 @@
 """How authors write the columns of a table."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_args, get_origin, get_type_hints
 
 from skep.table.column import BOUNDED, LONGEST_BOUND, ZEROS, TableColumn
@@ -28,8 +29,13 @@ else:
         kind = bytes
 
 
-def columns_of(cls: type) -> tuple[TableColumn, ...]:
-    """Return the columns that a class declares, those of its bases first.
+# Without a bound; for the type checker they are str and bytes.
+_SHORT: Mapping[Any, Any] = {Str: str, Bytes: bytes}
+
+
+def columns_of(cls: type, reserved: frozenset[str]) -> tuple[TableColumn, ...]:
+    """Return the columns that a class declares, those of its bases first; none may have a
+    `reserved` name.
 
     Raises ValueError with a text that reads on after the name of the class.
     """
@@ -37,6 +43,8 @@ def columns_of(cls: type) -> tuple[TableColumn, ...]:
         hints = get_type_hints(cls, include_extras=True)
     except Exception as error:
         raise ValueError(f"has a type that cannot be read: {error}") from error
+    if taken := [name for name in hints if name in reserved]:
+        raise ValueError(f"has a column with the name of a method: {taken[0]}")
     columns = tuple(
         _column(cls, name, hint)
         for name, hint in hints.items()
@@ -49,8 +57,7 @@ def columns_of(cls: type) -> tuple[TableColumn, ...]:
 
 def _column(cls: type, name: str, hint: Any) -> TableColumn:
     kind, *marks = get_args(hint) if get_origin(hint) is Annotated else (hint,)
-    if kind in (Str, Bytes):
-        raise ValueError(f"has the column {name} without a bound: write {kind.__name__}[64]")
+    kind = _SHORT.get(kind, kind)
     if kind not in ZEROS:
         raise ValueError(
             f"has the column {name} of type {getattr(kind, '__name__', kind)}: "
@@ -59,7 +66,9 @@ def _column(cls: type, name: str, hint: Any) -> TableColumn:
     bound = 0
     if kind.__name__ in BOUNDED:
         short = BOUNDED[kind.__name__][0]
-        bound = next((mark for mark in marks if type(mark) is int), 0)
+        bound = next((mark for mark in marks if type(mark) is int), -1)
+        if bound == -1:
+            raise ValueError(f"has the column {name} without a bound: write {short}[64]")
         if not 1 <= bound <= LONGEST_BOUND:
             raise ValueError(
                 f"has the column {name} with the bound {bound}: write {short}[64], up to "

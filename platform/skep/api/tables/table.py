@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar, ParamSpec, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Self, TypeVar, cast
 
 import lmdb
 import msgspec
@@ -79,6 +79,9 @@ class Table:
     does not fit, and TableError if the file cannot be used or the table is not for this process;
     what makes a row raises TableFull.
     """
+
+    if TYPE_CHECKING:
+        key: str
 
     __slots__ = ()
 
@@ -284,10 +287,7 @@ def problem_of(cls: type[Table]) -> str:
 def _schema_of(
     cls: type, name: str, rows: int, indexes: tuple[str, ...], ttl: float, durable: bool
 ) -> Schema:
-    columns = columns_of(cls)
-    for column in columns:
-        if column.name in _RESERVED or hasattr(Table, column.name):
-            raise ValueError(f"has a column with the name of a method: {column.name}")
+    columns = columns_of(cls, _RESERVED | {n for n in dir(Table) if not n.startswith("_")})
     if len(columns) > 200:
         raise ValueError(f"has {len(columns)} columns; 200 is the most")
     if type(rows) is not int or rows < 1:

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from msgspec import Struct
 from pydantic import ValidationError
 
 from skep.api.cron import CronJob, FunctionCron
@@ -121,7 +122,8 @@ def _is_finished(thing: Any) -> bool:
         return hasattr(cls, "handle") and not cls.__subclasses__()
     if issubclass(cls, CronJob):
         return hasattr(thing, "terms") and (thing is not cls or not cls.__subclasses__())
-    return not cls.__subclasses__()
+    # A table has one subclass more, which is the class of its rows.
+    return all(issubclass(below, Struct) for below in cls.__subclasses__())
 
 
 def _class_of(thing: Any) -> type:
