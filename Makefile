@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 TESTS ?= tests
 JOBS ?= 4
 
-.PHONY: start test check format bench docs clean
+.PHONY: start test check format bench docs dashboards pictures clean
 
 start: $(VENV)/.runtime  ## run the platform here, with the sample plugins, watching the code
 	@exec $(BIN)/platform start --watch
@@ -30,6 +30,12 @@ bench: $(VENV)/.bench  ## measure; prints a table, changes nothing
 docs: $(VENV)/.dev  ## write the reference pages that are made from the code
 	$(BIN)/python -m docs.generate
 
+dashboards: $(VENV)/.dev  ## write grafana/dashboards from grafana/generator
+	$(BIN)/python -m grafana.generator
+
+pictures: $(VENV)/.pictures  ## draw the dashboards for the docs; takes some minutes
+	$(BIN)/python -m tests.monitoring.pictures
+
 clean:  ## remove what make made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
@@ -46,6 +52,10 @@ $(VENV)/.runtime: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/.bench: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev,bench]'
+	@touch $@ $(VENV)/.dev $(VENV)/.runtime
+
+$(VENV)/.pictures: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev,pictures]'
 	@touch $@ $(VENV)/.dev $(VENV)/.runtime
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python

@@ -7,9 +7,9 @@ from pathlib import Path
 from tests.packages import require
 
 
-def certificate(folder: Path, name: str) -> bytes:
+def certificate(folder: Path, name: str, days: int = 2) -> bytes:
     """Make `cert.pem` and `key.pem` of a name in a folder; return the certificate in DER."""
-    made = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
+    made = f"req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days {days}"
     files = ["-subj", f"/CN={name}", "-keyout", "key.pem", "-out", "cert.pem"]
     subprocess.run(
         [require("openssl"), *made.split(), *files], cwd=folder, check=True, capture_output=True

@@ -20,6 +20,7 @@ PACKAGES = {
     "git": "git",
     "nginx": "nginx-light",
     "openssl": "openssl",
+    "prometheus": "prometheus",
     "promtool": "prometheus",
     "ps": "procps",
     "systemd": "systemd",
@@ -50,9 +51,14 @@ def systemd_library() -> Path:
 
 def require_mounts() -> None:
     """Skip the test unless it may mount in a namespace of its own, which requires root."""
-    command = [require("unshare"), "-m", "true"]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode != 0:
+    if not may_mount():
         pytest.skip("mounting requires root and a mount namespace")
+
+
+def may_mount() -> bool:
+    """Return whether this process may mount in a namespace of its own."""
+    command = [require("unshare"), "-m", "true"]
+    return os.geteuid() == 0 and subprocess.run(command, capture_output=True).returncode == 0
 
 
 def _missing(package: str) -> None:

@@ -48,6 +48,8 @@ class Agent:
         self._start_duty("config sync", self._sync)
         if self._options.watch:
             self._start_duty("code watch", self._watch)
+        if self._options.tracing != "off":
+            self._start_duty("tracing", self._trace)
 
     async def accept(
         self, listeners: Mapping[str, socket.socket], handover: Mapping[str, Any]
@@ -136,6 +138,14 @@ class Agent:
     async def _watch(self) -> None:
         await self._first_offer.wait()  # nothing can roll out before it
         await self._code_watch().run()
+
+    async def _trace(self) -> None:
+        try:
+            from skep.agent.rollout_spans import export
+        except ImportError:  # each generation is refused, with the reason
+            return
+        options = self._options
+        await export(self._run_dir.operations_file, options.app_id, self._run_id)
 
     def _code_watch(self) -> CodeWatch:
         options, noted = self._options, self._run_dir.own_writes(self._run_id)

@@ -43,6 +43,7 @@ _VERBS = {
     "ws": ("connections", "List, reach and close WebSockets."),
     "lint": ("lint", "Find mistakes in plugins without running them."),
     "mem": ("inspection", "Show which lines of source make workers grow."),
+    "dashboards": ("dashboards", "Write dashboards and alert rules for Grafana and Prometheus."),
     "config-server": ("config_server", "Run the embedded config server alone."),
 }
 _STANDARD_STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))

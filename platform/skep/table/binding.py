@@ -10,7 +10,7 @@ import ctypes
 import os
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -31,6 +31,9 @@ _FORKED = (
 )
 
 
+def _nothing() -> None: ...
+
+
 @dataclass
 class Tables:
     """`declared` are the classes that the plugins of this process declare, None where no plugins
@@ -42,6 +45,7 @@ class Tables:
     run: str = ""
     operations: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     spaces: dict[type, Space] = field(default_factory=dict)
+    when_opened: Callable[[], None] = _nothing
     _environment: Environment | None = None
     _opening: threading.Lock = field(default_factory=threading.Lock)
 
@@ -53,6 +57,7 @@ class Tables:
         with self._opening:
             if self._environment is None:
                 self._environment = Environment(self.folder)
+                self.when_opened()
             return self._environment
 
     def attach(self, schema: Schema) -> Space:

@@ -126,14 +126,18 @@ class Environment:
             )
         return self.lmdb.begin(write=True)
 
+    @property
+    def used(self) -> int:
+        """How many bytes all tables take in the file."""
+        return int((self.lmdb.info()["last_pgno"] + 1) * self.lmdb.stat()["psize"])
+
     def reserve(self, more: int = 0) -> None:
         """Take room on the disk for what is used, twice, and so many bytes more, so that a full
         disk is an error here and not the death of a process that writes.
 
         Raises TableError if there is no room.
         """
-        used = (self.lmdb.info()["last_pgno"] + 1) * self.lmdb.stat()["psize"]
-        wanted = min(MAP_SIZE, 2 * used + more + _SPARE)
+        wanted = min(MAP_SIZE, 2 * self.used + more + _SPARE)
         if wanted <= self._reserved or not hasattr(os, "posix_fallocate"):
             return
         with open(self.file, "r+b") as file:

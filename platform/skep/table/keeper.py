@@ -10,10 +10,12 @@ import logging
 import os
 import threading
 import time
+from collections import Counter
 
 import lmdb
 
 from skep.base.errors import TableError
+from skep.base.telemetry import Telemetry
 from skep.table import schema as file
 from skep.table.binding import Tables
 from skep.table.space import Space, now_ms
@@ -29,7 +31,9 @@ class Keeper:
     """Keeps the tables of a process until `stop`. A version of a table that no process has used for
     `patience` seconds is removed, if there is a newer one."""
 
-    def __init__(self, tables: Tables, patience: float) -> None:
+    def __init__(self, tables: Tables, patience: float, telemetry: Telemetry | None = None) -> None:
+        self._telemetry = telemetry or Telemetry()
+        self._reported: Counter[tuple[str, str, str]] = Counter()
         self._tables = tables
         self._patience = patience
         self._stopped = threading.Event()
@@ -58,6 +62,7 @@ class Keeper:
 
     def look(self, now: float) -> None:
         """Do what is due."""
+        self._report()
         if now - self._touched >= _TOUCH:
             self._touched = now
             self._touch()
@@ -74,6 +79,22 @@ class Keeper:
         if now - self._snapshot_at >= SNAPSHOT:
             self._snapshot_at = now
             environment.snapshot()
+
+    def _report(self) -> None:
+        """Publish how many rows there are, and what was called since the last time."""
+        now, before = Counter(self._tables.operations), self._reported
+        self._reported = now
+        for (table, op, outcome), count in (now - before).items():
+            self._telemetry.point("table.used", table=table, op=op, outcome=outcome, count=count)
+        with self._tables.reading() as txn:
+            for space in list(self._tables.spaces.values()):
+                self._telemetry.point(
+                    "table.measured",
+                    table=space.schema.name,
+                    rows=space.count(txn),
+                    capacity=space.schema.rows,
+                )
+        self._telemetry.point("tables.measured", bytes=self._tables.environment.used)
 
     def _touch(self) -> None:
         with self._tables.writing() as txn:

@@ -72,7 +72,8 @@ async def _not_for_us(question: object) -> Any:
 
 @dataclass(eq=False)
 class Lifecycle:
-    """Runs a role from `prepare` to `stop`, and answers the supervisor's messages.
+    """Runs a role from `prepare` to `stop`, and answers the supervisor's messages. What is sent
+    before `run` is dropped.
 
     `frame` returns the metric deltas since its last call, or None. `change` carries out a Change
     and returns an objection or nothing. `on_beat` is called each second.
@@ -82,7 +83,6 @@ class Lifecycle:
     command. `counters` is the descriptor of the page of counters.
     """
 
-    role: Role
     frame: Callable[[], dict[str, Any] | None] = lambda: None
     change: Callable[[messages.Change], Awaitable[str]] = _not_for_us
     on_beat: Callable[[], None] = lambda: None
@@ -96,6 +96,7 @@ class Lifecycle:
 
     def __post_init__(self) -> None:
         self.orphaned = False
+        self._role: Role
         self._channel: Channel | None = None
         self._go: asyncio.Future[tuple[messages.Go, list[int]]]
         self._drain: asyncio.Future[float]
@@ -114,8 +115,11 @@ class Lifecycle:
         if self._channel is not None:
             self._channel.send(message)
 
-    async def run(self, sock: socket.socket, framing: MessageBuffer, drain_timeout: float) -> int:
+    async def run(
+        self, role: Role, sock: socket.socket, framing: MessageBuffer, drain_timeout: float
+    ) -> int:
         """Run; return the exit code. `drain_timeout` (seconds) applies to a SIGTERM."""
+        self._role = role
         loop = asyncio.get_running_loop()
         self._go, self._drain = loop.create_future(), loop.create_future()
         self._channel = Channel(sock, self._receive, self._orphan, framing)
@@ -140,17 +144,17 @@ class Lifecycle:
         if self._go.done() and not await self._worked():
             return EXIT_NOT_PREPARED
         seconds = await self._drain
-        self.send(messages.HandedOver(dict(self.role.retire())))
+        self.send(messages.HandedOver(dict(self._role.retire())))
         deadline = asyncio.get_running_loop().time() + seconds
         await self._drained(deadline)
-        await self.role.stop()
+        await self._role.stop()
         return EXIT_ORPHANED if self.orphaned else EXIT_DRAINED
 
     async def _drained(self, deadline: float) -> None:
         """Drain until the deadline, or an earlier one that is set later."""
         try:
             async with asyncio.timeout(None) as self._draining:
-                await self.role.drain(deadline)
+                await self._role.drain(deadline)
         except TimeoutError:
             if self._draining is None or not self._draining.expired():
                 raise
@@ -158,7 +162,7 @@ class Lifecycle:
             self._draining = None
 
     async def _prepared(self) -> bool:
-        preparing = asyncio.ensure_future(_contained(self.role.prepare()))
+        preparing = asyncio.ensure_future(_contained(self._role.prepare()))
         await _first(preparing, self._drain)
         if not preparing.done():
             preparing.cancel()
@@ -173,7 +177,7 @@ class Lifecycle:
             name: socket.socket(fileno=descriptor)
             for name, descriptor in zip(go.listeners, descriptors, strict=True)
         }
-        accepting = asyncio.ensure_future(_contained(self.role.accept(listeners, go.handover)))
+        accepting = asyncio.ensure_future(_contained(self._role.accept(listeners, go.handover)))
         await asyncio.wait({accepting})
         if not self._succeeded(accepting, "go"):
             return False

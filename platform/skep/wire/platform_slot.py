@@ -43,9 +43,8 @@ def run(
     log.hide(os.environ)
 
     async def live() -> int:
-        lifecycle: Lifecycle
-        role = build(boot, lambda message: lifecycle.send(message))
-        lifecycle = Lifecycle(role, frame, counters=counters)
-        return await lifecycle.run(*channel.detach(), drain_timeout=_DRAIN)
+        lifecycle = Lifecycle(frame, counters=counters)
+        role = build(boot, lifecycle.send)
+        return await lifecycle.run(role, *channel.detach(), drain_timeout=_DRAIN)
 
     return asyncio.run(live())

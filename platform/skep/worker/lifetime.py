@@ -25,6 +25,7 @@ from skep.worker.kinds.cron import CronKind
 from skep.worker.kinds.tasks import TaskKind
 from skep.worker.kinds.web import WebKind
 from skep.worker.tasks.deliver import deliver, send_event
+from skep.worker.tracing import spans
 from skep.worker.upkeep import Retirement, resident_memory, trace
 from skep.worker.workplace import Workplace
 
@@ -42,12 +43,13 @@ async def live(
     instruments = Instruments(registry, boot.kind)
     instruments.watch_garbage()
     code = found.plan.code
-    workplace = Workplace.of(
-        boot, found.catalog, code, f"{boot.slot}@{boot.generation}/{os.getpid()}"
-    )
+    name = f"{boot.slot}@{boot.generation}/{os.getpid()}"
+    workplace = Workplace.of(boot, found.catalog, code, name)
     subscribe(workplace.telemetry, instruments)
     retirement = Retirement(workplace.options, time.monotonic())
     workplace.instruments = instruments
+    instance = f"{socket.gethostname()}/{boot.run_id}/{name}"
+    workplace.spans = spans(workplace.options, instance, boot.slot, workplace.telemetry)
     workplace.tls = found.tls
     workplace.served = retirement.served
     workplace.loaded_by = sender_of(boot.run_id, found.loaded_by, code)
@@ -61,7 +63,6 @@ async def live(
         retirement.look(time.monotonic(), resident_memory())
 
     lifecycle = Lifecycle(
-        life,
         framer.next,
         change=found.changes.answer,
         on_beat=on_beat,
@@ -74,7 +75,7 @@ async def live(
         counters=counters,
     )
     retirement.retire = workplace.retire = lifecycle.retire
-    return await lifecycle.run(sock, framing, workplace.options.drain_timeout)
+    return await lifecycle.run(life, sock, framing, workplace.options.drain_timeout)
 
 
 class _KindWithPlugins:
@@ -90,8 +91,7 @@ class _KindWithPlugins:
 
     async def prepare(self) -> None:
         work = self._workplace
-        work.open_tables()
-        self._around.callback(work.keep_tables())
+        self._around.callback(work.open_tables())
         await self._call("after_fork")
         await work.open_engine()
         self._around.push_async_callback(work.engine.close)
@@ -110,6 +110,8 @@ class _KindWithPlugins:
         await self._call("worker_stop")
         await self._kind.stop()
         await self._around.aclose()
+        if self._workplace.spans is not None:
+            await self._workplace.spans.close()
 
     async def _call(self, hook: str) -> None:
         await call(self._workplace.catalog.plugins, hook, **self._workplace.identity)

@@ -27,6 +27,7 @@ from skep.worker.loading.endpoints import Tls
 if TYPE_CHECKING:
     from skep.engine.contract import Engine
     from skep.metrics.instruments import Instruments
+    from skep.tracing.worker_spans import WorkerSpans
     from skep.wire.messages import Boot
     from skep.worker.loading.catalog import Catalog
 
@@ -89,6 +90,7 @@ class Workplace:
     to what to call when its predecessor in the slot is gone, and `trouble` to what returns why it
     serves only in part, or nothing. `clock` is the engine's, in ms. `sender` marks its deliveries;
     `loaded_by` is the sender of the generation that loaded its code, after a rollback an older one.
+    Without `spans` nothing is traced.
     """
 
     slot: str
@@ -108,6 +110,7 @@ class Workplace:
     sender: str = ""
     loaded_by: str = ""
     tables: Tables | None = None
+    spans: WorkerSpans | None = None
 
     @classmethod
     def of(cls, boot: Boot, catalog: Catalog, code: str, owner: str) -> Workplace:
@@ -126,33 +129,34 @@ class Workplace:
             tables=Tables(run_dir.tables_dir, declared, boot.run_id),
         )
 
-    def open_tables(self) -> None:
-        """Make the tables that the plugins declare. Raises TableError."""
-        bind(self.tables)
-        for table in self.catalog.tables.values():
-            table.prepare()
+    def open_tables(self) -> Callable[[], None]:
+        """Make the tables that the plugins declare; return what closes them. Raises TableError.
 
-    def keep_tables(self) -> Callable[[], None]:
-        """Keep the tables in order; return what ends that and closes them."""
-        tables = self.tables
-        if tables is None:
-            return _nothing
-        if not tables.spaces:
-            return tables.close
-        keeper = Keeper(tables, self.options.probation + self.options.drain_timeout)
-        keeper.start()
+        From the first use of a table on they are kept in order by a thread.
+        """
+        bind(tables := self.tables or Tables(RunDir(self.options.data_dir).tables_dir))
+        patience = self.options.probation + self.options.drain_timeout
+        keepers: list[Keeper] = []
 
-        def end() -> None:
-            keeper.stop()
+        def keep() -> None:
+            keepers.append(Keeper(tables, patience, self.telemetry))
+            keepers[0].start()
+
+        def close() -> None:
+            for keeper in keepers:
+                keeper.stop()
             tables.close()
 
-        return end
+        tables.when_opened = keep
+        for table in self.catalog.tables.values():
+            table.prepare()
+        return close
 
     async def open_engine(self) -> None:
         """Open the engine for `deliver` and `fire` in the code of plugins."""
         await self.engine.open()
         binding.bind(
-            self.engine,
+            self.engine if self.spans is None else self.spans.engine(self.engine),
             self.telemetry,
             self.catalog.listener_names(),
             declared=self.catalog.declared(),

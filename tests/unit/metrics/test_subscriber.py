@@ -88,9 +88,9 @@ def test_every_rule_finds_its_labels_and_its_number() -> None:
     """All points at once, with every field that any of them has."""
     fields = {
         **dict.fromkeys(("task", "queue", "event", "listener", "cron", "namespace"), "x"),
-        **dict.fromkeys(("reason", "kind"), "x"),
+        **dict.fromkeys(("reason", "kind", "table", "op"), "x"),
         **dict.fromkeys(("seconds", "by", "ready", "scheduled", "dead", "oldest"), 1),
-        **dict.fromkeys(("next", "lag", "count", "connected"), 1),
+        **dict.fromkeys(("next", "lag", "count", "connected", "rows", "capacity", "bytes"), 1),
     }
     for pool in ("task", "cron", "agent"):
         worker = Worker(pool)

@@ -63,6 +63,12 @@ def begin(given: str = "", traceparent: str = "") -> str:
     return carried[REQUEST_ID]
 
 
+def join(traceparent: str) -> None:
+    """Work for this trace too, until the context ends. Call it in an asyncio task of its own."""
+    _traceparent.set(traceparent)
+    log.begin({**bound_fields(), "trace_id": traceparent.split("-")[1]})
+
+
 def _new_id() -> str:
     # It is a name and no secret: the system's random numbers cost a call each.
     return random.getrandbits(128).to_bytes(16, "big").hex()

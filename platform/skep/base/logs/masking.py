@@ -23,6 +23,7 @@ MASK = "******"
 # A name that contains one of these is secret.
 _PARTS = (
     r"password|passwd|passphrase|passcode|secret|token|credential|dsn|authorization|webhook"
+    r"|otlp(?:[._-]traces)?[._-]headers"  # OpenTelemetry's: what the collector knows us by
     r"|(?:private|api|access|auth|account|client|shared|master)[._-]?key|connection[._-]?string"
 )
 # A name that has one of these as a word of its own is secret: MAIL_PWD, tls.pem, salt.

@@ -73,6 +73,14 @@ class Options:
         "(`http_server_request_duration_seconds`).",
         words=("platform", "otel"),
     )
+    tracing: str = restart(
+        "off",
+        "Where spans of requests, tasks, listeners, crons, rollouts and changes of the "
+        "configuration are sent: nowhere, or by OTLP to the collector that OpenTelemetry's own "
+        "variables name (OTEL_EXPORTER_OTLP_ENDPOINT). Requires skep[otel].",
+        flag=False,
+        words=("off", "otlp"),
+    )
     admin_tls_cert: str = machine(
         "",
         "Certificate chain (PEM) of the admin port, which is served over TLS then. A renewed one "

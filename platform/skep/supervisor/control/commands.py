@@ -99,10 +99,6 @@ class Commands:
             return {"sentence": "No snapshot was pinned."}
         return await self._outcome(RolloutRequest("cli", "platform config unpin", withheld))
 
-    async def metrics(self, arguments: Mapping[str, Any]) -> Any:
-        """Return the ledger's families after every child has been asked for its latest."""
-        return await self._parts.scrape.families()
-
     async def mem(self, arguments: Mapping[str, Any]) -> Any:
         """Return what grew in every worker within so many seconds, by line of source."""
         seconds, top = float(arguments.get("seconds", 10)), int(arguments.get("top", 10))

@@ -34,7 +34,7 @@ class Control:
             "ready": commands.ready,
             "reload": commands.reload,
             "stop": commands.stop,
-            "metrics": commands.metrics,
+            "metrics": parts.scrape.families,
             "mem": commands.mem,
             "config.plan": commands.config_plan,
             "config.apply": commands.config_apply,

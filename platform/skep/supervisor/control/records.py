@@ -34,7 +34,11 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Operation:
-    """One operation; times are Unix time. `phases` are those that are over, with their seconds."""
+    """One operation; times are Unix time. `phases` are those that are over, with their seconds.
+
+    `notified`, `pulled` and `written` are when its configuration was announced, pulled and on the
+    disk, 0 if it was not.
+    """
 
     id: int
     what: str
@@ -44,6 +48,9 @@ class Operation:
     ended: float | None = None
     outcome: str = ""
     generation: int | None = None
+    notified: float = 0.0
+    pulled: float = 0.0
+    written: float = 0.0
     phases: list[tuple[str, float]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     phase: str = ""
@@ -113,9 +120,11 @@ class Operations:
             self._rollout.enter("" if over else event.phase, self._clock())
 
     def _reported(self, event: RolloutReported) -> None:
-        report = event.report
-        operation, self._rollout = self._rollout or self._of(event.request), None
+        report, request = event.report, event.request
+        operation, self._rollout = self._rollout or self._of(request), None
         operation.generation = report.generation
+        operation.notified, operation.pulled = request.notified, request.pulled
+        operation.written = report.written_at
         operation.problems = [str(problem) for problem in report.problems]
         self.end(operation, report.outcome)
 

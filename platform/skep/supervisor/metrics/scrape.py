@@ -163,8 +163,9 @@ class MetricsScrape:
         self._framed.pop(child, None)
         self._beats.pop(child, None)
 
-    async def families(self) -> list[dict[str, Any]]:
-        """Ask every child for its latest metrics and return the families of the ledger."""
+    async def families(self, arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Answer the command `metrics`: ask every child for its latest metrics and return the
+        families of the ledger."""
         current, wanted = self._rollouts.current, self._health.crews
         self._gauges.process()
         self._gauges.state(self._health.state, self._health.outcomes)

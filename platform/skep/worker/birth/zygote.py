@@ -28,6 +28,7 @@ from skep.worker.loading.endpoints import Tls
 from skep.worker.loading.environ import Environ, install
 from skep.worker.loading.loader import FOLDERS, CodeState, Loader
 from skep.worker.tasks.queues import task_drain
+from skep.worker.tracing import problems as tracing_problems
 
 log = logging.getLogger(__name__)
 
@@ -116,6 +117,7 @@ def _problems(loaded: Loader, options: Options) -> list[Problem]:
         *endpoints.problems(loaded.plugins, options),
         *check_used_settings(loaded.plugins),
         *check_settings(loaded.plugins),
+        *tracing_problems(options),
     ]
 
 

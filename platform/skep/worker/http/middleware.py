@@ -120,17 +120,17 @@ class _Exchange:
         """Answer an exception. uvicorn ends half an answer by closing the connection, so that the
         client notices. If the head of the answer cannot be sent, `CoalescedWrites` sends 500."""
         scope = self._scope
-        self._edge.metrics.exception(_route(scope))
+        self._edge.metrics.exception(route_of(scope))
         if self._stage is _ANSWERING:
             if ID_IN_SCOPE in scope:
                 self._status = 500
-                log.error("%s %s failed: %s", scope["method"], _route(scope), _fault(self._head))
+                log.error("%s %s failed: %s", scope["method"], route_of(scope), _fault(self._head))
             raise error
         status, text, wait = _outcome(error)
         if wait:
-            log.warning("%s %s failed: %s", scope["method"], _route(scope), error)
+            log.warning("%s %s failed: %s", scope["method"], route_of(scope), error)
         else:
-            log.error("%s %s failed", scope["method"], _route(scope), exc_info=error)
+            log.error("%s %s failed", scope["method"], route_of(scope), exc_info=error)
         if self._stage is _UNANSWERED:
             self._last = True
             headers = [_PLAIN, (b"content-length", b"%d" % len(text))]
@@ -198,7 +198,7 @@ class _Exchange:
         self._stage = _ANSWERED
         scope, edge = self._scope, self._edge
         seconds = time.perf_counter() - self._start
-        edge.metrics.end(scope["method"], _route(scope), self._status, seconds)
+        edge.metrics.end(scope["method"], route_of(scope), self._status, seconds)
         if edge.access_log is not None:
             client = scope["client"]
             edge.access_log.note(
@@ -236,7 +236,7 @@ def _fault(head: "Message") -> str:
     return "the head of the answer cannot be sent"
 
 
-def _route(scope: "Scope") -> str:
+def route_of(scope: "Scope") -> str:
     """Return the template of the matched route, never the path: there are too many paths for a
     label."""
     route = scope.get("route")

@@ -31,7 +31,7 @@ from skep.worker.http.h11_protocol import H11Protocol
 from skep.worker.http.httptools_protocol import HttptoolsProtocol
 from skep.worker.http.leaks import LeakWatch
 from skep.worker.http.limits import Guard, shutdown_timeout
-from skep.worker.http.middleware import Edge
+from skep.worker.http.middleware import Edge, route_of
 from skep.worker.http.protocol import HttpProtocol
 from skep.worker.loading.endpoints import named
 from skep.worker.sockets.tcp import Handshakes, TcpServer
@@ -174,8 +174,10 @@ class WebKind:
         protocol: Any = partial(
             WebSocketProtocol, registry=self._registry, options=options, listener=name
         )
+        spans = self._workplace.spans
+        served: ASGIApp = app if spans is None else spans.requests(app, route_of)
         config = uvicorn.Config(
-            Forwarded(app, self._guard.proxies) if options.trusted_proxies else app,
+            Forwarded(served, self._guard.proxies) if options.trusted_proxies else served,
             interface="asgi3",
             http=_PROTOCOLS[options.http],
             ws=protocol,

@@ -273,6 +273,14 @@ class Runner:
             correlated(lease.envelope.headers),
             bound(task=step.name, task_id=delivery, attempt=lease.attempt),
         ):
+            self._point(
+                "task.began",
+                envelope=lease.envelope,
+                id=delivery,
+                task=step.name,
+                event=step.event,
+                attempt=lease.attempt,
+            )
             if lease.losses >= step.policy.lost_tries:
                 ending: Ending = LostTooOften()
             elif self._cutting_off:
@@ -280,6 +288,8 @@ class Runner:
             else:
                 ending = await self._call(lease, step, ctx)
             _log(step, ending, lease)
+            error = type(ending.error).__qualname__ if isinstance(ending, Raised) else ""
+            self._point("task.ended", outcome=outcome(ending, step.policy), error=error)
         return ending
 
     async def _call(self, lease: Lease, step: Step, ctx: Context) -> Ending:

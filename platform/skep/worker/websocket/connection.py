@@ -150,9 +150,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         super().handle_connect(event)
         if self.response.status_code == 101:
             self.scope["extensions"][EXTENSION] = self.connection
-            client = self.scope["client"]
-            self.connection.client = f"{client[0]}:{client[1]}" if client else ""
-            self.connection.path = self.scope["path"]
+            self.connection.scope = self.scope
         else:
             self._registry.counts.refused("invalid")
 

@@ -6,6 +6,7 @@ import asyncio
 import random
 import secrets
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from websockets.frames import Frame, Opcode
@@ -42,9 +43,19 @@ class ServedConnection:
         self.user: str | None = None
         self.rooms: frozenset[str] = frozenset()
         self.since = time.time()
-        self.path = self.client = ""
+        # The application may change it: a trusted proxy names the client.
+        self.scope: Mapping[str, Any] = {}
         self.protocol = protocol
         self._registry = registry
+
+    @property
+    def path(self) -> str:
+        return str(self.scope.get("path", ""))
+
+    @property
+    def client(self) -> str:
+        client = self.scope.get("client")
+        return f"{client[0]}:{client[1]}" if client else ""
 
     def bind(self, user: str) -> None:
         self._registry.bind(self, user)

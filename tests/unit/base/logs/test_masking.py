@@ -19,7 +19,8 @@ from skep.base.logs.masking import (
     ["PASSWORD", "DB_PASSWORD", "db.password", "API_KEY", "api-key", "apikey", "SECRET_TOKEN",
      "MAIL_DSN", "AWS_SECRET_ACCESS_KEY", "private_key_pem", "passwd", "DB_PWD", "Pwd", "MAIL_PASS",
      "mail.pass", "AES_KEY", "AES_KEY_2", "AES_KEYS", "awsKey", "dbPwd", "KEY_SALT", "SALT", "PIN",
-     "tls.pem", "CARD_PIN_OLD", "SLACK_HOOK", "HOOK_URL", "WEBHOOKS", "SESSION_COOKIE", "OTP_SEED"],
+     "tls.pem", "CARD_PIN_OLD", "SLACK_HOOK", "HOOK_URL", "WEBHOOKS", "SESSION_COOKIE", "OTP_SEED",
+     "OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"],
 )  # fmt: skip
 def test_names_that_hide_their_value(key: str) -> None:
     assert is_secret(key)

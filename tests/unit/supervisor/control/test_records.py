@@ -49,6 +49,16 @@ def test_a_rollout_is_told_with_who_asked_and_how_long_each_phase_took(tmp_path:
     assert (entry["outcome"], entry["generation"], entry["seconds"]) == ("committed", 2, 0.75)
 
 
+def test_a_change_of_the_configuration_keeps_when_it_was_announced_pulled_and_written(
+    tmp_path: Path,
+) -> None:
+    operations, events, _ = history(tmp_path / "o")
+    request = RolloutRequest("config", snapshot="s", notified=990.0, pulled=991.0)
+    events.publish(RolloutReported(request, replace(DONE, written_at=999.0)))
+    (entry,) = operations.latest()
+    assert (entry["notified"], entry["pulled"], entry["written"]) == (990.0, 991.0, 999.0)
+
+
 def test_a_refusal_keeps_its_problems_and_needs_no_phase(tmp_path: Path) -> None:
     operations, events, _ = history(tmp_path / "o")
     report = replace(

@@ -1,0 +1,69 @@
+"""The dashboard of connections that stay: WebSockets, TCP and UDP."""
+
+from grafana_foundation_sdk.models import dashboard as models
+
+from grafana.generator.board import Choice, Row, board
+from grafana.generator.panels import Panel, heat, lines, quantiles
+
+_ROUTE = 'route=~"$route"'
+
+
+def realtime() -> models.Dashboard:
+    """Return the dashboard. Shared tables get a row here once there are any."""
+    return board(
+        "realtime-tables",
+        "Realtime",
+        "WebSockets by route, TCP and UDP by listener.",
+        [Row("WebSockets", _websockets()), Row("TCP and UDP", _sockets())],
+        [Choice("route", "platform_websocket_connections")],
+    )
+
+
+def _websockets() -> list[Panel]:
+    return [
+        lines("Open", "Open WebSockets.", "short",
+              (f"sum by (route) (platform_websocket_connections{{@,{_ROUTE}}})", "{{route}}"),
+              width=6, stacked=True),
+        lines("Opened", "WebSockets accepted in a second, and handshakes refused.", "cps",
+              (f"sum by (route) (rate(platform_websocket_opens_total{{@,{_ROUTE}}}[@]))",
+               "{{route}}"),
+              ("sum by (reason) (rate(platform_websocket_refusals_total{@}[@]))",
+               "refused: {{reason}}"), width=6),
+        lines("Closed", "WebSockets closed in a second, by code.", "cps",
+              (f"sum by (code) (rate(platform_websocket_closes_total{{@,{_ROUTE}}}[@]))",
+               "{{code}}"), width=6),
+        lines("Waiting for slow readers", "Messages in the send queues.", "short",
+              (f"sum by (route) (platform_websocket_send_queue_messages{{@,{_ROUTE}}})",
+               "{{route}}"), width=6),
+        lines("Messages", "Messages in a second, and pushes.", "ops",
+              ("sum by (direction) "
+               f"(rate(platform_websocket_messages_total{{@,{_ROUTE}}}[@]))", "{{direction}}"),
+              ("sum(rate(platform_websocket_pushes_total{@}[@]))", "pushed"), width=6),
+        lines("Bytes of messages", "Bytes of messages in a second.", "Bps",
+              ("sum by (direction) "
+               f"(rate(platform_websocket_message_bytes_total{{@,{_ROUTE}}}[@]))",
+               "{{direction}}"), width=6),
+        lines("Duration", "How long WebSockets that were closed had been open.", "s",
+              *quantiles("platform_websocket_connection_duration_seconds", of=(0.5, 0.95)),
+              width=6),
+        heat("Where durations lie", "WebSockets closed in a second, by how long they were open.",
+             "s", "platform_websocket_connection_duration_seconds", width=6),
+    ]  # fmt: skip
+
+
+def _sockets() -> list[Panel]:
+    return [
+        lines("Open connections", "Open TCP connections.", "short",
+              ("sum by (listener) (platform_socket_connections{@})", "{{listener}}"), width=6),
+        lines("Opened and ended", "TCP connections in a second.", "cps",
+              ("sum by (listener) (rate(platform_socket_opens_total{@}[@]))",
+               "{{listener}} opened"),
+              ("sum by (listener, reason) (rate(platform_socket_closes_total{@}[@]))",
+               "{{listener}} {{reason}}"), width=6),
+        lines("Frames and packets", "Received in a second.", "ops",
+              ("sum by (listener) (rate(platform_socket_frames_total{@}[@]))", "{{listener}}"),
+              width=6),
+        lines("Bytes of sockets", "Bytes in a second.", "Bps",
+              ("sum by (listener, direction) (rate(platform_socket_bytes_total{@}[@]))",
+               "{{listener}} {{direction}}"), width=6),
+    ]  # fmt: skip
