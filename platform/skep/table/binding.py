@@ -63,30 +63,34 @@ class Tables:
     def attach(self, schema: Schema) -> Space:
         """Return the table of this schema, making or widening it if need be. Raises TableError."""
         environment = self.environment
-        if schema.size > MAP_SIZE // 4:
-            raise TableError(
-                f"The table {schema.name} would take {schema.size >> 20} MiB: {schema.rows} rows "
-                f"are too many; a table takes {MAP_SIZE >> 22} MiB at most."
-            )
-        environment.reserve(2 * schema.size)
         with self.writing() as txn:
-            for version in reversed(list(file.versions(txn, schema.name))):
-                if (merged := schema.merged(version.schema)) is not None:
-                    number, run = version.number, version.run
-                    break
-            else:
-                merged, number, run = schema, file.add(txn, schema), self.run
-            space = Space(number, schema)
-            is_indexed = file.stamp(txn, number) is not None and (
-                file.read(file.stamp(txn, number) or b"").indexes == merged.indexes
-            )
+            number, run, before = self._version(txn, schema)
+            merged = schema.merged(before) or schema
             file.write(txn, number, merged)
+            # Twice the rows: pages are not full, and are copied before they are changed.
+            size = 2 * sum(version.schema.size for version in file.versions(txn))
+            if size > MAP_SIZE:
+                raise TableError(
+                    f"The table {schema.name} has up to {schema.rows} rows: all tables would take "
+                    f"{size >> 20} MiB, more than the {MAP_SIZE >> 20} MiB there are."
+                )
+            environment.reserve(size)
+            space = Space(number, schema)
             if not schema.durable and self.run and run != self.run:
                 file.empty(txn, number)
-            if not is_indexed:
+            if before.indexes != merged.indexes:
                 space.reindex(txn)
             file.touch(txn, number, self.run or run)
         return space
+
+    def _version(self, txn: Transaction, schema: Schema) -> tuple[bytes, str, Schema]:
+        """Return number, run and schema of the newest version that has room for this schema, or
+        those of a new one."""
+        for version in reversed(list(file.versions(txn, schema.name))):
+            if schema.merged(version.schema) is not None:
+                return version.number, version.run, version.schema
+        number = file.add(txn, schema)
+        return number, self.run, schema
 
     def reading(self) -> Any:
         """Return a context that yields a transaction to read in."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import math
 import os
 import shutil
 import struct
@@ -148,6 +149,13 @@ class Environment:
                     f"The tables need {wanted >> 20} MiB in {self.folder}: {error.strerror}."
                 ) from error
         self._reserved = wanted
+
+    def age_of_snapshot(self) -> float:
+        """Return how many seconds ago the snapshot was written, whichever process did it."""
+        try:
+            return abs(time.time() - self.snapshot_file.stat().st_mtime)
+        except FileNotFoundError:
+            return math.inf
 
     def snapshot(self) -> None:
         """Write all tables to the snapshot, if they have changed since the last one."""

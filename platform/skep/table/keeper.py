@@ -38,7 +38,7 @@ class Keeper:
         self._patience = patience
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tables", daemon=True)
-        self._began = self._snapshot_at = self._touched = time.monotonic()
+        self._began = self._touched = time.monotonic()
         self._lock = os.open(
             tables.folder / "keeper.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
         )
@@ -76,8 +76,7 @@ class Keeper:
         environment.reserve()
         if now - self._began >= self._patience:
             self._remove_old_versions()
-        if now - self._snapshot_at >= SNAPSHOT:
-            self._snapshot_at = now
+        if environment.age_of_snapshot() >= SNAPSHOT:
             environment.snapshot()
 
     def _report(self) -> None:

@@ -110,6 +110,7 @@ def add(txn: Transaction, schema: Schema) -> bytes:
     numbers = msgpack.decode(txn.get(key, b"\x90"), type=list[bytes])
     txn.put(key, msgpack.encode([*numbers, number]))
     write(txn, number, schema)
+    touch(txn, number, "")
     return number
 
 

@@ -98,6 +98,23 @@ def test_after_the_machine_stopped_the_snapshot_counts_unless_the_file_was_close
     assert Hits.count() == 5 + is_closed
 
 
+def test_the_keeper_writes_the_snapshot_at_most_once_a_minute(
+    tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_rows(tables)
+    keeper = Keeper(tables, patience=30)
+    keeper.look(time.monotonic())
+    first = tables.environment.snapshot_file.stat().st_ino
+    Hits.set("late", n=1)
+    keeper.look(time.monotonic())
+    assert tables.environment.snapshot_file.stat().st_ino == first
+    later = time.time() + 61
+    monkeypatch.setattr(time, "time", lambda: later)
+    keeper.look(time.monotonic())
+    assert tables.environment.snapshot_file.stat().st_ino != first
+    keeper.stop()
+
+
 def test_a_full_disk_is_an_error_with_a_sentence(
     tables: Tables, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,7 +130,7 @@ def test_a_table_that_is_too_large_is_refused(tables: Tables) -> None:
     class Huge(Table, rows=10**9, name="huge"):
         n: int
 
-    with pytest.raises(TableError, match=r"The table huge would take \d+ MiB"):
+    with pytest.raises(TableError, match=r"huge has .* rows: all tables would take \d+ MiB"):
         Huge.get("a")
 
 
