@@ -15,7 +15,7 @@ from tests.support import wait_until
 
 PLUGIN = """
 import os
-from skep import Hooks, Plugin, Str, Table, Task, cron
+from skep import Atomic, Hooks, Plugin, Str, Table, Task, cron
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
@@ -35,7 +35,8 @@ def beat(tick):
     Hits.increment("cron", "n")
 
 async def hit(request):
-    return JSONResponse({"n": Hits.increment("web", "n"), "pid": os.getpid()})
+    total = Atomic("hits").add()
+    return JSONResponse({"n": Hits.increment("web", "n"), "pid": os.getpid(), "total": total})
 
 async def show(request):
     return JSONResponse({row.key: row.n for row in Hits.rows()} | {"fact": Facts.get("a").said})
@@ -76,6 +77,7 @@ def test_every_kind_of_process_shares_a_table(counting: Platform) -> None:
     assert show(counting)["fact"] == "filled"
     seen = [hit(counting) for _ in range(40)]
     assert [one["n"] for one in seen] == list(range(1, 41))
+    assert [one["total"] for one in seen] == list(range(1, 41))
     assert len({one["pid"] for one in seen}) == 2
     httpx.get(f"{counting.url}/deliver")
     wait_until(lambda: show(counting).get("task") == 1)

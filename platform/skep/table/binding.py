@@ -182,13 +182,16 @@ def transaction() -> Iterator[None]:
     if joined is not None and joined.is_mine(tables):
         yield
         return
-    environment = tables.environment
+    environment, known = tables.environment, dict(tables.spaces)
     with environment.begin_writing() as txn:
         environment.writer = threading.get_ident()
         mine = _Joined(tables, txn)
         token = _joined.set(mine)
         try:
             yield
+        except BaseException:
+            tables.spaces = known  # a table that was made in the block is not there
+            raise
         finally:
             mine.end()
             _joined.reset(token)

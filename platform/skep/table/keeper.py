@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 
 import lmdb
 
@@ -23,7 +24,7 @@ from skep.table.space import Space, now_ms
 log = logging.getLogger(__name__)
 
 # Seconds.
-_SWEEP, _TOUCH = 1.0, 5.0
+_FIRST, _SWEEP, _TOUCH = 0.1, 1.0, 5.0
 SNAPSHOT = 60.0
 
 
@@ -54,11 +55,17 @@ class Keeper:
         os.close(self._lock)
 
     def _run(self) -> None:
-        while not self._stopped.wait(_SWEEP):
-            try:
-                self.look(time.monotonic())
-            except (TableError, lmdb.Error, OSError) as error:
-                log.error("The tables could not be kept in order: %s", error)
+        pause = _FIRST
+        while not self._stopped.wait(pause):
+            pause = _SWEEP
+            self._try(lambda: self.look(time.monotonic()))
+        self._try(self._report)
+
+    def _try(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except (TableError, lmdb.Error, OSError) as error:
+            log.error("The tables could not be kept in order: %s", error)
 
     def look(self, now: float) -> None:
         """Do what is due."""

@@ -68,18 +68,22 @@ class Version:
 
 def versions(txn: Transaction, name: str = "") -> Iterator[Version]:
     """Yield the versions of one table or of all, each table's oldest first."""
-    cursor = txn.cursor()
-    start = _NAME + name.encode()
-    names: list[tuple[bytes, bytes]] = []
-    if cursor.set_range(start):
-        for key, value in cursor:
-            if not key.startswith(_NAME) or (name and key != start):
-                break
-            names.append((key, value))
-    for _, value in names:
+    for key, value in list(entries(txn, _NAME + name.encode())):
+        if name and key:  # another table, whose name is longer
+            continue
         for number in msgpack.decode(value, type=list[bytes]):
             used, run = msgpack.decode(txn.get(_USE + number))
             yield Version(number, _schema(txn.get(_SCHEMA + number)), used, run)
+
+
+def entries(txn: Transaction, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+    """Yield each key from `start` on that begins with the prefix, without it, and the value."""
+    cursor = txn.cursor()
+    if cursor.set_range(start or prefix):
+        for key, value in cursor:
+            if not key.startswith(prefix):
+                return
+            yield key[len(prefix) :], value
 
 
 def stamp(txn: Transaction, number: bytes) -> bytes | None:

@@ -33,6 +33,13 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+def _encoded(key: str) -> bytes:
+    try:
+        return key.encode()
+    except UnicodeEncodeError:
+        return b""
+
+
 class Space:
     """One version of a table. `schema` is what this process declares; what the file has may have
     more columns and indexes, and is followed."""
@@ -69,7 +76,7 @@ class Space:
 
     def key(self, key: str) -> bytes:
         """Return a key as bytes. Raises ValueError."""
-        if type(key) is str and 0 < len(raw := key.encode(errors="replace")) <= LONGEST_KEY:
+        if type(key) is str and 0 < len(raw := _encoded(key)) <= LONGEST_KEY:
             return raw
         raise ValueError(
             f"{self.schema.name}: a key is a text of 1 to {LONGEST_KEY} bytes, not {key!r:.80}."
@@ -88,8 +95,15 @@ class Space:
             raise ValueError(f"{self.schema.name}.{name} {problem}.")
         return place
 
-    def changes(self, values: Mapping[str, object]) -> list[tuple[int, object]]:
-        return [(self.place(name, value), value) for name, value in values.items()]
+    def changes(self, values: Mapping[str, Any]) -> list[tuple[int, Value]]:
+        """Return places and values of columns. Raises ValueError as `place`."""
+        return [
+            (place, float(value) if self._is_float(place) else value)
+            for place, value in [(self.place(n, value), value) for n, value in values.items()]
+        ]
+
+    def _is_float(self, place: int) -> bool:
+        return self.schema.columns[place - _FIRST].kind == "float"
 
     # -- rows ------------------------------------------------------------------------------------
 
@@ -110,15 +124,14 @@ class Space:
         row = self.get(txn, key)
         return None if row is None else self._long(row)
 
-    def set(self, txn: Transaction, key: bytes, changes: list[tuple[int, object]]) -> None:
+    def set(self, txn: Transaction, key: bytes, changes: list[tuple[int, Value]]) -> None:
         """Set columns of a row, which is made if it is not there. Raises TableFull."""
         self.follow(txn)
         old = self._present(txn, key)
-        row = [key.decode(), 0, *self._zeros] if old is None else self._long(old)
+        row = self._new(key) if old is None else self._long(old)
         for place, value in changes:
             row[place] = value
-        if self.schema.ttl:
-            row[_EXPIRES] = now_ms() + round(self.schema.ttl * 1000)
+        row[_EXPIRES] = self._end()
         self._put(txn, key, old, row)
 
     def add(self, txn: Transaction, key: bytes, place: int, by: float) -> int | float:
@@ -128,12 +141,7 @@ class Space:
         """
         self.follow(txn)
         old = self._present(txn, key)
-        if old is None:
-            row = [key.decode(), 0, *self._zeros]
-            if self.schema.ttl:
-                row[_EXPIRES] = now_ms() + round(self.schema.ttl * 1000)
-        else:
-            row = self._long(old)
+        row = self._new(key) if old is None else self._long(old)
         row[place] = total = row[place] + by
         column = self.schema.columns[place - _FIRST]
         if problem := column.problem(total):
@@ -161,8 +169,7 @@ class Space:
 
     def count(self, txn: Transaction) -> int:
         """Return how many rows there are, without those that have expired."""
-        number = int.from_bytes(txn.get(self._count, b""), "big")
-        return number - sum(1 for _ in self._expired(txn, now_ms()))
+        return self._counted(txn) - sum(1 for _ in self._expired(txn, now_ms()))
 
     def clear(self, txn: Transaction) -> int:
         number = self.count(txn)
@@ -192,17 +199,14 @@ class Space:
         start = first = self._rows + prefix.encode()
         while True:
             with reading() as txn:
-                cursor, now = txn.cursor(), now_ms()
-                found: list[bytes] = []
-                more = cursor.set_range(start)
-                while more and (key := cursor.key()).startswith(first) and len(found) < _BATCH:
-                    found.append(cursor.value())
-                    start, more = key + b"\0", cursor.next()
-            for raw in found:
+                now = now_ms()
+                found = list(itertools.islice(file.entries(txn, first, start), _BATCH))
+            for _, raw in found:
                 if not 0 < _decode(raw)[_EXPIRES] <= now:
                     yield decode(raw)
             if len(found) < _BATCH:
                 return
+            start = first + found[-1][0] + b"\0"
 
     def where(self, txn: Transaction, name: str, value: object) -> list[bytes]:
         """Return the rows whose indexed column has this value. Raises ValueError."""
@@ -212,33 +216,29 @@ class Space:
                 f'{self.schema.name} has no index of {name}: declare it with index="{name}".'
             )
         prefix, now = self._index(place, self._columns[name][1], value), now_ms()
-        found: list[bytes] = []
-        cursor = txn.cursor()
-        more = cursor.set_range(prefix)
-        while more and (entry := cursor.key()).startswith(prefix):
-            raw = self.raw(txn, entry[len(prefix) :])
-            if raw is not None and not 0 < _decode(raw)[_EXPIRES] <= now:
-                found.append(raw)
-            more = cursor.next()
-        return found
+        rows = (self.raw(txn, key) for key, _ in file.entries(txn, prefix))
+        return [raw for raw in rows if raw and not 0 < _decode(raw)[_EXPIRES] <= now]
 
     def reindex(self, txn: Transaction) -> None:
         """Write the entries of all indexes again."""
         self.follow(txn)
         file.drop(txn, INDEX + self.number)
-        for raw in [value for key, value in self._all(txn)]:
+        for _, raw in list(file.entries(txn, self._rows)):
             row = self._long(_decode(raw))
             for place, column in self._indexes:
                 txn.put(self._index(place, column, row[place]) + row[_KEY].encode(), b"")
 
     # -- within ----------------------------------------------------------------------------------
 
-    def _all(self, txn: Transaction) -> Iterator[tuple[bytes, bytes]]:
-        cursor = txn.cursor()
-        more = cursor.set_range(self._rows)
-        while more and cursor.key().startswith(self._rows):
-            yield cursor.item()
-            more = cursor.next()
+    def _new(self, key: bytes) -> Row:
+        return [key.decode(), self._end(), *self._zeros]
+
+    def _end(self) -> int:
+        """Return when a row that is set now expires."""
+        return now_ms() + round(self.schema.ttl * 1000) if self.schema.ttl else 0
+
+    def _counted(self, txn: Transaction) -> int:
+        return int.from_bytes(txn.get(self._count, b""), "big")
 
     def _present(self, txn: Transaction, key: bytes) -> Row | None:
         """Return a row; one that has expired is deleted."""
@@ -269,9 +269,9 @@ class Space:
 
     def _make_room(self, txn: Transaction) -> None:
         """Count one row more."""
-        count = int.from_bytes(txn.get(self._count, b""), "big")
+        count = self._counted(txn)
         if count >= self.schema.rows and self.sweep(txn, now_ms()):
-            count = int.from_bytes(txn.get(self._count, b""), "big")
+            count = self._counted(txn)
         if count >= self.schema.rows:
             raise TableFull(
                 f"The table {self.schema.name} has {count} rows, as many as it may: declare more "
@@ -282,8 +282,7 @@ class Space:
     def _delete(self, txn: Transaction, key: bytes, row: Row) -> None:
         self._unlink(txn, key, row)
         txn.delete(self._rows + key)
-        count = int.from_bytes(txn.get(self._count, b""), "big")
-        txn.put(self._count, (count - 1).to_bytes(8, "big"))
+        txn.put(self._count, (self._counted(txn) - 1).to_bytes(8, "big"))
 
     def _unlink(self, txn: Transaction, key: bytes, row: Row) -> None:
         row = self._long(row)
@@ -298,11 +297,7 @@ class Space:
         return INDEX + self.number + bytes((place,)) + hashed
 
     def _expired(self, txn: Transaction, now: int) -> Iterator[bytes]:
-        cursor = txn.cursor()
-        more = cursor.set_range(self._expiries)
-        while more and (entry := cursor.key()).startswith(self._expiries):
-            at = len(self._expiries)
-            if int.from_bytes(entry[at : at + 8], "big") > now:
+        for entry, _ in file.entries(txn, self._expiries):
+            if int.from_bytes(entry[:8], "big") > now:
                 return
-            yield entry[at + 8 :]
-            more = cursor.next()
+            yield entry[8:]

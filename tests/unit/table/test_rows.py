@@ -140,7 +140,26 @@ def test_what_does_not_fit_is_refused_by_table_column_value_and_bound(
     assert Users.get("a") is None
 
 
-@pytest.mark.parametrize("key", ["", "x" * 201, "é" * 101, 7, None, b"a"])
+def test_a_table_that_is_first_used_in_a_transaction_that_fails_can_be_used_after_it() -> None:
+    def fail() -> None:
+        with transaction():
+            Hits.set("a", n=1)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert Hits.get("a") is None
+    Hits.set("a", n=2)
+    assert get("a").n == 2
+
+
+def test_a_column_of_floats_has_floats() -> None:
+    Hits.set("a", seen=2)
+    assert isinstance(get("a").seen, float)
+    assert isinstance(Hits.increment("a", "seen", 1), float)
+
+
+@pytest.mark.parametrize("key", ["", "x" * 201, "é" * 101, "\ud800", 7, None, b"a"])
 def test_a_key_is_a_text_of_up_to_200_bytes(key: Any) -> None:
     with pytest.raises(ValueError, match="hits: a key is a text of 1 to 200 bytes"):
         Hits.set(key, n=1)

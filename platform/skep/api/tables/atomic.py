@@ -3,10 +3,8 @@
 from skep.api.tables.table import Table
 from skep.table import binding
 
-_MOST = 65_536
 
-
-class _Numbers(Table, rows=_MOST, name="skep.atomics"):
+class _Numbers(Table, rows=65_536, name="skep.atomics"):
     value: int
 
 
@@ -43,7 +41,7 @@ class AtomicFlag:
     """A flag that all processes of the platform share, by its name; clear until it is set."""
 
     def __init__(self, name: str) -> None:
-        self._number = Atomic(f"flag:{name}")
+        self._number = Atomic(f"{name}\0flag")
 
     def test_and_set(self) -> bool:
         """Set it; return whether it was set before."""

@@ -41,7 +41,7 @@ def _operation(function: Callable[P, R]) -> Callable[P, R]:
             if isinstance(error, TableFull):
                 raise
             raise TableFull(f"There is no room for all tables: {error}.") from error
-        except lmdb.Error as error:
+        except (lmdb.Error, msgspec.MsgspecError) as error:
             raise TableError(
                 f"The table {cls.registered_name()} cannot be used: {error}"
             ) from error
@@ -269,7 +269,8 @@ class Table:
             return space
         if cls._schema is None:
             raise TypeError(f"{cls.__module__}.{cls.__qualname__} {cls._problem}.")
-        if tables.declared is not None and cls not in tables.declared:
+        is_ours = cls.__module__.startswith("skep.")
+        if tables.declared is not None and cls not in tables.declared and not is_ours:
             raise Undeclared(
                 "",
                 f"The table {cls.__module__}.{cls.__qualname__} is in no Plugin: declare it with "
