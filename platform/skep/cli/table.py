@@ -158,7 +158,7 @@ def _space(tables: Tables, name: str) -> Space:
         if not found:
             known = ", ".join(sorted({v.schema.name for v in file.versions(txn)})) or "none"
             raise UsageError(f"There is no table {name!r}; there are: {known}.")
-        space = Space(found[-1].number, found[-1].schema)
+        space = Space(tables, found[-1].number, found[-1].schema)
         space.follow(txn)
     return space
 
@@ -203,7 +203,7 @@ def _described(txn: Any, version: Version) -> dict[str, Any]:
     schema = version.schema
     return {
         "name": schema.name,
-        "count": Space(version.number, schema).count(txn),
+        "count": Space(None, version.number, schema).count(txn),
         "rows": schema.rows,
         "columns": {
             column.name: f"{column.kind}[{column.bound}]" if column.bound else column.kind

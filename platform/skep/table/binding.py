@@ -9,13 +9,12 @@ import atexit
 import ctypes
 import os
 import threading
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from skep.base.errors import TableError
 from skep.base.rundir import RunDir
@@ -31,20 +30,26 @@ _FORKED = (
 )
 
 
+class DeclaredTable(Protocol):
+    """The class of a table, as an author declares it."""
+
+    def calls(self) -> dict[tuple[str, str], int]:
+        """Return how often each operation had which outcome in this process."""
+
+
 def _nothing() -> None: ...
 
 
 @dataclass
 class Tables:
     """`declared` are the classes that the plugins of this process declare, None where no plugins
-    are loaded. `run` is the run of the platform. `operations` counts calls by table, operation and
-    outcome, `spaces` are the tables in use by the classes that declare them."""
+    are loaded. `run` is the run of the platform. `spaces` are the tables in use by the
+    classes that declare them."""
 
     folder: Path
     declared: Collection[type] | None = None
     run: str = ""
-    operations: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-    spaces: dict[type, Space] = field(default_factory=dict)
+    spaces: dict[DeclaredTable, Space] = field(default_factory=dict)
     when_opened: Callable[[], None] = _nothing
     _environment: Environment | None = None
     _opening: threading.Lock = field(default_factory=threading.Lock)
@@ -75,7 +80,7 @@ class Tables:
                     f"{size >> 20} MiB, more than the {MAP_SIZE >> 20} MiB there are."
                 )
             environment.reserve(size)
-            space = Space(number, schema)
+            space = Space(self, number, schema)
             if not schema.durable and self.run and run != self.run:
                 file.empty(txn, number)
             if before.indexes != merged.indexes:
@@ -97,7 +102,7 @@ class Tables:
         joined = _joined.get()
         if joined is not None and joined.is_mine(self):
             return nullcontext(joined.txn)
-        return self.environment.lmdb.begin()
+        return (self._environment or self.environment).begin()
 
     def writing(self) -> Any:
         """Return a context that yields a transaction to write in: that of the block, or a new one
@@ -105,7 +110,7 @@ class Tables:
         joined = _joined.get()
         if joined is not None and joined.is_mine(self):
             return nullcontext(joined.txn)
-        return self.environment.begin_writing()
+        return (self._environment or self.environment).begin_writing()
 
     def close(self) -> None:
         """Close the file, but not that of a parent."""

@@ -115,6 +115,10 @@ class Environment:
             "The tables in %s %s: %s; the old file is %s.", self.file, problem, outcome, aside.name
         )
 
+    def begin(self) -> lmdb.Transaction:
+        """Return a transaction that reads; it waits for nothing."""
+        return self.lmdb.begin()
+
     def begin_writing(self) -> lmdb.Transaction:
         """Return a transaction that may write; it waits for that of any other process.
 
@@ -125,7 +129,7 @@ class Environment:
                 "Another coroutine of this thread is inside `with transaction()`: there may be no "
                 "await in its block."
             )
-        return self.lmdb.begin(write=True)
+        return self.lmdb.begin(None, None, True)
 
     @property
     def used(self) -> int:

@@ -88,8 +88,14 @@ class Keeper:
 
     def _report(self) -> None:
         """Publish how many rows there are, and what was called since the last time."""
-        now, before = Counter(self._tables.operations), self._reported
-        self._reported = now
+        now = Counter(
+            {
+                (space.schema.name, *call): count
+                for cls, space in list(self._tables.spaces.items())
+                for call, count in cls.calls().items()
+            }
+        )
+        before, self._reported = self._reported, now
         for (table, op, outcome), count in (now - before).items():
             self._telemetry.point("table.used", table=table, op=op, outcome=outcome, count=count)
         with self._tables.reading() as txn:

@@ -33,18 +33,12 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _encoded(key: str) -> bytes:
-    try:
-        return key.encode()
-    except UnicodeEncodeError:
-        return b""
-
-
 class Space:
     """One version of a table. `schema` is what this process declares; what the file has may have
     more columns and indexes, and is followed."""
 
-    def __init__(self, number: bytes, schema: Schema) -> None:
+    def __init__(self, tables: Any, number: bytes, schema: Schema) -> None:
+        self.tables = tables
         self.number = number
         self.schema = schema
         self._rows, self._expiries = ROW + number, EXPIRY + number
@@ -76,8 +70,11 @@ class Space:
 
     def key(self, key: str) -> bytes:
         """Return a key as bytes. Raises ValueError."""
-        if type(key) is str and 0 < len(raw := _encoded(key)) <= LONGEST_KEY:
-            return raw
+        try:
+            if 0 < len(raw := key.encode()) <= LONGEST_KEY:
+                return raw
+        except (AttributeError, UnicodeEncodeError):
+            pass
         raise ValueError(
             f"{self.schema.name}: a key is a text of 1 to {LONGEST_KEY} bytes, not {key!r:.80}."
         )

@@ -209,14 +209,13 @@ def test_a_table_that_is_not_durable_is_empty_in_the_next_run(tables: Tables) ->
     class Brief(Table, rows=10, durable=False, name="brief"):
         n: int
 
-    one = again(tables, run="run-1")
+    current = again(tables, run="run-1")
     Brief.set("a", n=1)
     Hits.set("a", n=1)
-    again(one, run="run-1")
-    assert Brief.count() == 1
-    script = again(one)
-    assert Brief.count() == 1
-    again(script, run="run-2")
+    for run in ("run-1", ""):
+        current = again(current, run=run)
+        assert Brief.count() == 1
+    again(current, run="run-2")
     assert (Brief.count(), Hits.count()) == (0, 1)
     Brief.set("b", n=1)
 

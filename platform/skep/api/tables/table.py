@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Self, TypeVar, cast
 
@@ -31,23 +32,18 @@ def _operation(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        cls = cast("type[Table]", args[0])
-        outcome = "error"
+        cls: Any = args[0]
         try:
             result = function(*args, **kwargs)
-            outcome = "success"
-        except (lmdb.MapFullError, TableFull) as error:
-            outcome = "full"
-            if isinstance(error, TableFull):
-                raise
-            raise TableFull(f"There is no room for all tables: {error}.") from error
-        except (lmdb.Error, msgspec.MsgspecError) as error:
-            raise TableError(
-                f"The table {cls.registered_name()} cannot be used: {error}"
-            ) from error
-        finally:
-            if (tables := binding._tables) is not None:
-                tables.operations[cls._name, name, outcome] += 1
+        except Exception as error:
+            is_full = isinstance(error, lmdb.MapFullError | TableFull)
+            cls._calls[f"{name} full" if is_full else f"{name} error"] += 1
+            if isinstance(error, lmdb.MapFullError):
+                raise TableFull(f"There is no room for all tables: {error}.") from error
+            if isinstance(error, lmdb.Error | msgspec.MsgspecError):
+                raise TableError(f"The table {cls._name} cannot be used: {error}") from error
+            raise
+        cls._calls[name] += 1
         return result
 
     return run
@@ -89,6 +85,8 @@ class Table:
     _problem: ClassVar[str] = ""
     _schema: ClassVar[Schema | None] = None
     _decoder: ClassVar[Callable[[bytes], Any]]
+    # By operation, and a word more where it failed; a Counter would take as long as a read.
+    _calls: ClassVar[defaultdict[str, int]]
 
     def __init_subclass__(
         cls,
@@ -102,6 +100,7 @@ class Table:
             return
         indexes = (index,) if isinstance(index, str) else tuple(index)
         cls._name = name or registered_name(cls)
+        cls._calls = defaultdict(int)
         try:
             cls._schema = _schema_of(cls, cls._name, rows, indexes, ttl, durable)
         except ValueError as error:
@@ -127,7 +126,7 @@ class Table:
     def get(cls, key: str) -> Self | None:
         """Return a copy of a row, or None."""
         space = cls._space()
-        with binding.current().reading() as txn:
+        with space.tables.reading() as txn:
             raw = space.raw(txn, space.key(key))
         return None if raw is None else cls._row(raw)
 
@@ -137,7 +136,7 @@ class Table:
         """Set these columns of a row; a new one has defaults in the others."""
         space = cls._space()
         raw, changes = space.key(key), space.changes(columns)
-        with binding.current().writing() as txn:
+        with space.tables.writing() as txn:
             space.set(txn, raw, changes)
 
     @classmethod
@@ -146,7 +145,7 @@ class Table:
         """Add to a number of a row, which is made if it is not there; return the sum."""
         space = cls._space()
         raw, place = space.key(key), space.place(column, by, _NUMBERS)
-        with binding.current().writing() as txn:
+        with space.tables.writing() as txn:
             return space.add(txn, raw, place, by)
 
     @classmethod
@@ -164,7 +163,7 @@ class Table:
         space = cls._space()
         raw, changes = space.key(key), space.changes(columns)
         wanted = None if expected is None else space.changes(expected)
-        with binding.current().writing() as txn:
+        with space.tables.writing() as txn:
             space.follow(txn)
             row = space.full(txn, raw)
             if (row is None) != (wanted is None):
@@ -179,7 +178,7 @@ class Table:
     def pop(cls, key: str) -> Self | None:
         """Delete a row and return it; None if it is not there."""
         space = cls._space()
-        with binding.current().writing() as txn:
+        with space.tables.writing() as txn:
             raw = space.pop(txn, space.key(key))
         return None if raw is None else cast(Self, cls._decoder(raw))
 
@@ -188,7 +187,7 @@ class Table:
     def delete(cls, key: str) -> bool:
         """Delete a row; return whether it was there."""
         space = cls._space()
-        with binding.current().writing() as txn:
+        with space.tables.writing() as txn:
             return space.pop(txn, space.key(key)) is not None
 
     @classmethod
@@ -196,7 +195,7 @@ class Table:
     def exists(cls, key: str) -> bool:
         """Return whether there is such a row."""
         space = cls._space()
-        with binding.current().reading() as txn:
+        with space.tables.reading() as txn:
             return space.get(txn, space.key(key)) is not None
 
     @classmethod
@@ -207,7 +206,7 @@ class Table:
             raise ValueError(f"{cls._name}: seconds are 0 to {_LONGEST_TTL:.0f}, not {seconds}.")
         space = cls._space()
         at = 0 if seconds is None else now_ms() + round(seconds * 1000)
-        with binding.current().writing() as txn:
+        with space.tables.writing() as txn:
             return space.expire(txn, space.key(key), at)
 
     # -- many rows -------------------------------------------------------------------------------
@@ -217,7 +216,7 @@ class Table:
     def count(cls) -> int:
         """Return how many rows there are."""
         space = cls._space()
-        with binding.current().reading() as txn:
+        with space.tables.reading() as txn:
             return space.count(txn)
 
     @classmethod
@@ -229,7 +228,7 @@ class Table:
         before or after the change, all others exactly once.
         """
         space = cls._space()
-        return space.scan(binding.current().reading, prefix, cls._decoder)
+        return space.scan(space.tables.reading, prefix, cls._decoder)
 
     @classmethod
     @_operation
@@ -238,7 +237,7 @@ class Table:
         space = cls._space()
         if len(column) != 1:
             raise ValueError(f"{cls._name}: where() takes one column, not {len(column)}.")
-        with binding.current().reading() as txn:
+        with space.tables.reading() as txn:
             found = [raw for name, value in column.items() for raw in space.where(txn, name, value)]
         return [cast(Self, cls._decoder(raw)) for raw in found]
 
@@ -247,7 +246,7 @@ class Table:
     def clear(cls) -> int:
         """Delete all rows; return how many there were."""
         space = cls._space()
-        with binding.current().writing() as txn:
+        with space.tables.writing() as txn:
             return space.clear(txn)
 
     @classmethod
@@ -255,12 +254,18 @@ class Table:
         """Make the table in the file, or widen it; for the platform. Raises TableError."""
         cls._space()
 
+    @classmethod
+    def calls(cls) -> dict[tuple[str, str], int]:
+        """Return how often each operation had which outcome in this process; for the platform."""
+        split = [(*name.partition(" ")[::2], count) for name, count in cls._calls.copy().items()]
+        return {(op, outcome or "success"): count for op, outcome, count in split}
+
     # -- within ----------------------------------------------------------------------------------
 
     @classmethod
     def _row(cls, raw: bytes) -> Self | None:
-        row = cls._decoder(raw)
-        return None if 0 < row._expires <= now_ms() else cast(Self, row)
+        row: Any = cls._decoder(raw)
+        return row if row._expires == 0 or row._expires > now_ms() else None
 
     @classmethod
     def _space(cls) -> Space:
