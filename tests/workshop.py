@@ -29,10 +29,9 @@ POINTS = (
     "task.waited",
     "task.running",
     "task.finished",
-    "task.retried",
-    "task.dead",
     "task.cut_off",
     "event.published",
+    "event.started",
     "event.delivered",
 )
 
@@ -47,6 +46,19 @@ class Workshop:
     retirements: list[str] = field(default_factory=list)
     # By how many ms the worker's clock is ahead of the store's.
     ahead: int = 0
+    telemetry: Telemetry = field(default_factory=Telemetry)
+    _counts: dict[tuple[str, ...], int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.telemetry.subscribe("store.counted", self._take)
+
+    def _take(self, fields: dict[str, Any]) -> None:
+        self._counts[fields["metric"], *fields["labels"]] = fields["number"]
+
+    def tallied(self, metric: str) -> dict[tuple[str, ...], int]:
+        """Return what the store has counted, but for zeros."""
+        self.telemetry.point("metrics.asked")
+        return {key[1:]: n for key, n in self._counts.items() if key[0] == metric and n}
 
     def note(self, name: str, fields: Mapping[str, Any]) -> None:
         """Remember a point of telemetry."""
@@ -85,7 +97,7 @@ def _at_rest(stats: QueueStats) -> bool:
 async def workshop(directory: Path, plugin: Plugin, **options: Any) -> AsyncIterator[Workshop]:
     """A worker that has accepted, with the engine of this process bound."""
     telemetry, catalog = Telemetry(), Catalog.collect({"shop": plugin})
-    async with store(directory) as socket:
+    async with store(directory, telemetry) as socket:
         engine = Embedded(socket, "task.0@7:1")
         await engine.open()
         retirements: list[str] = []
@@ -96,7 +108,7 @@ async def workshop(directory: Path, plugin: Plugin, **options: Any) -> AsyncIter
         binding.bind(engine, telemetry, names, declared=declared, compares=True, sender=SENDER)
         try:
             async with at_work(workplace) as kind:
-                shop = Workshop(engine, kind, retirements=retirements)
+                shop = Workshop(engine, kind, retirements=retirements, telemetry=telemetry)
                 workplace.clock = lambda: now_ms() + shop.ahead
                 for name in POINTS:
                     telemetry.subscribe(name, partial(shop.note, name))

@@ -115,7 +115,8 @@ def _files() -> list[Panel]:
               ("sum by (kind) (rate(platform_watch_events_total{@}[@]))", "{{kind}}")),
         lines("Failures to watch", "Failures in a second, by reason.", "ops",
               ("sum by (reason) (rate(platform_watch_errors_total{@}[@])) "
-               "or sum by (backend) (0 * platform_watch_backend{@})", "{{reason}}")),
+               'or label_replace(0 * sum(platform_watch_backend{@}), "reason", "none", "", "")',
+               "{{reason}}")),
         states("Backend", "How files are watched: polling takes longer and more CPU.",
                ("platform_watch_backend{@}", "{{instance}} {{backend}}"),
                steps=((None, "transparent"), (1, "blue"))),

@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
+from PIL import Image
 
 from grafana.pictures.series import Ask, Series, asked
 from grafana.pictures.units import text
@@ -35,15 +37,25 @@ def draw(board: Mapping[str, Any], ask: Ask, to: Path) -> None:
     height = max(top + high for _, (_, top, _, high) in placed) + 1
     figure = Figure(figsize=(_COLUMNS * _COLUMN / _DPI, height * _UNIT / _DPI), dpi=_DPI)
     figure.set_facecolor(_PAGE)
-    page = _Page(figure, height)
+    answers = [asked(panel, ask) if panel["type"] != "row" else [] for panel, _ in placed]
+    times = [at for found in answers for series in found for at in series.times]
+    page = _Page(figure, height, (min(times), max(times)))
     page.write(0.3, 0.35, board["title"], 13, _TEXT)
     events = list(_events(board, ask))
-    for panel, box in placed:
+    for (panel, box), found in zip(placed, answers, strict=True):
         if panel["type"] == "row":
             page.write(box[0] + 0.2, box[1] + 0.35, f"▾ {panel['title']}", 10, _TEXT)
         else:
-            _panel(page, panel, box, asked(panel, ask), events)
-    figure.savefig(to, facecolor=_PAGE)
+            _panel(page, panel, box, found, events)
+    _save(figure, to)
+
+
+def _save(figure: Figure, to: Path) -> None:
+    """Write a picture with few colours: it is a third as large."""
+    drawn = BytesIO()
+    figure.savefig(drawn, facecolor=_PAGE)
+    with Image.open(drawn) as image:
+        image.convert("RGB").quantize(128).save(to, optimize=True)
 
 
 def _placed(board: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], Box]]:
@@ -76,11 +88,15 @@ def _events(board: Mapping[str, Any], ask: Ask) -> Iterator[Event]:
 
 
 class _Page:
-    """A figure measured in columns and units from its upper left corner."""
+    """A figure measured in columns and units from its upper left corner.
 
-    def __init__(self, figure: Figure, height: float) -> None:
+    `span` is the first and the last moment of all graphs.
+    """
+
+    def __init__(self, figure: Figure, height: float, span: tuple[float, float]) -> None:
         self.figure = figure
         self.height = height
+        self.span = span
 
     def axes(self, box: Box, colour: str = _PANEL) -> Axes:
         left, top, width, high = box
@@ -117,9 +133,9 @@ def _panel(
     _KINDS[panel["type"]](page, panel, box, found)
     if panel["type"] in ("timeseries", "state-timeline", "heatmap"):
         axes = page.figure.axes[-1]
-        first, last = axes.get_xlim()
+        first, last = page.span
         for at, colour in events:
-            if first <= _day(at) <= last:
+            if first <= at <= last:
                 axes.axvline(_day(at), color=colour, linewidth=0.8, linestyle=":")
 
 
@@ -133,7 +149,8 @@ def _timed(page: _Page, box: Box, below: float) -> Axes:
     left, top, width, high = box
     axes = page.axes((left + 1.0, top + 1.0, width - 1.25, high - 1.75 - below))
     axes.xaxis_date()
-    locator = AutoDateLocator(maxticks=5)
+    axes.set_xlim(*map(_day, page.span))
+    locator = AutoDateLocator(minticks=2, maxticks=6)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False))
     axes.grid(color=_EDGE, linewidth=0.5)
@@ -163,6 +180,8 @@ def _lines(page: _Page, panel: Mapping[str, Any], box: Box, found: Sequence[Seri
     axes = _timed(page, box, 0.45 * min(len(found), _MOST_NAMES) - 0.1)
     stacked = defaults["custom"]["stacking"]["mode"] == "normal"
     colours = itertools.cycle(_COLOURS)
+    # Where not all have room in the legend, name the largest.
+    found = sorted(found, key=lambda s: -s.peak) if len(found) > _MOST_NAMES else found
     if stacked:
         times = sorted({at for series in found for at in series.times})
         rows = [dict(zip(series.times, series.values, strict=True)) for series in found]
@@ -245,8 +264,6 @@ def _bands(page: _Page, panel: Mapping[str, Any], box: Box, found: Sequence[Seri
             if (colour := _colour(panel, value)) != _PANEL:
                 axes.barh(row, _day(end) - _day(begin),
                           left=_day(begin), color=colour, height=0.6)  # fmt: skip
-    ends = [at for series in found for at in series.times]
-    axes.set_xlim(_day(min(ends)), _day(max(ends)))
     axes.set_ylim(len(found) - 0.5, -0.5)
     axes.set_yticks(range(len(found)), [series.name for series in found])
     axes.grid(visible=False)

@@ -104,6 +104,40 @@ def test_a_wrong_declaration_is_named_by_check_by_start_and_by_a_refused_rollout
     assert (platform.get("/"), platform.status()["generation"]) == ("good", 1)
 
 
+SHADOW = """
+from prometheus_client import Counter
+from skep import Plugin
+
+Counter("platform_http_requests", "Requests.")
+plugin = Plugin()
+"""
+
+
+def test_a_metric_with_a_name_of_ours_is_refused_by_check_by_start_and_by_a_rollout(
+    platform: Platform,
+) -> None:
+    """A21: it vanished, because the platform's of that name counts."""
+    platform.environment["PLATFORM_WEB_WORKERS"] = "1"
+    write(platform, "good", GOOD)
+    shadow = write(platform, "shadow", SHADOW)
+    said = "It makes the metric platform_http_requests_total: names with platform_ are the platform"
+    checked = platform.cli("check")
+    assert checked.returncode == 3
+    assert "plugin shadow" in checked.stderr
+    assert said in checked.stderr
+    assert "for example http_requests_total" in checked.stderr
+    platform.start(ready=False)
+    assert platform.wait_end() == 3
+    assert said in platform.output()
+    shadow.unlink()
+    platform.start()
+    write(platform, "shadow", SHADOW)
+    reloaded = platform.cli("reload")
+    assert reloaded.returncode == 1
+    assert said in reloaded.stdout + reloaded.stderr
+    assert (platform.get("/"), platform.status()["generation"]) == ("good", 1)
+
+
 SHAPES = '''
 import datetime
 import functools

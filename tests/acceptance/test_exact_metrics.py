@@ -1,5 +1,6 @@
 """Counters say what happened, also when workers are killed in the middle of it."""
 
+import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -11,6 +12,7 @@ KILLS = 20
 
 SHOP = """
 import os
+import time
 from prometheus_client import Counter, Histogram
 from skep import Plugin
 from starlette.responses import JSONResponse
@@ -24,7 +26,10 @@ async def order(request):
     PRICE.observe(3)
     return JSONResponse({"pid": os.getpid()})
 
-plugin = Plugin(routes=[Route("/", order)])
+async def hang(request):
+    time.sleep(60)
+
+plugin = Plugin(routes=[Route("/", order), Route("/hang", hang)])
 """
 
 
@@ -73,3 +78,26 @@ def test_nothing_counted_is_lost_when_workers_are_killed_under_load(shop: Platfo
         assert answered <= total(shop, sample, **labels) <= answered + cut, sample
     assert total(shop, "platform_metrics_frames_total", outcome="bad") == 0
     assert total(shop, "platform_worker_exits_total", reason="signal") == KILLS
+
+
+def test_a_scrape_does_not_wait_for_a_worker_that_hangs_and_says_which_it_is(
+    shop: Platform,
+) -> None:
+    """Metrics, case 35."""
+    with pytest.raises(httpx.TimeoutException):
+        httpx.get(f"{shop.url}/hang", timeout=0.3)
+    wait_until(lambda: max(_ages(shop)) > 1.5)
+    # The agent gives up after 2 s, and answers 503 then
+    assert httpx.get(f"{shop.admin}/metrics", timeout=2.0).status_code == 200
+    assert min(_ages(shop)) < 1.5
+    assert total(shop, "platform_metrics_frames_total", outcome="late") >= 1
+
+
+def _ages(shop: Platform) -> list[float]:
+    """The ages of what the web workers have sent last."""
+    return [
+        sample.value
+        for family in text_string_to_metric_families(shop.metrics())
+        for sample in family.samples
+        if sample.name == "platform_worker_metrics_age_seconds" and sample.labels["pool"] == "web"
+    ]

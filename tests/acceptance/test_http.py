@@ -143,7 +143,8 @@ def test_what_goes_on_across_a_rollout_ends_well_or_at_the_deadline(platform: Pl
     assert endless.ended < long.ended
     assert long.ended - before > 10
     wait_until(lambda: not set(old) & set(platform.pids("web.")))
-    wait_until(lambda: "platform_http_cut_total 1" in platform.metrics().splitlines())
+    cut = 'platform_http_requests_aborted_total{reason="drain"} 1'
+    wait_until(lambda: cut in platform.metrics().splitlines())
 
 
 @pytest.fixture

@@ -186,7 +186,7 @@ def test_a_rollout_closes_all_with_1012_spread_and_none_without_a_code(
         await client.close()
 
     asyncio.run(test())
-    closed = 'platform_websocket_closes_total{code="1012"} 1000'
+    closed = 'platform_websocket_closes_total{code="1012",route="/echo/chat"} 1000'
     wait_until(lambda: closed in sampled.metrics())
 
 

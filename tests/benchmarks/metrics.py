@@ -68,7 +68,7 @@ def _request() -> Figure:
 
     def request() -> None:
         http.begin()
-        http.end("GET", "/things/{id}", 200, 0.012)
+        http.end("GET", "/things/{id}", 200, 0.012, 0, 1200)
 
     return Figure("CPU of all metrics of a request", _cost(request, 50_000), "µs", 2.0)
 

@@ -9,6 +9,7 @@ from skep.base.errors import EngineError, QueueFull
 from skep.engine.contract import (
     CUT_OFF,
     LARGEST_PROGRESS,
+    CountedStep,
     Engine,
     Envelope,
     QueueLimits,
@@ -278,6 +279,20 @@ def test_a_full_queue_refuses_what_is_put_all_or_none(driver: Driver) -> None:
         assert await engine.settle([Settlement(lease, "done", then=then)]) == [True]
         with pytest.raises(QueueFull):
             await engine.put([an_envelope()])
+
+    with_engine(driver, test)
+
+
+def test_what_is_expected_may_be_said_again_and_names_no_delivery(driver: Driver) -> None:
+    async def test(engine: Engine) -> None:
+        steps = [CountedStep("orders.Send", "default"), CountedStep("First", "mail", "Paid")]
+        for _ in range(2):
+            await engine.expect(steps)
+        assert await engine.stats() == {}
+        await engine.put([an_envelope()])
+        lease = await lease_one(engine)
+        settlement = Settlement(lease, "done", step="orders.Send", outcome="success")
+        assert await engine.settle([settlement]) == [True]
 
     with_engine(driver, test)
 

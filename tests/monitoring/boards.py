@@ -19,28 +19,6 @@ BOARDS: dict[str, dict[str, Any]] = {
 # A name of the catalogue or of a recording rule; of a histogram, one of its series.
 _NAME = re.compile(r"\b(?:platform[_:][a-z0-9_:]+|process_[a-z_]+)\b")
 
-# Families that nothing feeds yet, or that lack a label.
-PENDING = {
-    "platform_websocket_connections",
-    "platform_http_accept_queue_seconds",
-    "platform_http_request_size_bytes",
-    "platform_http_response_size_bytes",
-    "platform_http_requests_aborted_total",
-    "platform_http_connections_opened_total",
-    "platform_websocket_message_bytes_total",
-    "platform_websocket_connection_duration_seconds",
-    "platform_websocket_send_queue_messages",
-    "platform_socket_bytes_total",
-    "platform_task_queue_capacity",
-    "platform_event_delivery_lag_seconds",
-    "platform_events_pending",
-    "platform_cron_leader",
-    "platform_config_namespace_applied_timestamp_seconds",
-    "platform_config_keys_changed_total",
-    "platform_config_env_write_errors_total",
-    "platform_watch_backend",
-}
-
 
 @dataclass(frozen=True)
 class Question:

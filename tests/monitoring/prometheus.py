@@ -66,30 +66,31 @@ class Prometheus:
         return answer.status_code == 200 and bool(answer.json()["data"]["result"])
 
 
-def hurried(rules: str) -> str:
-    """Return the rules for a live run: seconds in place of minutes."""
+def hurried(rules: str, stale: int) -> str:
+    """Return the rules for a live run: seconds in place of minutes; `stale` are the seconds after
+    which a configuration is."""
     rules = re.sub(r"\bfor: \w+", "for: 1s", rules)
     rules = re.sub(r"\[\d+[mhd]\]", "[6s]", rules)
-    return rules.replace("> 900", "> 8")
+    return rules.replace("> 900", f"> {stale}")
 
 
 @contextmanager
 def prometheus(
-    folder: Path, target: str, *, scheme: str = "https", instance: str = "", every: str = "1s"
+    folder: Path, target: str, *, instance: str = "", stale: int = 8
 ) -> Iterator[Prometheus]:
     """Run one until the end of the block; wait for the first scrape."""
     rules = RULES.read_text()
-    (folder / "rules.yml").write_text(hurried(rules))
+    (folder / "rules.yml").write_text(hurried(rules, stale))
     scrape = {
         "job_name": "platform",
-        "scheme": scheme,
+        "scheme": "https",
         "tls_config": {"insecure_skip_verify": True},
         "static_configs": [
             {"targets": [target], "labels": {"instance": instance} if instance else {}}
         ],
     }
     configuration = {
-        "global": {"scrape_interval": every, "scrape_timeout": every, "evaluation_interval": every},
+        "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
         "rule_files": ["rules.yml"],
         "scrape_configs": [scrape],
     }

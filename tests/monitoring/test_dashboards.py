@@ -11,7 +11,6 @@ from skep.metrics.names import BY_EXPOSED
 from tests.monitoring.boards import (
     BOARDS,
     GRAFANA,
-    PENDING,
     annotations,
     family,
     names,
@@ -149,8 +148,8 @@ def test_every_metric_in_an_expression_is_in_the_catalogue_and_every_family_is_u
     used: set[str] = set()
     for where, expression in expressions().items():
         for name in names(expression) - recorded - OWN:
-            known = name if name in BY_EXPOSED or name in PENDING else family(name)
-            assert known in BY_EXPOSED.keys() | PENDING, f"{where}: {name}"
+            known = name if name in BY_EXPOSED else family(name)
+            assert known in BY_EXPOSED, f"{where}: {name}"
             used.add(known)
     assert BY_EXPOSED.keys() - used == set()
 

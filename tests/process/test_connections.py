@@ -259,7 +259,7 @@ def test_who_closes_one_half_and_then_goes_is_noticed(run: Run) -> None:
         connection.writer.write_eof()
         await wait_until_async(lambda: site.kind._server.server_state.tasks)
         protocol = only(site)
-        await wait_until_async(lambda: protocol._half_closed)
+        await wait_until_async(lambda: protocol.half_closed)
         connection.writer.transport.abort()
         gate.opened.set()
         await wait_until_async(lambda: gate.left == 1)
@@ -337,7 +337,9 @@ def test_who_sends_pings_and_does_not_read_the_answers_is_cut_off(
                 await connection.send(pings)
                 most[0] = max(most[0], protocol.transport.get_write_buffer_size())
         assert most[0] < limit + 64 * KB
-        await wait_until_async(lambda: site.value("websocket_closes_total", code="1013") == 1)
+        await wait_until_async(
+            lambda: site.value("websocket_closes_total", route="/ws", code="1013") == 1
+        )
 
     run_gate(test, websocket_send_limit=limit)
 

@@ -335,7 +335,7 @@ def test_a_body_that_stalls_is_408_but_a_slow_one_is_not(run: Run) -> None:
         assert (await stalled.answer()).status == 408
         assert site.refused("stalled") == 1
         await wait_until_async(
-            lambda: site.value("http_requests_total", method="POST", route="/size", status="499")
+            lambda: site.value("http_requests_total", method="POST", route="/size", status="408")
         )
 
     run(test, progress_timeout=2.0)

@@ -1,7 +1,6 @@
 """`python -P -m skep.agent`: the agent slot."""
 
 import sys
-from functools import partial
 
 from prometheus_client import CollectorRegistry
 
@@ -12,7 +11,8 @@ from skep.metrics.frames import Framer
 from skep.metrics.instruments import Instruments
 from skep.metrics.page_values import keep_in_page
 from skep.metrics.subscriber import subscribe
-from skep.wire.platform_slot import run
+from skep.wire.messages import Boot
+from skep.wire.platform_slot import Send, run
 
 if __name__ == "__main__":
     keep_in_page()
@@ -21,5 +21,11 @@ if __name__ == "__main__":
     instruments = Instruments(registry, "agent")
     instruments.watch_garbage()
     subscribe(telemetry, instruments)
-    build = partial(Agent, telemetry=telemetry)
+
+    def build(boot: Boot, send: Send) -> Agent:
+        agent = Agent(boot, send, telemetry)
+        for namespace in agent.namespaces:
+            instruments.expect(namespace=namespace)
+        return agent
+
     sys.exit(run(build, Framer(registry).next, PAGE.share()))

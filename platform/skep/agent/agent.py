@@ -43,6 +43,11 @@ class Agent:
         self._first_offer = asyncio.Event()
         self._stop = asyncio.Event()
 
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """The namespaces that it follows."""
+        return self._options.namespace
+
     async def prepare(self) -> None:
         """Begin to follow the configuration, and with `--watch` the code."""
         self._start_duty("config sync", self._sync)

@@ -133,7 +133,9 @@ class CodeWatch:
         Each directory is watched alone: a watch of a whole tree would also wake up for writes to
         the data directory, or to a virtual environment, below it.
         """
-        watched, pauses = self._directories(), 0
+        watched, pauses, is_polling = self._directories(), 0, must_poll()
+        self._telemetry.point("watch.backend", backend="polling", used=int(is_polling))
+        self._telemetry.point("watch.backend", backend="inotify", used=int(not is_polling))
         changes = awatch(
             *watched,
             watch_filter=self._counts,
@@ -142,6 +144,7 @@ class CodeWatch:
             rust_timeout=_PAUSE_MS,
             yield_on_timeout=True,
             recursive=False,
+            force_polling=is_polling,
         )
         async for batch in changes:
             pauses += not batch
@@ -185,6 +188,14 @@ class CodeWatch:
             for path in sorted(paths - self._explained):
                 log.warning(text, path)
         self._explained |= own | held
+
+
+def must_poll() -> bool:
+    """Return whether files must be looked at again and again: the user says so, or this is
+    Windows' Linux, where changes from the Windows side cause no event."""
+    if wish := os.environ.get("WATCHFILES_FORCE_POLLING"):
+        return wish.lower() not in ("false", "disable", "disabled")
+    return "microsoft-standard" in os.uname().release
 
 
 def _changed(file: _Restless, now: float) -> _Restless:

@@ -110,6 +110,10 @@ class Settlement(Struct, frozen=True):
     meantime is removed by `retry`, `release` and `cut`. `then`
     is put in the same atomic step, after the envelope is gone: so what follows a `done` may bear
     the same id. `result` is kept with a `done` if the envelope asks for that.
+
+    The rest is what the engine counts in that step. `step` is what was to be done, by its name in
+    metrics, empty if nothing is counted; `outcome` is how it went, empty if it was not begun. A
+    listener has the name of its `event`, and `skipped` are the listeners that it has prevented.
     """
 
     lease: Lease
@@ -119,6 +123,18 @@ class Settlement(Struct, frozen=True):
     error: str = ""
     then: tuple[Envelope, ...] = ()
     result: bytes = b""
+    step: str = ""
+    outcome: str = ""
+    event: str = ""
+    skipped: tuple[str, ...] = ()
+
+
+class CountedStep(Struct, frozen=True, array_like=True):
+    """What can be counted: the step of a task, or a listener of an `event`, in its queue."""
+
+    step: str
+    queue: str
+    event: str = ""
 
 
 class Result(Struct, frozen=True, array_like=True):
@@ -258,6 +274,10 @@ class Engine(Protocol):
 
     async def configure(self, limits: Mapping[str, QueueLimits]) -> None:
         """Set the limits of these queues, and remove those of all others."""
+
+    async def expect(self, steps: Sequence[CountedStep]) -> None:
+        """Show what is counted of these steps, at zero if nothing is: an increase can be seen only
+        from there."""
 
     async def pause(self, queues: Sequence[str], paused: bool = True) -> None:
         """Pause or resume these queues; remembered across restarts."""

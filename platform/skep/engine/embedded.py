@@ -11,11 +11,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol
 
+from msgspec.structs import replace
+
 from skep.base.errors import EngineError, RequestRefused
 from skep.engine import protocol
 from skep.engine.contract import (
     LARGEST_PROGRESS,
     Cancellation,
+    CountedStep,
     DeliveryRow,
     Edit,
     Envelope,
@@ -93,7 +96,19 @@ class StoreClient:
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         accepted: list[bool] = []
         marks = [
-            protocol.Mark(s.lease.token, s.verdict, s.at, s.reason, s.error, s.then, s.result)
+            protocol.Mark(
+                s.lease.token,
+                s.verdict,
+                s.at,
+                s.reason,
+                s.error,
+                s.then,
+                s.result,
+                s.step,
+                s.outcome,
+                s.event,
+                s.skipped,
+            )
             for s in settlements
         ]
         for batch in _batches(marks):
@@ -113,7 +128,15 @@ class StoreClient:
             if marks[0].reason == _UNSETTLED:
                 raise
             log.error("The lease %s cannot be settled: %s", marks[0].token, error)
-            dead = protocol.Mark(marks[0].token, "dead", 0, _UNSETTLED, str(error), ())
+            dead = replace(
+                marks[0],
+                verdict="dead",
+                at=0,
+                reason=_UNSETTLED,
+                error=str(error),
+                then=(),
+                result=b"",
+            )
             return await self._settle([dead])
         return reply.accepted
 
@@ -153,6 +176,9 @@ class StoreClient:
 
     async def configure(self, limits: Mapping[str, QueueLimits]) -> None:
         await self._ask(protocol.Configure, limits)
+
+    async def expect(self, steps: Sequence[CountedStep]) -> None:
+        await self._ask(protocol.Expect, steps)
 
     async def pause(self, queues: Sequence[str], paused: bool = True) -> None:
         await self._ask(protocol.Pause, queues, paused)

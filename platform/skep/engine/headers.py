@@ -9,6 +9,8 @@ RESULT = "result"
 ERROR = "error"
 # The id of the receipt, when the envelope follows from another.
 ORIGIN = "origin"
+# When an event was due, in ms, in the envelopes of its listeners but the first.
+FIRED = "fired"
 # How often a worker gave the envelope back because it does not know the name.
 UNKNOWN = "unknown"
 # How often this delivery may be tried, if not as often as its class says.

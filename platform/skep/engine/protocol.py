@@ -20,6 +20,7 @@ from msgspec import DecodeError, Struct
 from skep.base.errors import EngineError, RequestRefused
 from skep.engine.contract import (
     Cancellation,
+    CountedStep,
     DeliveryRow,
     Edit,
     Envelope,
@@ -84,6 +85,10 @@ class Mark(Struct, frozen=True, array_like=True):
     error: str
     then: Sequence[Envelope]
     result: bytes = b""
+    step: str = ""
+    outcome: str = ""
+    event: str = ""
+    skipped: tuple[str, ...] = ()
 
 
 class Settle(_Numbered, frozen=True, tag="settle"):
@@ -145,6 +150,12 @@ class Configure(_Numbered, frozen=True, tag="configure"):
     limits: Mapping[str, QueueLimits]
 
 
+class Expect(_Numbered, frozen=True, tag="expect"):
+    """Show what is counted of these steps, from zero."""
+
+    steps: Sequence[CountedStep]
+
+
 class Pause(_Numbered, frozen=True, tag="pause"):
     """Pause or resume these queues."""
 
@@ -201,8 +212,8 @@ class Bye(_Numbered, frozen=True, tag="bye"):
 
 Request = (
     Introduction | Put | Take | Untake | Settle | Extend | Pulse | Note | Reap | Cancel | Grasp
-    | Drop | Configure | Pause | Count | Scan | Find | Await | Alter | Acknowledge | Restore
-    | Bye
+    | Drop | Configure | Expect | Pause | Count | Scan | Find | Await | Alter | Acknowledge
+    | Restore | Bye
 )  # fmt: skip
 
 

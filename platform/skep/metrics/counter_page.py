@@ -55,7 +55,7 @@ class CounterPage(Numbers):
         self._families: dict[tuple[str, str, str], int] = {}
         self._next = 0
         self._end = DEFINITIONS
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._shared = False
         os.register_at_fork(after_in_child=self._forked)
 
@@ -69,22 +69,29 @@ class CounterPage(Numbers):
         `sum`, `count` or the bound of a bucket; or a list of bounds for a sum and the counts of
         all buckets.
         """
+        # Outside of the lock: this makes objects, so garbage may be collected, and what a plugin's
+        # finalizer counts comes here.
+        described, text = _text(series), _text(family)
         with self._lock:
-            if self._next + count > CAPACITY:
-                return Numbers(count), 0
-            lines = b""
-            if (number := self._families.get(family)) is None:
-                number = len(self._families)
-                lines = _line([number, *family])
-            lines += _line([number, self._next, *series])
-            if self._end + len(lines) > _SIZE:
-                return Numbers(count), 0
-            self._families[family] = number
-            self._memory[self._end : self._end + len(lines)] = lines
-            self._end += len(lines)
-            self._header[0] = self._end - DEFINITIONS
-            first, self._next = self._next, self._next + count
-            return self, first
+            first = self._place(family, text, described, count)
+        return (Numbers(count), 0) if first < 0 else (self, first)
+
+    def _place(self, family: tuple[str, str, str], text: bytes, series: bytes, count: int) -> int:
+        """Write the definitions; return the index of the first value, -1 if the page is full."""
+        number = self._families.get(family)
+        lines = b""
+        if number is None:
+            number = len(self._families)
+            lines = b"[%d,%b\n" % (number, text)
+        lines += b"[%d,%d,%b\n" % (number, self._next, series)
+        if self._next + count > CAPACITY or self._end + len(lines) > _SIZE:
+            return -1
+        self._families[family] = number
+        self._memory[self._end : self._end + len(lines)] = lines
+        self._end += len(lines)
+        self._header[0] = self._end - DEFINITIONS
+        first, self._next = self._next, self._next + count
+        return first
 
     def share(self) -> int:
         """Move the values into a file in memory; return its descriptor, which is the caller's."""
@@ -95,7 +102,7 @@ class CounterPage(Numbers):
         return descriptor
 
     def _forked(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         if self._shared:
             self._shared = False
             self._move(mmap.mmap(-1, _SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
@@ -116,8 +123,9 @@ class CounterPage(Numbers):
 PAGE = CounterPage()
 
 
-def _line(row: Sequence[Any]) -> bytes:
-    return json.dumps(row, separators=(",", ":")).encode() + b"\n"
+def _text(row: Sequence[Any]) -> bytes:
+    """Return a row as JSON without its first bracket: numbers come before it."""
+    return json.dumps(row, separators=(",", ":")).encode()[1:]
 
 
 def _file() -> int:
@@ -151,7 +159,9 @@ def read(descriptor: int) -> list[Counted]:
     """
     try:
         return list(_read(descriptor))
-    except (OSError, struct.error, LookupError, TypeError, ValueError, ArithmeticError) as error:
+    except (
+        OSError, struct.error, LookupError, TypeError, ValueError, ArithmeticError, RecursionError,
+    ) as error:  # fmt: skip
         raise ValueError(f"the page of counters is damaged: {error!r}") from error
 
 
@@ -177,7 +187,7 @@ def _read(descriptor: int) -> Iterable[Counted]:
 def _add(counted: Counted, part: Any, numbers: Any) -> None:
     if isinstance(part, list):
         counted.value += numbers[0]
-        for bound, count in zip([*part, math.inf], numbers[1:], strict=False):
+        for bound, count in zip([*map(float, part), math.inf], numbers[1:], strict=False):
             counted.counts[bound] = counted.counts.get(bound, 0.0) + count
     elif part in ("value", "sum"):
         counted.value += numbers[0]

@@ -65,7 +65,7 @@ def render_text(families: Iterable[Family]) -> str:
         lines.append(f"# HELP {name} {family['help'].translate(_HELP_ESCAPES)}")
         lines.append(f"# TYPE {name} {_TEXT_TYPES.get(kind, kind)}")
         lines.extend(_samples(family))
-    return "".join(line + "\n" for line in lines)
+    return "\n".join([*lines, ""])
 
 
 def render_openmetrics(families: Iterable[Family]) -> str:
@@ -87,7 +87,7 @@ def render_openmetrics(families: Iterable[Family]) -> str:
         lines.append(f"# HELP {name} {family['help'].translate(_LABEL_ESCAPES)}")
         lines.append(f"# TYPE {name} {kind}")
         lines.extend(_samples(family, _exemplars(family)))
-    return "".join(line + "\n" for line in [*lines, "# EOF"])
+    return "\n".join([*lines, "# EOF\n"])
 
 
 def _offers(accept: str) -> Iterator[tuple[str, float]]:
@@ -156,8 +156,9 @@ def _histogram(
 
 
 def _labels(labels: Mapping[str, str]) -> str:
+    # The ledger has sorted them.
     return ",".join(
-        [f'{name}="{value.translate(_LABEL_ESCAPES)}"' for name, value in sorted(labels.items())]
+        [f'{name}="{value.translate(_LABEL_ESCAPES)}"' for name, value in labels.items()]
     )
 
 

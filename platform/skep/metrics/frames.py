@@ -6,7 +6,8 @@ A frame is a JSON object; a part that is empty is left out, so an idle worker sa
      "series":   [[id, family, {label: value}, bounds?], …],   each once, before its first value
      "add":      [[series, delta], …],                    counters
      "observe":  [[series, sum, [count, …]], …],          histograms and summaries
-     "set":      [[series, value], …],                    gauges, and what behaves like one
+     "set":      [[series, value], …],                    gauges, and what behaves like one;
+                                                          counters that are merged as `latest`
      "exemplars": [[series, bucket, {label: value}, value, time], …],  new ones only
      "drop":     [series, …]}                  ids that do not come again; to be applied first
 
@@ -66,6 +67,7 @@ class _Family:
     id: int
     name: str
     type: str
+    is_absolute: bool
     samples: list[Sample] = field(default_factory=list)
     series: dict[Key, "_Series"] = field(default_factory=dict)
 
@@ -174,7 +176,7 @@ class Framer:
             return
         family.samples = metric.samples
         if family.type == "counter":
-            present = self._count(family)
+            present = self._set(family) if family.is_absolute else self._count(family)
         elif family.type in ("histogram", "summary"):
             present = self._observe(family)
         else:
@@ -184,8 +186,9 @@ class Framer:
     def _define(self, name: str, metric: Metric, registry: CollectorRegistry) -> _Family:
         if name in self._families:
             self._clear(self._families[name])
-        family = self._families[name] = _Family(next(self._ids), name, metric.type)
         merge = _merge(name, metric, registry)
+        is_absolute = metric.type == "counter" and merge == "latest"
+        family = self._families[name] = _Family(next(self._ids), name, metric.type, is_absolute)
         self._put("families", [family.id, name, metric.type, metric.documentation, merge])
         return family
 

@@ -6,14 +6,25 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from skep.metrics.absolute import AbsoluteCounter
 from skep.metrics.loop_counters import LoopMetric
-from skep.metrics.names import CATALOGUE, MAX_SERIES, OPEN, OTHER, Metric
+from skep.metrics.names import CATALOGUE, MAX_SERIES, Metric
 
-Instrument = Counter | Gauge | Histogram | LoopMetric
+Instrument = Counter | Gauge | Histogram | LoopMetric | AbsoluteCounter
 
-# What every request counts, in the event loop and nowhere else.
+# What every request, message and packet counts, in the event loop and nowhere else.
 _OF_THE_LOOP = frozenset(
-    ("http_requests_total", "http_request_duration_seconds", "worker_requests_total")
+    (
+        "http_requests_total",
+        "http_request_duration_seconds",
+        "http_request_size_bytes",
+        "http_response_size_bytes",
+        "worker_requests_total",
+        "websocket_messages_total",
+        "websocket_message_bytes_total",
+        "socket_frames_total",
+        "socket_bytes_total",
+    )
 )
 
 
@@ -30,14 +41,13 @@ class InstrumentChildren(dict[tuple[str, ...], Any]):
 
     def __missing__(self, key: tuple[str, ...]) -> Any:
         """Make the child, or find the one that stands for all that are too many."""
-        if len(self) >= MAX_SERIES and (folded := self._folded(key)) != key:
+        if len(self) >= MAX_SERIES and (folded := self.metric.folded(key)) != key:
             return self[folded]
         child = self[key] = self._instrument.labels(*key) if key else self._instrument
+        for sibling in self.metric.siblings(key):
+            if sibling not in self:
+                self[sibling] = self._instrument.labels(*sibling)
         return child
-
-    def _folded(self, key: tuple[str, ...]) -> tuple[str, ...]:
-        values = zip(self.metric.own_labels, key, strict=True)
-        return tuple(OTHER if self.metric.labels[name] == OPEN else value for name, value in values)
 
 
 class Instruments:
@@ -101,6 +111,8 @@ class Instruments:
 def _make(metric: Metric, registry: CollectorRegistry) -> Instrument:
     if metric.name in _OF_THE_LOOP:
         return LoopMetric(metric, registry)
+    if metric.is_absolute:
+        return AbsoluteCounter(metric, registry)
     if metric.type == "histogram":
         return Histogram(
             metric.exposed,

@@ -49,7 +49,11 @@ class LoopHistogram:
 
     def observe(self, value: float, trace: str = "") -> None:
         """Count a value; with the id of a trace it is the example of its bucket."""
-        numbers, first, bucket = self._page.numbers, self._first, bisect_left(self._bounds, value)
+        numbers, first = self._page.numbers, self._first
+        if not value:  # no bound is below zero, and most requests have no body
+            numbers[first + 1] += 1.0
+            return
+        bucket = bisect_left(self._bounds, value)
         numbers[first] += value
         numbers[first + 1 + bucket] += 1.0
         if trace:

@@ -27,6 +27,8 @@ MAX_SERIES = 2000
 FAST = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 SLOW = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
 LAG = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+SIZES = (1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8)
+LONG = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 43_200.0, 86_400.0)
 REMOTE = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 
 Values = tuple[str, ...] | None
@@ -63,7 +65,9 @@ class Metric:
 
     `merge` is how one gauge of several workers becomes one value: `latest` is the value set
     last, which stays when its worker is gone (for the time of something that happened);
-    `per_worker` keeps gauges and counters apart by the label `worker`, which the ledger adds.
+    `per_worker` keeps gauges and counters apart by the label `worker`, which the ledger adds. A
+    counter that is `latest` is kept on the disk by its one producer, which sends what it has come
+    to in all.
     `source` is the kind of process that produces it, `worker` meaning any. `otel` is the name that
     the same thing has in OpenTelemetry's semantic conventions, in Prometheus' spelling.
     """
@@ -88,6 +92,28 @@ class Metric:
         """The labels that the producer gives."""
         return tuple(n for n in self.labels if not (self.merge == "per_worker" and n == "worker"))
 
+    @property
+    def is_absolute(self) -> bool:
+        """Whether its producer sends what it has come to in all, not what was added."""
+        return self.type == "counter" and self.merge == "latest"
+
+    def siblings(self, values: tuple[str, ...]) -> list[tuple[str, ...]]:
+        """Return the label values of everything that could have been counted instead: when it is,
+        its counter must have been 0 before. A method is not an outcome."""
+        if self.type != "counter":
+            return []
+        names = self.own_labels
+        choices = [
+            (value,) if name == "method" else self.labels[name] or (value,)
+            for name, value in zip(names, values, strict=True)
+        ]
+        return [found for found in itertools.product(*choices) if found != values]
+
+    def folded(self, values: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the label values under which these are counted when there are too many."""
+        named = zip(self.own_labels, values, strict=True)
+        return tuple(OTHER if self.labels[name] == OPEN else value for name, value in named)
+
     def zeros(self, given: Mapping[str, str]) -> list[tuple[str, ...]]:
         """Return the label values that can be foreseen once the `given` labels are known.
 
@@ -107,6 +133,11 @@ def _counter(name: str, source: Source, text: str, /, **labels: Values) -> Metri
 def _per_worker(name: str, source: Source, text: str, /, **labels: Values) -> Metric:
     """A counter that is kept apart by slot, as an exception: each slot has its own series."""
     return Metric(name, "counter", text, source, labels, merge="per_worker")
+
+
+def _absolute(name: str, source: Source, text: str, /, **labels: Values) -> Metric:
+    """A counter that its producer keeps on the disk, also when the platform is restarted."""
+    return Metric(name, "counter", text, source, labels, merge="latest")
 
 
 def _gauge(
@@ -230,21 +261,43 @@ _HTTP = (
              reason=_REFUSALS),
     _counter("http_trailers_dropped_total", "web",
              "Trailer fields of chunked requests, which no plugin gets."),
-    _counter("http_cut_total", "web", "Requests cut off because they outlasted the drain."),
+    _histogram("http_request_size_bytes", "web",
+               "Bytes of a request's body that arrived before its answer was complete.", SIZES,
+               "http_server_request_body_size_bytes", method=METHODS),
+    _histogram("http_response_size_bytes", "web", "Bytes of an answer's body, compressed if it is.",
+               SIZES, "http_server_response_body_size_bytes", method=METHODS),
+    _counter("http_requests_aborted_total", "web",
+             "Requests that ended without a whole answer: the client went away, was too slow for "
+             "a limit, or the request outlasted the drain.",
+             reason=("client", "timeout", "drain")),
     _gauge("http_connections", "web", "Open connections, busy with a request or idle.",
            state=("active", "idle")),
+    _counter("http_connections_opened_total", "web",
+             "Connections taken from the kernel: served, above the limit, or without a finished "
+             "TLS handshake.", outcome=("accepted", "rejected", "tls_error")),
+    _histogram("http_accept_queue_seconds", "web",
+               "Time from the end of a connection's TCP handshake until a worker took it up, "
+               "measured by the kernel in ticks of 1 to 10 ms. Not known with TLS, on unix "
+               "sockets and outside of Linux; connections that the kernel refused are not seen.",
+               LAG),
 )
 
 _WEBSOCKETS = (
-    _gauge("websocket_connections", "web", "Open WebSockets."),
-    _counter("websocket_opens_total", "web", "WebSockets accepted."),
+    _gauge("websocket_connections", "web", "Open WebSockets.", route=OPEN),
+    _counter("websocket_opens_total", "web", "WebSockets accepted.", route=OPEN),
     _counter("websocket_refusals_total", "web", "Handshakes that got no 101, by who refused them.",
              reason=("application", "invalid")),
     _counter("websocket_closes_total", "web", "WebSockets closed, by code; 1006 is without one.",
-             code=FEW),
+             route=OPEN, code=FEW),
+    _histogram("websocket_connection_duration_seconds", "web",
+               "Time from a WebSocket's acceptance to its end.", LONG, route=OPEN),
     _counter("websocket_messages_total", "web", "Messages of WebSockets.",
-             direction=("in", "out")),
+             route=OPEN, direction=("in", "out")),
+    _counter("websocket_message_bytes_total", "web", "Bytes in messages of WebSockets.",
+             route=OPEN, direction=("in", "out")),
     _counter("websocket_pushes_total", "web", "Messages pushed to WebSockets."),
+    _gauge("websocket_send_queue_messages", "web",
+           "Messages that wait in this process because their reader is slow.", route=OPEN),
 )
 
 _SOCKETS = (
@@ -255,28 +308,33 @@ _SOCKETS = (
              "TCP connections ended, by reason; `full` and `error` of packets too.",
              listener=FEW, reason=FEW),
     _counter("socket_frames_total", "web", "Frames and packets received.", listener=FEW),
+    _counter("socket_bytes_total", "web", "Bytes received and sent, without those of TLS.",
+             listener=FEW, direction=("in", "out")),
 )
 
 _TASKS = (
     _counter("tasks_enqueued_total", "worker", "Deliveries accepted by the engine.",
              task=OPEN, queue=OPEN),
-    _counter("tasks_total", "task", "Attempts that ended, by outcome.", task=OPEN, queue=OPEN,
-             outcome=("success", "failure", "timeout", "cancelled", "rejected")),
-    _gauge("tasks_queued", "worker", "Deliveries ready to run.", "max", queue=OPEN),
-    _gauge("tasks_scheduled", "worker", "Deliveries that wait for their time.", "max", queue=OPEN),
-    _gauge("task_dead_letters", "worker", "Dead letters.", "max", queue=OPEN),
-    _gauge("task_oldest_queued_timestamp_seconds", "worker",
-           "Unix time at which the oldest ready delivery was put, 0 if none is ready.", "max",
+    _absolute("tasks_total", "store", "Attempts that ended, by outcome.", task=OPEN, queue=OPEN,
+              outcome=("success", "failure", "timeout", "cancelled", "rejected")),
+    _gauge("tasks_queued", "store", "Deliveries ready to run.", queue=OPEN),
+    _gauge("tasks_scheduled", "store", "Deliveries that wait for their time.", queue=OPEN),
+    _gauge("task_dead_letters", "store", "Dead letters.", queue=OPEN),
+    _gauge("task_oldest_queued_timestamp_seconds", "store",
+           "Unix time at which the oldest ready delivery was put, 0 if none is ready.",
            queue=OPEN),
+    _gauge("task_queue_capacity", "store",
+           "How many deliveries may wait in the queue, 0 for any number.", queue=OPEN),
     _gauge("tasks_running", "task", "Attempts running now.", queue=OPEN),
     _histogram("task_wait_duration_seconds", "task",
                "Time from when a delivery might start to its start.", SLOW, queue=OPEN),
     _histogram("task_duration_seconds", "task", "Time an attempt ran.", SLOW, task=OPEN),
-    _counter("task_retries_total", "task", "Attempts to be made again.", task=OPEN, queue=OPEN),
+    _absolute("task_retries_total", "store", "Attempts to be made again.", task=OPEN,
+              queue=OPEN),
     _counter("task_cut_offs_total", "task",
              "Attempts cut off because their worker had to go.", task=OPEN, queue=OPEN),
-    _counter("tasks_dead_total", "task", "Deliveries moved to the dead letters.",
-             task=OPEN, queue=OPEN),
+    _absolute("tasks_dead_total", "store", "Deliveries moved to the dead letters.",
+              task=OPEN, queue=OPEN),
 )
 
 _STORE = (
@@ -291,8 +349,12 @@ _STORE = (
 
 _EVENTS = (
     _counter("events_published_total", "worker", "Events fired.", event=OPEN),
-    _counter("event_deliveries_total", "task", "Events handled by a listener, by outcome.",
-             event=OPEN, listener=OPEN, outcome=("success", "failure", "skipped")),
+    _absolute("event_deliveries_total", "store", "Events handled by a listener, by outcome.",
+              event=OPEN, listener=OPEN, outcome=("success", "failure", "skipped")),
+    _gauge("events_pending", "store", "Deliveries to listeners that have not ended."),
+    _histogram("event_delivery_lag_seconds", "task",
+               "Time from when an event was due to the first start of a listener.", SLOW,
+               event=OPEN),
     _histogram("event_listener_duration_seconds", "task", "Time a listener ran.", SLOW,
                event=OPEN, listener=OPEN),
 )
@@ -305,6 +367,7 @@ _CRONS = (
     _histogram("cron_duration_seconds", "cron", "Time a run took.", SLOW, cron=OPEN),
     _histogram("cron_lag_seconds", "cron", "Time from the due moment to the start.", LAG,
                cron=OPEN),
+    _gauge("cron_leader", "cron", "1 where the crons run.", "max"),
     _gauge("cron_running", "cron", "Runs going on now.", cron=OPEN),
     _gauge("cron_last_run_timestamp_seconds", "cron", "Unix time at which a run last ended.",
            "latest", cron=OPEN),
@@ -333,6 +396,13 @@ _CONFIG = (
     _gauge("config_namespace_held", "supervisor",
            "1 if a namespace keeps an older release: its newest is missing, cannot be fetched or "
            "was refused.", namespace=OPEN),
+    _gauge("config_namespace_applied_timestamp_seconds", "supervisor",
+           "Unix time since which the release of a namespace is in force.", namespace=OPEN),
+    _counter("config_keys_changed_total", "supervisor",
+             "Keys whose value in force has changed, by kind.",
+             kind=("added", "modified", "removed")),
+    _counter("config_env_write_errors_total", "supervisor",
+             "Configurations refused because .env or its archive could not be written."),
     _gauge("config_written_in_place", "supervisor",
            "1 if .env is a mount point and is written in place: a reader may see a part of it."),
     _gauge("config_keys", "supervisor", "Keys in force, by layer.", layer=OPEN),
@@ -365,6 +435,8 @@ _RELOADS_AND_WATCH = (
     _gauge("generation", "supervisor", "Number of the generation that serves."),
     _counter("watch_events_total", "agent", "Changes of files noticed, by kind.",
              kind=("config", "code", "ignored")),
+    _gauge("watch_backend", "agent", "1 for how changes of files are noticed.",
+           backend=("inotify", "polling")),
     _counter("watch_errors_total", "agent", "Failures to watch files, by reason.", reason=OPEN),
 )
 

@@ -7,6 +7,7 @@ are also the list of the points that the platform's code publishes, with their f
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 from skep.base.telemetry import Subscriber, Telemetry
@@ -34,24 +35,24 @@ _PULLED = ("changed", "unchanged")
 
 RULES = (
     Rule("task.enqueued", "tasks_enqueued_total"),
-    Rule("task.finished", "tasks_total"),
     Rule("task.finished", "task_duration_seconds", "observe", "seconds"),
     Rule("task.waited", "task_wait_duration_seconds", "observe", "seconds"),
-    Rule("task.retried", "task_retries_total"),
     Rule("task.cut_off", "task_cut_offs_total"),
-    Rule("task.dead", "tasks_dead_total"),
     Rule("task.running", "tasks_running", "inc", "by"),
     Rule("queue.measured", "tasks_queued", "set", "ready"),
     Rule("queue.measured", "tasks_scheduled", "set", "scheduled"),
     Rule("queue.measured", "task_dead_letters", "set", "dead"),
     Rule("queue.measured", "task_oldest_queued_timestamp_seconds", "set", "oldest"),
+    Rule("queue.measured", "task_queue_capacity", "set", "capacity"),
     Rule("store.turn", "store_turn_duration_seconds", "observe", "seconds"),
     Rule("store.turn", "store_requests_total", "inc", "requests"),
     Rule("store.measured", "store_disk_full", "set", "scarce"),
+    Rule("store.measured", "events_pending", "set", "events"),
     Rule("store.corrupt", "store_corruptions_total"),
     Rule("event.published", "events_published_total"),
-    Rule("event.delivered", "event_deliveries_total"),
+    Rule("event.started", "event_delivery_lag_seconds", "observe", "lag"),
     Rule("event.delivered", "event_listener_duration_seconds", "observe", "seconds"),
+    Rule("cron.leads", "cron_leader", "set", "leads"),
     Rule("cron.due", "cron_next_run_timestamp_seconds", "set", "next"),
     Rule("cron.started", "cron_lag_seconds", "observe", "lag"),
     Rule("cron.started", "cron_running"),
@@ -75,6 +76,7 @@ RULES = (
     Rule("config.pull", "config_last_pull_timestamp_seconds", "now", outcomes=("error",)),
     Rule("config.notification", "config_notifications_total"),
     Rule("config.long_poll", "config_long_poll_connected", "set", "connected"),
+    Rule("watch.backend", "watch_backend", "set", "used"),
     Rule("watch.event", "watch_events_total"),
     Rule("watch.error", "watch_errors_total"),
     Rule("table.measured", "table_rows", "set", "rows"),
@@ -91,6 +93,11 @@ def subscribe(
     for rule in RULES:
         if rule.metric in instruments:
             telemetry.subscribe(rule.point, _subscriber(rule, instruments, clock))
+    telemetry.subscribe("store.counted", partial(_set_counted, instruments))
+
+
+def _set_counted(instruments: Instruments, fields: Mapping[str, Any]) -> None:
+    instruments.children(fields["metric"])[fields["labels"]].set(fields["number"])
 
 
 def _subscriber(rule: Rule, instruments: Instruments, clock: Callable[[], float]) -> Subscriber:

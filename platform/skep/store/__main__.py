@@ -72,9 +72,13 @@ def main() -> int:
     instruments = Instruments(registry, "store")
     instruments.watch_garbage()
     subscribe(telemetry, instruments)
-    return run(
-        lambda boot, send: StoreSlot(boot, telemetry, send), Framer(registry).next, PAGE.share()
-    )
+    framer = Framer(registry)
+
+    def frame() -> dict[str, Any]:
+        telemetry.point("metrics.asked")
+        return framer.next()
+
+    return run(lambda boot, send: StoreSlot(boot, telemetry, send), frame, PAGE.share())
 
 
 if __name__ == "__main__":

@@ -103,6 +103,9 @@ class RequestExecutor:
             case protocol.Configure(call, limits):
                 database.configure(limits)
                 return protocol.Affected(call, len(limits))
+            case protocol.Expect(call, steps):
+                database.expect(steps)
+                return protocol.Affected(call, len(steps))
             case protocol.Pause(call, queues, paused):
                 database.pause(queues, paused)
                 return protocol.Affected(call, len(queues))

@@ -23,6 +23,7 @@ from msgspec import DecodeError
 from skep.base.errors import EngineError
 from skep.base.telemetry import Telemetry
 from skep.engine import protocol
+from skep.engine.contract import QueueStats
 from skep.engine.ids import now_ms
 from skep.store.disk_space import DiskSpace
 from skep.store.file.damage import DAMAGE, is_damage, primary_code
@@ -53,6 +54,8 @@ _LOCKED_PAUSE = 0.05
 _LOCKED = "the queue is locked by another program: what is asked of it waits"
 # The pause before retrying a return of leases that failed.
 _AGAIN = 1.0
+
+_EMPTY = QueueStats()
 
 log = logging.getLogger(__name__)
 
@@ -153,6 +156,7 @@ class Writer:
         )
         self._matters: deque[_Matter] = deque()
         self._connections: dict[int, ClientConnection] = {}
+        self._queues: set[str] = set()
         self._lookups: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._deserted = asyncio.Event()
@@ -163,6 +167,7 @@ class Writer:
         if database.same_run:  # the holders of the store before may reconnect
             self._loop.call_later(_HAND_OUT_AFTER, self._begin_handing_out)
             self._loop.call_later(_COME_BACK_WITHIN, self._bring, _Lost(NOBODY))
+        telemetry.subscribe("metrics.asked", lambda _: self.measure())
         self._keep_house()
         self._look_for_silent()
         self._set_alarm()
@@ -188,6 +193,7 @@ class Writer:
             if timer is not None:
                 timer.cancel()
         self._result_waiters.close()
+        self.measure()
         self._flusher.close()
         self._database.close()
         self._repairs.close()
@@ -247,6 +253,30 @@ class Writer:
             connection.send([protocol.Invalid(request.call, f"{error}")])
         else:
             connection.send([protocol.Rows(request.call, rows)])
+
+    def measure(self) -> None:
+        """Report what is counted and how full the queues are; one that has become empty, too."""
+        point, moves = self._telemetry.point, self._database.moves
+        counted, self._database.tally.changed = self._database.tally.changed, {}
+        for (metric, labels), number in counted.items():
+            point("store.counted", metric=metric, labels=labels, number=number)
+        try:
+            stats = self._database.stats()
+        except sqlite3.Error:  # damaged, which the next transaction notices, or closed
+            return
+        self._queues |= moves.counts.keys() | moves.throttles.keys()
+        for queue in self._queues:
+            found = stats.get(queue, _EMPTY)
+            point(
+                "queue.measured",
+                queue=queue,
+                ready=found.ready,
+                scheduled=found.scheduled,
+                dead=found.dead,
+                oldest=found.oldest / 1000,
+                capacity=moves.throttles[queue].limits.max_ready if queue in moves.throttles else 0,
+            )
+        point("store.measured", scarce=int(self._disk.scarce), events=moves.events)
 
     # -- batches ---------------------------------------------------------------------------------
 
@@ -416,7 +446,6 @@ class Writer:
         except DAMAGE as error:
             if not self._repairs.help(error):
                 log.error("The store cannot keep house", exc_info=error)
-        self._telemetry.point("store.measured", scarce=int(self._disk.scarce))
         self._report()
 
     def _report(self) -> None:

@@ -142,6 +142,12 @@ class Health:
         current = self._rollouts.current
         return [self._platform, *([current.crew] if current else [])]
 
+    @property
+    def applied_since(self) -> dict[str, float]:
+        """Since when the release of each namespace is in force, in seconds since the epoch."""
+        rows = self._config_document()["releases"]
+        return {row["namespace"]: row["since"] for row in rows if row["since"]}
+
     def not_ready(self) -> list[str]:
         """Return the slots that should accept and do not."""
         if self._children.stopping:

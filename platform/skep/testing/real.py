@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from skep.base.rundir import RunDir, bind_unix
+from skep.base.telemetry import Telemetry
 from skep.config.options.table import Options
 from skep.engine.contract import QueueStats
 from skep.engine.embedded import Embedded
@@ -42,13 +43,15 @@ async def real(plugins: Plugins, directory: Path, **options: object) -> AsyncIte
 
 
 @asynccontextmanager
-async def store(directory: Path) -> AsyncIterator[Path]:
+async def store(directory: Path, telemetry: Telemetry | None = None) -> AsyncIterator[Path]:
     """Run a store in this loop; yield the path of its socket."""
     run_dir = RunDir(directory)
     run_dir.create()
     stop = asyncio.Event()
     with bind_unix(run_dir.store_socket) as listener:
-        serving = asyncio.create_task(serve(listener, run_dir.queue_file, run_id="lab", stop=stop))
+        serving = asyncio.create_task(
+            serve(listener, run_dir.queue_file, run_id="lab", stop=stop, telemetry=telemetry)
+        )
         try:
             yield run_dir.store_socket
         finally:

@@ -66,6 +66,10 @@ class Role(Protocol):
         return
 
 
+async def _agree(change: messages.Change) -> str:
+    return ""
+
+
 async def _not_for_us(question: object) -> Any:
     raise InternalError(f"{question!r} is a question for workers only.")
 
@@ -84,7 +88,7 @@ class Lifecycle:
     """
 
     frame: Callable[[], dict[str, Any] | None] = lambda: None
-    change: Callable[[messages.Change], Awaitable[str]] = _not_for_us
+    change: Callable[[messages.Change], Awaitable[str]] = _agree
     on_beat: Callable[[], None] = lambda: None
     unready: Callable[[], str] = str
     trouble: Callable[[], str] = str
@@ -139,6 +143,8 @@ class Lifecycle:
     async def _live(self) -> int:
         if not await self._prepared():
             return EXIT_DRAINED if self._drain.done() else EXIT_NOT_PREPARED
+        # What there is to count is known then, also of a child that is killed at once.
+        self._send_frame()
         self.send(messages.Prepared())
         await _first(self._go, self._drain)
         if self._go.done() and not await self._worked():

@@ -20,6 +20,7 @@ from skep.wire.channel import MessageBuffer
 from skep.wire.lifecycle import Lifecycle, Role
 from skep.wire.messages import Boot
 from skep.worker.birth.zygote import LoadedGeneration
+from skep.worker.expected_series import expect
 from skep.worker.hooks import Readiness, call
 from skep.worker.kinds.cron import CronKind
 from skep.worker.kinds.tasks import TaskKind
@@ -46,6 +47,7 @@ async def live(
     name = f"{boot.slot}@{boot.generation}/{os.getpid()}"
     workplace = Workplace.of(boot, found.catalog, code, name)
     subscribe(workplace.telemetry, instruments)
+    expect(instruments, found.catalog)
     retirement = Retirement(workplace.options, time.monotonic())
     workplace.instruments = instruments
     instance = f"{socket.gethostname()}/{boot.run_id}/{name}"

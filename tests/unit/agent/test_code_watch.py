@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from skep.agent.code_watch import CodeWatch, syntax_errors
 from skep.base.files import fingerprint, own_writes
 from skep.base.files.fingerprint import Sources
@@ -265,3 +267,24 @@ def test_a_package_that_comes_into_the_project_is_watched(tmp_path: Path) -> Non
         assert asked[-1].reason
 
     watching([folder], test, project=tmp_path)
+
+
+@pytest.mark.parametrize(("wish", "backend"), [("", "inotify"), ("1", "polling")])
+def test_how_changes_are_noticed_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wish: str, backend: str
+) -> None:
+    monkeypatch.setenv("WATCHFILES_FORCE_POLLING", wish)
+    used: dict[str, int] = {}
+    telemetry = Telemetry()
+    telemetry.subscribe("watch.backend", lambda f: used.update({f["backend"]: f["used"]}))
+
+    async def main() -> None:
+        sources = Sources((tmp_path,))
+        watch = CodeWatch(sources, [tmp_path], NOWHERE, lambda _: None, telemetry)
+        watching = asyncio.create_task(watch.run())
+        await wait_until_async(lambda: len(used) == 2)
+        watching.cancel()
+        await asyncio.wait({watching})
+
+    asyncio.run(main())
+    assert used == {"inotify": 0, "polling": 0, backend: 1}

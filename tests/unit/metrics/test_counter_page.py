@@ -1,5 +1,7 @@
 import os
+import struct
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -142,3 +144,36 @@ def test_what_is_no_page_is_refused(data: bytes) -> None:
     with suppress(ValueError):
         assert all(isinstance(row, Counted) for row in read(descriptor))
     os.close(descriptor)
+
+
+@pytest.mark.parametrize("line", ["[" * 200_000, '[0,0,[],[],["a"]]', f"[0,0,[],[],[{10**400}]]"])
+def test_a_damaged_definition_is_refused(line: str) -> None:
+    page = CounterPage()
+    page.allocate(("orders", "histogram", "Orders."), [[], [], [1.0]], 3)
+    descriptor = page.share()
+    text = b'[0,"orders","histogram","Orders."]\n' + line.encode()
+    os.pwrite(descriptor, text, counter_page.DEFINITIONS)
+    os.pwrite(descriptor, struct.pack("d", len(text)), 0)
+    with pytest.raises(ValueError, match="page of counters is damaged"):
+        read(descriptor)
+    os.close(descriptor)
+
+
+def test_a_finalizer_that_counts_while_a_value_is_made_does_not_hang(
+    page: CounterPage, registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orders = Counter("orders", "Orders.", ["shop"], registry=registry)
+    other = Counter("other", "Other.", ["shop"], registry=registry)
+    place = page._place
+
+    def interrupted(*arguments: Any) -> int:
+        # What garbage collection may do at any moment
+        monkeypatch.setattr(page, "_place", place)
+        other.labels("z").inc()
+        return place(*arguments)
+
+    monkeypatch.setattr(page, "_place", interrupted)
+    orders.labels("a").inc()
+    assert {row.name: row.value for row in kept(page).values()} == {
+        "orders_total": 1, "other_total": 1,
+    }  # fmt: skip

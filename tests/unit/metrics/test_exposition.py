@@ -53,10 +53,10 @@ def full_ledger() -> Ledger:
             "families": [[1, metric.exposed, metric.type, metric.help, metric.merge]],
             "series": [[2, 1, labels, *([list(metric.buckets)] if metric.buckets else [])]],
         }
-        if metric.type == "counter":
-            frame["add"] = [[2, 3]]
-        elif metric.type == "gauge":
+        if metric.type == "gauge" or metric.is_absolute:
             frame["set"] = [[2, 3]]
+        elif metric.type == "counter":
+            frame["add"] = [[2, 3]]
         else:
             frame["observe"] = [[2, 3.5, [1] * (len(metric.buckets) + 1)]]
         assert ledger.absorb(f"web.{number}@1", frame)

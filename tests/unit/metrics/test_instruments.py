@@ -4,7 +4,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from skep.metrics.instruments import Instruments
-from skep.metrics.names import CATALOGUE, MAX_SERIES, OTHER, Source
+from skep.metrics.names import BY_NAME, CATALOGUE, MAX_SERIES, OTHER, Source
 
 
 @pytest.fixture
@@ -68,9 +68,20 @@ def test_the_worker_s_own_pool_need_not_be_said(registry: CollectorRegistry) -> 
 
 
 def test_too_many_labels_are_folded_where_they_are_open(registry: CollectorRegistry) -> None:
-    children = Instruments(registry, "task").children("tasks_total")
-    for number in range(MAX_SERIES + 500):
-        children[f"task-{number}", "default", "failure"].inc()
-    folded = {"task": OTHER, "queue": OTHER, "outcome": "failure"}
-    assert registry.get_sample_value("platform_tasks_total", folded) == 500
-    assert len(children) == MAX_SERIES + 1
+    children = Instruments(registry, "cron").children("cron_runs_total")
+    outcomes = len(BY_NAME["cron_runs_total"].labels["outcome"] or ())
+    for number in range(MAX_SERIES // outcomes + 500):
+        children[f"cron-{number}", "failure"].inc()
+    folded = {"cron": OTHER, "outcome": "failure"}
+    assert registry.get_sample_value("platform_cron_runs_total", folded) == 500
+    assert len(children) == MAX_SERIES + outcomes
+
+
+def test_one_outcome_shows_the_others_at_zero(registry: CollectorRegistry) -> None:
+    """B22: `increase()` sees the first of each."""
+    instruments = Instruments(registry, "cron")
+    instruments.children("cron_runs_total")["a.b", "success"].inc()
+    for outcome in BY_NAME["cron_runs_total"].labels["outcome"] or ():
+        labels = {"cron": "a.b", "outcome": outcome}
+        number = registry.get_sample_value("platform_cron_runs_total", labels)
+        assert number == (outcome == "success")

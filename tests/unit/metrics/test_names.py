@@ -14,9 +14,17 @@ FED_BY_HAND = {
     "http_exceptions_total",
     "http_connections",
     "http_refusals_total",
-    "http_cut_total",
+    "http_requests_aborted_total",
+    "http_connections_opened_total",
+    "http_accept_queue_seconds",
+    "http_request_size_bytes",
+    "http_response_size_bytes",
     "http_trailers_dropped_total",
     "metrics_collect_errors_total",
+    "tasks_total",
+    "tasks_dead_total",
+    "task_retries_total",
+    "event_deliveries_total",
     "worker_gc_collections_total",
     "worker_gc_seconds_total",
     "worker_requests_total",
@@ -25,11 +33,15 @@ FED_BY_HAND = {
     "websocket_refusals_total",
     "websocket_closes_total",
     "websocket_messages_total",
+    "websocket_message_bytes_total",
+    "websocket_connection_duration_seconds",
+    "websocket_send_queue_messages",
     "websocket_pushes_total",
     "socket_connections",
     "socket_opens_total",
     "socket_closes_total",
     "socket_frames_total",
+    "socket_bytes_total",
 }
 
 
@@ -72,6 +84,13 @@ def test_zeros_are_what_the_given_and_the_closed_labels_make() -> None:
     assert BY_NAME["http_exceptions_total"].zeros({}) == []
     durations = BY_NAME["http_request_duration_seconds"]
     assert durations.zeros({"route": "/x"}) == [(method, "/x") for method in METHODS]
+
+
+def test_siblings_are_what_could_have_been_counted_instead() -> None:
+    """B22. A method is given by the client, and is none of the outcomes."""
+    assert BY_NAME["cron_misfires_total"].siblings(("a.b", "late")) == [("a.b", "overlap")]
+    assert BY_NAME["http_requests_total"].siblings(("GET", "/", "200")) == []
+    assert BY_NAME["watch_backend"].siblings(("inotify",)) == []
 
 
 def test_a_gauge_has_no_zero_because_nothing_was_measured() -> None:

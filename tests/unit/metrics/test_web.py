@@ -57,11 +57,32 @@ def test_too_many_routes_are_folded_but_keep_method_and_status(site: Site) -> No
 def test_a_request_of_a_trace_is_the_example_of_its_bucket(site: Site) -> None:
     for trace in ("a" * 32, "", "b" * 32, ""):
         site.metrics.begin()
-        site.metrics.end("GET", "/", 200, 0.3, trace)
+        site.metrics.end("GET", "/", 200, 0.3, trace=trace)
     samples = [s for metric in site.registry.collect() for s in metric.samples if s.exemplar]
     assert [(s.labels["le"], s.exemplar.labels) for s in samples if s.exemplar] == [
         ("0.5", {"trace_id": "b" * 32})
     ]
+
+
+def test_bodies_count_by_method_and_none_is_in_the_smallest_bucket(site: Site) -> None:
+    for received, sent in ((0, 100), (1_000_000, 101), (0, 0)):
+        site.metrics.begin()
+        site.metrics.end("POST", "/", 200, 0.01, received, sent)
+    for name, total, smallest in (("request", 1_000_000, 2), ("response", 201, 2)):
+        assert site.value(f"http_{name}_size_bytes_sum", method="POST") == total
+        bucket = site.value(f"http_{name}_size_bytes_bucket", method="POST", le="100.0")
+        assert bucket == smallest
+        assert site.value(f"http_{name}_size_bytes_count", method="POST") == 3
+        assert site.value(f"http_{name}_size_bytes_count", method="GET") == 0
+
+
+def test_what_became_of_connections_and_requests_has_zeros(site: Site) -> None:
+    for outcome in ("accepted", "rejected", "tls_error"):
+        assert site.value("http_connections_opened_total", outcome=outcome) == 0
+    for reason in ("client", "timeout", "drain"):
+        assert site.value("http_requests_aborted_total", reason=reason) == 0
+    site.metrics.aborted("drain")
+    assert site.value("http_requests_aborted_total", reason="drain") == 1
 
 
 def test_exceptions_count_by_route(site: Site) -> None:

@@ -71,7 +71,7 @@ def test_broken_pages_cost_their_own_rows_only_and_those_become_dead_letters(
     # Given a file of which two pages are broken
     a_full_file(path)
     content = bytearray(path.read_bytes())
-    content[4096 * 18 : 4096 * 20] = b"\xff" * 4096 * 2
+    content[4096 * 20 : 4096 * 22] = b"\xff" * 4096 * 2
     path.write_bytes(content)
     # When it is opened
     with closing(connect(path)) as database:

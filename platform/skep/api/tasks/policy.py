@@ -84,7 +84,10 @@ def policy_of(cls: Any) -> Policy:
 
 @cache
 def _policy_of(cls: Any) -> Policy:
-    return Policy(**{field.name: getattr(cls, field.name) for field in fields(Policy)})
+    declared: dict[str, Any] = {field.name: getattr(cls, field.name) for field in fields(Policy)}
+    # The author may write lists, and change them later.
+    declared |= {name: tuple(declared[name]) for name in ("retry_on", "drop_on")}
+    return Policy(**declared)
 
 
 def policy_problem(cls: Any) -> str:

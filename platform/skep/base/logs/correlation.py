@@ -20,8 +20,10 @@ _traceparent: ContextVar[str] = ContextVar("skep_traceparent", default="")
 
 # What a client may have us repeat in headers and log lines.
 _ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
-# W3C Trace Context: version, trace id, parent id, flags.
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+# W3C Trace Context: version, trace id, parent id, flags. Zeros mean that there is no id.
+_TRACEPARENT = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+)
 
 
 def headers() -> dict[str, str]:
@@ -33,6 +35,11 @@ def headers() -> dict[str, str]:
 def request_id() -> str:
     """Return the id of the request that this code works for, or an empty text."""
     return str(bound_fields().get(REQUEST_ID, ""))
+
+
+def trace_id() -> str:
+    """Return the id of the trace that this code works for, or an empty text."""
+    return str(bound_fields().get("trace_id", ""))
 
 
 def new_request(given: str = "", traceparent: str = "") -> dict[str, str]:

@@ -4,6 +4,7 @@ import ctypes
 import fcntl
 import os
 import signal
+import socket
 import sys
 import termios
 from collections.abc import Callable, Iterator
@@ -29,6 +30,8 @@ _NETWORK = {
     0x47504653: "GPFS",
     0x19830326: "BeeGFS",
 }
+# Where the milliseconds since data was sent are in struct tcp_info.
+_LAST_DATA_SENT = 44
 # More than any struct statfs has.
 _STATFS_SIZE = 512
 
@@ -106,6 +109,19 @@ def unacknowledged(descriptor: int) -> int:
             held = fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4))
             return int.from_bytes(held, sys.byteorder)
     return 0
+
+
+def age_of_connection(peer: socket.socket) -> float | None:
+    """Return for how many seconds a TCP connection has been established, None where the kernel does
+    not tell. Call it before anything is sent: until then the kernel's time of the last data sent is
+    that of the handshake's end, whatever the client has sent since."""
+    if sys.platform != "linux" or peer.family not in (socket.AF_INET, socket.AF_INET6):
+        return None
+    try:
+        info = peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_DATA_SENT + 4)
+    except OSError:  # it has just been reset
+        return None
+    return int.from_bytes(info[_LAST_DATA_SENT:], sys.byteorder) / 1000
 
 
 def ended_children() -> Iterator[tuple[int, int]]:

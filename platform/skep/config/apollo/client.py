@@ -127,9 +127,14 @@ class Apollo:
                 self._probe_index = (self._probe_index + 1) % len(self.namespaces)
                 raise probe
         self._proved = False
-        async with asyncio.TaskGroup() as group:
-            tasks = {name: group.create_task(one(name)) for name in names}
-        found |= {name: task.result() for name, task in tasks.items()}
+        # Not a TaskGroup: callers wait for the error itself, not for a group of errors.
+        tasks = [asyncio.ensure_future(one(name)) for name in names]
+        try:
+            found |= zip(names, await asyncio.gather(*tasks), strict=True)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
         found = {name: found[name] for name in self.namespaces}
         self._take(found)
         return Pulled(found, fetched_at=self._clock())

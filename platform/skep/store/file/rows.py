@@ -139,10 +139,15 @@ def _check_queue(values: Mapping[str, Any]) -> None:
         msgspec.json.decode(values["limits"], type=QueueLimits)
 
 
+def _check_counted(values: Mapping[str, Any]) -> None:
+    msgspec.json.decode(values["labels"], type=tuple[str, ...])
+
+
 _MEANINGS: Mapping[str, Callable[[Mapping[str, Any]], None]] = {
     "delivery": _check_delivery,
     "dead": _check_delivery,
     "queue": _check_queue,
+    "counted": _check_counted,
 }
 _CARRIED = (*schema.COLUMNS.split(", "), "put_at", "attempt", "losses", "rules", "cuts")
 _RANGES = {

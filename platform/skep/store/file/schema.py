@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from skep.base.errors import EngineError
 from skep.engine.contract import Envelope, RowState
+from skep.engine.headers import LISTENER
 
 # What a confirmation of a put means: it survives the loss of power, the death of any process, or
 # nothing but the death of its clients.
@@ -24,6 +25,9 @@ STATES: tuple[RowState, ...] = ("ready", "scheduled", "leased", "dead", "blocked
 LONGEST_SEQ = 18
 # What an envelope is made of, beside its rules.
 COLUMNS = "id, name, body, queue, headers, due, priority, lane, sender"
+
+# Whether a row is an event's: in JSON no text is followed by a colon but a name.
+IS_EVENT = f"instr(headers, '\"{LISTENER}\":') > 0"
 
 # What an envelope may hold; see `skep.engine.contract`.
 _LATEST, _PRIORITIES = 2**53, 2**31
@@ -129,10 +133,19 @@ ALTER TABLE dead ADD COLUMN cuts INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX delivery_lane ON delivery (lane, priority DESC, seq) WHERE state = 0 AND lane != '';
 {ORDER_LANES}
 """
+# How many deliveries have ended how; see `state/tally.py`. `labels` is a JSON array.
+_VERSION_5 = """
+CREATE TABLE counted (
+    seq INTEGER PRIMARY KEY,
+    metric TEXT NOT NULL,
+    labels TEXT NOT NULL,
+    number INTEGER NOT NULL
+);
+"""
 # Which deliveries were restored from another file. Made when first needed: few files have one.
 RESTORED = "CREATE TABLE IF NOT EXISTS restored (id TEXT PRIMARY KEY) WITHOUT ROWID"
 # From each format to the next; a new file goes through all of them.
-_STEPS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)
+_STEPS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5)
 VERSION = len(_STEPS)
 
 # WAL lets operators read while the store writes; why NORMAL is enough, the flusher says. A

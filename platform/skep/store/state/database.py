@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from skep.base.errors import EngineError
-from skep.engine.contract import DeliveryRow, Hold, QueueLimits, QueueStats
+from skep.engine.contract import CountedStep, DeliveryRow, Hold, QueueLimits, QueueStats
 from skep.engine.protocol import Find, Scan
 from skep.store.file import opening, schema
 from skep.store.file.damage import DAMAGE, Damage, is_damage, read_damages, write_damages
@@ -23,6 +23,7 @@ from skep.store.state.deliveries import NOBODY, Deliveries, HeldLease
 from skep.store.state.operator_edits import OperatorEdits
 from skep.store.state.queue_limits import NO_LIMITS, Throttle
 from skep.store.state.retained import Retained
+from skep.store.state.tally import Tally
 from skep.store.state.transaction import Transaction
 
 log = logging.getLogger(__name__)
@@ -39,10 +40,10 @@ SELECT min((SELECT put_at FROM delivery
             WHERE state = 0 AND queue = ?1 AND priority = level.priority ORDER BY seq LIMIT 1))
 FROM level"""
 _COUNTS = f"""
-SELECT queue, state, count(*) FROM delivery GROUP BY queue, state
-UNION ALL SELECT queue, {DEAD}, count(*) FROM dead GROUP BY queue"""
+SELECT queue, state, count(*), sum({schema.IS_EVENT}) FROM delivery GROUP BY queue, state
+UNION ALL SELECT queue, {DEAD}, count(*), 0 FROM dead GROUP BY queue"""
 _LEASED = f"""
-SELECT seq, serial, holder, id, queue, lane, rules, cancelled FROM delivery
+SELECT seq, serial, holder, id, queue, lane, rules, cancelled, {schema.IS_EVENT} FROM delivery
 WHERE state = {LEASED}"""
 _PAUSE = """
 INSERT INTO queue (name, paused) VALUES (?1, ?2)
@@ -87,7 +88,8 @@ class Database:
         # Damage to the file that no operator has acknowledged.
         self.damages: list[Damage] = []
         self.retained = Retained(self._transaction)
-        self.moves = Deliveries(self._transaction, self.retained)
+        self.tally = Tally(self._transaction)
+        self.moves = Deliveries(self._transaction, self.retained, self.tally)
         self.edits = OperatorEdits(self._transaction, self.moves, self.retained)
         # Whether the file was last open in this same run. If it was, the holders of its leases may
         # be alive and reconnect. If not, they are dead or dying, and their leases are given back.
@@ -138,21 +140,22 @@ class Database:
         counted = self._transaction.read(_COUNTS).fetchall()
         leased = self._transaction.read(_LEASED).fetchall()
         moves.counts.clear()
-        for queue, state, number in counted:
+        moves.events = sum(events or 0 for *_, events in counted)
+        for queue, state, number, _ in counted:
             moves.count(queue, state, number)
         moves.held.clear()
-        for seq, serial, owner, id_, queue, lane, rules, cancelled in leased:
+        for seq, serial, owner, id_, queue, lane, rules, cancelled, is_event in leased:
             before = known.get(seq)
             connection = before.connection if before and before.serial == serial else NOBODY
-            moves.held[seq] = HeldLease(
-                serial, owner, connection, id_, queue, lane, read_rules(rules), bool(cancelled)
-            )
+            kept = (id_, queue, lane, read_rules(rules), bool(is_event), bool(cancelled))
+            moves.held[seq] = HeldLease(serial, owner, connection, *kept)
         for name, paused, limits in self._transaction.read(
             "SELECT name, paused, limits FROM queue"
         ):
             throttle = moves.throttles.setdefault(name, Throttle())
             throttle.paused = bool(paused)
             throttle.limits = msgspec.json.decode(limits, type=QueueLimits) if limits else NO_LIMITS
+        self.tally.load()
         lanes = (held.lane for held in moves.held.values() if held.lane)
         moves.lanes.learn(lanes, self._paused())
         moves.learn_next_due()
@@ -208,7 +211,9 @@ class Database:
 
     def commit(self) -> None:
         """Write the transaction to the log; see `Transaction.commit`."""
+        self.tally.write()
         self._transaction.commit()
+        self.tally.committed()
         self.moves.let_go.clear()
 
     def rollback(self) -> None:
@@ -238,6 +243,12 @@ class Database:
             if throttle.limits != wanted:
                 self._transaction.change(_LIMIT, (queue, msgspec.json.encode(wanted).decode()))
                 throttle.limits = wanted
+
+    def expect(self, steps: Sequence[CountedStep]) -> None:
+        """Show what is counted of these steps, and that their queues are empty."""
+        self.tally.expect(steps)
+        for step in steps:
+            self.moves.count(step.queue, READY, 0)
 
     # -- names that one process holds for a while ------------------------------------------------
 

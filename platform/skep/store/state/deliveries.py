@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from skep.engine.contract import CUT_OFF, Envelope, Lease, Outcome, Result
+from skep.engine.headers import LISTENER
 from skep.engine.protocol import Mark
 from skep.store.file import schema
 from skep.store.file.schema import (
@@ -33,6 +34,7 @@ from skep.store.file.schema import (
 from skep.store.state.concurrency import LanePlace, Lanes
 from skep.store.state.queue_limits import Throttle
 from skep.store.state.retained import Retained
+from skep.store.state.tally import Tally
 from skep.store.state.transaction import Transaction
 
 # The connection of a lease whose holder has not reconnected since the store started.
@@ -68,7 +70,7 @@ INSERT OR REPLACE INTO dead (id, name, queue, priority, due, put_at, headers, bo
 SELECT id, name, queue, priority, due, put_at, headers, body, attempt, losses,
        lane, sender, rules, cuts + ?, ?, ?, ?
 FROM delivery WHERE seq = ?"""
-_FIND = "SELECT seq, id, queue, state, lane, rules FROM delivery WHERE id = ?"
+_FIND = f"SELECT seq, id, queue, state, lane, rules, {schema.IS_EVENT} FROM delivery WHERE id = ?"
 _FLAG = "UPDATE delivery SET cancelled = 1 WHERE seq = ?"
 _NOTE = "UPDATE delivery SET progress = ? WHERE seq = ?"
 _FORGET_DEAD = "DELETE FROM dead WHERE id = ? RETURNING queue"
@@ -87,6 +89,7 @@ class HeldLease(NamedTuple):
     queue: str
     lane: str
     rules: Rules
+    is_event: bool
     cancelled: bool = False
 
 
@@ -99,18 +102,22 @@ class Found(NamedTuple):
     state: int
     lane: str
     rules: Rules
+    is_event: bool
 
 
 class Deliveries:
     """The deliveries that wait or are leased."""
 
-    def __init__(self, transaction: Transaction, retained: Retained) -> None:
+    def __init__(self, transaction: Transaction, retained: Retained, tally: Tally) -> None:
         self._transaction = transaction
         self._retained = retained
+        self._tally = tally
         self.held: dict[int, HeldLease] = {}
         # What was held when the transaction began, and is no longer.
         self.let_go: dict[int, HeldLease] = {}
         self.counts: dict[str, list[int]] = {}
+        # How many are events' and not dead.
+        self.events = 0
         self.lanes = Lanes(transaction, self._move)
         self.throttles: dict[str, Throttle] = {}
         self.next_due: int | None = None
@@ -159,6 +166,7 @@ class Deliveries:
         ).rowcount:
             return Outcome(new.id, duplicate=True)
         self.count(new.queue, state, 1)
+        self.events += LISTENER in new.headers
         if state == SCHEDULED:
             self.expect(new.due)
         elif place.instead_of is not None:
@@ -203,8 +211,11 @@ class Deliveries:
         leases = []
         for row in rows:
             lane, rules = row[8], read_rules(row[10])
-            self.held[row[0]] = HeldLease(serial, owner, connection, row[1], queue, lane, rules)
             envelope = schema.make_envelope(row[1:10], rules)
+            is_event = LISTENER in envelope.headers
+            self.held[row[0]] = HeldLease(
+                serial, owner, connection, row[1], queue, lane, rules, is_event
+            )
             leases.append(Lease(envelope, f"{row[0]}-{serial}", *row[11:]))
             if lane:
                 self.lanes.leased[lane] += 1
@@ -277,10 +288,12 @@ class Deliveries:
         if seq is None:
             return False
         held = self._release(seq)
+        self._tally.settled(mark, held.queue, held.cancelled)
         match mark.verdict:
             case "done":
                 self._transaction.change(_FORGET, (seq,))
                 self.counts[held.queue][LEASED] -= 1
+                self.events -= held.is_event
                 if any(envelope.id == held.id for envelope in mark.then):
                     self._leave_lane(held.lane)  # it has not ended: it begins again
                 else:
@@ -290,6 +303,7 @@ class Deliveries:
                 self._transaction.change(_BURY, (reason == CUT_OFF, reason, mark.error, now, seq))
                 self._transaction.change(_FORGET, (seq,))
                 self._move(held.queue, LEASED, DEAD)
+                self.events -= held.is_event
                 self._end(held, Result(held.id, "dead", error=mark.error), now)
             case _ if held.cancelled:
                 self._cancel(seq, held, LEASED, now)
@@ -335,8 +349,8 @@ class Deliveries:
         row = self._transaction.read(_FIND, (delivery,)).fetchone()
         if row is None:
             return None
-        seq, id_, queue, state, lane, rules = row
-        return Found(seq, id_, queue, state, lane, read_rules(rules))
+        seq, id_, queue, state, lane, rules, is_event = row
+        return Found(seq, id_, queue, state, lane, read_rules(rules), bool(is_event))
 
     def flag(self, seq: int) -> int:
         """Cancel a leased delivery; return the connection that holds it."""
@@ -357,6 +371,7 @@ class Deliveries:
     def _cancel(self, seq: int, who: HeldLease | Found, state: int, now: int) -> None:
         self._transaction.change(_FORGET, (seq,))
         self.counts[who.queue][state] -= 1
+        self.events -= who.is_event
         self._retained.keep_result(Result(who.id, "cancelled"), now + _CANCELLED_KEPT)
         if who.rules.key:
             self._retained.leave_key(who.rules.key, who.id, 0)

@@ -149,8 +149,10 @@ def propagation(request: RolloutRequest, report: Report) -> dict[str, float]:
     """Return the seconds that each stage took, for those whose two ends are known.
 
     A change that was refused, or that no notification announced, has no stages that end with it.
+    The same values under another release key are written and in force at once.
     """
-    if report.outcome not in ("committed", "live") or not request.pulled:
+    is_adopted = report.outcome == "unchanged" and report.written_at
+    if not (is_adopted or report.outcome in ("committed", "live")) or not request.pulled:
         return {}
     moments = {
         "notified": request.notified,

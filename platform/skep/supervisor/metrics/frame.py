@@ -34,6 +34,11 @@ class FamilyRow:
     help: str
     merge: str
 
+    @property
+    def is_absolute(self) -> bool:
+        """Whether it is a counter whose worker sends what it has come to in all."""
+        return self.type == "counter" and self.merge == "latest"
+
 
 @dataclass(frozen=True, slots=True)
 class SeriesRow:
@@ -84,8 +89,9 @@ def check(frame: object, known: Definitions) -> Frame:
     for row in _rows(frame, "families", 5):
         family = _family(row)
         new.families[family.id] = family
+    families = known.families | new.families
     for row in _rows(frame, "series", 3, 4):
-        series = _series(row, known.families | new.families)
+        series = _series(row, families)
         new.series[series.id] = series
     lookup = _Lookup(known.series, new.series)
     return Frame(
@@ -124,7 +130,7 @@ def _series(row: list[Any], families: Mapping[int, FamilyRow]) -> SeriesRow:
     family = families.get(_integer(row[1]))
     if family is None:
         raise BadFrame("a series has no family")
-    labels = _labels(row[2])
+    labels = checked_labels(row[2])
     bounds = tuple(_finite(item) for item in _list(row[3])) if len(row) > 3 else ()
     if list(bounds) != sorted(set(bounds)) or (bounds and family.type != "histogram"):
         raise BadFrame(f"the bounds of {family.name} do not rise, or it is not a histogram")
@@ -133,7 +139,7 @@ def _series(row: list[Any], families: Mapping[int, FamilyRow]) -> SeriesRow:
 
 def _added(row: list[Any], lookup: _Lookup) -> tuple[SeriesRow, float]:
     series, delta = lookup(row[0]), _finite(row[1])
-    if series.family.type != "counter" or delta < 0:
+    if series.family.type != "counter" or series.family.is_absolute or delta < 0:
         raise BadFrame(f"{series.family.name} cannot be raised by {delta}")
     return series, delta
 
@@ -150,6 +156,8 @@ def _observed(row: list[Any], lookup: _Lookup) -> tuple[SeriesRow, float, list[f
 
 def _was_set(row: list[Any], lookup: _Lookup) -> tuple[SeriesRow, float]:
     series = lookup(row[0])
+    if series.family.is_absolute:
+        return series, _count(series, row[1])
     if series.family.type in ("counter", *DISTRIBUTIONS):
         raise BadFrame(f"{series.family.name} cannot be set")
     if row[1] in ("NaN", "+Inf", "-Inf"):
@@ -157,17 +165,24 @@ def _was_set(row: list[Any], lookup: _Lookup) -> tuple[SeriesRow, float]:
     return series, _finite(row[1])
 
 
+def _count(series: SeriesRow, value: Any) -> float:
+    if (number := _finite(value)) < 0:
+        raise BadFrame(f"{series.family.name} cannot have come to {number}")
+    return number
+
+
 def _exemplar(row: list[Any], lookup: _Lookup) -> ExemplarRow:
     series, bucket = lookup(row[0]), _integer(row[1])
     if series.family.type not in ("counter", "histogram") or not 0 <= bucket <= len(series.bounds):
         raise BadFrame(f"{series.family.name} has no bucket {bucket} for an exemplar")
-    labels = _labels(row[2])
+    labels = checked_labels(row[2])
     if sum(len(name) + len(value) for name, value in labels) > _EXEMPLAR:
         raise BadFrame(f"the exemplar of {series.family.name} has over {_EXEMPLAR} characters")
     return ExemplarRow(series, bucket, labels, _finite(row[3]), _finite(row[4]))
 
 
-def _labels(value: Any) -> Labels:
+def checked_labels(value: Any) -> Labels:
+    """Return labels in their order, as text that UTF-8 can write. Raises BadFrame."""
     if not isinstance(value, dict):
         raise BadFrame("labels are missing")
     return tuple(sorted((_text(k), _text(v)) for k, v in value.items()))
@@ -201,6 +216,9 @@ def _integer(value: Any) -> int:
 
 
 def _finite(value: Any) -> float:
-    if type(value) not in (int, float) or not math.isfinite(value):
-        raise BadFrame("a number is missing")
-    return float(value)
+    try:
+        if type(value) in (int, float) and math.isfinite(value):
+            return float(value)
+    except OverflowError:  # an integer of hundreds of digits
+        pass
+    raise BadFrame("a number is missing")

@@ -25,6 +25,7 @@ from skep.supervisor.metrics.frame import (
     Labels,
     SeriesRow,
     check,
+    checked_labels,
 )
 
 MAX_FAMILIES = 1000
@@ -67,6 +68,11 @@ class _Family:
     gauges: dict[Labels, dict[str, float]] = field(default_factory=dict)
     exemplars: dict[Labels, dict[float, ExemplarRow]] = field(default_factory=dict)
 
+    @property
+    def is_absolute(self) -> bool:
+        """Whether it is a counter whose worker sends what it has come to in all."""
+        return self.type == "counter" and self.merge == "latest"
+
     def size(self) -> int:
         """How many sets of labels there are."""
         return len(self.counters) + len(self.distributions) + len(self.gauges)
@@ -94,8 +100,11 @@ class _Family:
         self.distributions.setdefault(labels, _Distribution()).add(total, bounds, counts)
 
     def set(self, owner: str, labels: Labels, value: float) -> None:
-        """Set one owner's gauge."""
-        self.gauges.setdefault(labels, {})[owner] = value
+        """Set one owner's gauge, or what a counter has come to in all."""
+        if self.type == "counter":
+            self.counters[labels] = value
+        else:
+            self.gauges.setdefault(labels, {})[owner] = value
 
     def drop(self, owner: str, labels: Labels) -> None:
         """End one owner's gauge."""
@@ -117,13 +126,14 @@ class _Family:
 
 
 @dataclass
-class _Worker:
+class Absorbed:
     """What a worker has defined, and the families that its series went to.
 
     A series without one was refused; its values are passed over. `counted` is what its frames have
     added, by the name of the metric and the labels.
     """
 
+    worker: str
     defined: Definitions = field(default_factory=Definitions)
     families: dict[int, _Family] = field(default_factory=dict)
     counted: dict[tuple[str, Labels], _Distribution] = field(default_factory=dict)
@@ -133,25 +143,37 @@ class _Worker:
         return self.counted.setdefault((row.family.name, row.labels), _Distribution())
 
     def rest(self, page: Iterable[Counted]) -> dict[str, list[Any]]:
-        """Return as a frame what stands in the page of its counters and in no frame yet."""
-        frame: dict[str, list[Any]] = {"families": [], "series": [], "add": [], "observe": []}
+        """Return as a frame what stands in the page of its counters and in none of its frames.
+
+        Metrics that no frame has defined are left out: they are in a registry that is not shown.
+        """
         # Its own ids count up from 1.
-        for number, row in enumerate(page, 1):
-            frame["families"].append([-number, row.name, row.type, row.help, "sum"])
-            known = self.counted.get((row.name, row.labels), _Distribution())
-            value = row.value - known.total
-            if row.type == "counter":
-                frame["series"].append([-number, -number, dict(row.labels)])
-                if value > 0:
-                    frame["add"].append([-number, value])
-                continue
-            bounds = sorted(row.counts)
-            finite = [bound for bound in bounds if bound != math.inf]
-            frame["series"].append([-number, -number, dict(row.labels), finite])
-            counts = [row.counts[bound] - known.counts.get(bound, 0.0) for bound in bounds]
-            if any(counts):
-                frame["observe"].append([-number, value, counts])
+        ids = {row.name: -row.id for row in self.defined.families.values()}
+        frame: dict[str, list[Any]] = {"families": [], "series": [], "add": [], "observe": []}
+        for row in self.defined.families.values():
+            frame["families"].append([-row.id, row.name, row.type, row.help, row.merge])
+        for number, counted in enumerate(page, 1):
+            if counted.name in ids:
+                self._put_rest(frame, -number, ids[counted.name], counted)
         return frame
+
+    def _put_rest(
+        self, frame: dict[str, list[Any]], number: int, family: int, page: Counted
+    ) -> None:
+        labels = checked_labels(dict(page.labels))
+        known = self.counted.get((page.name, labels), _Distribution())
+        value = page.value - known.total
+        if page.type == "counter":
+            if value > 0:
+                frame["series"].append([number, family, dict(labels)])
+                frame["add"].append([number, value])
+            return
+        bounds = sorted(page.counts)
+        counts = [page.counts[bound] - known.counts.get(bound, 0.0) for bound in bounds]
+        if any(counts):
+            finite = [] if page.type == "summary" else bounds[:-1]
+            frame["series"].append([number, family, dict(labels), finite])
+            frame["observe"].append([number, value, counts])
 
 
 class Ledger:
@@ -167,12 +189,14 @@ class Ledger:
         self._families: dict[str, _Family] = {}
         self._claimed: dict[str, str] = {}
         # In order of arrival: of two processes in one slot, the younger speaks for it.
-        self._workers: dict[str, _Worker] = {}
+        self._workers: dict[str, Absorbed] = {}
         self.expect()
 
     def absorb(self, worker: str, frame: object) -> bool:
         """Add a worker's frame. False if it is bad; then nothing of it counts but that it was."""
-        held = self._workers.setdefault(worker, _Worker())
+        return self._absorb(worker, self._workers.setdefault(worker, Absorbed(worker)), frame)
+
+    def _absorb(self, worker: str, held: Absorbed, frame: object) -> bool:
         try:
             checked = check(frame, held.defined)
         except BadFrame:
@@ -188,17 +212,18 @@ class Ledger:
         self.add("metrics_frames_total", outcome="ok")
         return True
 
-    def settle(self, worker: str, page: Iterable[Counted]) -> None:
-        """Add what a killed worker had counted after its last frame; `page` is all it counted."""
-        held = self._workers.setdefault(worker, _Worker())
-        self.absorb(worker, held.rest(page))
+    def settle(self, absorbed: Absorbed, page: Iterable[Counted]) -> None:
+        """Add what a process that is gone had counted after its last frame; `page` is all that it
+        counted, `absorbed` what `forget` has returned."""
+        self._absorb(absorbed.worker, absorbed, absorbed.rest(page))
 
-    def forget(self, worker: str) -> None:
-        """End the gauges of a process that is gone. Absorb first what it said last.
+    def forget(self, worker: str) -> Absorbed:
+        """End the gauges of a process that is gone, and return what was absorbed of it. Absorb
+        first what it sent last.
 
         Those that the supervisor has set for its slot end too, unless another process fills it.
         """
-        self._workers.pop(worker, None)
+        absorbed = self._workers.pop(worker, Absorbed(worker))
         slot = _slot(worker)
         filled = slot in map(_slot, self._workers)
         for family in self._families.values():
@@ -206,10 +231,15 @@ class Ledger:
                 family.drop(worker, labels)
                 if not filled and ("worker", slot) in labels:
                     family.drop(_OWN, labels)
+        return absorbed
 
     def add(self, name: str, value: float = 1.0, **labels: str) -> None:
         """Raise a counter of the supervisor."""
         family, key = self._own(name, "counter", labels)
+        if not family.has(key):
+            metric = BY_NAME[name]
+            for values in metric.siblings(tuple(labels[name] for name in metric.labels)):
+                family.start(tuple(sorted(zip(metric.labels, values, strict=True))), ())
         family.add(key, value)
 
     def set(self, name: str, value: float, **labels: str) -> None:
@@ -266,7 +296,7 @@ class Ledger:
             if family.size()
         ]
 
-    def _admit(self, worker: str, held: _Worker, row: SeriesRow) -> None:
+    def _admit(self, worker: str, held: Absorbed, row: SeriesRow) -> None:
         """Let a worker's series take part, unless its metric or one more of it cannot be had."""
         held.families.pop(row.id, None)
         family = self._families.get(row.family.name)
@@ -289,7 +319,7 @@ class Ledger:
             return "name"
         known = self._families.get(row.name) or BY_EXPOSED.get(row.name)
         if known is not None:
-            return "" if known.type == row.type else "clash"
+            return "" if _alike(known, row) else "clash"
         if len(self._families) >= MAX_FAMILIES:
             return "limit"
         return "clash" if any(name in self._claimed for name in _exposed(row)) else ""
@@ -315,7 +345,7 @@ class Ledger:
         return family, tuple(sorted(labels.items()))
 
 
-def _apply(worker: str, held: _Worker, frame: Frame) -> None:
+def _apply(worker: str, held: Absorbed, frame: Frame) -> None:
     for row, delta in frame.added:
         if family := held.families.get(row.id):
             family.add(family.labels(worker, row.labels), delta)
@@ -335,11 +365,16 @@ def _apply(worker: str, held: _Worker, frame: Frame) -> None:
             family.set(family.owner(worker), row.labels, value)
 
 
-def _end(worker: str, held: _Worker, rows: Iterable[SeriesRow]) -> None:
+def _end(worker: str, held: Absorbed, rows: Iterable[SeriesRow]) -> None:
     for row in rows:
         if family := held.families.pop(row.id, None):
             family.drop(family.owner(worker), row.labels)
         held.defined.series.pop(row.id, None)
+
+
+def _alike(one: _Family | Metric, other: FamilyRow) -> bool:
+    """Whether both are counted in the same way."""
+    return one.type == other.type and one.is_absolute == other.is_absolute
 
 
 def _row(name: str) -> Metric:

@@ -14,7 +14,7 @@ from skep.metrics.counter_page import read
 from skep.supervisor.config.configuration import Configuration, Configurations
 from skep.supervisor.generation import Generation
 from skep.supervisor.health import Health, Outcomes
-from skep.supervisor.metrics.ledger import Ledger
+from skep.supervisor.metrics.ledger import Absorbed, Ledger
 from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.crew import Crew
 from skep.supervisor.processes.events import WorkerEnded
@@ -108,6 +108,12 @@ class Gauges:
                 release=release,
             )
 
+    def since(self, applied: Mapping[str, float]) -> None:
+        """Set since when the release of each namespace is in force."""
+        self._ledger.clear("config_namespace_applied_timestamp_seconds")
+        for namespace, at in applied.items():
+            self._ledger.set("config_namespace_applied_timestamp_seconds", at, namespace=namespace)
+
 
 class MetricsScrape:
     """Scrapes of one ledger."""
@@ -131,6 +137,7 @@ class MetricsScrape:
         self._framed: dict[Child, float] = {}
         # The time of each child's last beat, and how late its event loop was.
         self._beats: dict[Child, tuple[float, float]] = {}
+        self._settling: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         self._measure_lag(self._loop.time())
         platform.children.events.subscribe(WorkerEnded, lambda event: self._gone(event.child))
@@ -151,21 +158,33 @@ class MetricsScrape:
         self._loop.call_later(_BEAT, self._measure_lag, now + _BEAT)
 
     def _gone(self, child: Child) -> None:
-        """Count what a child counted after its last frame, unless it ended well: then there is
-        nothing."""
-        if child.counters is not None and child.status != 0:
-            try:
-                self._ledger.settle(child.name, read(child.counters))
-            except ValueError:
-                self._ledger.add("metrics_frames_total", outcome="bad")
-        self._ledger.forget(child.name)
+        absorbed = self._ledger.forget(child.name)
+        ended_well = child.dismissed and child.status == 0
+        if not ended_well and (counters := child.take_counters()) is not None:
+            task = self._loop.create_task(self._settle(absorbed, counters))
+            self._settling.add(task)
+            task.add_done_callback(self._settling.discard)
         self._cpu.pop(child.pid, None)
         self._framed.pop(child, None)
         self._beats.pop(child, None)
 
+    async def _settle(self, absorbed: Absorbed, counters: int) -> None:
+        """Count what a child counted after its last frame."""
+        try:
+            # In a thread: a page can have a hundred thousand numbers.
+            page = await asyncio.to_thread(read, counters)
+        except ValueError:
+            self._ledger.add("metrics_frames_total", outcome="bad")
+        else:
+            self._ledger.settle(absorbed, page)
+        finally:
+            os.close(counters)
+
     async def families(self, arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Answer the command `metrics`: ask every child for its latest metrics and return the
         families of the ledger."""
+        if self._settling:
+            await asyncio.wait(self._settling)
         current, wanted = self._rollouts.current, self._health.crews
         self._gauges.process()
         self._gauges.state(self._health.state, self._health.outcomes)
@@ -173,6 +192,7 @@ class MetricsScrape:
         in_place = self._configurations.in_place
         in_service = current.configuration if current else None
         self._gauges.config(in_service, self._health.config, in_place)
+        self._gauges.since(self._health.applied_since)
         leaving = [g.crew for g in self._rollouts.generations.all if g is not current]
         start = time.perf_counter()
         children = [child for child in self._platform.children if not child.is_forker]
@@ -214,13 +234,16 @@ class MetricsScrape:
         # Of two processes in one slot the one that stays is measured last, and shown.
         for crew in (*leaving, *wanted):
             for name, slot in crew.slots.items():
-                states[slot.kind, _STATES.get(slot.state, "none")] += 1
-                if (child := crew.children.get(name)) is not None:
+                child = crew.children.get(name)
+                is_stuck = child is not None and child.stuck
+                state = "stuck" if is_stuck else _STATES.get(slot.state, "none")
+                states[slot.kind, state] += 1
+                if child is not None:
                     self._measure_child(child, slot.kind)
         there_should_be = Counter(slot.kind for crew in wanted for slot in crew.slots.values())
         for pool in {pool for pool, _ in states}:
             self._ledger.set("worker_processes_wanted", there_should_be[pool], pool=pool)
-            for state in ("starting", "ready", "draining"):
+            for state in ("starting", "ready", "draining", "stuck"):
                 self._ledger.set("worker_processes", states[pool, state], pool=pool, state=state)
 
     def _measure_child(self, child: Child, pool: str) -> None:

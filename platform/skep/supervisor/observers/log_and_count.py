@@ -19,7 +19,7 @@ from skep.supervisor.processes.events import (
 )
 from skep.supervisor.processes.exit_reason import ended, reason
 from skep.supervisor.processes.slot import SlotOrder, SlotState
-from skep.supervisor.request import Report
+from skep.supervisor.request import KeyChange, Report
 
 log = logging.getLogger("skep")
 
@@ -37,6 +37,8 @@ _APPLIED = {
     "rolled back": "rolled_back",
     "unchanged": "noop",
 }
+# What the configuration in force has changed with.
+_IN_FORCE = ("committed", "live", "rolled back")
 
 
 class LogAndCount:
@@ -106,6 +108,9 @@ class LogAndCount:
     def _reported(self, event: RolloutReported) -> None:
         report = event.report
         self._count(report)
+        if report.outcome in _IN_FORCE:
+            for change in event.request.changes:
+                self._ledger.add("config_keys_changed_total", kind=_kind(change))
         for stage, seconds in propagation(event.request, report).items():
             self._ledger.observe("config_propagation_seconds", seconds, stage=stage)
         if report.outcome == "refused":
@@ -113,15 +118,17 @@ class LogAndCount:
                 log.error("refused: %s%s", problem, f"\n{problem.trace}" if problem.trace else "")
             if report.generation:
                 log.warning("generation %d goes on serving", report.generation)
-        elif report.outcome in ("committed", "live", "rolled back"):
+        elif report.outcome in _IN_FORCE:
             log.info("%s", report.sentence)
 
     def _count(self, report: Report) -> None:
         cause = {"start": "config", "rollback": "config"}.get(report.cause, report.cause)
         if cause == "config" and (applied := _APPLIED.get(report.outcome)):
             self._ledger.add("config_applies_total", outcome=applied)
-        if report.outcome in ("committed", "live", "rolled back"):
+        if report.outcome in _IN_FORCE:
             self._ledger.set("config_last_applied_timestamp_seconds", report.at)
+        if report.problems and report.problems[0].stage == "commit":
+            self._ledger.add("config_env_write_errors_total")
         if report.outcome not in _OUTCOMES:
             return
         self._ledger.add("reloads_total", reason=cause, outcome=_OUTCOMES[report.outcome])
@@ -139,3 +146,9 @@ class LogAndCount:
     def _serving(self, event: PlatformServing) -> None:
         urls = event.urls
         log.info("serving on %s, admin port on %s", urls.get("http", "no port"), urls["admin"])
+
+
+def _kind(change: KeyChange) -> str:
+    if change.old is None:
+        return "added"
+    return "removed" if change.new is None else "modified"

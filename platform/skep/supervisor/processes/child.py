@@ -25,8 +25,8 @@ class Child:
     says what it took too long for, `retires` why it wants to be replaced, `booted` whether it was
     ever prepared, `killed` whether we have killed it, `oom` whether the kernel has because memory
     ran out; `unready` and `trouble` are those of its last beat; `stacks` is where its threads were
-    if it was aborted or crashed; `counters` is the descriptor of its page of counters, open until
-    `on_end` returns.
+    if it was aborted or crashed; `counters` is the descriptor of its page of counters, until
+    `take_counters`.
     """
 
     def __init__(
@@ -148,10 +148,19 @@ class Child:
         self.status = status
         self._gone()
 
+    def take_counters(self) -> int | None:
+        """Return the descriptor of its page of counters, which is the caller's to close then."""
+        taken, self.counters = self.counters, None
+        return taken
+
     def _receive(self, message: Message, descriptors: list[int]) -> None:
         if isinstance(message, Hello):
-            self._stacks = Stacks(descriptors[0]) if descriptors else None
-            self.counters = descriptors[1] if len(descriptors) > 1 else None
+            if descriptors and self._stacks is None:
+                self._stacks = Stacks(descriptors.pop(0))
+            if descriptors and self.counters is None:
+                self.counters = descriptors.pop(0)
+            for descriptor in descriptors:
+                os.close(descriptor)
             if not self.pid:
                 self.pid = message.pid
                 self._watch()
@@ -197,9 +206,8 @@ class Child:
             self.stacks = self._stacks.read()
             self._stacks.close()
         self._on_end(self)
-        if self.counters is not None:
-            os.close(self.counters)
-            self.counters = None
+        if (counters := self.take_counters()) is not None:
+            os.close(counters)
 
 
 def _signal_group(pid: int, sig: signal.Signals) -> None:

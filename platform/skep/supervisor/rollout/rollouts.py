@@ -7,6 +7,7 @@ probation for a while (`probation.py`).
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
@@ -279,7 +280,7 @@ class Rollouts:
         else:
             if self.current is not None:
                 self.current.configuration = configuration
-            self._report(request, "unchanged")
+            self._report(request, "unchanged", written_at=time.time())
 
     def _start(self, request: RolloutRequest, configuration: Configuration) -> None:
         self._number += 1
@@ -443,7 +444,8 @@ class Rollouts:
         outcome: Outcome,
         took: Execution | LiveChange | None = None,
         problems: tuple[Problem, ...] = (),
+        written_at: float = 0.0,
     ) -> None:
-        seconds, written_at = (took.seconds, took.written_at) if took else (0.0, 0.0)
+        seconds, written_at = (took.seconds, took.written_at) if took else (0.0, written_at)
         report = about(request, outcome, self.current, problems, seconds, written_at)
         self._owner.reported(request, report)

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 
 from skep.api.plugin import Plugin
@@ -40,7 +40,8 @@ _FILES = SimpleNamespace(path="__static__")
 
 class Application:
     """What the web workers serve: `app`, and in `ports` the applications of listeners that have
-    their own. The caller runs the lifespans of `mounted`. `state` is the `request.app.state` of
+    their own. The caller runs the lifespans of `mounted`. `websocket_paths` are the templates of
+    the plugins' own routes for WebSockets. `state` is the `request.app.state` of
     handlers."""
 
     def __init__(
@@ -66,6 +67,7 @@ class Application:
                 self.mounted.append(Mounted(f"of {name}", app))
                 app = wrappings[plugin_name].wrap(_compressing(self.mounted[-1], options))
                 self.ports[name] = _wrapped(app, plugins, outer)
+        self.websocket_paths = [r.path for r in routes if isinstance(r, WebSocketRoute)]
         # The longest first, so that /api/v2 is not taken by /api.
         mounts.sort(key=lambda mount: len(mount.path), reverse=True)
         routing = _starlette([*routes, *mounts], state)

@@ -12,7 +12,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol as UvicornProtocol
 
 from skep.worker.http.coalesced_writes import CoalescedWrites
 from skep.worker.http.limits import ANSWER, BODY, HEAD, IDLE, Guard
-from skep.worker.http.protocol import HttpProtocol
+from skep.worker.http.protocol import CONNECTION, HttpProtocol
 from skep.worker.http.request_head import (
     METHODS,
     TOKEN,
@@ -78,6 +78,7 @@ class H11Protocol(HttpProtocol, UvicornProtocol):
             self.cycle.transport = CoalescedWrites(
                 self.transport, self.loop, self.hang_up, self.cycle.scope
             )
+            self.cycle.scope[CONNECTION] = self
 
     def _read_head(self, piece: bytes) -> bytes:
         """Check a piece of a head; return the whole head at its end. Raises HttpRefusal."""
@@ -123,7 +124,7 @@ class H11Protocol(HttpProtocol, UvicornProtocol):
             request[3].decode(), method, request[2], self._fields, len(hosts)
         )
         self._left = self._framed(version)
-        self._method, self._phase = method, BODY
+        self._method, self._phase, self.received = method, BODY, 0
         lines = [b"%b: %b\r\n" % field for field in self._fields]
         return b"%b %b HTTP/%b\r\n%b\r\n" % (method, target, version.encode(), b"".join(lines))
 
@@ -147,6 +148,7 @@ class H11Protocol(HttpProtocol, UvicornProtocol):
         self._since = self.loop.time()
         if self._left:
             self._left -= size
+        self.received += size
         if self.cycle.response_complete:
             self._spill(size)
 

@@ -10,7 +10,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from skep.worker.http.coalesced_writes import CoalescedWrites
 from skep.worker.http.limits import ANSWER, BODY, HEAD, IDLE, Guard
-from skep.worker.http.protocol import HttpProtocol
+from skep.worker.http.protocol import CONNECTION, HttpProtocol
 from skep.worker.http.request_head import (
     HttpRefusal,
     check_codings,
@@ -206,7 +206,9 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
             "query_string": query,
             "headers": self.headers,
             "state": self.app_state.copy(),
+            CONNECTION: self,
         }
+        self.received = 0
         is_1_0 = version == "1.0"
         kind = _UntilTheEnd if is_1_0 else RequestResponseCycle
         self.cycle = cycle = kind(
@@ -250,6 +252,7 @@ class HttptoolsProtocol(HttpProtocol, HttpToolsProtocol):
         if self.cycle.response_complete:
             self._spill(len(body))
         else:
+            self.received += len(body)
             super().on_body(body)
 
     def on_message_complete(self) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from skep.base.system.linux import unacknowledged
 from skep.config.options.table import Options
 from skep.metrics.instruments import Instruments
+from skep.metrics.web import ConnectionMetrics
 from skep.worker.http.forwarded import Proxies
 
 _LOOK = 0.5
@@ -59,6 +60,7 @@ class Guard:
         self.options = options
         self.proxies = Proxies(options.trusted_proxies)
         self.most_connections = min(options.max_connections, _descriptors() - _RESERVED)
+        self.counts = ConnectionMetrics(instruments)
         self._refusals = instruments.children("http_refusals_total")
         self.dropped = instruments.child("http_trailers_dropped_total").inc
         # How many bytes of each closing connection were unsent, and since when.
@@ -110,6 +112,8 @@ class Guard:
             transport.abort()
             if unsent:
                 self.refused("slow_reader")
+                if hasattr(connection, "time_out"):
+                    connection.time_out()
 
 
 def shutdown_timeout(loop: asyncio.AbstractEventLoop) -> float | None:

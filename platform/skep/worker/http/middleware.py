@@ -4,10 +4,12 @@ While the worker drains, every response carries `Connection: close`. The registr
 closes those.
 """
 
+import asyncio
 import logging
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -24,6 +26,7 @@ from skep.config.options.table import Options
 from skep.metrics.web import UNMATCHED
 from skep.worker.http.access_log import AccessLog
 from skep.worker.http.coalesced_writes import HEADER, ID_IN_SCOPE
+from skep.worker.http.protocol import CLIENT_GONE, CONNECTION, UNSURE, HttpProtocol, NoConnection
 from skep.worker.http.request_head import CONTROL
 
 if TYPE_CHECKING:
@@ -33,8 +36,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# What is counted when the client went away while its body was still awaited.
-CLIENT_GONE = 499
 _TRACE = b"traceparent"
 _READ = frozenset((HEADER, _TRACE, b"content-length", b"transfer-encoding", b"expect"))
 # What the application may set for the connection is `close`; the request's name is the edge's.
@@ -81,18 +82,20 @@ class Edge:
 class _Exchange:
     """One request: from its head to the end of its answer, and the background work after it."""
 
-    __slots__ = ("_edge", "_gone", "_head", "_id", "_last", "_receive", "_scope", "_send",
-                 "_stage", "_start", "_status")  # fmt: skip
+    __slots__ = ("_connection", "_edge", "_head", "_id", "_last", "_receive", "_scope", "_send",
+                 "_sent", "_stage", "_start", "_status", "_trace")  # fmt: skip
 
     def __init__(self, edge: Edge, scope: "Scope", receive: "Receive", send: "Send") -> None:
         self._edge = edge
         self._scope = scope
         self._receive = receive
         self._send = send
+        self._connection: HttpProtocol | type[NoConnection] = scope.pop(CONNECTION, NoConnection)
         self._start = time.perf_counter()
         self._status = 500
+        self._sent = 0
         self._stage = _UNANSWERED
-        self._gone = self._last = False
+        self._last = False
 
     async def run(self) -> None:
         """Serve the request. An exception that no handler caught is counted, logged and answered
@@ -102,35 +105,37 @@ class _Exchange:
         scope.setdefault("state", {})["request_id"] = scope[ID_IN_SCOPE] = self._id
         pin()
         edge.metrics.begin()
+        cut = ""
         try:
-            if has_body:
-                await edge.app_with_body(scope, self._receive_body, self._answer)
-            else:
-                await edge.app(scope, self._receive, self._answer)
+            await (edge.app_with_body if has_body else edge.app)(scope, self._receive, self._answer)
         except ClientDisconnect:
-            self._status = CLIENT_GONE
-        except Exception as error:  # noqa: BLE001 - counted and logged there
+            if self._stage is _UNANSWERED:
+                self._status = CLIENT_GONE
+        except asyncio.CancelledError:
+            cut = "drain" if edge.draining else ""
+            raise
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - counted and logged there
             await self._fail(error)
         finally:
             if self._stage is not _ANSWERED:
-                self._end()
+                self._end(cut)
             edge.served()
 
-    async def _fail(self, error: Exception) -> None:
+    async def _fail(self, error: BaseException) -> None:
         """Answer an exception. uvicorn ends half an answer by closing the connection, so that the
         client notices. If the head of the answer cannot be sent, `CoalescedWrites` sends 500."""
-        scope = self._scope
-        self._edge.metrics.exception(route_of(scope))
+        scope, route = self._scope, route_of(self._scope)
+        self._edge.metrics.exception(route)
         if self._stage is _ANSWERING:
             if ID_IN_SCOPE in scope:
                 self._status = 500
-                log.error("%s %s failed: %s", scope["method"], route_of(scope), _fault(self._head))
+                log.error("%s %s failed: %s", scope["method"], route, _fault(self._head))
             raise error
         status, text, wait = _outcome(error)
         if wait:
-            log.warning("%s %s failed: %s", scope["method"], route_of(scope), error)
+            log.warning("%s %s failed: %s", scope["method"], route, error)
         else:
-            log.error("%s %s failed", scope["method"], route_of(scope), exc_info=error)
+            log.error("%s %s failed", scope["method"], route, exc_info=error)
         if self._stage is _UNANSWERED:
             self._last = True
             headers = [_PLAIN, (b"content-length", b"%d" % len(text))]
@@ -157,13 +162,8 @@ class _Exchange:
                 else:
                     has_body = True
         self._id = correlation.begin(given, trace)
+        self._trace = correlation.trace_id() if trace else ""
         return has_body
-
-    async def _receive_body(self) -> "Message":
-        message = await self._receive()
-        if message["type"] == "http.disconnect":
-            self._gone = True
-        return message
 
     def _answer(self, message: "Message") -> Awaitable[None]:
         # No coroutine of its own: each costs half a microsecond, and every message passes here.
@@ -171,10 +171,12 @@ class _Exchange:
             self._stage = _ANSWERING
             if message["status"] == 500:
                 message = _passing(message)
-            self._status = CLIENT_GONE if self._gone else message["status"]
+            self._status = self._connection.cut_status or message["status"]
             self._head = message = self._fit(message)
-        elif not message.get("more_body"):
-            self._end()
+        else:
+            self._sent += len(message.get("body", b""))
+            if not message.get("more_body"):
+                self._end()
         return self._send(message)
 
     def _fit(self, message: "Message") -> "Message":
@@ -194,16 +196,45 @@ class _Exchange:
             kept.append(_CLOSE)
         return {**message, "headers": kept}
 
-    def _end(self) -> None:
+    def _end(self, cut: str = "") -> None:
+        seconds = time.perf_counter() - self._start
+        connection = self._connection
+        if cut or connection.cut_by:
+            cut = cut or connection.cut_by
+            if cut == UNSURE:
+                connection.verdict = partial(self._count_late, seconds)
+                self._stage = _ANSWERED
+                return
+            if self._stage is _UNANSWERED or connection.half_closed:
+                self._status = connection.cut_status or self._status
+            self._edge.metrics.aborted(cut)
+        self._count(seconds)
+
+    def _count_late(self, seconds: float, cut: str) -> None:
+        """Count when it is known whether the client was still there for the head."""
+        if cut:
+            self._status = CLIENT_GONE
+            self._edge.metrics.aborted(cut)
+        self._count(seconds)
+
+    def _count(self, seconds: float) -> None:
         self._stage = _ANSWERED
         scope, edge = self._scope, self._edge
-        seconds = time.perf_counter() - self._start
-        edge.metrics.end(scope["method"], route_of(scope), self._status, seconds)
+        method = scope["method"]
+        edge.metrics.end(
+            method,
+            route_of(scope),
+            self._status,
+            seconds,
+            self._connection.received,
+            0 if method == "HEAD" else self._sent,
+            self._trace,
+        )
         if edge.access_log is not None:
             client = scope["client"]
             edge.access_log.note(
                 status=self._status,
-                method=scope["method"],
+                method=method,
                 path=scope["path"],
                 seconds=seconds,
                 client=client[0] if client else "",

@@ -11,10 +11,13 @@ import asyncio
 import http
 import re
 import socket
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from uvicorn.protocols.http.flow_control import FlowControl
 
+from skep.base.system.linux import age_of_connection
 from skep.worker.http.limits import (
     ANSWER,
     BODY,
@@ -28,6 +31,13 @@ from skep.worker.http.limits import (
 )
 from skep.worker.http.request_head import END, Headers, HttpRefusal
 
+# Where the edge finds the connection of a request; it is taken out before the application runs.
+CONNECTION = "skep.connection"
+# Who ended a request before its whole answer. UNSURE is a client that closed its half: whether it
+# still reads is known when the answer was sent.
+CLIENT, TIMEOUT, UNSURE = "client", "timeout", "half-closed"
+# The status that is counted when the client went away before the head of its answer.
+CLIENT_GONE = 499
 # This many connections above the limit are answered with 503; more are aborted.
 _ANSWERED_CROWD = 50
 _BLANK = re.compile(rb"[\r\n]*")  # before a request (RFC 9112, 2.2)
@@ -94,19 +104,42 @@ class HttpProtocol(asyncio.Protocol):
         self._rest = b""  # what came behind the request that is being answered,
         self._rest_at = 0  # from this byte on
         self._websocket: Any = None
-        self._half_closed = False
+        self.half_closed = False
+        # Of the request at hand: the bytes of its body that came, who ended it, with which status
+        self.received = 0
+        self.cut_by = ""
+        self.cut_status = 0
+        # What to tell, once the connection is lost, who ended a request that was UNSURE.
+        self.verdict: Callable[[str], None] | None = None
+        self.handshake: Any = None  # what counts the failure of one with TLS
+        self._was_reset = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self.flow = Flow(self.transport)
         if not self._guard.proxies.trusts(transport):
             self._dropped = _OF_STRANGERS
+        if self.handshake is not None:
+            self.handshake.detach()
+        elif (age := age_of_connection(transport.get_extra_info("socket"))) is not None:
+            self._guard.counts.queued(age)
         crowd = len(self.connections) - self._guard.most_connections
+        if crowd > 0:
+            self._guard.counts.rejected()
+            self._refusal = HttpRefusal(503, "connections")
+        else:
+            self._guard.counts.accepted()
         if crowd > _ANSWERED_CROWD:
             self._guard.refused("connections")
             self.transport.abort()
-        elif crowd > 0:
-            self._refusal = HttpRefusal(503, "connections")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._end_by(CLIENT, CLIENT_GONE)
+        verdict, self.verdict = self.verdict, None
+        super().connection_lost(exc)
+        if verdict is not None:
+            verdict(CLIENT if exc is not None or self._was_reset else "")
 
     def data_received(self, data: bytes) -> None:
         phase = self._phase
@@ -129,7 +162,8 @@ class HttpProtocol(asyncio.Protocol):
         if self._phase is not ANSWER or self.scheme == "https" or self.cycle.response_started:
             return False
         self.cycle.keep_alive = False
-        self._half_closed = True
+        self.half_closed = True
+        self.cut_by = UNSURE
         self._since = self.loop.time()
         return True
 
@@ -227,7 +261,7 @@ class HttpProtocol(asyncio.Protocol):
         if self._phase is BODY:
             self._allowed += self._options.max_body_size
             self._part()
-        elif self._rest:
+        elif self._rest or (self.half_closed and _tcp(self.transport) is not None):
             self._part()
         else:
             self.transport.close()
@@ -243,8 +277,9 @@ class HttpProtocol(asyncio.Protocol):
             self._since = now  # it has something to read yet; how long it may take is `_stuck`'s
         if self._stuck(now):
             self._guard.refused("slow_reader")
+            self.time_out()
             self.transport.abort()
-        elif self._half_closed and self._is_gone(now):
+        elif self.half_closed and self._is_gone(now):
             self.transport.abort()
         elif self._guard.overdue(phase, now - self._since):
             self._end_wait()
@@ -274,10 +309,25 @@ class HttpProtocol(asyncio.Protocol):
         resets the connection at the first bytes of the answer."""
         if not self.cycle.response_started:
             return now - self._since > self._options.progress_timeout
-        peer: socket.socket = self.transport.get_extra_info("socket")
-        if peer.family == socket.AF_UNIX or not hasattr(socket, "TCP_INFO"):
+        peer = _tcp(self.transport)
+        if peer is None or not _is_closed(peer):
             return False
-        return peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE
+        self._was_reset = peer.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
+        return True
+
+    def time_out(self) -> None:
+        """Count the request at hand as cut by us. Its answer may have been counted as complete
+        already: we had it, and the client did not take it."""
+        if self.cycle is None:
+            return
+        if self.cycle.response_complete:
+            self._guard.counts.aborted(TIMEOUT)
+        else:
+            self._end_by(TIMEOUT, CLIENT_GONE)
+
+    def _end_by(self, by: str, status: int) -> None:
+        if self.cut_by in ("", UNSURE):
+            self.cut_by, self.cut_status = by, status
 
     def _spill(self, size: int) -> None:
         """Throw away the body of a request that is answered, up to a limit."""
@@ -292,6 +342,7 @@ class HttpProtocol(asyncio.Protocol):
         self._refusal = refusal
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
+            self._end_by(TIMEOUT if refusal.status == 408 else CLIENT, refusal.status)
             cycle.disconnected = True
             cycle.message_event.set()
             if cycle.response_started:
@@ -310,7 +361,10 @@ class HttpProtocol(asyncio.Protocol):
         self._rest = b""
         self._read_on()
         if self.transport.can_write_eof():
-            self.transport.write_eof()
+            with suppress(OSError):  # the client has reset the connection
+                self.transport.write_eof()
+        if self.half_closed and self._is_gone(self._since):
+            self.transport.abort()
 
     def _leave(self, received: int) -> None:
         """Throw away what still arrives. A body within its limit may take its time."""
@@ -319,6 +373,25 @@ class HttpProtocol(asyncio.Protocol):
             self.transport.abort()
         elif self._allowed > LEAVE_BYTES:
             self._since = self.loop.time()
+
+
+class NoConnection:
+    """What the edge finds in a lab, which has no connections."""
+
+    received = cut_status = 0
+    cut_by = ""
+    half_closed = False
+    verdict: Callable[[str], None] | None = None
+
+
+def _tcp(transport: asyncio.Transport) -> socket.socket | None:
+    """Return the socket of a connection whose state the kernel tells, if it is one."""
+    peer: socket.socket = transport.get_extra_info("socket")
+    return None if peer.family == socket.AF_UNIX or not hasattr(socket, "TCP_INFO") else peer
+
+
+def _is_closed(peer: socket.socket) -> bool:
+    return peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE
 
 
 def _answer(refusal: HttpRefusal, defaults: Headers) -> bytes:

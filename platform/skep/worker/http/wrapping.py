@@ -166,7 +166,11 @@ class Wrapping:
         return enter
 
     async def _innermost(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await scope[self._inner](scope, receive, send)
+        try:
+            await scope[self._inner](scope, receive, send)
+        except SystemExit as error:
+            # A middleware may run us in an asyncio task of its own, which would end the worker.
+            raise RuntimeError(f"A handler called sys.exit({error.code!r}).") from error
 
 
 class _RequestsOnly:

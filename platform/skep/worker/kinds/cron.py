@@ -78,6 +78,7 @@ class CronKind:
             if self._alone:
                 runner.alone()
             runner.report_next()
+        self._workplace.telemetry.point("cron.leads", leads=1)
         self._wake()
 
     def retire(self) -> Mapping[str, Any]:
@@ -86,6 +87,7 @@ class CronKind:
             return {}
         self._timer.cancel()
         self._timer = None
+        self._workplace.telemetry.point("cron.leads", leads=0)
         return {runner.name: runner.end() for runner in self._runners}
 
     async def drain(self, deadline: float) -> None:

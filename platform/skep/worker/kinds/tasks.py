@@ -11,7 +11,7 @@ from typing import Any
 from skep.base.errors import EngineError
 from skep.config.options.queues import own_workers
 from skep.engine.contract import Lease, Settlement
-from skep.worker.tasks.queues import limits, served_queues, watch_queues
+from skep.worker.tasks.queues import counted_steps, limits, served_queues
 from skep.worker.tasks.runner import Runner
 from skep.worker.workplace import Workplace
 
@@ -40,9 +40,8 @@ class TaskKind:
         self._running: set[asyncio.Task[None]] = set()
         self._freed = asyncio.Event()
         self._leasing: asyncio.Task[None] | None = None
-        self._watching: asyncio.Task[None] | None = None
         self._background: list[asyncio.Task[None]] = []
-        self._telemetry = workplace.telemetry
+        self._counted_steps = counted_steps(workplace.catalog)
 
     async def prepare(self) -> None:
         """Nothing can fail: the engine is open, and the catalog is checked."""
@@ -50,7 +49,6 @@ class TaskKind:
     async def accept(
         self, listeners: Mapping[str, socket.socket], handover: Mapping[str, Any]
     ) -> asyncio.Task[None]:
-        self._watching = asyncio.create_task(watch_queues(self._engine, self._telemetry))
         work = (self._cancel_for_ever(), self._configure(), self._settler.work())
         self._background = [_vital(coroutine) for coroutine in work]
         self._leasing = _vital(self._lease_for_ever())
@@ -58,9 +56,8 @@ class TaskKind:
 
     def retire(self) -> Mapping[str, Any]:
         """Lease nothing new."""
-        for task in (self._leasing, self._watching):
-            if task is not None:
-                task.cancel()
+        if self._leasing is not None:
+            self._leasing.cancel()
         return {}
 
     async def drain(self, deadline: float) -> None:
@@ -116,10 +113,12 @@ class TaskKind:
                 await self._run_alone(suspect, leases)
 
     async def _configure(self) -> None:
-        """Send the limits of the queues; all workers of a generation send the same."""
+        """Send the limits of the queues and what is counted; all workers of a generation send the
+        same."""
         while True:
             try:
                 await self._engine.configure(self._limits)
+                await self._engine.expect(self._counted_steps)
                 return
             except EngineError:
                 await asyncio.sleep(_LOOK_AGAIN)

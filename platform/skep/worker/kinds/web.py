@@ -66,7 +66,6 @@ class WebKind:
         self._around = contextlib.AsyncExitStack()
         self._edges: dict[str, Edge] = {}  # by plugins' own listener; the others' is called ""
         self._access_log: AccessLog | None = None
-        self._handshakes = Handshakes(workplace.options.header_timeout)
 
     async def prepare(self) -> None:
         """Build the application and start uvicorn without a listener."""
@@ -91,7 +90,10 @@ class WebKind:
             await self._around.enter_async_context(mounted.lifespan())
         apps = {"": application.app, **application.ports}
         self._edges = {name: self._outermost(app) for name, app in apps.items()}
+        for path in application.websocket_paths:
+            self._registry.counts.route(path)
         self._guard = Guard(work.options, work.instruments)
+        self._handshakes = Handshakes(work.options.header_timeout, self._guard.counts.tls_error)
         self._server = _Server(self._config("http", self._edges[""]))
         self._serving = asyncio.create_task(self._server.serve(sockets=[]))
         while not self._server.started:
@@ -233,7 +235,6 @@ class WebKind:
             await asyncio.sleep(_LOOK)
         if state.tasks:
             log.warning("%d requests did not end in time and are cut off", len(state.tasks))
-            self._instruments.child("http_cut_total").inc(len(state.tasks))
 
     def _connections(self) -> int:
         if not hasattr(self, "_server"):  # it may never be made: a plugin's middleware may fail

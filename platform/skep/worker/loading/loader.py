@@ -31,8 +31,6 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Self
 
-from prometheus_client import REGISTRY
-
 from skep.api.checks.fields import explanation, faults, shown
 from skep.api.plugin import Plugin
 from skep.base.errors import DeclarationError, PluginError
@@ -42,8 +40,8 @@ from skep.base.logs.log import traceback_text
 from skep.base.rundir import RunDir
 from skep.config.options.sources import project, sources
 from skep.config.options.table import Options
-from skep.metrics.names import BY_EXPOSED
 from skep.wire.plan import LONGEST_TRACE, Problem
+from skep.worker.loading import metric_names
 
 PACKAGE = "plugins"
 ENTRY_POINTS = "skep.plugins"
@@ -90,7 +88,7 @@ class Loader:
         return list(found.items())
 
     def _try(self, name: str, file: str, load: Callable[[], object]) -> None:
-        before, measured = _unforkable(), _our_metrics()
+        before, measured = _unforkable(), metric_names.registered()
         try:
             thing = _loaded_once(load)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it is, it is reported
@@ -107,9 +105,9 @@ class Loader:
         if found := faults(plugin):
             self.problems.extend(Problem("load", text, name, file) for text in found)
             return
-        if taken := _our_metrics() - measured:
-            text = f"It makes metrics with names of the platform's: {', '.join(sorted(taken))}."
-            self.problems.append(Problem("load", text, name, file))
+        if taken := metric_names.registered() - measured:
+            texts = metric_names.complaints(taken)
+            self.problems.extend(Problem("load", text, name, file) for text in texts)
             return
         self.plugins[name] = plugin
         if growth := [what for what, count in _unforkable().items() if count > before[what]]:
@@ -129,6 +127,9 @@ class Loader:
             file, line = error.file or file, error.line or line
             texts = error.faults if isinstance(error, DeclarationError) else (str(error),)
             return [Problem("load", text, plugin, file, line) for text in texts]
+        if taken := metric_names.reserved(getattr(error, "duplicates", ())):
+            said = metric_names.complaints(taken)
+            return [Problem("load", text, plugin, file, line) for text in said]
         if text := explanation(error):
             return [Problem("load", text, plugin, file, line)]
         text = f"{type(error).__name__}: {error}"
@@ -147,13 +148,6 @@ def _loaded_once(load: Callable[[], object]) -> object:
                 "A plugin has forked while it was imported, and the child returned from the import."
             )
             os._exit(os.EX_SOFTWARE)
-
-
-def _our_metrics() -> set[str]:
-    """Return the platform's metric names that plugins have registered: of two families with one
-    name only the platform's is exposed."""
-    names = getattr(REGISTRY, "_names_to_collectors", {})
-    return {name for name in names if name in BY_EXPOSED}
 
 
 def _plugins_in(folder: Path) -> list[tuple[str, Path]]:

@@ -15,6 +15,7 @@ from skep.api.sockets.framing import FrameTooLarge
 if TYPE_CHECKING:
     import socket
     import ssl
+    from collections.abc import Callable
 
     from skep.api.sockets.listeners import TcpListener
     from skep.metrics.websocket import SocketMetrics
@@ -38,16 +39,23 @@ class Handshakes:
 
     A protocol learns of its connection only after the handshake. A worker that ended before would
     reset a client that has done nothing wrong.
+
+    `failed` is called for a protocol that ends without a finished handshake: one that begins to
+    serve detaches its `handshake`.
     """
 
-    def __init__(self, patience: float) -> None:
+    def __init__(self, patience: float, failed: Callable[[], None] | None = None) -> None:
         self._patience = patience
+        self._failed = failed
         # asyncio does not notify a protocol whose handshake failed, so references are weak.
         self._since: weakref.WeakKeyDictionary[Any, float] = weakref.WeakKeyDictionary()
 
     def expect(self, protocol: Any) -> None:
         """Add a protocol; it has no `transport` until its handshake is done."""
         self._since[protocol] = asyncio.get_running_loop().time()
+        if self._failed is not None:
+            protocol.handshake = weakref.finalize(protocol, self._failed)
+            protocol.handshake.atexit = False
 
     async def settle(self, deadline: float) -> None:
         """Wait until no handshake is pending, or the loop's time is `deadline`."""
@@ -184,6 +192,7 @@ class ServedTcpConnection(asyncio.StreamReaderProtocol):
         return super().eof_received()
 
     def data_received(self, data: bytes) -> None:
+        self._server.counts.bytes_in(len(data))
         if not self._deaf:
             self._has_sent = True
             super().data_received(data)
@@ -213,7 +222,9 @@ class ServedTcpConnection(asyncio.StreamReaderProtocol):
         """Send a frame; abort a client that does not read it for `idle` seconds."""
         if self.writer.is_closing() or self._reason:
             raise ConnectionResetError("The connection is closed.")
-        self.writer.write(self._declared.framing.wrap(data))
+        wrapped = self._declared.framing.wrap(data)
+        self._server.counts.bytes_out(len(wrapped))
+        self.writer.write(wrapped)
         try:
             async with asyncio.timeout(self._declared.idle):
                 await self.writer.drain()
@@ -258,7 +269,7 @@ class ServedTcpConnection(asyncio.StreamReaderProtocol):
             reason = self._reason or "lost"
         except asyncio.CancelledError:
             reason = self._reason or "drained"
-        except Exception:
+        except (Exception, SystemExit):  # the latter would end the worker
             log.exception("the handler of %s failed", self._server.name)
         finally:
             if silence is not None:
@@ -297,7 +308,7 @@ class ServedTcpConnection(asyncio.StreamReaderProtocol):
         self._reason = self._reason or reason
         try:
             await self.handler.on_close(self, reason)
-        except Exception:
+        except (Exception, SystemExit):  # the latter would end the worker
             log.exception("on_close of %s failed", self._server.name)
         if self._goodbye is not None:
             self._goodbye.cancel()
@@ -327,5 +338,5 @@ class ServedTcpConnection(asyncio.StreamReaderProtocol):
             await self.handler.on_drain(self)
         except ConnectionError:
             return
-        except Exception:
+        except (Exception, SystemExit):  # the latter would end the worker
             log.exception("on_drain of %s failed", self._server.name)

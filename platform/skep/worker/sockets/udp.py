@@ -76,6 +76,7 @@ class UdpServer:
 
     def _take(self, data: bytes, peer: Any) -> None:
         self._counts.received()
+        self._counts.bytes_in(len(data))
         task = asyncio.get_running_loop().create_task(
             self._handle(Packet(data, peer, self._answer))
         )
@@ -85,7 +86,7 @@ class UdpServer:
     async def _handle(self, packet: Packet) -> None:
         try:
             await self._handler.on_packet(packet)
-        except Exception:
+        except (Exception, SystemExit):  # the latter would end the worker
             self._counts.closed("error")
             log.exception("the handler of %s failed", self.name)
 
@@ -98,7 +99,7 @@ class UdpServer:
         if self._socket is None or self._socket.fileno() < 0:
             return
         try:
-            self._socket.sendto(data, peer)
+            self._counts.bytes_out(self._socket.sendto(data, peer))
         except OSError as error:
             log.debug("an answer of %s was not sent: %s", self.name, error)
 

@@ -34,6 +34,14 @@ _UNKNOWN_BACKOFF = Backoff(first=1.0, factor=5.0, cap=25.0, jitter=0.0)
 # Tracebacks of deep recursion are long, and their two ends are what is read.
 _LONGEST_ERROR = 8000
 
+# What a listener's outcome is called; one that was cut off was not delivered.
+_EVENT_OUTCOMES = {
+    "success": "success",
+    "failure": "failure",
+    "timeout": "failure",
+    "rejected": "skipped",
+}
+
 Outcome = Literal["success", "failure", "timeout", "cancelled", "rejected"]
 
 
@@ -133,12 +141,27 @@ def outcome(ending: Ending, policy: Policy) -> Outcome:
             return "failure"
 
 
+def counted(settlement: Settlement, step: Step, ending: Ending, how: Outcome) -> Settlement:
+    """Return the settlement with what the engine counts when it settles it."""
+    if not step.event:
+        no_attempt = isinstance(ending, LostTooOften)
+        return replace(settlement, step=step.name, outcome="" if no_attempt else how)
+    round_ended = isinstance(ending, Returned) and not settlement.then  # it has returned False
+    return replace(
+        settlement,
+        step=step.name,
+        outcome=_EVENT_OUTCOMES.get(how, ""),
+        event=step.event,
+        skipped=step.following if round_ended else (),
+    )
+
+
 def judge_unknown(lease: Lease, error: str, now: int) -> Settlement:
     """Return how to settle a lease whose name no plugin here knows."""
     envelope = lease.envelope
     times = int(envelope.headers.get(UNKNOWN, "0")) + 1
     if times > UNKNOWN_TRIES:
-        return Settlement(lease, "dead", reason="unknown_task", error=error)
+        return Settlement(lease, "dead", reason="unknown_task", error=error, step=envelope.name)
     due = now + round(_UNKNOWN_BACKOFF.delay(times) * 1000)
     headers = {**envelope.headers, UNKNOWN: str(times)}
     return Settlement(lease, "done", then=(replace(envelope, headers=headers, due=due),))
@@ -146,9 +169,9 @@ def judge_unknown(lease: Lease, error: str, now: int) -> Settlement:
 
 def judge_undecodable(lease: Lease, error: str) -> Settlement:
     """Return how to settle a lease whose payload does not fit."""
-    return Settlement(
-        lease, "dead", reason="undecodable", error=_storable(log.excerpt(error, _LONGEST_ERROR))
-    )
+    text = _storable(log.excerpt(error, _LONGEST_ERROR))
+    step = lease.envelope.name
+    return Settlement(lease, "dead", reason="undecodable", error=text, step=step)
 
 
 def _cut_text(cuts: int) -> str:

@@ -1,19 +1,13 @@
 """The queues of a task worker: which it serves, how fast and how full they are, and how long a step
 may outlive its worker."""
 
-import asyncio
 from collections.abc import Iterable
-from contextlib import suppress
 
 from skep.api.tasks.policy import CUT_TRIES, Policy, policy_of
-from skep.base.errors import EngineError
-from skep.base.telemetry import Telemetry
 from skep.config.options.queues import QueueTerms, parse
 from skep.config.options.table import Options
-from skep.engine.contract import Engine, QueueLimits, QueueStats
+from skep.engine.contract import CountedStep, QueueLimits
 from skep.worker.loading.catalog import Catalog
-
-_EVERY = 1.0
 
 
 def served_queues(slot: str, own: Iterable[str]) -> tuple[str, ...]:
@@ -77,21 +71,17 @@ def task_drain(catalog: Catalog, options: Options) -> float:
     return CutOffTerms(options).longest(policies)
 
 
-async def watch_queues(engine: Engine, telemetry: Telemetry) -> None:
-    """Report once a second how full the queues are; one that became empty once more, with zeros."""
-    known: set[str] = set()
-    while True:
-        await asyncio.sleep(_EVERY)
-        with suppress(EngineError):
-            stats = await engine.stats()
-            for queue in known | stats.keys():
-                found = stats.get(queue, QueueStats())
-                telemetry.point(
-                    "queue.measured",
-                    queue=queue,
-                    ready=found.ready,
-                    scheduled=found.scheduled,
-                    dead=found.dead,
-                    oldest=found.oldest / 1000,
-                )
-            known = set(stats)
+def counted_steps(catalog: Catalog) -> list[CountedStep]:
+    """Return everything in this catalog that the engine counts, in the queue that its class
+    names."""
+    steps = [
+        CountedStep(name + suffix, cls.queue)
+        for name, cls in catalog.tasks.items()
+        for suffix in ("", ".finish", ".failed")
+        if not suffix or hasattr(cls, suffix[1:])
+    ]
+    return steps + [
+        CountedStep(name, catalog.events[event].queue, event)
+        for event, names in catalog.listener_names().items()
+        for name in names
+    ]

@@ -32,8 +32,10 @@ from skep.worker.tasks.judge import (
     CutOff,
     Ending,
     LostTooOften,
+    Outcome,
     Raised,
     Returned,
+    counted,
     is_suspect,
     judge,
     judge_undecodable,
@@ -60,13 +62,6 @@ _LOST = (
 )
 # While the store does not take settlements.
 _BACKOFF = Backoff(first=0.5, factor=2.0, cap=10.0, jitter=0.2)
-# What a listener's outcome is called; one that was cut off was not delivered.
-_EVENT_OUTCOMES = {
-    "success": "success",
-    "failure": "failure",
-    "timeout": "failure",
-    "rejected": "skipped",
-}
 # How long a coroutine may take to end after it was cancelled because its time was over.
 _STUBBORN = 1.0
 # Longer than a rollout takes beyond the time its workers have to come up (seconds).
@@ -201,10 +196,14 @@ class Runner:
             self._refuse(judge_undecodable(lease, str(error)))
         else:
             started = time.perf_counter()
+            if step.fired:
+                lag = max(self._workplace.clock() - step.fired, 0) / 1000
+                self._point("event.started", event=step.event, lag=lag)
             with self._counted(lease):
-                ending = await self._handle(lease, step)
+                ending, how = await self._handle(lease, step)
             seconds = time.perf_counter() - started
             settlement = judge(lease, step, ending, self._workplace.clock())
+            settlement = counted(settlement, step, ending, how)
             report = partial(self._report, step, ending, settlement, seconds)
             self.settler.settle(settlement, report)
 
@@ -242,7 +241,7 @@ class Runner:
                     handling.task.cancel()
 
     def _refuse(self, settlement: Settlement) -> None:
-        self.settler.settle(settlement, partial(self._report_refusal, settlement))
+        self.settler.settle(settlement, partial(_report_refusal, settlement))
 
     @contextmanager
     def _counted(self, lease: Lease) -> Iterator[None]:
@@ -258,7 +257,7 @@ class Runner:
 
     # -- handle ----------------------------------------------------------------------------------
 
-    async def _handle(self, lease: Lease, step: Step) -> Ending:
+    async def _handle(self, lease: Lease, step: Step) -> tuple[Ending, Outcome]:
         delivery = origin(lease.envelope)
         ctx = Context(
             id=delivery,
@@ -289,8 +288,9 @@ class Runner:
                 ending = await self._call(lease, step, ctx)
             _log(step, ending, lease)
             error = type(ending.error).__qualname__ if isinstance(ending, Raised) else ""
-            self._point("task.ended", outcome=outcome(ending, step.policy), error=error)
-        return ending
+            how = outcome(ending, step.policy)
+            self._point("task.ended", outcome=how, error=error)
+        return ending, how
 
     async def _call(self, lease: Lease, step: Step, ctx: Context) -> Ending:
         """Call the handler. What it raises is its own failure, never the worker's end."""
@@ -375,43 +375,18 @@ class Runner:
 
     def _report(self, step: Step, ending: Ending, settlement: Settlement, seconds: float) -> None:
         queue = settlement.lease.envelope.queue
-        if step.event:
-            self._report_event(step, ending, settlement, seconds)
-        elif not isinstance(ending, LostTooOften):
-            self._point(
-                "task.finished",
-                task=step.name,
-                queue=queue,
-                outcome=outcome(ending, step.policy),
-                seconds=seconds,
-            )
+        how = settlement.outcome
+        if step.event and how:
+            fields = {"listener": step.name, "outcome": how, "seconds": seconds}
+            self._point("event.delivered", event=step.event, **fields)
+        elif how:
+            self._point("task.finished", task=step.name, queue=queue, outcome=how, seconds=seconds)
         if isinstance(ending, CutOff):
             self._point("task.cut_off", task=step.name, queue=queue)
-        if settlement.verdict == "retry":
-            self._point("task.retried", task=step.name, queue=queue)
-        if settlement.verdict == "dead":
-            self._point("task.dead", task=step.name, queue=queue, reason=settlement.reason)
         for envelope in settlement.then:
             if STEP in envelope.headers:
                 name = f"{envelope.name}.{envelope.headers[STEP]}"
                 self._point("task.enqueued", task=name, queue=envelope.queue)
-
-    def _report_refusal(self, settlement: Settlement) -> None:
-        if settlement.verdict == "dead":
-            name, queue = settlement.lease.envelope.name, settlement.lease.envelope.queue
-            log.error("%s was given up (%s): %s", name, settlement.reason, settlement.error)
-            self._point("task.dead", task=name, queue=queue, reason=settlement.reason)
-
-    def _report_event(
-        self, step: Step, ending: Ending, settlement: Settlement, seconds: float
-    ) -> None:
-        ended = [(step.name, _EVENT_OUTCOMES.get(outcome(ending, step.policy)), seconds)]
-        if isinstance(ending, Returned) and not settlement.then:  # it has returned False
-            ended += [(name, "skipped", 0.0) for name in step.following]
-        for listener, called, took in ended:
-            if called is not None:
-                fields = {"listener": listener, "outcome": called, "seconds": took}
-                self._point("event.delivered", event=step.event, **fields)
 
 
 async def _contained(handler: Awaitable[Any]) -> tuple[Any, BaseException | None]:
@@ -420,6 +395,12 @@ async def _contained(handler: Awaitable[Any]) -> tuple[Any, BaseException | None
         return await handler, None
     except BaseException as error:  # noqa: BLE001 - it travels
         return None, error
+
+
+def _report_refusal(settlement: Settlement) -> None:
+    if settlement.verdict == "dead":
+        name = settlement.lease.envelope.name
+        log.error("%s was given up (%s): %s", name, settlement.reason, settlement.error)
 
 
 def _plain(handler: Callable[[Context], Any], ctx: Context) -> Any:

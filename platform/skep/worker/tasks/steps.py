@@ -21,7 +21,7 @@ from skep.api.tasks.policy import LOST_TRIES, Policy, policy_of
 from skep.base.logs.correlation import REQUEST_ID, TRACEPARENT
 from skep.engine import binding
 from skep.engine.contract import Envelope, Lease
-from skep.engine.headers import ALONE, DIED, ERROR, LISTENER, ORIGIN, RESULT, STEP, TRIES
+from skep.engine.headers import ALONE, DIED, ERROR, FIRED, LISTENER, ORIGIN, RESULT, STEP, TRIES
 from skep.engine.ids import new_id
 from skep.worker.loading.catalog import Catalog
 
@@ -55,7 +55,8 @@ class Step:
     `on_return` returns what follows from the handler's value, and `result` what to keep of it; both
     raise InvalidResult if it cannot be passed on. `on_death` returns what follows when the step is
     given up. `regardless` does not wait for this step to succeed. A listener has the name of its
-    `event`, and of the listeners `following` it.
+    `event`, and of the listeners `following` it; at its first start, `fired` is when the event was
+    due.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Step:
     regardless: Envelopes = ()
     event: str = ""
     following: tuple[str, ...] = ()
+    fired: int = 0
 
 
 def decode(lease: Lease, catalog: Catalog, *, exact: bool = False) -> Step:
@@ -75,7 +77,7 @@ def decode(lease: Lease, catalog: Catalog, *, exact: bool = False) -> Step:
     envelope = lease.envelope
     try:
         if LISTENER in envelope.headers:
-            return _listening(envelope, lease.attempt, catalog, exact)
+            return _listening(lease, catalog, exact)
         return _working(envelope, catalog, exact)
     except Unknown:
         raise
@@ -129,7 +131,8 @@ def _follower(envelope: Envelope, task: Any, kind: str) -> Step:
     return Step(name, policy_of(type(task)), partial(method, argument))
 
 
-def _listening(envelope: Envelope, attempt: int, catalog: Catalog, exact: bool) -> Step:
+def _listening(lease: Lease, catalog: Catalog, exact: bool) -> Step:
+    envelope = lease.envelope
     wanted = envelope.headers[LISTENER]
     listener = catalog.handler(envelope.name, wanted)
     if listener is None:
@@ -138,10 +141,12 @@ def _listening(envelope: Envelope, attempt: int, catalog: Catalog, exact: bool) 
     event = (kind.read_exactly if exact else kind.read)(envelope.body)
     # After its first try a listener is alone: the round has gone on without it. So it is with one
     # that was a dead letter, unless it was unknown or undecodable.
-    has_run = attempt > 1 or envelope.headers.get(DIED) in _TRIED
+    has_run = lease.attempt > 1 or envelope.headers.get(DIED) in _TRIED
     is_alone = has_run or ALONE in envelope.headers
     following = () if is_alone else catalog.following(envelope.name, wanted)
-    after = (_follow_up(envelope, {LISTENER: following[0]}),) if following else ()
+    fired = int(envelope.headers.get(FIRED) or max(lease.put_at, envelope.due))
+    next_one = {LISTENER: following[0], FIRED: str(fired)} if following else {}
+    after = (_follow_up(envelope, next_one),) if following else ()
     return Step(
         name=wanted,
         policy=_terms(envelope, listener),
@@ -150,6 +155,7 @@ def _listening(envelope: Envelope, attempt: int, catalog: Catalog, exact: bool) 
         regardless=after,
         event=envelope.name,
         following=following,
+        fired=0 if has_run else fired,
     )
 
 

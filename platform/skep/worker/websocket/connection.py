@@ -21,8 +21,10 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 
 from skep.api.sockets.websocket import EXTENSION
+from skep.worker.http.middleware import route_of
 from skep.worker.http.request_head import CONTROL, HttpRefusal, check_handshake
 from skep.worker.websocket.registry import NORMAL, Registry, ServedConnection
+from skep.worker.websocket.send_queue import SendQueue
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -68,6 +70,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self.logger = self.conn.logger = _quiet
         self.close_timeout = _CLOSING
         self.connection = ServedConnection(self, registry)
+        self.sending = SendQueue()
         self.listener = listener
         self.code = 0
         self._registry = registry
@@ -98,8 +101,23 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.hang_up(SLOW, "too slow")
             return False
         self.transport.write(message)
+        self._note_sent(len(message))
         self._last = self.loop.time()
         return True
+
+    @property
+    def waiting(self) -> int:
+        """How many messages wait because the client is slow."""
+        return self.sending.waiting(self.transport.get_write_buffer_size())
+
+    async def until_writable(self) -> None:
+        """Wait until the client has read enough for another message."""
+        self.sending.hold(+1)
+        self._registry.note_slow(self.connection)
+        try:
+            await self.writable.wait()
+        finally:
+            self.sending.hold(-1)
 
     def hang_up(self, code: int, reason: str = "") -> None:
         """Close from our side; the application receives a disconnect."""
@@ -214,7 +232,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.conn.fail(BAD_TEXT, "invalid UTF-8")
             self.handle_parser_exception()
             return
-        self._registry.counts.received()
+        self.connection.counts.received(sum(map(len, self.frames)))
         super().send_receive_event_to_app()
 
     def handle_close(self, event: Any) -> None:
@@ -246,7 +264,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             await self.app(self.scope, self.receive, self.send)
         except (ClientDisconnected, WebSocketDisconnect):
             pass
-        except Exception:
+        except (Exception, SystemExit):  # the latter would end the worker
             log.exception("a WebSocket handler failed on %s", self.scope["path"])
             self._give_up(FAILED, "internal error")
         else:
@@ -256,7 +274,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
                 self.transport.close()
 
     async def send(self, message: Any) -> None:
-        await self.writable.wait()
+        if not self.writable.is_set():
+            await self.until_writable()
         if self._gone(message):
             raise ClientDisconnected
         if "headers" in message:
@@ -265,7 +284,9 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         kind = message["type"]
         if kind == "websocket.send":
             self._last = self.loop.time()
-            self._registry.counts.sent(1)
+            size = _size(message)
+            self.connection.counts.sent(size)
+            self._note_sent(size + (2 if size < 126 else 4 if size < 65_536 else 10))
         elif kind == "websocket.accept":
             self._accepted()
         elif kind == "websocket.close" and self.handshake_complete and self.close_timer:
@@ -358,7 +379,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if not self.open:
             return
         self._end_handshake()
-        self._registry.add(self.connection)
+        self._registry.add(self.connection, route_of(self.scope))
         if self._doom is not None:
             self.hang_up(*self._doom)
         elif self._idle:
@@ -383,6 +404,11 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             log.error("a WebSocket handler on %s ended without an answer", self.scope["path"])
         self.send_500_response()
 
+    def _note_sent(self, size: int) -> None:
+        if unsent := self.transport.get_write_buffer_size():
+            self.sending.add(size, unsent)
+            self._registry.note_slow(self.connection)
+
     def _write(self) -> None:
         self.transport.write(b"".join(self.conn.data_to_send()))
 
@@ -406,6 +432,15 @@ def _sendable(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes
         if CONTROL.search(name) or CONTROL.search(value):
             raise ValueError(f"The header {name!r} has a line break or another control character.")
     return headers
+
+
+def _size(message: Mapping[str, Any]) -> int:
+    """Return how many bytes this event of the application has as a message."""
+    data = message.get("bytes")
+    if data is None:
+        text: str = message.get("text") or ""
+        return len(text) if text.isascii() else len(text.encode())
+    return len(data)
 
 
 def _is_text(frames: list[bytes]) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 import random
 import secrets
 import time
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,7 +17,7 @@ from skep.api.sockets.websocket import frame
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from skep.metrics.websocket import WebSocketMetrics
+    from skep.metrics.websocket import RouteMetrics, WebSocketMetrics
     from skep.wire.mesh import Command
 
 
@@ -31,18 +32,25 @@ class Socket(Protocol):
 
     @property
     def open(self) -> bool: ...
+    @property
+    def waiting(self) -> int: ...
+    async def until_writable(self) -> None: ...
     def push(self, message: bytes) -> bool: ...
     def hang_up(self, code: int, reason: str = "") -> None: ...
 
 
 class ServedConnection:
-    """One connection as plugins see it; the contract is `skep.api.sockets.websocket.Connection`."""
+    """One connection as plugins see it; the contract is `skep.api.sockets.websocket.Connection`.
+    `counts` is there once it is accepted."""
+
+    counts: RouteMetrics
 
     def __init__(self, protocol: Socket, registry: Registry) -> None:
         self.id = secrets.token_hex(8)
         self.user: str | None = None
         self.rooms: frozenset[str] = frozenset()
         self.since = time.time()
+        self.accepted = 0.0
         # The application may change it: a trusted proxy names the client.
         self.scope: Mapping[str, Any] = {}
         self.protocol = protocol
@@ -67,10 +75,12 @@ class ServedConnection:
         self._registry.leave(self, room)
 
     async def send(self, data: Any) -> None:
-        await self.protocol.writable.wait()
-        if not self.protocol.push(encoded(frame(data))):
+        if not self.protocol.writable.is_set():
+            await self.protocol.until_writable()
+        message = encoded(frame(data))
+        if not self.protocol.push(message):
             raise ConnectionResetError("The WebSocket is closed.")
-        self._registry.counts.sent(1)
+        self.counts.sent(len(message) - header_size(message))
 
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
         self.protocol.hang_up(code, reason)
@@ -92,15 +102,18 @@ class Registry:
 
     def __init__(self, counts: WebSocketMetrics) -> None:
         self.counts = counts
+        self._slow: set[ServedConnection] = set()  # those with messages that waited lately
         self._all: dict[str, ServedConnection] = {}
         self._users: dict[str, set[ServedConnection]] = {}
         self._rooms: dict[str, set[ServedConnection]] = {}
         self._spread: float | None = None
-        counts.watch(lambda: len(self._all))
+        counts.watch(self._waiting)
 
-    def add(self, connection: ServedConnection) -> None:
+    def add(self, connection: ServedConnection, route: str) -> None:
         self._all[connection.id] = connection
-        self.counts.opened()
+        connection.accepted = time.monotonic()
+        connection.counts = self.counts.route(route)
+        connection.counts.opened()
         if self._spread is not None:
             self._dismiss(connection)
 
@@ -108,11 +121,17 @@ class Registry:
         """Remove a connection that is gone; one that was never accepted is ignored."""
         if self._all.pop(connection.id, None) is None:
             return
-        self.counts.closed(code)
+        self._slow.discard(connection)
+        connection.counts.closed(code, time.monotonic() - connection.accepted)
         if connection.user is not None:
             _out(self._users, connection.user, connection)
         for room in connection.rooms:
             _out(self._rooms, room, connection)
+
+    def note_slow(self, connection: ServedConnection) -> None:
+        """Look at this connection when the messages that wait are counted."""
+        if connection.id in self._all:
+            self._slow.add(connection)
 
     def bind(self, connection: ServedConnection, user: str) -> None:
         if connection.user is not None:
@@ -133,10 +152,11 @@ class Registry:
     def push(self, target: Command, content: str | bytes) -> int:
         """Send to all that match; return to how many."""
         message = encoded(content)
-        count = sum(connection.protocol.push(message) for connection in self._meant(target))
-        self.counts.sent(count)
-        self.counts.pushed(count)
-        return count
+        reached = Counter(c.counts for c in self._meant(target) if c.protocol.push(message))
+        for counts, number in reached.items():
+            counts.sent(len(message) - header_size(message), number)
+        self.counts.pushed(reached.total())
+        return reached.total()
 
     def kick(self, target: Command) -> int:
         """Close all that match; return how many."""
@@ -154,6 +174,15 @@ class Registry:
         self._spread = spread
         for connection in self._all.values():
             self._dismiss(connection)
+
+    def _waiting(self, route: str) -> int:
+        count = 0
+        for connection in list(self._slow):
+            if waiting := connection.protocol.waiting:
+                count += waiting if connection.counts.route == route else 0
+            else:
+                self._slow.discard(connection)
+        return count
 
     def _dismiss(self, connection: ServedConnection) -> None:
         assert self._spread is not None
@@ -187,3 +216,8 @@ def encoded(content: str | bytes) -> bytes:
     if isinstance(content, str):
         return Frame(Opcode.TEXT, content.encode()).serialize(mask=False)
     return Frame(Opcode.BINARY, content).serialize(mask=False)
+
+
+def header_size(message: bytes) -> int:
+    """Return how many bytes precede the content of an encoded message (RFC 6455, 5.2)."""
+    return {126: 4, 127: 10}.get(message[1], 2)

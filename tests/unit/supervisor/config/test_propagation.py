@@ -1,5 +1,7 @@
 """The stages of a change of the configuration."""
 
+from dataclasses import replace
+
 import pytest
 
 from skep.supervisor.config.history import propagation
@@ -26,7 +28,13 @@ def test_what_nobody_told_of_has_no_stage_from_the_notification() -> None:
     assert found == {"pulled_to_written": 0.5, "written_to_applied": 0.25}
 
 
-@pytest.mark.parametrize("outcome", ["refused", "unchanged", "rolled back"])
+def test_the_same_under_another_key_is_applied_when_it_is_written() -> None:
+    """Metrics, case 38: there is one observation for each release in force."""
+    assert propagation(TOLD, report("unchanged")) == propagation(TOLD, report())
+    assert propagation(TOLD, replace(report("unchanged"), written_at=0.0)) == {}
+
+
+@pytest.mark.parametrize("outcome", ["refused", "rolled back"])
 def test_what_is_not_applied_has_no_stages(outcome: Outcome) -> None:
     assert propagation(TOLD, report(outcome)) == {}
 

@@ -13,7 +13,7 @@ from skep.base.errors import InternalError
 from skep.metrics.counter_page import Counted
 from skep.metrics.exposition import render_openmetrics, render_text
 from skep.metrics.frames import Framer
-from skep.metrics.names import OTHER
+from skep.metrics.names import MAX_SERIES, OTHER
 from skep.supervisor.metrics.ledger import MAX_FAMILIES, Ledger
 
 Values = dict[tuple[tuple[str, str], ...], Any]
@@ -31,7 +31,7 @@ def shown(ledger: Ledger, name: str) -> Values:
 
 def dropped(ledger: Ledger) -> dict[tuple[str, str], float]:
     values = shown(ledger, "platform_metrics_dropped_series_total")
-    return {(dict(k)["metric"], dict(k)["reason"]): v for k, v in values.items()}
+    return {(dict(k)["metric"], dict(k)["reason"]): v for k, v in values.items() if v}
 
 
 def frames(ledger: Ledger) -> dict[str, float]:
@@ -239,6 +239,30 @@ def test_too_many_metrics_are_dropped_under_one_name(ledger: Ledger) -> None:
     assert dropped(ledger).keys() == {(OTHER, "limit")}
 
 
+def test_what_a_counter_has_come_to_in_all_is_shown_whoever_says_it(ledger: Ledger) -> None:
+    """The store keeps such counters on the disk, and its successor goes on with them."""
+    name, labels = "platform_tasks_total", {"task": "a", "queue": "q", "outcome": "success"}
+    frame = {
+        "families": [[1, name, "counter", "", "latest"]],
+        "series": [[2, 1, labels]],
+        "set": [[2, 40]],
+    }
+    assert ledger.absorb("store.0@1", frame)
+    assert ledger.absorb("store.0@1", {"set": [[2, 41]]})
+    ledger.forget("store.0@1")
+    assert list(shown(ledger, name).values()) == [41]
+    assert ledger.absorb("store.0@2", {**frame, "set": [[2, 41]]})
+    assert list(shown(ledger, name).values()) == [41]
+    # It is not added to, and does not go below zero
+    for bad in ({"add": [[2, 1]]}, {"set": [[2, -1]]}, {"set": [[2, "NaN"]]}):
+        assert not ledger.absorb("store.0@2", bad)
+    # And nothing else can be set like that
+    frame["families"] = [[1, "platform_cron_clock_jumps_total", "counter", "", "latest"]]
+    frame["series"] = [[2, 1, {}]]
+    ledger.absorb("cron.0@1", frame)
+    assert shown(ledger, "platform_cron_clock_jumps_total") == {}
+
+
 def test_names_prometheus_cannot_read_are_refused(ledger: Ledger) -> None:
     frame = {
         "families": [[1, "größe", "gauge", "", "sum"], [2, "size", "gauge", "", "sum"]],
@@ -396,29 +420,27 @@ def test_what_a_killed_worker_had_not_sent_is_added_once(ledger: Ledger) -> None
     worker = Worker(ledger, "web.0@1")
     orders = Counter("orders", "Orders.", ["shop"], registry=worker.registry).labels("a")
     price = Histogram("price", "P.", ["shop"], registry=worker.registry, buckets=(1, 5)).labels("a")
+    Counter("refunds", "Refunds.", ["shop"], registry=worker.registry)
     for _ in range(3):
         orders.inc()
         price.observe(2)
     worker.flush()
-    # Given that it counted two more of each, and one of a kind that no frame has had
+    # Given that it counted two more of each, one with labels that no frame had, and one in a
+    # registry that is not shown
     page = [
         counted("orders_total", 5),
         counted("price", 10, {1: 0, 5: 5, math.inf: 0}),
         counted("refunds_total", 1),
+        counted("private_total", 1),
     ]
+    absorbed = ledger.forget("web.0@1")
     for _ in range(2):
-        ledger.settle("web.0@1", page)
-    worker.die()
+        ledger.settle(absorbed, page)
     labels = (("shop", "a"),)
     assert shown(ledger, "orders_total") == {labels: 5}
     assert shown(ledger, "price") == {labels: [10, [0, 5, 0]]}
     assert shown(ledger, "refunds_total") == {labels: 1}
-
-
-def test_a_worker_that_was_killed_before_its_first_frame_is_counted(ledger: Ledger) -> None:
-    ledger.settle("web.0@1", [counted("orders_total", 5)])
-    ledger.forget("web.0@1")
-    assert shown(ledger, "orders_total") == {(("shop", "a"),): 5}
+    assert shown(ledger, "private_total") == {}
 
 
 def test_a_counter_that_was_reset_is_not_lowered_by_its_page(ledger: Ledger) -> None:
@@ -426,14 +448,40 @@ def test_a_counter_that_was_reset_is_not_lowered_by_its_page(ledger: Ledger) -> 
     orders = Counter("orders", "Orders.", ["shop"], registry=worker.registry).labels("a")
     orders.inc(5)
     worker.flush()
-    ledger.settle("web.0@1", [counted("orders_total", 2)])
+    ledger.settle(ledger.forget("web.0@1"), [counted("orders_total", 2)])
     assert shown(ledger, "orders_total") == {(("shop", "a"),): 5}
 
 
+def test_labels_that_utf_8_cannot_write_are_not_counted_twice(ledger: Ledger) -> None:
+    worker = Worker(ledger, "web.0@1")
+    orders = Counter("orders", "Orders.", ["shop"], registry=worker.registry)
+    orders.labels("\udc80").inc(3)
+    worker.flush()
+    page = [Counted("orders_total", "counter", "Orders.", (("shop", "\udc80"),), 3.0)]
+    ledger.settle(ledger.forget("web.0@1"), page)
+    assert shown(ledger, "orders_total") == {(("shop", "?"),): 3}
+
+
 def test_a_page_with_numbers_that_cannot_be_counts_is_refused(ledger: Ledger) -> None:
-    ledger.settle("web.0@1", [counted("orders_total", math.inf)])
+    worker = Worker(ledger, "web.0@1")
+    Counter("orders", "Orders.", ["shop"], registry=worker.registry)
+    worker.flush()
+    ledger.settle(ledger.forget("web.0@1"), [counted("orders_total", math.inf)])
     assert frames(ledger)["bad"] == 1
     assert shown(ledger, "orders_total") == {}
+
+
+def test_thousands_of_series_of_a_killed_worker_take_no_time(ledger: Ledger) -> None:
+    """The check of a frame was quadratic in its families."""
+    worker = Worker(ledger, "web.0@1")
+    Counter("orders", "Orders.", ["shop"], registry=worker.registry)
+    worker.flush()
+    page = [
+        Counted("orders_total", "counter", "Orders.", (("shop", str(number)),), 1.0)
+        for number in range(20_000)
+    ]
+    ledger.settle(ledger.forget("web.0@1"), page)
+    assert len(shown(ledger, "orders_total")) == MAX_SERIES
 
 
 def test_a_counter_per_worker_is_kept_by_slot_over_its_processes(ledger: Ledger) -> None:

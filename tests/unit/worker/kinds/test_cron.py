@@ -135,7 +135,9 @@ def test_a_changed_interval_starts_anew_but_goes_on_counting() -> None:
         await successor.start(handover)
         (due,) = successor.points("cron.due")
         assert due["next"] > time.time() + 3500
+        assert successor.points("cron.leads") == [{"leads": 1}]
         await successor.end()
+        assert successor.points("cron.leads") == [{"leads": 1}, {"leads": 0}]
         again = Generation(beat("30ms"))
         await again.start(handover)
         await wait_until_async(lambda: len(ticks) > ran)

@@ -123,15 +123,44 @@ def test_the_folder_that_nobody_names_may_be_missing(
     assert load(Path("plugins"))["problems"] == []
 
 
-def test_a_metric_with_the_name_of_one_of_ours_is_refused_and_named(tmp_path: Path) -> None:
+METRICS = """
+from prometheus_client import Counter, Gauge, Histogram, Info
+{}("{}", "text")
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "shown"),
+    [
+        ("Counter", "platform_http_refusals", "platform_http_refusals_total"),
+        ("Histogram", "platform_http_request_duration_seconds", ""),
+        ("Gauge", "platform_shop_sales", ""),
+        ("Counter", "platform_http_requests_total", ""),
+        ("Info", "platform", "platform_info"),
+        ("Gauge", "process_open_fds", ""),
+        ("Gauge", "process_cpu_seconds", ""),
+        ("Histogram", "http_server_request_duration_seconds", ""),
+        ("Gauge", "http_server_request_duration_seconds_count", ""),
+    ],
+)
+def test_a_metric_with_a_name_of_ours_is_refused_with_plugin_metric_and_remedy(
+    tmp_path: Path, kind: str, name: str, shown: str
+) -> None:
     """A21: it vanished, because the platform's of that name counts."""
-    made = "from prometheus_client import Counter\nc = Counter({!r}, 'text')\n"
-    write(tmp_path / "mine.py", made.format("shop_sales") + GOOD)
-    write(tmp_path / "ours.py", made.format("platform_http_cut") + GOOD)
+    write(tmp_path / "mine.py", METRICS.format("Counter", "shop_sales") + GOOD)
+    write(tmp_path / "ours.py", METRICS.format(kind, name) + GOOD)
     found = load(tmp_path)
     (problem,) = found["problems"]
     assert (problem["plugin"], found["plugins"]) == ("ours", ["mine"])
-    assert "platform_http_cut_total" in problem["message"]
+    assert problem["message"].startswith(f"It makes the metric {shown or name}")
+    assert "Give it another name" in problem["message"]
+
+
+def test_names_that_only_resemble_ours_are_free(tmp_path: Path) -> None:
+    names = ("platforms", "my_platform_http_requests", "process_orders", "http_requests")
+    for number, name in enumerate(names):
+        write(tmp_path / f"shop{number}.py", METRICS.format("Counter", name) + GOOD)
+    assert load(tmp_path)["problems"] == []
 
 
 def test_what_a_field_of_plugin_does_not_take_is_a_problem_with_its_line(tmp_path: Path) -> None:

@@ -39,6 +39,8 @@ class Recorder(TcpHandler):
     async def on_receive(self, connection: TcpConnection, frame: bytes) -> None:
         if frame == b"fail":
             raise LookupError("as told")
+        if frame == b"exit":
+            raise SystemExit(3)
         if frame == b"close":
             await connection.send(b"bye")
             connection.close()
@@ -136,6 +138,7 @@ def test_too_large_a_frame_ends_the_connection_with_a_fin(
         (b"one\n", "idle", b"one\n"),
         (b"close\nmore\n", "closed", b"bye\n"),
         (b"fail\nmore\n", "error", b""),
+        (b"exit\nmore\n", "error", b""),
     ],
 )
 def test_each_end_has_its_reason(tmp_path: Path, sent: bytes, reason: str, back: bytes) -> None:
@@ -241,6 +244,8 @@ class Packets(UdpHandler):
         self.seen.append(packet.data)
         if packet.data == b"fail":
             raise LookupError("as told")
+        if packet.data == b"exit":
+            raise SystemExit(3)
         if packet.data == b"wait":
             await self.gate.wait()
         packet.reply(packet.data.upper())
@@ -267,13 +272,13 @@ def test_packets_are_handled_and_answered_and_one_that_fails_costs_itself(tmp_pa
     async def test(worker: WebWorker) -> None:
         loop = asyncio.get_running_loop()
         with udp_client(worker) as sock:
-            for data in (b"fail", b"", b"x" * 60_000):
+            for data in (b"fail", b"exit", b"", b"x" * 60_000):
                 sock.send(data)
             assert await loop.sock_recv(sock, 65536) == b""
             assert await loop.sock_recv(sock, 65536) == b"X" * 60_000
-        assert worker.metric("socket_frames_total", listener="shop.udp") == 3
+        assert worker.metric("socket_frames_total", listener="shop.udp") == 4
         error = {"listener": "shop.udp", "reason": "error"}
-        assert worker.metric("socket_closes_total", **error) == 1
+        assert worker.metric("socket_closes_total", **error) == 2
 
     with_packets(tmp_path, test)
 

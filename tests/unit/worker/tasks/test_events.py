@@ -1,5 +1,6 @@
 """The way of an event, from `fire()` through its listeners, with a real store."""
 
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -110,17 +111,32 @@ def test_listeners_run_in_order_with_the_event(tmp_path: Path) -> None:
     run_workshop(tmp_path, PLUGIN, test)
 
 
+def test_the_lag_of_a_listener_counts_from_the_event_and_only_at_its_first_start(
+    tmp_path: Path,
+) -> None:
+    async def test(shop: Workshop) -> None:
+        begun = time.time()
+        await Paid(order=7, trouble="twice").fire(delay=0.2)
+        await shop.done()
+        taken = time.time() - begun
+        lags = [point["lag"] for point in shop.told("event.started")]
+        assert len(lags) == len(["first", "second", "third"])
+        # The third waited for the two before it, and none for the delay that was asked for
+        assert 0 <= lags[0] <= lags[2] <= taken - 0.2
+
+    run_workshop(tmp_path, PLUGIN, test)
+
+
 def test_one_that_returns_false_ends_the_round(tmp_path: Path) -> None:
     async def test(shop: Workshop) -> None:
         await Paid(order=7, trouble="stop").fire()
         await shop.done()
         assert who() == ["first"]
-        outcomes = [(f["listener"], f["outcome"]) for f in shop.told("event.delivered")]
-        assert outcomes == [
-            ("test_events.First", "success"),
-            ("test_events.Second", "skipped"),
-            ("test_events.Third", "skipped"),
-        ]
+        assert shop.tallied("event_deliveries_total") == {
+            ("test_events.Paid", "test_events.First", "success"): 1,
+            ("test_events.Paid", "test_events.Second", "skipped"): 1,
+            ("test_events.Paid", "test_events.Third", "skipped"): 1,
+        }
 
     run_workshop(tmp_path, PLUGIN, test)
 
@@ -147,7 +163,11 @@ def test_one_that_always_fails_is_a_dead_letter_and_the_next_have_run(tmp_path: 
             "test_events.Second",
             "failed",
         )
-        assert shop.counted("task.dead", "task") == {"test_events.Second": 1}
+        second = "test_events.Second"
+        assert shop.tallied("tasks_dead_total") == {(second, "default"): 1}
+        assert shop.tallied("task_retries_total") == {(second, "default"): 2}
+        failures = shop.tallied("event_deliveries_total")["test_events.Paid", second, "failure"]
+        assert failures == 3
 
     run_workshop(tmp_path, PLUGIN, test)
 

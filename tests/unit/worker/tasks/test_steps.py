@@ -113,7 +113,8 @@ def test_a_listener_is_followed_by_the_next_whatever_it_does_but_return_false() 
     assert (step.name, step.event) == ("test_steps.First", "test_steps.Paid")
     assert step.following == ("test_steps.Broken", "test_steps.Last")
     (follow,) = step.on_return(None)
-    assert follow.headers == {"origin": "id-1", "listener": "test_steps.Broken"}
+    fired = f"{step.fired}"
+    assert follow.headers == {"origin": "id-1", "listener": "test_steps.Broken", "fired": fired}
     assert (step.regardless, step.on_death("boom")) == ((follow,), ())
     assert step.on_return(False) == ()
 

@@ -332,10 +332,13 @@ def test_after_its_last_try_a_task_is_a_dead_letter_and_failed_runs(tmp_path: Pa
         (dead,) = await shop.dead("mail")
         assert (dead.envelope.id, dead.reason, dead.attempt) == (receipt.id, "failed", 3)
         assert "in handle" in dead.error
-        assert shop.told("task.retried") == [{"task": "test_tasks.Fails", "queue": "mail"}] * 2
-        assert shop.told("task.dead") == [
-            {"task": "test_tasks.Fails", "queue": "mail", "reason": "failed"}
-        ]
+        name = "test_tasks.Fails"
+        assert shop.tallied("task_retries_total") == {(name, "mail"): 2}
+        assert shop.tallied("tasks_dead_total") == {(name, "mail"): 1}
+        assert shop.tallied("tasks_total") == {
+            (name, "mail", "failure"): 3,
+            (f"{name}.failed", "mail", "success"): 1,
+        }
 
     run_workshop(tmp_path, PLUGIN, test)
 

@@ -41,6 +41,8 @@ class Guest(WebSocketHandler):
     async def on_message(self, connection: Connection, message: str | bytes) -> None:
         if message == "!fail":
             raise LookupError("as told")
+        if message == "!exit":
+            raise SystemExit(3)
         if message == "!flood":
             while True:
                 await connection.send("x" * 10_000)
@@ -241,7 +243,9 @@ def test_starlette_s_own_websockets_have_users_too_and_end_quietly(
             assert await own.recv() == "hey"
             (row,) = await connections("http")
             assert row["path"] == "/own"
-        await wait_until_async(lambda: worker.metric("websocket_closes_total", code="1000") == 1)
+        await wait_until_async(
+            lambda: worker.metric("websocket_closes_total", route="/own", code="1000") == 1
+        )
 
     run_with_worker(tmp_path, PLUGIN, test)
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
@@ -250,11 +254,16 @@ def test_starlette_s_own_websockets_have_users_too_and_end_quietly(
 def test_a_handler_that_fails_is_1011_and_one_without_an_answer_500(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """A22: one that exited ended the whole worker."""
+
     async def test(worker: WebWorker) -> None:
         async with guest(worker, "ann") as ann:
             await ann.send("!fail")
             assert await closed_with(ann) == 1011
-        await wait_until_async(lambda: Guest.closed == [(1011, "")])
+        async with guest(worker, "bob") as bob:
+            await bob.send("!exit")
+            assert await closed_with(bob) == 1011
+        await wait_until_async(lambda: Guest.closed == [(1011, "")] * 2)
         with pytest.raises(InvalidStatus) as refused:
             await connect(worker.url("/silent"))
         assert refused.value.response.status_code == 500
@@ -275,7 +284,9 @@ def test_too_large_a_message_is_1009_whole_or_in_fragments(tmp_path: Path) -> No
             # It goes on sending, and still learns why
             await client.send(client.frame(PING, b"x") * 1000)
             assert close_of(await client.rest()) == 1009
-        await wait_until_async(lambda: worker.metric("websocket_closes_total", code="1009") == 2)
+        await wait_until_async(
+            lambda: worker.metric("websocket_closes_total", route="/guest", code="1009") == 2
+        )
 
     run_with_worker(tmp_path, PLUGIN, test, websocket_message_limit=1000)
 
@@ -295,7 +306,7 @@ def test_a_client_that_does_not_read_is_closed_and_the_others_are_reached(tmp_pa
             # What waited was bounded: the limit, and what the kernel takes
             assert sent * 50_000 < 200_000 + 16_000_000
             await wait_until_async(
-                lambda: worker.metric("websocket_closes_total", code="1013") == 1
+                lambda: worker.metric("websocket_closes_total", route="/guest", code="1013") == 1
             )
         slow.writer.transport.abort()
 
@@ -309,9 +320,13 @@ def test_a_handler_that_sends_waits_for_a_slow_client(tmp_path: Path) -> None:
         await slow.send(slow.frame(TEXT, b"!flood"))
 
         async def stalled() -> bool:
-            before = worker.metric("websocket_messages_total", direction="out")
+            before = worker.metric("websocket_messages_total", route="/guest", direction="out")
             await asyncio.sleep(0.05)
-            return 0 < before == worker.metric("websocket_messages_total", direction="out")
+            return (
+                0
+                < before
+                == worker.metric("websocket_messages_total", route="/guest", direction="out")
+            )
 
         await wait_until_async(stalled)
         slow.writer.transport.abort()
@@ -328,7 +343,9 @@ def test_who_does_not_answer_pings_is_cut_off_and_who_is_silent_too_long_is_clos
         async with asyncio.timeout(20):
             frames = await gone.rest()
         assert [frame[0] for frame in frames] == [PING, CLOSE]
-        await wait_until_async(lambda: worker.metric("websocket_closes_total", code="1011") == 1)
+        await wait_until_async(
+            lambda: worker.metric("websocket_closes_total", route="/guest", code="1011") == 1
+        )
 
     async def idle(worker: WebWorker) -> None:
         async with guest(worker, "ann") as ann:
@@ -363,6 +380,6 @@ def test_a_client_that_vanishes_is_1006_for_its_handler(tmp_path: Path) -> None:
         client.writer.transport.abort()
         await wait_until_async(lambda: [code for code, _ in Guest.closed] == [1006])
         await wait_until_async(nobody_there)
-        await wait_until_async(lambda: worker.metric("websocket_connections") == 0)
+        await wait_until_async(lambda: worker.metric("websocket_connections", route="/guest") == 0)
 
     run_with_worker(tmp_path, PLUGIN, test)
