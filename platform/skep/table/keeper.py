@@ -96,8 +96,16 @@ class Keeper:
             }
         )
         before, self._reported = self._reported, now
-        for (table, op, outcome), count in (now - before).items():
-            self._telemetry.point("table.used", table=table, op=op, outcome=outcome, count=count)
+        for table, op in {call[:2] for call in now - before}:
+            for outcome in ("success", "full", "error"):
+                call = table, op, outcome
+                self._telemetry.point(
+                    "table.used",
+                    table=table,
+                    op=op,
+                    outcome=outcome,
+                    count=now[call] - before[call],
+                )
         with self._tables.reading() as txn:
             for space in list(self._tables.spaces.values()):
                 self._telemetry.point(
