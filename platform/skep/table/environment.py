@@ -104,13 +104,18 @@ class Environment:
         if not problem:
             return
         aside = self.file.with_name(f"damaged-{time.strftime('%Y%m%d-%H%M%S')}.mdb")
-        self.file.replace(aside)
-        outcome = "they are empty"
+        for older in self.folder.glob("damaged-*.mdb"):
+            older.unlink()
+        os.link(self.file, aside)
+        # The file has its name until another takes it: a kill in here loses nothing.
+        outcome, coming = "they are empty", self.file.with_suffix(".new")
+        coming.unlink(missing_ok=True)
+        coming.touch(0o600)
         if self.snapshot_file.exists() and not damage(self.snapshot_file):
-            shutil.copyfile(self.snapshot_file, self.file)
-            self.file.chmod(0o600)
+            shutil.copyfile(self.snapshot_file, coming)
             written = time.localtime(self.snapshot_file.stat().st_mtime)
             outcome = f"they are as of {time.strftime('%F %T', written)}"
+        coming.replace(self.file)
         log.error(
             "The tables in %s %s: %s; the old file is %s.", self.file, problem, outcome, aside.name
         )

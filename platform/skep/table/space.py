@@ -128,7 +128,8 @@ class Space:
         row = self._new(key) if old is None else self._long(old)
         for place, value in changes:
             row[place] = value
-        row[_EXPIRES] = self._end()
+        if self.schema.ttl:
+            row[_EXPIRES] = self._end()
         self._put(txn, key, old, row)
 
     def add(self, txn: Transaction, key: bytes, place: int, by: float) -> int | float:

@@ -237,6 +237,17 @@ def test_a_row_may_be_given_another_time_to_live() -> None:
         Visits.expire("a", -1)
 
 
+def test_a_set_keeps_the_time_of_a_row_in_a_table_without_ttl(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Hits.set("a", n=1)
+    Hits.expire("a", 60)
+    Hits.set("a", n=2)
+    later = time.time_ns() + 61 * 10**9
+    monkeypatch.setattr(time, "time_ns", lambda: later)
+    assert Hits.get("a") is None
+
+
 def test_the_keeper_sweeps_what_has_expired(tables: Tables) -> None:
     Visits.set("a", n=1)
     Visits.expire("a", 0)
