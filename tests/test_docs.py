@@ -55,7 +55,7 @@ def test_each_promise_about_tasks_is_linked_to_a_test_there_is() -> None:
 
 
 def test_every_python_block_of_a_whole_example_compiles() -> None:
-    pages = ("tutorial/first-plugin.md", "howto/testing.md", "howto/crons.md")
+    pages = ("tutorial/first-plugin.md", "howto/testing.md", "howto/crons.md", "howto/tables.md")
     for path in (ROOT / "README.md", *(ROOT / "docs" / page for page in pages)):
         blocks = re.findall(r"```python\n(.*?)```", path.read_text(), re.S)
         assert blocks

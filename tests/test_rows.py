@@ -1,4 +1,4 @@
-"""Every row of the list of features of HTTP, WebSockets, TCP and UDP has a test of its own.
+"""Every row of the list of features of HTTP, WebSockets, TCP, UDP and tables has a test of its own.
 
 The tests named here ask a whole platform through its command line and real sockets, or a web worker
 on real sockets where nothing but that worker has a part in it. A row is named as in the list.
@@ -61,6 +61,9 @@ ROWS = {
     ),
     "trusted proxies": "trusted_proxies_a_spoofed_address_is_ignored",
     "streaming, SSE": "streaming_sse_events_come_as_they_occur",
+    "shared table, from everywhere": "every_kind_of_process_shares_a_table",
+    "shared table, increments": "eight_processes_lose_no_increment",
+    "table full": "a_full_table_takes_no_further_row_and_the_others_can_be_changed",
     "terminate after response": "terminate_after_response_the_client_does_not_wait_for_the_work",
 }
 HERE = Path(__file__).parent

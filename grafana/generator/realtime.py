@@ -1,4 +1,4 @@
-"""The dashboard of connections that stay: WebSockets, TCP and UDP."""
+"""The dashboard of connections that stay, WebSockets, TCP and UDP, and of shared tables."""
 
 from grafana_foundation_sdk.models import dashboard as models
 
@@ -9,12 +9,16 @@ _ROUTE = 'route=~"$route"'
 
 
 def realtime() -> models.Dashboard:
-    """Return the dashboard. Shared tables get a row here once there are any."""
+    """Return the dashboard."""
     return board(
         "realtime-tables",
         "Realtime",
-        "WebSockets by route, TCP and UDP by listener.",
-        [Row("WebSockets", _websockets()), Row("TCP and UDP", _sockets())],
+        "WebSockets by route, TCP and UDP by listener, shared tables.",
+        [
+            Row("WebSockets", _websockets()),
+            Row("TCP and UDP", _sockets()),
+            Row("Shared tables", _tables()),
+        ],
         [Choice("route", "platform_websocket_connections")],
     )
 
@@ -66,4 +70,23 @@ def _sockets() -> list[Panel]:
         lines("Bytes of sockets", "Bytes in a second.", "Bps",
               ("sum by (listener, direction) (rate(platform_socket_bytes_total{@}[@]))",
                "{{listener}} {{direction}}"), width=6),
+    ]  # fmt: skip
+
+
+def _tables() -> list[Panel]:
+    return [
+        lines("Rows", "Rows of each table.", "short",
+              ("max by (instance, table) (platform_table_rows{@})", "{{table}}"), width=6),
+        lines("Full", "Rows, as a share of the most that there may be.", "percentunit",
+              ("max by (instance, table) (platform_table_rows{@}) "
+               "/ max by (instance, table) (platform_table_capacity_rows{@})", "{{table}}"),
+              width=6),
+        lines("Calls", "Calls in a second; those that failed by outcome.", "ops",
+              ('sum by (table, op) (rate(platform_table_operations_total{@,outcome="success"}[@]))',
+               "{{table}} {{op}}"),
+              ("sum by (table, outcome) "
+               '(rate(platform_table_operations_total{@,outcome!="success"}[@])) > 0',
+               "{{table}} {{outcome}}"), width=6),
+        lines("Memory of tables", "What all tables of an instance take in their file.", "bytes",
+              ("max by (instance) (platform_table_memory_bytes{@})", "{{instance}}"), width=6),
     ]  # fmt: skip

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from skep.api.sockets.listeners import HttpListener, TcpListener, UdpListener
     from skep.api.sockets.push import broadcast, connections, disconnect, presence, push, push_sync
     from skep.api.sockets.websocket import Connection, WebSocketHandler, connection_of
+    from skep.api.tables import Atomic, AtomicFlag, Bytes, Str, Table, transaction
     from skep.api.tasks.context import Context
     from skep.api.tasks.decorators import on, task
     from skep.api.tasks.event import Event, Listener
@@ -25,7 +26,14 @@ if TYPE_CHECKING:
     from skep.api.tasks.task import Task, gather
     from skep.api.worker import Worker
     from skep.base.backoff import Backoff
-    from skep.base.errors import EngineError, QueueFull, StoreFull, StoreUnavailable
+    from skep.base.errors import (
+        EngineError,
+        QueueFull,
+        StoreFull,
+        StoreUnavailable,
+        TableError,
+        TableFull,
+    )
     from skep.config.env.settings import Live, Settings
 
 _NAMES = {
@@ -39,7 +47,7 @@ _NAMES = {
     "skep.api.tasks.context": "Context",
     "skep.api.tasks.policy": "Retry Discard",
     "skep.base.backoff": "Backoff",
-    "skep.base.errors": "EngineError QueueFull StoreFull StoreUnavailable",
+    "skep.base.errors": "EngineError QueueFull StoreFull StoreUnavailable TableError TableFull",
     "skep.api.cron": "CronJob Tick cron",
     "skep.api.tasks.platform_events": "ConfigChanged GenerationCommitted WorkerExited",
     "skep.api.sockets.websocket": "WebSocketHandler Connection connection_of",
@@ -48,11 +56,15 @@ _NAMES = {
     "skep.api.sockets.handlers": "TcpHandler TcpConnection UdpHandler Packet",
     "skep.api.sockets.framing": "Lines Delimited LengthPrefixed Chunks",
     "skep.api.worker": "Worker",
+    "skep.api.tables": "Atomic AtomicFlag Bytes Str Table transaction",
 }
 _WHERE = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = [
+    "Atomic",
+    "AtomicFlag",
     "Backoff",
+    "Bytes",
     "Chunks",
     "ConfigChanged",
     "Connection",
@@ -79,6 +91,10 @@ __all__ = [
     "Settings",
     "StoreFull",
     "StoreUnavailable",
+    "Str",
+    "Table",
+    "TableError",
+    "TableFull",
     "Task",
     "TaskCancelled",
     "TaskFailed",
@@ -103,6 +119,7 @@ __all__ = [
     "push",
     "push_sync",
     "task",
+    "transaction",
 ]
 
 

@@ -14,8 +14,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse
 from starlette.routing import Route, WebSocketRoute
 
+from plugins.echo import guests
 from plugins.echo.chat import Chat
 from skep import (
+    Hooks,
     Packet,
     Plugin,
     Settings,
@@ -68,6 +70,11 @@ async def page(request: Request) -> HTMLResponse:
     return HTMLResponse(_PAGE)
 
 
+async def online(request: Request) -> JSONResponse:
+    """Who is in the chat, on whichever worker."""
+    return JSONResponse(guests.listed())
+
+
 async def notify(request: Request) -> JSONResponse:
     """Push to a user, whichever worker holds the connection and whichever answers this."""
     text = (await request.body()).decode()
@@ -78,6 +85,7 @@ async def notify(request: Request) -> JSONResponse:
 plugin = Plugin(
     routes=[
         Route("/echo", page),
+        Route("/echo/guests", online),
         Route("/echo/notify/{user}", notify, methods=["POST"]),
         WebSocketRoute("/echo/chat", Chat),
     ],
@@ -85,5 +93,7 @@ plugin = Plugin(
         TcpListener(LineServer, port=EchoSettings.current().tcp_port, name="lines"),
         UdpListener(PacketLog, port=EchoSettings.current().udp_port, name="packets"),
     ],
+    tables=[guests.Guests],
     settings=[EchoSettings],
+    hooks=Hooks(worker_exit=guests.forget),
 )

@@ -7,6 +7,7 @@ from typing import Any
 from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse, Response
 
+from plugins.echo import guests
 from skep import Connection, WebSocketHandler, Worker, presence, push
 
 LOBBY = "lobby"
@@ -25,7 +26,11 @@ class Chat(WebSocketHandler):
     async def on_open(self, connection: Connection) -> None:
         connection.bind(self.name)
         connection.join(LOBBY)
+        guests.enter(connection, self.name)
         await connection.send({"hello": self.name, "worker": Worker.current().name})
+
+    async def on_close(self, connection: Connection, code: int, reason: str) -> None:
+        guests.leave(connection)
 
     async def on_message(self, connection: Connection, message: str | bytes) -> None:
         try:

@@ -20,6 +20,7 @@ ONLY_WITH = {
     "websocket_messages_total": "a route for WebSockets",
     "websocket_message_bytes_total": "a route for WebSockets",
     "socket_bytes_total": "a listener of a plugin",
+    "table_operations_total": "a table",
 }
 
 

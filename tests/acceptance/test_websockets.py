@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import itertools
 import json
+import os
+import signal
 from typing import Any
 
 import httpx
@@ -78,6 +80,27 @@ async def code_of(client: ClientConnection) -> int | None:
         while True:
             await client.recv()
     return client.close_code
+
+
+def test_the_guests_of_every_worker_are_in_one_table(sampled: Platform) -> None:
+    """laravels.md §6: shared table; a worker that is killed leaves no guest behind."""
+    sampled.start()
+
+    def guests() -> dict[str, int]:
+        found: dict[str, int] = httpx.get(f"{sampled.url}/echo/guests").json()
+        return found
+
+    async def test() -> None:
+        clients = await on_both(sampled)
+        wait_until(lambda: len(guests()) == 2)
+        (worker, client), (_, other) = clients.items()
+        os.kill(sampled.pids("web.")[worker], signal.SIGKILL)
+        wait_until(lambda: len(guests()) == 1)
+        await other.close()
+        wait_until(lambda: guests() == {})
+        await client.close()
+
+    asyncio.run(test())
 
 
 def test_a_push_reaches_every_worker_from_a_request_a_task_a_cron_and_the_cli(

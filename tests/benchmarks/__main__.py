@@ -14,6 +14,7 @@ from tests.benchmarks import (
     request_cost,
     restart,
     soak,
+    tables,
     tasks,
     websockets,
 )
@@ -34,6 +35,7 @@ MEASUREMENTS: dict[str, Callable[[], Iterable[Figure]]] = {
     "websockets": websockets.measure,
     "kill_points": kill_points.measure,
     "metrics": metrics.measure,
+    "tables": tables.measure,
 }
 
 

@@ -20,7 +20,7 @@ def start_python(*arguments: str, **options: Any) -> subprocess.Popen[bytes]:
     """Start an interpreter in which the platform and these tests can be imported."""
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'platform'}"}
     command = [sys.executable, "-P", *arguments]
-    return subprocess.Popen(command, cwd=ROOT, env=environment, **options)
+    return subprocess.Popen(command, **{"cwd": ROOT, "env": environment, **options})
 
 
 class StoreChild:

@@ -71,11 +71,11 @@ class Hooks:
     before any lifespan. All of them are forked from one process that has imported the plugins: what
     must differ between them, as the state of a generator of random numbers, is made here.
     `worker_start` and `worker_stop` run in the worker itself: before it accepts anything, after it
-    has drained. The others run in a process of their own, which is forked from the generation in
-    service for this one call: `server_start` when the first generation serves, `server_stop` when
-    the last worker is gone; `before_reload` and `after_reload` around a rollout, which does not
-    wait for them; `worker_exit` after the end of any worker, `worker_error` after one that the
-    platform did not ask for.
+    has drained. The others run in a process of their own, which is forked for this one call:
+    `server_start` when the first generation is prepared, before any worker of it accepts, and
+    `server_stop` when the last worker is gone; `before_reload` and `after_reload` around a rollout,
+    which does not wait for them; `worker_exit` after the end of any worker, `worker_error` after
+    one that the platform did not ask for.
     """
 
     server_start: Callable[[ServerInfo], Said] | None = None

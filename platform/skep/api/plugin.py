@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from skep.api.cron import CronJob
     from skep.api.hooks import Cleaner, RequestHook, ResponseHook
     from skep.api.sockets.listeners import SocketListener
+    from skep.api.tables.table import Table
     from skep.api.tasks.decorators import FunctionTask
     from skep.api.tasks.event import Event, Listener
     from skep.api.tasks.task import Task
@@ -48,6 +49,8 @@ class Plugin:
     declared, plugins being ordered by name. `settings` are validated before the generation may
     serve.
 
+    `tables` are classes whose rows all processes share.
+
     `lifespan` is entered once in every worker before it accepts anything and left after it has
     drained; an exception in it refuses the generation. It takes no argument, or as in Starlette the
     application, whose `state` handlers find in `request.app.state`; a mapping that it yields is in
@@ -71,6 +74,7 @@ class Plugin:
     listeners: Sequence[type[Listener[Event]]] = ()
     crons: Sequence[CronJob | type[CronJob]] = ()
     sockets: Sequence[SocketListener] = ()
+    tables: Sequence[type[Table]] = ()
     settings: Sequence[type[Settings]] = ()
     lifespan: Callable[..., AbstractAsyncContextManager[Any]] | None = None
     ready: Callable[[], Awaitable[str] | str] | None = None

@@ -112,5 +112,13 @@ class StoreUnavailable(EngineError):
     """The store did not answer in time; whether the delivery was accepted is not known."""
 
 
+class TableError(PlatformError):
+    """The file of the tables cannot be used, or a table not from this process."""
+
+
+class TableFull(TableError):
+    """The table has as many rows as it may, or the file of all tables is full."""
+
+
 class InternalError(PlatformError):
     """This should never happen. If you see it, please report it with the log around it."""

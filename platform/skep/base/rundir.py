@@ -29,6 +29,7 @@ class RunDir:
         self.config_dir = self.path / "config"
         self.configserver_dir = self.path / "configserver"
         self.mesh_dir = self.path / "mesh"
+        self.tables_dir = self.path / "tables"
 
     def create(self) -> None:
         """Make the directories, readable by their owner alone.

@@ -41,6 +41,7 @@ _DECLARED = {
     "tasks": "tasks",
     "events": "listeners",
     "crons": "crons",
+    "tables": "tables",
 }
 _HISTORY = ("id", "when", "what", "outcome", "generation", "seconds", "asked by", "phases")
 _HISTORY_NUMBERS = ("id", "generation", "seconds")

@@ -439,6 +439,16 @@ _RELOADS_AND_WATCH = (
            backend=("inotify", "polling")),
     _counter("watch_errors_total", "agent", "Failures to watch files, by reason.", reason=OPEN),
 )
+
+_TABLES = (
+    _gauge("table_rows", "worker", "Rows of a shared table.", "max", table=FEW),
+    _gauge("table_capacity_rows", "worker", "The most rows that a shared table may have.", "max",
+           table=FEW),
+    _gauge("table_memory_bytes", "worker", "What all shared tables take in their file.", "max"),
+    _counter("table_operations_total", "worker",
+             "Calls of shared tables, by outcome; a process that is killed loses its last second.",
+             table=FEW, op=FEW, outcome=("success", "full", "error")),
+)
 # fmt: on
 
 CATALOGUE: tuple[Metric, ...] = (
@@ -454,6 +464,7 @@ CATALOGUE: tuple[Metric, ...] = (
     *_CRONS,
     *_CONFIG,
     *_RELOADS_AND_WATCH,
+    *_TABLES,
 )
 # What labels are called in OpenTelemetry's conventions for HTTP.
 OTEL_LABELS: Mapping[str, str] = {"method": "http_request_method", "route": "http_route"}

@@ -79,6 +79,10 @@ RULES = (
     Rule("watch.backend", "watch_backend", "set", "used"),
     Rule("watch.event", "watch_events_total"),
     Rule("watch.error", "watch_errors_total"),
+    Rule("table.measured", "table_rows", "set", "rows"),
+    Rule("table.measured", "table_capacity_rows", "set", "capacity"),
+    Rule("tables.measured", "table_memory_bytes", "set", "bytes"),
+    Rule("table.used", "table_operations_total", "inc", "count"),
 )
 
 

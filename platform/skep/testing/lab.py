@@ -1,9 +1,11 @@
 """What every lab has: an engine, one plugin or several, and a memory of what was delivered."""
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import httpx
@@ -23,6 +25,8 @@ from skep.engine.headers import LISTENER
 from skep.engine.ids import clock_ms
 from skep.metrics.instruments import Instruments
 from skep.metrics.web import HttpMetrics
+from skep.table.binding import Tables
+from skep.table.binding import bind as bind_tables
 from skep.worker.http.app import Application
 from skep.worker.http.coalesced_writes import HEADER, ID_IN_SCOPE
 from skep.worker.http.middleware import Edge
@@ -110,6 +114,9 @@ class Lab:
         names, declared = self.catalog.listener_names(), self.catalog.declared()
         binding.bind(recorder, self.telemetry, names, clock, declared, compares=True)
         settings = declare(s for plugin in self.catalog.plugins.values() for s in plugin.settings)
+        folder = tempfile.TemporaryDirectory(prefix="skep-lab-")
+        tables = Tables(Path(folder.name), tuple(self.catalog.tables.values()))
+        tables_before = bind_tables(tables)
         worker, Worker._current = Worker._current, None
         Worker.become("task.0", 1)
         lifespans = Lifespans()
@@ -129,6 +136,9 @@ class Lab:
             Worker._current = worker
             declare(settings)
             binding.unbind()
+            bind_tables(tables_before)
+            tables.close()
+            folder.cleanup()
             await self.engine.close()
 
     async def _complain(self) -> None:

@@ -59,6 +59,7 @@ class Plan:
     tasks: tuple[str, ...] = ()
     listeners: tuple[str, ...] = ()
     crons: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
     hooks: tuple[str, ...] = ()
     endpoints: tuple[Endpoint, ...] = ()
     certificates: dict[str, str] = field(default_factory=dict)

@@ -50,11 +50,13 @@ async def _call_with_engine(boot: Boot, catalog: Catalog, code: str) -> None:
     work = Workplace.of(boot, catalog, code, f"hook/{os.getpid()}")
     # Unlike a worker's, its hook `after_fork` finds the engine open.
     await work.open_engine()
+    close_tables = work.open_tables()
     try:
         await call(catalog.plugins, "after_fork", **work.identity)
         await call(catalog.plugins, boot.facts["hook"], **boot.facts["info"])
     finally:
         await work.engine.close()
+        close_tables()
 
 
 class Readiness:

@@ -20,6 +20,8 @@ from skep.engine import binding
 from skep.engine.embedded import Embedded
 from skep.engine.ids import now_ms
 from skep.engine.senders import sender_of
+from skep.table.binding import Tables, bind
+from skep.table.keeper import Keeper
 from skep.worker.loading.endpoints import Tls
 
 if TYPE_CHECKING:
@@ -107,21 +109,48 @@ class Workplace:
     clock: Callable[[], int] = now_ms
     sender: str = ""
     loaded_by: str = ""
+    tables: Tables | None = None
     spans: WorkerSpans | None = None
 
     @classmethod
     def of(cls, boot: Boot, catalog: Catalog, code: str, owner: str) -> Workplace:
         """Return that of the process that `boot` describes; `owner` names it in its leases."""
         options = Options.from_json(boot.options)
+        run_dir = RunDir(options.data_dir)
+        declared = tuple(catalog.tables.values())
         return cls(
             slot=boot.slot,
             generation=boot.generation,
             catalog=catalog,
-            engine=Embedded(RunDir(options.data_dir).store_socket, f"{boot.run_id}/{owner}"),
+            engine=Embedded(run_dir.store_socket, f"{boot.run_id}/{owner}"),
             telemetry=Telemetry(),
             options=options,
             sender=sender_of(boot.run_id, boot.generation, code),
+            tables=Tables(run_dir.tables_dir, declared, boot.run_id),
         )
+
+    def open_tables(self) -> Callable[[], None]:
+        """Make the tables that the plugins declare; return what closes them. Raises TableError.
+
+        From the first use of a table on they are kept in order by a thread.
+        """
+        bind(tables := self.tables or Tables(RunDir(self.options.data_dir).tables_dir))
+        patience = self.options.probation + self.options.drain_timeout
+        keepers: list[Keeper] = []
+
+        def keep() -> None:
+            keepers.append(Keeper(tables, patience, self.telemetry))
+            keepers[0].start()
+
+        def close() -> None:
+            for keeper in keepers:
+                keeper.stop()
+            tables.close()
+
+        tables.when_opened = keep
+        for table in self.catalog.tables.values():
+            table.prepare()
+        return close
 
     async def open_engine(self) -> None:
         """Open the engine for `deliver` and `fire` in the code of plugins."""

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from skep.api.plugin import Plugin
+from skep.api.tables.table import Table
 from skep.api.tasks.context import Context
 from skep.api.tasks.decorators import on, task
 from skep.api.tasks.event import Event
@@ -30,6 +31,23 @@ LOG: list[Any] = []
 @pytest.fixture(autouse=True)
 def _empty_log() -> None:
     LOG.clear()
+
+
+class Scores(Table, rows=10):
+    n: int
+
+
+def test_every_lab_has_tables_of_its_own() -> None:
+    async def test() -> None:
+        for lab in (manual, inline):
+            async with lab(Plugin(tables=[Scores])):
+                assert Scores.increment("a", "n") == 1
+                assert Scores.count() == 1
+        async with manual(Plugin()):
+            with pytest.raises(PluginError, match="is in no Plugin"):
+                Scores.get("a")
+
+    asyncio.run(test())
 
 
 class Fails(Task):

@@ -16,6 +16,8 @@ from skep.api.checks import requirements as required
 from skep.api.cron import CronJob
 from skep.api.hooks import Hooks
 from skep.api.sockets.listeners import HttpListener, TcpListener, UdpListener
+from skep.api.tables.table import Table
+from skep.api.tables.table import problem_of as table_problem
 from skep.api.tasks.decorators import FunctionTask
 from skep.api.tasks.event import Listener
 from skep.api.tasks.task import Task
@@ -91,6 +93,11 @@ FIELDS: Mapping[str, Field] = {
         "TcpListener, UdpListener and HttpListener objects",
         _object_of(TcpListener, UdpListener, HttpListener),
         required.socket_problem,
+    ),
+    "tables": Field(
+        "subclasses of Table",
+        lambda value: required.is_subclass(value, Table) and value is not Table,
+        table_problem,
     ),
     "settings": Field(
         "subclasses of skep's Settings",

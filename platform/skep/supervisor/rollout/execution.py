@@ -6,6 +6,7 @@ Nothing in here decides: it feeds events to the pure machine and obeys its order
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
@@ -31,6 +32,15 @@ class GenerationListeners(Protocol):
 
     def part(self, former: Generation, then: Callable[[], None]) -> None:
         """Call `then` when every client that came to where only `former` listens is accepted."""
+
+
+@dataclass(frozen=True)
+class FirstGenerationPrepared:
+    """The workers of the first generation are prepared. They accept when all of `before` has been
+    awaited; a subscriber adds to it."""
+
+    generation: Generation
+    before: list[Callable[[], Awaitable[object]]] = field(default_factory=list)
 
 
 class Execution:
@@ -155,6 +165,10 @@ class Execution:
             self.feed(pure.Denied((problem,)))
         else:
             self.committed, self.written_at = True, time.time()
+            if self.old is None:
+                prepared = FirstGenerationPrepared(self.generation)
+                self._events.publish(prepared)
+                await asyncio.gather(*(wait() for wait in prepared.before))
             self.feed(pure.Committed())
 
     def _soon(self, work: Awaitable[None]) -> None:

@@ -13,6 +13,7 @@ from skep.base.logs import masking
 from skep.base.logs.log import hide, traceback_text
 from skep.config.env.settings import Epoch, Settings, declare, enter
 from skep.config.options.table import Options
+from skep.table import binding as table_binding
 from skep.wire.channel import BlockingChannel
 from skep.wire.messages import Boot, Change, Changed, Message
 from skep.wire.plan import LONGEST_TRACE, Plan, Problem
@@ -30,6 +31,11 @@ from skep.worker.tasks.queues import task_drain
 from skep.worker.tracing import problems as tracing_problems
 
 log = logging.getLogger(__name__)
+
+_NO_TABLES = (
+    "No table can be used while plugins are loaded, before any worker is there: use it in a "
+    "lifespan, a hook or a handler."
+)
 
 
 @dataclass
@@ -62,6 +68,7 @@ def _load(boot: Boot) -> LoadedGeneration | list[Problem]:
     folders = [Path(folder) for folder in options.plugins]
     code = CodeState.take(options, boot.run_id)  # before: a later change is a newer state
     environ[FOLDERS] = os.pathsep.join(str(folder.resolve()) for folder in folders)
+    table_binding.refuse(_NO_TABLES)
     loaded = Loader(folders).load()
     digest = code.digest()
     classes = [cls for plugin in loaded.plugins.values() for cls in plugin.settings]
@@ -84,6 +91,7 @@ def _load(boot: Boot) -> LoadedGeneration | list[Problem]:
         tasks=tuple(catalog.tasks),
         listeners=tuple(_listeners(catalog)),
         crons=tuple(catalog.crons),
+        tables=tuple(catalog.tables),
         hooks=tuple(sorted({h for p in catalog.plugins.values() for h in p.hooks.declared()})),
         endpoints=tuple(endpoints.endpoints(loaded.plugins)),
         certificates=dict(tls.files),

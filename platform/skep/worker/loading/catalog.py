@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from skep.api.cron import CronJob, named
+from skep.api.tables.table import Table
 from skep.api.tasks.decorators import FunctionTask
 from skep.api.tasks.event import Event, Listener
 from skep.api.tasks.payload import Payload
@@ -16,7 +17,7 @@ from skep.base.errors import PluginError
 if TYPE_CHECKING:
     from skep.api.plugin import Plugin
 
-C = TypeVar("C", bound=type[Payload] | type[Listener[Any]])
+C = TypeVar("C", bound=type[Payload] | type[Listener[Any]] | type[Table])
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Catalog:
     events: Mapping[str, type[Event]] = field(default_factory=dict)
     listeners: Mapping[str, tuple[type[Listener[Event]], ...]] = field(default_factory=dict)
     crons: Mapping[str, CronJob] = field(default_factory=dict)
+    tables: Mapping[str, type[Table]] = field(default_factory=dict)
 
     @classmethod
     def collect(cls, plugins: Mapping[str, Plugin]) -> Catalog:
@@ -41,6 +43,7 @@ class Catalog:
         events: dict[str, type[Event]] = {}
         listeners: dict[str, type[Listener[Event]]] = {}
         crons: dict[str, CronJob] = {}
+        tables: dict[str, type[Table]] = {}
         following: dict[str, list[type[Listener[Event]]]] = {}
         for name, plugin in sorted(plugins.items()):
             for task in plugin.tasks:
@@ -57,12 +60,14 @@ class Catalog:
                 _put(name, listeners, listener)
                 _put(name, events, listener.event)
                 following.setdefault(listener.event.registered_name(), []).append(listener)
+            for table in plugin.tables:
+                _put(name, tables, table)
             crons.update(named(name, plugin.crons))
         rounds = {
             event: tuple(sorted(those, key=lambda listener: listener.order))
             for event, those in following.items()
         }
-        return cls(plugins, tasks, events, rounds, crons)
+        return cls(plugins, tasks, events, rounds, crons, tables)
 
     def declared(self) -> dict[str, type[Payload]]:
         return {**self.tasks, **self.events}

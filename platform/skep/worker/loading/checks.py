@@ -4,11 +4,13 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from msgspec import Struct
 from pydantic import ValidationError
 
 from skep.api.cron import CronJob, FunctionCron
 from skep.api.naming import plugin_of
 from skep.api.plugin import Plugin
+from skep.api.tables.table import Table
 from skep.api.tasks.decorators import FunctionTask
 from skep.api.tasks.event import Event, Listener
 from skep.api.tasks.task import Task
@@ -24,6 +26,7 @@ _KINDS: tuple[tuple[type, str, str], ...] = (
     (Listener, "listeners", "it is never called"),
     (CronJob, "crons", "it never runs"),
     (Settings, "settings", "current() raises"),
+    (Table, "tables", "every use raises"),
 )
 
 
@@ -86,6 +89,7 @@ def _declared(catalog: Catalog) -> Iterator[object]:
     yield from catalog.events.values()
     for listeners in catalog.listeners.values():
         yield from listeners
+    yield from catalog.tables.values()
     for plugin in catalog.plugins.values():
         yield from plugin.settings
         for cron in plugin.crons:
@@ -118,7 +122,8 @@ def _is_finished(thing: Any) -> bool:
         return hasattr(cls, "handle") and not cls.__subclasses__()
     if issubclass(cls, CronJob):
         return hasattr(thing, "terms") and (thing is not cls or not cls.__subclasses__())
-    return not cls.__subclasses__()
+    # A table has one subclass more, which is the class of its rows.
+    return all(issubclass(below, Struct) for below in cls.__subclasses__())
 
 
 def _class_of(thing: Any) -> type:

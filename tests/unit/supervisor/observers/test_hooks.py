@@ -12,12 +12,12 @@ from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.children import Children
 from skep.supervisor.processes.events import (
     Events,
-    PlatformServing,
     RolloutBegan,
     RolloutReported,
     WorkerEnded,
 )
 from skep.supervisor.request import Outcome, Report, RolloutRequest
+from skep.supervisor.rollout.execution import FirstGenerationPrepared
 from skep.wire.messages import Hello
 from skep.wire.plan import Plan
 from tests.unit.supervisor.fakes import FakeChild, FakeZygote, child, generation, pass_time, run
@@ -59,6 +59,13 @@ class Desk:
         """The processes for them."""
         return [process for _, process in self.zygote.forked]
 
+    def prepare(self) -> FirstGenerationPrepared:
+        """The first generation is prepared."""
+        assert self.current is not None
+        event = FirstGenerationPrepared(self.current)
+        self.events.publish(event)
+        return event
+
     def lose(self, gone: Child, *, stopping: bool = False) -> list[str]:
         """A child ends; return which hooks are called for that."""
         self.zygote.forked.clear()
@@ -94,7 +101,7 @@ def test_a_hook_that_no_plugin_has_starts_no_process() -> None:
     async def test() -> None:
         desk = Desk("worker_error")
         assert desk.lose(child("web.0")) == ["worker_error"]
-        desk.events.publish(PlatformServing({}))
+        desk.prepare()
         assert [hook for hook, _ in desk.calls] == ["worker_error"]
         desk.current = None
         assert desk.lose(child("web.0")) == []
@@ -133,7 +140,7 @@ def test_a_call_waits_for_a_zygote_that_is_being_replaced() -> None:
     async def test() -> None:
         desk = Desk("server_start")
         desk.zygote.absent = True
-        desk.events.publish(PlatformServing({}))
+        desk.prepare()
         await pass_time(0.1)
         assert desk.calls == []
         desk.zygote.absent = False
@@ -143,10 +150,25 @@ def test_a_call_waits_for_a_zygote_that_is_being_replaced() -> None:
     run(test)
 
 
+def test_the_first_generation_waits_for_server_start() -> None:
+    async def test() -> None:
+        desk = Desk("server_start")
+        event = desk.prepare()
+        waiting = asyncio.ensure_future(event.before[0]())
+        await pass_time(1.0)
+        assert not waiting.done()
+        desk.processes[0].ends(0)
+        await pass_time(0.1)
+        assert waiting.done()
+        assert Desk("server_stop").prepare().before == []
+
+    run(test)
+
+
 def test_the_stop_waits_for_the_calls() -> None:
     async def test() -> None:
         desk = Desk("server_start", "server_stop")
-        desk.events.publish(PlatformServing({}))
+        desk.prepare()
         goodbye = asyncio.create_task(desk.hooks.say_goodbye())
         await pass_time(0.01)
         assert [(hook, info["generation"]) for hook, info in desk.calls] == [
@@ -171,7 +193,7 @@ def test_the_stop_waits_for_the_calls() -> None:
 def test_a_call_that_does_not_end_is_killed() -> None:
     async def test() -> None:
         desk = Desk("server_start")
-        desk.events.publish(PlatformServing({}))
+        desk.prepare()
         [start] = desk.processes
         await pass_time(59.0)
         assert not start.killed
