@@ -16,13 +16,13 @@ import uvloop
 from starlette.applications import Starlette
 
 from skep.config.apollo.openapi import OpenApiClient, PublishedRelease
-from skep.configserver.app import create_app
+from skep.configserver.application import create_app
 from skep.configserver.credentials import read_or_make_token
-from skep.configserver.records import EditorLimits
+from skep.configserver.model.limits import EditorLimits
+from skep.configserver.reading.watchers import Watchers
 from skep.configserver.seed import seed
 from skep.configserver.server import serve
-from skep.configserver.store import Store
-from skep.configserver.watchers import Watchers
+from skep.configserver.storage.database import ConfigDatabase
 
 APP = "someAppId"
 
@@ -123,9 +123,9 @@ def running_config_server(
     """Run a config server over the files in `directory`; the next one there goes on with them. It
     may be asked by these names beside its address."""
     token = read_or_make_token(directory / "token")
-    with Store(directory / "config.db", limits) as store:
-        seed(store, samples or directory / "none", app_id, cluster, namespaces)
-        app = create_app(store, token, hold=hold)
+    with ConfigDatabase(directory / "config.db") as database:
+        seed(database, samples or directory / "none", app_id, cluster, namespaces, limits)
+        app = create_app(database, token, hold=hold, limits=limits)
         with (
             _serving(app, loop_factory, names) as url,
             OpenApiClient(url, token) as open_api,

@@ -14,6 +14,15 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let `tests/contract/apollo` be pointed at any Apollo-compatible server."""
+    group = parser.getgroup("apollo", "the config service that tests/contract/apollo tests")
+    group.addoption("--url", help="its address; without it, the tests start ours")
+    group.addoption("--open-api-url", help="the address of its portal, if it is another")
+    group.addoption("--admin-url", help="the address of its AdminService, if it is another")
+    group.addoption("--token", default="", help="a token that may write")
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """List the packages that were missing, with the command that installs them."""
     reasons = (str(r.longrepr) for r in terminalreporter.stats.get("skipped", []))

@@ -15,7 +15,7 @@ from skep.base.system.title import set_title
 from skep.cli.platform_handle import PlatformHandle, verb
 from skep.cli.root import refuse_paths_of_others
 from skep.config.options.table import Options
-from skep.configserver.app import opened
+from skep.configserver.directory import opened
 from skep.configserver.server import serve
 
 _OPTIONS = (

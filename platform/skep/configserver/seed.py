@@ -6,7 +6,11 @@ from pathlib import Path
 
 from skep.base.errors import ConfigError
 from skep.base.files.fingerprint import IGNORED_DIRECTORIES, counts
-from skep.configserver.names import (
+from skep.configserver.editing.publishing import Publisher
+from skep.configserver.editing.release_steps import ReleaseTitle
+from skep.configserver.model.items import Draft
+from skep.configserver.model.limits import EditorLimits, check_address
+from skep.configserver.model.names import (
     DEFAULT_CLUSTER,
     FILE_FORMATS,
     Address,
@@ -14,15 +18,23 @@ from skep.configserver.names import (
     fallback,
     file_format,
 )
-from skep.configserver.properties import Pair, parse
-from skep.configserver.records import Draft, EditorLimits, InvalidRequest, check_address
-from skep.configserver.store import Store
+from skep.configserver.model.properties import Pair, parse
+from skep.configserver.model.refusals import InvalidRequest
+from skep.configserver.model.rights import system_actor
+from skep.configserver.storage import namespaces as rows
+from skep.configserver.storage import releases
+from skep.configserver.storage.database import ConfigDatabase
 
-_OPERATOR = "platform"
+_PLATFORM = system_actor("platform")
 
 
 def seed(
-    store: Store, samples: Path, app_id: str, cluster: str, namespaces: Iterable[str]
+    database: ConfigDatabase,
+    samples: Path,
+    app_id: str,
+    cluster: str,
+    namespaces: Iterable[str],
+    limits: EditorLimits | None = None,
 ) -> list[Address]:
     """Publish the samples of namespaces never seen before; return the addresses published.
 
@@ -33,17 +45,19 @@ def seed(
     sample that cannot be used.
     """
     published = []
+    publisher, reader = Publisher(database), database.reader
     for path, address in _sample_files(samples):
-        if store.find(address) is None:
-            drafts = _read(path, address, store.limits)
-            if store.introduce(address, drafts, f"sample {path.name}", _OPERATOR):
+        if rows.find(reader, address) is None:
+            drafts = _read(path, address, limits or EditorLimits())
+            title = ReleaseTitle(f"sample {path.name}")
+            if publisher.introduce(_PLATFORM, address, drafts, title):
                 published.append(address)
     for namespace in namespaces:
         wanted = Address(app_id, cluster, bare(namespace))
         clusters = fallback(wanted.cluster, "")
-        if not any(store.latest_release(wanted._replace(cluster=one)) for one in clusters):
+        if not any(releases.latest(reader, wanted._replace(cluster=one)) for one in clusters):
             address = wanted._replace(cluster=DEFAULT_CLUSTER)
-            if store.ensure_release(address, "empty at first start", _OPERATOR):
+            if publisher.ensure_release(_PLATFORM, address, ReleaseTitle("empty at first start")):
                 published.append(address)
     return published
 

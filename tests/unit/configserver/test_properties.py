@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skep.base.errors import ConfigError
-from skep.configserver.properties import Comment, Pair, parse
+from skep.configserver.model.properties import Comment, Pair, parse
 
 
 def pairs(text: str) -> dict[str, str]:

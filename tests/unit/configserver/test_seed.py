@@ -4,10 +4,11 @@ from pathlib import Path
 import pytest
 
 from skep.base.errors import ConfigError
-from skep.configserver.names import Address
-from skep.configserver.records import Draft, StoredRelease
+from skep.configserver.model.items import Draft
+from skep.configserver.model.names import Address
+from skep.configserver.model.releases import StoredRelease
 from skep.configserver.seed import seed
-from skep.configserver.store import Store
+from tests.unit.configserver.store import Store
 
 AT = Address("app", "default", "application")
 
@@ -26,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def sow(store: Store, folder: Path, *namespaces: str, cluster: str = "default") -> list[Address]:
-    return seed(store, folder.parent.parent, "app", cluster, namespaces)
+    return seed(store.database, folder.parent.parent, "app", cluster, namespaces)
 
 
 def released(store: Store, address: Address) -> StoredRelease:
@@ -78,7 +79,9 @@ def test_a_second_start_changes_nothing_not_even_for_an_edited_sample(
 
 
 def test_a_namespace_asked_for_is_there_even_without_samples(store: Store, folder: Path) -> None:
-    published = seed(store, folder / "nowhere", "app", "default", ["application", "b.properties"])
+    published = seed(
+        store.database, folder / "nowhere", "app", "default", ["application", "b.properties"]
+    )
     assert published == [AT, AT._replace(namespace="b")]
     assert released(store, AT).values() == {}
 

@@ -10,9 +10,9 @@ import httpx
 import pytest
 import uvloop
 
-from skep.configserver.app import create_app
+from skep.configserver.application import create_app
 from skep.configserver.server import serve
-from skep.configserver.store import Store
+from skep.configserver.storage.database import ConfigDatabase
 from tests.configserver import running_config_server
 from tests.support import wait_until
 
@@ -72,7 +72,7 @@ def test_signals_are_left_to_the_caller(tmp_path: Path) -> None:
         stop = asyncio.Event()
         listener = socket.create_server(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/health"
-        serving = asyncio.create_task(serve(listener, create_app(store, "token"), stop=stop))
+        serving = asyncio.create_task(serve(listener, create_app(database, "token"), stop=stop))
         async with httpx.AsyncClient(trust_env=False) as client:
             assert (await client.get(url)).json() == {"status": "UP"}
         handlers: list[object] = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
@@ -82,6 +82,6 @@ def test_signals_are_left_to_the_caller(tmp_path: Path) -> None:
         return handlers
 
     before: list[object] = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
-    with Store(tmp_path / "config.db") as store, asyncio.Runner() as runner:
+    with ConfigDatabase(tmp_path / "config.db") as database, asyncio.Runner() as runner:
         # asyncio.run would take SIGINT for itself, so the loop is run by hand.
         assert runner.get_loop().run_until_complete(scenario()) == before

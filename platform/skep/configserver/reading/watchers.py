@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from skep.configserver.names import Address
-from skep.configserver.records import Notification
+from skep.configserver.model.names import Address
+from skep.configserver.model.releases import Notification
 
 Waiter = asyncio.Future[Notification | None]
 

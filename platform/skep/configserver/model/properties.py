@@ -1,7 +1,7 @@
-"""Java's `.properties` format, read by the rules of `java.util.Properties.load(Reader)`."""
+"""Java's `.properties` format, by the rules of `java.util.Properties`: `load` and `store`."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from skep.base.errors import ConfigError
@@ -11,6 +11,19 @@ _BLANK = " \t\f"
 _PAIR = re.compile(r"((?:[^\\=: \t\f]|\\.)*)[ \t\f]*[=:]?[ \t\f]*(.*)", re.DOTALL)
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
 _CONTROLS = {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}
+# What `java.util.Properties.store` writes before these characters, wherever they stand.
+_WRITTEN = {
+    "\\": "\\\\",
+    "\t": "\\t",
+    "\n": "\\n",
+    "\r": "\\r",
+    "\f": "\\f",
+    "=": "\\=",
+    ":": "\\:",
+    "#": "\\#",
+    "!": "\\!",
+}
+_TO_JAVA = str.maketrans(_WRITTEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,3 +102,18 @@ def _character(escape: re.Match[str]) -> str:
     if letter == "u":
         raise ValueError("a \\u escape needs four hexadecimal digits.")
     return _CONTROLS.get(letter, letter)
+
+
+def render(values: Mapping[str, str]) -> str:
+    """Return the values as Java's `Properties.store(Writer)` writes them, without its comment."""
+    return "".join(f"{_escape_key(key)}={_escape_value(text)}\n" for key, text in values.items())
+
+
+def _escape_key(key: str) -> str:
+    return key.translate(_TO_JAVA).replace(" ", "\\ ")
+
+
+def _escape_value(value: str) -> str:
+    # A reader skips blanks before a value; inside one they stand for themselves.
+    escaped = value.translate(_TO_JAVA)
+    return f"\\{escaped}" if escaped.startswith(" ") else escaped

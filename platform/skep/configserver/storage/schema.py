@@ -94,7 +94,113 @@ CREATE TABLE notification (
     UNIQUE (app_id, cluster, namespace)
 );
 """
-MIGRATIONS = (_FIRST,)
+_SECOND = """
+ALTER TABLE app ADD COLUMN title TEXT NOT NULL DEFAULT '';
+ALTER TABLE app ADD COLUMN org_id TEXT NOT NULL DEFAULT '';
+ALTER TABLE app ADD COLUMN org_name TEXT NOT NULL DEFAULT '';
+ALTER TABLE app ADD COLUMN owner_name TEXT NOT NULL DEFAULT '';
+ALTER TABLE app ADD COLUMN owner_email TEXT NOT NULL DEFAULT '';
+-- A cluster with a parent is a branch: it exists for one namespace and its gray releases.
+ALTER TABLE cluster ADD COLUMN parent_id INTEGER REFERENCES cluster (id);
+ALTER TABLE cluster ADD COLUMN comment TEXT NOT NULL DEFAULT '';
+ALTER TABLE app_namespace ADD COLUMN is_public INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE app_namespace ADD COLUMN comment TEXT NOT NULL DEFAULT '';
+CREATE UNIQUE INDEX app_namespace_public ON app_namespace (name) WHERE is_public = 1;
+ALTER TABLE item ADD COLUMN revision INTEGER NOT NULL DEFAULT 1;
+-- At most one branch for each namespace.
+CREATE TABLE branch (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    namespace_id INTEGER NOT NULL UNIQUE REFERENCES namespace (id),
+    parent_id INTEGER NOT NULL UNIQUE REFERENCES namespace (id),
+    rules TEXT NOT NULL DEFAULT '[]',
+    release_id INTEGER REFERENCES release (id),
+    overlay TEXT NOT NULL DEFAULT '{}'
+);
+-- The history goes with its namespace; its ids of releases may name some that are gone.
+CREATE TABLE release_history (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    namespace_id INTEGER NOT NULL REFERENCES namespace (id),
+    branch TEXT NOT NULL,
+    release_id INTEGER NOT NULL,
+    previous_release_id INTEGER NOT NULL,
+    operation INTEGER NOT NULL,
+    context TEXT NOT NULL,
+    operator TEXT NOT NULL,
+    at INTEGER NOT NULL
+);
+CREATE INDEX release_history_namespace ON release_history (namespace_id, id);
+-- Commits and the audit log bear names and no references: they outlive what they are about.
+CREATE TABLE commit_log (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    app_id TEXT NOT NULL COLLATE NOCASE,
+    cluster TEXT NOT NULL COLLATE NOCASE,
+    namespace TEXT NOT NULL COLLATE NOCASE,
+    changes TEXT NOT NULL,
+    operator TEXT NOT NULL,
+    at INTEGER NOT NULL
+);
+CREATE INDEX commit_log_address ON commit_log (app_id, cluster, namespace, id);
+CREATE TABLE audit (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    at INTEGER NOT NULL,
+    actor TEXT NOT NULL,
+    token TEXT NOT NULL,
+    origin TEXT NOT NULL,
+    action TEXT NOT NULL,
+    app_id TEXT NOT NULL COLLATE NOCASE,
+    cluster TEXT NOT NULL COLLATE NOCASE,
+    namespace TEXT NOT NULL COLLATE NOCASE,
+    detail TEXT NOT NULL
+);
+CREATE INDEX audit_app ON audit (app_id, id);
+CREATE TABLE access_key (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    app_id TEXT NOT NULL COLLATE NOCASE,
+    secret TEXT NOT NULL,
+    mode INTEGER NOT NULL,
+    enabled INTEGER NOT NULL,
+    created_by TEXT NOT NULL,
+    created_at INTEGER NOT NULL
+);
+CREATE INDEX access_key_app ON access_key (app_id);
+CREATE TABLE token (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL COLLATE NOCASE UNIQUE,
+    hash BLOB NOT NULL UNIQUE,
+    created_by TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    revoked_at INTEGER NOT NULL
+);
+CREATE TABLE token_role (
+    token_id INTEGER NOT NULL REFERENCES token (id),
+    app_id TEXT NOT NULL COLLATE NOCASE,
+    role INTEGER NOT NULL,
+    PRIMARY KEY (token_id, app_id)
+);
+CREATE TABLE instance (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    app_id TEXT NOT NULL COLLATE NOCASE,
+    cluster TEXT NOT NULL COLLATE NOCASE,
+    data_center TEXT NOT NULL COLLATE NOCASE,
+    ip TEXT NOT NULL,
+    UNIQUE (app_id, cluster, data_center, ip)
+);
+-- The address is that of the namespace; a release of a branch counts for its parent.
+CREATE TABLE instance_config (
+    instance_id INTEGER NOT NULL REFERENCES instance (id),
+    app_id TEXT NOT NULL COLLATE NOCASE,
+    cluster TEXT NOT NULL COLLATE NOCASE,
+    namespace TEXT NOT NULL COLLATE NOCASE,
+    release_key TEXT NOT NULL,
+    delivered_at INTEGER NOT NULL,
+    seen_at INTEGER NOT NULL,
+    PRIMARY KEY (instance_id, app_id, namespace)
+);
+CREATE INDEX instance_config_address ON instance_config (app_id, cluster, namespace);
+CREATE INDEX instance_config_release ON instance_config (release_key);
+"""
+MIGRATIONS = (_FIRST, _SECOND)
 
 
 def open_writer(path: Path) -> sqlite3.Connection:
