@@ -37,7 +37,15 @@ class ConfigServer:
         self.url = f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        where = ["--port", str(self.port), "--data-dir", str(self._folder), "--app-id", "sample"]
+        where = [
+            "--port",
+            str(self.port),
+            "--data-dir",
+            str(self._folder),
+            "--app-id",
+            "sample",
+            "--open",
+        ]
         self._process = subprocess.Popen(
             [*COMMAND, "config-server", *where],
             cwd=self._platform.directory,

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -27,13 +28,28 @@ _OPTIONS = (
 @verb("config-server", *_OPTIONS)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=5202, show_default=True, help="Port to listen on.")
-def config_server(platform: PlatformHandle, host: str, port: int) -> None:
+@click.option("--open", "is_open", is_flag=True, help="Let clients read without a signature.")
+@click.option(
+    "--hold",
+    type=click.FloatRange(1, 90),
+    metavar="SECONDS",
+    help="How long a poll is held, 1 to 90. [default: 50]",
+)
+def config_server(
+    platform: PlatformHandle, host: str, port: int, is_open: bool, hold: float | None
+) -> None:
     """Run the embedded config server alone, for platforms that follow it with --config-server.
 
-    It keeps its data in the data directory. Clients read with Apollo's protocol and write with its
-    Open API; writing needs the token in the file configserver/token of the data directory.
+    It keeps its data in the data directory. Clients read with Apollo's protocol and sign with the
+    key in the file configserver/access-key there, or with a key of their app; scripts write with
+    Apollo's Open API and need the token in the file configserver/token.
     """
     options = platform.starting_options
+    options = replace(
+        options,
+        config_server_open=is_open or options.config_server_open,
+        config_server_hold=hold or options.config_server_hold,
+    )
     log.configure("configserver", level=options.log_level, style=options.log_format)
     set_title("configserver")
     run_dir = RunDir(options.data_dir)

@@ -1,4 +1,4 @@
-"""The token for writing to the config server, in a file that only its owner can read."""
+"""The secrets of the config server, in files that only their owner can read."""
 
 import os
 import secrets
@@ -16,38 +16,54 @@ def read_or_make_token(path: Path) -> str:
     Raises ConfigError, naming the file, if others may read it, if it holds no token, or if it
     cannot be read or made.
     """
+    lines = _read_or_make(path, "token")
+    if len(lines) != 1:
+        raise ConfigError(
+            f"{path} holds no token (a line of ASCII without spaces): delete it, "
+            "and a new one is made."
+        )
+    return lines[0]
+
+
+def read_or_make_keys(path: Path) -> list[str]:
+    """Return the access keys in the file, one a line, or make one; raises as for a token."""
+    return _read_or_make(path, "access key")
+
+
+def _read_or_make(path: Path, what: str) -> list[str]:
     try:
         if not path.exists():
             _make(path)
-        return _read(path)
+        return _read(path, what)
     except OSError as error:
         raise ConfigError(
-            f"The config server's token {path} cannot be read or made: {error.strerror}."
+            f"The config server's {what} {path} cannot be read or made: {error.strerror}."
         ) from error
 
 
-def _read(path: Path) -> str:
+def _read(path: Path, what: str) -> list[str]:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     with open(descriptor, encoding="utf-8", errors="replace") as file:
         # Check the open file, not the path, which may be replaced in between.
         mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
         if mode & 0o077:
             raise ConfigError(
-                f"The config server's token {path} may be read by others (mode {mode:04o}): "
+                f"The config server's {what} {path} may be read by others (mode {mode:04o}): "
                 "delete it, and a new one is made; or, if no other user has seen it, run "
                 "`chmod 600` on it."
             )
-        token = file.read().strip()
-    if not (token.isascii() and token.isprintable()) or not token or " " in token:
+        lines = [line.strip() for line in file.read().splitlines() if line.strip()]
+    usable = all(line.isascii() and line.isprintable() and " " not in line for line in lines)
+    if not lines or not usable:
         raise ConfigError(
-            f"{path} holds no token (a line of ASCII without spaces): delete it, "
+            f"{path} holds no {what} (a line of ASCII without spaces): delete it, "
             "and a new one is made."
         )
-    return token
+    return lines
 
 
 def _make(path: Path) -> None:
-    """Write a new token to a temporary file and link it, so that the file is never empty, even
+    """Write a new secret to a temporary file and link it, so that the file is never empty, even
     after a crash; linking, unlike renaming, fails if another process was faster."""
     draft = atomic.prepare(path, f"{secrets.token_urlsafe(32)}\n".encode())
     try:

@@ -119,7 +119,8 @@ class Supervisor:
             wanted = [endpoints.config_server(platform.options)]
             await listeners.open(wanted, patient=self._parts.was_killed)
             url = f"http://127.0.0.1:{listeners.port('config')}"
-            platform.options = replace(platform.options, config_server=(url,))
+            directory = self._run_dir.configserver_dir
+            platform.options = endpoints.embedded(platform.options, url, directory)
             platform.fill("configserver.0", released=True)
         platform.fill("store.0", released=True)
         platform.nursery.start()

@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,12 +10,6 @@ from skep.configserver.seed import seed
 from tests.unit.configserver.store import Store
 
 AT = Address("app", "default", "application")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store(tmp_path / "config.db") as store:
-        yield store
 
 
 @pytest.fixture

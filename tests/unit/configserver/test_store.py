@@ -3,7 +3,6 @@ import sqlite3
 import stat
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,12 +17,6 @@ from skep.configserver.storage.database import ConfigDatabase
 from tests.unit.configserver.store import Store
 
 AT = Address("someApp", "default", "application")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store(tmp_path / "config.db") as store:
-        yield store
 
 
 def test_an_item_keeps_its_creator_and_place_when_it_is_changed(store: Store) -> None:
