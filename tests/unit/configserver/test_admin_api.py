@@ -107,10 +107,12 @@ def test_what_editors_read_is_there(server: RunningConfigServer) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [f"/apps/{APP}", f"{AT}/items", f"{AT}/releases/all", "/audit", "/releases/1"]
+    "path",
+    [f"/apps/{APP}", f"{AT}/items", f"{AT}/releases/all", "/audit", "/releases/1", "/releases/2"],
 )
 def test_a_bad_page_or_a_missing_thing_is_named(server: RunningConfigServer, path: str) -> None:
     missing = path.replace(APP, "gone").replace("releases/1", "releases/999999")
+    missing = missing.replace("releases/2", f"releases/{1 << 70}")
     if missing != path:
         assert admin(server, "GET", missing).status_code == 404
     if path.endswith(("all", "audit")):
@@ -211,6 +213,9 @@ def test_names_are_unique_where_apollo_wants_it(server: RunningConfigServer) -> 
     overriding = "/appnamespaces/org.Shared/associated-namespaces/count"
     assert admin(server, "GET", overriding).json() == 1
     assert admin(server, "POST", url, {"namespaceName": "nope", **BY}).status_code == 404
+    for path in ("/openapi/v1/organizations", "/openapi/v1//organizations"):
+        found = server.http.get(f"{server.url}{path}", headers={"Authorization": server.token})
+        assert found.json() == [{"orgId": "org", "orgName": ""}]
     clusters = admin(server, "GET", "/openapi/v1/apps/sharing/envclusters").json()
     assert clusters == [{"env": "DEV", "clusters": ["default"]}]
     gone = admin(server, "DELETE", "/apps/sharing/appnamespaces/rules.json", operator="ann")

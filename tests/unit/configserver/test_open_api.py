@@ -71,11 +71,15 @@ def test_without_a_token_only_what_is_published_is_read(
         assert server.token not in answer.text
         assert "a draft" not in answer.text
     assert refused > 60
-    assert answered == {
-        "/apps/{app_id}/clusters",
-        "/apps/{app_id}/clusters/{cluster}/namespaces",
-        "/apps/{app_id}/clusters/{cluster}/namespaces/{namespace}/releases/latest",
-    }
+    assert (
+        answered == set()
+        if given
+        else {
+            "/apps/{app_id}/clusters",
+            "/apps/{app_id}/clusters/{cluster}/namespaces",
+            "/apps/{app_id}/clusters/{cluster}/namespaces/{namespace}/releases/latest",
+        }
+    )
 
 
 def test_a_namespace_is_shown_as_apollo_shows_it(server: RunningConfigServer) -> None:

@@ -147,3 +147,14 @@ def test_a_deleted_namespace_takes_its_branch_along_and_leaves_its_items_in_a_co
     publish(store, k="2")
     assert store.announced[-1].id > before
     assert operations(store) == ["NORMAL"]
+
+
+def test_a_branch_has_one_namespace_and_is_not_made_by_writing(store: Store) -> None:
+    branch = branched(store)
+    with pytest.raises(NotFound, match="no branch"):
+        store.put_item(branch._replace(namespace="other"), Draft("k", "v"), "ann")
+    store.desk.branches.delete(ANN, AT, branch.cluster)
+    with pytest.raises(NotFound, match="no branch"):
+        store.put_item(branch, Draft("k", "v"), "ann")
+    with pytest.raises(InvalidRequest, match="name of a branch"):
+        store.desk.catalogue.create_cluster(ANN, AT.app_id, branch.cluster)

@@ -73,7 +73,8 @@ def test_there_are_no_changes_from_a_half_known_key(store: Store) -> None:
     config = published.config(ASKER, "application")
     assert config is not None
     assert published.changes(config, known) is not None
-    for key in (f"{known}+gone", f"gone+{known}", elsewhere, ""):
+    another = store.publish(AT._replace(app_id="bank"))[0].release_key
+    for key in (f"{known}+gone", f"gone+{known}", elsewhere, another, ""):
         assert published.changes(config, key) is None
 
 

@@ -61,7 +61,9 @@ class AdminAccessApi:
         if mode not in (0, 1):
             raise InvalidRequest(f"The parameter `mode` must be 0 or 1, not {mode}.")
         act = self._desk.access.enable_key
-        await self._context.write(act, actor, path["app_id"], path["key_id"], KeyMode(mode))
+        await self._context.write(
+            act, actor, path["app_id"], requests.path_id(request, "key_id"), KeyMode(mode)
+        )
         return Response()
 
     async def disable_key(self, request: Request) -> Response:
@@ -69,7 +71,7 @@ class AdminAccessApi:
         actor = replace(self._context.guard.actor(request), name=requests.operator(request))
         path = request.path_params
         act = self._desk.access.disable_key
-        await self._context.write(act, actor, path["app_id"], path["key_id"])
+        await self._context.write(act, actor, path["app_id"], requests.path_id(request, "key_id"))
         return Response()
 
     async def delete_key(self, request: Request) -> Response:
@@ -77,7 +79,7 @@ class AdminAccessApi:
         actor = replace(self._context.guard.actor(request), name=requests.operator(request))
         path = request.path_params
         act = self._desk.access.delete_key
-        await self._context.write(act, actor, path["app_id"], path["key_id"])
+        await self._context.write(act, actor, path["app_id"], requests.path_id(request, "key_id"))
         return Response()
 
     async def tokens(self, request: Request) -> Response:

@@ -116,7 +116,7 @@ class AdminReleasesApi:
     async def release(self, request: Request) -> Response:
         """Answer one release."""
         actor = self._context.guard.actor(request)
-        found = self._desk.view.release(actor, request.path_params["release_id"])
+        found = self._desk.view.release(actor, requests.path_id(request, "release_id"))
         return JSONResponse(documents.admin_release(found))
 
     async def roll_back(self, request: Request) -> Response:
@@ -125,7 +125,7 @@ class AdminReleasesApi:
         await self._context.write(
             self._desk.publisher.roll_back,
             actor,
-            request.path_params["release_id"],
+            requests.path_id(request, "release_id"),
             requests.number(request, "toReleaseId", 0),
             restore=requests.flag(request, "restoreItems"),
         )

@@ -6,7 +6,7 @@ from skep.configserver.editing.branching import end_branch
 from skep.configserver.model.apps import AppDetails, AppNamespace, ConfigApp, ConfigCluster
 from skep.configserver.model.items import ItemChanges
 from skep.configserver.model.limits import check_name
-from skep.configserver.model.names import DEFAULT_CLUSTER, Address
+from skep.configserver.model.names import DEFAULT_CLUSTER, Address, is_branch_name
 from skep.configserver.model.refusals import InvalidRequest, NotFound
 from skep.configserver.model.releases import ReleaseOperation
 from skep.configserver.model.rights import AccessRole, Actor
@@ -46,6 +46,10 @@ class Catalogue:
         exists, NotFound without the app."""
         actor.require(AccessRole.EDIT, app_id)
         check_name("cluster", name)
+        if is_branch_name(name):
+            raise InvalidRequest(
+                f"No cluster can be called {name!r}: that is the name of a branch."
+            )
         with self._database.changing(actor) as change:
             app = _app(change, app_id)
             if namespaces.cluster(change.db, app_id, name) is not None:

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from skep.configserver.model.access_keys import SignedRequest
 from skep.configserver.model.items import Draft
 from skep.configserver.model.names import Address, bare, is_legal, is_text
-from skep.configserver.model.refusals import InvalidRequest
+from skep.configserver.model.refusals import InvalidRequest, NotFound
 
 # The widths of Apollo's own columns.
 OPERATOR, TITLE, RELEASE_COMMENT, ITEM_COMMENT = 64, 64, 256, 1024
@@ -42,6 +42,14 @@ def key(request: Request) -> str:
         raise InvalidRequest(
             f"The key in the path is not Base64 of UTF-8 text: {error}."
         ) from error
+
+
+def path_id(request: Request, name: str) -> int:
+    """Return an id in the path. Raises NotFound for one that no row can have."""
+    found: int = request.path_params[name]
+    if found >= 1 << 63:
+        raise NotFound(f"There is nothing with the id {found}.")
+    return found
 
 
 def number(request: Request, name: str, default: int | None = None) -> int:

@@ -34,10 +34,12 @@ class TokenGuard:
 
     def reader(self, request: Request, app_id: str) -> tuple[Actor, bool]:
         """Return who reads an app, and whether by a token; without one the request must read what
-        is published as a client of the app may. Raises SignatureRefused."""
+        is published as a client of the app may. Raises TokenRefused, and SignatureRefused."""
         try:
             return self.actor(request), True
         except TokenRefused:
+            if not request.headers.get("authorization", "Apollo ").startswith("Apollo "):
+                raise
             self._gate.check(requests.app_id(app_id), requests.signed(request))
             grants = {fold(app_id): AccessRole.READ}
             return Actor("client", origin=_origin(request), grants=grants), False

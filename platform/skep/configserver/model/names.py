@@ -14,6 +14,7 @@ FILE_FORMATS = ("json", "yaml", "yml", "xml", "txt")
 
 _PROPERTIES = ".properties"
 _LEGAL = re.compile(r"[0-9a-zA-Z_-]+[0-9a-zA-Z_.-]*")
+_BRANCH = re.compile(r"[0-9]{14}-[0-9a-fA-F]{16}")
 _TO_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
@@ -41,6 +42,11 @@ def fold(name: str) -> str:
 def is_legal(name: str) -> bool:
     """Return whether Apollo allows the name: letters, digits, `_`, `-`, and `.` but not first."""
     return _LEGAL.fullmatch(name) is not None
+
+
+def is_branch_name(cluster: str) -> bool:
+    """Return whether the name of a cluster is one that the server gives to branches."""
+    return _BRANCH.fullmatch(cluster) is not None
 
 
 def is_text(text: str) -> bool:

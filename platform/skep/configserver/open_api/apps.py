@@ -28,6 +28,9 @@ class AppsApi:
         """Return the routes below the paths of the API, an environment and a namespace."""
         clusters = f"{env}/apps/{{app_id}}/clusters"
         return [
+            Route(f"{root}/organizations", self.organizations),
+            # As the official SDK asks for them.
+            Route(f"{root}//organizations", self.organizations),
             Route(f"{root}/apps", self.apps),
             Route(f"{root}/apps", self.create_app, methods=["POST"]),
             Route(f"{root}/apps/authorized", self.apps),
@@ -50,6 +53,14 @@ class AppsApi:
         found = self._desk.view.apps(actor)
         chosen = [app for app in found if not wanted or app.app_id.casefold() in wanted]
         return JSONResponse([documents.app(app) for app in chosen])
+
+    async def organizations(self, request: Request) -> Response:
+        """Answer the organizations of the apps that the token may read."""
+        actor = self._context.guard.actor(request)
+        found = {app.details.org_id: app.details.org_name for app in self._desk.view.apps(actor)}
+        return JSONResponse(
+            [{"orgId": org_id, "orgName": name} for org_id, name in found.items() if org_id]
+        )
 
     async def create_app(self, request: Request) -> Response:
         """Make an app."""

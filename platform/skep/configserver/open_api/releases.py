@@ -50,7 +50,7 @@ class ReleasesApi:
         await self._context.write(
             self._desk.publisher.roll_back,
             actor,
-            request.path_params["release_id"],
+            requests.path_id(request, "release_id"),
             requests.number(request, "toReleaseId", 0),
             restore=requests.flag(request, "restoreItems"),
         )

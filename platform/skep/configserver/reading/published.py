@@ -80,12 +80,13 @@ class Published:
     def changes(self, config: ClientConfig, known_key: str) -> list[dict[str, str]] | None:
         """Return what turns the configuration with a known release key into this one, or None if
         one of the releases in the key is not known or not of this namespace."""
-        name = fold(config.chosen[0].namespace.namespace)
+        own = {(fold(at.app_id), fold(at.namespace)) for at in (c.namespace for c in config.chosen)}
         old: dict[str, str] = {}
         # Reversed, because the key names the app's own release first.
         for key in reversed(known_key.split("+")):
             release = releases.by_key(self._cache.database.reader, key)
-            if release is None or fold(release.address.namespace) != name:
+            at = release.address.fold() if release else None
+            if release is None or at is None or (at.app_id, at.namespace) not in own:
                 return None
             old |= release.values()
         return configuration_changes(old, config.values()) if old else None

@@ -12,7 +12,7 @@ from skep.configserver.model.apps import (
     ConfigNamespace,
 )
 from skep.configserver.model.limits import check_address
-from skep.configserver.model.names import Address
+from skep.configserver.model.names import Address, is_branch_name
 from skep.configserver.model.refusals import NotFound
 from skep.configserver.storage.database import WriteTransaction, marks
 
@@ -62,8 +62,10 @@ def require(db: sqlite3.Connection, address: Address) -> tuple[int, Address]:
 
 def open_namespace(change: WriteTransaction, address: Address) -> tuple[int, Address]:
     """Find a namespace, and make what is missing; the name of another app's public namespace makes
-    one that overrides its values. Raises InvalidRequest for a name that is not legal."""
+    one that overrides its values. Raises InvalidRequest for a name that is not legal, and NotFound
+    for another namespace of a branch than its own, or a branch that is gone."""
     check_address(address)
+    _check_branch(change.db, address)
     app_id, app = open_app(change, address.app_id)
     cluster_id, cluster = _open_row(change, "cluster", {"app_id": app_id}, address.cluster)
     public = public_namespace(change.db, address.namespace)
@@ -171,6 +173,12 @@ def delete_namespace(change: WriteTransaction, namespace_id: int) -> None:
     for table in ("item", "release_history", "release"):
         change.db.execute(f"DELETE FROM {table} WHERE namespace_id = ?", (namespace_id,))
     change.db.execute("DELETE FROM namespace WHERE id = ?", (namespace_id,))
+
+
+def _check_branch(db: sqlite3.Connection, address: Address) -> None:
+    """Raise NotFound if writing here would make a namespace in a branch: it has only its own."""
+    if is_branch_name(address.cluster) and find(db, address) is None:
+        raise NotFound(f"There is no branch {address.cluster!r} with {address.namespace!r}.")
 
 
 def _open_row(
