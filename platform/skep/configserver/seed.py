@@ -1,6 +1,5 @@
 """The first contents of a config server: sample files, and a release of each namespace."""
 
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -8,6 +7,7 @@ from skep.base.errors import ConfigError
 from skep.base.files.fingerprint import IGNORED_DIRECTORIES, counts
 from skep.configserver.editing.publishing import Publisher
 from skep.configserver.editing.release_steps import ReleaseTitle
+from skep.configserver.model.formats import CONTENT, check_content
 from skep.configserver.model.items import Draft
 from skep.configserver.model.limits import EditorLimits, check_address
 from skep.configserver.model.names import (
@@ -133,16 +133,15 @@ def _item(path: Path, pair: Pair, limits: EditorLimits) -> Draft:
 
 
 def _content(path: Path, text: str, limits: EditorLimits) -> Draft:
-    """Return the whole file as one item. Raises ConfigError for broken JSON, because the sample
-    will not be read again."""
-    if path.suffix.lower() == ".json" and text:
-        try:
-            json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ConfigError(f"{path}, line {error.lineno}: {error.msg}.") from error
-    draft = Draft("content", text)
+    """Return the whole file as one item. Raises ConfigError for a text that is not of its format,
+    because the sample will not be read again."""
+    draft = Draft(CONTENT, text)
     try:
         limits.check(draft)
     except InvalidRequest as error:
         raise ConfigError(f"{path}: {error}") from error
+    try:
+        check_content(path.name, draft.key, text)
+    except InvalidRequest as error:
+        raise ConfigError(f"{path.parent}/{error}") from error
     return draft

@@ -112,6 +112,7 @@ def test_what_is_no_sample_is_left_alone(store: Store, folder: Path) -> None:
         ("a.properties", b"x=" + b"v" * 20_001, r"a\.properties, line 1: .*20001 characters"),
         ("a.properties", b"k" * 129, r"a\.properties, line 1: .*129 characters"),
         ("a.json", b'{"a":\n1,}', r"a\.json, line 2: "),
+        ("a.yaml", b"a: 1\nb: [\n", r"default/a\.yaml, line 3: this is not yaml"),
         ("a.yml", b"a: " + b"v" * 20_000, r"a\.yml: .*20003 characters"),
         ("a.ini", b"", r"a\.ini is not a sample .*\.properties"),
         ("application", b"", r"application is not a sample"),

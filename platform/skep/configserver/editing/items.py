@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from skep.configserver.model.formats import check_content
 from skep.configserver.model.items import Draft, Item, ItemChanges, restored
 from skep.configserver.model.limits import EditorLimits
 from skep.configserver.model.names import Address
@@ -26,11 +27,11 @@ class ItemEditor:
         """Write one item.
 
         `create` raises InvalidRequest if the key exists, `update` NotFound if it does not; a bad
-        name or too long a value raises InvalidRequest, another revision than the draft's base
-        EditConflict.
+        name, too long a value, or a text that is not of the namespace's format raises
+        InvalidRequest, another revision than the draft's base EditConflict.
         """
         actor.require(AccessRole.EDIT, address.app_id)
-        self.limits.check(draft)
+        self._check(address, draft)
         with self._database.changing(actor) as change:
             namespace_id, at = namespaces.open_namespace(change, address)
             old = items.item(change.db, namespace_id, draft.key)
@@ -59,7 +60,7 @@ class ItemEditor:
         to delete that is not there."""
         actor.require(AccessRole.EDIT, address.app_id)
         for draft in drafts:
-            self.limits.check(draft)
+            self._check(address, draft)
         with self._database.changing(actor) as change:
             namespace_id, at = namespaces.open_namespace(change, address)
             gone = [_present(items.item(change.db, namespace_id, key), key, at) for key in deleted]
@@ -82,7 +83,7 @@ class ItemEditor:
         """
         actor.require(AccessRole.EDIT, address.app_id)
         for draft in drafts:
-            self.limits.check(draft)
+            self._check(address, draft)
         with self._database.changing(actor) as change:
             namespace_id, at = namespaces.open_namespace(change, address)
             if base is not None:
@@ -95,6 +96,10 @@ class ItemEditor:
         actor.require(AccessRole.EDIT, address.app_id)
         with self._database.changing(actor) as change:
             restore_items(change, address)
+
+    def _check(self, address: Address, draft: Draft) -> None:
+        self.limits.check(draft)
+        check_content(address.namespace, draft.key, draft.value)
 
 
 def restore_items(change: WriteTransaction, address: Address) -> None:
