@@ -17,7 +17,7 @@ from skep.configserver.model.refusals import InvalidRequest
 from skep.configserver.model.releases import Notification
 from skep.configserver.reading.access_gate import AccessGate
 from skep.configserver.reading.published import Published
-from skep.configserver.reading.watchers import Waiter, Watchers
+from skep.configserver.reading.watchers import Waiter, Watchers, give
 
 # Seconds, as in Apollo.
 _LEGACY_HOLD = 30.0
@@ -99,13 +99,15 @@ class NotificationsApi:
 
 async def _wait(request: Request, waiter: Waiter, seconds: float) -> Notification | None:
     """Hold a poll until there is news, time is up, or the client has gone."""
+    # One future for all three: thousands of polls are held, and each object of one counts.
     gone = asyncio.create_task(_disconnected(request))
-    either: set[asyncio.Future[Any]] = {waiter, gone}
+    gone.add_done_callback(lambda _: give(waiter, None))
+    timer = asyncio.get_running_loop().call_later(seconds, give, waiter, None)
     try:
-        await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        return await waiter
     finally:
+        timer.cancel()
         gone.cancel()
-    return waiter.result() if waiter.done() else None
 
 
 def _is_about(notification: Notification, namespace: str) -> bool:

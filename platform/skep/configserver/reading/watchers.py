@@ -49,17 +49,18 @@ class Watchers:
     def wake(self, notification: Notification) -> int:
         """Send the notification to all that wait for its address; return their number."""
         waiters = self._waiters.get(notification.address.fold(), set())
-        return sum(_give(waiter, notification) for waiter in waiters)
+        return sum(give(waiter, notification) for waiter in waiters)
 
     def close(self) -> None:
         """Answer all polls, also later ones, with nothing."""
         self._closed = True
         for waiters in self._waiters.values():
             for waiter in waiters:
-                _give(waiter, None)
+                give(waiter, None)
 
 
-def _give(waiter: Waiter, notification: Notification | None) -> bool:
+def give(waiter: Waiter, notification: Notification | None) -> bool:
+    """End a wait with this notification, or with nothing; return whether it had not ended."""
     if waiter.done():
         return False
     waiter.set_result(notification)
