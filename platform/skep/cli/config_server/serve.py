@@ -1,4 +1,4 @@
-"""`platform config-server`: the embedded config server alone."""
+"""`platform config-server`: serve."""
 
 import asyncio
 import signal
@@ -25,7 +25,7 @@ _OPTIONS = (
 )
 
 
-@verb("config-server", *_OPTIONS)
+@verb("config-server", *_OPTIONS, cls=click.Group, invoke_without_command=True)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=5202, show_default=True, help="Port to listen on.")
 @click.option("--open", "is_open", is_flag=True, help="Let clients read without a signature.")
@@ -35,7 +35,7 @@ _OPTIONS = (
     metavar="SECONDS",
     help="How long a poll is held, 1 to 90. [default: 50]",
 )
-def config_server(
+def _config_server(
     platform: PlatformHandle, host: str, port: int, is_open: bool, hold: float | None
 ) -> None:
     """Run the embedded config server alone, for platforms that follow it with --config-server.
@@ -44,6 +44,8 @@ def config_server(
     key in the file configserver/access-key there, or with a key of their app; scripts write with
     Apollo's Open API and need the token in the file configserver/token.
     """
+    if click.get_current_context().invoked_subcommand:
+        return
     options = platform.starting_options
     options = replace(
         options,
@@ -57,6 +59,10 @@ def config_server(
     run_dir.create()
     with _listen(host, port) as listener:
         asyncio.run(_serve(options, run_dir.configserver_dir, listener))
+
+
+assert isinstance(_config_server, click.Group), "it was declared as one"
+config_server: click.Group = _config_server
 
 
 async def _serve(options: Options, directory: Path, listener: socket.socket) -> None:

@@ -1,0 +1,10 @@
+"""`platform config-server …`: the embedded config server alone, who may use it, and its backup."""
+
+from skep.cli.config_server.access import key, token
+from skep.cli.config_server.backup import backup
+from skep.cli.config_server.serve import config_server
+
+for command in (token, key, backup):
+    config_server.add_command(command)
+
+__all__ = ["config_server"]
