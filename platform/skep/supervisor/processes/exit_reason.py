@@ -6,13 +6,18 @@ from dataclasses import replace
 from typing import Any
 
 from skep.supervisor.processes.child import Child
+from skep.wire.lifecycle import EXIT_DRAINED, EXIT_HUNG
 from skep.wire.plan import Problem
+
+_CODES = {EXIT_DRAINED: "clean", EXIT_HUNG: "hang"}
 
 
 def describe(status: int | None) -> str:
     """Return a phrase for a status of os.waitpid: `exited with 3`, `killed by SIGKILL`."""
     if status is None:
         return "ended, it is not known how"
+    if os.WIFEXITED(status) and os.WEXITSTATUS(status) == EXIT_HUNG:
+        return "ended itself, because its event loop was blocked"
     if os.WIFSIGNALED(status):
         return f"killed by {signal_name(os.WTERMSIG(status))}"
     return f"exited with {os.WEXITSTATUS(status)}"
@@ -38,7 +43,7 @@ def reason(child: Child) -> str:
     if child.problem is not None and child.problem.stage == "prepare":
         return "boot_failure"
     if child.status is not None and os.WIFEXITED(child.status):
-        return "clean" if os.WEXITSTATUS(child.status) == 0 else "exitcode"
+        return _CODES.get(os.WEXITSTATUS(child.status), "exitcode")
     return "signal"
 
 

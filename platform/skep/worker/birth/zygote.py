@@ -158,7 +158,8 @@ class ZygoteForker(Forker):
 
 def _kinds(catalog: Catalog) -> tuple[str, ...]:
     kinds = ["web"]
-    if catalog.tasks or catalog.listeners:
+    in_tasks = any(job.runs_in_task for job in catalog.crons.values())
+    if catalog.tasks or catalog.listeners or in_tasks:
         kinds.append("task")
     if catalog.crons:
         kinds.append("cron")

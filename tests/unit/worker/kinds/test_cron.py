@@ -8,13 +8,16 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from skep.api.cron import CronJob, Tick, cron, named
 from skep.base.telemetry import Telemetry
 from skep.engine.contract import Engine
 from skep.metrics.subscriber import RULES
-from skep.worker.kinds.cron import Clocks, CronKind
+from skep.table.journal import CronState
+from skep.worker.cron.runner import Clocks
+from skep.worker.kinds.cron import CronKind
 from skep.worker.loading.catalog import Catalog
 from skep.worker.workplace import Workplace
 from tests.support import wait_until_async
@@ -513,7 +516,8 @@ def test_a_drain_lets_finish_what_runs_and_starts_nothing() -> None:
         await drain
         await generation.kind.stop()
         # What was handed over when it retired is what has run at its end
-        assert handover["pulse.slow"]["n"] == len(ticks)
+        state = msgspec.convert(handover["pulse.slow"]["state"], CronState)
+        assert state.n == len(ticks)
         assert generation.outcomes("slow") == ["success"] * len(ticks)
 
     run(test)
