@@ -17,11 +17,14 @@ from datetime import UTC, datetime, tzinfo
 from typing import Literal, NamedTuple
 
 from skep.api.cron import CronTerms, Overlap, Trigger
+from skep.api.cron_string import CORRECTION, CronString
 from skep.table.journal import CronState
 
 JUMP = 0.5
 _ENOUGH = 100
 _SAME_MINUTE = 60.0
+# A jump is noticed after this many seconds, in which a cron may have become due by the new time.
+_NOTICED = 1.5
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Interval:
 
     seconds: float
     wall: bool = False
+    fixed: bool = False
     zone: tzinfo = UTC
 
     def first(self, now: float) -> float:
@@ -56,6 +60,11 @@ class Calendar:
     trigger: Trigger
     zone: tzinfo = UTC
     wall: bool = True
+
+    @property
+    def fixed(self) -> bool:
+        """Whether it is a cron string at fixed times."""
+        return isinstance(self.trigger, CronString) and self.trigger.fixed
 
     def first(self, now: float) -> float | None:
         return self._ask(None, now)
@@ -191,8 +200,16 @@ def rebase(line: Timeline, timing: Timing, now: float, jump: float) -> Timing:
     After a jump back, a cron would wait until the clock has caught up, so its next moment is
     computed again; after a small one, the minute that ran already must not run again. A jump
     forward needs nothing: what is due by now is due.
+
+    A cron string at fixed times is treated as Debian's cron treats it: what ran in the hours that
+    come again does not run again, and what was due in those that were skipped is due now.
     """
-    if not line.wall or jump >= 0 or timing.due is None:
+    if not line.wall or timing.due is None:
+        return timing
+    if line.fixed and abs(jump) < CORRECTION.total_seconds():
+        skipped = now - jump < timing.due < now - _NOTICED
+        return replace(timing, due=now) if skipped else timing
+    if jump >= 0:
         return timing
     if timing.last is not None and now <= timing.last < now + _SAME_MINUTE:
         return replace(timing, due=line.after(timing.last))

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace as changed
 
-from skep.api.cron import CronString, CronTerms, Misfire
+from skep.api.cron import CronTerms, Misfire
+from skep.api.cron_string import CronString
 from skep.table.journal import CronState
 from skep.worker.cron.ticker import (
     Calendar,
