@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from skep.table.binding import Tables
-from skep.table.journal import CronRun, CronState, Journal
+from skep.table.journal import CronJournal, CronRun, CronState
 from tests.platform_process import Platform
 from tests.support import PATIENCE, wait_until
 
@@ -113,7 +113,7 @@ class Clockwork:
         return _read(self.platform.data_dir / "tables", lambda journal: journal.runs(name))
 
     def state(self, name: str) -> CronState:
-        return _read(self.platform.data_dir / "tables", Journal.states)[name]
+        return _read(self.platform.data_dir / "tables", CronJournal.states)[name]
 
     def wait_for(self, name: str, more: int = 1, deadline: float = PATIENCE) -> list[Note]:
         """Wait until a cron has begun so many runs more; return all of them."""
@@ -162,9 +162,9 @@ def _is_cut(run: CronRun) -> bool:
     return run.outcome in ("interrupted", "hung", "cancelled")
 
 
-def _read(folder: Path, question: Callable[[Journal], T]) -> T:
+def _read(folder: Path, question: Callable[[CronJournal], T]) -> T:
     tables = Tables(folder)
     try:
-        return question(Journal(tables))
+        return question(CronJournal(tables))
     finally:
         tables.close()
