@@ -149,7 +149,7 @@ def test_a_name_that_is_not_known_is_refused_with_one_that_is_near(clockwork: Cl
 
 
 def test_a_cron_stops_itself_until_the_next_rollout(clockwork: Clockwork) -> None:
-    """Row "job.stop": visible; and it stays so when the timer is killed."""
+    """Tasks, case 31; and it stays so when the timer is killed."""
     wait_until(lambda: crons(clockwork)["Shy"]["state"] == "ended")
     stopped = len(clockwork.notes("shy"))
     clockwork.kill("cron.0", random.Random(1), ("quick", "shy"))

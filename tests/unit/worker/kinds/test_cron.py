@@ -169,6 +169,7 @@ def test_immediate_runs_at_the_start_but_not_again_after_a_rollout() -> None:
 
 
 def test_a_slow_sync_cron_holds_up_no_other() -> None:
+    """Tasks, case 31, as the tests of steps, of immediate runs, of overlaps and of stops here."""
     release = threading.Event()
     beats: list[str] = []
 
@@ -599,6 +600,7 @@ class Shifted:
 def test_a_clock_jump_is_noticed_and_leaves_intervals_alone(
     jump: float, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Tasks, case 33."""
     ticks: list[float] = []
     wall = Shifted(NOON + 1)
 

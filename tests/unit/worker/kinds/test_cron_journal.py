@@ -311,7 +311,7 @@ def test_other_terms_start_again_and_the_number_goes_on(timers: Timers) -> None:
 
 
 def test_a_clock_that_jumps_while_the_timer_is_replaced(timers: Timers) -> None:
-    """Test 33 over a kill: no burst and no stall."""
+    """Tasks, case 33, over a kill: no burst and no stall."""
     beats: list[Tick] = []
     hours: list[Tick] = []
 
