@@ -10,7 +10,8 @@ from apscheduler.triggers.interval import IntervalTrigger
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skep.api.cron import CronString, CronTerms
+from skep.api.cron import CronTerms
+from skep.api.cron_string import CronString
 from skep.worker.cron.ticker import (
     Calendar,
     Due,
