@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import pwd
+import resource
 import signal
 import subprocess
 import sys
@@ -137,7 +138,6 @@ def test_its_lines_have_the_fields_of_the_place_that_started_it(
 
     handler = Lines()
     logging.getLogger("command").addHandler(handler)
-    logging.getLogger("command").setLevel(logging.INFO)
     try:
         run(check())
     finally:
@@ -293,6 +293,21 @@ def test_what_fails_at_the_start_is_explained(tmp_path: Path) -> None:
         assert "/no/where" in await refusal(shell("true", directory="/no/where"))
         large = shell("true", environment={"X": "x" * 10_000_000})
         assert os.strerror(errno.E2BIG) in await refusal(large)
+
+    run(check())
+
+
+def test_without_descriptors_it_is_refused_and_nothing_stays_open() -> None:
+    async def check() -> None:
+        before = os.listdir("/proc/self/fd")
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, before)) + 4, limits[1]))
+        try:
+            with pytest.raises(CommandError, match=os.strerror(errno.EMFILE)):
+                await start(shell("true"), "test", Printed())
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert len(os.listdir("/proc/self/fd")) == len(before)
 
     run(check())
 
