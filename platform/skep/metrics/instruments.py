@@ -54,16 +54,17 @@ class Instruments:
     """What a worker of this pool measures, in a registry of its own.
 
     The registry must not be the library's default one: an exception in a collector of a plugin
-    would hide the platform's metrics. Make it after the fork.
+    would hide the platform's metrics. Make it after the fork. `also` are sources whose metrics this
+    process produces beside those of its kind.
     """
 
-    def __init__(self, registry: CollectorRegistry, pool: str) -> None:
+    def __init__(self, registry: CollectorRegistry, pool: str, also: tuple[str, ...] = ()) -> None:
         kind = pool.partition(".")[0]
         self.pool = pool
         self._children = {
             metric.name: InstrumentChildren(metric, _make(metric, registry))
             for metric in CATALOGUE
-            if metric.source in (kind, "worker")
+            if metric.source in (kind, "worker", *also)
         }
         self.expect()
         self.expect(pool=pool)
