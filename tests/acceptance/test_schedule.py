@@ -1,5 +1,6 @@
 """PLATFORM_CRONTAB: commands by the clock, in a slot of their own."""
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -193,3 +194,33 @@ def test_a_machine_that_would_run_nothing_is_refused(sampled: Platform) -> None:
     done = sampled.cli("start")
     assert done.returncode == 2
     assert "PLATFORM_CRON is off" in done.stderr
+
+
+def test_moments_of_a_stopped_platform_are_judged_by_policy(
+    sampled: Platform, crontab: Path
+) -> None:
+    crontab.write_text(
+        "# platform: name=once misfire=once\n0 0 1 1 * echo ran >> once.done\n"
+        "# platform: name=skip\n0 0 1 1 * echo ran >> skip.done\n"
+        "# platform: name=start\n@reboot echo ran >> start.done\n"
+    )
+    sampled.start()
+    wait_until(lambda: lines(sampled, "start.done"))
+    assert sampled.cli("stop").returncode == 0
+    sampled.wait_end()
+    # Two years pass
+    journal = sampled.data_dir / "schedule" / "journal.json"
+    kept = json.loads(journal.read_text())
+    assert kept["runs"] == []
+    for moment in kept["moments"].values():
+        moment["moment"] -= 2 * 366 * 86400
+    journal.write_text(json.dumps(kept))
+    sampled.start()
+    wait_until(lambda: lines(sampled, "once.done") == ["ran"])
+    wait_until(lambda: lines(sampled, "start.done") == ["ran", "ran"])
+    wait_until(lambda: "crontab:skip" in sampled.metrics())
+    metrics = sampled.metrics()
+    missed = 'platform_cron_misfires_total{{cron="crontab:{}",reason="late"}} {}'
+    assert missed.format("once", 1) in metrics
+    assert missed.format("skip", 2) in metrics
+    assert not (sampled.directory / "skip.done").exists()

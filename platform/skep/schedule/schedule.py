@@ -52,6 +52,7 @@ class Schedule:
     _elsewhere: list[RunRecord] = field(default_factory=list)
     _elsewhere_until: float = 0.0
     _accepting: bool = True
+    _saving: asyncio.Handle | None = None
 
     def take(self, commands: Sequence[ScheduledCommand]) -> None:
         """Apply a crontab. One with the name and the times of one before goes on with
@@ -119,6 +120,7 @@ class Schedule:
             run.stop()
         if self._runs:
             await asyncio.wait(self.runs)
+        self._save()
 
     def document(self) -> list[dict[str, Any]]:
         """Return what `platform status` shows of each command."""
@@ -151,7 +153,7 @@ class Schedule:
         if found.due is not None:
             self._come(entry, found.due)
         elif found.missed:
-            self._save()
+            self._note()
 
     def _come(self, entry: _Entry, moment: float) -> None:
         """Decide what becomes of a moment that is due."""
@@ -161,10 +163,10 @@ class Schedule:
         elif overlap == "queue":
             self._miss(entry, "overlap", 1 if entry.waiting is not None else 0)
             entry.waiting = moment
-            self._save()
+            self._note()
         else:
             self._miss(entry, "overlap", 1)
-            self._save()
+            self._note()
 
     def _run_waiting(self, entry: _Entry) -> None:
         if entry.waiting is not None and not self._running(entry.command.name):
@@ -174,9 +176,9 @@ class Schedule:
     def _start(self, command: ScheduledCommand, moment: float) -> None:
         if not self._accepting:
             return
-        run = CommandRun(command, moment, self.telemetry, self._save)
+        self._note()  # before the run begins: its moment must not make a second one
+        run = CommandRun(command, moment, self.telemetry, self._note)
         self._runs[run] = asyncio.create_task(self._run(run))
-        self._save()  # so that the moment does not run twice, whatever happens now
 
     async def _run(self, run: CommandRun) -> None:
         try:
@@ -187,7 +189,7 @@ class Schedule:
             entry.outcome, entry.ended = outcome, self.clock()
             if self._accepting:
                 self._run_waiting(entry)
-        self._save()
+        self._note()
 
     def _running(self, name: str) -> bool:
         here = any(run.command.name == name for run in self._runs)
@@ -214,6 +216,11 @@ class Schedule:
         moment = math.nan if entry.next is None else entry.next
         self.telemetry.point("cron.due", cron=label(entry.command.name), next=moment)
 
+    def _note(self) -> None:
+        """Save in the next turn of the event loop, once for all that happens in this one."""
+        if self._saving is None:
+            self._saving = asyncio.get_running_loop().call_soon(self._save)
+
     def _save(self) -> None:
         """Write down what a schedule after this one has to know."""
         self.journal.moments = {
@@ -225,6 +232,7 @@ class Schedule:
             if entry.command.trigger is not None
         }
         self.journal.runs = [RunRecord(run.command.name, run.moment, run.pid) for run in self._runs]
+        self._saving = None
         self.journal.save()
         self.changed()
 
