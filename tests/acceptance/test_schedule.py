@@ -93,6 +93,8 @@ def test_commands_outlive_rollouts_and_a_bad_file_is_refused(
     crontab.write_text("# platform: name=third\n@daily true\n")
     wait_until(lambda: sampled.status()["state"] == "running")
     assert command(sampled, "third")
+    born = 'platform_cron_runs_total{cron="crontab:third",outcome="failure"} 0'
+    wait_until(lambda: born in sampled.metrics())
     # And the run of before comes to its end
     (sampled.directory / "go").touch()
     wait_until(lambda: lines(sampled, "long.done") == ["ended"])
@@ -167,6 +169,9 @@ def test_a_bad_crontab_is_refused_at_the_start(
         crontab.unlink()
     else:
         crontab.write_text(text)
+    checked = sampled.cli("check")
+    assert checked.returncode == 2
+    assert said in checked.stderr
     sampled.start(ready=False)
     assert sampled.wait_end() == 2
     assert said in sampled.output()

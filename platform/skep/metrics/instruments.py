@@ -28,6 +28,10 @@ _OF_THE_LOOP = frozenset(
 )
 
 
+# Commands of the crontab are counted as crons are.
+_SOURCES = {"schedule": ("cron", "worker")}
+
+
 class InstrumentChildren(dict[tuple[str, ...], Any]):
     """The children of one instrument by their label values, in the catalogue's order.
 
@@ -54,17 +58,16 @@ class Instruments:
     """What a worker of this pool measures, in a registry of its own.
 
     The registry must not be the library's default one: an exception in a collector of a plugin
-    would hide the platform's metrics. Make it after the fork. `also` are sources whose metrics this
-    process produces beside those of its kind.
+    would hide the platform's metrics. Make it after the fork.
     """
 
-    def __init__(self, registry: CollectorRegistry, pool: str, also: tuple[str, ...] = ()) -> None:
+    def __init__(self, registry: CollectorRegistry, pool: str) -> None:
         kind = pool.partition(".")[0]
         self.pool = pool
         self._children = {
             metric.name: InstrumentChildren(metric, _make(metric, registry))
             for metric in CATALOGUE
-            if metric.source in (kind, "worker", *also)
+            if metric.source in _SOURCES.get(kind, (kind, "worker"))
         }
         self.expect()
         self.expect(pool=pool)

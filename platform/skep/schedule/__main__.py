@@ -18,10 +18,11 @@ from skep.wire.platform_slot import Send, run
 if __name__ == "__main__":
     keep_in_page()
     registry, telemetry = CollectorRegistry(), Telemetry()
-    # Commands are counted as crons are.
-    instruments = Instruments(registry, "schedule", also=("cron",))
+    instruments = Instruments(registry, "schedule")
     instruments.watch_garbage()
     subscribe(telemetry, instruments)
+    # What can be counted of a command is shown at zero as soon as it is in force.
+    telemetry.subscribe("cron.due", lambda fields: instruments.expect(cron=fields["cron"]))
 
     def build(boot: Boot, send: Send) -> ScheduleSlot:
         return ScheduleSlot(boot, send, telemetry, dict(os.environ))

@@ -34,7 +34,7 @@ class World:
         for name in ("cron.started", "cron.finished", "cron.misfired"):
             telemetry.subscribe(name, lambda fields, n=name: self.points.append((n, fields)))  # type: ignore[misc]
         self.schedule = Schedule(
-            journal.opened(self.directory / "journal.json"),
+            self.kept(),
             telemetry,
             {"PATH": os.environ["PATH"], "OUT": str(self.directory)},
             lambda: self.now,
@@ -51,6 +51,9 @@ class World:
 
     async def ended(self) -> None:
         await wait_until_async(lambda: not self.schedule.runs)
+
+    def kept(self) -> journal.Journal:
+        return journal.opened(self.directory / "journal.json")
 
     def outcomes(self) -> list[str]:
         return [fields["outcome"] for name, fields in self.points if name == "cron.finished"]
@@ -213,7 +216,7 @@ def test_the_next_schedule_knows_the_runs_of_a_killed_one(run: Run) -> None:
         world.take("# platform: overlap=skip name=a", f"* * * * * {BLOCKED}")
         world.look(115)
         former = world.schedule
-        await wait_until_async(lambda: former.document()[0]["pids"] not in ([], [0]))
+        await wait_until_async(lambda: any(run.pid for run in world.kept().runs))
         world.another()
         world.schedule.recover()
         assert world.outcomes() == ["cancelled"]
@@ -272,6 +275,6 @@ def test_a_stop_ends_all_runs(run: Run) -> None:
         world.schedule.close()
         await world.schedule.stop()
         assert world.outcomes() == ["cancelled"] * 2
-        assert journal.opened(world.directory / "journal.json").runs == []
+        assert world.kept().runs == []
 
     run(check)
