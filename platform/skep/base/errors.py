@@ -120,5 +120,9 @@ class TableFull(TableError):
     """The table has as many rows as it may, or the file of all tables is full."""
 
 
+class CommandError(PlatformError):
+    """An external command cannot be started."""
+
+
 class InternalError(PlatformError):
     """This should never happen. If you see it, please report it with the log around it."""

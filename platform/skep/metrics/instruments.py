@@ -28,8 +28,8 @@ _OF_THE_LOOP = frozenset(
 )
 
 
-# Task workers run crons too.
-_SOURCES = {"task": ("task", "cron", "worker")}
+# Task workers run crons too, and commands of the crontab are counted as crons are.
+_SOURCES = {"task": ("task", "cron", "worker"), "schedule": ("cron", "worker")}
 
 
 class InstrumentChildren(dict[tuple[str, ...], Any]):

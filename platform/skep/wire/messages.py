@@ -9,6 +9,7 @@
     zygote     ─► supervisor    Planned LoadFailed Exited
     agent      ─► supervisor    RolloutAsked Reported NoConfiguration
     store      ─► supervisor    Troubled
+    schedule   ─► supervisor    Troubled Scheduled
 
 JSON, because the supervisor is the standard library alone. A message may carry file descriptors
 (`Go`: the listeners; `Fork`: the new worker's end of its channel); `fds` says how many.
@@ -294,9 +295,17 @@ class Reported:
 
 @dataclass(frozen=True)
 class Troubled:
-    """What is wrong with the store, for `platform status`; empty if nothing is."""
+    """What is wrong with a platform slot that serves, for `platform status`; empty if nothing is.
+    It is the case until the next such message from the slot, whatever process fills it."""
 
     reasons: list[str]
+
+
+@dataclass(frozen=True)
+class Scheduled:
+    """The crontab in force and the state of its commands, for `platform status`."""
+
+    state: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -311,7 +320,7 @@ Message = (
     Boot | Become | Go | Drain | Alone | Flush | Change | Changed | Trace | Traced | Fork
     | Happened | Noted | Deliver | Delivered | CronOrder | CronAnswer | Hello | Prepared | Accepting
     | Failed | HandedOver | Beat | Retire | MetricFrame | Flushed | Planned | LoadFailed | Exited
-    | RolloutAsked | Reported | Troubled | NoConfiguration
+    | RolloutAsked | Reported | Troubled | Scheduled | NoConfiguration
 )  # fmt: skip
 
 _KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in get_args(Message)}

@@ -60,8 +60,8 @@ class Timer:
             slot.kind == "cron" for slot in generation.crew.slots.values()
         ):
             raise CommandRefused(
-                "This platform runs no crons: no plugin has any, or PLATFORM_KINDS leaves them "
-                "out.",
+                "This platform runs no crons: no plugin has any, or PLATFORM_KINDS or "
+                "PLATFORM_CRON leaves them out.",
                 "usage",
             )
         raise CommandRefused("The timer does not accept orders now; try again.", "busy")

@@ -47,7 +47,7 @@ class Scaler:
         """Return how many workers of each pool there are to be."""
         options = generation.configuration.options
         counts = {**_configured(options), "cron": 1, **self._by_hand}
-        kinds = set((generation.plan or Plan()).kinds).intersection(options.kinds)
+        kinds = set((generation.plan or Plan()).kinds).intersection(options.kinds_here)
         return {p: count for p, count in counts.items() if p.partition(".")[0] in kinds}
 
     def wanted(self, generation: Generation) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ from skep.worker.loading.checks import (
     crontab_triggers,
     undeclared,
 )
+from skep.worker.loading.configured_crons import with_configured_crons
 from skep.worker.loading.endpoints import Tls
 from skep.worker.loading.environ import Environ, install
 from skep.worker.loading.loader import FOLDERS, CodeState, Loader
@@ -82,7 +83,7 @@ def _load(boot: Boot) -> LoadedGeneration | list[Problem]:
     if problems:
         return problems
     try:
-        catalog = Catalog.collect(loaded.plugins)
+        catalog = with_configured_crons(Catalog.collect(loaded.plugins), options)
         tls = Tls.load(catalog.plugins, options)
     except (PluginError, UsageError) as error:
         return [Problem("load", str(error), getattr(error, "plugin", ""))]

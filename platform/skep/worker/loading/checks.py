@@ -118,6 +118,8 @@ def _declared(catalog: Catalog) -> Iterator[object]:
     for listeners in catalog.listeners.values():
         yield from listeners
     yield from catalog.tables.values()
+    yield from catalog.crons.values()
+    yield from map(_class_of, catalog.crons.values())
     for plugin in catalog.plugins.values():
         yield from plugin.settings
         for cron in plugin.crons:
