@@ -13,7 +13,7 @@ from skep.base.errors import UsageError
 from skep.cli.output import duration, local_time, print_sentence, print_table, show, tint
 from skep.cli.platform_handle import PlatformHandle, verb
 from skep.table.binding import Tables
-from skep.table.journal import CronRun, CronState, Journal, as_document
+from skep.table.journal import CronJournal, CronRun, CronState, as_document
 from skep.wire.control import CommandFailed
 
 
@@ -93,18 +93,18 @@ def _ask(platform: PlatformHandle, command: str, name: str) -> dict[str, Any]:
 
 
 @contextmanager
-def _journal(platform: PlatformHandle) -> Iterator[Journal]:
+def _journal(platform: PlatformHandle) -> Iterator[CronJournal]:
     folder = platform.run_dir.tables_dir
     if not folder.is_dir():
         raise UsageError(f"No cron has run in {folder.parent}.")
     tables = Tables(folder)
     try:
-        yield Journal(tables)
+        yield CronJournal(tables)
     finally:
         tables.close()
 
 
-def _declared(journal: Journal) -> dict[str, CronState]:
+def _declared(journal: CronJournal) -> dict[str, CronState]:
     return {name: state for name, state in journal.states().items() if not state.undeclared}
 
 

@@ -75,7 +75,7 @@ _state = msgpack.Decoder(CronState).decode
 _run = msgpack.Decoder(CronRun).decode
 
 
-class Journal:
+class CronJournal:
     """Reads and writes the journal. Every call is one transaction, of some microseconds.
 
     Raises TableError, lmdb.Error and OSError when the file cannot be used.

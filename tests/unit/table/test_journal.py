@@ -6,28 +6,28 @@ from skep.table.journal import (
     KEPT_RUNS,
     RUNNING,
     WAITING,
+    CronJournal,
     CronRun,
     CronState,
-    Journal,
 )
 
 DAY = 86400.0
 
 
 def test_a_run_is_kept_with_the_state_that_follows_from_it(tables: Tables) -> None:
-    journal = Journal(tables)
+    journal = CronJournal(tables)
     state = CronState("every 1 s", 11.0, 10.0, n=3, missed=2)
     run = CronRun(3, 10.0, 10.001)
     journal.begin("pulse.beat", state, run)
     tables.close()
-    again = Journal(tables)
+    again = CronJournal(tables)
     assert again.states() == {"pulse.beat": state}
     assert again.runs("pulse.beat") == [run]
     assert run.unfinished
 
 
 def test_the_last_runs_are_kept_and_one_that_goes_on(tables: Tables) -> None:
-    journal = Journal(tables)
+    journal = CronJournal(tables)
     for n in range(1, 101):
         journal.begin("pulse.beat", CronState(n=n), CronRun(n, float(n)))
         if n != 7:
@@ -43,7 +43,7 @@ def test_the_last_runs_are_kept_and_one_that_goes_on(tables: Tables) -> None:
 
 
 def test_a_run_advances_from_what_it_was_only(tables: Tables) -> None:
-    journal = Journal(tables)
+    journal = CronJournal(tables)
     put = CronRun(1, 1.0, outcome=DELIVERING)
     journal.begin("pulse.beat", CronState(), put)
     running = CronRun(1, 1.0, outcome=RUNNING)
@@ -56,7 +56,7 @@ def test_a_run_advances_from_what_it_was_only(tables: Tables) -> None:
 
 
 def test_a_cron_that_is_not_declared_is_kept_for_a_month(tables: Tables) -> None:
-    journal = Journal(tables)
+    journal = CronJournal(tables)
     beat, old = CronState("every 1 s", n=5), CronState("every 2 s", n=7)
     journal.declare({"pulse.beat": beat, "pulse.old": old}, 0.0)
     journal.begin("pulse.old", old, CronRun(8, 1.0))

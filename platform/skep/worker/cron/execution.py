@@ -6,8 +6,8 @@ import inspect
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -50,25 +50,19 @@ async def execute(execution: CronExecution, telemetry: Telemetry, lag: float) ->
     tick = Tick(datetime.fromtimestamp(run.scheduled, zone), run.n, run.missed)
     telemetry.point("cron.started", cron=name, lag=lag)
     began = time.perf_counter()
-    with (
-        bound(cron=name, n=run.n),
-        telemetry.span("cron.finished", cron=name) as fields,
-        _registered(execution),
-    ):
-        fields["outcome"], error = await _Call(name, execution.job, tick).outcome()
-    seconds = time.perf_counter() - began
-    return replace(run, outcome=fields["outcome"], seconds=seconds, error=error)
-
-
-@contextmanager
-def _registered(execution: CronExecution) -> Iterator[None]:
     task = asyncio.current_task()
     assert task is not None
     executions[task] = execution
     try:
-        yield
+        with (
+            bound(cron=name, n=run.n),
+            telemetry.span("cron.finished", cron=name) as fields,
+        ):
+            fields["outcome"], error = await _Call(name, execution.job, tick).outcome()
     finally:
         del executions[task]
+    seconds = time.perf_counter() - began
+    return replace(run, outcome=fields["outcome"], seconds=seconds, error=error)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from skep.base.errors import TableError
 from skep.base.telemetry import Telemetry
 from skep.table.binding import Tables
-from skep.table.journal import CronRun, CronState, Journal
+from skep.table.journal import CronJournal, CronRun, CronState
 
 log = logging.getLogger(__name__)
 
@@ -28,12 +28,12 @@ class Record:
     """
 
     def __init__(self, tables: Tables | None) -> None:
-        self._journal = None if tables is None else Journal(tables)
+        self._journal = None if tables is None else CronJournal(tables)
         self.trouble = ""
 
     def states(self) -> dict[str, CronState]:
         """Return where each cron stood last."""
-        return self._try(Journal.states, {})
+        return self._try(CronJournal.states, {})
 
     def runs(self, name: str) -> list[CronRun]:
         """Return the last runs of a cron, the oldest first."""
@@ -76,7 +76,7 @@ class Record:
         )
         telemetry.point("cron.cut", cron=name, outcome=outcome)
 
-    def _try(self, work: Callable[[Journal], T], otherwise: T) -> T:
+    def _try(self, work: Callable[[CronJournal], T], otherwise: T) -> T:
         if self._journal is None:
             return otherwise
         try:

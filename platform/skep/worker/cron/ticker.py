@@ -14,7 +14,7 @@ on the wall clock (Unix time). In the journal all moments are Unix times.
 import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from skep.api.cron import CronTerms, Overlap, Trigger
 from skep.api.cron_string import CORRECTION, CronString
@@ -93,8 +93,7 @@ class Calendar:
 Timeline = Interval | Calendar
 
 
-@dataclass(frozen=True)
-class Instant:
+class Instant(NamedTuple):
     """One instant on both clocks; the monotonic one counts since the `boot` of the machine."""
 
     wall: float

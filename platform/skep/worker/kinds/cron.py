@@ -24,6 +24,7 @@ from skep.worker.cron.alarm import Alarm
 from skep.worker.cron.execution import CronExecution
 from skep.worker.cron.record import Record
 from skep.worker.cron.runner import Clocks, CronRunner
+from skep.worker.cron.ticker import Instant
 from skep.worker.cron.watch import LoopWatch
 from skep.worker.workplace import Workplace
 
@@ -153,10 +154,11 @@ class CronKind:
     # -- the clock -------------------------------------------------------------------------------
 
     def _wake(self) -> None:
+        now = self._clocks.now()
         try:
-            self._notice_jump()
-            self._look_at_all()
-            for runner in self._agenda.take(self._clocks.now()):
+            self._notice_jump(now)
+            self._look_at_all(now)
+            for runner in self._agenda.take(now):
                 try:
                     runner.look()
                 finally:
@@ -169,16 +171,14 @@ class CronKind:
     def _delay(self) -> float:
         return min(self._agenda.wait(self._clocks.now()), LONGEST_SLEEP)
 
-    def _look_at_all(self) -> None:
+    def _look_at_all(self, now: Instant) -> None:
         """Once a second, look whether the code of a cron has stopped it."""
-        now = self._clocks.monotonic()
-        if now - self._looked >= LONGEST_SLEEP:
-            self._looked = now
+        if now.monotonic - self._looked >= LONGEST_SLEEP:
+            self._looked = now.monotonic
             for runner in self._runners.values():
                 runner.end_by_code()
 
-    def _notice_jump(self) -> None:
-        now = self._clocks.now()
+    def _notice_jump(self, now: Instant) -> None:
         jump = ticker.jumped(self._offset, now.wall - now.monotonic)
         self._offset = now.wall - now.monotonic
         if jump:

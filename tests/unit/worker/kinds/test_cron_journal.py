@@ -14,7 +14,7 @@ import pytest
 from skep.api.cron import CronJob, Tick, cron
 from skep.base.errors import TableError
 from skep.table.binding import Tables
-from skep.table.journal import CronRun, Journal
+from skep.table.journal import CronJournal, CronRun
 from skep.wire.messages import CronAnswer, CronOrder
 from skep.worker.cron.runner import Clocks
 from tests.support import wait_until_async
@@ -49,8 +49,8 @@ class Timers:
         self._folder = folder
 
     @property
-    def journal(self) -> Journal:
-        return Journal(self.tables)
+    def journal(self) -> CronJournal:
+        return CronJournal(self.tables)
 
     async def start(self, *crons: CronJob, **how: Any) -> Generation:
         generation = Generation(*crons, clocks=self.clock.clocks)
@@ -497,7 +497,7 @@ class Killed(BaseException):
     """The timer dies here."""
 
 
-class DyingJournal(Journal):
+class DyingJournal(CronJournal):
     """Kills the timer at the write with this number, before it or after it."""
 
     def __init__(self, tables: Tables, left: int, *, after: bool) -> None:
