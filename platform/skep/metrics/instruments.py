@@ -28,8 +28,8 @@ _OF_THE_LOOP = frozenset(
 )
 
 
-# Commands of the crontab are counted as crons are.
-_SOURCES = {"schedule": ("cron", "worker")}
+# Task workers run crons too, and commands of the crontab are counted as crons are.
+_SOURCES = {"task": ("task", "cron", "worker"), "schedule": ("cron", "worker")}
 
 
 class InstrumentChildren(dict[tuple[str, ...], Any]):

@@ -83,6 +83,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"trigger": "interval"}, "trigger is 'interval', not an object with get_next_fire_time"),
     ({"trigger": IntervalTrigger}, "not an object with get_next_fire_time"),
     ({"every": "1s", "misfire": "twice"}, 'misfire is "twice", not one of skip, once'),
+    ({"every": "1s", "run_in": "web"}, 'run_in is "web", not one of timer, task'),
+    ({"every": "1s", "scope": []}, r'scope is "\[\]", not one of cluster, node'),
 ]
 
 
@@ -140,6 +142,24 @@ def test_names_are_the_plugin_s_and_the_function_s() -> None:
         named("orders", [sweep, sweep])
     with pytest.raises(PluginError, match=r"The cron orders\.Base says no time"):
         named("orders", [Base])
+    long = cron(every=1, name="n" * 200)(lambda tick: None)
+    with pytest.raises(PluginError, match="is longer than 200 bytes"):
+        named("orders", [long])
+
+
+def test_where_it_runs_is_the_timer_unless_it_says_otherwise() -> None:
+    class Far(CronJob):
+        every = "1s"
+        run_in = "task"
+        scope = "node"
+
+    assert (Far.terms.run_in, Far.terms.scope, Far().runs_in_task) == ("task", "node", True)
+    sweep = cron(every=1)(lambda tick: None)
+    assert (sweep.terms.run_in, sweep.terms.scope, sweep.runs_in_task) == (
+        "timer",
+        "cluster",
+        False,
+    )
 
 
 def test_a_cron_can_be_stopped_alone() -> None:

@@ -322,6 +322,7 @@ TABLE = [
 def test_a_cron_string_means_what_debian_s_cron_means(
     text: str, zone: str, after: str, expected: list[str]
 ) -> None:
+    """Tasks, case 32."""
     trigger = CronString(text, ZoneInfo(zone))
     moment = datetime.fromisoformat(after).replace(tzinfo=UTC)
     for answer in expected:

@@ -393,6 +393,13 @@ class Options:
         flag=False,
         low=3,
     )
+    cron_hang: float = rollout(
+        5.0,
+        "How long one cron may block the event loop of the timer before its stack is logged and "
+        "the timer is replaced.",
+        flag=False,
+        low=1,
+    )
     give_up: float = live(
         120.0,
         "How long no web worker may hold, one crash after the other, before the platform ends with "

@@ -104,9 +104,10 @@ class Generations:
         problem = child.problem or Problem("prepare", f"{child.name} {describe(child.status)}.")
         self.tell(generation, SlotLost(child.slot, named(child, problem)))
         self.handed_over(generation, child.slot, {})
-        self._tell_alone(child.slot)
+        self.tell_alone(child.slot)
 
-    def _tell_alone(self, slot: str) -> None:
+    def tell_alone(self, slot: str) -> None:
+        """Let the only worker in a slot know that it is that, if the slot is a singleton's."""
         there = [g.crew.children[slot] for g in self.all if slot in g.crew.children]
         if slot.partition(".")[0] in SINGLETONS and len(there) == 1:
             there[0].send(Alone())

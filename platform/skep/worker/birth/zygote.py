@@ -23,7 +23,12 @@ from skep.worker.http.app import problems as app_problems
 from skep.worker.loading import endpoints
 from skep.worker.loading.catalog import Catalog
 from skep.worker.loading.changes import Changes
-from skep.worker.loading.checks import check_settings, check_used_settings, undeclared
+from skep.worker.loading.checks import (
+    check_settings,
+    check_used_settings,
+    crontab_triggers,
+    undeclared,
+)
 from skep.worker.loading.configured_crons import with_configured_crons
 from skep.worker.loading.endpoints import Tls
 from skep.worker.loading.environ import Environ, install
@@ -101,7 +106,7 @@ def _load(boot: Boot) -> LoadedGeneration | list[Problem]:
         secrets=secrets,
         task_drain=task_drain(catalog, options),
         code=digest,
-        warnings=tuple(undeclared(catalog)),
+        warnings=(*undeclared(catalog), *crontab_triggers(catalog)),
         unforkable=unforkable or loaded.unforkable,
         seconds=round(time.perf_counter() - started, 3),
     )
@@ -154,7 +159,8 @@ class ZygoteForker(Forker):
 
 def _kinds(catalog: Catalog) -> tuple[str, ...]:
     kinds = ["web"]
-    if catalog.tasks or catalog.listeners:
+    in_tasks = any(job.runs_in_task for job in catalog.crons.values())
+    if catalog.tasks or catalog.listeners or in_tasks:
         kinds.append("task")
     if catalog.crons:
         kinds.append("cron")
