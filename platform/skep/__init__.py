@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from skep.api.cron import CronJob, Tick, cron
     from skep.api.hooks import Hooks, ReloadInfo, ServerInfo, WorkerInfo
     from skep.api.plugin import Plugin
+    from skep.api.processes.context import ProcessContext
+    from skep.api.processes.process import Process
     from skep.api.sockets.framing import Chunks, Delimited, LengthPrefixed, Lines
     from skep.api.sockets.handlers import Packet, TcpConnection, TcpHandler, UdpHandler
     from skep.api.sockets.listeners import HttpListener, TcpListener, UdpListener
@@ -56,6 +58,8 @@ _NAMES = {
     "skep.api.sockets.handlers": "TcpHandler TcpConnection UdpHandler Packet",
     "skep.api.sockets.framing": "Lines Delimited LengthPrefixed Chunks",
     "skep.api.worker": "Worker",
+    "skep.api.processes.process": "Process",
+    "skep.api.processes.context": "ProcessContext",
     "skep.api.tables": "Atomic AtomicFlag Bytes Str Table transaction",
 }
 _WHERE = {name: module for module, names in _NAMES.items() for name in names.split()}
@@ -83,6 +87,8 @@ __all__ = [
     "Live",
     "Packet",
     "Plugin",
+    "Process",
+    "ProcessContext",
     "QueueFull",
     "Receipt",
     "ReloadInfo",

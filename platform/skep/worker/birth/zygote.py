@@ -20,7 +20,7 @@ from skep.wire.plan import LONGEST_TRACE, Plan, Problem
 from skep.worker.birth.forker import Forker
 from skep.worker.http.app import listing
 from skep.worker.http.app import problems as app_problems
-from skep.worker.loading import endpoints
+from skep.worker.loading import endpoints, processes
 from skep.worker.loading.catalog import Catalog
 from skep.worker.loading.changes import Changes
 from skep.worker.loading.checks import check_settings, check_used_settings, undeclared
@@ -81,6 +81,8 @@ def _load(boot: Boot) -> LoadedGeneration | list[Problem]:
         tls = Tls.load(catalog.plugins, options)
     except (PluginError, UsageError) as error:
         return [Problem("load", str(error), getattr(error, "plugin", ""))]
+    if problems := processes.problems(catalog, options):
+        return problems
     declare(classes)
     live, fixed = _keys(classes)
     unforkable = "PLATFORM_START_METHOD is spawn" if options.start_method == "spawn" else ""
@@ -92,6 +94,7 @@ def _load(boot: Boot) -> LoadedGeneration | list[Problem]:
         listeners=tuple(_listeners(catalog)),
         crons=tuple(catalog.crons),
         tables=tuple(catalog.tables),
+        processes=processes.plans(catalog),
         hooks=tuple(sorted({h for p in catalog.plugins.values() for h in p.hooks.declared()})),
         endpoints=tuple(endpoints.endpoints(loaded.plugins)),
         certificates=dict(tls.files),
@@ -157,6 +160,8 @@ def _kinds(catalog: Catalog) -> tuple[str, ...]:
         kinds.append("task")
     if catalog.crons:
         kinds.append("cron")
+    if any(process.terms.enable for process in catalog.processes.values()):
+        kinds.append("process")
     return tuple(kinds)
 
 
