@@ -1,0 +1,1 @@
+"""Custom processes: the author's side."""
