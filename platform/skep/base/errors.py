@@ -167,5 +167,9 @@ class MessageTooLarge(ProcessError, ValueError):
     exit_code = 2
 
 
+class CommandError(PlatformError):
+    """An external command cannot be started."""
+
+
 class InternalError(PlatformError):
     """This should never happen. If you see it, please report it with the log around it."""

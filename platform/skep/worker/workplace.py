@@ -88,7 +88,8 @@ class Workplace:
     telemetry reports. `served()` counts a request or task. `retire(reason, detail)` asks the
     supervisor to replace this worker, which continues until it is drained. A kind sets `when_alone`
     to what to call when its predecessor in the slot is gone, and `trouble` to what returns why it
-    serves only in part, or nothing. `clock` is the engine's, in ms. `sender` marks its deliveries;
+    serves only in part, or nothing. `replaced()` says, once it drains, whether a new generation has
+    a worker in its slot. `clock` is the engine's, in ms. `sender` marks its deliveries;
     `loaded_by` is the sender of the generation that loaded its code, after a rollback an older one.
     Without `spans` nothing is traced.
     """
@@ -106,6 +107,7 @@ class Workplace:
     retire: Callable[[str, str], None] = _nothing
     when_alone: Callable[[], None] = _nothing
     trouble: Callable[[], str] = str
+    replaced: Callable[[], bool] = bool
     clock: Callable[[], int] = now_ms
     sender: str = ""
     loaded_by: str = ""

@@ -1,21 +1,12 @@
 """How a process ended, in words."""
 
 import os
-import signal
 from dataclasses import replace
 from typing import Any
 
+from skep.base.system.exit_status import describe, signal_name
 from skep.supervisor.processes.child import Child
 from skep.wire.plan import Problem
-
-
-def describe(status: int | None) -> str:
-    """Return a phrase for a status of os.waitpid: `exited with 3`, `killed by SIGKILL`."""
-    if status is None:
-        return "ended, it is not known how"
-    if os.WIFSIGNALED(status):
-        return f"killed by {signal_name(os.WTERMSIG(status))}"
-    return f"exited with {os.WEXITSTATUS(status)}"
 
 
 def ended(child: Child) -> str:
@@ -60,10 +51,3 @@ def exit_facts(child: Child) -> dict[str, Any]:
         "exit_code": os.WEXITSTATUS(status) if status is not None and not killed else None,
         "signal": signal_name(os.WTERMSIG(status)) if status is not None and killed else "",
     }
-
-
-def signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

@@ -1,9 +1,10 @@
 """The generations that live: the current one, one that is coming, those that are retiring."""
 
+from skep.base.system.exit_status import describe
 from skep.config.options.table import Options
 from skep.supervisor.generation import Generation
 from skep.supervisor.processes.child import Child
-from skep.supervisor.processes.exit_reason import describe, named
+from skep.supervisor.processes.exit_reason import named
 from skep.supervisor.processes.slot import SINGLETONS
 from skep.supervisor.rollout.execution import Execution
 from skep.supervisor.rollout.machine import Fact, SlotLost

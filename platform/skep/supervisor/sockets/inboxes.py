@@ -6,7 +6,6 @@ the sockets down.
 """
 
 import logging
-import os
 import socket
 from collections.abc import Iterable, Mapping
 from pathlib import Path
