@@ -227,7 +227,7 @@ def _translated(address: InboxAddress) -> Iterator[None]:
     try:
         yield
     except (FileNotFoundError, ConnectionRefusedError) as error:
-        if isinstance(error, FileNotFoundError) and _is_running(address):
+        if RunDir(folder).is_held():
             raise ProcessDown(
                 f"The platform in {folder} has no process {name}: put its class into a "
                 "Plugin(processes=[…]) with num=1 or more, or correct the name."
@@ -243,10 +243,6 @@ def _translated(address: InboxAddress) -> Iterator[None]:
         ) from error
     except OSError as error:
         raise ProcessError(f"{name} cannot be reached: {error.strerror}.") from error
-
-
-def _is_running(address: InboxAddress) -> bool:
-    return RunDir(address.folder.parent).is_held()
 
 
 def _context() -> bytes:

@@ -9,7 +9,7 @@ import logging
 import os
 import select
 import socket
-from contextlib import suppress
+from collections.abc import Callable
 
 from skep.mailbox.address import InboxAddress
 from skep.mailbox.frame import TO_AN_INBOX, Frame, MalformedFrame, receive
@@ -21,15 +21,22 @@ log = logging.getLogger(__name__)
 
 class Inbox:
     """The inbox `address`, whose socket this process was given; `largest` is the most bytes that a
-    message may have.
+    message may have. `refused(reason)` is called for what is not a message.
 
     `hold` makes the process one that is up. `stop` ends the messages: what waits then is for
     others.
     """
 
-    def __init__(self, address: InboxAddress, sock: socket.socket, largest: int) -> None:
+    def __init__(
+        self,
+        address: InboxAddress,
+        sock: socket.socket,
+        largest: int,
+        refused: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self.address = address
-        self.malformed = 0
+        self._refused = refused
+        self._warned = False
         self._sock = sock
         self._largest = largest
         self._lock = -1
@@ -41,8 +48,8 @@ class Inbox:
         self._either.register(self._stop, select.EPOLLIN)
 
     def hold(self) -> None:
-        """Say that a process of this name is up, until `close` or the end of this process."""
-        if self._lock < 0:
+        """Be a process that is up, until `stop` or the end of this process. Raises OSError."""
+        if self._lock < 0 and not self._stopped:
             self._lock = self.address.hold()
 
     def take(self) -> Steps[tuple[Frame, ReplyWriter | None] | None]:
@@ -65,9 +72,12 @@ class Inbox:
 
     def stop(self) -> None:
         """Give out no more messages; may be called from any thread."""
+        if self._stopped:
+            return
         self._stopped = True
-        with suppress(OSError):
-            os.eventfd_write(self._stop, 1)
+        os.eventfd_write(self._stop, 1)
+        if self._lock >= 0:
+            os.close(self._lock)
 
     def close(self) -> None:
         """Stop, and free everything; no one may wait for a message any more."""
@@ -76,13 +86,12 @@ class Inbox:
             return
         self._either.close()
         os.close(self._stop)
-        if self._lock >= 0:
-            os.close(self._lock)
         self._sock.close()
 
     def _drop(self, why: str) -> None:
-        self.malformed += 1
-        if self.malformed == 1:
+        self._refused("malformed")
+        if not self._warned:
+            self._warned = True
             log.warning(
                 "%s has received something that is not a message (%s) and has dropped it. Only "
                 "the platform's own functions can send to %s.",

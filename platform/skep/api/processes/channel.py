@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, ClassVar, Self, TypeVar
 
 from skep.api.naming import registered_name
 from skep.api.processes.content import MOST, Content
+from skep.api.processes.message import Messages
 from skep.base.errors import ProcessError, Undeclared
+from skep.base.telemetry import Telemetry
 from skep.mailbox import binding, calls
+from skep.mailbox.address import InboxAddress
 from skep.mailbox.binding import PostOffice
 from skep.mailbox.calls import TIMEOUT, IfDown, OpenStream
+from skep.mailbox.inbox import Inbox
 from skep.mailbox.waiting import Steps, run, run_blocking
 
 T = TypeVar("T")
@@ -111,6 +116,20 @@ class Channel:
             office, cls.registered_name(), encoded, timeout, if_down, cls._replies.largest
         )
         return ReplyStream(cls.registered_name(), opened, cls._replies)
+
+    @classmethod
+    def messages_from(cls, inbox: Inbox, telemetry: Telemetry) -> Messages:
+        """Return the messages in an inbox of this class; for the platform and for tests."""
+        return Messages(inbox, cls._messages, cls._replies, telemetry)
+
+    @classmethod
+    def open_inbox(cls, address: InboxAddress, sock: socket.socket, telemetry: Telemetry) -> Inbox:
+        """Return the inbox with this socket; for the platform and for tests."""
+
+        def refused(reason: str) -> None:
+            telemetry.point("process.refused", process=address.name, reason=reason)
+
+        return Inbox(address, sock, cls._messages.largest, refused)
 
     @classmethod
     def _sending(cls, body: Any, timeout: float, if_down: str) -> Steps[None]:

@@ -8,6 +8,7 @@ the sockets down.
 import logging
 import socket
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from skep.base.errors import ListenError
@@ -23,15 +24,13 @@ _PREFIX = "inbox."
 class Inboxes:
     """The inboxes in `folder` by the name of their processes, and which generation wants which.
 
-    `inherited` are sockets by name, from before a restart; those of inboxes are used or closed.
+    `inherited` are those from before a restart, as `inheritable` has returned them.
     """
 
-    def __init__(self, folder: Path, inherited: Mapping[str, Inherited] | None = None) -> None:
+    def __init__(self, folder: Path, inherited: Mapping[str, Inherited]) -> None:
         self._folder = folder
         self._inherited = {
-            name.removeprefix(_PREFIX): found.sock
-            for name, found in (inherited or {}).items()
-            if name.startswith(_PREFIX)
+            name.removeprefix(_PREFIX): found.sock for name, found in inherited.items()
         }
         self._sockets: dict[str, socket.socket] = {}
         self._wanted: dict[int, frozenset[str]] = {}
@@ -42,6 +41,8 @@ class Inboxes:
         Raises ListenError; nothing new is bound then.
         """
         wanted, bound = frozenset(names), []
+        if not self._wanted:
+            self._sweep()
         try:
             for name in sorted(wanted - self._sockets.keys()):
                 self._sockets[name] = self._adopted(name) or InboxAddress(self._folder, name).bind()
@@ -56,6 +57,11 @@ class Inboxes:
             ) from error
         self._wanted[generation] = wanted
 
+    def of(self, slot: str) -> list[str]:
+        """Return the name of the inbox that a slot (`process.ticker.Echo.0`) has, if it has one."""
+        name = slot.partition(".")[2].rpartition(".")[0]
+        return [name] if name in self._sockets else []
+
     def descriptors(self, names: Iterable[str]) -> list[int]:
         """Return the descriptors of these inboxes, in the same order."""
         return [self._sockets[name].fileno() for name in names]
@@ -65,6 +71,9 @@ class Inboxes:
         kept = self._wanted.keys() & set(generations)
         self._wanted = {number: self._wanted[number] for number in kept}
         wanted = frozenset().union(*self._wanted.values())
+        if self._wanted:  # what is inherited is for the first generation
+            self._sockets |= self._inherited
+            self._inherited = {}
         for name in self._sockets.keys() - wanted:
             if is_readable(self._sockets[name]):
                 log.warning(
@@ -87,7 +96,14 @@ class Inboxes:
             self._close(name)
         for sock in self._inherited.values():
             sock.close()
-        self._inherited.clear()
+
+    def _sweep(self) -> None:
+        """Remove the files of a platform that was killed."""
+        kept = {InboxAddress(self._folder, name).path.stem for name in self._inherited}
+        with suppress(OSError):
+            for path in self._folder.iterdir():
+                if path.stem not in kept:
+                    path.unlink()
 
     def _path(self, name: str) -> Path:
         return InboxAddress(self._folder, name).path
@@ -106,3 +122,11 @@ class Inboxes:
     def _close(self, name: str) -> None:
         self._sockets.pop(name).close()
         InboxAddress(self._folder, name).remove()
+
+
+def divided(
+    inherited: Mapping[str, Inherited],
+) -> tuple[dict[str, Inherited], dict[str, Inherited]]:
+    """Return what is inherited of listeners, and of inboxes."""
+    inboxes = {name: one for name, one in inherited.items() if name.startswith(_PREFIX)}
+    return {name: one for name, one in inherited.items() if name not in inboxes}, inboxes
