@@ -53,6 +53,7 @@ _PULL_ERRORS = (
 )
 _REFUSALS = ("malformed", "headers", "header_timeout", "stalled", "slow_reader", "body",
              "connections")  # fmt: skip
+_MESSAGES = ("send", "request", "stream")
 
 
 @dataclass(frozen=True)
@@ -449,6 +450,22 @@ _TABLES = (
              "Calls of shared tables, by outcome; a process that is killed loses its last second.",
              table=FEW, op=FEW, outcome=("success", "full", "error")),
 )
+
+_PROCESSES = (
+    _counter("process_messages_sent_total", "worker",
+             "Messages to custom processes that the kernel has taken.",
+             process=FEW, kind=_MESSAGES),
+    _counter("process_messages_received_total", "worker",
+             "Messages that custom processes have taken from their inbox.",
+             process=FEW, kind=_MESSAGES),
+    _counter("process_messages_refused_total", "worker",
+             "Messages to custom processes that were not sent or not taken, or whose reply did not "
+             "come, by reason.", process=FEW,
+             reason=("busy", "down", "gone", "timeout", "failed", "invalid", "large", "malformed",
+                     "abandoned", "error")),
+    _histogram("process_request_duration_seconds", "worker",
+               "Time from a request to a custom process to its reply.", LAG, process=FEW),
+)
 # fmt: on
 
 CATALOGUE: tuple[Metric, ...] = (
@@ -465,6 +482,7 @@ CATALOGUE: tuple[Metric, ...] = (
     *_CONFIG,
     *_RELOADS_AND_WATCH,
     *_TABLES,
+    *_PROCESSES,
 )
 # What labels are called in OpenTelemetry's conventions for HTTP.
 OTEL_LABELS: Mapping[str, str] = {"method": "http_request_method", "route": "http_route"}

@@ -6,11 +6,13 @@ from skep.worker.tasks.queues import counted_steps
 
 
 def expect(instruments: Instruments, catalog: Catalog) -> None:
-    """Show at zero what can be counted of these tasks, events and crons."""
+    """Show at zero what can be counted of these tasks, events, crons and processes."""
     for cron in catalog.crons:
         instruments.expect(cron=cron)
     for event in catalog.listeners:
         instruments.expect(event=event)
+    for process in catalog.processes:
+        instruments.expect(process=process)
     for one in counted_steps(catalog):
         if one.event:
             instruments.expect(event=one.event, listener=one.step)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
@@ -20,6 +21,8 @@ from skep.engine import binding
 from skep.engine.embedded import Embedded
 from skep.engine.ids import now_ms
 from skep.engine.senders import sender_of
+from skep.mailbox.binding import PostOffice
+from skep.mailbox.binding import bind as bind_office
 from skep.table.binding import Tables, bind
 from skep.table.keeper import Keeper
 from skep.worker.loading.endpoints import Tls
@@ -153,6 +156,16 @@ class Workplace:
         for table in self.catalog.tables.values():
             table.prepare()
         return close
+
+    @property
+    def inboxes(self) -> Path:
+        """The folder of the inboxes of custom processes."""
+        return RunDir(self.options.data_dir).inboxes_dir
+
+    def open_mailbox(self) -> None:
+        """Let the code of plugins send messages to custom processes."""
+        declared = frozenset(self.catalog.processes.values())
+        bind_office(PostOffice(self.inboxes, self.telemetry, declared))
 
     async def open_engine(self) -> None:
         """Open the engine for `deliver` and `fire` in the code of plugins."""

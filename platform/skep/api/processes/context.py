@@ -4,6 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from skep.base.errors import ProcessError
+
+if TYPE_CHECKING:
+    from skep.api.processes.message import Messages
+    from skep.mailbox.inbox import Inbox
 
 
 class Stopping:
@@ -51,6 +59,8 @@ class ProcessContext:
         # Whether any code has looked at `stopping`, and so can be expected to end by itself.
         self.watches = False
         self._stopping = Stopping()
+        self._inbox: Inbox | None = None
+        self._open: Callable[[], Messages]
 
     @property
     def stopping(self) -> Stopping:
@@ -58,6 +68,25 @@ class ProcessContext:
         self.watches = True
         return self._stopping
 
+    def messages(self) -> Messages:
+        """Return the messages to the process: for `async for`, or a plain `for` in a thread.
+
+        They end when the process has to end. All processes of the class share them: each message
+        goes to the first that asks for it. When the loop goes on to its next message, a stream
+        ends, and a request without a reply fails, unless `message.keep()` was called.
+        """
+        self.watches = True
+        if self._inbox is None:
+            raise ProcessError(f"{self.slot} has no inbox: messages are for `run`, not before.")
+        self._inbox.hold()
+        return self._open()
+
+    def receive_from(self, inbox: Inbox, messages: Callable[[], Messages]) -> None:
+        """Let `messages` return those of this inbox; for the platform and for tests."""
+        self._inbox, self._open = inbox, messages
+
     def stop(self) -> None:
         """Set `stopping`; for the platform and for tests. Call it in the event loop."""
+        if self._inbox is not None:
+            self._inbox.stop()
         self._stopping.set()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, get_args
 
 from skep.api.callables import construction_problem, method_problem
-from skep.api.naming import registered_name
+from skep.api.processes.channel import Channel
 from skep.api.processes.context import ProcessContext
 
 Restart = Literal["always", "on_failure", "never"]
@@ -33,7 +33,7 @@ class ProcessTerms:
     user: str = ""
 
 
-class Process:
+class Process(Channel):
     """A process of its own that the platform keeps running.
 
         class Beat(Process, num=2):
@@ -56,12 +56,14 @@ class Process:
     two in one slot; with `overlap` both run for a moment. `stop_timeout` is how many seconds a
     process may take to end, `PLATFORM_DRAIN_TIMEOUT` unless given.
 
+    Other code sends messages to it: see `Channel`, whose options are `message`, `reply` and
+    `largest`. It receives them by `async for message in ctx.messages()`.
+
     A command has the environment of the platform and that of `environment`, and runs as `user`,
     which takes a platform that runs as root.
     """
 
     terms: ClassVar[ProcessTerms] = ProcessTerms()
-    _problem: ClassVar[str] = ""
 
     def __init_subclass__(
         cls,
@@ -89,11 +91,6 @@ class Process:
             cls.terms = replace(cls.terms, **{n: _READERS[n](n, v) for n, v in given.items()})
         except ValueError as error:
             cls._problem = str(error)
-
-    @classmethod
-    def registered_name(cls) -> str:
-        """Return `plugin.Class`."""
-        return registered_name(cls)
 
     def run(self, ctx: ProcessContext) -> Any:
         """Do the work until `ctx.stopping` is set; `def` or `async def`.

@@ -13,6 +13,7 @@ from skep.base.logs import masking
 from skep.base.logs.log import hide, traceback_text
 from skep.config.env.settings import Epoch, Settings, declare, enter
 from skep.config.options.table import Options
+from skep.mailbox import binding as mailbox_binding
 from skep.table import binding as table_binding
 from skep.wire.channel import BlockingChannel
 from skep.wire.messages import Boot, Change, Changed, Message
@@ -33,6 +34,11 @@ log = logging.getLogger(__name__)
 
 _NO_TABLES = (
     "No table can be used while plugins are loaded, before any worker is there: use it in a "
+    "lifespan, a hook or a handler."
+)
+
+_NO_MESSAGES = (
+    "No process can be reached while plugins are loaded, before any process is there: send in a "
     "lifespan, a hook or a handler."
 )
 
@@ -68,6 +74,7 @@ def _load(boot: Boot) -> LoadedGeneration | list[Problem]:
     code = CodeState.take(options, boot.run_id)  # before: a later change is a newer state
     environ[FOLDERS] = os.pathsep.join(str(folder.resolve()) for folder in folders)
     table_binding.refuse(_NO_TABLES)
+    mailbox_binding.refuse(_NO_MESSAGES)
     loaded = Loader(folders).load()
     digest = code.digest()
     classes = [cls for plugin in loaded.plugins.values() for cls in plugin.settings]

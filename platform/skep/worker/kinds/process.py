@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Protocol
 
 from skep.api.processes.context import ProcessContext
@@ -13,6 +14,8 @@ from skep.api.processes.process import Process
 from skep.base.commands.command import ExternalCommand
 from skep.base.commands.running import CommandExit, RunningCommand, start
 from skep.base.system.privileges import identity
+from skep.mailbox.address import InboxAddress
+from skep.mailbox.inbox import Inbox
 from skep.worker.calling import completed, in_own_thread
 from skep.worker.workplace import Workplace
 
@@ -56,6 +59,7 @@ class ProcessKind:
         self._process: Process
         self._work: Work
         self._running: asyncio.Task[int] | None = None
+        self._inbox: Inbox | None = None
 
     async def prepare(self) -> None:
         """Make the object; what its constructor raises refuses the generation."""
@@ -66,6 +70,12 @@ class ProcessKind:
     async def accept(
         self, listeners: Mapping[str, socket.socket], handover: Mapping[str, Any]
     ) -> asyncio.Task[int]:
+        for name, sock in listeners.items():
+            address = InboxAddress(self._workplace.inboxes, name)
+            telemetry = self._workplace.telemetry
+            self._inbox = self._class.open_inbox(address, sock, telemetry)
+            messages = partial(self._class.messages_from, self._inbox, telemetry)
+            self._ctx.receive_from(self._inbox, messages)
         await self._work.begin()
         self._running = asyncio.create_task(self._run())
         return self._running
@@ -91,6 +101,8 @@ class ProcessKind:
     async def stop(self) -> None:
         """Cut off what still runs. A thread cannot be cancelled: it ends with the process."""
         if self._running is None or self._running.done():
+            if self._inbox is not None:
+                self._inbox.close()
             return
         log.warning("%s has not ended in time and is cut off.", self._ctx.slot)
         self._running.cancel()
