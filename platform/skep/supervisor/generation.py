@@ -11,7 +11,7 @@ from skep.supervisor.processes.slot import SlotTerms, SlotTimeouts, Succession, 
 from skep.supervisor.processes.zygote import ZygotePair
 from skep.supervisor.request import Outcome, Report, RolloutRequest
 from skep.wire.messages import Boot
-from skep.wire.plan import Plan, Problem
+from skep.wire.plan import Plan, Problem, ProcessPlan
 
 # A custom process that ends within so many seconds waits longer each time before it is started
 # again.
@@ -40,6 +40,13 @@ class Generation:
         """The kinds that its plugins declare and this machine does not run."""
         kinds = self.configuration.options.kinds
         return tuple(kind for kind in (self.plan or Plan()).kinds if kind not in kinds)
+
+    @property
+    def processes(self) -> tuple[ProcessPlan, ...]:
+        """The classes of custom processes that run here."""
+        if self.plan is None or "process" not in self.configuration.options.kinds:
+            return ()
+        return tuple(process for process in self.plan.processes if process.enable)
 
     def terms(self, slot: str) -> SlotTerms:
         """Return the terms of a slot."""

@@ -47,7 +47,7 @@ class Scaler:
     def counts(self, generation: Generation) -> dict[str, int]:
         """Return how many workers of each pool there are to be."""
         options, plan = generation.configuration.options, generation.plan or Plan()
-        processes = {one.pool: one.num for one in plan.processes if one.enable}
+        processes = {one.pool: one.num for one in generation.processes}
         counts = {**_configured(options), "cron": 1, **processes, **self._by_hand}
         kinds = set(plan.kinds).intersection(options.kinds)
         return {p: count for p, count in counts.items() if p.partition(".")[0] in kinds}
