@@ -136,7 +136,7 @@ def _print_processes(processes: list[dict[str, Any]]) -> None:
 def _process_row(process: dict[str, Any]) -> tuple[str, ...]:
     return (
         escape(process["name"]),
-        str(process["pid"]),
+        str(process["pid"] or "-"),
         tint(process["state"]),
         size(process["rss"]),
         duration(process["cpu"]),
@@ -222,7 +222,7 @@ def _print_history(entries: list[dict[str, Any]]) -> None:
 
 
 def _history_row(entry: dict[str, Any]) -> tuple[str, ...]:
-    with_reason = entry["what"] in ("scale", "log-level")  # `scale web 4`
+    with_reason = entry["what"] in ("scale", "log-level", "proc.restart")  # `scale web 4`
     return (
         str(entry["id"]),
         _when(entry["began"]),

@@ -17,11 +17,11 @@ from rich.text import Text
 T = TypeVar("T")
 
 _COLOURS = {
-    "green": "running ready committed live replaced ok stopped",
+    "green": "running ready committed live replaced ok stopped done",
     "yellow": "degraded backoff blocked restart",
     "cyan": "reloading starting draining stopping leased rollout",
-    "red": "refused dead",
-    "dim": "superseded unchanged unused",
+    "red": "refused dead failed",
+    "dim": "superseded unchanged unused disabled",
 }
 _COLOUR_OF = {word: colour for colour, words in _COLOURS.items() for word in words.split()}
 _COLOUR_OF["rolled back"] = "yellow"

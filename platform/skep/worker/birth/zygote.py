@@ -19,6 +19,7 @@ from skep.wire.channel import BlockingChannel
 from skep.wire.messages import Boot, Change, Changed, Message
 from skep.wire.plan import LONGEST_TRACE, Plan, Problem
 from skep.worker.birth.forker import Forker
+from skep.worker.birth.planning import made_of
 from skep.worker.http.app import problems as app_problems
 from skep.worker.loading import endpoints, processes
 from skep.worker.loading.catalog import Catalog
@@ -27,7 +28,6 @@ from skep.worker.loading.checks import check_settings, check_used_settings
 from skep.worker.loading.endpoints import Tls
 from skep.worker.loading.environ import Environ, install
 from skep.worker.loading.loader import FOLDERS, CodeState, Loader
-from skep.worker.loading.planning import made_of
 from skep.worker.tracing import problems as tracing_problems
 
 log = logging.getLogger(__name__)
