@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from skep.api.cron import CronJob, Tick, cron
     from skep.api.hooks import Hooks, ReloadInfo, ServerInfo, WorkerInfo
     from skep.api.plugin import Plugin
-    from skep.api.processes import Process, ProcessContext
+    from skep.api.processes import Message, Process, ProcessContext, ReplyStream
     from skep.api.sockets import (
         Chunks,
         Delimited,
@@ -39,6 +39,14 @@ if TYPE_CHECKING:
     from skep.base.backoff import Backoff
     from skep.base.errors import (
         EngineError,
+        MessageInvalid,
+        MessageTooLarge,
+        ProcessBusy,
+        ProcessDown,
+        ProcessError,
+        ProcessFailed,
+        ProcessGone,
+        ProcessTimeout,
         QueueFull,
         StoreFull,
         StoreUnavailable,
@@ -58,7 +66,9 @@ _NAMES = {
     "skep.api.tasks.context": "Context",
     "skep.api.tasks.policy": "Retry Discard",
     "skep.base.backoff": "Backoff",
-    "skep.base.errors": "EngineError QueueFull StoreFull StoreUnavailable TableError TableFull",
+    "skep.base.errors": "EngineError QueueFull StoreFull StoreUnavailable TableError TableFull "
+    "ProcessError ProcessDown ProcessBusy ProcessGone ProcessTimeout ProcessFailed MessageInvalid "
+    "MessageTooLarge",
     "skep.api.cron": "CronJob Tick cron",
     "skep.api.tasks.platform_events": "ConfigChanged GenerationCommitted WorkerExited",
     "skep.api.sockets.websocket": "WebSocketHandler Connection connection_of",
@@ -66,7 +76,7 @@ _NAMES = {
     "skep.api.sockets": "TcpListener UdpListener HttpListener TcpHandler TcpConnection UdpHandler "
     "Packet Lines Delimited LengthPrefixed Chunks",
     "skep.api.worker": "Worker",
-    "skep.api.processes": "Process ProcessContext",
+    "skep.api.processes": "Process ProcessContext Message ReplyStream",
     "skep.api.tables": "Atomic AtomicFlag Bytes Str Table transaction",
 }
 _WHERE = {name: module for module, names in _NAMES.items() for name in names.split()}
@@ -92,13 +102,23 @@ __all__ = [
     "Lines",
     "Listener",
     "Live",
+    "Message",
+    "MessageInvalid",
+    "MessageTooLarge",
     "Packet",
     "Plugin",
     "Process",
+    "ProcessBusy",
     "ProcessContext",
+    "ProcessDown",
+    "ProcessError",
+    "ProcessFailed",
+    "ProcessGone",
+    "ProcessTimeout",
     "QueueFull",
     "Receipt",
     "ReloadInfo",
+    "ReplyStream",
     "Retry",
     "ServerInfo",
     "Settings",

@@ -9,6 +9,7 @@ from tests.benchmarks import (
     memory,
     metrics,
     neighbours,
+    processes,
     publish,
     reloads,
     request_cost,
@@ -36,6 +37,7 @@ MEASUREMENTS: dict[str, Callable[[], Iterable[Figure]]] = {
     "kill_points": kill_points.measure,
     "metrics": metrics.measure,
     "tables": tables.measure,
+    "processes": processes.measure,
 }
 
 

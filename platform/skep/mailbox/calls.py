@@ -62,7 +62,7 @@ def send(office: PostOffice, name: str, body: bytes, timeout: float, if_down: st
     Raises ProcessBusy, ProcessDown, ProcessError and ValueError.
     """
     check_terms(name, timeout, if_down)
-    with _counted(office.telemetry, name):
+    with counted(office.telemetry, name):
         yield from _posted(office, name, Kind.SEND, body, timeout, if_down)
 
 
@@ -78,7 +78,7 @@ def request(
     started = time.monotonic()
     reader = _reader(name)
     try:
-        with _counted(office.telemetry, name):
+        with counted(office.telemetry, name):
             yield from _posted(office, name, Kind.REQUEST, body, timeout, if_down, reader)
             found = yield from reader.next(started + timeout, largest)
             reply = _reply(office.outbox.address(name), found, timeout, largest)
@@ -114,7 +114,7 @@ class OpenStream:
             return None
         complete = False
         try:
-            with _counted(self._office.telemetry, self._name):
+            with counted(self._office.telemetry, self._name):
                 if (reader := self._reader) is None:
                     reader = self._reader = _reader(self._name)
                     yield from _posted(
@@ -250,7 +250,7 @@ def _context() -> bytes:
 
 
 @contextmanager
-def _counted(telemetry: Telemetry, name: str) -> Iterator[None]:
+def counted(telemetry: Telemetry, name: str) -> Iterator[None]:
     """Count a call that fails by its reason."""
     try:
         yield

@@ -9,6 +9,7 @@ import logging
 import os
 import select
 import socket
+import weakref
 from collections.abc import Callable
 
 from skep.mailbox.address import InboxAddress
@@ -36,6 +37,7 @@ class Inbox:
     ) -> None:
         self.address = address
         self._refused = refused
+        self._writers: weakref.WeakSet[ReplyWriter] = weakref.WeakSet()
         self._warned = False
         self._sock = sock
         self._largest = largest
@@ -66,7 +68,10 @@ class Inbox:
             except MalformedFrame as error:
                 self._drop(str(error))
                 continue
-            writer = None if frame.replies is None else ReplyWriter(frame.replies)
+            if frame.replies is None:
+                return frame, None
+            writer = ReplyWriter(frame.replies)
+            self._writers.add(writer)
             return frame, writer
         return None
 
@@ -80,12 +85,15 @@ class Inbox:
             os.close(self._lock)
 
     def close(self) -> None:
-        """Stop, and free everything; no one may wait for a message any more."""
+        """Stop, and free everything, the reply ends of its messages too; nothing may wait for a
+        message any more."""
         self.stop()
         if self._either.closed:
             return
         self._either.close()
         os.close(self._stop)
+        for writer in list(self._writers):
+            writer.close()
         self._sock.close()
 
     def _drop(self, why: str) -> None:

@@ -2,6 +2,7 @@
 
 import array
 import asyncio
+import contextlib
 import errno
 import fcntl
 import os
@@ -390,7 +391,7 @@ def test_a_reply_end_that_is_useless_does_not_hold_up_the_process(
 ) -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     theirs.setblocking(False)
-    with pytest.raises(BlockingIOError):
+    with contextlib.suppress(BlockingIOError):
         while True:
             theirs.send(b"x" * 1000)
     alone = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)

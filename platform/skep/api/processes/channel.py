@@ -110,12 +110,11 @@ class Channel:
         ahead of its caller waits when the kernel has no room for more replies. Each step raises
         what `request` raises.
         """
-        office = cls._office()
-        encoded = cls._messages.encode(cls.registered_name(), body)
-        opened = OpenStream(
-            office, cls.registered_name(), encoded, timeout, if_down, cls._replies.largest
-        )
-        return ReplyStream(cls.registered_name(), opened, cls._replies)
+        office, name = cls._office(), cls.registered_name()
+        encoded = _encoded(office, name, cls._messages, body)
+        largest = cls._replies.largest
+        opened = OpenStream(office, name, encoded, timeout, if_down, largest)
+        return ReplyStream(office, name, opened, cls._replies)
 
     @classmethod
     def messages_from(cls, inbox: Inbox, telemetry: Telemetry) -> Messages:
@@ -134,16 +133,16 @@ class Channel:
     @classmethod
     def _sending(cls, body: Any, timeout: float, if_down: str) -> Steps[None]:
         office, name = cls._office(), cls.registered_name()
-        encoded = cls._messages.encode(name, body)
+        encoded = _encoded(office, name, cls._messages, body)
         yield from calls.send(office, name, encoded, timeout, if_down)
 
     @classmethod
     def _requesting(cls, body: Any, timeout: float, if_down: str) -> Steps[Any]:
         office, name = cls._office(), cls.registered_name()
-        encoded = cls._messages.encode(name, body)
+        encoded = _encoded(office, name, cls._messages, body)
         replies = cls._replies
         reply = yield from calls.request(office, name, encoded, timeout, if_down, replies.largest)
-        return replies.decode(name, reply)
+        return _decoded(office, name, replies, reply)
 
     @classmethod
     def _office(cls) -> PostOffice:
@@ -165,7 +164,8 @@ class ReplyStream:
     `close` ends it early: the process sees that at its next reply.
     """
 
-    def __init__(self, name: str, opened: OpenStream, replies: Content) -> None:
+    def __init__(self, office: PostOffice, name: str, opened: OpenStream, replies: Content) -> None:
+        self._office = office
         self._name = name
         self._opened = opened
         self._replies = replies
@@ -177,7 +177,7 @@ class ReplyStream:
         """Wait for the next reply."""
         if (body := await run(self._opened.next())) is None:
             raise StopAsyncIteration
-        return self._replies.decode(self._name, body)
+        return _decoded(self._office, self._name, self._replies, body)
 
     def __iter__(self) -> Iterator[Any]:
         return self
@@ -186,7 +186,7 @@ class ReplyStream:
         """Wait for the next reply, in a thread."""
         if (body := _blocking(self._opened.next())) is None:
             raise StopIteration
-        return self._replies.decode(self._name, body)
+        return _decoded(self._office, self._name, self._replies, body)
 
     def close(self) -> None:
         self._opened.close()
@@ -196,6 +196,16 @@ class ReplyStream:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def _encoded(office: PostOffice, name: str, content: Content, value: Any) -> bytes:
+    with calls.counted(office.telemetry, name):
+        return content.encode(name, value)
+
+
+def _decoded(office: PostOffice, name: str, content: Content, body: bytes) -> Any:
+    with calls.counted(office.telemetry, name):
+        return content.decode(name, body)
 
 
 def _content(option: str, base: Content, kind: Any, largest: int | None) -> Content:

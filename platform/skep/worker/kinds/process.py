@@ -101,8 +101,6 @@ class ProcessKind:
     async def stop(self) -> None:
         """Cut off what still runs. A thread cannot be cancelled: it ends with the process."""
         if self._running is None or self._running.done():
-            if self._inbox is not None:
-                self._inbox.close()
             return
         log.warning("%s has not ended in time and is cut off.", self._ctx.slot)
         self._running.cancel()
@@ -126,6 +124,9 @@ class ProcessKind:
         except Exception:
             log.exception("%s failed.", self._ctx.slot)
             return _FAILED
+        finally:
+            if self._inbox is not None:  # those that wait for replies learn now that none comes
+                self._inbox.close()
 
     def _exit_status(self, asked: SystemExit) -> int:
         if asked.code is None:
