@@ -11,8 +11,9 @@ def expect(instruments: Instruments, catalog: Catalog) -> None:
         instruments.expect(cron=cron)
     for event in catalog.listeners:
         instruments.expect(event=event)
-    for process in catalog.processes:
-        instruments.expect(process=process)
+    for name, process in catalog.processes.items():
+        if process.terms.enable and not process.terms.command:
+            instruments.expect(process=name)
     for one in counted_steps(catalog):
         if one.event:
             instruments.expect(event=one.event, listener=one.step)
