@@ -27,7 +27,7 @@ _VERBS = {
     "event": ("tasks.event", "Fire events."),
     "dead": ("tasks.deliveries", "List dead letters, run them again or delete them."),
     "queue": ("tasks.queues", "List queues, and pause and resume them."),
-    "proc": ("proc", "List custom processes, restart them and show their logs."),
+    "proc": ("proc", "List custom processes, send to them, restart them."),
     "table": ("table", "List shared tables; read, change and save their rows."),
     "ps": ("inspection", "Show its processes and the resources of each."),
     "top": ("top.top", "Watch it live: processes, requests, queues, rollouts."),

@@ -29,6 +29,8 @@ from skep.mailbox.replies import CLOSED, LATE, ReplyReader
 from skep.mailbox.waiting import Steps
 
 IfDown = Literal["wait", "fail"]
+# Bytes; the most that any class may declare for a message or a reply.
+LARGEST = 256 * 1024 * 1024
 # Seconds that a caller waits unless it says otherwise.
 TIMEOUT = 10.0
 _LONGEST_TIMEOUT = 7 * 86400.0

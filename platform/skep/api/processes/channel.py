@@ -8,14 +8,14 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any, ClassVar, Self, TypeVar
 
 from skep.api.naming import registered_name
-from skep.api.processes.content import MOST, Content
+from skep.api.processes.content import Content
 from skep.api.processes.message import Messages
 from skep.base.errors import ProcessError, Undeclared
 from skep.base.telemetry import Telemetry
 from skep.mailbox import binding, calls
 from skep.mailbox.address import InboxAddress
 from skep.mailbox.binding import PostOffice
-from skep.mailbox.calls import TIMEOUT, IfDown, OpenStream
+from skep.mailbox.calls import LARGEST, TIMEOUT, IfDown, OpenStream
 from skep.mailbox.inbox import Inbox
 from skep.mailbox.waiting import Steps, run, run_blocking
 
@@ -213,8 +213,8 @@ def _content(option: str, base: Content, kind: Any, largest: int | None) -> Cont
         return base
     if largest is None:
         largest = base.largest
-    elif type(largest) is not int or not 1 <= largest <= MOST:
-        raise ValueError(f"has largest = {largest!r:.40}, which must be bytes from 1 to {MOST}")
+    elif type(largest) is not int or not 1 <= largest <= LARGEST:
+        raise ValueError(f"has largest = {largest!r:.40}, which must be bytes from 1 to {LARGEST}")
     try:
         return Content(base.what, base.kind if kind is None else kind, largest)
     except TypeError as error:

@@ -9,9 +9,8 @@ import msgspec
 from skep.base.errors import MessageInvalid
 from skep.mailbox.calls import too_large
 
-# Bytes, unless a class declares another number; and the highest that it may declare.
-LARGEST = 16 * 1024 * 1024
-MOST = 256 * 1024 * 1024
+# Bytes, unless a class declares another number.
+USUAL_LARGEST = 16 * 1024 * 1024
 
 
 class Content:
@@ -21,7 +20,7 @@ class Content:
     Raises TypeError if the type is not one whose values can be sent.
     """
 
-    def __init__(self, what: str, kind: Any = Any, largest: int = LARGEST) -> None:
+    def __init__(self, what: str, kind: Any = Any, largest: int = USUAL_LARGEST) -> None:
         self.what = what
         self.kind = kind
         self.largest = largest
