@@ -23,6 +23,8 @@ from skep.supervisor.request import RolloutRequest
 from skep.supervisor.rollout.fallback import Fallback
 from skep.supervisor.rollout.generations import Generations
 from skep.supervisor.rollout.rollouts import RolloutOwner, Rollouts
+from skep.supervisor.sockets.inboxes import Inboxes
+from skep.supervisor.sockets.inheritance import Inherited
 from skep.supervisor.sockets.listeners import Listeners
 from skep.supervisor.sockets.ports import Ports
 
@@ -30,7 +32,7 @@ from skep.supervisor.sockets.ports import Ports
 @dataclass(frozen=True)
 class Start:
     """What a platform is started with: the options as far as they are known, the flags, the
-    environment, the data directory, and what the process was handed."""
+    environment, the data directory, and what the process was handed: listeners and inboxes."""
 
     options: Options
     flags: Mapping[str, Any]
@@ -38,6 +40,7 @@ class Start:
     run_dir: RunDir
     listeners: Listeners = field(default_factory=Listeners)
     service: ServiceManager = field(default_factory=lambda: ServiceManager({}))
+    inboxes: Mapping[str, Inherited] = field(default_factory=dict)
 
 
 class Owner(RolloutOwner, Protocol):
@@ -61,8 +64,10 @@ class Parts:
         self.children = Children(Events(), changed)
         self.listeners = start.listeners
         generations = Generations()
+        self.inboxes = Inboxes(run_dir.inboxes_dir, start.inboxes)
         self.ports = Ports(
             self.listeners,
+            self.inboxes,
             generations,
             self.children,
             lambda: self.platform.crew.release(["agent.0"]),

@@ -3,7 +3,7 @@
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -12,10 +12,12 @@ import httpx
 from prometheus_client import CollectorRegistry
 
 from skep.api.plugin import Plugin
+from skep.api.processes.process import Process
 from skep.api.tasks.decorators import FunctionTask
 from skep.api.tasks.event import Event
 from skep.api.tasks.task import Task
 from skep.api.worker import Worker
+from skep.base.rundir import RunDir
 from skep.base.telemetry import Telemetry
 from skep.config.env.settings import declare
 from skep.config.options.table import Options
@@ -23,15 +25,18 @@ from skep.engine import binding
 from skep.engine.contract import DeliveryRow, Engine, Envelope, Outcome
 from skep.engine.headers import LISTENER
 from skep.engine.ids import clock_ms
+from skep.mailbox.binding import PostOffice
+from skep.mailbox.binding import bind as bind_office
 from skep.metrics.instruments import Instruments
 from skep.metrics.web import HttpMetrics
 from skep.table.binding import Tables
 from skep.table.binding import bind as bind_tables
+from skep.testing.processes import LabProcesses
 from skep.worker.http.app import Application
 from skep.worker.http.coalesced_writes import HEADER, ID_IN_SCOPE
 from skep.worker.http.middleware import Edge
 from skep.worker.loading.catalog import Catalog
-from skep.worker.workplace import Lifespans
+from skep.worker.workplace import Lifespans, Workplace
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -99,6 +104,19 @@ class Lab:
         queues = await self.engine.stats()
         return [row for queue in queues for row in await self.engine.scan(queue, "dead")]
 
+    # -- processes -------------------------------------------------------------------------------
+
+    def process(self, cls: type[Process]) -> AbstractAsyncContextManager[None]:
+        """Run a custom process in this block, which can send to it as on a platform; several blocks
+        of one class share its messages.
+
+        Raises AssertionError at the end of the block if the process has failed, or does not end.
+        """
+        return self._processes.run(cls)
+
+    def _workplace(self, slot: str, options: Options) -> Workplace:
+        return Workplace(slot, 1, self.catalog, self.engine, self.telemetry, options)
+
     # -- opening and closing ---------------------------------------------------------------------
 
     @asynccontextmanager
@@ -117,6 +135,11 @@ class Lab:
         folder = tempfile.TemporaryDirectory(prefix="skep-lab-")
         tables = Tables(Path(folder.name), tuple(self.catalog.tables.values()))
         tables_before = bind_tables(tables)
+        self._processes = LabProcesses(Path(folder.name), self._workplace)
+        office = PostOffice(
+            RunDir(folder.name).inboxes_dir, self.telemetry, set(self.catalog.processes.values())
+        )
+        office_before = bind_office(office)
         worker, Worker._current = Worker._current, None
         Worker.become("task.0", 1)
         lifespans = Lifespans()
@@ -138,6 +161,9 @@ class Lab:
             binding.unbind()
             bind_tables(tables_before)
             tables.close()
+            bind_office(office_before)
+            office.outbox.close()
+            self._processes.close()
             folder.cleanup()
             await self.engine.close()
 

@@ -313,6 +313,7 @@ class Rollouts:
             self._events,
             self._finished,
             self._refused,
+            partial(self.generations.occupied, but=generation),
         )
         self._events.publish(RolloutBegan(self._number, request))
         return generation
@@ -333,7 +334,12 @@ class Rollouts:
         if self.current is not None:
             options = generation.configuration.options
             self.scaler.configured(self.current.configuration.options, options)
-        self.coming.feed(pure.PlanReady(self.scaler.wanted(generation)))
+        self._plan_ready(generation)
+
+    def _plan_ready(self, generation: Generation) -> None:
+        slots = self.scaler.wanted(generation)
+        terms = {slot: generation.terms(slot) for slot in slots}
+        self.generations.tell(generation, pure.PlanReady(slots, terms))
 
     def denied(self, zygote: ZygotePair, problems: tuple[Problem, ...]) -> None:
         if self.coming is not None and self.coming.generation.number == zygote.number:
@@ -392,7 +398,7 @@ class Rollouts:
             "rollback", problem.message, problems=(problem,), forced=True, changes=changes
         )
         generation = self._bear(request, former.configuration, former.zygote)
-        self.generations.tell(generation, pure.PlanReady(self.scaler.wanted(generation)))
+        self._plan_ready(generation)
 
     def _refused(self, coming: Execution) -> None:
         configuration, request = coming.generation.configuration, coming.generation.request
