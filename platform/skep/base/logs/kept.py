@@ -5,11 +5,9 @@ keeps its own ones besides, as JSON, in two files of bounded size.
 """
 
 import logging
-import os
 from contextlib import suppress
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import BinaryIO
 
 from skep.base.logs.log import JsonFormatter
 
@@ -50,42 +48,24 @@ class LogTail:
     """Reads the lines of a kept log: first what is there, then what has come since."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file: BinaryIO | None = None
-        self._begun = b""
+        self._paths = (path.with_name(f"{path.name}.1"), path)
+        # How far each file is read, by its first line: it may have another name by now.
+        self._read: dict[bytes, int] = {}
 
     def read(self) -> list[str]:
         """Return the lines since the last call."""
-        lines = [] if self._file else self._lines_before()
-        if self._file is None:
-            self._open()
-        while self._file is not None:
-            data = self._begun + self._file.read()
-            *ends, self._begun = data.split(b"\n")
-            lines += [line.decode(errors="replace") for line in ends]
-            if self._is_present():
-                break
-            self._file.close()
-            self._open()
+        lines: list[str] = []
+        reached: dict[bytes, int] = {}
+        for path in self._paths:
+            with suppress(OSError), path.open("rb") as file:
+                first = file.readline()
+                file.seek(self._read.get(first, 0))
+                new = file.read()
+                whole = new[: new.rfind(b"\n") + 1]
+                reached[first] = self._read.get(first, 0) + len(whole)
+                lines += whole.decode(errors="replace").splitlines()
+        self._read = reached
         return lines
-
-    def _lines_before(self) -> list[str]:
-        with suppress(OSError):
-            before = self._path.with_name(f"{self._path.name}.1")
-            return before.read_text(encoding="utf-8", errors="replace").splitlines()
-        return []
-
-    def _open(self) -> None:
-        self._file = None
-        with suppress(OSError):
-            self._file = self._path.open("rb")
-
-    def _is_present(self) -> bool:
-        """Whether the file is still the one that lines are written to."""
-        assert self._file is not None
-        with suppress(OSError):
-            return os.fstat(self._file.fileno()).st_ino == self._path.stat().st_ino
-        return True
 
 
 class _Handler(RotatingFileHandler):
