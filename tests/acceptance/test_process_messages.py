@@ -14,9 +14,9 @@ import httpx
 import msgspec
 import pytest
 
-from skep.mailbox import calls
-from skep.mailbox.binding import PostOffice
-from skep.mailbox.waiting import run_blocking
+from skep.messaging import calls
+from skep.messaging.binding import PostOffice
+from skep.messaging.waiting import run_blocking
 from tests.platform_process import ROOT, Platform
 from tests.support import PATIENCE, wait_until
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from skep.base.errors import ListenError
 from skep.base.sockets.listening import is_readable
-from skep.mailbox.address import InboxAddress
+from skep.messaging.address import InboxAddress
 from skep.supervisor.sockets.inheritance import Inherited
 
 log = logging.getLogger("skep")

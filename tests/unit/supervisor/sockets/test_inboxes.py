@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from skep.base.errors import ListenError
-from skep.mailbox.address import InboxAddress
+from skep.messaging.address import InboxAddress
 from skep.supervisor.sockets.inboxes import Inboxes, divided
 from skep.supervisor.sockets.inheritance import Inherited
 
