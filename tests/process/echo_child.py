@@ -11,7 +11,7 @@ import uvloop
 from skep.api.processes.context import ProcessContext
 from skep.base.rundir import RunDir
 from skep.base.telemetry import Telemetry
-from skep.mailbox.address import InboxAddress
+from skep.messaging.address import InboxAddress
 from tests.process.echo import Echo
 
 

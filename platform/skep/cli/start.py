@@ -22,11 +22,11 @@ from skep.config.options.table import rows
 from skep.supervisor.config.configuration import starting_options
 from skep.supervisor.control.restart import RESTART, become_anew
 from skep.supervisor.observers.service_manager import ServiceManager
-from skep.supervisor.parts import Start
 from skep.supervisor.sockets import inheritance
 from skep.supervisor.sockets.inboxes import divided
 from skep.supervisor.sockets.inheritance import Inheritance, Inherited
 from skep.supervisor.sockets.listeners import Listeners, claim
+from skep.supervisor.start import Start
 from skep.supervisor.supervisor import supervise
 
 

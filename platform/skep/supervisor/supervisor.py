@@ -21,13 +21,14 @@ from skep.supervisor.control.records import Operation
 from skep.supervisor.control.restart import RESTART
 from skep.supervisor.control.server import current_caller
 from skep.supervisor.generation import about
-from skep.supervisor.parts import Parts, Start
+from skep.supervisor.parts import Parts
 from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.events import PlatformServing, PlatformStopping, RolloutReported
 from skep.supervisor.request import Report, RolloutRequest
 from skep.supervisor.rollout import gate as gates
 from skep.supervisor.rollout.gate import Gate
 from skep.supervisor.sockets.inheritance import Inherited
+from skep.supervisor.start import Start
 from skep.wire.messages import Failed, NoConfiguration, Reported, RolloutAsked, Scheduled, Troubled
 
 log = logging.getLogger("skep")

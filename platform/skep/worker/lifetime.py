@@ -97,7 +97,7 @@ class _KindWithPlugins:
     async def prepare(self) -> None:
         work = self._workplace
         self._around.callback(work.open_tables())
-        work.open_mailbox()
+        work.open_messaging()
         await self._call("after_fork")
         await work.open_engine()
         self._around.push_async_callback(work.engine.close)

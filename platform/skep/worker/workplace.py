@@ -21,8 +21,8 @@ from skep.engine import binding
 from skep.engine.embedded import Embedded
 from skep.engine.ids import now_ms
 from skep.engine.senders import sender_of
-from skep.mailbox.binding import PostOffice
-from skep.mailbox.binding import bind as bind_office
+from skep.messaging.binding import PostOffice
+from skep.messaging.binding import bind as bind_office
 from skep.table.binding import Tables, bind
 from skep.table.keeper import Keeper
 from skep.wire.messages import CronAnswer, CronOrder
@@ -168,7 +168,7 @@ class Workplace:
         """The folder of the inboxes of custom processes."""
         return RunDir(self.options.data_dir).inboxes_dir
 
-    def open_mailbox(self) -> None:
+    def open_messaging(self) -> None:
         """Let the code of plugins send messages to custom processes."""
         declared = frozenset(self.catalog.processes.values())
         bind_office(PostOffice(self.inboxes, self.telemetry, declared))

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from skep.base.errors import MessageInvalid
-from skep.mailbox.calls import too_large
+from skep.messaging.calls import too_large
 
 # Bytes, unless a class declares another number.
 USUAL_LARGEST = 16 * 1024 * 1024

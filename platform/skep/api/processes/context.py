@@ -11,7 +11,7 @@ from skep.base.errors import ProcessError
 
 if TYPE_CHECKING:
     from skep.api.processes.message import Messages
-    from skep.mailbox.inbox import Inbox
+    from skep.messaging.inbox import Inbox
 
 
 class Stopping:

@@ -12,11 +12,11 @@ from skep.base.errors import MessageInvalid, MessageTooLarge, ProcessError
 from skep.base.logs import correlation
 from skep.base.logs.log import bound_fields
 from skep.base.telemetry import Telemetry
-from skep.mailbox.calls import FAILED, INVALID, LARGE, too_large
-from skep.mailbox.frame import Frame, Kind
-from skep.mailbox.inbox import Inbox
-from skep.mailbox.replies import ReplyWriter
-from skep.mailbox.waiting import Steps, run, run_blocking
+from skep.messaging.calls import FAILED, INVALID, LARGE, too_large
+from skep.messaging.frame import Kind, ReceivedFrame
+from skep.messaging.inbox import Inbox
+from skep.messaging.replies import ReplyWriter
+from skep.messaging.waiting import Steps, run, run_blocking
 
 T = TypeVar("T")
 
@@ -34,7 +34,12 @@ class Message:
     """
 
     def __init__(
-        self, name: str, frame: Frame, body: Any, writer: ReplyWriter | None, replies: Content
+        self,
+        name: str,
+        frame: ReceivedFrame,
+        body: Any,
+        writer: ReplyWriter | None,
+        replies: Content,
     ) -> None:
         self.body = body
         self.kind: Literal["send", "request", "stream"]
@@ -186,7 +191,7 @@ class Messages:
                 return message
         return None
 
-    def _opened(self, frame: Frame, writer: ReplyWriter | None) -> Steps[Message | None]:
+    def _opened(self, frame: ReceivedFrame, writer: ReplyWriter | None) -> Steps[Message | None]:
         """Return the message; None, after its caller was notified, for one that is not taken."""
         name, content = self._name, self._messages
         if writer is not None and writer.is_abandoned:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, get_args
 
 from skep.api.callables import construction_problem, method_problem
-from skep.api.processes.channel import Channel
 from skep.api.processes.context import ProcessContext
+from skep.api.processes.recipient import Recipient
 
 Restart = Literal["always", "on_failure", "never"]
 
@@ -33,7 +33,7 @@ class ProcessTerms:
     user: str = ""
 
 
-class Process(Channel):
+class Process(Recipient):
     """A process of its own that the platform keeps running.
 
         class Beat(Process, num=2):
@@ -56,7 +56,7 @@ class Process(Channel):
     two in one slot; with `overlap` both run for a moment. `stop_timeout` is how many seconds a
     process may take to end, `PLATFORM_DRAIN_TIMEOUT` unless given.
 
-    Other code sends messages to it: see `Channel`, whose options are `message`, `reply` and
+    Other code sends messages to it: see `Recipient`, whose options are `message`, `reply` and
     `largest`. It receives them by `async for message in ctx.messages()`.
 
     A command has the environment of the platform and that of `environment`, and runs as `user`,

@@ -10,10 +10,10 @@ import msgspec
 
 from skep.base.errors import PlatformError, UsageError
 from skep.cli.platform_handle import PlatformHandle, verb
-from skep.mailbox import calls
-from skep.mailbox.binding import PostOffice
-from skep.mailbox.calls import LARGEST, TIMEOUT, OpenStream
-from skep.mailbox.waiting import Steps, run_blocking
+from skep.messaging import calls
+from skep.messaging.binding import PostOffice
+from skep.messaging.calls import LARGEST, TIMEOUT, OpenStream
+from skep.messaging.waiting import Steps, run_blocking
 
 T = TypeVar("T")
 

@@ -13,7 +13,8 @@ from skep.supervisor.control.send_task import SendTask
 from skep.supervisor.control.server import Command, ControlServer
 from skep.supervisor.control.settling import Facts, ReleaseSettling
 from skep.supervisor.control.timer import Timer
-from skep.supervisor.parts import Parts, Start
+from skep.supervisor.parts import Parts
+from skep.supervisor.start import Start
 
 
 class Control:

@@ -47,12 +47,19 @@ class Generations:
 
     @property
     def patience(self) -> float:
-        """How many seconds the slowest worker may take to end, if it goes as far as it may."""
-        limits = [(generation.limits.drain, generation.limits) for generation in self.all]
-        slots = [slot for generation in self.all for slot in generation.crew.slots.values()]
-        limits += [(slot.terms.drain or 0.0, slot.limits) for slot in slots]
-        # A worker that hangs is killed by its slot, after all its limits; the rest is slack.
-        return max((drain + x.stop + x.kill for drain, x in limits), default=0.0) + 1.0
+        """How many seconds the slowest worker may take to end, if it goes as far as it may, and
+        then the slowest custom process."""
+        longest = {False: 0.0, True: 0.0}
+        for generation in self.all:
+            limits = [(False, generation.limits.drain, generation.limits)]
+            limits += [
+                (name.startswith("process."), slot.terms.drain or slot.limits.drain, slot.limits)
+                for name, slot in generation.crew.slots.items()
+            ]
+            # A worker that hangs is killed by its slot, after all its limits; the rest is slack.
+            for is_process, drain, x in limits:
+                longest[is_process] = max(longest[is_process], drain + x.stop + x.kill)
+        return sum(longest.values()) + 1.0
 
     @property
     def deadline(self) -> float | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from skep.base.errors import ListenError
 from skep.base.sockets.listening import is_readable
-from skep.mailbox.address import InboxAddress
+from skep.messaging.address import InboxAddress
 from skep.supervisor.sockets.inheritance import Inherited
 
 log = logging.getLogger("skep")
@@ -48,8 +48,8 @@ class Inboxes:
                 self._sockets[name] = self._adopted(name) or InboxAddress(self._folder, name).bind()
                 bound.append(name)
         except OSError as error:
-            for name in bound:
-                self._close(name)
+            for one in bound:
+                self._close(one)
             raise ListenError(
                 f"The inbox of the process {name} cannot be made in {self._folder} "
                 f"({error.strerror}): make that a directory of the user who runs the platform, "
@@ -100,9 +100,9 @@ class Inboxes:
     def _sweep(self) -> None:
         """Remove the files of a platform that was killed."""
         kept = {InboxAddress(self._folder, name).path.stem for name in self._inherited}
-        with suppress(OSError):
-            for path in self._folder.iterdir():
-                if path.stem not in kept:
+        for path in self._folder.glob("*"):
+            if path.stem not in kept:
+                with suppress(OSError):
                     path.unlink()
 
     def _path(self, name: str) -> Path:

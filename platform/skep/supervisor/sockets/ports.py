@@ -93,7 +93,8 @@ class Ports:
     def close_unused(self) -> None:
         """Close what no generation wants that accepts or may accept again."""
         self._listeners.release([*self._living(), *self._leaving])
-        self._inboxes.release(self._living())
+        # Those that stop need replies until they have ended.
+        self._inboxes.release(self._generations.living)
 
     def part(self, former: Generation, then: Callable[[], None]) -> None:
         """Go on with `then` when all have been accepted who came to where only the `former`

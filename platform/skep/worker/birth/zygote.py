@@ -13,8 +13,6 @@ from skep.base.logs import masking
 from skep.base.logs.log import hide, traceback_text
 from skep.config.env.settings import Epoch, Settings, declare, enter
 from skep.config.options.table import Options
-from skep.mailbox import binding as mailbox_binding
-from skep.table import binding as table_binding
 from skep.wire.channel import BlockingChannel
 from skep.wire.messages import Boot, Change, Changed, Message
 from skep.wire.plan import LONGEST_TRACE, Plan, Problem
@@ -26,22 +24,13 @@ from skep.worker.loading.catalog import Catalog
 from skep.worker.loading.changes import Changes
 from skep.worker.loading.checks import check_settings, check_used_settings
 from skep.worker.loading.configured_crons import with_configured_crons
+from skep.worker.loading.early_use import refuse_while_loading
 from skep.worker.loading.endpoints import Tls
 from skep.worker.loading.environ import Environ, install
 from skep.worker.loading.loader import FOLDERS, CodeState, Loader
 from skep.worker.tracing import problems as tracing_problems
 
 log = logging.getLogger(__name__)
-
-_NO_TABLES = (
-    "No table can be used while plugins are loaded, before any worker is there: use it in a "
-    "lifespan, a hook or a handler."
-)
-
-_NO_MESSAGES = (
-    "No process can be reached while plugins are loaded, before any process is there: send in a "
-    "lifespan, a hook or a handler."
-)
 
 
 @dataclass
@@ -74,8 +63,7 @@ def _load(boot: Boot) -> LoadedGeneration | list[Problem]:
     folders = [Path(folder) for folder in options.plugins]
     code = CodeState.take(options, boot.run_id)  # before: a later change is a newer state
     environ[FOLDERS] = os.pathsep.join(str(folder.resolve()) for folder in folders)
-    table_binding.refuse(_NO_TABLES)
-    mailbox_binding.refuse(_NO_MESSAGES)
+    refuse_while_loading()
     loaded = Loader(folders).load()
     digest = code.digest()
     classes = [cls for plugin in loaded.plugins.values() for cls in plugin.settings]

@@ -14,8 +14,8 @@ from skep.api.processes.process import Process
 from skep.base.commands.command import ExternalCommand
 from skep.base.commands.running import CommandExit, RunningCommand, start
 from skep.base.system.privileges import identity
-from skep.mailbox.address import InboxAddress
-from skep.mailbox.inbox import Inbox
+from skep.messaging.address import InboxAddress
+from skep.messaging.inbox import Inbox
 from skep.worker.calling import completed, in_own_thread
 from skep.worker.workplace import Workplace
 

@@ -12,10 +12,10 @@ import socket
 import weakref
 from collections.abc import Callable
 
-from skep.mailbox.address import InboxAddress
-from skep.mailbox.frame import TO_AN_INBOX, Frame, MalformedFrame, receive
-from skep.mailbox.replies import ReplyWriter
-from skep.mailbox.waiting import Steps, Wait
+from skep.messaging.address import InboxAddress
+from skep.messaging.frame import TO_AN_INBOX, MalformedFrame, ReceivedFrame, receive
+from skep.messaging.replies import ReplyWriter
+from skep.messaging.waiting import Steps, Wait
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Inbox:
         if self._lock < 0 and not self._stopped:
             self._lock = self.address.hold()
 
-    def take(self) -> Steps[tuple[Frame, ReplyWriter | None] | None]:
+    def take(self) -> Steps[tuple[ReceivedFrame, ReplyWriter | None] | None]:
         """Return the next message, None after `stop`.
 
         What is not a message is dropped and counted, and so is a request whose caller has given up.

@@ -4,8 +4,15 @@ import socket
 import time
 from typing import Self
 
-from skep.mailbox.frame import TO_A_CALLER, Frame, Kind, MalformedFrame, OutgoingFrame, receive
-from skep.mailbox.waiting import Steps, Wait, forget
+from skep.messaging.frame import (
+    TO_A_CALLER,
+    Kind,
+    MalformedFrame,
+    OutgoingFrame,
+    ReceivedFrame,
+    receive,
+)
+from skep.messaging.waiting import Steps, Wait, forget
 
 CLOSED, LATE, MALFORMED = "closed", "late", "malformed"
 
@@ -16,7 +23,7 @@ class ReplyReader:
     def __init__(self) -> None:
         self._ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
-    def next(self, end: float, largest: int) -> Steps[Frame | str]:
+    def next(self, end: float, largest: int) -> Steps[ReceivedFrame | str]:
         """Return the next frame; CLOSED when the process has closed its end, LATE when nothing has
         come until `end`, MALFORMED."""
         while True:

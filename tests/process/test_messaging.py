@@ -13,8 +13,8 @@ import pytest
 
 from skep import ProcessDown, ProcessGone
 from skep.base.rundir import RunDir
-from skep.mailbox import binding
-from skep.mailbox.address import InboxAddress
+from skep.messaging import binding
+from skep.messaging.address import InboxAddress
 from tests.process.echo import Echo
 from tests.process.store_child import start_python
 from tests.support import PATIENCE, wait_until

@@ -9,9 +9,9 @@ import threading
 import weakref
 from pathlib import Path
 
-from skep.mailbox.address import InboxAddress
-from skep.mailbox.frame import OutgoingFrame
-from skep.mailbox.waiting import Steps, Wait
+from skep.messaging.address import InboxAddress
+from skep.messaging.frame import OutgoingFrame
+from skep.messaging.waiting import Steps, Wait
 
 
 class Outbox:

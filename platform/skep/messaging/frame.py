@@ -53,7 +53,7 @@ class MalformedFrame(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class ReceivedFrame:
     """What was received. `length` is that of the body, which is empty if it was longer than the
     receiver takes. `replies` is the end on which the sender waits for replies."""
 
@@ -93,7 +93,7 @@ class OutgoingFrame:
             self._memory = None
 
 
-def receive(sock: socket.socket, largest: int, kinds: Mapping[int, Kind]) -> Frame:
+def receive(sock: socket.socket, largest: int, kinds: Mapping[int, Kind]) -> ReceivedFrame:
     """Return the next frame of one of these kinds; of a body with more than `largest` bytes the
     length only.
 
@@ -124,7 +124,7 @@ def _descriptors(beside: Sequence[tuple[int, int, bytes]]) -> list[int]:
 
 def _unpacked(
     data: bytes, descriptors: list[int], largest: int, kinds: Mapping[int, Kind]
-) -> Frame:
+) -> ReceivedFrame:
     """Return the frame; take from `descriptors` what goes on to be used."""
     if len(data) < _HEAD.size:
         raise MalformedFrame("it has no head")
@@ -145,7 +145,7 @@ def _unpacked(
     else:
         raise MalformedFrame("its body is not as long as its head says")
     replies = _reply_end(descriptors) if wants_replies else None
-    return Frame(kind, body, length, data[_HEAD.size : start], replies)
+    return ReceivedFrame(kind, body, length, data[_HEAD.size : start], replies)
 
 
 def _reply_end(descriptors: list[int]) -> socket.socket:

@@ -10,7 +10,7 @@ from pathlib import Path
 from skep.base.errors import ProcessError
 from skep.base.rundir import RunDir
 from skep.base.telemetry import Telemetry
-from skep.mailbox.outbox import Outbox
+from skep.messaging.outbox import Outbox
 
 _KEY = "PLATFORM_DATA_DIR"
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from skep.base.telemetry import Telemetry
-from skep.mailbox.address import InboxAddress
-from skep.mailbox.binding import PostOffice, bind
-from skep.mailbox.inbox import Inbox
+from skep.messaging.address import InboxAddress
+from skep.messaging.binding import PostOffice, bind
+from skep.messaging.inbox import Inbox
 
 
 @pytest.fixture

@@ -134,7 +134,7 @@ PLUGIN = Plugin(processes=[Echo, SyncEcho, Count, SyncCount, Typed, Moody, Idle]
 
 def in_lab(work: Any) -> None:
     async def run() -> None:
-        async with manual({"test_channel": PLUGIN}) as lab:
+        async with manual({"test_recipient": PLUGIN}) as lab:
             await work(lab)
 
     asyncio.run(run())
@@ -206,7 +206,9 @@ def test_types_are_checked_on_both_sides() -> None:
         async with lab.process(Typed):
             assert await Typed.request(Job(1)) == Done(ok=True)
             assert await Typed.request({"number": 0}) == Done(ok=False)
-            with pytest.raises(TypeError, match=r"test_channel\.Typed: a message .* Job: .*`str`"):
+            with pytest.raises(
+                TypeError, match=r"test_recipient\.Typed: a message .* Job: .*`str`"
+            ):
                 await Typed.request({"number": "one"})
             with pytest.raises(ValueError, match=r"a message has \d+ bytes, and 1000 is the most"):
                 await Typed.request(Job(1, "x" * 1000))
@@ -234,7 +236,7 @@ def test_types_are_checked_on_both_sides() -> None:
 def test_what_cannot_be_sent_is_refused_at_the_call(value: Any) -> None:
     async def work(lab: ManualLab) -> None:
         with pytest.raises(
-            MessageInvalid, match=r"test_channel\.Echo: a message .* cannot be sent"
+            MessageInvalid, match=r"test_recipient\.Echo: a message .* cannot be sent"
         ):
             await Echo.send(value)
         with pytest.raises(MessageInvalid):
@@ -258,7 +260,7 @@ def test_a_process_answers_or_the_caller_learns_why(caplog: pytest.LogCaptureFix
             failed = await raised(Moody.request("fail"))
             assert isinstance(failed, ProcessFailed)
             assert (str(failed), failed.reason) == (
-                "test_channel.Moody failed: it is Monday",
+                "test_recipient.Moody failed: it is Monday",
                 "it is Monday",
             )
             forgotten = asyncio.create_task(raised(Moody.request("forget", timeout=3600)))
@@ -277,7 +279,7 @@ def test_a_process_answers_or_the_caller_learns_why(caplog: pytest.LogCaptureFix
             assert isinstance(await raised(Moody.request("wait", timeout=0.05)), ProcessTimeout)
 
     in_lab(work)
-    assert "A request to test_channel.Moody has no reply" in caplog.text
+    assert "A request to test_recipient.Moody has no reply" in caplog.text
 
 
 def test_a_process_that_fails_is_gone_for_its_caller_and_for_the_lab(
@@ -289,7 +291,7 @@ def test_a_process_that_fails_is_gone_for_its_caller_and_for_the_lab(
                 gone = await raised(Moody.request("crash", timeout=3600))
                 assert isinstance(gone, ProcessGone)
 
-        with pytest.raises(AssertionError, match=r"process\.test_channel\.Moody\.0 ended with"):
+        with pytest.raises(AssertionError, match=r"process\.test_recipient\.Moody\.0 ended with"):
             await crash()
 
     in_lab(work)
@@ -387,7 +389,7 @@ def test_log_lines_about_a_message_have_the_request_of_its_sender() -> None:
                 await message.reply()
 
     async def work() -> None:
-        plugin = {"test_channel": Plugin(processes=[Watch])}
+        plugin = {"test_recipient": Plugin(processes=[Watch])}
         async with manual(plugin) as lab, lab.process(Watch):
             with correlation.correlated({"request_id": "r-1"}):
                 await Watch.request()

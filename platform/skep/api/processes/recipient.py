@@ -12,12 +12,12 @@ from skep.api.processes.content import Content
 from skep.api.processes.message import Messages
 from skep.base.errors import ProcessError, Undeclared
 from skep.base.telemetry import Telemetry
-from skep.mailbox import binding, calls
-from skep.mailbox.address import InboxAddress
-from skep.mailbox.binding import PostOffice
-from skep.mailbox.calls import LARGEST, TIMEOUT, IfDown, OpenStream
-from skep.mailbox.inbox import Inbox
-from skep.mailbox.waiting import Steps, run, run_blocking
+from skep.messaging import binding, calls
+from skep.messaging.address import InboxAddress
+from skep.messaging.binding import PostOffice
+from skep.messaging.calls import LARGEST, TIMEOUT, IfDown, OpenStream
+from skep.messaging.inbox import Inbox
+from skep.messaging.waiting import Steps, run, run_blocking
 
 T = TypeVar("T")
 
@@ -27,7 +27,7 @@ _IN_A_COROUTINE = (
 )
 
 
-class Channel:
+class Recipient:
     """What reaches the processes of a class, from any process of the platform or from a script.
 
     The class options `message` and `reply` are types, checked on both sides: any that msgspec

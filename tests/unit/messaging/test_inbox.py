@@ -21,12 +21,12 @@ from skep.base.errors import (
     ProcessGone,
     ProcessTimeout,
 )
-from skep.mailbox import calls
-from skep.mailbox.address import InboxAddress
-from skep.mailbox.binding import PostOffice
-from skep.mailbox.frame import INLINE, Kind, OutgoingFrame
-from skep.mailbox.inbox import Inbox
-from skep.mailbox.waiting import run, run_blocking
+from skep.messaging import calls
+from skep.messaging.address import InboxAddress
+from skep.messaging.binding import PostOffice
+from skep.messaging.frame import INLINE, Kind, OutgoingFrame
+from skep.messaging.inbox import Inbox
+from skep.messaging.waiting import run, run_blocking
 from tests.support import PATIENCE, wait_until, wait_until_async
 
 NAME = "ticker.Echo"

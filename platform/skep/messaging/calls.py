@@ -22,11 +22,11 @@ from skep.base.errors import (
 from skep.base.logs import correlation
 from skep.base.rundir import RunDir
 from skep.base.telemetry import Telemetry
-from skep.mailbox.address import InboxAddress
-from skep.mailbox.binding import PostOffice
-from skep.mailbox.frame import Frame, Kind, OutgoingFrame
-from skep.mailbox.replies import CLOSED, LATE, ReplyReader
-from skep.mailbox.waiting import Steps
+from skep.messaging.address import InboxAddress
+from skep.messaging.binding import PostOffice
+from skep.messaging.frame import Kind, OutgoingFrame, ReceivedFrame
+from skep.messaging.replies import CLOSED, LATE, ReplyReader
+from skep.messaging.waiting import Steps
 
 IfDown = Literal["wait", "fail"]
 # Bytes; the most that any class may declare for a message or a reply.
@@ -182,7 +182,9 @@ def _posted(
     office.telemetry.point("process.sent", process=name, kind=kind.name.lower())
 
 
-def _reply(address: InboxAddress, found: Frame | str, timeout: float, largest: int) -> Frame:
+def _reply(
+    address: InboxAddress, found: ReceivedFrame | str, timeout: float, largest: int
+) -> ReceivedFrame:
     """Return the frame of a reply; raise what anything else means."""
     name = address.name
     if isinstance(found, str):
