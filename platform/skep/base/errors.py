@@ -120,5 +120,9 @@ class TableFull(TableError):
     """The table has as many rows as it may, or the file of all tables is full."""
 
 
+class NotPrepared(PlatformError):
+    """A process cannot prepare; the text says all that there is to know, without a traceback."""
+
+
 class InternalError(PlatformError):
     """This should never happen. If you see it, please report it with the log around it."""

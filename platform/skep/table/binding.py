@@ -5,6 +5,7 @@ The file is opened when a table is first used, never before a fork of the platfo
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import ctypes
 import os
@@ -20,6 +21,7 @@ from skep.base.errors import TableError
 from skep.base.rundir import RunDir
 from skep.table import schema as file
 from skep.table.environment import MAP_SIZE, Environment
+from skep.table.failures import explained
 from skep.table.schema import Schema, Transaction
 from skep.table.space import Space
 
@@ -77,7 +79,8 @@ class Tables:
             if size > MAP_SIZE:
                 raise TableError(
                     f"The table {schema.name} has up to {schema.rows} rows: all tables would take "
-                    f"{size >> 20} MiB, more than the {MAP_SIZE >> 20} MiB there are."
+                    f"{size >> 20} MiB, more than the {MAP_SIZE >> 20} MiB there are. Declare "
+                    "fewer rows, or drop tables that no plugin declares: `platform table ls`."
                 )
             environment.reserve(size)
             space = Space(self, number, schema)
@@ -180,7 +183,10 @@ def transaction() -> Iterator[None]:
     raises, none of it.
 
     Nothing else changes what the block reads, because no other process writes until its end: keep
-    it short, and never `await` in it. A block within a block is a part of it.
+    it short. A block within a block is a part of it.
+
+    Raises TableError at its end, and changes nothing, if the block has waited for something by
+    `await`; TableFull if there is no room for all tables.
     """
     tables = current()
     joined = _joined.get()
@@ -188,19 +194,52 @@ def transaction() -> Iterator[None]:
         yield
         return
     environment, known = tables.environment, dict(tables.spaces)
-    with environment.begin_writing() as txn:
-        environment.writer = threading.get_ident()
-        mine = _Joined(tables, txn)
-        token = _joined.set(mine)
-        try:
+    with explained("The transaction"):
+        txn = environment.begin_writing()
+    try:
+        with _joining(tables, txn), _watching_for_await():
             yield
-        except BaseException:
-            tables.spaces = known  # a table that was made in the block is not there
-            raise
-        finally:
-            mine.end()
-            _joined.reset(token)
-            environment.writer = 0
+        with explained("The transaction"):
+            txn.commit()
+    except BaseException:
+        txn.abort()
+        tables.spaces = known  # a table that was made in the block is not there
+        raise
+
+
+@contextmanager
+def _joining(tables: Tables, txn: Transaction) -> Iterator[None]:
+    """Let every call of this thread and context be a part of the transaction."""
+    tables.environment.writer = threading.get_ident()
+    mine = _Joined(tables, txn)
+    token = _joined.set(mine)
+    try:
+        yield
+    finally:
+        mine.end()
+        _joined.reset(token)
+        tables.environment.writer = 0
+
+
+@contextmanager
+def _watching_for_await() -> Iterator[None]:
+    """Raise TableError at the end if the event loop of this thread has turned within."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        yield
+        return
+    turned: list[bool] = []
+    watch = loop.call_soon(turned.append, True)
+    try:
+        yield
+    finally:
+        watch.cancel()
+    if turned:
+        raise TableError(
+            "There was an await in the block of `with transaction()`, while which no other process "
+            "could write; nothing was changed. Await before or after the block."
+        )
 
 
 def _be_forked() -> None:

@@ -17,6 +17,7 @@ from msgspec import msgpack
 from skep.base.errors import TableError, TableFull
 from skep.table import schema as file
 from skep.table.column import TableColumn, Value
+from skep.table.failures import explained
 from skep.table.schema import COUNT, EXPIRY, INDEX, ROW, Schema, Transaction
 
 LONGEST_KEY = 200
@@ -55,8 +56,8 @@ class Space:
             return
         if stamp is None:
             raise TableError(
-                f"The table {self.schema.name} of this process was removed: it had been replaced "
-                "by one with other columns."
+                f"The table {self.schema.name} of this process was removed: it was dropped, or had "
+                "been replaced by one with other columns."
             )
         self._stamp, stored = stamp, file.read(stamp)
         self._zeros = [column.default for column in stored.columns]
@@ -78,6 +79,15 @@ class Space:
         raise ValueError(
             f"{self.schema.name}: a key is a text of 1 to {LONGEST_KEY} bytes, not {key!r:.80}."
         )
+
+    def prefix(self, prefix: str) -> bytes:
+        """Return the beginning of a key as bytes. Raises ValueError."""
+        try:
+            return prefix.encode()
+        except (AttributeError, UnicodeEncodeError):
+            raise ValueError(
+                f"{self.schema.name}: a prefix is a text, not {prefix!r:.80}."
+            ) from None
 
     def place(self, name: str, value: object, kinds: tuple[str, ...] = ()) -> int:
         """Return the place of a column in a row. Raises ValueError if there is none or it does not
@@ -190,13 +200,16 @@ class Space:
     # -- many rows -------------------------------------------------------------------------------
 
     def scan(
-        self, reading: Callable[[], Any], prefix: str = "", decode: Callable[[bytes], Any] = _decode
+        self,
+        reading: Callable[[], Any],
+        prefix: bytes = b"",
+        decode: Callable[[bytes], Any] = _decode,
     ) -> Iterator[Any]:
         """Yield the rows whose key begins with the prefix, by their keys; each batch is read in a
         transaction of its own."""
-        start = first = self._rows + prefix.encode()
+        start = first = self._rows + prefix
         while True:
-            with reading() as txn:
+            with explained(f"The table {self.schema.name}"), reading() as txn:
                 now = now_ms()
                 found = list(itertools.islice(file.entries(txn, first, start), _BATCH))
             for _, raw in found:
@@ -290,7 +303,7 @@ class Space:
             txn.delete(self._expiries + row[_EXPIRES].to_bytes(8, "big") + key)
 
     def _index(self, place: int, column: TableColumn, value: Any) -> bytes:
-        same: Value = float(value) if column.kind == "float" else value
+        same: Value = value + 0.0 if column.kind == "float" else value  # -0.0 is 0.0
         hashed = blake2b(_encode(same), digest_size=16).digest()
         return INDEX + self.number + bytes((place,)) + hashed
 

@@ -1,6 +1,7 @@
 """The rows of a table: what each call does, in one process."""
 
 import asyncio
+import gc
 import threading
 import time
 from collections import Counter
@@ -309,10 +310,54 @@ def test_a_transaction_with_an_await_is_refused_and_not_a_deadlock() -> None:
         await entered.wait()
         with pytest.raises(TableError, match="no await in its block"):
             Hits.increment("a", "n")
-        await holding
-        assert get("a").n == 1
+        with pytest.raises(TableError, match="There was an await in the block"):
+            await holding
+        assert Hits.get("a") is None
 
     asyncio.run(test())
+
+
+def test_a_transaction_in_a_coroutine_is_kept_if_its_block_awaits_nothing() -> None:
+    async def test() -> None:
+        for _ in range(3):
+            with transaction():
+                Hits.increment("a", "n")
+            await asyncio.sleep(0)
+
+    asyncio.run(test())
+    assert get("a").n == 3
+
+
+def test_a_call_out_of_the_middle_of_another_is_an_error_and_not_a_deadlock() -> None:
+    """As a finalizer makes it, which the garbage collector may call at any moment."""
+    outcomes: Counter[type] = Counter()
+
+    def call(phase: str, info: dict[str, int]) -> None:
+        try:
+            Hits.increment("b", "n")
+            outcomes[int] += 1
+        except TableError:
+            outcomes[TableError] += 1
+
+    before = gc.get_threshold()
+    gc.callbacks.append(call)
+    gc.set_threshold(1)
+    try:
+        for _ in range(50):
+            Hits.increment("a", "n")
+    finally:
+        gc.set_threshold(*before)
+        gc.callbacks.remove(call)
+    assert get("a").n == 50
+    assert outcomes[TableError] > 0
+    assert get("b").n == outcomes[int]
+
+
+@pytest.mark.parametrize("prefix", [7, None, "\ud800"])
+def test_a_prefix_is_a_text(prefix: Any) -> None:
+    with pytest.raises(ValueError, match="hits: a prefix is a text, not"):
+        Hits.rows(prefix=prefix)
+    assert list(Hits.rows("x" * 1000)) == []
 
 
 def test_a_thread_waits_for_the_transaction_of_another() -> None:
