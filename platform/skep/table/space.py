@@ -21,9 +21,10 @@ from skep.table.failures import explained
 from skep.table.schema import COUNT, EXPIRY, INDEX, ROW, Schema, Transaction
 
 LONGEST_KEY = 200
-_KEY, _EXPIRES, _FIRST = 0, 1, 2
-# So many rows are read or swept in one transaction: a longer one would hold up writers.
-_BATCH = 500
+_EXPIRES, _FIRST = 1, 2
+# So many rows are swept, or rows and bytes read, in one transaction: a longer one would hold up
+# writers, or the reuse of pages, and take memory.
+_BATCH, _BATCH_BYTES = 500, 1 << 20
 
 _encode = msgpack.Encoder().encode
 _decode = msgpack.Decoder(list).decode
@@ -32,6 +33,17 @@ Row = list[Any]
 
 def now_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+def _batch(rows: Iterator[tuple[bytes, bytes]]) -> tuple[list[tuple[bytes, bytes]], bool]:
+    """Return keys and rows for one transaction, and whether these are the last."""
+    batch, size = [], 0
+    for key, raw in rows:
+        batch.append((key, raw))
+        size += len(raw)
+        if len(batch) >= _BATCH or size >= _BATCH_BYTES:
+            return batch, False
+    return batch, True
 
 
 class Space:
@@ -211,11 +223,11 @@ class Space:
         while True:
             with explained(f"The table {self.schema.name}"), reading() as txn:
                 now = now_ms()
-                found = list(itertools.islice(file.entries(txn, first, start), _BATCH))
+                found, is_last = _batch(file.entries(txn, first, start))
             for _, raw in found:
                 if not 0 < _decode(raw)[_EXPIRES] <= now:
                     yield decode(raw)
-            if len(found) < _BATCH:
+            if is_last:
                 return
             start = first + found[-1][0] + b"\0"
 
@@ -234,10 +246,14 @@ class Space:
         """Write the entries of all indexes again."""
         self.follow(txn)
         file.drop(txn, INDEX + self.number)
-        for _, raw in list(file.entries(txn, self._rows)):
-            row = self._long(_decode(raw))
-            for place, column in self._indexes:
-                txn.put(self._index(place, column, row[place]) + row[_KEY].encode(), b"")
+        start, is_last = self._rows, not self._indexes
+        while not is_last:
+            found, is_last = _batch(file.entries(txn, self._rows, start))
+            for key, raw in found:
+                row = self._long(_decode(raw))
+                for place, column in self._indexes:
+                    txn.put(self._index(place, column, row[place]) + key, b"")
+                start = self._rows + key + b"\0"
 
     # -- within ----------------------------------------------------------------------------------
 
