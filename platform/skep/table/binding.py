@@ -11,7 +11,7 @@ import ctypes
 import os
 import threading
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +21,7 @@ from skep.base.errors import TableError
 from skep.base.rundir import RunDir
 from skep.table import schema as file
 from skep.table.environment import MAP_SIZE, Environment
-from skep.table.failures import explained
+from skep.table.failures import CAUSES, failure
 from skep.table.schema import Schema, Transaction
 from skep.table.space import Space
 
@@ -124,18 +124,42 @@ class Tables:
 
 
 class _Joined:
-    """The transaction of a `with transaction()` block; it is of one thread."""
+    """The transaction of a `with transaction()` block; it is of one thread, and of one turn of the
+    event loop if one runs in that."""
 
     def __init__(self, tables: Tables, txn: Transaction) -> None:
         self.txn = txn
         self._tables: Tables | None = tables
         self._thread = threading.get_ident()
+        self._has_turned = False
+        self._turn: asyncio.Handle | None = None
+        with suppress(RuntimeError):
+            self._turn = asyncio.get_running_loop().call_soon(self._note_turn)
+
+    def _note_turn(self) -> None:
+        self._has_turned = True
+
+    def check(self) -> None:
+        """Raise TableError if the block has waited for something, or ends in another thread."""
+        if self._thread != threading.get_ident():
+            raise TableError(
+                "A block of `with transaction()` ended in another thread than it began in, which "
+                "alone can let other processes write: they wait until that thread ends. Write the "
+                "block in one function, without a yield."
+            )
+        if self._has_turned:
+            raise TableError(
+                "There was an await in the block of `with transaction()`, while which no other "
+                "process could write; nothing was changed. Await before or after the block."
+            )
 
     def is_mine(self, tables: Tables) -> bool:
         return self._tables is tables and self._thread == threading.get_ident()
 
     def end(self) -> None:
         self._tables = None
+        if self._turn is not None:
+            self._turn.cancel()
 
 
 _joined: ContextVar[_Joined | None] = ContextVar("skep_table_transaction", default=None)
@@ -194,52 +218,31 @@ def transaction() -> Iterator[None]:
         yield
         return
     environment, known = tables.environment, dict(tables.spaces)
-    with explained("The transaction"):
-        txn = environment.begin_writing()
-    try:
-        with _joining(tables, txn), _watching_for_await():
-            yield
-        with explained("The transaction"):
-            txn.commit()
-    except BaseException:
-        txn.abort()
-        tables.spaces = known  # a table that was made in the block is not there
-        raise
-
-
-@contextmanager
-def _joining(tables: Tables, txn: Transaction) -> Iterator[None]:
-    """Let every call of this thread and context be a part of the transaction."""
-    tables.environment.writer = threading.get_ident()
+    txn = _explained(environment.begin_writing)
+    environment.writer = threading.get_ident()
     mine = _Joined(tables, txn)
     token = _joined.set(mine)
     try:
         yield
+        mine.check()
+        _explained(txn.commit)
+    except BaseException:
+        txn.abort()
+        tables.spaces = known  # a table that was made in the block is not there
+        raise
     finally:
+        environment.writer = 0
         mine.end()
-        _joined.reset(token)
-        tables.environment.writer = 0
+        with suppress(ValueError):  # in another context it was never set
+            _joined.reset(token)
 
 
-@contextmanager
-def _watching_for_await() -> Iterator[None]:
-    """Raise TableError at the end if the event loop of this thread has turned within."""
+def _explained(step: Callable[[], Any]) -> Any:
+    """Return what a step of a transaction returns. Raises TableError and TableFull."""
     try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
-        yield
-        return
-    turned: list[bool] = []
-    watch = loop.call_soon(turned.append, True)
-    try:
-        yield
-    finally:
-        watch.cancel()
-    if turned:
-        raise TableError(
-            "There was an await in the block of `with transaction()`, while which no other process "
-            "could write; nothing was changed. Await before or after the block."
-        )
+        return step()
+    except CAUSES as error:
+        raise failure("The transaction", error) from error
 
 
 def _be_forked() -> None:

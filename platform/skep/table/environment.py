@@ -16,7 +16,7 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import lmdb
@@ -118,7 +118,7 @@ class Environment:
         """
         if self._state()[2:] != self._identity().split():
             return "was removed or replaced"
-        return ""
+        return "" if self.file.stat().st_size else "was emptied"
 
     def _state(self) -> list[str]:
         """Return whether the file is open, since which boot, and its identity; nothing before it is
@@ -250,9 +250,10 @@ class Environment:
 
     def close(self) -> None:
         """Close the file; the last process to do so writes all of it to the disk."""
-        with self._door():
+        is_there = self.folder.exists()  # it may have been removed, with all that is in it
+        with self._door() if is_there else nullcontext():
             try:
-                if _locked(self._users, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                if is_there and _locked(self._users, fcntl.LOCK_EX | fcntl.LOCK_NB):
                     self.lmdb.sync(True)
                     self._write_state("closed")
             except (OSError, lmdb.Error) as error:

@@ -64,11 +64,19 @@ def test_a_damaged_file_is_replaced_by_the_snapshot_and_kept(
     assert len(list(tables.folder.glob("damaged-*.mdb"))) == 1
 
 
-def test_a_damaged_file_that_others_use_is_refused(tables: Tables) -> None:
+def empty(live: Path) -> None:
+    os.truncate(live, 0)
+
+
+@pytest.mark.parametrize(("harm", "text"), [(overwrite, "is damaged"), (empty, "was emptied")])
+def test_a_damaged_file_that_others_use_is_refused(tables: Tables, harm: Any, text: str) -> None:
     with_rows(tables)
-    overwrite(tables.folder / "live.mdb")
-    with pytest.raises(TableError, match="is damaged, and other processes use it"):
+    file = tables.folder / "live.mdb"
+    whole = file.stat().st_size
+    harm(file)
+    with pytest.raises(TableError, match=f"{text}, and other processes use it"):
         environment.Environment(tables.folder)
+    os.truncate(file, whole)  # else closing it would end this process
 
 
 def remove(file: Path) -> None:
@@ -100,7 +108,7 @@ def test_a_file_that_was_removed_or_replaced_while_it_is_used_is_refused(
     assert Hits.count() == 5
 
 
-@pytest.mark.parametrize("harm", [remove, lambda file: os.truncate(file, 0)])
+@pytest.mark.parametrize("harm", [remove, empty])
 def test_a_file_that_is_gone_is_made_again_of_the_snapshot(
     tables: Tables, harm: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -360,6 +360,28 @@ def test_a_prefix_is_a_text(prefix: Any) -> None:
     assert list(Hits.rows("x" * 1000)) == []
 
 
+def test_a_transaction_that_ends_in_another_thread_is_an_error() -> None:
+    """As a dependency with a `yield` may; LMDB's lock can only be released where it was taken."""
+    block = transaction()
+    begun, ended = threading.Event(), threading.Event()
+
+    def begin() -> None:
+        block.__enter__()
+        Hits.set("a", n=1)
+        begun.set()
+        ended.wait(10)
+
+    thread = threading.Thread(target=begin)
+    thread.start()
+    assert begun.wait(10)
+    with pytest.raises(TableError, match="ended in another thread than it began in"):
+        block.__exit__(None, None, None)
+    ended.set()
+    thread.join()
+    assert Hits.get("a") is None
+    assert Hits.increment("a", "n") == 1
+
+
 def test_a_thread_waits_for_the_transaction_of_another() -> None:
     def work() -> None:
         for _ in range(200):
