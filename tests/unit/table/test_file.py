@@ -424,3 +424,17 @@ def test_a_default_that_does_not_fit_is_refused() -> None:
 
     with pytest.raises(DeclarationError, match="has a default that does not fit: n takes int"):
         Plugin(tables=[Bad])
+
+
+def test_an_index_that_is_added_finds_the_rows_of_several_batches(tables: Tables) -> None:
+    class Bare(Table, rows=2000, name="indexed"):
+        n: int
+
+    class Indexed(Table, rows=2000, name="indexed", index="n"):
+        n: int
+
+    with transaction():
+        for n in range(1200):
+            Bare.set(f"{n:04}", n=n % 2)
+    assert len(Indexed.where(n=1)) == 600
+    assert sorted(row.key for row in Indexed.where(n=0))[-1] == "1198"

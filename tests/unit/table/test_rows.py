@@ -427,3 +427,24 @@ def test_calls_are_counted_by_outcome() -> None:
     assert Counter(Users.calls()) - before == Counter(
         {("set", "success"): 3, ("set", "error"): 1, ("set", "full"): 1}
     )
+
+
+def test_long_rows_are_read_a_mebibyte_at_a_time(
+    tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Long(Table, rows=100, name="long"):
+        data: Annotated[bytes, 1 << 20]
+
+    for n in range(6):
+        Long.set(str(n), data=bytes(600_000))
+    reading, transactions = tables.reading, 0
+
+    def counted() -> Any:
+        nonlocal transactions
+        transactions += 1
+        return reading()
+
+    monkeypatch.setattr(tables, "reading", counted)
+    assert [row.key for row in Long.rows()] == list("012345")
+    # Two rows each time, and once to see that there are no more.
+    assert transactions == 4
