@@ -56,6 +56,7 @@ def test_a_row_is_a_copy_of_the_class_that_cannot_be_changed() -> None:
     Hits.set("a", n=1)
     row = get("a")
     assert isinstance(row, Hits)
+    assert repr(row) == "Hits(key='a', n=1, seen=0.5, on=False)"
     with pytest.raises(AttributeError):
         row.n = 2
 

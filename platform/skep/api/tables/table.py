@@ -87,6 +87,7 @@ class Table:
     _name: ClassVar[str] = ""
     _problem: ClassVar[str] = ""
     _schema: ClassVar[Schema | None] = None
+    _shown: ClassVar[tuple[str, ...]] = ()
     _decoder: ClassVar[Callable[[bytes], Any]]
     # By operation, and a word more where it failed; a Counter would take as long as a read.
     _calls: ClassVar[defaultdict[str, int]]
@@ -113,9 +114,14 @@ class Table:
         fields += [(c.name, Any, c.default) for c in cls._schema.columns]
         struct = msgspec.defstruct(
             cls.__name__, fields, bases=(msgspec.Struct, cls), array_like=True, frozen=True,
-            module=cls.__module__,
+            module=cls.__module__, namespace={"__repr__": cls.__repr__},
         )  # fmt: skip
+        cls._shown = ("key", *(column.name for column in cls._schema.columns))
         cls._decoder = msgspec.msgpack.Decoder(struct).decode
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._shown)
+        return f"{type(self).__name__}({values})"
 
     @classmethod
     def registered_name(cls) -> str:
