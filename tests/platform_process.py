@@ -15,10 +15,13 @@ import httpx
 
 from skep.base.errors import PlatformError
 from skep.wire import control
+from tests import verb_server
 from tests.support import PATIENCE, wait_until
 
 ROOT = Path(__file__).parent.parent
 COMMAND = [sys.executable, "-P", "-m", "skep"]
+# The verbs that become something: they run as users run them.
+_ON_THEIR_OWN = ("start", "config-server", "top")
 
 
 # Every worker writes down its environment, as a program that it starts gets it.
@@ -102,12 +105,17 @@ class Platform:
                 pass_fds=descriptors,
             )
 
-    def cli(self, *arguments: str, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
-        """Run a verb and return what it printed."""
+    def cli(
+        self, *arguments: str, timeout: float = 60.0, text: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a verb, with a text to read, and return what it printed."""
+        if arguments[0] not in _ON_THEIR_OWN:
+            return verb_server.run(arguments, self.directory, self.environment, timeout, text)
         return subprocess.run(
             [*COMMAND, *arguments],
             cwd=self.directory,
             env=self.environment,
+            input=text,
             capture_output=True,
             text=True,
             timeout=timeout,
