@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import ssl
 import subprocess
@@ -83,6 +84,12 @@ class Platform:
         folder = self.samples / app / "default"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{namespace}.properties").write_text(text)
+
+    def add_samples(self) -> "Platform":
+        """Copy the sample plugins and the sample configuration into its directory."""
+        shutil.copytree(ROOT / "plugins", self.plugins, dirs_exist_ok=True)
+        shutil.copytree(ROOT / "config-samples", self.samples, dirs_exist_ok=True)
+        return self
 
     def start(self, *arguments: str, ready: bool = True) -> "Platform":
         """Run `platform start` on free ports; wait until it is ready unless `ready` is false."""
