@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 
 from tests.benchmarks import (
     endurance,
+    exact_tasks,
     kill_points,
     memory,
     metrics,
@@ -35,6 +36,7 @@ MEASUREMENTS: dict[str, Callable[[], Iterable[Figure]]] = {
     "websockets": websockets.measure,
     "kill_points": kill_points.measure,
     "metrics": metrics.measure,
+    "exact_tasks": exact_tasks.measure,
     "tables": tables.measure,
 }
 
