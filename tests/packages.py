@@ -18,6 +18,7 @@ PACKAGES = {
     "chromedriver": "chromium-driver",
     "chromium": "chromium",
     "dash": "dash",
+    "faketime": "faketime",
     "git": "git",
     "nginx": "nginx-light",
     "openssl": "openssl",
@@ -49,6 +50,12 @@ def systemd_library() -> Path:
     if not found:
         _missing(PACKAGES["systemd"])
     return found[0]
+
+
+def faketime_library() -> Path:
+    """Return the library that shows a process another time of day; skip or fail as `require`."""
+    require("faketime")
+    return next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
 
 
 def require_mounts() -> None:

@@ -4,12 +4,14 @@ import sys
 from collections.abc import Callable, Iterable
 
 from tests.benchmarks import (
+    crons,
     endurance,
     exact_tasks,
     kill_points,
     memory,
     metrics,
     neighbours,
+    processes,
     publish,
     reloads,
     request_cost,
@@ -38,6 +40,8 @@ MEASUREMENTS: dict[str, Callable[[], Iterable[Figure]]] = {
     "metrics": metrics.measure,
     "exact_tasks": exact_tasks.measure,
     "tables": tables.measure,
+    "crons": crons.measure,
+    "processes": processes.measure,
 }
 
 
