@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterable
 
 from tests.benchmarks import (
+    crons,
     endurance,
     kill_points,
     memory,
@@ -37,6 +38,7 @@ MEASUREMENTS: dict[str, Callable[[], Iterable[Figure]]] = {
     "kill_points": kill_points.measure,
     "metrics": metrics.measure,
     "tables": tables.measure,
+    "crons": crons.measure,
     "processes": processes.measure,
 }
 

@@ -30,6 +30,7 @@ class RunDir:
         self.configserver_dir = self.path / "configserver"
         self.mesh_dir = self.path / "mesh"
         self.tables_dir = self.path / "tables"
+        self.schedule_file = self.path / "schedule" / "journal.json"
         self.logs_dir = self.path / "logs"
         self.inboxes_dir = self.path / "inboxes"
 

@@ -363,7 +363,8 @@ _EVENTS = (
 
 _CRONS = (
     _counter("cron_runs_total", "cron", "Runs that ended, by outcome.",
-             cron=OPEN, outcome=("success", "failure", "timeout", "cancelled")),
+             cron=OPEN,
+             outcome=("success", "failure", "timeout", "cancelled", "interrupted", "hung")),
     _counter("cron_misfires_total", "cron", "Due moments without a run of their own, by reason.",
              cron=OPEN, reason=("late", "overlap")),
     _histogram("cron_duration_seconds", "cron", "Time a run took.", SLOW, cron=OPEN),
@@ -377,6 +378,10 @@ _CRONS = (
            "Unix time at which a run last ended well.", "latest", cron=OPEN),
     _gauge("cron_next_run_timestamp_seconds", "cron", "Unix time of the next due moment.", "max",
            cron=OPEN),
+    _gauge("cron_stopped", "cron", "1 for a cron that an operator has stopped.", "max", cron=OPEN),
+    _counter("cron_hangs_total", "cron",
+             "How often a cron blocked the timer until that was replaced; without a name if it was "
+             "something else.", cron=OPEN),
     _counter("cron_clock_jumps_total", "cron", "Steps of the wall clock that the timer noticed."),
 )
 

@@ -38,7 +38,7 @@ class Generation:
     @property
     def left_out(self) -> tuple[str, ...]:
         """The kinds that its plugins declare and this machine does not run."""
-        kinds = self.configuration.options.kinds
+        kinds = self.configuration.options.kinds_here
         return tuple(kind for kind in (self.plan or Plan()).kinds if kind not in kinds)
 
     @property

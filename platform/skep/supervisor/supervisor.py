@@ -29,13 +29,14 @@ from skep.supervisor.rollout import gate as gates
 from skep.supervisor.rollout.gate import Gate
 from skep.supervisor.sockets.inheritance import Inherited
 from skep.supervisor.start import Start
-from skep.wire.messages import Failed, NoConfiguration, Reported, RolloutAsked, Troubled
+from skep.wire.messages import Failed, NoConfiguration, Reported, RolloutAsked, Scheduled, Troubled
 
 log = logging.getLogger("skep")
 
 # What `platform start` exits with when the first generation does not come up, by stage.
 _EXIT_CODES = {"config": 4, "check": 4, "commit": 4, "listen": 5}
-EXIT_UNEXPECTED, EXIT_NOT_BOOTED, EXIT_UNCONFIGURED, EXIT_UNRECOVERABLE = 1, 3, 4, 7
+_EXIT_CODES_OF_SLOTS = {"configserver.0": 4, "schedule.0": 2}
+EXIT_UNEXPECTED, EXIT_NOT_BOOTED, EXIT_UNRECOVERABLE = 1, 3, 7
 # A platform slot, and what is left at last, has nothing of its own that takes long.
 _SHORT = 5.0
 
@@ -59,7 +60,8 @@ class Supervisor:
         self._events = parts.children.events
         self._control = Control(self, parts, start)
         self._children.on(Reported, self._config_reported)
-        self._children.on(Troubled, self._store_troubled)
+        self._children.on(Troubled, self._troubled)
+        self._children.on(Scheduled, self._scheduled)
         self._children.on(NoConfiguration, self._no_configuration)
         self._children.on(RolloutAsked, self._asked)
         self._children.on(Failed, self._failed)
@@ -130,11 +132,14 @@ class Supervisor:
         platform.nursery.start()
         # It listens when there is something to say: after the first configuration.
         platform.fill("agent.0", released=False)
+        if platform.options.crontab and platform.options.cron:
+            # Commands may ask the platform for something: they run from the first generation on.
+            platform.fill("schedule.0", released=False)
         self._set_timer()
 
     async def _stop(self) -> None:
-        """Stop the generations, then the agent and the config server, then the store, because
-        workers that drain still settle what they finish; and the zygotes at last."""
+        """Stop the generations and the schedule, then the agent and the config server, then the
+        store, because workers that drain still settle what they finish; the zygotes at last."""
         generations, crew = self._rollouts.generations, self._platform.crew
         options = generations.options
         # A load balancer sees that the platform is not ready, and sends the requests elsewhere.
@@ -143,10 +148,12 @@ class Supervisor:
         if not self._hurried and self._code != RESTART:  # then connections wait for the next
             await self._ports.close()
         self._rollouts.stop()
+        crew.retire({"schedule.0"})
         self._set_timer()
-        if not await until(lambda: not generations.alive, patience):
+        if not await until(self._work_is_over, patience):
             generations.kill()
-            await until(lambda: not generations.alive, _SHORT)
+            crew.kill({"schedule.0"})
+            await until(self._work_is_over, _SHORT)
         if not self._hurried:
             await self._parts.observers.hooks.say_goodbye()
         for slots in ({"agent.0", "configserver.0"}, {"store.0"}):
@@ -159,6 +166,12 @@ class Supervisor:
         await until(lambda: not self._children, _SHORT)
         self._end_operation("restarted" if self._code == RESTART else "stopped")
         self._end.set_result(self._code)
+
+    def _work_is_over(self) -> bool:
+        return (
+            not self._rollouts.generations.alive
+            and "schedule.0" not in self._platform.crew.children
+        )
 
     def _end_operation(self, outcome: str) -> None:
         if self._operation is not None:
@@ -174,6 +187,7 @@ class Supervisor:
         if self._timer is not None:
             self._timer.cancel()
         self._children.kill()
+        await until(self._children.no_orphans, _SHORT)
         self._run_dir.leave()
 
     def _handle_signals(self) -> None:
@@ -211,8 +225,11 @@ class Supervisor:
         self._report_refusals()
         self._control.settling.look()
 
-    def _store_troubled(self, _: Child, message: Troubled) -> None:
-        self._health.store = message.reasons
+    def _troubled(self, child: Child, message: Troubled) -> None:
+        self._health.of_slots[child.slot] = message.reasons
+
+    def _scheduled(self, _: Child, message: Scheduled) -> None:
+        self._health.schedule = message.state
 
     def _asked(self, _: Child, message: RolloutAsked) -> None:
         request = gates.requested(message, starting=self._rollouts.current is None)
@@ -226,7 +243,7 @@ class Supervisor:
         """A platform slot cannot do its work. Before there is a first generation that ends it all;
         later it is started again and again while the generation serves."""
         if self._platform.crew.children.get(child.slot) is child:
-            code = EXIT_UNCONFIGURED if child.slot == "configserver.0" else EXIT_UNEXPECTED
+            code = _EXIT_CODES_OF_SLOTS.get(child.slot, EXIT_UNEXPECTED)
             self._give_up_start(f"{child.name}: {message.problem}", code)
 
     def _give_up_start(self, reason: str, code: int) -> None:
@@ -251,6 +268,7 @@ class Supervisor:
             options = current.configuration.options
             self._control.inspection.set_log_level(options.log_level)
             if outcomes.first is None:
+                self._platform.crew.release(["schedule.0"])
                 self._events.publish(PlatformServing(self._ports.urls()))
             outcomes.compare(options)
         elif report.outcome == "refused" and not fallback.refusal(request, report):

@@ -27,6 +27,8 @@ from skep.wire.channel import Channel, MessageBuffer
 from skep.wire.plan import LONGEST_TRACE, Problem
 
 EXIT_DRAINED, EXIT_NOT_PREPARED, EXIT_ORPHANED = 0, 10, 12
+# A child has found its own event loop blocked.
+EXIT_HUNG = 13
 # Seconds for `stop` when the work has ended by itself: no deadline of the supervisor applies.
 _STOP = 10.0
 _BEAT = 1.0
@@ -76,6 +78,10 @@ async def _not_for_us(question: object) -> Any:
     raise InternalError(f"{question!r} is a question for workers only.")
 
 
+def _not_the_timer(order: messages.CronOrder) -> messages.CronAnswer:
+    raise InternalError(f"{order!r} is an order for the timer only.")
+
+
 @dataclass(eq=False)
 class Lifecycle:
     """Runs a role from `prepare` to `stop`, and answers the supervisor's messages. What is sent
@@ -86,7 +92,8 @@ class Lifecycle:
     `unready` returns why the plugins want no requests now, or nothing; `trouble` what does not work
     although the child serves. `on_alone` is called when the predecessor in this slot has ended.
     `happened` returns when the event is kept. `trace` traces the memory. `deliver` delivers for a
-    command. `counters` is the descriptor of the page of counters.
+    command. `order` carries out an order to the timer. `counters` is the descriptor of the page of
+    counters.
     """
 
     frame: Callable[[], dict[str, Any] | None] = lambda: None
@@ -98,6 +105,7 @@ class Lifecycle:
     happened: Callable[[messages.Happened], Awaitable[None]] = _not_for_us
     trace: Callable[[messages.Trace], Awaitable[messages.Traced]] = _not_for_us
     deliver: Callable[[messages.Deliver], Awaitable[messages.Delivered]] = _not_for_us
+    order: Callable[[messages.CronOrder], messages.CronAnswer] = _not_the_timer
     counters: int | None = None
 
     def __post_init__(self) -> None:
@@ -238,6 +246,8 @@ class Lifecycle:
             case messages.Flush(number):
                 self._send_frame()
                 self.send(messages.Flushed(number))
+            case messages.CronOrder():
+                self.send(self.order(message))
             case messages.Change() | messages.Trace() | messages.Happened() | messages.Deliver():
                 task = asyncio.ensure_future(self._answer(message))
                 self._answering.add(task)

@@ -7,8 +7,9 @@ from skep.worker.tasks.queues import counted_steps
 
 def expect(instruments: Instruments, catalog: Catalog) -> None:
     """Show at zero what can be counted of these tasks, events, crons and processes."""
-    for cron in catalog.crons:
-        instruments.expect(cron=cron)
+    for cron, job in catalog.crons.items():
+        if instruments.pool == "cron" or job.runs_in_task:
+            instruments.expect(cron=cron)
     for event in catalog.listeners:
         instruments.expect(event=event)
     for name, process in catalog.processes.items():

@@ -75,6 +75,7 @@ async def live(
         happened=partial(send_event, boot.run_id),
         trace=trace,
         deliver=partial(deliver, found.catalog),
+        order=lambda order: workplace.cron_order(order),
         counters=counters,
     )
     retirement.retire = workplace.retire = lifecycle.retire

@@ -25,6 +25,7 @@ from skep.messaging.binding import PostOffice
 from skep.messaging.binding import bind as bind_office
 from skep.table.binding import Tables, bind
 from skep.table.keeper import Keeper
+from skep.wire.messages import CronAnswer, CronOrder
 from skep.worker.loading.endpoints import Tls
 
 if TYPE_CHECKING:
@@ -85,16 +86,20 @@ class Lifespans:
 def _nothing(*_: object) -> None: ...
 
 
+def _no_timer(order: CronOrder) -> CronAnswer:
+    return CronAnswer(order.number, refusal="This worker is not the timer.", code="usage")
+
+
 @dataclass
 class Workplace:
     """`engine` is open and `lifespans` are entered before `prepare`. Without `instruments` only
     telemetry reports. `served()` counts a request or task. `retire(reason, detail)` asks the
     supervisor to replace this worker, which continues until it is drained. A kind sets `when_alone`
-    to what to call when its predecessor in the slot is gone, and `trouble` to what returns why it
-    serves only in part, or nothing. `replaced()` says, once it drains, whether a new generation has
-    a worker in its slot. `clock` is the engine's, in ms. `sender` marks its deliveries;
-    `loaded_by` is the sender of the generation that loaded its code, after a rollback an older one.
-    Without `spans` nothing is traced.
+    to what to call when its predecessor in the slot is gone, `trouble` to what returns why it
+    serves only in part, or nothing, and the timer `cron_order` to what obeys operators.
+    `replaced()` says, once it drains, whether a new generation has a worker in its slot. `clock` is
+    the engine's, in ms. `sender` marks its deliveries; `loaded_by` is the sender of the generation
+    that loaded its code, after a rollback an older one. Without `spans` nothing is traced.
     """
 
     slot: str
@@ -110,6 +115,7 @@ class Workplace:
     retire: Callable[[str, str], None] = _nothing
     when_alone: Callable[[], None] = _nothing
     trouble: Callable[[], str] = str
+    cron_order: Callable[[CronOrder], CronAnswer] = _no_timer
     replaced: Callable[[], bool] = bool
     clock: Callable[[], int] = now_ms
     sender: str = ""

@@ -9,8 +9,8 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
@@ -31,6 +31,8 @@ _LAST_READS = 32
 _RESET = (*HELD, signal.SIGCHLD, signal.SIGPIPE)
 
 log = logging.getLogger("command")
+# As with what plugins print: it is logged whatever the level of the platform.
+log.setLevel(logging.INFO)
 
 
 @dataclass(frozen=True)
@@ -157,24 +159,13 @@ async def start(command: ExternalCommand, name: str, sink: Sink = to_log) -> Run
     """
     hide(command.environment)
     program = executable(command.argv, command.environment, command.directory)
-    ours, theirs = socket.socketpair()
-    outputs: list[tuple[int, int]] = []
-    with theirs, tempfile.TemporaryFile() as given:
-        try:
-            given.write(command.given)
-            given.seek(0)
-            outputs += [os.pipe(), os.pipe()]
-            files = (given.fileno(), outputs[0][1], outputs[1][1], theirs.fileno())
-            pid = _spawn(name, files)
-        except OSError as error:
-            ours.close()
-            for descriptor in (end for pipe in outputs for end in pipe):
-                os.close(descriptor)
-            raise CommandError(f"{program} cannot be started: {error.strerror}.") from error
-    reader, writer = await asyncio.open_unix_connection(sock=ours)
+    try:
+        pid, control, outputs = _spawned(command, name)
+        reader, writer = await asyncio.open_unix_connection(sock=control)
+    except OSError as error:
+        raise CommandError(f"{program} cannot be started: {error.strerror}.") from error
     streams = _Streams(writer, sink)
-    for (output, write_end), stream in zip(outputs, get_args(Stream), strict=True):
-        os.close(write_end)
+    for output, stream in zip(outputs, get_args(Stream), strict=True):
         streams.read(output, stream)
     writer.write(_order(command, program))
     try:
@@ -190,7 +181,31 @@ async def start(command: ExternalCommand, name: str, sink: Sink = to_log) -> Run
     return RunningCommand(answer["pid"], streams, _status(reader, pid))
 
 
-def _spawn(name: str, files: tuple[int, int, int, int]) -> int:
+def _spawned(command: ExternalCommand, name: str) -> tuple[int, socket.socket, list[int]]:
+    """Start a guard; return its pid, our end of its control stream, and the outputs to read.
+
+    Raises OSError, and then leaves nothing open.
+    """
+    with ExitStack() as theirs, ExitStack() as ours:
+        control, remote = socket.socketpair()
+        ours.enter_context(control)
+        theirs.enter_context(remote)
+        given = theirs.enter_context(tempfile.TemporaryFile())
+        given.write(command.given)
+        given.seek(0)
+        files, outputs = [given.fileno()], []
+        for _ in get_args(Stream):
+            output, write_end = os.pipe()
+            ours.callback(os.close, output)
+            theirs.callback(os.close, write_end)
+            outputs.append(output)
+            files.append(write_end)
+        pid = _spawn(name, (*files, remote.fileno()))
+        ours.pop_all()
+    return pid, control, outputs
+
+
+def _spawn(name: str, files: Sequence[int]) -> int:
     """Start a guard with these descriptors as 0 to 3."""
     # Where the libraries of this interpreter are; the command gets its own environment.
     libraries = {key: os.environ[key] for key in ("LD_LIBRARY_PATH",) if key in os.environ}

@@ -12,6 +12,7 @@ from skep.supervisor.control.scaling import Scaling
 from skep.supervisor.control.send_task import SendTask
 from skep.supervisor.control.server import Command, ControlServer
 from skep.supervisor.control.settling import Facts, ReleaseSettling
+from skep.supervisor.control.timer import Timer
 from skep.supervisor.parts import Parts
 from skep.supervisor.start import Start
 
@@ -29,6 +30,7 @@ class Control:
         self.settling = settling = ReleaseSettling(self._facts)
         tasks = ReloadTasks(rollouts, self.operations, events)
         send = SendTask(lambda: rollouts.current, parts.platform.questions)
+        timer = Timer(lambda: rollouts.current, parts.platform.questions)
         processes = Processes(rollouts)
         restart = Restart(owner, parts, self.operations, start.service.environment)
         self.inspection = inspection = Inspection(parts, self.operations, start.options.log_file)
@@ -61,6 +63,9 @@ class Control:
             "log_level": inspection.log_level,
             "task.send": send.task,
             "event.fire": send.event,
+            "cron.run": timer.run,
+            "cron.stop": timer.stop,
+            "cron.start": timer.start,
         }
         audit = Audit(start.run_dir.audit_file)
         self.server = ControlServer(table, audit, self.operations)

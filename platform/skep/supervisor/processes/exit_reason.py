@@ -6,7 +6,10 @@ from typing import Any
 
 from skep.base.system.exit_status import describe, signal_name
 from skep.supervisor.processes.child import Child
+from skep.wire.lifecycle import EXIT_DRAINED, EXIT_HUNG
 from skep.wire.plan import Problem
+
+_CODES = {EXIT_DRAINED: "clean", EXIT_HUNG: "hang"}
 
 
 def ended(child: Child) -> str:
@@ -15,6 +18,8 @@ def ended(child: Child) -> str:
         return "killed by the kernel, because memory ran out (SIGKILL)"
     if child.killed_by_another:
         return "killed by SIGKILL, from outside"
+    if child.status is not None and os.waitstatus_to_exitcode(child.status) == EXIT_HUNG:
+        return "ended by itself, because its event loop was blocked"
     return describe(child.status)
 
 
@@ -29,7 +34,7 @@ def reason(child: Child) -> str:
     if child.problem is not None and child.problem.stage == "prepare":
         return "boot_failure"
     if child.status is not None and os.WIFEXITED(child.status):
-        return "clean" if os.WEXITSTATUS(child.status) == 0 else "exitcode"
+        return _CODES.get(os.WEXITSTATUS(child.status), "exitcode")
     return "signal"
 
 

@@ -116,8 +116,7 @@ class Generations:
         problem = child.problem or Problem("prepare", f"{child.name} {describe(child.status)}.")
         self.tell(generation, SlotLost(child.slot, named(child, problem)))
         self.handed_over(generation, child.slot, {})
-        if generation.terms(child.slot).succession is Succession.HANDOVER:
-            self._tell_alone(child.slot)
+        self.tell_alone(child.slot)
         if child.kind == "process":
             self._let_successor_go(child.slot)
 
@@ -125,10 +124,11 @@ class Generations:
         """Return whether a worker of any generation but one is in a slot."""
         return any(slot in g.crew.children for g in self.all if g is not but)
 
-    def _tell_alone(self, slot: str) -> None:
-        there = [g.crew.children[slot] for g in self.all if slot in g.crew.children]
-        if len(there) == 1:
-            there[0].send(Alone())
+    def tell_alone(self, slot: str) -> None:
+        """Let the only worker in a slot know that it is that, if slots like it are handed over."""
+        there = [g for g in self.all if slot in g.crew.children]
+        if len(there) == 1 and there[0].terms(slot).succession is Succession.HANDOVER:
+            there[0].crew.children[slot].send(Alone())
 
     def _let_successor_go(self, slot: str) -> None:
         """Let the worker of the generation in service, or of the one that comes, go: the one before

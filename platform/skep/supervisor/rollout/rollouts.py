@@ -340,7 +340,9 @@ class Rollouts:
         generation = self.coming.generation
         log.debug("generation %d has loaded in %.2f s", generation.number, plan.seconds)
         if left_out := generation.left_out:
-            log.info("not run on this machine (PLATFORM_KINDS): %s", ", ".join(left_out))
+            log.info(
+                "not run on this machine (PLATFORM_KINDS, PLATFORM_CRON): %s", ", ".join(left_out)
+            )
         if plan.unforkable:
             log.warning("workers load one by one, at the price of memory: %s", plan.unforkable)
         if self.current is not None:

@@ -49,7 +49,7 @@ class Scaler:
         options, plan = generation.configuration.options, generation.plan or Plan()
         processes = {one.pool: one.num for one in generation.processes}
         counts = {**_configured(options), "cron": 1, **processes, **self._by_hand}
-        kinds = set(plan.kinds).intersection(options.kinds)
+        kinds = set(plan.kinds).intersection(options.kinds_here)
         return {p: count for p, count in counts.items() if p.partition(".")[0] in kinds}
 
     def wanted(self, generation: Generation) -> tuple[str, ...]:

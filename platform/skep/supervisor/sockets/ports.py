@@ -88,6 +88,7 @@ class Ports:
             descriptors = self._inboxes.descriptors(names)
         handover = self._generations.handover(child)
         child.send(Go(names, handover, len(descriptors)), descriptors)
+        self._generations.tell_alone(child.slot)
 
     def close_unused(self) -> None:
         """Close what no generation wants that accepts or may accept again."""

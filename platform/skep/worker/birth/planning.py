@@ -8,7 +8,7 @@ from skep.wire.plan import Plan
 from skep.worker.http.app import listing
 from skep.worker.loading import endpoints, processes
 from skep.worker.loading.catalog import Catalog
-from skep.worker.loading.checks import undeclared
+from skep.worker.loading.checks import crontab_triggers, undeclared
 from skep.worker.loading.endpoints import Tls
 from skep.worker.loading.loader import Loader
 from skep.worker.tasks.queues import task_drain
@@ -34,14 +34,15 @@ def made_of(loaded: Loader, catalog: Catalog, tls: Tls, options: Options) -> Pla
         live=tuple(sorted(live)),
         fixed=tuple(sorted(fixed)),
         task_drain=task_drain(catalog, options),
-        warnings=tuple(undeclared(catalog)),
+        warnings=(*undeclared(catalog), *crontab_triggers(catalog)),
         unforkable=unforkable or loaded.unforkable,
     )
 
 
 def _kinds(catalog: Catalog) -> tuple[str, ...]:
     kinds = ["web"]
-    if catalog.tasks or catalog.listeners:
+    in_tasks = any(job.runs_in_task for job in catalog.crons.values())
+    if catalog.tasks or catalog.listeners or in_tasks:
         kinds.append("task")
     if catalog.crons:
         kinds.append("cron")

@@ -23,6 +23,7 @@ from skep.worker.loading import endpoints, processes
 from skep.worker.loading.catalog import Catalog
 from skep.worker.loading.changes import Changes
 from skep.worker.loading.checks import check_settings, check_used_settings
+from skep.worker.loading.configured_crons import with_configured_crons
 from skep.worker.loading.early_use import refuse_while_loading
 from skep.worker.loading.endpoints import Tls
 from skep.worker.loading.environ import Environ, install
@@ -71,7 +72,7 @@ def _load(boot: Boot) -> LoadedGeneration | list[Problem]:
     if problems:
         return problems
     try:
-        catalog = Catalog.collect(loaded.plugins)
+        catalog = with_configured_crons(Catalog.collect(loaded.plugins), options)
         tls = Tls.load(catalog.plugins, options)
     except (PluginError, UsageError) as error:
         return [Problem("load", str(error), getattr(error, "plugin", ""))]
