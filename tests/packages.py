@@ -17,6 +17,7 @@ PACKAGES = {
     "chromedriver": "chromium-driver",
     "chromium": "chromium",
     "dash": "dash",
+    "faketime": "faketime",
     "git": "git",
     "nginx": "nginx-light",
     "openssl": "openssl",
@@ -47,6 +48,12 @@ def systemd_library() -> Path:
     if not found:
         _missing(PACKAGES["systemd"])
     return found[0]
+
+
+def faketime_library() -> Path:
+    """Return the library that shows a process another time of day; skip or fail as `require`."""
+    require("faketime")
+    return next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
 
 
 def require_mounts() -> None:

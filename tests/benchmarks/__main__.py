@@ -10,6 +10,7 @@ from tests.benchmarks import (
     memory,
     metrics,
     neighbours,
+    processes,
     publish,
     reloads,
     request_cost,
@@ -38,6 +39,7 @@ MEASUREMENTS: dict[str, Callable[[], Iterable[Figure]]] = {
     "metrics": metrics.measure,
     "tables": tables.measure,
     "crons": crons.measure,
+    "processes": processes.measure,
 }
 
 

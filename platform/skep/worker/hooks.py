@@ -51,6 +51,7 @@ async def _call_with_engine(boot: Boot, catalog: Catalog, code: str) -> None:
     # Unlike a worker's, its hook `after_fork` finds the engine open.
     await work.open_engine()
     close_tables = work.open_tables()
+    work.open_messaging()
     try:
         await call(catalog.plugins, "after_fork", **work.identity)
         await call(catalog.plugins, boot.facts["hook"], **boot.facts["info"])

@@ -41,9 +41,9 @@ def _send(message: dict[str, Any]) -> None:
 
 
 def _read_order() -> dict[str, Any] | None:
-    data = b""
+    data = bytearray()
     while not data.endswith(b"\n"):
-        part = os.read(CONTROL, 65536)
+        part = os.read(CONTROL, 1 << 20)
         if not part:
             return None
         data += part

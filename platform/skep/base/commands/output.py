@@ -22,8 +22,11 @@ class LineCutter:
         *ends, rest = data.split(b"\n")
         lines = []
         for end in ends:
-            self._add(end)
-            lines.append(self._line())
+            if self._begun or self._left_out or len(end) > self.longest:
+                self._add(end)
+                lines.append(self._line())
+            else:  # most lines
+                lines.append(end.removesuffix(b"\r").decode(errors="replace"))
         self._add(rest)
         return lines
 
