@@ -3,6 +3,7 @@
 On a machine of one's own such a test is skipped and names its package; with CI=true it fails.
 """
 
+import functools
 import os
 import shutil
 import subprocess
@@ -42,6 +43,7 @@ def require(program: str) -> str:
     return str(found)
 
 
+@functools.cache  # the search takes a second, and hypothesis asks for every example
 def systemd_library() -> Path:
     """Return systemd's own library; skip or fail as `require` does where it is not installed."""
     found = sorted(Path("/usr/lib").glob("**/systemd/libsystemd-shared-*.so"))

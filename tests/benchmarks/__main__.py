@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from tests.benchmarks import (
     crons,
     endurance,
+    exact_tasks,
     kill_points,
     memory,
     metrics,
@@ -37,6 +38,7 @@ MEASUREMENTS: dict[str, Callable[[], Iterable[Figure]]] = {
     "websockets": websockets.measure,
     "kill_points": kill_points.measure,
     "metrics": metrics.measure,
+    "exact_tasks": exact_tasks.measure,
     "tables": tables.measure,
     "crons": crons.measure,
     "processes": processes.measure,

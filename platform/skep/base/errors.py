@@ -171,5 +171,9 @@ class CommandError(PlatformError):
     """An external command cannot be started."""
 
 
+class NotPrepared(PlatformError):
+    """A process cannot prepare; the text says all that there is to know, without a traceback."""
+
+
 class InternalError(PlatformError):
     """This should never happen. If you see it, please report it with the log around it."""

@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from skep.base.errors import InternalError
+from skep.base.errors import InternalError, NotPrepared
 from skep.base.logs.log import traceback_text
 from skep.base.system import signals, stacks
 from skep.wire import messages
@@ -228,6 +228,8 @@ class Lifecycle:
         if error is None:
             how = "was cancelled" if step.cancelled() else "ended by itself"
             problem = Problem(stage, f"Its work {how}.")
+        elif isinstance(error, NotPrepared):
+            problem = Problem(stage, str(error))
         else:
             trace = traceback_text(error, LONGEST_TRACE)
             problem = Problem(stage, f"{type(error).__name__}: {error}", trace=trace)

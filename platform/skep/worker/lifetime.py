@@ -28,7 +28,7 @@ from skep.worker.kinds.tasks import TaskKind
 from skep.worker.kinds.web import WebKind
 from skep.worker.tasks.deliver import deliver, send_event
 from skep.worker.tracing import spans
-from skep.worker.upkeep import Retirement, resident_memory, trace
+from skep.worker.upkeep import Retirement, held_memory, trace
 from skep.worker.workplace import Workplace
 
 # An exception in `prepare` refuses the whole generation.
@@ -63,7 +63,7 @@ async def live(
     )
 
     def on_beat() -> None:
-        retirement.look(time.monotonic(), resident_memory())
+        retirement.look(time.monotonic(), held_memory())
 
     lifecycle = Lifecycle(
         framer.next,

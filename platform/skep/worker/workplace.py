@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 
 from skep.api.callables import binds, written_lifespan
 from skep.api.plugin import Plugin
-from skep.base.errors import PluginError
+from skep.base.errors import NotPrepared, PluginError, TableError
 from skep.base.rundir import RunDir
 from skep.base.telemetry import Telemetry
 from skep.config.options.table import Options
@@ -141,7 +141,7 @@ class Workplace:
         )
 
     def open_tables(self) -> Callable[[], None]:
-        """Make the tables that the plugins declare; return what closes them. Raises TableError.
+        """Make the tables that the plugins declare; return what closes them. Raises NotPrepared.
 
         From the first use of a table on they are kept in order by a thread.
         """
@@ -159,8 +159,12 @@ class Workplace:
             tables.close()
 
         tables.when_opened = keep
-        for table in self.catalog.tables.values():
-            table.prepare()
+        try:
+            for table in self.catalog.tables.values():
+                table.prepare()
+        except TableError as error:
+            close()
+            raise NotPrepared(str(error)) from error
         return close
 
     @property
