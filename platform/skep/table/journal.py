@@ -102,7 +102,8 @@ class CronJournal:
 
     def declare(self, states: Mapping[str, CronState], now: float) -> None:
         """Write the states of all crons that are declared. What is known of others is kept for
-        thirty days, because they may come back."""
+        thirty days, because they may come back. Take room on the disk for what is written later."""
+        self._tables.environment.reserve()
         with self._tables.writing() as txn:
             for key, raw in list(file.entries(txn, _STATE)):
                 name, known = key.decode(), _state(raw)
