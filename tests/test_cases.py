@@ -11,7 +11,6 @@ import pytest
 
 TESTS = sorted(Path(__file__).parent.glob("*/**/test_*.py"))
 LENGTHS = {"lifecycle": 46, "configuration": 23, "tasks": 35}
-CRON = "crons have a list of their own"
 REDIS = "there is no engine on Redis"
 WITHOUT: dict[str, dict[int, str]] = {
     "lifecycle": {40: "custom processes are a kind that does not exist yet"},
@@ -20,9 +19,6 @@ WITHOUT: dict[str, dict[int, str]] = {
         17: "it asserts only a speed, which benchmarks/tasks.py compares with its bar",
         29: REDIS,
         30: REDIS,
-        31: CRON,
-        32: CRON,
-        33: CRON,
         34: REDIS,
         35: "a soak, which benchmarks/soak.py compares with its bounds",
     },

@@ -1,4 +1,4 @@
-"""Every row of the list of features of HTTP, WebSockets, TCP, UDP and tables has a test of its own.
+"""Every row of the list of features of HTTP, sockets, tables and timers has a test of its own.
 
 The tests named here ask a whole platform through its command line and real sockets, or a web worker
 on real sockets where nothing but that worker has a part in it. A row is named as in the list.
@@ -64,6 +64,10 @@ ROWS = {
     "shared table, from everywhere": "every_kind_of_process_shares_a_table",
     "shared table, increments": "eight_processes_lose_no_increment",
     "table full": "a_full_table_takes_no_further_row_and_the_others_can_be_changed",
+    "cron job (ms)": "kills_around_due_moments_lose_and_repeat_none",
+    "cron expression, tz": "a_cron_string_means_what_debian_s_cron_means",
+    "job.stop": "a_cron_is_listed_run_stopped_and_started_by_hand",
+    "timer max_wait_time": "what_runs_long_ends_where_it_began_and_no_second_copy_begins",
     "terminate after response": "terminate_after_response_the_client_does_not_wait_for_the_work",
 }
 HERE = Path(__file__).parent

@@ -109,10 +109,11 @@ def _crons() -> list[Panel]:
               ("sum by (cron, outcome) (rate(platform_cron_runs_total{@}[@])) > 0 "
                "or sum by (cron) (0 * rate(platform_cron_runs_total{@}[@]))",
                "{{cron}} {{outcome}}"), width=6),
-        lines("Misfires", "Due moments in a second without a run of their own, and steps of the "
-              "clock.", "ops",
+        lines("Misfires", "Due moments in a second without a run of their own, crons that blocked "
+              "the timer, and steps of the clock.", "ops",
               ("sum by (cron, reason) (rate(platform_cron_misfires_total{@}[@]))",
                "{{cron}} {{reason}}"),
+              ("sum by (cron) (rate(platform_cron_hangs_total{@}[@]))", "{{cron}} hung"),
               ("sum by (instance) (rate(platform_cron_clock_jumps_total{@}[@]))",
                "{{instance}} clock steps"), width=6),
         lines("Duration of runs", "95 of 100 runs took at most this time.", "s",
@@ -127,6 +128,7 @@ def _crons() -> list[Panel]:
              ("Next", "dateTimeFromNow",
               "max by (instance, cron) (platform_cron_next_run_timestamp_seconds{@}) * 1000"),
              ("Running", "short", "sum by (instance, cron) (platform_cron_running{@})"),
+             ("Stopped", "short", "max by (instance, cron) (platform_cron_stopped{@})"),
              width=18),
         states("Leader", "Where crons run.", ("platform_cron_leader{@}", "{{instance}}"),
                steps=((None, "transparent"), (1, "green")), width=6),

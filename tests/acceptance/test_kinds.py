@@ -47,7 +47,7 @@ def test_a_machine_runs_the_kinds_it_is_to_run_and_says_which_it_does_not(
     # No port is bound at which nobody would answer
     assert set(status["listeners"]) == {"admin", "config"}
     text = platform.cli("status").stdout
-    assert "not run here  web, cron (left out by PLATFORM_KINDS)" in text
+    assert "not run here  web, cron (left out by PLATFORM_KINDS or PLATFORM_CRON)" in text
     done = platform.cli("scale", "web=3")
     assert done.returncode != 0
     assert "This machine runs no web workers: PLATFORM_KINDS leaves them out." in done.stderr

@@ -20,21 +20,24 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime
 from typing import Any, ClassVar, Literal, Protocol, get_args
 from zoneinfo import ZoneInfo
 
-from cronsim import CronSim, CronSimError
-
 from skep.api.callables import named_thing
+from skep.api.cron_string import CronString
 from skep.api.naming import plugin_of
 from skep.base.errors import PluginError
 
 Overlap = Literal["skip", "queue", "allow"]
 Misfire = Literal["skip", "once"]
+RunIn = Literal["timer", "task"]
+Scope = Literal["cluster", "node"]
 Duration = str | float
 
 SHORTEST = 0.005
+# Bytes: it is the key of what is kept of the cron.
+LONGEST_NAME = 200
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)\s*")
@@ -66,31 +69,6 @@ class Trigger(Protocol):
 
 
 @dataclass(frozen=True)
-class CronString:
-    """A trigger made of five fields as in Debian's cron, or six with the seconds first.
-
-    Sunday is 0 and 7. If both days are given, either will do. A moment in the hour that a zone
-    skips in spring is due when that hour is over. A moment in the hour that it repeats is due once.
-    """
-
-    text: str
-    zone: tzinfo
-
-    def get_next_fire_time(
-        self, previous_fire_time: datetime | None, now: datetime
-    ) -> datetime | None:
-        """Return the first moment after the given one, in this cron's zone."""
-        start = (previous_fire_time or now).astimezone(self.zone)
-        # In the repeated hour the parser answers with the first pass, which may be over. Compared
-        # as Unix time, because datetimes of one zone compare by what the clock on the wall shows.
-        floor = start.timestamp()
-        return next((m for m in CronSim(self.text, start) if m.timestamp() > floor), None)
-
-    def __str__(self) -> str:
-        return f"cron {self.text} {self.zone}"
-
-
-@dataclass(frozen=True)
 class CronTerms:
     """When a cron is due and what holds for its runs, checked. Either `every` or `trigger` is set.
 
@@ -104,6 +82,8 @@ class CronTerms:
     grace: float
     immediate: bool
     timeout: float | None
+    run_in: RunIn = "timer"
+    scope: Scope = "cluster"
 
     def __str__(self) -> str:
         return f"every {self.every} s" if self.every is not None else str(self.trigger)
@@ -122,6 +102,9 @@ class CronJob:
     `grace` ago (a minute; for `every` its duration, but at least a second) has misfired: it is
     skipped, or made up for `once`. Moments missed together make one run. `immediate` runs it at the
     start too. `timeout` cancels an `async def`; a `def` cannot be stopped and is only reported.
+    `run_in` says where it runs: in the `timer`, or each moment as a `task`, delivered once and run
+    by a task worker. `scope` says whether it runs once in the `cluster` or on every `node`; with
+    the embedded engine a cluster is one data directory, and both are the same.
     """
 
     every: ClassVar[Duration | None] = None
@@ -133,6 +116,8 @@ class CronJob:
     grace: ClassVar[Duration | None] = None
     immediate: ClassVar[bool] = False
     timeout: ClassVar[Duration | None] = None
+    run_in: ClassVar[RunIn] = "timer"
+    scope: ClassVar[Scope] = "cluster"
     name: str | None = None
 
     terms: CronTerms
@@ -159,6 +144,11 @@ class CronJob:
         """The function that is called."""
         return self.run
 
+    @property
+    def runs_in_task(self) -> bool:
+        """Whether a task worker runs it."""
+        return self.terms.run_in == "task"
+
 
 class FunctionCron(CronJob):
     """A function that runs by the clock; it can still be called as one."""
@@ -179,8 +169,9 @@ class FunctionCron(CronJob):
 
 _OPTIONS = (
     *("every", "cron", "tz", "trigger"),
-    *("overlap", "misfire", "grace", "immediate", "timeout"),
+    *("overlap", "misfire", "grace", "immediate", "timeout", "run_in", "scope"),
 )
+_CHOICES = {"overlap": Overlap, "misfire": Misfire, "run_in": RunIn, "scope": Scope}
 
 
 def cron(
@@ -195,6 +186,8 @@ def cron(
     grace: Duration | None = None,
     immediate: bool = False,
     timeout: Duration | None = None,
+    run_in: RunIn = "timer",
+    scope: Scope = "cluster",
     name: str | None = None,
 ) -> Callable[[Callable[[Tick], Any]], FunctionCron]:
     """Let a function run by the clock; CronJob explains the options.
@@ -209,7 +202,7 @@ def cron(
             text.__code__.co_filename,
             text.__code__.co_firstlineno,
         )
-    values = (every, text, tz, trigger, overlap, misfire, grace, immediate, timeout)
+    values = (every, text, tz, trigger, overlap, misfire, grace, immediate, timeout, run_in, scope)
     given = dict(zip(_OPTIONS, values, strict=True))
 
     def decorate(function: Callable[[Tick], Any]) -> FunctionCron:
@@ -235,6 +228,8 @@ def named(plugin: str, crons: Sequence[CronJob | type[CronJob]]) -> dict[str, Cr
             raise PluginError(
                 plugin, f"The cron {name} says no time: give it every, cron or trigger."
             )
+        if len(name.encode()) > LONGEST_NAME:
+            raise PluginError(plugin, f"The name of the cron {name} is longer than 200 bytes.")
         if name in found:
             raise PluginError(plugin, f"The plugin {plugin} has two crons with the name {name}.")
         found[name] = job
@@ -273,15 +268,15 @@ def _checked(name: str, module: str, file: str, line: int, given: Mapping[str, A
 
 
 def _terms(given: Mapping[str, Any]) -> CronTerms:
-    every, cron, tz, trigger, overlap, misfire, grace, immediate, timeout = (
+    every, cron, tz, trigger, overlap, misfire, grace, immediate, timeout, run_in, scope = (
         given[option] for option in _OPTIONS
     )
     if sum(option is not None for option in (every, cron, trigger)) != 1:
         raise ValueError("it needs one of every, a cron string and trigger.")
     if tz is not None and cron is None:
         raise ValueError("tz goes with a cron string only.")
-    for option, value, choices in (("overlap", overlap, Overlap), ("misfire", misfire, Misfire)):
-        if value not in get_args(choices):
+    for option, choices in _CHOICES.items():
+        if (value := given[option]) not in get_args(choices):
             raise ValueError(f'{option} is "{value}", not one of {", ".join(get_args(choices))}.')
     if not isinstance(immediate, bool):
         raise ValueError(f"immediate is {immediate!r}, not True or False.")
@@ -301,6 +296,8 @@ def _terms(given: Mapping[str, Any]) -> CronTerms:
         grace=default_grace if grace is None else seconds(grace),
         immediate=immediate,
         timeout=None if timeout is None else seconds(timeout),
+        run_in=run_in,
+        scope=scope,
     )
 
 
@@ -317,11 +314,4 @@ def _cron_string(text: str, tz: str | None) -> CronString:
     # A name that is a folder of the zone database raises an OSError.
     except (KeyError, OSError, ValueError) as error:
         raise ValueError(f'"{tz}" is not a time zone that this machine knows.') from error
-    try:
-        trigger = CronString(text, zone)
-        comes = trigger.get_next_fire_time(None, datetime(2000, 1, 1, tzinfo=UTC))
-    except CronSimError as error:
-        raise ValueError(f'"{text}" is not a cron string ({error}).') from error
-    if comes is None:
-        raise ValueError(f'"{text}" never comes.')
-    return trigger
+    return CronString(text, zone)

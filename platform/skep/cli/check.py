@@ -12,7 +12,10 @@ from skep.base.system import privileges
 from skep.cli.options import environment_for_children, start_options
 from skep.cli.output import json_option, show, waiting
 from skep.cli.root import RootPhase
+from skep.config.options.table import Options
 from skep.config.snapshots.archive import Archive
+from skep.schedule.crontab import parse
+from skep.schedule.file import CrontabFile, local_zone
 from skep.supervisor.config.configuration import Configuration, Configurations, starting_options
 from skep.supervisor.rollout.dry_run import attempt
 from skep.wire.plan import Plan, Problem
@@ -33,8 +36,8 @@ def check(
     written, and a running platform is not disturbed. What a module of a plugin defines and no
     Plugin declares is a warning.
 
-    Exit codes: 0 it would start, 2 usage, 3 a plugin or a setting, 4 the configuration, 8 --user,
-    or others can change what root would use.
+    Exit codes: 0 it would start, 2 usage or the crontab, 3 a plugin or a setting, 4 the
+    configuration, 8 --user, or others can change what root would use.
     """
     try:
         with waiting("loading the plugins"):
@@ -43,7 +46,9 @@ def check(
             phase.check_plugins()
             if phase.who is not None:
                 privileges.become(phase.who)  # root must not run what others can write
-            found = attempt(_configuration(base, flags))
+            configuration = _configuration(base, flags)
+            _check_crontab(configuration.options)
+            found = attempt(configuration)
         code = 0 if isinstance(found, Plan) else PluginError.exit_code
     except PlatformError as error:
         found, code = (Problem("config", str(error)),), error.exit_code
@@ -57,6 +62,13 @@ def _configuration(base: dict[str, str], flags: dict[str, Any]) -> Configuration
     archive = Archive.of(options, run_dir.config_dir)
     configurations = Configurations(base, flags, options.env_path, run_dir.path, archive)
     return configurations.of(archive.applied())
+
+
+def _check_crontab(options: Options) -> None:
+    """Raise CrontabError if this machine has a crontab that a start would refuse."""
+    if options.crontab and options.cron:
+        file = CrontabFile(options.crontab)
+        parse(file.read(), str(file.path), local_zone())
 
 
 def _document(found: Plan | tuple[Problem, ...]) -> dict[str, Any]:

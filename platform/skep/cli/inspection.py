@@ -23,8 +23,8 @@ from skep.cli.output import (
 from skep.cli.platform_handle import PlatformHandle, verb
 
 _LISTENERS = {"http": "serving at", "admin": "admin at", "config": "config at"}
-_PLATFORM = ("supervisor", "configserver", "store", "agent", "nursery")
-_KINDS = (*_PLATFORM, "zygote", "web", "task", "cron")
+_PLATFORM = ("supervisor", "configserver", "store", "agent", "schedule", "nursery")
+_KINDS = (*_PLATFORM, "zygote", "web", "task", "cron", "process")
 _RESOURCES = ("rss", "cpu", "age", "threads", "fds")
 _COMPONENTS = (
     *("uvicorn", "uvloop", "httptools", "starlette", "pydantic", "apscheduler", "httpx"),
@@ -42,6 +42,7 @@ _DECLARED = {
     "events": "listeners",
     "crons": "crons",
     "tables": "tables",
+    "processes": "processes",
 }
 _HISTORY = ("id", "when", "what", "outcome", "generation", "seconds", "asked by", "phases")
 _HISTORY_NUMBERS = ("id", "generation", "seconds")
@@ -85,11 +86,15 @@ def _status_facts(document: dict[str, Any]) -> list[tuple[str, str]]:
         ("plugins", ", ".join(document["plugins"]) or "none"),
     ]
     if kinds := document["left_out"]:
-        facts.append(("not run here", f"{', '.join(kinds)} (left out by PLATFORM_KINDS)"))
+        facts.append(
+            ("not run here", f"{', '.join(kinds)} (left out by PLATFORM_KINDS or PLATFORM_CRON)")
+        )
     facts += [("config", _config(config)), *(("release", text) for text in release_lines(config))]
     if config["pinned"]:
         withheld = ", what was published since is withheld" if config["withheld"] else ""
         facts.append(("pinned", f"[yellow]to snapshot {config['pinned']}{withheld}[/yellow]"))
+    if schedule := document["schedule"]:
+        facts += [("schedule", line) for line in _schedule(schedule)]
     if last := document["last_rollout"]:
         facts.append(("last rollout", _rollout(last)))
     if refused := document["refused"]:
@@ -103,6 +108,23 @@ def _config(config: dict[str, Any]) -> str:
     where = " ".join(str(config.get(k, "")) for k in ("app_id", "cluster"))
     error = f" [yellow]{escape(config['last_error'])}[/yellow]" if config.get("last_error") else ""
     return escape(f"{where} from {config.get('url', '')} ({config['source']})") + error
+
+
+def _schedule(schedule: dict[str, Any]) -> list[str]:
+    commands = schedule["commands"]
+    coming = min((c for c in commands if c["next"]), key=lambda c: c["next"], default=None)
+    lines = [f"{len(commands)} commands of {schedule['file']}"]
+    if coming is not None:
+        wait = max(0.0, coming["next"] - time.time())
+        lines[0] += f", next {coming['name']} in {duration(wait)}"
+    for command in commands:
+        if command["pids"]:
+            pids = ", ".join(str(pid) for pid in command["pids"])
+            lines.append(f"{command['name']} is running (pid {pids})")
+        elif command["last"]["outcome"] not in (None, "success"):
+            ago = duration(time.time() - command["last"]["ended"])
+            lines.append(f"{command['name']}: {command['last']['outcome']} {ago} ago")
+    return [escape(line) for line in lines]
 
 
 def _rollout(report: dict[str, Any]) -> str:
@@ -135,7 +157,7 @@ def _print_processes(processes: list[dict[str, Any]]) -> None:
 def _process_row(process: dict[str, Any]) -> tuple[str, ...]:
     return (
         escape(process["name"]),
-        str(process["pid"]),
+        str(process["pid"] or "-"),
         tint(process["state"]),
         size(process["rss"]),
         duration(process["cpu"]),
@@ -199,7 +221,8 @@ def _declared(running: dict[str, Any]) -> list[tuple[str, str]]:
     counts = ", ".join(f"{count} {kind}" for kind, count in running["kinds"].items())
     rows = [("workers", counts or "none")]
     for heading, name in _DECLARED.items():
-        items = running["plan"].get(name) or ["none"]
+        found = running["plan"].get(name) or ["none"]
+        items = [one["name"] if isinstance(one, dict) else one for one in found]
         rows += [("" if n else heading, escape(str(item))) for n, item in enumerate(items)]
     return rows
 
@@ -220,7 +243,7 @@ def _print_history(entries: list[dict[str, Any]]) -> None:
 
 
 def _history_row(entry: dict[str, Any]) -> tuple[str, ...]:
-    with_reason = entry["what"] in ("scale", "log-level")  # `scale web 4`
+    with_reason = entry["what"] in ("scale", "log-level", "proc.restart")  # `scale web 4`
     return (
         str(entry["id"]),
         _when(entry["began"]),

@@ -19,3 +19,5 @@ TRIES = "tries"
 ALONE = "alone"
 # Why it was a dead letter, if it was one and was requeued.
 DIED = "died"
+# The cron whose moment this is; such an envelope has no task.
+CRON = "cron"

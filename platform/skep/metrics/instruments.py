@@ -28,6 +28,10 @@ _OF_THE_LOOP = frozenset(
 )
 
 
+# Task workers run crons too, and commands of the crontab are counted as crons are.
+_SOURCES = {"task": ("task", "cron", "worker"), "schedule": ("cron", "worker")}
+
+
 class InstrumentChildren(dict[tuple[str, ...], Any]):
     """The children of one instrument by their label values, in the catalogue's order.
 
@@ -63,7 +67,7 @@ class Instruments:
         self._children = {
             metric.name: InstrumentChildren(metric, _make(metric, registry))
             for metric in CATALOGUE
-            if metric.source in (kind, "worker")
+            if metric.source in _SOURCES.get(kind, (kind, "worker"))
         }
         self.expect()
         self.expect(pool=pool)

@@ -62,6 +62,10 @@ RULES = (
     Rule("cron.finished", "cron_last_run_timestamp_seconds", "now"),
     Rule("cron.finished", "cron_last_success_timestamp_seconds", "now", outcomes=("success",)),
     Rule("cron.misfired", "cron_misfires_total", "inc", "count"),
+    Rule("cron.cut", "cron_runs_total"),
+    Rule("cron.cut", "cron_last_run_timestamp_seconds", "now"),
+    Rule("cron.hung", "cron_hangs_total"),
+    Rule("cron.stopped", "cron_stopped", "set", "stopped"),
     Rule("cron.clock_jumped", "cron_clock_jumps_total"),
     Rule("config.pull", "config_pulls_total"),
     Rule("config.pull", "config_pull_errors_total", outcomes=("error",)),
@@ -83,6 +87,10 @@ RULES = (
     Rule("table.measured", "table_capacity_rows", "set", "capacity"),
     Rule("tables.measured", "table_memory_bytes", "set", "bytes"),
     Rule("table.used", "table_operations_total", "inc", "count"),
+    Rule("process.sent", "process_messages_sent_total"),
+    Rule("process.received", "process_messages_received_total"),
+    Rule("process.refused", "process_messages_refused_total"),
+    Rule("process.requested", "process_request_duration_seconds", "observe", "seconds"),
 )
 
 

@@ -110,13 +110,14 @@ class Outcomes:
 class Health:
     """The state of the platform, as far as it shows in the slots and the reports.
 
-    The supervisor sets `config` (the agent's latest report) and `store` (what is wrong with the
-    store).
+    The supervisor sets `config` (the agent's latest report), `of_slots` (what is wrong with each
+    platform slot that serves) and `schedule` (the state of its commands, if there is one).
     """
 
     def __init__(self, rollouts: Rollouts, platform: PlatformSlots, history: ConfigHistory) -> None:
         self.config: Mapping[str, Any] = {"source": "none"}
-        self.store: Sequence[str] = ()
+        self.of_slots: dict[str, Sequence[str]] = {}
+        self.schedule: Mapping[str, Any] | None = None
         self.outcomes = Outcomes()
         self._rollouts = rollouts
         self._platform = platform.crew
@@ -163,7 +164,8 @@ class Health:
         service, and namespaces that it does not serve."""
         troubles = [trouble for crew in self.crews for trouble in crew.troubles()]
         of_config = [*_unheard(self.config), *not_followed(self.config)]
-        return [*self.not_ready(), *troubles, *self.store, *of_config]
+        of_slots = [trouble for slot in self.of_slots.values() for trouble in slot]
+        return [*self.not_ready(), *troubles, *of_slots, *of_config]
 
     def document(
         self, run_id: str, started: float, urls: Mapping[str, str], env_file: str
@@ -188,6 +190,7 @@ class Health:
             "plugins": list(current.plan.plugins) if current and current.plan else [],
             "slots": [row for crew in crews for row in _slots(crew)],
             "config": {**self._config_document(), "env_file": env_file},
+            "schedule": self.schedule,
             "last_rollout": outcomes.last.to_json() if outcomes.last else None,
             "refused": outcomes.refused.to_json() if outcomes.refused else None,
             "restart_required": outcomes.restart_required,

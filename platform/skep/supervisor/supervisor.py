@@ -21,20 +21,22 @@ from skep.supervisor.control.records import Operation
 from skep.supervisor.control.restart import RESTART
 from skep.supervisor.control.server import current_caller
 from skep.supervisor.generation import about
-from skep.supervisor.parts import Parts, Start
+from skep.supervisor.parts import Parts
 from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.events import PlatformServing, PlatformStopping, RolloutReported
 from skep.supervisor.request import Report, RolloutRequest
 from skep.supervisor.rollout import gate as gates
 from skep.supervisor.rollout.gate import Gate
 from skep.supervisor.sockets.inheritance import Inherited
-from skep.wire.messages import Failed, NoConfiguration, Reported, RolloutAsked, Troubled
+from skep.supervisor.start import Start
+from skep.wire.messages import Failed, NoConfiguration, Reported, RolloutAsked, Scheduled, Troubled
 
 log = logging.getLogger("skep")
 
 # What `platform start` exits with when the first generation does not come up, by stage.
 _EXIT_CODES = {"config": 4, "check": 4, "commit": 4, "listen": 5}
-EXIT_UNEXPECTED, EXIT_NOT_BOOTED, EXIT_UNCONFIGURED, EXIT_UNRECOVERABLE = 1, 3, 4, 7
+_EXIT_CODES_OF_SLOTS = {"configserver.0": 4, "schedule.0": 2}
+EXIT_UNEXPECTED, EXIT_NOT_BOOTED, EXIT_UNRECOVERABLE = 1, 3, 7
 # A platform slot, and what is left at last, has nothing of its own that takes long.
 _SHORT = 5.0
 
@@ -58,7 +60,8 @@ class Supervisor:
         self._events = parts.children.events
         self._control = Control(self, parts, start)
         self._children.on(Reported, self._config_reported)
-        self._children.on(Troubled, self._store_troubled)
+        self._children.on(Troubled, self._troubled)
+        self._children.on(Scheduled, self._scheduled)
         self._children.on(NoConfiguration, self._no_configuration)
         self._children.on(RolloutAsked, self._asked)
         self._children.on(Failed, self._failed)
@@ -108,6 +111,10 @@ class Supervisor:
             self._control.stopping()
             self._stop_task = self._loop.create_task(self._stop())
 
+    def inheritable(self) -> dict[str, Inherited]:
+        """Return the sockets that the next supervisor is to inherit."""
+        return self._parts.listeners.inheritable() | self._parts.inboxes.inheritable()
+
     # The beginning and the end.
 
     async def _open(self) -> None:
@@ -126,11 +133,14 @@ class Supervisor:
         platform.nursery.start()
         # It listens when there is something to say: after the first configuration.
         platform.fill("agent.0", released=False)
+        if platform.options.crontab and platform.options.cron:
+            # Commands may ask the platform for something: they run from the first generation on.
+            platform.fill("schedule.0", released=False)
         self._set_timer()
 
     async def _stop(self) -> None:
-        """Stop the generations, then the agent and the config server, then the store, because
-        workers that drain still settle what they finish; and the zygotes at last."""
+        """Stop the generations and the schedule, then the agent and the config server, then the
+        store, because workers that drain still settle what they finish; the zygotes at last."""
         generations, crew = self._rollouts.generations, self._platform.crew
         options = generations.options
         # A load balancer sees that the platform is not ready, and sends the requests elsewhere.
@@ -139,10 +149,12 @@ class Supervisor:
         if not self._hurried and self._code != RESTART:  # then connections wait for the next
             await self._ports.close()
         self._rollouts.stop()
+        crew.retire({"schedule.0"})
         self._set_timer()
-        if not await until(lambda: not generations.alive, patience):
+        if not await until(self._work_is_over, patience):
             generations.kill()
-            await until(lambda: not generations.alive, _SHORT)
+            crew.kill({"schedule.0"})
+            await until(self._work_is_over, _SHORT)
         if not self._hurried:
             await self._parts.observers.hooks.say_goodbye()
         for slots in ({"agent.0", "configserver.0"}, {"store.0"}):
@@ -156,6 +168,12 @@ class Supervisor:
         self._end_operation("restarted" if self._code == RESTART else "stopped")
         self._end.set_result(self._code)
 
+    def _work_is_over(self) -> bool:
+        return (
+            not self._rollouts.generations.alive
+            and "schedule.0" not in self._platform.crew.children
+        )
+
     def _end_operation(self, outcome: str) -> None:
         if self._operation is not None:
             self._control.operations.end(self._operation, outcome)
@@ -166,9 +184,11 @@ class Supervisor:
         await self._control.server.stop()
         if self._code != RESTART:
             self._parts.listeners.close()
+            self._parts.inboxes.close()
         if self._timer is not None:
             self._timer.cancel()
         self._children.kill()
+        await until(self._children.no_orphans, _SHORT)
         self._run_dir.leave()
 
     def _handle_signals(self) -> None:
@@ -206,8 +226,11 @@ class Supervisor:
         self._report_refusals()
         self._control.settling.look()
 
-    def _store_troubled(self, _: Child, message: Troubled) -> None:
-        self._health.store = message.reasons
+    def _troubled(self, child: Child, message: Troubled) -> None:
+        self._health.of_slots[child.slot] = message.reasons
+
+    def _scheduled(self, _: Child, message: Scheduled) -> None:
+        self._health.schedule = message.state
 
     def _asked(self, _: Child, message: RolloutAsked) -> None:
         request = gates.requested(message, starting=self._rollouts.current is None)
@@ -221,7 +244,7 @@ class Supervisor:
         """A platform slot cannot do its work. Before there is a first generation that ends it all;
         later it is started again and again while the generation serves."""
         if self._platform.crew.children.get(child.slot) is child:
-            code = EXIT_UNCONFIGURED if child.slot == "configserver.0" else EXIT_UNEXPECTED
+            code = _EXIT_CODES_OF_SLOTS.get(child.slot, EXIT_UNEXPECTED)
             self._give_up_start(f"{child.name}: {message.problem}", code)
 
     def _give_up_start(self, reason: str, code: int) -> None:
@@ -246,6 +269,7 @@ class Supervisor:
             options = current.configuration.options
             self._control.inspection.set_log_level(options.log_level)
             if outcomes.first is None:
+                self._platform.crew.release(["schedule.0"])
                 self._events.publish(PlatformServing(self._ports.urls()))
             outcomes.compare(options)
         elif report.outcome == "refused" and not fallback.refusal(request, report):
@@ -304,5 +328,6 @@ class Supervisor:
 
 
 async def supervise(start: Start) -> tuple[int, Mapping[str, Inherited]]:
-    """Run a platform; return the exit code, and the listeners that the next one inherits."""
-    return await Supervisor(start).run(), start.listeners.inheritable()
+    """Run a platform; return the exit code, and the sockets that the next one inherits."""
+    supervisor = Supervisor(start)
+    return await supervisor.run(), supervisor.inheritable()

@@ -2,13 +2,14 @@
 
     supervisor ─► any child     Boot Go Drain Flush Change Alone Trace
     supervisor ─► zygote        Become Fork
-    supervisor ─► a worker      Happened Deliver
+    supervisor ─► a worker      Happened Deliver CronOrder
     any child  ─► supervisor    Hello Prepared Accepting Failed HandedOver
                                 Beat MetricFrame Flushed Changed Retire Noted
-                                Traced Delivered
+                                Traced Delivered CronAnswer
     zygote     ─► supervisor    Planned LoadFailed Exited
     agent      ─► supervisor    RolloutAsked Reported NoConfiguration
     store      ─► supervisor    Troubled
+    schedule   ─► supervisor    Troubled Scheduled
 
 JSON, because the supervisor is the standard library alone. A message may carry file descriptors
 (`Go`: the listeners; `Fork`: the new worker's end of its channel); `fds` says how many.
@@ -21,7 +22,7 @@ from typing import Any, ClassVar, Literal, get_args
 
 from skep.base.errors import InternalError
 from skep.base.sockets.endpoint import Endpoint
-from skep.wire.plan import Plan, Problem
+from skep.wire.plan import Plan, Problem, ProcessPlan
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,11 @@ class Go:
 
 @dataclass(frozen=True)
 class Drain:
-    """Take no new work, finish the rest within so many seconds, then end."""
+    """Take no new work, finish the rest within so many seconds, then end. `replaced` says that a
+    new generation has a worker in the same slot."""
 
     seconds: float
+    replaced: bool = False
 
 
 @dataclass(frozen=True)
@@ -155,6 +158,24 @@ class Delivered(_Numbered):
 
     id: str = ""
     duplicate: bool = False
+    refusal: str = ""
+    code: str = ""
+
+
+@dataclass(frozen=True)
+class CronOrder(_Numbered):
+    """To the timer: run a cron now, stop it, or let it be due again; then answer CronAnswer."""
+
+    verb: Literal["run", "stop", "start"]
+    name: str
+
+
+@dataclass(frozen=True)
+class CronAnswer(_Numbered):
+    """What was done, as a sentence; or why it is refused, a sentence in `refusal` and a word for
+    scripts in `code`."""
+
+    sentence: str = ""
     refusal: str = ""
     code: str = ""
 
@@ -276,9 +297,17 @@ class Reported:
 
 @dataclass(frozen=True)
 class Troubled:
-    """What is wrong with the store, for `platform status`; empty if nothing is."""
+    """What is wrong with a platform slot that serves, for `platform status`; empty if nothing is.
+    It is the case until the next such message from the slot, whatever process fills it."""
 
     reasons: list[str]
+
+
+@dataclass(frozen=True)
+class Scheduled:
+    """The crontab in force and the state of its commands, for `platform status`."""
+
+    state: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -291,9 +320,9 @@ class NoConfiguration:
 
 Message = (
     Boot | Become | Go | Drain | Alone | Flush | Change | Changed | Trace | Traced | Fork
-    | Happened | Noted | Deliver | Delivered | Hello | Prepared | Accepting | Failed | HandedOver
-    | Beat | Retire | MetricFrame | Flushed | Planned | LoadFailed | Exited | RolloutAsked
-    | Reported | Troubled | NoConfiguration
+    | Happened | Noted | Deliver | Delivered | CronOrder | CronAnswer | Hello | Prepared | Accepting
+    | Failed | HandedOver | Beat | Retire | MetricFrame | Flushed | Planned | LoadFailed | Exited
+    | RolloutAsked | Reported | Troubled | Scheduled | NoConfiguration
 )  # fmt: skip
 
 _KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in get_args(Message)}
@@ -330,7 +359,11 @@ def _problems(values: list[dict[str, Any]]) -> list[Problem]:
 def _plan(value: dict[str, Any]) -> Plan:
     fixed: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
     endpoints = tuple(Endpoint(**endpoint) for endpoint in fixed.get("endpoints", ()))
-    return Plan(**{**fixed, "endpoints": endpoints})
+    processes = tuple(
+        ProcessPlan(**{**process, "after": tuple(process["after"])})
+        for process in fixed.get("processes", ())
+    )
+    return Plan(**{**fixed, "endpoints": endpoints, "processes": processes})
 
 
 _NESTED: dict[str, dict[str, Any]] = {

@@ -1,12 +1,11 @@
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, ClassVar
-from zoneinfo import ZoneInfo
 
 import pytest
 from apscheduler.triggers.interval import IntervalTrigger
 
-from skep.api.cron import CronJob, CronString, Tick, cron, named, seconds
+from skep.api.cron import CronJob, Tick, cron, named, seconds
 from skep.base.errors import PluginError
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -84,6 +83,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"trigger": "interval"}, "trigger is 'interval', not an object with get_next_fire_time"),
     ({"trigger": IntervalTrigger}, "not an object with get_next_fire_time"),
     ({"every": "1s", "misfire": "twice"}, 'misfire is "twice", not one of skip, once'),
+    ({"every": "1s", "run_in": "web"}, 'run_in is "web", not one of timer, task'),
+    ({"every": "1s", "scope": []}, r'scope is "\[\]", not one of cluster, node'),
 ]
 
 
@@ -104,10 +105,9 @@ def test_options_that_cannot_be_meant_fail_where_they_stand(
 @pytest.mark.parametrize(
     ("text", "tz", "sentence"),
     [
-        ("* * * *", None, r'"\* \* \* \*" is not a cron string \(Wrong number of fields\)'),
-        ("61 * * * *", None, r'"61 \* \* \* \*" is not a cron string \(Bad minute\)'),
-        ("@daily", None, '"@daily" is not a cron string'),
-        ("0 0 31 2 *", None, "Bad day-of-month"),
+        ("* * * *", None, r'"\* \* \* \*" is not a cron string: it has 4 fields'),
+        ("@reboot", None, '"@reboot" is not a cron string: .* immediate=True'),
+        ("0 0 31 2 *", None, r'"0 0 31 2 \*" never comes'),
         ("0 0 * * *", "Mars/Base", '"Mars/Base" is not a time zone that this machine knows'),
         ("0 0 * * *", "Europe", '"Europe" is not a time zone that this machine knows'),
         ("0 0 * * *", "../etc/passwd", "is not a time zone"),
@@ -142,6 +142,24 @@ def test_names_are_the_plugin_s_and_the_function_s() -> None:
         named("orders", [sweep, sweep])
     with pytest.raises(PluginError, match=r"The cron orders\.Base says no time"):
         named("orders", [Base])
+    long = cron(every=1, name="n" * 200)(lambda tick: None)
+    with pytest.raises(PluginError, match="is longer than 200 bytes"):
+        named("orders", [long])
+
+
+def test_where_it_runs_is_the_timer_unless_it_says_otherwise() -> None:
+    class Far(CronJob):
+        every = "1s"
+        run_in = "task"
+        scope = "node"
+
+    assert (Far.terms.run_in, Far.terms.scope, Far().runs_in_task) == ("task", "node", True)
+    sweep = cron(every=1)(lambda tick: None)
+    assert (sweep.terms.run_in, sweep.terms.scope, sweep.runs_in_task) == (
+        "timer",
+        "cluster",
+        False,
+    )
 
 
 def test_a_cron_can_be_stopped_alone() -> None:
@@ -151,77 +169,3 @@ def test_a_cron_can_be_stopped_alone() -> None:
     first, second = Beat(), Beat()
     first.stop()
     assert (first.stopped, second.stopped) == (True, False)
-
-
-NEW_YORK, BERLIN = "America/New_York", "Europe/Berlin"
-
-# What each string answers after a moment; in Debian's cron's way. 2026-11-23 is a Monday.
-TABLE = [
-    ("* * * * *", "UTC", "2026-11-23 12:00", ["2026-11-23 12:01", "2026-11-23 12:02"]),
-    ("*/15 * * * *", "UTC", "2026-11-23 12:50", ["2026-11-23 13:00", "2026-11-23 13:15"]),
-    ("5,35 * * * *", "UTC", "2026-11-23 12:05", ["2026-11-23 12:35", "2026-11-23 13:05"]),
-    ("10-12 * * * *", "UTC", "2026-11-23 12:11", ["2026-11-23 12:12", "2026-11-23 13:10"]),
-    ("0 9-17/4 * * *", "UTC", "2026-11-23 10:00", ["2026-11-23 13:00", "2026-11-23 17:00"]),
-    ("0 3 * * *", "UTC", "2026-11-23 03:00", ["2026-11-24 03:00", "2026-11-25 03:00"]),
-    # Sunday is 0 and 7 and SUN, and never Monday
-    ("0 0 * * 0", "UTC", "2026-11-23 12:00", ["2026-11-29 00:00", "2026-12-06 00:00"]),
-    ("0 0 * * 7", "UTC", "2026-11-23 12:00", ["2026-11-29 00:00", "2026-12-06 00:00"]),
-    ("0 0 * * SUN", "UTC", "2026-11-23 12:00", ["2026-11-29 00:00", "2026-12-06 00:00"]),
-    ("0 0 * * 1-5", "UTC", "2026-11-27 12:00", ["2026-11-30 00:00", "2026-12-01 00:00"]),
-    ("0 0 * * 5-7", "UTC", "2026-11-23 12:00", ["2026-11-27 00:00", "2026-11-28 00:00"]),
-    # Both days given: either will do; one of them a star: the other decides
-    ("0 0 13 * 5", "UTC", "2026-11-10 12:00", ["2026-11-13 00:00", "2026-11-20 00:00"]),
-    ("0 0 24 * 5", "UTC", "2026-11-23 12:00", ["2026-11-24 00:00", "2026-11-27 00:00"]),
-    ("0 0 13 * *", "UTC", "2026-11-23 12:00", ["2026-12-13 00:00", "2027-01-13 00:00"]),
-    # Months, ends of months, leap years
-    ("0 0 1 JAN *", "UTC", "2026-11-23 12:00", ["2027-01-01 00:00", "2028-01-01 00:00"]),
-    ("0 0 31 * *", "UTC", "2026-11-23 12:00", ["2026-12-31 00:00", "2027-01-31 00:00"]),
-    ("0 0 L * *", "UTC", "2026-11-23 12:00", ["2026-11-30 00:00", "2026-12-31 00:00"]),
-    ("0 0 29 2 *", "UTC", "2026-11-23 12:00", ["2028-02-29 00:00", "2032-02-29 00:00"]),
-    ("59 23 31 12 *", "UTC", "2026-11-23 12:00", ["2026-12-31 23:59", "2027-12-31 23:59"]),
-    ("0 12 * * MON#1", "UTC", "2026-11-23 12:00", ["2026-12-07 12:00", "2027-01-04 12:00"]),
-    # Six fields: the seconds come first
-    ("30 * * * * *", "UTC", "2026-11-23 12:00", ["2026-11-23 12:00:30", "2026-11-23 12:01:30"]),
-    ("*/20 0 0 * * *", "UTC", "2026-11-23 00:00", ["2026-11-23 00:00:20", "2026-11-23 00:00:40"]),
-    # Time zones
-    ("0 9 * * *", "Asia/Shanghai", "2026-11-23 01:00", ["2026-11-24 01:00", "2026-11-25 01:00"]),
-    ("30 5 * * *", "Asia/Kolkata", "2026-11-23 00:00", ["2026-11-24 00:00", "2026-11-25 00:00"]),
-    ("0 0 1 * *", NEW_YORK, "2026-12-01 04:59", ["2026-12-01 05:00", "2027-01-01 05:00"]),
-    # Spring: 02:30 does not exist on 2026-03-08 in New York; it runs at 03:00 (07:00 UTC)
-    ("30 2 * * *", NEW_YORK, "2026-03-07 12:00", ["2026-03-08 07:00", "2026-03-09 06:30"]),
-    ("0 2 * * *", NEW_YORK, "2026-03-07 12:00", ["2026-03-08 07:00", "2026-03-09 06:00"]),
-    ("30 3 * * *", NEW_YORK, "2026-03-07 12:00", ["2026-03-08 07:30", "2026-03-09 07:30"]),
-    ("30 2 29 3 *", BERLIN, "2026-03-01 00:00", ["2026-03-29 01:00", "2027-03-29 00:30"]),
-    # Autumn: 01:30 comes twice on 2026-11-01 in New York (05:30 and 06:30 UTC); it runs once
-    ("30 1 * * *", NEW_YORK, "2026-10-31 12:00", ["2026-11-01 05:30", "2026-11-02 06:30"]),
-    ("30 1 * * *", NEW_YORK, "2026-11-01 05:30", ["2026-11-02 06:30", "2026-11-03 06:30"]),
-    ("0 3 * * *", NEW_YORK, "2026-11-01 05:00", ["2026-11-01 08:00", "2026-11-02 08:00"]),
-    ("30 2 * * *", BERLIN, "2026-10-24 12:00", ["2026-10-25 00:30", "2026-10-26 01:30"]),
-    # A start in the second pass must not answer with a moment of the first
-    ("30 1 * * *", NEW_YORK, "2026-11-01 06:10", ["2026-11-02 06:30", "2026-11-03 06:30"]),
-    # Every so many minutes goes on through both passes
-    ("*/30 * * * *", NEW_YORK, "2026-11-01 05:00", ["2026-11-01 05:30", "2026-11-01 06:00"]),
-    ("*/30 * * * *", NEW_YORK, "2026-11-01 06:00", ["2026-11-01 06:30", "2026-11-01 07:00"]),
-    ("*/30 * * * *", NEW_YORK, "2026-03-08 06:30", ["2026-03-08 07:00", "2026-03-08 07:30"]),
-]
-
-
-@pytest.mark.parametrize(("text", "zone", "after", "expected"), TABLE)
-def test_a_cron_string_means_what_debian_s_cron_means(
-    text: str, zone: str, after: str, expected: list[str]
-) -> None:
-    trigger = CronString(text, ZoneInfo(zone))
-    moment = datetime.fromisoformat(after).replace(tzinfo=UTC)
-    for answer in expected:
-        following = trigger.get_next_fire_time(moment, moment)
-        assert following is not None
-        assert following.astimezone(UTC) == datetime.fromisoformat(answer).replace(tzinfo=UTC)
-        assert following.tzinfo == ZoneInfo(zone)
-        moment = following.astimezone(UTC)
-
-
-def test_a_fraction_of_a_second_later_is_later() -> None:
-    trigger = CronString("* * * * * *", UTC)
-    late = NOON + timedelta(milliseconds=3)
-    assert trigger.get_next_fire_time(NOON, late) == NOON + timedelta(seconds=1)
-    assert trigger.get_next_fire_time(None, late) == NOON + timedelta(seconds=1)

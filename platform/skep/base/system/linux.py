@@ -7,8 +7,10 @@ import signal
 import socket
 import sys
 import termios
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -83,13 +85,46 @@ def network_file_system(path: Path, magic: Callable[[Path], int] = file_system) 
     return _NETWORK.get(magic(path), "")
 
 
+def open_timer() -> int | None:
+    """Return a descriptor that becomes readable when the time of `set_timer` is over; None where
+    there is no such thing."""
+    create = getattr(_libc(), "timerfd_create", None)
+    if create is None:
+        return None
+    descriptor = int(create(time.CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC))
+    return None if descriptor < 0 else descriptor
+
+
+def set_timer(descriptor: int, delay: float) -> None:
+    """Let a timer expire once in so many seconds, at once if there are none; it does not expire
+    when it would have."""
+    nanoseconds = max(round(delay * 1e9), 1)  # 0 would disarm it
+    seconds, nanoseconds = divmod(nanoseconds, 1_000_000_000)
+    value = _TimerSpec(0, 0, seconds, nanoseconds)
+    _libc().timerfd_settime(descriptor, 0, ctypes.byref(value), None)
+
+
+class _TimerSpec(ctypes.Structure):
+    """struct itimerspec: the interval, and the time until it expires first."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_long)
+        for name in ("every_seconds", "every_nanoseconds", "seconds", "nanoseconds")
+    )
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
 def _prctl(option: int, argument: int) -> None:
     if sys.platform == "linux":
         _call("prctl", option, argument, 0, 0, 0)
 
 
 def _call(function: str, *arguments: Any, path: str | None = None) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
+    libc = _libc()
     if getattr(libc, function)(*arguments) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), path)

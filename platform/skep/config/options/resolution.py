@@ -15,8 +15,7 @@ from typing import Any
 
 from skep.base.errors import UsageError
 from skep.base.logs.masking import mask_url
-from skep.config.options import endpoints
-from skep.config.options.queues import parse
+from skep.config.options import crons, endpoints, queues
 from skep.config.options.row import check, given, read
 from skep.config.options.spelling import fold, folded
 from skep.config.options.table import Options, rows
@@ -45,7 +44,12 @@ def resolve(
             found[row.name] = read(row, key, (environment if key == row.key else base)[key])
         check(row, found.get(row.name, row.default))
     options = Options(**found)
-    parse(options.queues)
+    if not options.kinds_here:
+        raise UsageError(
+            "PLATFORM_KINDS is cron alone and PLATFORM_CRON is off: this machine would run nothing."
+        )
+    queues.parse(options.queues)
+    crons.parse(options.crons)
     endpoints.check(options)
     if options.has_service and not options.app_id:
         raise UsageError("--app-id is required with --config-server or --config-meta.")

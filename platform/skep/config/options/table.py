@@ -285,6 +285,24 @@ class Options:
         "Folder from which the embedded config server is filled once, as APP/CLUSTER/NAMESPACE.*",
         metavar="DIR",
     )
+    crontab: str = machine(
+        "",
+        "A crontab file whose commands the platform runs, with their output in the log; it is read "
+        "again when it changes.",
+        metavar="FILE",
+    )
+    cron: bool = machine(
+        True,
+        "Whether this machine has a timer: off leaves out the crons of plugins and the crontab.",
+        flag=False,
+    )
+    crons: str = rollout(
+        "",
+        "Crons to time, add or leave out, among those that plugins define: a JSON list of "
+        '`"pulse.Sweep"` or `{"class": "pulse.Beat", "schedule": "*/5 * * * *", "tz": …, '
+        '"immediate": true, "enabled": true}`.',
+        flag=False,
+    )
     log_level: str = live(
         "info", "How much is logged.", words=("debug", "info", "warning", "error")
     )
@@ -378,7 +396,8 @@ class Options:
     )
     max_rss: int = rollout(
         0,
-        "With how many MiB of resident memory a worker is replaced, ±10 %; 0 for any.",
+        "With how many MiB of its own memory, without mapped files and shared tables, a worker "
+        "is replaced, ±10 %; 0 for any.",
         flag=False,
     )
     hang_timeout: float = rollout(
@@ -387,6 +406,13 @@ class Options:
         "killed.",
         flag=False,
         low=3,
+    )
+    cron_hang: float = rollout(
+        5.0,
+        "How long one cron may block the event loop of the timer before its stack is logged and "
+        "the timer is replaced.",
+        flag=False,
+        low=1,
     )
     give_up: float = live(
         120.0,
@@ -480,6 +506,11 @@ class Options:
     def env_path(self) -> Path:
         """The file that receives the configuration: `env_file`, with the name of `env` if any."""
         return Path(f"{self.env_file}.{self.env}" if self.env else self.env_file)
+
+    @property
+    def kinds_here(self) -> tuple[str, ...]:
+        """The kinds of workers that this machine runs."""
+        return tuple(kind for kind in self.kinds if kind != "cron" or self.cron)
 
     @property
     def web_count(self) -> int:

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from skep.base.errors import PlatformError
+from skep.base.system.exit_status import describe
 from skep.supervisor.config.configuration import Configuration
 from skep.supervisor.processes.children import Children
 from skep.supervisor.processes.command import run_command
-from skep.supervisor.processes.exit_reason import describe
 from skep.supervisor.request import RolloutRequest, merge
 from skep.wire.plan import Problem
 

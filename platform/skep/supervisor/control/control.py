@@ -4,6 +4,7 @@ import time
 
 from skep.supervisor.control.commands import Commands, ControlOwner
 from skep.supervisor.control.inspection import Inspection
+from skep.supervisor.control.processes import Processes
 from skep.supervisor.control.records import Audit, Operations
 from skep.supervisor.control.reload_tasks import ReloadTasks
 from skep.supervisor.control.restart import Restart
@@ -11,7 +12,9 @@ from skep.supervisor.control.scaling import Scaling
 from skep.supervisor.control.send_task import SendTask
 from skep.supervisor.control.server import Command, ControlServer
 from skep.supervisor.control.settling import Facts, ReleaseSettling
-from skep.supervisor.parts import Parts, Start
+from skep.supervisor.control.timer import Timer
+from skep.supervisor.parts import Parts
+from skep.supervisor.start import Start
 
 
 class Control:
@@ -27,6 +30,8 @@ class Control:
         self.settling = settling = ReleaseSettling(self._facts)
         tasks = ReloadTasks(rollouts, self.operations, events)
         send = SendTask(lambda: rollouts.current, parts.platform.questions)
+        timer = Timer(lambda: rollouts.current, parts.platform.questions)
+        processes = Processes(rollouts)
         restart = Restart(owner, parts, self.operations, start.service.environment)
         self.inspection = inspection = Inspection(parts, self.operations, start.options.log_file)
         table: dict[str, Command] = {
@@ -43,6 +48,8 @@ class Control:
             "config.rollback": commands.config_rollback,
             "config.unpin": commands.config_unpin,
             "config.settled": settling.wait,
+            "proc.ls": processes.ls,
+            "proc.restart": processes.restart,
             "scale": scaling.scale,
             "drain": scaling.drain,
             "undrain": scaling.undrain,
@@ -56,6 +63,9 @@ class Control:
             "log_level": inspection.log_level,
             "task.send": send.task,
             "event.fire": send.event,
+            "cron.run": timer.run,
+            "cron.stop": timer.stop,
+            "cron.start": timer.start,
         }
         audit = Audit(start.run_dir.audit_file)
         self.server = ControlServer(table, audit, self.operations)

@@ -106,7 +106,14 @@ class Children:
         """Kill what is left."""
         for child in self:
             child.kill()
-        _signal({pid for pid, _ in self._strangers()}, signal.SIGKILL)
+        self.no_orphans()
+
+    def no_orphans(self) -> bool:
+        """Kill what was orphaned to us; return whether there was nothing. What a killed process had
+        started is orphaned to us in turn, so call it again."""
+        found = {pid for pid, _ in self._strangers()}
+        _signal(found, signal.SIGKILL)
+        return not found
 
     def _end_orphans_of(self, worker: int) -> None:
         """End what a worker that is gone has started and left behind: it is in its session."""

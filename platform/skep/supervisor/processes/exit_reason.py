@@ -1,21 +1,15 @@
 """How a process ended, in words."""
 
 import os
-import signal
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
+from skep.base.system.exit_status import describe, signal_name
 from skep.supervisor.processes.child import Child
+from skep.wire.lifecycle import EXIT_DRAINED, EXIT_HUNG
 from skep.wire.plan import Problem
 
-
-def describe(status: int | None) -> str:
-    """Return a phrase for a status of os.waitpid: `exited with 3`, `killed by SIGKILL`."""
-    if status is None:
-        return "ended, it is not known how"
-    if os.WIFSIGNALED(status):
-        return f"killed by {signal_name(os.WTERMSIG(status))}"
-    return f"exited with {os.WEXITSTATUS(status)}"
+_CODES = {EXIT_DRAINED: "clean", EXIT_HUNG: "hang"}
 
 
 def ended(child: Child) -> str:
@@ -24,6 +18,8 @@ def ended(child: Child) -> str:
         return "killed by the kernel, because memory ran out (SIGKILL)"
     if child.killed_by_another:
         return "killed by SIGKILL, from outside"
+    if child.status is not None and os.waitstatus_to_exitcode(child.status) == EXIT_HUNG:
+        return "ended by itself, because its event loop was blocked"
     return describe(child.status)
 
 
@@ -38,8 +34,17 @@ def reason(child: Child) -> str:
     if child.problem is not None and child.problem.stage == "prepare":
         return "boot_failure"
     if child.status is not None and os.WIFEXITED(child.status):
-        return "clean" if os.WEXITSTATUS(child.status) == 0 else "exitcode"
+        return _CODES.get(os.WEXITSTATUS(child.status), "exitcode")
     return "signal"
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How the latest worker of a slot ended, when (Unix time), and how many ended in all."""
+
+    how: str
+    at: float
+    count: int
 
 
 def named(child: Child, problem: Problem) -> Problem:
@@ -60,10 +65,3 @@ def exit_facts(child: Child) -> dict[str, Any]:
         "exit_code": os.WEXITSTATUS(status) if status is not None and not killed else None,
         "signal": signal_name(os.WTERMSIG(status)) if status is not None and killed else "",
     }
-
-
-def signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

@@ -1,5 +1,5 @@
-"""The platform slots: config server, store and agent; and the nursery, which is in no slot. They
-run platform code only, outlive every generation and are never part of a rollout."""
+"""The platform slots: config server, store, agent and schedule; and the nursery, which is in no
+slot. They run platform code only, outlive every generation and are never part of a rollout."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -15,9 +15,16 @@ from skep.supervisor.processes.slot import SlotTimeouts
 from skep.supervisor.processes.spawn import spawn
 from skep.wire.messages import Boot, Message
 
-_MODULES = {"configserver": "skep.configserver", "store": "skep.store", "agent": "skep.agent"}
+_MODULES = {
+    "configserver": "skep.configserver",
+    "store": "skep.store",
+    "agent": "skep.agent",
+    "schedule": "skep.schedule",
+}
 # They have nothing of their own to finish: their clients have gone before them.
 _LIMITS = SlotTimeouts(boot=30.0, drain=2.0, stop=2.0)
+# The schedule's commands get 5 s between SIGTERM and SIGKILL.
+_STOP_OF_SCHEDULE = 8.0
 # The store is silent while it mends a damaged queue, and killed on the way it would begin again.
 _LIMITS_OF_STORE = replace(_LIMITS, silence=300.0)
 
@@ -50,6 +57,8 @@ class PlatformSlots:
     def fill(self, slot: str, *, released: bool) -> None:
         """Start one; `released` ones listen as soon as they are prepared."""
         limits = _LIMITS_OF_STORE if slot.startswith("store.") else _LIMITS
+        if slot.startswith("schedule."):  # its commands may need as long as tasks do
+            limits = replace(_LIMITS, drain=self.options.drain_timeout, stop=_STOP_OF_SCHEDULE)
         self.crew.fill([slot], limits, released=released)
 
     def _receive(self, child: Child, message: Message) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.children import Children
 from skep.supervisor.processes.events import WorkerEnded
-from skep.wire.messages import Changed, Delivered, Flushed, Message, Traced
+from skep.wire.messages import Changed, CronAnswer, Delivered, Flushed, Message, Traced
 
-Answer = Changed | Delivered | Flushed | Traced
+Answer = Changed | CronAnswer | Delivered | Flushed | Traced
 
 
 class _Question:
@@ -31,6 +31,7 @@ class Questions:
         self._numbers = itertools.count(1)
         self._open: dict[int, _Question] = {}
         children.on(Changed, self._take)
+        children.on(CronAnswer, self._take)
         children.on(Delivered, self._take)
         children.on(Flushed, self._take)
         children.on(Traced, self._take)

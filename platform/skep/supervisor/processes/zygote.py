@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from skep.base.backoff import Backoff
+from skep.base.system.exit_status import describe
 from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.children import Children
-from skep.supervisor.processes.exit_reason import describe
 from skep.supervisor.processes.nursery import Nursery
 from skep.supervisor.processes.spawn import spawn
 from skep.wire.messages import Become, Boot, Hello, LoadFailed, Message, Planned

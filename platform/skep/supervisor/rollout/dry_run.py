@@ -9,9 +9,9 @@ import socket
 from contextlib import suppress
 
 from skep.base.logs import masking
+from skep.base.system.exit_status import describe
 from skep.config.options.resolution import options_of_workers
 from skep.supervisor.config.configuration import Configuration
-from skep.supervisor.processes.exit_reason import describe
 from skep.supervisor.processes.spawn import spawn
 from skep.wire.channel import BlockingChannel
 from skep.wire.messages import Boot, LoadFailed, Planned

@@ -13,29 +13,24 @@ from skep.base.logs import masking
 from skep.base.logs.log import hide, traceback_text
 from skep.config.env.settings import Epoch, Settings, declare, enter
 from skep.config.options.table import Options
-from skep.table import binding as table_binding
 from skep.wire.channel import BlockingChannel
 from skep.wire.messages import Boot, Change, Changed, Message
 from skep.wire.plan import LONGEST_TRACE, Plan, Problem
 from skep.worker.birth.forker import Forker
-from skep.worker.http.app import listing
+from skep.worker.birth.planning import made_of
 from skep.worker.http.app import problems as app_problems
-from skep.worker.loading import endpoints
+from skep.worker.loading import endpoints, processes
 from skep.worker.loading.catalog import Catalog
 from skep.worker.loading.changes import Changes
-from skep.worker.loading.checks import check_settings, check_used_settings, undeclared
+from skep.worker.loading.checks import check_settings, check_used_settings
+from skep.worker.loading.configured_crons import with_configured_crons
+from skep.worker.loading.early_use import refuse_while_loading
 from skep.worker.loading.endpoints import Tls
 from skep.worker.loading.environ import Environ, install
 from skep.worker.loading.loader import FOLDERS, CodeState, Loader
-from skep.worker.tasks.queues import task_drain
 from skep.worker.tracing import problems as tracing_problems
 
 log = logging.getLogger(__name__)
-
-_NO_TABLES = (
-    "No table can be used while plugins are loaded, before any worker is there: use it in a "
-    "lifespan, a hook or a handler."
-)
 
 
 @dataclass
@@ -68,7 +63,7 @@ def _load(boot: Boot) -> LoadedGeneration | list[Problem]:
     folders = [Path(folder) for folder in options.plugins]
     code = CodeState.take(options, boot.run_id)  # before: a later change is a newer state
     environ[FOLDERS] = os.pathsep.join(str(folder.resolve()) for folder in folders)
-    table_binding.refuse(_NO_TABLES)
+    refuse_while_loading()
     loaded = Loader(folders).load()
     digest = code.digest()
     classes = [cls for plugin in loaded.plugins.values() for cls in plugin.settings]
@@ -77,32 +72,16 @@ def _load(boot: Boot) -> LoadedGeneration | list[Problem]:
     if problems:
         return problems
     try:
-        catalog = Catalog.collect(loaded.plugins)
+        catalog = with_configured_crons(Catalog.collect(loaded.plugins), options)
         tls = Tls.load(catalog.plugins, options)
     except (PluginError, UsageError) as error:
         return [Problem("load", str(error), getattr(error, "plugin", ""))]
+    if problems := processes.problems(catalog, options):
+        return problems
     declare(classes)
-    live, fixed = _keys(classes)
-    unforkable = "PLATFORM_START_METHOD is spawn" if options.start_method == "spawn" else ""
-    plan = Plan(
-        kinds=_kinds(catalog),
-        plugins=tuple(catalog.plugins),
-        routes=tuple(listing(loaded.plugins)),
-        tasks=tuple(catalog.tasks),
-        listeners=tuple(_listeners(catalog)),
-        crons=tuple(catalog.crons),
-        tables=tuple(catalog.tables),
-        hooks=tuple(sorted({h for p in catalog.plugins.values() for h in p.hooks.declared()})),
-        endpoints=tuple(endpoints.endpoints(loaded.plugins)),
-        certificates=dict(tls.files),
-        live=tuple(sorted(live)),
-        fixed=tuple(sorted(fixed)),
-        secrets=secrets,
-        task_drain=task_drain(catalog, options),
-        code=digest,
-        warnings=tuple(undeclared(catalog)),
-        unforkable=unforkable or loaded.unforkable,
-        seconds=round(time.perf_counter() - started, 3),
+    plan = made_of(loaded, catalog, tls, options)
+    plan = replace(
+        plan, secrets=secrets, code=digest, seconds=round(time.perf_counter() - started, 3)
     )
     if boot.kind == "zygote" and boot.generation > 0:  # `platform check` shows them itself
         for warning in plan.warnings:
@@ -149,30 +128,3 @@ class ZygoteForker(Forker):
 
     def alone(self) -> Mapping[str, str] | None:
         return self._changes.environment() if self._plan.unforkable else None
-
-
-def _kinds(catalog: Catalog) -> tuple[str, ...]:
-    kinds = ["web"]
-    if catalog.tasks or catalog.listeners:
-        kinds.append("task")
-    if catalog.crons:
-        kinds.append("cron")
-    return tuple(kinds)
-
-
-def _keys(classes: Iterable[type[Settings]]) -> tuple[set[str], set[str]]:
-    """Return the keys that are live in every class that reads them, and the others."""
-    live: set[str] = set()
-    fixed: set[str] = set()
-    for cls in classes:
-        for key, is_live in cls.environment_keys().items():
-            (live if is_live else fixed).add(key)
-    return live - fixed, fixed
-
-
-def _listeners(catalog: Catalog) -> list[str]:
-    return [
-        f"{event} → {listener.__name__}"
-        for event, listeners in catalog.listeners.items()
-        for listener in listeners
-    ]

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from skep.api.cron import CronJob, FunctionCron
 from skep.api.naming import plugin_of
 from skep.api.plugin import Plugin
+from skep.api.processes.process import Process
 from skep.api.tables.table import Table
 from skep.api.tasks.decorators import FunctionTask
 from skep.api.tasks.event import Event, Listener
@@ -27,7 +28,10 @@ _KINDS: tuple[tuple[type, str, str], ...] = (
     (CronJob, "crons", "it never runs"),
     (Settings, "settings", "current() raises"),
     (Table, "tables", "every use raises"),
+    (Process, "processes", "it never runs"),
 )
+
+_CRONTAB = ("minute", "hour", "day", "month", "day_of_week")
 
 
 def check_used_settings(plugins: Mapping[str, Plugin]) -> list[Problem]:
@@ -84,12 +88,41 @@ def undeclared(catalog: Catalog) -> list[str]:
     )
 
 
+def crontab_triggers(catalog: Catalog) -> list[str]:
+    """Return a sentence for each cron whose trigger looks like one of `CronTrigger.from_crontab`
+    and is due on other days than the cron string is."""
+    return [
+        f'The trigger of the cron {name} looks like CronTrigger.from_crontab("{text}"), which '
+        "counts weekdays from Monday = 0 and requires both days to fit. To mean what cron means, "
+        "give the cron string itself."
+        for name, job in sorted(catalog.crons.items())
+        if (text := _crontab_of(job.terms.trigger))
+    ]
+
+
+def _crontab_of(trigger: object) -> str:
+    """Return the five fields of a trigger of APScheduler that has just those, if cron takes its
+    days for others; "" otherwise."""
+    if type(trigger).__module__ != "apscheduler.triggers.cron":
+        return ""
+    fields = {f.name: str(f) for f in getattr(trigger, "fields", ()) if not f.is_default}
+    if fields.keys() != set(_CRONTAB):
+        return ""
+    _, _, day, _, weekday = values = [fields[name] for name in _CRONTAB]
+    numbered = any(character.isdigit() for character in weekday)
+    both = not day.startswith("*") and not weekday.startswith("*")
+    return " ".join(values) if numbered or both else ""
+
+
 def _declared(catalog: Catalog) -> Iterator[object]:
     yield from catalog.tasks.values()
     yield from catalog.events.values()
     for listeners in catalog.listeners.values():
         yield from listeners
     yield from catalog.tables.values()
+    yield from catalog.crons.values()
+    yield from map(_class_of, catalog.crons.values())
+    yield from catalog.processes.values()
     for plugin in catalog.plugins.values():
         yield from plugin.settings
         for cron in plugin.crons:
@@ -122,6 +155,9 @@ def _is_finished(thing: Any) -> bool:
         return hasattr(cls, "handle") and not cls.__subclasses__()
     if issubclass(cls, CronJob):
         return hasattr(thing, "terms") and (thing is not cls or not cls.__subclasses__())
+    if issubclass(cls, Process):
+        has_work = cls.run is not Process.run or bool(cls.terms.command)
+        return has_work and not cls.__subclasses__()
     # A table has one subclass more, which is the class of its rows.
     return all(issubclass(below, Struct) for below in cls.__subclasses__())
 

@@ -80,6 +80,9 @@ def counted_steps(catalog: Catalog) -> list[CountedStep]:
         for suffix in ("", ".finish", ".failed")
         if not suffix or hasattr(cls, suffix[1:])
     ]
+    steps += [
+        CountedStep(name, "default") for name, job in catalog.crons.items() if job.runs_in_task
+    ]
     return steps + [
         CountedStep(name, catalog.events[event].queue, event)
         for event, names in catalog.listener_names().items()

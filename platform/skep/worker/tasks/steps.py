@@ -21,8 +21,20 @@ from skep.api.tasks.policy import LOST_TRIES, Policy, policy_of
 from skep.base.logs.correlation import REQUEST_ID, TRACEPARENT
 from skep.engine import binding
 from skep.engine.contract import Envelope, Lease
-from skep.engine.headers import ALONE, DIED, ERROR, FIRED, LISTENER, ORIGIN, RESULT, STEP, TRIES
+from skep.engine.headers import (
+    ALONE,
+    CRON,
+    DIED,
+    ERROR,
+    FIRED,
+    LISTENER,
+    ORIGIN,
+    RESULT,
+    STEP,
+    TRIES,
+)
 from skep.engine.ids import new_id
+from skep.worker.cron.delivery import handler as cron_handler
 from skep.worker.loading.catalog import Catalog
 
 Envelopes = tuple[Envelope, ...]
@@ -78,6 +90,8 @@ def decode(lease: Lease, catalog: Catalog, *, exact: bool = False) -> Step:
     try:
         if LISTENER in envelope.headers:
             return _listening(lease, catalog, exact)
+        if CRON in envelope.headers:
+            return _by_the_clock(envelope, catalog)
         return _working(envelope, catalog, exact)
     except Unknown:
         raise
@@ -119,6 +133,13 @@ def _working(envelope: Envelope, catalog: Catalog, exact: bool) -> Step:
         result=partial(_kept, envelope),
         on_death=partial(_failed, envelope, cls),
     )
+
+
+def _by_the_clock(envelope: Envelope, catalog: Catalog) -> Step:
+    job = catalog.crons.get(envelope.headers[CRON])
+    if job is None:
+        raise Unknown(f"No plugin of this generation has a cron {envelope.name}.")
+    return Step(name=envelope.name, policy=Policy(), handler=cron_handler(envelope, job))
 
 
 def _follower(envelope: Envelope, task: Any, kind: str) -> Step:

@@ -10,7 +10,8 @@ from apscheduler.triggers.interval import IntervalTrigger
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skep.api.cron import CronString, CronTerms
+from skep.api.cron import CronTerms
+from skep.api.cron_string import CronString
 from skep.worker.cron.ticker import (
     Calendar,
     Due,
@@ -185,6 +186,63 @@ def test_a_clock_set_back_does_not_stall_a_cron() -> None:
 def test_a_clock_set_back_a_little_does_not_run_a_minute_twice() -> None:
     timing = Timing(NOON + MINUTE, last=NOON)
     assert rebase(EVERY_MINUTE, timing, NOON - 2, jump=-3).due == NOON + MINUTE
+
+
+DAILY = Calendar(CronString("0 12 * * *", UTC))
+
+
+DAILY_TRIGGER = Calendar(CronTrigger(hour=12, timezone=UTC))
+MINUTES_TRIGGER = Calendar(CronTrigger(minute="*/5", timezone=UTC))
+
+
+@pytest.mark.parametrize("line", [DAILY, DAILY_TRIGGER])
+def test_a_clock_set_back_does_not_run_a_daily_cron_again(line: Calendar) -> None:
+    timing = Timing(NOON + 24 * HOUR, last=NOON)
+    now = NOON + HOUR
+    for jump in (-5.0, -MINUTE, -2 * HOUR, 2 * HOUR, -2.9 * HOUR):
+        now += jump
+        timing = rebase(line, timing, now, jump)
+        assert timing == Timing(NOON + 24 * HOUR, last=NOON)
+
+
+def test_a_trigger_of_every_few_minutes_goes_on_by_a_clock_set_back() -> None:
+    timing = Timing(NOON + 5 * MINUTE, last=NOON)
+    assert rebase(MINUTES_TRIGGER, timing, NOON - HOUR + 1, jump=-HOUR).due == (
+        NOON - HOUR + 5 * MINUTE
+    )
+
+
+def test_three_hours_back_are_a_correction_by_which_every_cron_goes() -> None:
+    timing = Timing(NOON + 24 * HOUR, last=NOON)
+    assert rebase(DAILY, timing, NOON - 2 * HOUR, jump=-3 * HOUR).due == NOON
+
+
+@pytest.mark.parametrize(
+    ("jump", "expected"),
+    [
+        # What was skipped is due at once, whatever the grace; and it is not due again after that
+        (HOUR, Due(NOON + HOUR - MINUTE)),
+        (3 * HOUR, Due(NOON, too_late=True)),
+    ],
+)
+def test_a_daily_cron_is_due_after_the_hours_that_a_clock_set_forward_skips(
+    jump: float, expected: Due
+) -> None:
+    now = NOON - MINUTE + jump
+    timing = rebase(DAILY, Timing(NOON), now, jump)
+    timing, due = look(DAILY, timing, now, CALENDAR_TERMS)
+    assert due == expected
+    assert timing.due == NOON + 24 * HOUR
+
+
+def test_what_became_due_until_the_jump_was_noticed_keeps_its_moment() -> None:
+    timing = Timing(NOON)
+    assert rebase(DAILY, timing, NOON + 1, jump=HOUR) == timing
+
+
+def test_what_was_due_before_a_clock_was_set_forward_stays_due() -> None:
+    timing = Timing(NOON, last=None)
+    assert rebase(DAILY, timing, NOON + 2 * HOUR, jump=HOUR) == timing
 
 
 @pytest.mark.parametrize("jump", [-HOUR, HOUR])

@@ -8,13 +8,16 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from skep.api.cron import CronJob, Tick, cron, named
 from skep.base.telemetry import Telemetry
 from skep.engine.contract import Engine
 from skep.metrics.subscriber import RULES
-from skep.worker.kinds.cron import Clocks, CronKind
+from skep.table.journal import CronState
+from skep.worker.cron.runner import Clocks
+from skep.worker.kinds.cron import CronKind
 from skep.worker.loading.catalog import Catalog
 from skep.worker.workplace import Workplace
 from tests.support import wait_until_async
@@ -166,6 +169,7 @@ def test_immediate_runs_at_the_start_but_not_again_after_a_rollout() -> None:
 
 
 def test_a_slow_sync_cron_holds_up_no_other() -> None:
+    """Tasks, case 31, as the tests of steps, of immediate runs, of overlaps and of stops here."""
     release = threading.Event()
     beats: list[str] = []
 
@@ -513,7 +517,8 @@ def test_a_drain_lets_finish_what_runs_and_starts_nothing() -> None:
         await drain
         await generation.kind.stop()
         # What was handed over when it retired is what has run at its end
-        assert handover["pulse.slow"]["n"] == len(ticks)
+        state = msgspec.convert(handover["pulse.slow"]["state"], CronState)
+        assert state.n == len(ticks)
         assert generation.outcomes("slow") == ["success"] * len(ticks)
 
     run(test)
@@ -595,6 +600,7 @@ class Shifted:
 def test_a_clock_jump_is_noticed_and_leaves_intervals_alone(
     jump: float, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Tasks, case 33."""
     ticks: list[float] = []
     wall = Shifted(NOON + 1)
 

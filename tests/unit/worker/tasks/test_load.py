@@ -114,3 +114,21 @@ def test_what_a_module_defines_and_nothing_declares_is_a_warning(tmp_path: Path)
         warning.partition(" ")[0].removeprefix("plugins.shop.") for warning in found["warnings"]
     ]
     assert names == ["Forgotten", "Mail", "OnPaid", "Paid", "Timed", "beat", "mail"]
+
+
+def test_the_trigger_of_from_crontab_is_a_warning_in_the_plan(tmp_path: Path) -> None:
+    found = load(
+        tmp_path,
+        """
+        from apscheduler.triggers.cron import CronTrigger
+        from skep import Plugin, cron
+
+        @cron(trigger=CronTrigger.from_crontab("0 3 * * 1"))
+        def report(tick): ...
+
+        plugin = Plugin(crons=[report])
+        """,
+    )
+    assert found["problems"] == []
+    (warning,) = found["warnings"]
+    assert 'shop.report looks like CronTrigger.from_crontab("0 3 * * 1")' in warning

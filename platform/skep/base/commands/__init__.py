@@ -1,0 +1,1 @@
+"""External commands: what is run, the guard that is their parent, their output in the log."""
