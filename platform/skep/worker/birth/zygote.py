@@ -24,10 +24,9 @@ from skep.worker.loading.catalog import Catalog
 from skep.worker.loading.changes import Changes
 from skep.worker.loading.checks import check_settings, check_used_settings
 from skep.worker.loading.configured_crons import with_configured_crons
-from skep.worker.loading.early_use import refuse_while_loading
 from skep.worker.loading.endpoints import Tls
 from skep.worker.loading.environ import Environ, install
-from skep.worker.loading.loader import FOLDERS, CodeState, Loader
+from skep.worker.loading.loader import FOLDERS, CodeState, Loader, refuse_while_loading
 from skep.worker.tracing import problems as tracing_problems
 
 log = logging.getLogger(__name__)
