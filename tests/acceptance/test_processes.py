@@ -1,6 +1,7 @@
 """Custom processes on a real platform."""
 
 import json
+import os
 import re
 import signal
 import threading
@@ -452,3 +453,34 @@ def test_a_machine_may_leave_processes_out(platform: Platform) -> None:
     assert platform.pids("process") == {}
     assert platform.status()["left_out"] == ["process"]
     assert {row["state"] for row in processes(platform).values()} == {"left out", "disabled"}
+
+
+def test_the_sample_answers_from_any_worker_and_its_program_is_in_the_log(
+    sampled: Platform,
+) -> None:
+    sampled.environment["PLATFORM_WEB_WORKERS"] = "1"
+    sampled.start()
+    assert sampled.get("/ticker")["process"] == "process.ticker.Ticker.0@1"
+    done = sampled.cli("proc", "request", "ticker.Ticker")
+    assert json.loads(done.stdout)["process"] == "process.ticker.Ticker.0@1"
+    assert sampled.cli("reload").returncode == 0
+    assert sampled.get("/ticker")["process"] == "process.ticker.Ticker.0@2"
+    assert "it is " in sampled.cli("proc", "logs", "ticker.Hours").stdout
+
+
+WHO = """
+from skep import Plugin, Process
+
+class Who(Process, command=["id", "-un"], user="nobody", restart="never"):
+    pass
+
+plugin = Plugin(processes=[Who])
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes root")
+def test_a_program_runs_as_another_user_if_the_platform_is_root(platform: Platform) -> None:
+    (platform.plugins / "who.py").write_text(WHO)
+    platform.start()
+    wait_until(lambda: state(platform, "who.Who.0") == "done")
+    assert "nobody  stream=stdout" in platform.cli("proc", "logs", "who.Who").stdout

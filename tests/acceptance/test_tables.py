@@ -220,9 +220,10 @@ def test_a_table_that_no_plugin_declares_any_more_is_marked_and_can_be_dropped(
     assert marks() == {"counting.Hits": True, "skep.atomics": True}
     assert hit(counting)["n"] == 2
     counting.stop()
-    assert marks() == {"counting.Hits": None, "skep.atomics": None}
+    assert marks() == {"counting.Hits": None, "skep.atomics": True}
     assert counting.cli("table", "drop", "counting.Hits", "--yes").returncode == 0
-    assert marks() == {"skep.atomics": None}
+    assert counting.cli("table", "drop", "skep.atomics", "--yes").returncode == 2
+    assert marks() == {"skep.atomics": True}
 
 
 def test_tables_that_cannot_be_used_refuse_a_start_and_a_rollout_in_a_sentence(

@@ -10,7 +10,7 @@ import click
 import msgspec
 from rich.markup import escape
 
-from skep.api.tables.atomic import Atomics
+from skep.api.tables.table import RESERVED
 from skep.base.errors import NotRunning, UsageError
 from skep.cli.output import print_facts, print_table, show, size
 from skep.cli.platform_handle import PlatformHandle, verb
@@ -48,7 +48,7 @@ def ls(platform: PlatformHandle, as_json: bool) -> None:
         found = [
             {
                 **_described(txn, version),
-                "declared": None if declared is None else version.schema.name in declared,
+                "declared": _is_declared(version.schema.name, declared),
                 "newest": newest[version.schema.name] == version.number,
             }
             for version in versions
@@ -152,11 +152,11 @@ def clear(platform: PlatformHandle, name: str, yes: bool) -> None:
 def drop(platform: PlatformHandle, name: str, yes: bool) -> None:
     """Remove a table with all rows and versions, so that it takes no room any more.
 
-    One that a plugin of the running platform declares is refused: `platform table clear` empties
-    it. A table that is dropped while no platform is running is made again, empty, if it is declared
-    at the next start.
+    One that a plugin of the running platform declares is refused, and one of the platform's own:
+    `platform table clear` empties it. A table that is dropped while no platform is running is made
+    again, empty, if it is declared at the next start.
     """
-    if name in (_declared(platform) or ()):
+    if _is_declared(name, _declared(platform)):
         raise UsageError(f"The table {name} is in use: `platform table clear {name}` empties it.")
     with _opened(platform) as tables:
         space = _space(tables, name)
@@ -171,12 +171,18 @@ def drop(platform: PlatformHandle, name: str, yes: bool) -> None:
 
 
 def _declared(platform: PlatformHandle) -> set[str] | None:
-    """Return the tables that the running platform uses, None if none is running."""
+    """Return the tables that the plugins of the running platform declare, None if none runs."""
     try:
-        plan = platform.ask("info")["plan"]
+        return {*platform.ask("info")["plan"].get("tables", ())}
     except NotRunning:
         return None
-    return {*plan.get("tables", ()), Atomics.registered_name()}
+
+
+def _is_declared(name: str, declared: set[str] | None) -> bool | None:
+    """Return whether a table is in use, None if that is not known."""
+    if name.startswith(RESERVED):
+        return True
+    return None if declared is None else name in declared
 
 
 @contextmanager

@@ -19,8 +19,9 @@ from skep.wire.channel import BlockingChannel, MessageBuffer
 from skep.wire.lifecycle import EXIT_NOT_PREPARED
 from skep.wire.messages import Boot, Failed, Hello, LoadFailed, Planned
 from skep.worker import fork_guard, lifetime
+from skep.worker.birth.loaded import LoadedGeneration, load
 from skep.worker.birth.nursery import leave
-from skep.worker.birth.zygote import LoadedGeneration, ZygoteForker, load
+from skep.worker.birth.zygote import ZygoteForker
 from skep.worker.hooks import run_once
 from skep.worker.loading.environ import install
 

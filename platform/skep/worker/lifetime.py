@@ -19,7 +19,7 @@ from skep.metrics.subscriber import subscribe
 from skep.wire.channel import MessageBuffer
 from skep.wire.lifecycle import Lifecycle, Role
 from skep.wire.messages import Boot
-from skep.worker.birth.zygote import LoadedGeneration
+from skep.worker.birth.loaded import LoadedGeneration
 from skep.worker.expected_series import expect
 from skep.worker.hooks import Readiness, call
 from skep.worker.kinds.cron import CronKind

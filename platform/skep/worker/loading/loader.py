@@ -40,8 +40,6 @@ from skep.base.logs.log import traceback_text
 from skep.base.rundir import RunDir
 from skep.config.options.sources import project, sources
 from skep.config.options.table import Options
-from skep.messaging import binding as messaging_binding
-from skep.table import binding as table_binding
 from skep.wire.plan import LONGEST_TRACE, Problem
 from skep.worker.loading import metric_names
 
@@ -52,15 +50,6 @@ FOLDERS = "SKEP_PLUGIN_FOLDERS"
 # The default plugin folder; it need not exist.
 _DEFAULT = Path("plugins")
 _LIBRARIES = frozenset({"site-packages", "dist-packages"})
-_NO_TABLES = (
-    "No table can be used while plugins are loaded, before any worker is there: use it in a "
-    "lifespan, a hook or a handler."
-)
-
-_NO_MESSAGES = (
-    "No process can be reached while plugins are loaded, before any process is there: send in a "
-    "lifespan, a hook or a handler."
-)
 
 log = logging.getLogger(__name__)
 
@@ -273,10 +262,3 @@ def _is_library(path: Path, project: Path, libraries: list[Path]) -> bool:
     parts = set(path.relative_to(project).parts)
     is_ignored = bool(parts & (IGNORED_DIRECTORIES | _LIBRARIES))
     return is_ignored or any(path.is_relative_to(library) for library in libraries)
-
-
-def refuse_while_loading() -> None:
-    """Refuse tables and messages until this process is a worker: what one process has open cannot
-    be shared with those that are forked from it."""
-    table_binding.refuse(_NO_TABLES)
-    messaging_binding.refuse(_NO_MESSAGES)
