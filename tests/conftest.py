@@ -3,7 +3,9 @@
 import os
 import sys
 from collections import Counter
+from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.packages import MISSING
@@ -12,6 +14,14 @@ from tests.packages import MISSING
 # it again takes more than a third of the CPU time of an acceptance test.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+# Each HTTP client loads the trusted certificates, here and in the programs that tests start; the
+# usual 140 of them take 20 ms. A test that speaks TLS says itself what it trusts.
+os.environ["SSL_CERT_FILE"] = str(Path(__file__).parent / "authorities.pem")
+# How long an example takes is no fault of what is tested: the machine may do ten other things.
+hypothesis.settings.register_profile(
+    "suite", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("suite")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

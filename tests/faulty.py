@@ -280,7 +280,11 @@ class TinyApollo(FaultyServer):
                 del self._scripts[prefix]
 
     def publish(self, namespace: str = "application", key: str = "", **values: str) -> int:
-        """Publish a release; return its notification id. From any thread."""
+        """Publish a release; return its notification id. From any thread.
+
+        A server that comes back publishes before it starts: else it may be asked when it has
+        nothing, and is then asked again much later.
+        """
 
         async def publish() -> int:
             async with self._news:
@@ -311,6 +315,8 @@ class TinyApollo(FaultyServer):
             self._news.notify_all()
 
     def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        if not self._started.is_set():
+            return self.loop.run_until_complete(coroutine)
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(30)
 
     async def _config(self, request: Request, writer: asyncio.StreamWriter) -> None:

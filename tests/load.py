@@ -57,7 +57,7 @@ class Load:
     header: str = ""
     clients: int = 3
     ways: tuple[Way, ...] = ("fresh", "kept", "thinking")
-    pause: float = 0.002
+    pause: float = 0.01
     answers: list[Answer] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
 

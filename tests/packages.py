@@ -3,6 +3,7 @@
 On a machine of one's own such a test is skipped and names its package; with CI=true it fails.
 """
 
+import functools
 import os
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ PACKAGES = {
     "chromedriver": "chromium-driver",
     "chromium": "chromium",
     "dash": "dash",
+    "faketime": "faketime",
     "git": "git",
     "nginx": "nginx-light",
     "openssl": "openssl",
@@ -41,12 +43,19 @@ def require(program: str) -> str:
     return str(found)
 
 
+@functools.cache  # the search takes a second, and hypothesis asks for every example
 def systemd_library() -> Path:
     """Return systemd's own library; skip or fail as `require` does where it is not installed."""
     found = sorted(Path("/usr/lib").glob("**/systemd/libsystemd-shared-*.so"))
     if not found:
         _missing(PACKAGES["systemd"])
     return found[0]
+
+
+def faketime_library() -> Path:
+    """Return the library that shows a process another time of day; skip or fail as `require`."""
+    require("faketime")
+    return next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
 
 
 def require_mounts() -> None:

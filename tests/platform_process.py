@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import ssl
 import subprocess
@@ -15,10 +16,13 @@ import httpx
 
 from skep.base.errors import PlatformError
 from skep.wire import control
+from tests import verb_server
 from tests.support import PATIENCE, wait_until
 
 ROOT = Path(__file__).parent.parent
 COMMAND = [sys.executable, "-P", "-m", "skep"]
+# The verbs that become something: they run as users run them.
+_ON_THEIR_OWN = ("start", "config-server", "top")
 
 
 # Every worker writes down its environment, as a program that it starts gets it.
@@ -81,6 +85,12 @@ class Platform:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{namespace}.properties").write_text(text)
 
+    def add_samples(self) -> "Platform":
+        """Copy the sample plugins and the sample configuration into its directory."""
+        shutil.copytree(ROOT / "plugins", self.plugins, dirs_exist_ok=True)
+        shutil.copytree(ROOT / "config-samples", self.samples, dirs_exist_ok=True)
+        return self
+
     def start(self, *arguments: str, ready: bool = True) -> "Platform":
         """Run `platform start` on free ports; wait until it is ready unless `ready` is false."""
         ports = ["--port", "0", "--admin-port", "0"]
@@ -102,12 +112,17 @@ class Platform:
                 pass_fds=descriptors,
             )
 
-    def cli(self, *arguments: str, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
-        """Run a verb and return what it printed."""
+    def cli(
+        self, *arguments: str, timeout: float = 60.0, text: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a verb, with a text to read, and return what it printed."""
+        if arguments[0] not in _ON_THEIR_OWN:
+            return verb_server.run(arguments, self.directory, self.environment, timeout, text)
         return subprocess.run(
             [*COMMAND, *arguments],
             cwd=self.directory,
             env=self.environment,
+            input=text,
             capture_output=True,
             text=True,
             timeout=timeout,

@@ -4,7 +4,8 @@ import asyncio
 import random
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from itertools import accumulate, repeat
 from typing import Any, TypeVar, overload
 
 from skep.engine.contract import Engine
@@ -16,12 +17,21 @@ PATIENCE = 25.0
 
 
 def wait_until(condition: Callable[[], T], deadline: float = PATIENCE, interval: float = 0.01) -> T:
-    """Return the first true value of `condition`; fail when there is none within `deadline` s."""
+    """Return the first true value of `condition`; fail when there is none within `deadline` s.
+
+    `interval` is the first pause between two looks; the pauses grow to four times that.
+    """
     end = time.monotonic() + deadline
+    pauses = _pauses(interval)
     while not (value := condition()):
         assert time.monotonic() < end, f"not within {deadline} s; the last value was {value!r}"
-        time.sleep(interval)
+        time.sleep(next(pauses))
     return value
+
+
+def _pauses(first: float) -> Iterator[float]:
+    """A look costs CPU time here and in the platform, and what takes longer may be seen later."""
+    return accumulate(repeat(first), lambda pause, _: min(pause * 1.3, first * 4))
 
 
 @overload
@@ -41,6 +51,7 @@ async def wait_until_async(
 ) -> Any:
     """The same in an event loop; the condition may be a coroutine function."""
     end = time.monotonic() + deadline
+    pauses = _pauses(interval)
     while True:
         value = condition()
         if isinstance(value, Awaitable):
@@ -48,7 +59,7 @@ async def wait_until_async(
         if value:
             return value
         assert time.monotonic() < end, f"not within {deadline} s; the last value was {value!r}"
-        await asyncio.sleep(interval)
+        await asyncio.sleep(next(pauses))
 
 
 def free_port() -> int:

@@ -1,4 +1,4 @@
-"""The dashboard of connections that stay, WebSockets, TCP and UDP, and of shared tables."""
+"""The dashboard of WebSockets, TCP and UDP, shared tables and custom processes."""
 
 from grafana_foundation_sdk.models import dashboard as models
 
@@ -13,11 +13,12 @@ def realtime() -> models.Dashboard:
     return board(
         "realtime-tables",
         "Realtime",
-        "WebSockets by route, TCP and UDP by listener, shared tables.",
+        "WebSockets by route, TCP and UDP by listener, shared tables, custom processes.",
         [
             Row("WebSockets", _websockets()),
             Row("TCP and UDP", _sockets()),
             Row("Shared tables", _tables()),
+            Row("Custom processes", _processes()),
         ],
         [Choice("route", "platform_websocket_connections")],
     )
@@ -70,6 +71,30 @@ def _sockets() -> list[Panel]:
         lines("Bytes of sockets", "Bytes in a second.", "Bps",
               ("sum by (listener, direction) (rate(platform_socket_bytes_total{@}[@]))",
                "{{listener}} {{direction}}"), width=6),
+    ]  # fmt: skip
+
+
+def _processes() -> list[Panel]:
+    return [
+        lines("Processes by state", "Slots of each custom process; done and failed have ended.",
+              "short", ("sum by (process, state) (platform_process_state{@}) > 0 "
+                        "or sum by (process) (0 * platform_process_state{@})",
+                        "{{process}} {{state}}"), width=6),
+        lines("Restarts and ends of processes", "Starts after an end, and ends by reason.", "ops",
+              ("sum by (process) (rate(platform_process_restarts_total{@}[@]))",
+               "{{process}} restarts"),
+              ("sum by (process, reason) (rate(platform_process_exits_total{@}[@])) > 0",
+               "{{process}} {{reason}}"), width=6),
+        lines("Messages to processes", "Sent and taken in a second, and those that failed.", "ops",
+              ("sum by (process) (rate(platform_process_messages_sent_total{@}[@]))",
+               "{{process}} sent"),
+              ("sum by (process) (rate(platform_process_messages_received_total{@}[@]))",
+               "{{process}} taken"),
+              ("sum by (process, reason) (rate(platform_process_messages_refused_total{@}[@])) > 0",
+               "{{process}} {{reason}}"), width=6),
+        lines("Requests to processes", "Time from a request to its reply.", "s",
+              *quantiles("platform_process_request_duration_seconds", "process", of=(0.5, 0.99)),
+              width=6),
     ]  # fmt: skip
 
 

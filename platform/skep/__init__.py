@@ -11,9 +11,20 @@ if TYPE_CHECKING:
     from skep.api.cron import CronJob, Tick, cron
     from skep.api.hooks import Hooks, ReloadInfo, ServerInfo, WorkerInfo
     from skep.api.plugin import Plugin
-    from skep.api.sockets.framing import Chunks, Delimited, LengthPrefixed, Lines
-    from skep.api.sockets.handlers import Packet, TcpConnection, TcpHandler, UdpHandler
-    from skep.api.sockets.listeners import HttpListener, TcpListener, UdpListener
+    from skep.api.processes import Message, Process, ProcessContext, ReplyStream
+    from skep.api.sockets import (
+        Chunks,
+        Delimited,
+        HttpListener,
+        LengthPrefixed,
+        Lines,
+        Packet,
+        TcpConnection,
+        TcpHandler,
+        TcpListener,
+        UdpHandler,
+        UdpListener,
+    )
     from skep.api.sockets.push import broadcast, connections, disconnect, presence, push, push_sync
     from skep.api.sockets.websocket import Connection, WebSocketHandler, connection_of
     from skep.api.tables import Atomic, AtomicFlag, Bytes, Str, Table, transaction
@@ -28,6 +39,14 @@ if TYPE_CHECKING:
     from skep.base.backoff import Backoff
     from skep.base.errors import (
         EngineError,
+        MessageInvalid,
+        MessageTooLarge,
+        ProcessBusy,
+        ProcessDown,
+        ProcessError,
+        ProcessFailed,
+        ProcessGone,
+        ProcessTimeout,
         QueueFull,
         StoreFull,
         StoreUnavailable,
@@ -47,15 +66,17 @@ _NAMES = {
     "skep.api.tasks.context": "Context",
     "skep.api.tasks.policy": "Retry Discard",
     "skep.base.backoff": "Backoff",
-    "skep.base.errors": "EngineError QueueFull StoreFull StoreUnavailable TableError TableFull",
+    "skep.base.errors": "EngineError QueueFull StoreFull StoreUnavailable TableError TableFull "
+    "ProcessError ProcessDown ProcessBusy ProcessGone ProcessTimeout ProcessFailed MessageInvalid "
+    "MessageTooLarge",
     "skep.api.cron": "CronJob Tick cron",
     "skep.api.tasks.platform_events": "ConfigChanged GenerationCommitted WorkerExited",
     "skep.api.sockets.websocket": "WebSocketHandler Connection connection_of",
     "skep.api.sockets.push": "push push_sync broadcast disconnect presence connections",
-    "skep.api.sockets.listeners": "TcpListener UdpListener HttpListener",
-    "skep.api.sockets.handlers": "TcpHandler TcpConnection UdpHandler Packet",
-    "skep.api.sockets.framing": "Lines Delimited LengthPrefixed Chunks",
+    "skep.api.sockets": "TcpListener UdpListener HttpListener TcpHandler TcpConnection UdpHandler "
+    "Packet Lines Delimited LengthPrefixed Chunks",
     "skep.api.worker": "Worker",
+    "skep.api.processes": "Process ProcessContext Message ReplyStream",
     "skep.api.tables": "Atomic AtomicFlag Bytes Str Table transaction",
 }
 _WHERE = {name: module for module, names in _NAMES.items() for name in names.split()}
@@ -81,11 +102,23 @@ __all__ = [
     "Lines",
     "Listener",
     "Live",
+    "Message",
+    "MessageInvalid",
+    "MessageTooLarge",
     "Packet",
     "Plugin",
+    "Process",
+    "ProcessBusy",
+    "ProcessContext",
+    "ProcessDown",
+    "ProcessError",
+    "ProcessFailed",
+    "ProcessGone",
+    "ProcessTimeout",
     "QueueFull",
     "Receipt",
     "ReloadInfo",
+    "ReplyStream",
     "Retry",
     "ServerInfo",
     "Settings",

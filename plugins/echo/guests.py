@@ -1,15 +1,13 @@
 """Who is in the chat, for every worker to read: a table of the open connections."""
 
-from typing import Annotated
-
-from skep import Connection, Table, TableFull, Worker, WorkerInfo
+from skep import Connection, Str, Table, TableFull, Worker, WorkerInfo
 
 
 class Guests(Table, rows=10_000, index=("user", "worker"), durable=False):
     """One row for each connection, by its id."""
 
-    user: Annotated[str, 40]
-    worker: Annotated[str, 40]
+    user: Str[40]
+    worker: Str[40]
 
 
 def enter(connection: Connection, user: str) -> None:

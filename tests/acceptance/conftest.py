@@ -1,12 +1,11 @@
 """A platform for each test, with the sample plugins or with those a test writes."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.platform_process import ROOT, Platform
+from tests.platform_process import Platform
 
 
 @pytest.fixture
@@ -20,6 +19,18 @@ def platform(tmp_path: Path) -> Iterator[Platform]:
 @pytest.fixture
 def sampled(platform: Platform) -> Platform:
     """The same with the sample plugins and the sample configuration."""
-    shutil.copytree(ROOT / "plugins", platform.plugins, dirs_exist_ok=True)
-    shutil.copytree(ROOT / "config-samples", platform.samples, dirs_exist_ok=True)
-    return platform
+    return platform.add_samples()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """The same as `platform`, for those tests of a module that leave it as they found it."""
+    made = Platform(tmp_path_factory.mktemp("shared"))
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def shared_sampled(shared: Platform) -> Platform:
+    """The same as `sampled`, started, for all tests of a module."""
+    return shared.add_samples().start()

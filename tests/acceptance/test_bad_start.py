@@ -117,8 +117,9 @@ def test_with_a_cache_it_starts_without_the_server_and_says_that_it_is_degraded(
     assert "the config service has not answered since the start" in shown.stdout
     # When it is back with the same, nothing has to be replaced
     pids = sampled.pids()
-    with TinyApollo(port=server.port) as back:
-        back.publish(GREETING="hi", ORDERS_RECEIPT_DELAY="1")
+    back = TinyApollo(port=server.port)
+    back.publish(GREETING="hi", ORDERS_RECEIPT_DELAY="1")
+    with back:
         wait_until(lambda: sampled.status()["state"] == "running", deadline=35)
         assert sampled.status()["config"]["source"] == "remote"
         assert sampled.pids() == pids

@@ -86,23 +86,22 @@ def test_undoing_a_broken_save_needs_no_rollout(sampled: Platform) -> None:
     ids=["import", "raise", "undeclared", "lifespan", "exit"],
 )
 def test_code_that_does_not_come_up_is_refused_with_its_reason(
-    sampled: Platform, broken: str, says: str
+    shared_sampled: Platform, broken: str, says: str
 ) -> None:
     """Lifecycle, cases 20 and 21."""
-    sampled.start()
-    pids = sampled.pids()
-    (sampled.plugins / "extra.py").write_text(broken)
-    done = sampled.cli("reload")
+    pids = shared_sampled.pids()
+    (shared_sampled.plugins / "extra.py").write_text(broken)
+    done = shared_sampled.cli("reload")
     assert done.returncode == 1
     assert says in done.stderr
     assert "refused" in done.stderr
     # What was forked of the new generation may still be on its way out
-    wait_until(lambda: sampled.pids() == pids)
+    wait_until(lambda: shared_sampled.pids() == pids)
     # A worker that is killed now comes back with the code that serves, not with that on the disk
     os.kill(pids["web.0@1"], 9)
-    wait_until(lambda: sampled.pids().get("web.0@1") not in (None, pids["web.0@1"]))
-    wait_until(lambda: httpx.get(f"{sampled.admin}/readyz").status_code == 200)
-    assert sampled.get()["greeting"] == "Hello from the hive"
+    wait_until(lambda: shared_sampled.pids().get("web.0@1") not in (None, pids["web.0@1"]))
+    wait_until(lambda: httpx.get(f"{shared_sampled.admin}/readyz").status_code == 200)
+    assert shared_sampled.get()["greeting"] == "Hello from the hive"
 
 
 def test_touching_a_file_or_saving_the_same_text_rolls_out_nothing(sampled: Platform) -> None:

@@ -60,8 +60,9 @@ def test_who_needs_no_config_starts_without_and_takes_it_when_the_service_comes(
     assert sampled.get()["greeting"] == "Hello"
     status = sampled.status()["config"]
     assert (status["source"], status["reason"]) == ("none", "connect")
-    with TinyApollo(port=port) as server:
-        server.publish(GREETING="at last")
+    server = TinyApollo(port=port)
+    server.publish(GREETING="at last")
+    with server:
         wait_until(lambda: sampled.get()["greeting"] == "at last", deadline=60.0)
         wait_until(lambda: sampled.status()["config"]["source"] == "remote")
     assert dotenv_values(sampled.env_file)["HAND"] == "written"

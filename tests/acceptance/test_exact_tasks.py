@@ -8,6 +8,7 @@ import random
 import threading
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -73,16 +74,24 @@ plugin = Plugin(
     tasks=[Work, Fails], events=[Paid], listeners=[First, Second, Third],
 )
 """
-KILLS = 10
+# `make bench` kills more often.
+KILLS = 4
 # How many end between two kills.
 PROGRESS = 40
 SCHEDULE = 12
 
 
+@contextmanager
+def till(folder: Path) -> Iterator[Workbench]:
+    """Start a platform that has the plugin of this module."""
+    (plugin := folder / "till.py").write_text(TILL)
+    with workbench(folder, plugins=[plugin], PLATFORM_TASK_CONCURRENCY="16") as made:
+        yield made
+
+
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Workbench]:
-    (plugin := tmp_path / "till.py").write_text(TILL)
-    with workbench(tmp_path, plugins=[plugin], PLATFORM_TASK_CONCURRENCY="16") as made:
+    with till(tmp_path) as made:
         yield made
 
 
@@ -137,6 +146,17 @@ def kill(bench: Workbench, slot: str) -> None:
         bench.platform.kill(pid)
     wait_until(lambda: len(bench.diary("end", "work")) > ended + PROGRESS, 60)
     wait_until(lambda: set(bench.platform.pids(slot).values()) - set(before.values()), 60)
+
+
+def kill_in_turn(bench: Workbench, kills: int) -> None:
+    """Deliver while so many processes are killed, and until all that was delivered has ended."""
+    victims = [*["store.0"] * (kills // 3), *["task.0", "task.1"] * kills][:kills]
+    random.Random(SCHEDULE).shuffle(victims)
+    with Deliveries(bench):
+        wait_until(lambda: bench.diary("end", "work"), 60)
+        for victim in victims:
+            kill(bench, victim)
+    wait_until(lambda: is_idle(bench), 120)
 
 
 def letters(bench: Workbench) -> list[DeliveryRow]:
@@ -194,13 +214,7 @@ def compare(bench: Workbench) -> None:
 
 def test_every_end_of_a_task_is_counted_once_whoever_is_killed(bench: Workbench) -> None:
     """B21: workers and the store are killed in an order by chance."""
-    victims = [*["store.0"] * (KILLS // 3), *["task.0", "task.1"] * KILLS][:KILLS]
-    random.Random(SCHEDULE).shuffle(victims)
-    with Deliveries(bench):
-        wait_until(lambda: bench.diary("end", "work"), 60)
-        for victim in victims:
-            kill(bench, victim)
-    wait_until(lambda: is_idle(bench), 120)
+    kill_in_turn(bench, KILLS)
     # At the first scrape after the last one has ended, and of a platform that was started again
     compare(bench)
     assert gauge(bench, "tasks_queued") == 0

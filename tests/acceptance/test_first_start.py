@@ -32,7 +32,7 @@ def test_the_first_release_is_in_env_and_in_every_worker_before_anything_is_serv
         "ORDERS_RECEIPT_DELAY": "0.2",
     }
     workers = [pid for name, pid in sampled.pids().items() if not name.endswith("@0")]
-    assert len(workers) == 4
+    assert len(workers) == 6
     for pid in workers:
         environ = sampled.environ(pid)
         assert environ["GREETING"] == "Hello from the hive"

@@ -59,6 +59,12 @@ def chores(sampled: Platform) -> Platform:
     return sampled.start()
 
 
+@pytest.fixture(scope="module")
+def shared_chores(shared: Platform) -> Platform:
+    (shared.plugins / "chores.py").write_text(CHORES)
+    return shared.add_samples().start()
+
+
 def lines(platform: Platform, word: str) -> list[str]:
     file = platform.data_dir / "chores.txt"
     return (
@@ -93,8 +99,9 @@ def _ready(platform: Platform) -> bool:
         return False
 
 
-def test_a_killed_web_worker_takes_only_its_own_requests_along(chores: Platform) -> None:
+def test_a_killed_web_worker_takes_only_its_own_requests_along(shared_chores: Platform) -> None:
     """Lifecycle, case 26."""
+    chores = shared_chores
     with Load(chores.url, clients=4) as load:
         wait_until(lambda: len({a.body["pid"] for a in load.answers}) == 2)
         begun = time.monotonic()
@@ -106,33 +113,38 @@ def test_a_killed_web_worker_takes_only_its_own_requests_along(chores: Platform)
     assert all(begun < failure.at < replaced for failure in load.failures)
 
 
-@pytest.mark.parametrize("victim", ["task.0@1", "store.0@0", "agent.0@0", "cron.0@1"])
+@pytest.mark.parametrize(
+    ("victim", "first"),
+    [("task.0@1", 1000), ("store.0@0", 2000), ("agent.0@0", 3000), ("cron.0@1", 4000)],
+)
 def test_no_request_fails_and_every_delivered_task_ends_when_another_process_is_killed(
-    chores: Platform, victim: str
+    shared_chores: Platform, victim: str, first: int
 ) -> None:
-    deliver(chores, 1000, seconds=1.5)
-    wait_until(lambda: lines(chores, "begin 1000"))
-    with Load(chores.url, "/chores/1", "POST", clients=2) as load:
+    chores, long, many = shared_chores, first + 500, first + 600
+    deliver(chores, long, seconds=1.5)
+    wait_until(lambda: lines(chores, f"begin {long} "))
+    with Load(chores.url, f"/chores/{many}", "POST", clients=2) as load:
         wait_until(lambda: len(load.answers) > 50)
-        for number in range(10):
+        for number in range(first, first + 10):
             deliver(chores, number)
         kill_and_await(chores, victim)
-        for number in range(10, 20):
+        for number in range(first + 10, first + 20):
             deliver(chores, number)
         count = len(load.answers)
         wait_until(lambda: len(load.answers) > count + 50)
     assert load.failures == []
     assert {a.status for a in load.answers} == {200}
-    wait_until(lambda: ends(chores) >= {1000, *range(20)})
+    wait_until(lambda: ends(chores) >= {long, *range(first, first + 20)})
     # Every one that was confirmed has run, and no other process has noticed
-    wait_until(lambda: len(lines(chores, "end 1\n".strip())) >= len(load.answers), deadline=30)
+    wait_until(lambda: len(lines(chores, f"end {many}")) >= len(load.answers), deadline=30)
     if victim != "task.0@1":
-        assert len(lines(chores, "begin 1000")) == 1
+        assert len(lines(chores, f"begin {long} ")) == 1
 
 
-def test_a_killed_zygote_is_replaced_and_its_workers_live(chores: Platform) -> None:
+def test_a_killed_zygote_is_replaced_and_its_workers_live(shared_chores: Platform) -> None:
+    chores = shared_chores
     pids = chores.pids()
-    zygotes = chores.zygotes()
+    zygotes = wait_until(lambda: (found := chores.zygotes())[1:] and found)
     with Load(chores.url) as load:
         wait_until(lambda: len(load.answers) > 50)
         # First the one in service: the understudy steps in with the same code

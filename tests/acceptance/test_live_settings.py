@@ -81,6 +81,42 @@ def dial(platform: Platform) -> Platform:
     return platform.start()
 
 
+@pytest.fixture(scope="module")
+def shared_dial(shared: Platform) -> Platform:
+    """A platform of which a test knows neither the generation nor the level."""
+    (shared.plugins / "dial.py").write_text(DIAL)
+    return shared.start()
+
+
+@pytest.fixture
+def turned(shared_dial: Platform) -> Platform:
+    """The same when nothing is under way: every worker ready, one generation, level 1."""
+    wait_until(lambda: is_at_rest(shared_dial))
+    if not level_everywhere(shared_dial, 1):
+        publish_live(shared_dial, "DIAL_LEVEL=1")
+    assert level_everywhere(shared_dial, 1)
+    return shared_dial
+
+
+def publish_live(platform: Platform, *assignments: str) -> None:
+    """Publish, and wait until every worker has what was published."""
+    before = platform.status()["last_rollout"]["at"]
+    platform.publish(*assignments)
+    last = wait_until(lambda: (last := platform.status()["last_rollout"])["at"] != before and last)
+    assert last["outcome"] == "live"
+
+
+def is_at_rest(platform: Platform) -> bool:
+    """Whether no rollout is under way and no worker of an old generation is left."""
+    status = platform.status()
+    slots = [slot for slot in status["slots"] if slot["generation"]]
+    return (
+        not status["coming"]
+        and {slot["state"] for slot in slots} == {"ready"}
+        and {slot["generation"] for slot in slots} == {status["generation"]}
+    )
+
+
 def lines(platform: Platform, name: str) -> list[str]:
     file = platform.data_dir / name
     return file.read_text().splitlines() if file.exists() else []
@@ -143,34 +179,36 @@ def test_any_other_field_is_a_rollout(dial: Platform) -> None:
     assert lines(dial, "changes") == []
 
 
-def test_a_key_nobody_has_read_is_set_and_restarts_nothing(dial: Platform) -> None:
+def test_a_key_nobody_has_read_is_set_and_restarts_nothing(turned: Platform) -> None:
     """Configuration, case 22."""
-    pids = dial.pids()
-    dial.publish("NEVER_READ=here")
-    wait_until(lambda: dial.status()["last_rollout"]["outcome"] == "live")
-    assert dial.pids() == pids
-    assert dial.get("/env/NEVER_READ")["value"] == "here"
+    pids, generation = turned.pids(), turned.status()["generation"]
+    publish_live(turned, "NEVER_READ=here")
+    assert turned.pids() == pids
+    assert turned.get("/env/NEVER_READ")["value"] == "here"
     # Now it has been read, and whoever has read it may keep what it was
-    dial.publish("NEVER_READ=again")
-    wait_until(lambda: dial.status()["generation"] == 2)
-    assert dial.get("/env/NEVER_READ")["value"] == "again"
+    turned.publish("NEVER_READ=again")
+    wait_until(lambda: turned.status()["generation"] == generation + 1)
+    assert turned.get("/env/NEVER_READ")["value"] == "again"
 
 
-def test_a_key_that_was_read_while_the_plugin_was_imported_is_a_rollout(dial: Platform) -> None:
-    dial.publish("READ_AT_IMPORT=x")
-    wait_until(lambda: dial.status()["generation"] == 2)
+def test_a_key_that_was_read_while_the_plugin_was_imported_is_a_rollout(turned: Platform) -> None:
+    generation = turned.status()["generation"]
+    turned.publish("READ_AT_IMPORT=x")
+    wait_until(lambda: turned.status()["generation"] == generation + 1)
 
 
-def test_a_live_value_that_does_not_fit_is_refused_and_nothing_is_touched(dial: Platform) -> None:
-    pids, file = dial.pids(), dial.env_file.read_bytes()
-    dial.publish("DIAL_LEVEL=high")
-    refused = wait_until(lambda: dial.status()["refused"])
+def test_a_live_value_that_does_not_fit_is_refused_and_nothing_is_touched(
+    turned: Platform,
+) -> None:
+    pids, file = turned.pids(), turned.env_file.read_bytes()
+    turned.publish("DIAL_LEVEL=high")
+    refused = wait_until(lambda: turned.status()["refused"])
     assert "DIAL_LEVEL" in refused["problems"][0]["message"]
-    assert (dial.pids(), dial.env_file.read_bytes()) == (pids, file)
-    assert level_everywhere(dial, 1)
-    dial.publish("DIAL_LEVEL=3")
-    wait_until(lambda: level_everywhere(dial, 3))
-    assert dial.pids() == pids
+    assert (turned.pids(), turned.env_file.read_bytes()) == (pids, file)
+    assert level_everywhere(turned, 1)
+    turned.publish("DIAL_LEVEL=3")
+    wait_until(lambda: level_everywhere(turned, 3))
+    assert turned.pids() == pids
 
 
 def test_a_callback_that_fails_makes_it_a_rollout(dial: Platform) -> None:
@@ -181,20 +219,20 @@ def test_a_callback_that_fails_makes_it_a_rollout(dial: Platform) -> None:
 
 
 def test_a_request_and_a_task_see_one_version_from_their_beginning_to_their_end(
-    dial: Platform,
+    turned: Platform,
 ) -> None:
     answers: list[dict[str, int]] = []
     client = threading.Thread(
-        target=lambda: answers.append(httpx.get(f"{dial.url}/slow", timeout=20).json())
+        target=lambda: answers.append(httpx.get(f"{turned.url}/slow", timeout=20).json())
     )
     client.start()
-    httpx.post(f"{dial.url}/deliver").raise_for_status()
-    wait_until(lambda: lines(dial, "slow").count("begin") == 2)
-    dial.publish("DIAL_LEVEL=2")
-    wait_until(lambda: level_everywhere(dial, 2))
+    httpx.post(f"{turned.url}/deliver").raise_for_status()
+    wait_until(lambda: lines(turned, "slow").count("begin") == 2)
+    turned.publish("DIAL_LEVEL=2")
+    wait_until(lambda: level_everywhere(turned, 2))
     client.join()
     assert answers == [{"before": 1, "after": 1}]
-    wait_until(lambda: "1 1" in lines(dial, "slow"))
+    wait_until(lambda: "1 1" in lines(turned, "slow"))
 
 
 def test_the_number_of_workers_follows_the_configuration_without_a_failed_request(
@@ -230,10 +268,10 @@ def test_the_log_level_follows_the_configuration(dial: Platform) -> None:
     wait_until(lambda: "debug: web.0@1 is ready" in dial.output())
 
 
-def test_a_change_that_takes_a_restart_is_told_and_touches_nobody(dial: Platform) -> None:
-    pids = dial.pids()
-    dial.publish("PLATFORM_CONFIG_TIMEOUT=11")
-    wait_until(lambda: dial.status()["restart_required"] == ["PLATFORM_CONFIG_TIMEOUT"])
-    assert dial.pids() == pids
-    assert "platform_supervisor_restart_required 1" in dial.metrics()
-    assert Path(dial.env_file).read_text().count("PLATFORM_CONFIG_TIMEOUT") == 1
+def test_a_change_that_takes_a_restart_is_told_and_touches_nobody(turned: Platform) -> None:
+    pids = turned.pids()
+    turned.publish("PLATFORM_CONFIG_TIMEOUT=11")
+    wait_until(lambda: turned.status()["restart_required"] == ["PLATFORM_CONFIG_TIMEOUT"])
+    assert turned.pids() == pids
+    assert "platform_supervisor_restart_required 1" in turned.metrics()
+    assert Path(turned.env_file).read_text().count("PLATFORM_CONFIG_TIMEOUT") == 1

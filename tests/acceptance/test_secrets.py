@@ -1,13 +1,12 @@
 """Secrets are shown nowhere, and what is too long is cut."""
 
 import json
-import subprocess
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
-from tests.platform_process import COMMAND, Platform
+from tests.platform_process import Platform
 from tests.support import wait_until
 
 VAULT = """
@@ -77,11 +76,7 @@ def publish(platform: Platform, values: Mapping[str, str], *arguments: str, text
     for key, value in values.items():
         (platform.directory / key).write_text(f"{value}\n")
         files.append(f"{key}@{key}")
-    return subprocess.run(
-        [*COMMAND, "config", "publish", *files, *arguments],
-        cwd=platform.directory, env=platform.environment, input=text,
-        capture_output=True, text=True,
-    )  # fmt: skip
+    return platform.cli("config", "publish", *files, *arguments, text=text)
 
 
 def test_secrets_are_shown_nowhere_whoever_has_declared_them_and_however_they_look(

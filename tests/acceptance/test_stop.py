@@ -46,7 +46,7 @@ def test_requests_and_tasks_in_flight_finish_and_nothing_is_left(chores: Platfor
     deliver(chores, 1, seconds=2.0)
     wait_until(lambda: lines(chores, "begin 1"))
     own = {name for name in left_in(chores) if not name.startswith("web.")}
-    assert own == {"control.sock", "store.sock", "supervisor.pid"}
+    assert own == {"control.sock", "store.sock", "supervisor.pid", "ticker.Ticker.sock"}
     # When it is told to stop
     with ThreadPoolExecutor() as threads:
         stopping = threads.submit(chores.cli, "stop")

@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from typing import Any
 
 import httpx
+import lmdb
 import pytest
 
 from tests.platform_process import ROOT, Platform
@@ -189,3 +191,60 @@ def test_operators_read_and_change_tables(counting: Platform, is_running: bool) 
     ):
         done = counting.cli("table", *arguments)
         assert (done.returncode, text in done.stderr) == (code, True), done.stderr
+
+
+def test_a_table_that_no_plugin_declares_any_more_is_marked_and_can_be_dropped(
+    counting: Platform,
+) -> None:
+    def marks() -> dict[str, Any]:
+        listed = json.loads(counting.cli("table", "ls", "--json").stdout)
+        return {one["name"]: one["declared"] for one in listed}
+
+    hit(counting)
+    assert marks() == {"counting.Facts": True, "counting.Hits": True, "skep.atomics": True}
+    done = counting.cli("table", "drop", "counting.Facts", "--yes")
+    assert done.returncode == 2
+    assert "counting.Facts is in use: `platform table clear counting.Facts` empt" in done.stderr
+    without = re.sub(r"class Facts.*\n.*\n", "", PLUGIN).replace(
+        "tables=[Hits, Facts]", "tables=[Hits]"
+    )
+    without = without.replace('    Facts.set("a", said="filled")\n', "")
+    (counting.plugins / "counting.py").write_text(without)
+    assert counting.cli("reload").returncode == 0
+    assert marks() == {"counting.Facts": False, "counting.Hits": True, "skep.atomics": True}
+    assert re.search(r"counting\.Facts .* in no plugin", counting.cli("table", "ls").stdout)
+    asked = counting.cli("table", "drop", "counting.Facts")
+    assert asked.returncode == 130
+    assert "Remove the table counting.Facts with 1 rows?" in asked.stdout
+    assert counting.cli("table", "drop", "counting.Facts", "--yes").returncode == 0
+    assert marks() == {"counting.Hits": True, "skep.atomics": True}
+    assert hit(counting)["n"] == 2
+    counting.stop()
+    assert marks() == {"counting.Hits": None, "skep.atomics": True}
+    assert counting.cli("table", "drop", "counting.Hits", "--yes").returncode == 0
+    assert counting.cli("table", "drop", "skep.atomics", "--yes").returncode == 2
+    assert marks() == {"skep.atomics": True}
+
+
+def test_tables_that_cannot_be_used_refuse_a_start_and_a_rollout_in_a_sentence(
+    counting: Platform,
+) -> None:
+    hit(counting)
+    (counting.data_dir / "tables" / "live.mdb-lock").unlink()
+    done = counting.cli("reload")
+    assert done.returncode == 1
+    assert "live.mdb was removed or replaced, and other processes use it: stop" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert hit(counting)["n"] == 2
+    counting.stop()
+    before = len(counting.output())
+    file = counting.data_dir / "tables" / "live.mdb"
+    opened = lmdb.open(str(file), subdir=False, map_size=4 << 30)
+    with opened, opened.begin(write=True) as txn:
+        txn.put(b"f", b"9")
+    (counting.plugins / "counting.py").write_text(PLUGIN)
+    counting.start(ready=False)
+    assert counting.wait_end() == 3
+    said = counting.output()[before:]
+    assert "live.mdb was written by another version of skep (format 9, this one reads 1)" in said
+    assert "Traceback" not in counting.output()

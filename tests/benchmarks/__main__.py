@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable
 from tests.benchmarks import (
     crons,
     endurance,
+    exact_tasks,
     kill_points,
     memory,
     metrics,
     neighbours,
+    processes,
     publish,
     reloads,
     request_cost,
@@ -36,8 +38,10 @@ MEASUREMENTS: dict[str, Callable[[], Iterable[Figure]]] = {
     "websockets": websockets.measure,
     "kill_points": kill_points.measure,
     "metrics": metrics.measure,
+    "exact_tasks": exact_tasks.measure,
     "tables": tables.measure,
     "crons": crons.measure,
+    "processes": processes.measure,
 }
 
 

@@ -31,9 +31,12 @@ from tests.faulty import (
     trickle,
 )
 from tests.pulls import pull
-from tests.support import wait_until_async
+from tests.support import PATIENCE, free_port, wait_until_async
 
 T = TypeVar("T")
+PATIENT = Timeouts(connect=PATIENCE, answer=PATIENCE, hold=PATIENCE, proxy=PATIENCE)
+TRICKLE = trickle('{"releaseKey"')
+# For those tests in which a server never answers.
 QUICK = Timeouts(connect=1.5, answer=1.5, hold=2.0, proxy=25.0)
 
 
@@ -61,9 +64,7 @@ class Clock:
 
 def nobody() -> str:
     """Return an address at which nobody listens."""
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{unused.getsockname()[1]}"
+    return f"http://127.0.0.1:{free_port()}"
 
 
 def use(
@@ -83,14 +84,19 @@ async def pull_twice(apollo: Apollo) -> list[Snapshot]:
     return [await pull(apollo), await pull(apollo)]
 
 
-def of(*urls: FaultyServer | str, **more: Any) -> Failover:
+def of(*urls: FaultyServer | str, timeouts: Timeouts = PATIENT, **more: Any) -> Failover:
     addresses = [url if isinstance(url, str) else url.url for url in urls]
-    return Failover(addresses, access=ServerAccess(QUICK), **more)
+    return Failover(addresses, access=ServerAccess(timeouts), **more)
 
 
-def found_by(*metas: FaultyServer | str, **more: Any) -> Failover:
+def found_by(*metas: FaultyServer | str, timeouts: Timeouts = PATIENT, **more: Any) -> Failover:
     addresses = [meta if isinstance(meta, str) else meta.url for meta in metas]
-    return Failover([], addresses, access=ServerAccess(QUICK), **more)
+    return Failover([], addresses, access=ServerAccess(timeouts), **more)
+
+
+def timeouts_for(fault: Behaviour) -> Timeouts:
+    """Return short ones for a fault that only a timeout ends."""
+    return QUICK if fault in (hang, TRICKLE) else PATIENT
 
 
 # Several servers
@@ -102,7 +108,7 @@ def found_by(*metas: FaultyServer | str, **more: Any) -> Failover:
         pytest.param(close, id="f03 closed"),
         pytest.param(reset(b"HTTP/1.1 200 OK\r\nContent-Le"), id="f03 reset"),
         pytest.param(hang, id="f04"),
-        pytest.param(trickle('{"releaseKey"'), id="f05"),
+        pytest.param(TRICKLE, id="f05"),
         pytest.param(answer(500), id="f06 500"),
         pytest.param(answer(503), id="f06 503"),
         pytest.param(answer(body="<html>"), id="f09"),
@@ -115,7 +121,7 @@ def test_of_several_servers_the_next_is_asked(three: list[FaultyServer], fault: 
     first, second, third = three
     first.script("/configs/", fault)
     second.script("/configs/", released("K1", a="1"), answer(304))
-    for snapshot in use(of(*three), pull_twice):
+    for snapshot in use(of(*three, timeouts=timeouts_for(fault)), pull_twice):
         assert snapshot.values() == {"a": "1"}
     # And the one that failed is left alone for a while
     assert len(second.requests) == 2
@@ -354,7 +360,8 @@ def test_a_meta_server_with_nothing_useful_to_say_is_asked_itself(
     """F32."""
     server.script("/services/config", useless)
     server.script("/configs/", released("K1", a="1"))
-    assert use(found_by(server), pull).values() == {"a": "1"}
+    servers = found_by(server, timeouts=timeouts_for(useless))
+    assert use(servers, pull).values() == {"a": "1"}
 
 
 def test_the_last_list_counts_while_there_is_no_other(

@@ -1,5 +1,6 @@
 """A real Prometheus scrapes a platform that is used, and in which things go wrong."""
 
+import json
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -110,6 +111,7 @@ FIRED = {
     "PlatformConfigServerUnreachable": "the config server is stopped",
     "PlatformConfigStale": "the same, for longer",
     "PlatformDiskNearlyFull": "a file fills the disk",
+    "PlatformTableAlmostFull": "a table is filled",
     "PlatformTaskQueueBacklog": "a paused queue is filled",
     "PlatformWorkerCrashLoop": "web workers are killed",
 }
@@ -131,6 +133,7 @@ def assert_each_alert_fires_and_resolves(watched: Watched) -> None:
     assert site.platform.cli("queue", "pause", "mail").returncode == 0
     site.deliver("mail", LIMIT * 9 // 10)
     kill_web_workers(site, 5)
+    fill_table(site)
     ballast = disk.fill() if disk else None
     wait_until(lambda: fired(asked) >= expected - AWAY, interval=0.2)
     site.configs.stop()
@@ -143,6 +146,7 @@ def assert_each_alert_fires_and_resolves(watched: Watched) -> None:
     site.configs.start()
     site.configs.publish(ORDERS_RECEIPT_DELAY="0.1")
     assert site.platform.cli("queue", "resume", "mail").returncode == 0
+    assert site.platform.cli("table", "clear", "trouble.Visits", "--yes").returncode == 0
     certificate(site.platform.directory, "site", days=365)
     # Then each resolves; without news from the config server one comes again after 8 s
     left = set(expected)
@@ -152,6 +156,16 @@ def assert_each_alert_fires_and_resolves(watched: Watched) -> None:
         return not left
 
     wait_until(all_resolved, deadline=2 * PATIENCE, interval=0.2)
+
+
+def fill_table(site: Site) -> None:
+    """Fill a table with rows that stay, until one more is too many."""
+    rows = site.platform.directory / "rows.jsonl"
+    lines = (json.dumps({"key": str(n), "expires_in": 3600}) for n in range(95))
+    rows.write_text("\n".join(lines))
+    assert site.platform.cli("table", "clear", "trouble.Visits", "--yes").returncode == 0
+    done = site.platform.cli("table", "load", "trouble.Visits", str(rows))
+    assert done.returncode == 0, done.stderr
 
 
 def kill_web_workers(site: Site, times: int) -> None:

@@ -5,6 +5,7 @@ It is copied into the plugin folder of a platform (`plugins/trouble.py`) and imp
 
 import asyncio
 import random
+from contextlib import suppress
 from functools import cache
 
 from prometheus_client import Counter, Gauge
@@ -12,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from skep import Backoff, Context, Event, Listener, Plugin, Task, Tick, cron
+from skep import Backoff, Context, Event, Listener, Plugin, Str, Table, Task, Tick, cron
 
 SOON = Backoff(first=0.1, cap=0.2)
 
@@ -102,9 +103,19 @@ async def long(tick: Tick) -> None:
     await asyncio.sleep(2.5)
 
 
+class Visits(Table, rows=100, index="page", ttl=30):
+    """By one of fifty visitors; `test_live.py` fills the rest."""
+
+    page: Str[64]
+
+
 async def slow(request: Request) -> JSONResponse:
     """Take a while."""
     mood().set(1)
+    Visits.set(f"visitor {random.randrange(50)}", page=request.url.path)
+    Visits.where(page=request.url.path)
+    with suppress(ValueError):
+        Visits.set("too long", page=65 * "x")
     await asyncio.sleep(random.expovariate(8))
     return JSONResponse({"slept": True})
 
@@ -136,4 +147,5 @@ plugin = Plugin(
     events=[Alarm],
     listeners=[OnAlarm],
     crons=[failing, long],
+    tables=[Visits],
 )

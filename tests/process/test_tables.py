@@ -4,6 +4,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 
 from skep.table.binding import Tables, bind
+from tests.packages import require_mounts
+from tests.platform_process import ROOT
 from tests.process.store_child import start_python
 from tests.process.table_child import Shared
 
@@ -95,3 +98,86 @@ sys.exit(os.waitstatus_to_exitcode(status))
     child = start_python("-c", "import sys; sys.path.insert(0, '.')" + code)
     assert child.wait(30) == 7
     assert value("all") == 2
+
+
+def start_code(code: str, **options: Any) -> subprocess.Popen[bytes]:
+    """Start code that uses the table."""
+    head = "import os, sys\nfrom skep import TableError, transaction\n"
+    return start_python(
+        "-c", f"{head}from tests.process.table_child import Shared\n{code}", **options
+    )
+
+
+@pytest.mark.process
+def test_a_process_killed_inside_a_transaction_has_changed_nothing_and_locks_out_no_one(
+    tables: Tables,
+) -> None:
+    Shared.increment("all", "n")
+    code = """
+with transaction():
+    Shared.increment("all", "n")
+    Shared.set("other", group=3)
+    print(flush=True)
+    sys.stdin.read()
+"""
+    child = start_code(code, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert child.stdout
+    assert child.stdin
+    assert child.stdout.readline()
+    assert value("all") == 1
+    child.kill()
+    child.wait()
+    assert Shared.increment("all", "n") == 2
+    assert (Shared.exists("other"), Shared.where(group=3), Shared.count()) == (False, [], 1)
+    child.stdout.close()
+    child.stdin.close()
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("end", ["sys.exit()", "pass", "raise KeyError"])
+def test_a_fork_inside_a_transaction_leaves_it_to_the_parent(tables: Tables, end: str) -> None:
+    code = f"""
+with transaction():
+    Shared.increment("all", "n")
+    if (pid := os.fork()) == 0:
+        {end}
+    else:
+        os.waitpid(pid, 0)
+        Shared.increment("all", "n")
+if pid:
+    Shared.increment("all", "n")
+"""
+    child = start_code(code, stderr=subprocess.DEVNULL)
+    assert child.wait(30) == 0
+    assert value("all") == 3
+    assert Shared.increment("all", "n") == 4
+
+
+@pytest.mark.process
+def test_processes_that_open_and_close_the_file_agree_whether_it_is_open(tables: Tables) -> None:
+    """Who closes it last notes that it is complete; that would be wrong of a file in use."""
+    code = """
+from pathlib import Path
+from skep.table.binding import current
+state = Path(os.environ["PLATFORM_DATA_DIR"], "tables", "state")
+for _ in range(100):
+    Shared.increment("all", "n")
+    assert state.read_text().startswith("open "), state.read_text()
+    current().close()
+    current().spaces.clear()
+"""
+    children = [start_code(code) for _ in range(4)]
+    assert [child.wait(60) for child in children] == [0] * 4
+    assert (tables.folder / "state").read_text().split() == ["closed"]
+    assert value("all") == 400
+
+
+@pytest.mark.process
+def test_a_full_disk_refuses_a_table_and_leaves_the_others_as_they_are(tmp_path: Path) -> None:
+    require_mounts()
+    command = ["unshare", "-m", sys.executable, "-P", "-m", "tests.process.full_tables"]
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'platform'}"}
+    done = subprocess.run(
+        [*command, str(tmp_path)], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

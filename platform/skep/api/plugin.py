@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from skep.api.cron import CronJob
     from skep.api.hooks import Cleaner, RequestHook, ResponseHook
+    from skep.api.processes.process import Process
     from skep.api.sockets.listeners import SocketListener
     from skep.api.tables.table import Table
     from skep.api.tasks.decorators import FunctionTask
@@ -49,7 +50,8 @@ class Plugin:
     declared, plugins being ordered by name. `settings` are validated before the generation may
     serve.
 
-    `tables` are classes whose rows all processes share.
+    `tables` are classes whose rows all processes share. `processes` are classes of processes that
+    the platform keeps running.
 
     `lifespan` is entered once in every worker before it accepts anything and left after it has
     drained; an exception in it refuses the generation. It takes no argument, or as in Starlette the
@@ -75,6 +77,7 @@ class Plugin:
     crons: Sequence[CronJob | type[CronJob]] = ()
     sockets: Sequence[SocketListener] = ()
     tables: Sequence[type[Table]] = ()
+    processes: Sequence[type[Process]] = ()
     settings: Sequence[type[Settings]] = ()
     lifespan: Callable[..., AbstractAsyncContextManager[Any]] | None = None
     ready: Callable[[], Awaitable[str] | str] | None = None

@@ -120,8 +120,59 @@ class TableFull(TableError):
     """The table has as many rows as it may, or the file of all tables is full."""
 
 
+class ProcessError(PlatformError):
+    """A message to a custom process, or its reply, did not get through."""
+
+
+class ProcessDown(ProcessError):
+    """No process of that name runs, so the message was not taken."""
+
+    exit_code = 3
+
+
+class ProcessBusy(ProcessError):
+    """The inbox of the process stayed full for the whole timeout: the message was not sent."""
+
+    exit_code = 5
+
+
+class ProcessGone(ProcessError):
+    """The process ended, or was killed, after it had taken the message and before its reply was
+    complete: whether it did the work is not known."""
+
+
+class ProcessTimeout(ProcessError, TimeoutError):
+    """The process did not reply in time: whether it does the work is not known."""
+
+    exit_code = 5
+
+
+class ProcessFailed(ProcessError):
+    """The process answered with a failure, or with nothing; `reason` is what it said."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class MessageInvalid(ProcessError, TypeError):
+    """A message or reply is not of the type that the process declares, or cannot be encoded."""
+
+    exit_code = 2
+
+
+class MessageTooLarge(ProcessError, ValueError):
+    """A message or reply has more bytes than the process takes."""
+
+    exit_code = 2
+
+
 class CommandError(PlatformError):
     """An external command cannot be started."""
+
+
+class NotPrepared(PlatformError):
+    """A process cannot prepare; the text says all that there is to know, without a traceback."""
 
 
 class InternalError(PlatformError):

@@ -31,6 +31,8 @@ class RunDir:
         self.mesh_dir = self.path / "mesh"
         self.tables_dir = self.path / "tables"
         self.schedule_file = self.path / "schedule" / "journal.json"
+        self.logs_dir = self.path / "logs"
+        self.inboxes_dir = self.path / "inboxes"
 
     def create(self) -> None:
         """Make the directories, readable by their owner alone.
@@ -98,13 +100,18 @@ def _without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
 
 
+def fits_unix(path: Path) -> bool:
+    """Return whether the kernel takes a path for a unix socket."""
+    return len(os.fsencode(path)) <= _SUN_PATH
+
+
 def unix_address(path: Path) -> str:
     """Return an address for a unix socket at `path`, however long the path is.
 
     A path too long for the kernel is reached through a descriptor of its directory, which stays
     open for the life of the process; Linux only.
     """
-    if len(os.fsencode(path)) <= _SUN_PATH:
+    if fits_unix(path):
         return str(path)
     directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     return f"/proc/self/fd/{directory}/{path.name}"

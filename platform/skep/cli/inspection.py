@@ -24,7 +24,7 @@ from skep.cli.platform_handle import PlatformHandle, verb
 
 _LISTENERS = {"http": "serving at", "admin": "admin at", "config": "config at"}
 _PLATFORM = ("supervisor", "configserver", "store", "agent", "schedule", "nursery")
-_KINDS = (*_PLATFORM, "zygote", "web", "task", "cron")
+_KINDS = (*_PLATFORM, "zygote", "web", "task", "cron", "process")
 _RESOURCES = ("rss", "cpu", "age", "threads", "fds")
 _COMPONENTS = (
     *("uvicorn", "uvloop", "httptools", "starlette", "pydantic", "apscheduler", "httpx"),
@@ -42,6 +42,7 @@ _DECLARED = {
     "events": "listeners",
     "crons": "crons",
     "tables": "tables",
+    "processes": "processes",
 }
 _HISTORY = ("id", "when", "what", "outcome", "generation", "seconds", "asked by", "phases")
 _HISTORY_NUMBERS = ("id", "generation", "seconds")
@@ -156,7 +157,7 @@ def _print_processes(processes: list[dict[str, Any]]) -> None:
 def _process_row(process: dict[str, Any]) -> tuple[str, ...]:
     return (
         escape(process["name"]),
-        str(process["pid"]),
+        str(process["pid"] or "-"),
         tint(process["state"]),
         size(process["rss"]),
         duration(process["cpu"]),
@@ -220,7 +221,8 @@ def _declared(running: dict[str, Any]) -> list[tuple[str, str]]:
     counts = ", ".join(f"{count} {kind}" for kind, count in running["kinds"].items())
     rows = [("workers", counts or "none")]
     for heading, name in _DECLARED.items():
-        items = running["plan"].get(name) or ["none"]
+        found = running["plan"].get(name) or ["none"]
+        items = [one["name"] if isinstance(one, dict) else one for one in found]
         rows += [("" if n else heading, escape(str(item))) for n, item in enumerate(items)]
     return rows
 
@@ -241,7 +243,7 @@ def _print_history(entries: list[dict[str, Any]]) -> None:
 
 
 def _history_row(entry: dict[str, Any]) -> tuple[str, ...]:
-    with_reason = entry["what"] in ("scale", "log-level")  # `scale web 4`
+    with_reason = entry["what"] in ("scale", "log-level", "proc.restart")  # `scale web 4`
     return (
         str(entry["id"]),
         _when(entry["began"]),

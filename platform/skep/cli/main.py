@@ -28,6 +28,7 @@ _VERBS = {
     "dead": ("tasks.deliveries", "List dead letters, run them again or delete them."),
     "queue": ("tasks.queues", "List queues, and pause and resume them."),
     "cron": ("cron", "List crons and their last runs; run, stop and start one."),
+    "proc": ("proc", "List custom processes, send to them, restart them."),
     "table": ("table", "List shared tables; read, change and save their rows."),
     "ps": ("inspection", "Show its processes and the resources of each."),
     "top": ("top.top", "Watch it live: processes, requests, queues, rollouts."),

@@ -17,11 +17,11 @@ from rich.text import Text
 T = TypeVar("T")
 
 _COLOURS = {
-    "green": "running ready committed live replaced ok stopped success",
+    "green": "running ready committed live replaced ok stopped success done",
     "yellow": "degraded backoff blocked restart timeout interrupted cancelled",
     "cyan": "reloading starting draining stopping leased rollout",
-    "red": "refused dead failure hung",
-    "dim": "superseded unchanged unused ended",
+    "red": "refused dead failure hung failed",
+    "dim": "superseded unchanged unused ended disabled",
 }
 _COLOUR_OF = {word: colour for colour, words in _COLOURS.items() for word in words.split()}
 _COLOUR_OF["rolled back"] = "yellow"

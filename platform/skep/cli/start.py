@@ -22,10 +22,11 @@ from skep.config.options.table import rows
 from skep.supervisor.config.configuration import starting_options
 from skep.supervisor.control.restart import RESTART, become_anew
 from skep.supervisor.observers.service_manager import ServiceManager
-from skep.supervisor.parts import Start
 from skep.supervisor.sockets import inheritance
+from skep.supervisor.sockets.inboxes import divided
 from skep.supervisor.sockets.inheritance import Inheritance, Inherited
 from skep.supervisor.sockets.listeners import Listeners, claim
+from skep.supervisor.start import Start
 from skep.supervisor.supervisor import supervise
 
 
@@ -85,11 +86,11 @@ def start(daemonize: bool, ignore: bool, x_version: str | None, **flags: Any) ->
     log.configure("supervisor", level=options.log_level, style=options.log_format)
     log.hide(base)
     set_title("supervisor", options.app_id)
-    listeners = _shed(phase, handed.listeners, base)
+    listeners, inboxes = divided(_shed(phase, handed.listeners, base))
     options = starting_options(base, flags)
     service = ServiceManager(environment)
     code, kept = asyncio.run(
-        supervise(Start(options, flags, base, run_dir, Listeners(listeners), service))
+        supervise(Start(options, flags, base, run_dir, Listeners(listeners), service, inboxes))
     )
     if code == RESTART:
         become_anew(environment, Inheritance(kept, held))

@@ -10,7 +10,8 @@ import click
 import msgspec
 from rich.markup import escape
 
-from skep.base.errors import UsageError
+from skep.api.tables.table import RESERVED
+from skep.base.errors import NotRunning, UsageError
 from skep.cli.output import print_facts, print_table, show, size
 from skep.cli.platform_handle import PlatformHandle, verb
 from skep.table import schema as file
@@ -35,9 +36,23 @@ def table() -> None:
 
 @verb("ls", group=table, json=True)
 def ls(platform: PlatformHandle, as_json: bool) -> None:
-    """List the tables: how many rows each has and may have, its columns, the largest it can get."""
+    """List the tables: how many rows each has and may have, its columns, the largest it can get.
+
+    A table is marked if no plugin of the running platform declares it, and an older version of a
+    table if another process may still use it.
+    """
+    declared = _declared(platform)
     with _opened(platform) as tables, tables.reading() as txn:
-        found = [_described(txn, version) for version in file.versions(txn)]
+        versions = list(file.versions(txn))
+        newest = {version.schema.name: version.number for version in versions}
+        found = [
+            {
+                **_described(txn, version),
+                "declared": _is_declared(version.schema.name, declared),
+                "newest": newest[version.schema.name] == version.number,
+            }
+            for version in versions
+        ]
     show(found, as_json, _print_tables)
 
 
@@ -129,6 +144,45 @@ def clear(platform: PlatformHandle, name: str, yes: bool) -> None:
         with tables.writing() as txn:
             gone = space.clear(txn)
     click.echo(f"{gone} rows deleted.")
+
+
+@verb("drop", group=table)
+@click.argument("name", metavar="TABLE")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+def drop(platform: PlatformHandle, name: str, yes: bool) -> None:
+    """Remove a table with all rows and versions, so that it takes no room any more.
+
+    One that a plugin of the running platform declares is refused, and one of the platform's own:
+    `platform table clear` empties it. A table that is dropped while no platform is running is made
+    again, empty, if it is declared at the next start.
+    """
+    if _is_declared(name, _declared(platform)):
+        raise UsageError(f"The table {name} is in use: `platform table clear {name}` empties it.")
+    with _opened(platform) as tables:
+        space = _space(tables, name)
+        if not yes:
+            with tables.reading() as txn:
+                count = space.count(txn)
+            click.confirm(f"Remove the table {name} with {count} rows?", abort=True)
+        with tables.writing() as txn:
+            for version in list(file.versions(txn, name)):
+                file.remove(txn, version)
+    click.echo(f"The table {name} was removed.")
+
+
+def _declared(platform: PlatformHandle) -> set[str] | None:
+    """Return the tables that the plugins of the running platform declare, None if none runs."""
+    try:
+        return {*platform.ask("info")["plan"].get("tables", ())}
+    except NotRunning:
+        return None
+
+
+def _is_declared(name: str, declared: set[str] | None) -> bool | None:
+    """Return whether a table is in use, None if that is not known."""
+    if name.startswith(RESERVED):
+        return True
+    return None if declared is None else name in declared
 
 
 @contextmanager
@@ -225,10 +279,18 @@ def _print_tables(tables: list[dict[str, Any]]) -> None:
             str(one["rows"]),
             size(one["largest"]),
             escape(", ".join(f"{name} {kind}" for name, kind in one["columns"].items())),
+            _mark(one),
         )
         for one in tables
     ]
-    print_table(("table", "rows", "limit", "at most", "columns"), rows, right=("rows", "limit"))
+    headings = ("table", "rows", "limit", "at most", "columns", "")
+    print_table(headings, rows, right=("rows", "limit"))
+
+
+def _mark(one: dict[str, Any]) -> str:
+    if one["declared"] is False:
+        return "[yellow]in no plugin[/yellow]"
+    return "" if one["newest"] else "older version"
 
 
 def _print_rows(rows: list[dict[str, Any]]) -> None:

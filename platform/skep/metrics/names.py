@@ -5,7 +5,7 @@ the dashboards' tests are generated from it. It loads nothing but the standard l
 supervisor imports it. To add a metric, add a row, and a rule in `skep.metrics.subscriber` if a
 telemetry point feeds it.
 
-Two label names are fixed: `pool` names a kind of worker (`web`, `task`, `process.ticker`), `worker`
+Two label names are fixed: `pool` names a kind of worker (`web`, `task`, `process`), `worker`
 names a slot (`web.0`) and never a process, so that series do not multiply with restarts. No label
 is called `job` or `instance`: Prometheus gives these two to the target it scrapes.
 """
@@ -37,7 +37,7 @@ FEW: Values = None
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE", "OTHER")
 _STARTS = (
     "boot", "reload", "crash", "max_requests", "max_memory", "max_age", "task_timeout", "scale",
-    "hung",
+    "hung", "restart",
 )  # fmt: skip
 _EXITS = ("clean", "signal", "oom", "exitcode", "timeout_kill", "hang", "boot_failure")
 _RELOADS = ("config", "code", "certificate", "signal", "api", "cli", "max_memory")
@@ -53,6 +53,8 @@ _PULL_ERRORS = (
 )
 _REFUSALS = ("malformed", "headers", "header_timeout", "stalled", "slow_reader", "body",
              "connections")  # fmt: skip
+PROCESS_STATES = ("starting", "running", "stopping", "hung", "backoff", "done", "failed")
+_MESSAGES = ("send", "request", "stream")
 
 
 @dataclass(frozen=True)
@@ -454,6 +456,30 @@ _TABLES = (
              "Calls of shared tables, by outcome; a process that is killed loses its last second.",
              table=FEW, op=FEW, outcome=("success", "full", "error")),
 )
+
+_PROCESSES = (
+    _gauge("process_state", "supervisor",
+           "Slots of a custom process by state; what is done or has failed is not started again.",
+           process=FEW, state=PROCESS_STATES),
+    _counter("process_restarts_total", "supervisor",
+             "Starts of a custom process in a slot whose worker had ended within the generation.",
+             process=FEW),
+    _counter("process_exits_total", "supervisor", "Ends of a custom process, by reason.",
+             process=FEW, reason=_EXITS),
+    _counter("process_messages_sent_total", "worker",
+             "Messages to custom processes that the kernel has taken.",
+             process=FEW, kind=_MESSAGES),
+    _counter("process_messages_received_total", "worker",
+             "Messages that custom processes have taken from their inbox.",
+             process=FEW, kind=_MESSAGES),
+    _counter("process_messages_refused_total", "worker",
+             "Messages to custom processes that were not sent or not taken, or whose reply did not "
+             "come, by reason.", process=FEW,
+             reason=("busy", "down", "gone", "timeout", "failed", "invalid", "large", "malformed",
+                     "abandoned", "error")),
+    _histogram("process_request_duration_seconds", "worker",
+               "Time from a request to a custom process to its reply.", LAG, process=FEW),
+)
 # fmt: on
 
 CATALOGUE: tuple[Metric, ...] = (
@@ -470,6 +496,7 @@ CATALOGUE: tuple[Metric, ...] = (
     *_CONFIG,
     *_RELOADS_AND_WATCH,
     *_TABLES,
+    *_PROCESSES,
 )
 # What labels are called in OpenTelemetry's conventions for HTTP.
 OTEL_LABELS: Mapping[str, str] = {"method": "http_request_method", "route": "http_route"}

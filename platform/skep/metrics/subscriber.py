@@ -87,6 +87,10 @@ RULES = (
     Rule("table.measured", "table_capacity_rows", "set", "capacity"),
     Rule("tables.measured", "table_memory_bytes", "set", "bytes"),
     Rule("table.used", "table_operations_total", "inc", "count"),
+    Rule("process.sent", "process_messages_sent_total"),
+    Rule("process.received", "process_messages_received_total"),
+    Rule("process.refused", "process_messages_refused_total"),
+    Rule("process.requested", "process_request_duration_seconds", "observe", "seconds"),
 )
 
 

@@ -1,16 +1,21 @@
 """One generation: all workers started from one configuration and one state of the code."""
 
 import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from skep.config.options.resolution import options_of_workers
 from skep.supervisor.config.configuration import Configuration
 from skep.supervisor.processes.crew import Crew
-from skep.supervisor.processes.slot import SlotTimeouts
+from skep.supervisor.processes.slot import SlotTerms, SlotTimeouts, Succession, ordinary
 from skep.supervisor.processes.zygote import ZygotePair
 from skep.supervisor.request import Outcome, Report, RolloutRequest
 from skep.wire.messages import Boot
-from skep.wire.plan import Plan, Problem
+from skep.wire.plan import Plan, Problem, ProcessPlan
+
+# A custom process that ends within so many seconds waits longer each time before it is started
+# again.
+_PROCESS_SERVED = 10.0
 
 
 @dataclass
@@ -35,6 +40,37 @@ class Generation:
         """The kinds that its plugins declare and this machine does not run."""
         kinds = self.configuration.options.kinds_here
         return tuple(kind for kind in (self.plan or Plan()).kinds if kind not in kinds)
+
+    @property
+    def processes(self) -> tuple[ProcessPlan, ...]:
+        """The classes of custom processes that run here."""
+        if self.plan is None or "process" not in self.configuration.options.kinds:
+            return ()
+        return tuple(process for process in self.plan.processes if process.enable)
+
+    def terms(self, slot: str) -> SlotTerms:
+        """Return the terms of a slot."""
+        process = self.plan.process(slot) if self.plan else None
+        if process is None:
+            return ordinary(slot)
+        return SlotTerms(
+            succession=Succession.BESIDE if process.overlap else Succession.AFTER,
+            restart=process.restart,
+            vital=process.required,
+            after=tuple(f"process.{name}" for name in process.after),
+            drain=process.stop_timeout,
+            served=_PROCESS_SERVED,
+        )
+
+    def fill(
+        self,
+        slots: Iterable[str],
+        *,
+        released: bool = False,
+        whys: Mapping[str, str] | None = None,
+    ) -> None:
+        """Add these slots to its crew; see `Crew.fill`."""
+        self.crew.fill(slots, self.limits, released=released, whys=whys, terms=self.terms)
 
     def boot(self, slot: str) -> Boot:
         """Return the first message for a child of this generation."""

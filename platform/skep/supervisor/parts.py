@@ -2,12 +2,9 @@
 
 import time
 import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Protocol
 
-from skep.base.rundir import RunDir
-from skep.config.options.table import Options
 from skep.config.snapshots.archive import Archive
 from skep.supervisor.config.configuration import Configurations
 from skep.supervisor.config.history import ConfigHistory
@@ -15,7 +12,6 @@ from skep.supervisor.health import Health
 from skep.supervisor.metrics.ledger import Ledger
 from skep.supervisor.metrics.scrape import MetricsScrape
 from skep.supervisor.observers.observers import Observers
-from skep.supervisor.observers.service_manager import ServiceManager
 from skep.supervisor.processes.children import Children
 from skep.supervisor.processes.events import Events
 from skep.supervisor.processes.platform_slots import PlatformSlots
@@ -23,21 +19,9 @@ from skep.supervisor.request import RolloutRequest
 from skep.supervisor.rollout.fallback import Fallback
 from skep.supervisor.rollout.generations import Generations
 from skep.supervisor.rollout.rollouts import RolloutOwner, Rollouts
-from skep.supervisor.sockets.listeners import Listeners
+from skep.supervisor.sockets.inboxes import Inboxes
 from skep.supervisor.sockets.ports import Ports
-
-
-@dataclass(frozen=True)
-class Start:
-    """What a platform is started with: the options as far as they are known, the flags, the
-    environment, the data directory, and what the process was handed."""
-
-    options: Options
-    flags: Mapping[str, Any]
-    environment: Mapping[str, str]
-    run_dir: RunDir
-    listeners: Listeners = field(default_factory=Listeners)
-    service: ServiceManager = field(default_factory=lambda: ServiceManager({}))
+from skep.supervisor.start import Start
 
 
 class Owner(RolloutOwner, Protocol):
@@ -61,8 +45,10 @@ class Parts:
         self.children = Children(Events(), changed)
         self.listeners = start.listeners
         generations = Generations()
+        self.inboxes = Inboxes(run_dir.inboxes_dir, start.inboxes)
         self.ports = Ports(
             self.listeners,
+            self.inboxes,
             generations,
             self.children,
             lambda: self.platform.crew.release(["agent.0"]),

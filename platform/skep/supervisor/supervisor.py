@@ -21,13 +21,14 @@ from skep.supervisor.control.records import Operation
 from skep.supervisor.control.restart import RESTART
 from skep.supervisor.control.server import current_caller
 from skep.supervisor.generation import about
-from skep.supervisor.parts import Parts, Start
+from skep.supervisor.parts import Parts
 from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.events import PlatformServing, PlatformStopping, RolloutReported
 from skep.supervisor.request import Report, RolloutRequest
 from skep.supervisor.rollout import gate as gates
 from skep.supervisor.rollout.gate import Gate
 from skep.supervisor.sockets.inheritance import Inherited
+from skep.supervisor.start import Start
 from skep.wire.messages import Failed, NoConfiguration, Reported, RolloutAsked, Scheduled, Troubled
 
 log = logging.getLogger("skep")
@@ -110,6 +111,10 @@ class Supervisor:
             self._control.stopping()
             self._stop_task = self._loop.create_task(self._stop())
 
+    def inheritable(self) -> dict[str, Inherited]:
+        """Return the sockets that the next supervisor is to inherit."""
+        return self._parts.listeners.inheritable() | self._parts.inboxes.inheritable()
+
     # The beginning and the end.
 
     async def _open(self) -> None:
@@ -178,6 +183,7 @@ class Supervisor:
         await self._control.server.stop()
         if self._code != RESTART:
             self._parts.listeners.close()
+            self._parts.inboxes.close()
         if self._timer is not None:
             self._timer.cancel()
         self._children.kill()
@@ -321,5 +327,6 @@ class Supervisor:
 
 
 async def supervise(start: Start) -> tuple[int, Mapping[str, Inherited]]:
-    """Run a platform; return the exit code, and the listeners that the next one inherits."""
-    return await Supervisor(start).run(), start.listeners.inheritable()
+    """Run a platform; return the exit code, and the sockets that the next one inherits."""
+    supervisor = Supervisor(start)
+    return await supervisor.run(), supervisor.inheritable()

@@ -5,12 +5,13 @@ The file is opened when a table is first used, never before a fork of the platfo
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import ctypes
 import os
 import threading
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from skep.base.errors import TableError
 from skep.base.rundir import RunDir
 from skep.table import schema as file
 from skep.table.environment import MAP_SIZE, Environment
+from skep.table.failures import CAUSES, failure
 from skep.table.schema import Schema, Transaction
 from skep.table.space import Space
 
@@ -77,7 +79,8 @@ class Tables:
             if size > MAP_SIZE:
                 raise TableError(
                     f"The table {schema.name} has up to {schema.rows} rows: all tables would take "
-                    f"{size >> 20} MiB, more than the {MAP_SIZE >> 20} MiB there are."
+                    f"{size >> 20} MiB, more than the {MAP_SIZE >> 20} MiB there are. Declare "
+                    "fewer rows, or drop tables that no plugin declares: `platform table ls`."
                 )
             environment.reserve(size)
             space = Space(self, number, schema)
@@ -121,18 +124,42 @@ class Tables:
 
 
 class _Joined:
-    """The transaction of a `with transaction()` block; it is of one thread."""
+    """The transaction of a `with transaction()` block; it is of one thread, and of one turn of the
+    event loop if one runs in that."""
 
     def __init__(self, tables: Tables, txn: Transaction) -> None:
         self.txn = txn
         self._tables: Tables | None = tables
         self._thread = threading.get_ident()
+        self._has_turned = False
+        self._turn: asyncio.Handle | None = None
+        with suppress(RuntimeError):
+            self._turn = asyncio.get_running_loop().call_soon(self._note_turn)
+
+    def _note_turn(self) -> None:
+        self._has_turned = True
+
+    def check(self) -> None:
+        """Raise TableError if the block has waited for something, or ends in another thread."""
+        if self._thread != threading.get_ident():
+            raise TableError(
+                "A block of `with transaction()` ended in another thread than it began in, which "
+                "alone can let other processes write: they wait until that thread ends. Write the "
+                "block in one function, without a yield."
+            )
+        if self._has_turned:
+            raise TableError(
+                "There was an await in the block of `with transaction()`, while which no other "
+                "process could write; nothing was changed. Await before or after the block."
+            )
 
     def is_mine(self, tables: Tables) -> bool:
         return self._tables is tables and self._thread == threading.get_ident()
 
     def end(self) -> None:
         self._tables = None
+        if self._turn is not None:
+            self._turn.cancel()
 
 
 _joined: ContextVar[_Joined | None] = ContextVar("skep_table_transaction", default=None)
@@ -180,7 +207,10 @@ def transaction() -> Iterator[None]:
     raises, none of it.
 
     Nothing else changes what the block reads, because no other process writes until its end: keep
-    it short, and never `await` in it. A block within a block is a part of it.
+    it short. A block within a block is a part of it.
+
+    Raises TableError at its end, and changes nothing, if the block has waited for something by
+    `await`; TableFull if there is no room for all tables.
     """
     tables = current()
     joined = _joined.get()
@@ -188,19 +218,31 @@ def transaction() -> Iterator[None]:
         yield
         return
     environment, known = tables.environment, dict(tables.spaces)
-    with environment.begin_writing() as txn:
-        environment.writer = threading.get_ident()
-        mine = _Joined(tables, txn)
-        token = _joined.set(mine)
-        try:
-            yield
-        except BaseException:
-            tables.spaces = known  # a table that was made in the block is not there
-            raise
-        finally:
-            mine.end()
+    txn = _explained(environment.begin_writing)
+    environment.writer = threading.get_ident()
+    mine = _Joined(tables, txn)
+    token = _joined.set(mine)
+    try:
+        yield
+        mine.check()
+        _explained(txn.commit)
+    except BaseException:
+        txn.abort()
+        tables.spaces = known  # a table that was made in the block is not there
+        raise
+    finally:
+        environment.writer = 0
+        mine.end()
+        with suppress(ValueError):  # in another context it was never set
             _joined.reset(token)
-            environment.writer = 0
+
+
+def _explained(step: Callable[[], Any]) -> Any:
+    """Return what a step of a transaction returns. Raises TableError and TableFull."""
+    try:
+        return step()
+    except CAUSES as error:
+        raise failure("The transaction", error) from error
 
 
 def _be_forked() -> None:

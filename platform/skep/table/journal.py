@@ -102,8 +102,10 @@ class CronJournal:
 
     def declare(self, states: Mapping[str, CronState], now: float) -> None:
         """Write the states of all crons that are declared. What is known of others is kept for
-        thirty days, because they may come back."""
+        thirty days, because they may come back. Take room on the disk for what is written later."""
+        environment = self._tables.environment
         with self._tables.writing() as txn:
+            environment.reserve(2 * environment.used)
             for key, raw in list(file.entries(txn, _STATE)):
                 name, known = key.decode(), _state(raw)
                 if name in states:

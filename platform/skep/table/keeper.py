@@ -7,6 +7,7 @@ ends, however it does.
 
 import fcntl
 import logging
+import math
 import os
 import threading
 import time
@@ -14,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable
 
 import lmdb
+import msgspec
 
 from skep.base.errors import TableError
 from skep.base.telemetry import Telemetry
@@ -23,20 +25,23 @@ from skep.table.space import Space, now_ms
 
 log = logging.getLogger(__name__)
 
-# Seconds.
+# Seconds. Each process touches the versions it uses three times before one is removed.
 _FIRST, _SWEEP, _TOUCH = 0.1, 1.0, 5.0
+SHORTEST_PATIENCE = 3 * _TOUCH
 SNAPSHOT = 60.0
 
 
 class Keeper:
     """Keeps the tables of a process until `stop`. A version of a table that no process has used for
-    `patience` seconds is removed, if there is a newer one."""
+    `patience` seconds, or 15 if that is less, is removed if there is a newer one."""
 
     def __init__(self, tables: Tables, patience: float, telemetry: Telemetry | None = None) -> None:
         self._telemetry = telemetry or Telemetry()
         self._reported: Counter[tuple[str, str, str]] = Counter()
         self._tables = tables
-        self._patience = patience
+        self._patience = max(patience, SHORTEST_PATIENCE)
+        self._logged = ""
+        self._tried = -math.inf
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tables", daemon=True)
         self._began = self._touched = time.monotonic()
@@ -62,10 +67,15 @@ class Keeper:
         self._try(self._report)
 
     def _try(self, work: Callable[[], None]) -> None:
+        """Log what fails; the same failure every second is logged once."""
+        failure = ""
         try:
             work()
-        except (TableError, lmdb.Error, OSError) as error:
-            log.error("The tables could not be kept in order: %s", error)
+        except (TableError, lmdb.Error, OSError, msgspec.MsgspecError) as error:
+            failure = str(error)
+        if failure and failure != self._logged:
+            log.error("The tables could not be kept in order: %s", failure)
+        self._logged = failure
 
     def look(self, now: float) -> None:
         """Do what is due."""
@@ -78,12 +88,20 @@ class Keeper:
         except BlockingIOError:
             return
         environment = self._tables.environment
+        if problem := environment.problem():
+            raise TableError(
+                f"{environment.file} {problem} while processes use it: stop the platform, or it "
+                "serves with rows that are not kept."
+            )
         environment.lmdb.reader_check()
         self._sweep()
-        environment.reserve()
+        if environment.is_short:
+            with self._tables.writing():
+                environment.reserve(3 * environment.used)
         if now - self._began >= self._patience:
             self._remove_old_versions()
-        if environment.age_of_snapshot() >= SNAPSHOT:
+        if environment.age_of_snapshot() >= SNAPSHOT and now - self._tried >= SNAPSHOT:
+            self._tried = now
             environment.snapshot()
 
     def _report(self) -> None:
@@ -117,9 +135,18 @@ class Keeper:
         self._telemetry.point("tables.measured", bytes=self._tables.environment.used)
 
     def _touch(self) -> None:
-        with self._tables.writing() as txn:
-            for space in list(self._tables.spaces.values()):
-                file.touch(txn, space.number, self._tables.run)
+        """Note which versions this process uses, where there are several: else nothing is written
+        while nothing changes."""
+        with self._tables.reading() as txn:
+            several = [
+                space
+                for space in list(self._tables.spaces.values())
+                if len(list(file.versions(txn, space.schema.name))) > 1
+            ]
+        if several:
+            with self._tables.writing() as txn:
+                for space in several:
+                    file.touch(txn, space.number, self._tables.run)
 
     def _sweep(self) -> None:
         for space in list(self._tables.spaces.values()):

@@ -17,12 +17,14 @@ from msgspec import msgpack
 from skep.base.errors import TableError, TableFull
 from skep.table import schema as file
 from skep.table.column import TableColumn, Value
+from skep.table.failures import explained
 from skep.table.schema import COUNT, EXPIRY, INDEX, ROW, Schema, Transaction
 
 LONGEST_KEY = 200
-_KEY, _EXPIRES, _FIRST = 0, 1, 2
-# So many rows are read or swept in one transaction: a longer one would hold up writers.
-_BATCH = 500
+_EXPIRES, _FIRST = 1, 2
+# So many rows are swept, or rows and bytes read, in one transaction: a longer one would hold up
+# writers, or the reuse of pages, and take memory.
+_BATCH, _BATCH_BYTES = 500, 1 << 20
 
 _encode = msgpack.Encoder().encode
 _decode = msgpack.Decoder(list).decode
@@ -31,6 +33,17 @@ Row = list[Any]
 
 def now_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+def _batch(rows: Iterator[tuple[bytes, bytes]]) -> tuple[list[tuple[bytes, bytes]], bool]:
+    """Return keys and rows for one transaction, and whether these are the last."""
+    batch, size = [], 0
+    for key, raw in rows:
+        batch.append((key, raw))
+        size += len(raw)
+        if len(batch) >= _BATCH or size >= _BATCH_BYTES:
+            return batch, False
+    return batch, True
 
 
 class Space:
@@ -55,8 +68,8 @@ class Space:
             return
         if stamp is None:
             raise TableError(
-                f"The table {self.schema.name} of this process was removed: it had been replaced "
-                "by one with other columns."
+                f"The table {self.schema.name} of this process was removed: it was dropped, or had "
+                "been replaced by one with other columns."
             )
         self._stamp, stored = stamp, file.read(stamp)
         self._zeros = [column.default for column in stored.columns]
@@ -78,6 +91,15 @@ class Space:
         raise ValueError(
             f"{self.schema.name}: a key is a text of 1 to {LONGEST_KEY} bytes, not {key!r:.80}."
         )
+
+    def prefix(self, prefix: str) -> bytes:
+        """Return the beginning of a key as bytes. Raises ValueError."""
+        try:
+            return prefix.encode()
+        except (AttributeError, UnicodeEncodeError):
+            raise ValueError(
+                f"{self.schema.name}: a prefix is a text, not {prefix!r:.80}."
+            ) from None
 
     def place(self, name: str, value: object, kinds: tuple[str, ...] = ()) -> int:
         """Return the place of a column in a row. Raises ValueError if there is none or it does not
@@ -190,19 +212,22 @@ class Space:
     # -- many rows -------------------------------------------------------------------------------
 
     def scan(
-        self, reading: Callable[[], Any], prefix: str = "", decode: Callable[[bytes], Any] = _decode
+        self,
+        reading: Callable[[], Any],
+        prefix: bytes = b"",
+        decode: Callable[[bytes], Any] = _decode,
     ) -> Iterator[Any]:
         """Yield the rows whose key begins with the prefix, by their keys; each batch is read in a
         transaction of its own."""
-        start = first = self._rows + prefix.encode()
+        start = first = self._rows + prefix
         while True:
-            with reading() as txn:
+            with explained(f"The table {self.schema.name}"), reading() as txn:
                 now = now_ms()
-                found = list(itertools.islice(file.entries(txn, first, start), _BATCH))
+                found, is_last = _batch(file.entries(txn, first, start))
             for _, raw in found:
                 if not 0 < _decode(raw)[_EXPIRES] <= now:
                     yield decode(raw)
-            if len(found) < _BATCH:
+            if is_last:
                 return
             start = first + found[-1][0] + b"\0"
 
@@ -221,10 +246,14 @@ class Space:
         """Write the entries of all indexes again."""
         self.follow(txn)
         file.drop(txn, INDEX + self.number)
-        for _, raw in list(file.entries(txn, self._rows)):
-            row = self._long(_decode(raw))
-            for place, column in self._indexes:
-                txn.put(self._index(place, column, row[place]) + row[_KEY].encode(), b"")
+        start, is_last = self._rows, not self._indexes
+        while not is_last:
+            found, is_last = _batch(file.entries(txn, self._rows, start))
+            for key, raw in found:
+                row = self._long(_decode(raw))
+                for place, column in self._indexes:
+                    txn.put(self._index(place, column, row[place]) + key, b"")
+                start = self._rows + key + b"\0"
 
     # -- within ----------------------------------------------------------------------------------
 
@@ -290,7 +319,7 @@ class Space:
             txn.delete(self._expiries + row[_EXPIRES].to_bytes(8, "big") + key)
 
     def _index(self, place: int, column: TableColumn, value: Any) -> bytes:
-        same: Value = float(value) if column.kind == "float" else value
+        same: Value = value + 0.0 if column.kind == "float" else value  # -0.0 is 0.0
         hashed = blake2b(_encode(same), digest_size=16).digest()
         return INDEX + self.number + bytes((place,)) + hashed
 

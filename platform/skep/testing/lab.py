@@ -1,17 +1,16 @@
 """What every lab has: an engine, one plugin or several, and a memory of what was delivered."""
 
-import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import httpx
-from prometheus_client import CollectorRegistry
 
 from skep.api.plugin import Plugin
+from skep.api.processes.process import Process
 from skep.api.tasks.decorators import FunctionTask
 from skep.api.tasks.event import Event
 from skep.api.tasks.task import Task
@@ -23,24 +22,18 @@ from skep.engine import binding
 from skep.engine.contract import DeliveryRow, Engine, Envelope, Outcome
 from skep.engine.headers import LISTENER
 from skep.engine.ids import clock_ms
-from skep.metrics.instruments import Instruments
-from skep.metrics.web import HttpMetrics
 from skep.table.binding import Tables
 from skep.table.binding import bind as bind_tables
+from skep.testing.processes import LabProcesses
+from skep.testing.site import LabSite
 from skep.worker.http.app import Application
-from skep.worker.http.coalesced_writes import HEADER, ID_IN_SCOPE
-from skep.worker.http.middleware import Edge
 from skep.worker.loading.catalog import Catalog
 from skep.worker.workplace import Lifespans
-
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 T = TypeVar("T", bound=Task)
 E = TypeVar("E", bound=Event)
 
 Plugins = Plugin | Mapping[str, Plugin]
-_ERROR = "skep.testing.error"
 
 
 class Lab:
@@ -99,6 +92,16 @@ class Lab:
         queues = await self.engine.stats()
         return [row for queue in queues for row in await self.engine.scan(queue, "dead")]
 
+    # -- processes -------------------------------------------------------------------------------
+
+    def process(self, cls: type[Process]) -> AbstractAsyncContextManager[None]:
+        """Run a custom process in this block, which can send to it as on a platform; several blocks
+        of one class share its messages.
+
+        Raises AssertionError at the end of the block if the process has failed, or does not end.
+        """
+        return self._processes.run(cls)
+
     # -- opening and closing ---------------------------------------------------------------------
 
     @asynccontextmanager
@@ -117,11 +120,12 @@ class Lab:
         folder = tempfile.TemporaryDirectory(prefix="skep-lab-")
         tables = Tables(Path(folder.name), tuple(self.catalog.tables.values()))
         tables_before = bind_tables(tables)
+        self._processes = LabProcesses(Path(folder.name), self.catalog, self.engine, self.telemetry)
         worker, Worker._current = Worker._current, None
         Worker.become("task.0", 1)
         lifespans = Lifespans()
         application = Application(self.catalog.plugins, Options(), lifespans.app.state)
-        transport = httpx.ASGITransport(_Site(application.app, lifespans.state))
+        transport = httpx.ASGITransport(LabSite(application.app, lifespans.state))
         try:
             async with AsyncExitStack() as around:
                 self.client = await around.enter_async_context(
@@ -138,6 +142,7 @@ class Lab:
             binding.unbind()
             bind_tables(tables_before)
             tables.close()
+            self._processes.close()
             folder.cleanup()
             await self.engine.close()
 
@@ -193,45 +198,3 @@ def _expect(
     often = "" if times is None else f" {times} times, but {len(found)}"
     others = "\n".join(f"  {one!r}" for one in remembered()) or "  nothing"
     raise AssertionError(f"{name}({wanted}) was not {what}{often}. Of it was {what}:\n{others}")
-
-
-class _Site:
-    """An application behind the edge: requests have a name, and bodies a limit. What the protocol
-    of a web worker adds to an answer is added here.
-
-    `state` is what lifespans have yielded. What no handler caught is not only answered with 500 but
-    raised, so that a test shows it.
-    """
-
-    def __init__(self, app: "ASGIApp", state: Mapping[str, Any]) -> None:
-        self._app = app
-        self._state = state
-        metrics = HttpMetrics(Instruments(CollectorRegistry(), "web"), lambda: 0)
-        # It counts no requests: nothing in a lab is replaced after so many.
-        self._edge = Edge(self._remember, metrics, lambda: None, Options())
-
-    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        """Serve a request, in a context of its own as on a platform."""
-        scope["state"] = dict(self._state)
-        statuses = []
-
-        async def answer(message: "Message") -> None:
-            if message["type"] == "http.response.start":
-                statuses.append(message["status"])
-                name = (HEADER, scope[ID_IN_SCOPE].encode())
-                message = {**message, "headers": [*message.get("headers", ()), name]}
-            await send(message)
-
-        async def serve() -> None:
-            await self._edge(scope, receive, answer)
-
-        await asyncio.create_task(serve())
-        if _ERROR in scope and statuses == [500]:
-            raise scope[_ERROR]
-
-    async def _remember(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        try:
-            await self._app(scope, receive, send)
-        except Exception as error:  # the refusal of a body is one too, but no 500
-            scope[_ERROR] = error
-            raise

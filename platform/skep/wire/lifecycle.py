@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from skep.base.errors import InternalError
+from skep.base.errors import InternalError, NotPrepared
 from skep.base.logs.log import traceback_text
 from skep.base.system import signals, stacks
 from skep.wire import messages
@@ -29,6 +29,8 @@ from skep.wire.plan import LONGEST_TRACE, Problem
 EXIT_DRAINED, EXIT_NOT_PREPARED, EXIT_ORPHANED = 0, 10, 12
 # A child has found its own event loop blocked.
 EXIT_HUNG = 13
+# Seconds for `stop` when the work has ended by itself: no deadline of the supervisor applies.
+_STOP = 10.0
 _BEAT = 1.0
 # Seconds after the supervisor's death: for a drain, and until the process is ended by force, even
 # if its event loop is blocked.
@@ -49,9 +51,9 @@ class Role(Protocol):
 
     async def accept(
         self, listeners: Mapping[str, socket.socket], handover: Mapping[str, Any]
-    ) -> asyncio.Task[None] | None:
-        """Start taking work; return the task that does it, if there is one: the child fails if that
-        ends before the drain.
+    ) -> asyncio.Task[Any] | None:
+        """Start taking work; return the task that does it, if there is one. If that ends before the
+        drain, the child ends: with the exit status that is its result, or else it has failed.
 
         `listeners` are listening sockets by name; `handover` is what `retire` of the predecessor in
         this slot returned (empty if there was none)."""
@@ -108,6 +110,8 @@ class Lifecycle:
 
     def __post_init__(self) -> None:
         self.orphaned = False
+        # Whether a new generation has a worker in this slot; known when the drain begins.
+        self.replaced = False
         self._role: Role
         self._channel: Channel | None = None
         self._go: asyncio.Future[tuple[messages.Go, list[int]]]
@@ -155,8 +159,8 @@ class Lifecycle:
         self._send_frame()
         self.send(messages.Prepared())
         await _first(self._go, self._drain)
-        if self._go.done() and not await self._worked():
-            return EXIT_NOT_PREPARED
+        if self._go.done() and (code := await self._worked()) is not None:
+            return code
         seconds = await self._drain
         self.send(messages.HandedOver(dict(self._role.retire())))
         deadline = asyncio.get_running_loop().time() + seconds
@@ -184,8 +188,8 @@ class Lifecycle:
             return False
         return self._succeeded(preparing, "prepare")
 
-    async def _worked(self) -> bool:
-        """Accept, and work until the Drain; return whether no failure came first."""
+    async def _worked(self) -> int | None:
+        """Accept, and work until the Drain; return the exit code if the work ends before."""
         go, descriptors = self._go.result()
         listeners = {
             name: socket.socket(fileno=descriptor)
@@ -194,12 +198,26 @@ class Lifecycle:
         accepting = asyncio.ensure_future(_contained(self._role.accept(listeners, go.handover)))
         await asyncio.wait({accepting})
         if not self._succeeded(accepting, "go"):
-            return False
+            return EXIT_NOT_PREPARED
         self.send(messages.Accepting())
-        if (work := accepting.result()) is not None:
-            await _first(work, self._drain)
-            return self._drain.done() or self._failed(work, "work")
-        return True
+        if (work := accepting.result()) is None:
+            return None
+        await _first(work, self._drain)
+        if self._drain.done():
+            return None
+        if work.cancelled() or work.exception() is not None or work.result() is None:
+            self._failed(work, "work")
+            return EXIT_NOT_PREPARED
+        return await self._finished(work.result())
+
+    async def _finished(self, code: int) -> int:
+        """The work has ended by itself; release everything before the process does."""
+        try:
+            async with asyncio.timeout(_STOP):
+                await self._role.stop()
+        except TimeoutError:
+            log.warning("it did not stop within %g s after its work had ended", _STOP)
+        return code
 
     def _succeeded(self, step: asyncio.Future[Any], stage: str) -> bool:
         return (not step.cancelled() and step.exception() is None) or self._failed(step, stage)
@@ -210,6 +228,8 @@ class Lifecycle:
         if error is None:
             how = "was cancelled" if step.cancelled() else "ended by itself"
             problem = Problem(stage, f"Its work {how}.")
+        elif isinstance(error, NotPrepared):
+            problem = Problem(stage, str(error))
         else:
             trace = traceback_text(error, LONGEST_TRACE)
             problem = Problem(stage, f"{type(error).__name__}: {error}", trace=trace)
@@ -220,7 +240,8 @@ class Lifecycle:
         match message:
             case messages.Go() if not self._go.done():
                 self._go.set_result((message, descriptors))
-            case messages.Drain(seconds):
+            case messages.Drain(seconds, replaced):
+                self.replaced = replaced
                 self._begin_drain(seconds)
             case messages.Alone():
                 self.on_alone()

@@ -22,7 +22,7 @@ from typing import Any, ClassVar, Literal, get_args
 
 from skep.base.errors import InternalError
 from skep.base.sockets.endpoint import Endpoint
-from skep.wire.plan import Plan, Problem
+from skep.wire.plan import Plan, Problem, ProcessPlan
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,11 @@ class Go:
 
 @dataclass(frozen=True)
 class Drain:
-    """Take no new work, finish the rest within so many seconds, then end."""
+    """Take no new work, finish the rest within so many seconds, then end. `replaced` says that a
+    new generation has a worker in the same slot."""
 
     seconds: float
+    replaced: bool = False
 
 
 @dataclass(frozen=True)
@@ -357,7 +359,11 @@ def _problems(values: list[dict[str, Any]]) -> list[Problem]:
 def _plan(value: dict[str, Any]) -> Plan:
     fixed: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
     endpoints = tuple(Endpoint(**endpoint) for endpoint in fixed.get("endpoints", ()))
-    return Plan(**{**fixed, "endpoints": endpoints})
+    processes = tuple(
+        ProcessPlan(**{**process, "after": tuple(process["after"])})
+        for process in fixed.get("processes", ())
+    )
+    return Plan(**{**fixed, "endpoints": endpoints, "processes": processes})
 
 
 _NESTED: dict[str, dict[str, Any]] = {

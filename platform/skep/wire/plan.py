@@ -1,6 +1,7 @@
 """What a generation consists of, or why it cannot come up: the zygote's answer."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from skep.base.logs import log
 from skep.base.sockets.endpoint import Endpoint
@@ -39,6 +40,30 @@ class Problem:
 
 
 @dataclass(frozen=True)
+class ProcessPlan:
+    """What a class of custom processes declares; see `skep.api.processes.process`.
+
+    `name` is `plugin.Class`; `after` are such names. `stop_timeout` is in seconds, None for the
+    platform's own. `command` says that it runs an external program.
+    """
+
+    name: str
+    num: int = 1
+    enable: bool = True
+    restart: Literal["always", "on_failure", "never"] = "always"
+    required: bool = False
+    after: tuple[str, ...] = ()
+    overlap: bool = False
+    stop_timeout: float | None = None
+    command: bool = False
+
+    @property
+    def pool(self) -> str:
+        """Its slots without their numbers: `process.ticker.Echo`."""
+        return f"process.{self.name}"
+
+
+@dataclass(frozen=True)
 class Plan:
     """What the plugins of one state of the code declare.
 
@@ -60,6 +85,7 @@ class Plan:
     listeners: tuple[str, ...] = ()
     crons: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
+    processes: tuple[ProcessPlan, ...] = ()
     hooks: tuple[str, ...] = ()
     endpoints: tuple[Endpoint, ...] = ()
     certificates: dict[str, str] = field(default_factory=dict)
@@ -71,3 +97,8 @@ class Plan:
     warnings: tuple[str, ...] = ()
     unforkable: str = ""
     seconds: float = 0.0
+
+    def process(self, slot: str) -> ProcessPlan | None:
+        """Return what the process in a slot (`process.ticker.Echo.0`) declares."""
+        pool = slot.rpartition(".")[0]
+        return next((process for process in self.processes if process.pool == pool), None)

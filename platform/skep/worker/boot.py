@@ -11,14 +11,17 @@ import uvloop
 
 from skep.api.worker import Worker
 from skep.base.logs import log, logfile, masking
+from skep.base.logs.kept import KeptLog
+from skep.base.rundir import RunDir
 from skep.base.system.title import set_title
 from skep.metrics.page_values import keep_in_page
 from skep.wire.channel import BlockingChannel, MessageBuffer
 from skep.wire.lifecycle import EXIT_NOT_PREPARED
 from skep.wire.messages import Boot, Failed, Hello, LoadFailed, Planned
 from skep.worker import fork_guard, lifetime
+from skep.worker.birth.loaded import LoadedGeneration, load
 from skep.worker.birth.nursery import leave
-from skep.worker.birth.zygote import LoadedGeneration, ZygoteForker, load
+from skep.worker.birth.zygote import ZygoteForker
 from skep.worker.hooks import run_once
 from skep.worker.loading.environ import install
 
@@ -58,6 +61,9 @@ def live(boot: Boot, found: LoadedGeneration, sock: socket.socket, framing: Mess
     set_title(f"{boot.slot}@{boot.generation}", boot.options["app_id"])
     if boot.kind == "hook":
         return run_once(boot, found.catalog, found.plan.code, sock)
+    if boot.kind == "process":
+        logs = RunDir(boot.options["data_dir"]).logs_dir
+        KeptLog(logs, boot.slot).keep(boot.generation)
     Worker.become(boot.slot, boot.generation)
     factory = uvloop.new_event_loop if boot.options["loop"] == "uvloop" else None
     with asyncio.Runner(loop_factory=factory) as runner:

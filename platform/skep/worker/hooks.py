@@ -11,6 +11,7 @@ from typing import Any
 
 from skep.api.hooks import info_of
 from skep.api.plugin import Plugin
+from skep.base.errors import NotPrepared
 from skep.wire.messages import Boot, Hello, encode
 from skep.worker.calling import completed
 from skep.worker.loading.catalog import Catalog
@@ -49,8 +50,13 @@ def run_once(boot: Boot, catalog: Catalog, code: str, sock: socket.socket) -> in
 async def _call_with_engine(boot: Boot, catalog: Catalog, code: str) -> None:
     work = Workplace.of(boot, catalog, code, f"hook/{os.getpid()}")
     # Unlike a worker's, its hook `after_fork` finds the engine open.
+    try:
+        close_tables = work.open_tables()
+    except NotPrepared as error:
+        log.error("the hook %s was not called: %s", boot.facts["hook"], error)
+        return
     await work.open_engine()
-    close_tables = work.open_tables()
+    work.open_messaging()
     try:
         await call(catalog.plugins, "after_fork", **work.identity)
         await call(catalog.plugins, boot.facts["hook"], **boot.facts["info"])

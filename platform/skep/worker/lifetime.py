@@ -19,20 +19,21 @@ from skep.metrics.subscriber import subscribe
 from skep.wire.channel import MessageBuffer
 from skep.wire.lifecycle import Lifecycle, Role
 from skep.wire.messages import Boot
-from skep.worker.birth.zygote import LoadedGeneration
+from skep.worker.birth.loaded import LoadedGeneration
 from skep.worker.expected_series import expect
 from skep.worker.hooks import Readiness, call
 from skep.worker.kinds.cron import CronKind
+from skep.worker.kinds.process import ProcessKind
 from skep.worker.kinds.tasks import TaskKind
 from skep.worker.kinds.web import WebKind
 from skep.worker.tasks.deliver import deliver, send_event
 from skep.worker.tracing import spans
-from skep.worker.upkeep import Retirement, resident_memory, trace
+from skep.worker.upkeep import Retirement, held_memory, trace
 from skep.worker.workplace import Workplace
 
 # An exception in `prepare` refuses the whole generation.
-KINDS: Mapping[str, type[WebKind | TaskKind | CronKind]]
-KINDS = {"web": WebKind, "task": TaskKind, "cron": CronKind}
+KINDS: Mapping[str, type[WebKind | TaskKind | CronKind | ProcessKind]]
+KINDS = {"web": WebKind, "task": TaskKind, "cron": CronKind, "process": ProcessKind}
 
 
 async def live(
@@ -62,7 +63,7 @@ async def live(
     )
 
     def on_beat() -> None:
-        retirement.look(time.monotonic(), resident_memory())
+        retirement.look(time.monotonic(), held_memory())
 
     lifecycle = Lifecycle(
         framer.next,
@@ -78,6 +79,7 @@ async def live(
         counters=counters,
     )
     retirement.retire = workplace.retire = lifecycle.retire
+    workplace.replaced = lambda: lifecycle.replaced
     return await lifecycle.run(life, sock, framing, workplace.options.drain_timeout)
 
 
@@ -95,6 +97,7 @@ class _KindWithPlugins:
     async def prepare(self) -> None:
         work = self._workplace
         self._around.callback(work.open_tables())
+        work.open_messaging()
         await self._call("after_fork")
         await work.open_engine()
         self._around.push_async_callback(work.engine.close)

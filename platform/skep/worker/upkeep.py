@@ -49,20 +49,35 @@ class Retirement:
         if self._count >= self._most:
             self.retire("max_requests", f"{self._count} served")
 
-    def look(self, now: float, resident: int) -> None:
-        """Check age and resident memory (bytes); called once a second."""
+    def look(self, now: float, held: int) -> None:
+        """Check age and held memory (bytes); called once a second."""
         if now >= self._until:
             self.retire("max_age", f"{now - self._born:.0f} s old")
-        self._too_large = self._too_large + 1 if resident > self._largest else 0
+        self._too_large = self._too_large + 1 if held > self._largest else 0
         if self._too_large >= _LOOKS:
-            self.retire("max_memory", f"{resident / _MIB:.0f} MiB")
+            self.retire("max_memory", f"{held / _MIB:.0f} MiB")
 
 
 def resident_memory() -> int:
     """Return the resident memory of this process in bytes; 0 where the kernel reports none."""
+    return _memory()[0]
+
+
+def held_memory() -> int:
+    """Return the resident memory of this process without the pages of files and of memory that it
+    shares: those of shared tables are the same for all processes, and what was read of a file can
+    be read again."""
+    resident, shared = _memory()
+    return resident - shared
+
+
+def _memory() -> tuple[int, int]:
+    """Return how many bytes are resident, and how many of these are of files or shared."""
     with suppress(OSError), open("/proc/self/statm", encoding="ascii") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    return 0
+        _, resident, shared, *_ = map(int, file.read().split())
+        page = os.sysconf("SC_PAGE_SIZE")
+        return resident * page, shared * page
+    return 0, 0
 
 
 async def trace(order: Trace) -> Traced:

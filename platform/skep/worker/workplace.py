@@ -6,13 +6,14 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 
 from skep.api.callables import binds, written_lifespan
 from skep.api.plugin import Plugin
-from skep.base.errors import PluginError
+from skep.base.errors import NotPrepared, PluginError, TableError
 from skep.base.rundir import RunDir
 from skep.base.telemetry import Telemetry
 from skep.config.options.table import Options
@@ -20,6 +21,8 @@ from skep.engine import binding
 from skep.engine.embedded import Embedded
 from skep.engine.ids import now_ms
 from skep.engine.senders import sender_of
+from skep.messaging.binding import PostOffice
+from skep.messaging.binding import bind as bind_office
 from skep.table.binding import Tables, bind
 from skep.table.keeper import Keeper
 from skep.wire.messages import CronAnswer, CronOrder
@@ -93,7 +96,8 @@ class Workplace:
     telemetry reports. `served()` counts a request or task. `retire(reason, detail)` asks the
     supervisor to replace this worker, which continues until it is drained. A kind sets `when_alone`
     to what to call when its predecessor in the slot is gone, `trouble` to what returns why it
-    serves only in part, or nothing, and the timer `cron_order` to what obeys operators. `clock` is
+    serves only in part, or nothing, and the timer `cron_order` to what obeys operators.
+    `replaced()` says, once it drains, whether a new generation has a worker in its slot. `clock` is
     the engine's, in ms. `sender` marks its deliveries; `loaded_by` is the sender of the generation
     that loaded its code, after a rollback an older one. Without `spans` nothing is traced.
     """
@@ -112,6 +116,7 @@ class Workplace:
     when_alone: Callable[[], None] = _nothing
     trouble: Callable[[], str] = str
     cron_order: Callable[[CronOrder], CronAnswer] = _no_timer
+    replaced: Callable[[], bool] = bool
     clock: Callable[[], int] = now_ms
     sender: str = ""
     loaded_by: str = ""
@@ -136,7 +141,7 @@ class Workplace:
         )
 
     def open_tables(self) -> Callable[[], None]:
-        """Make the tables that the plugins declare; return what closes them. Raises TableError.
+        """Make the tables that the plugins declare; return what closes them. Raises NotPrepared.
 
         From the first use of a table on they are kept in order by a thread.
         """
@@ -154,9 +159,23 @@ class Workplace:
             tables.close()
 
         tables.when_opened = keep
-        for table in self.catalog.tables.values():
-            table.prepare()
+        try:
+            for table in self.catalog.tables.values():
+                table.prepare()
+        except TableError as error:
+            close()
+            raise NotPrepared(str(error)) from error
         return close
+
+    @property
+    def inboxes(self) -> Path:
+        """The folder of the inboxes of custom processes."""
+        return RunDir(self.options.data_dir).inboxes_dir
+
+    def open_messaging(self) -> None:
+        """Let the code of plugins send messages to custom processes."""
+        declared = frozenset(self.catalog.processes.values())
+        bind_office(PostOffice(self.inboxes, self.telemetry, declared))
 
     async def open_engine(self) -> None:
         """Open the engine for `deliver` and `fire` in the code of plugins."""

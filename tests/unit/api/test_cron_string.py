@@ -96,6 +96,7 @@ def test_the_table_has_strings_enough() -> None:
 def test_it_is_due_in_the_minutes_in_which_debian_s_cron_starts_a_job(
     zone: str, group: int
 ) -> None:
+    """Test 32 of the list of tasks, events and crons."""
     for text in STRINGS[group::GROUPS]:
         assert minutes(text, zone) == years(zone).starts(debian_cron.read(text)), text
 

@@ -64,7 +64,9 @@ def test_a_start_is_stopped_by_a_signal_that_came_before_the_wait(tmp_path: Path
         from skep.base.system import signals
         from skep.cli import daemon
         signals.hold()
-        process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        # It inherits the held signals and lets go of them, as the platform does
+        child = "from skep.base.system import signals; signals.let_go(); signals.signal.pause()"
+        process = subprocess.Popen([sys.executable, "-c", child])
         os.kill(os.getpid(), signal.SIGINT)
         try:
             with daemon._stopped_with_us(process):

@@ -1,7 +1,7 @@
 """The rules of java.util.Properties.load(Reader), one by one, and a round trip over them all."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from skep.base.errors import ConfigError
@@ -141,14 +141,12 @@ def files(draw: st.DrawFn) -> tuple[dict[str, str], str]:
     return values, text
 
 
-@settings(deadline=None)
 @given(files())
 def test_what_was_written_by_the_rules_is_read(file: tuple[dict[str, str], str]) -> None:
     values, text = file
     assert pairs(text) == values
 
 
-@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_any_text_is_read_or_refused(text: str) -> None:
     lines, complaint = [1], "x, line 1"

@@ -127,7 +127,7 @@ def test_what_a_forked_process_counts_is_its_own(
     os.close(descriptor)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(TEXT, TEXT)
 def test_any_text_can_be_a_label(name: str, value: str) -> None:
     page = CounterPage()
@@ -137,7 +137,7 @@ def test_any_text_can_be_a_label(name: str, value: str) -> None:
     assert (row.help, row.labels, row.value) == (name, (("shop", value),), 7)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.binary(max_size=4096))
 def test_what_is_no_page_is_refused(data: bytes) -> None:
     descriptor = CounterPage().share()

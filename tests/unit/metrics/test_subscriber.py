@@ -98,7 +98,7 @@ def test_every_rule_finds_its_labels_and_its_number() -> None:
     """All points at once, with every field that any of them has."""
     fields = {
         **dict.fromkeys(("task", "queue", "event", "listener", "cron", "namespace"), "x"),
-        **dict.fromkeys(("reason", "kind", "backend", "table", "op"), "x"),
+        **dict.fromkeys(("reason", "kind", "backend", "table", "op", "process"), "x"),
         **dict.fromkeys(("seconds", "by", "ready", "scheduled", "dead", "oldest"), 1),
         **dict.fromkeys(("next", "lag", "count", "connected", "used", "leads", "stopped"), 1),
         **dict.fromkeys(("capacity", "scarce", "events", "requests", "rows", "bytes"), 1),

@@ -2,13 +2,15 @@
 
 import logging
 import os
+import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
 
-from skep import Plugin, Table, TableError
+from skep import Plugin, Table, TableError, TableFull, transaction
 from skep.base.errors import DeclarationError, Undeclared
 from skep.table import binding, environment
 from skep.table import schema as file
@@ -62,11 +64,78 @@ def test_a_damaged_file_is_replaced_by_the_snapshot_and_kept(
     assert len(list(tables.folder.glob("damaged-*.mdb"))) == 1
 
 
-def test_a_damaged_file_that_others_use_is_refused(tables: Tables) -> None:
+def empty(live: Path) -> None:
+    os.truncate(live, 0)
+
+
+@pytest.mark.parametrize(("harm", "text"), [(overwrite, "is damaged"), (empty, "was emptied")])
+def test_a_damaged_file_that_others_use_is_refused(tables: Tables, harm: Any, text: str) -> None:
     with_rows(tables)
-    overwrite(tables.folder / "live.mdb")
-    with pytest.raises(TableError, match="is damaged, and other processes use it"):
+    file = tables.folder / "live.mdb"
+    whole = file.stat().st_size
+    harm(file)
+    with pytest.raises(TableError, match=f"{text}, and other processes use it"):
         environment.Environment(tables.folder)
+    os.truncate(file, whole)  # else closing it would end this process
+
+
+def remove(file: Path) -> None:
+    file.unlink()
+
+
+def replace(file: Path) -> None:
+    coming = file.with_suffix(".other")
+    shutil.copyfile(file, coming)
+    coming.replace(file)
+
+
+@pytest.mark.parametrize("harm", [remove, replace])
+@pytest.mark.parametrize("name", ["live.mdb", "live.mdb-lock"])
+def test_a_file_that_was_removed_or_replaced_while_it_is_used_is_refused(
+    tables: Tables, harm: Any, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A lock of LMDB that is made again would let two processes write at once."""
+    with_rows(tables)
+    harm(tables.folder / name)
+    with pytest.raises(TableError, match="was removed or replaced, and other processes use it"):
+        environment.Environment(tables.folder)
+    # Who has it open says so, once.
+    keeper = Keeper(tables, patience=30)
+    for _ in range(3):
+        keeper._try(lambda: keeper.look(time.monotonic()))
+    keeper.stop()
+    assert caplog.text.count("live.mdb was removed or replaced while processes use it") == 1
+    assert Hits.count() == 5
+
+
+@pytest.mark.parametrize("harm", [remove, empty])
+def test_a_file_that_is_gone_is_made_again_of_the_snapshot(
+    tables: Tables, harm: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with_rows(tables)
+    tables.environment.snapshot()
+    tables.close()
+    harm(tables.folder / "live.mdb")
+    again(tables)
+    assert Hits.count() == 5
+    assert "live.mdb is missing or empty: they are as of" in caplog.text
+
+
+def test_tables_whose_folder_was_removed_begin_empty(
+    tables: Tables, caplog: pytest.LogCaptureFixture
+) -> None:
+    with_rows(tables)
+    tables.close()
+    shutil.rmtree(tables.folder)
+    again(tables)
+    assert Hits.count() == 0
+    assert caplog.text == ""
+
+
+def test_a_folder_that_this_user_cannot_use_is_an_error_with_a_sentence(tables: Tables) -> None:
+    (tables.folder / "users.lock").mkdir(parents=True)
+    with pytest.raises(TableError, match=r"The tables in .* by user \d+: .*users\.lock: Is a dir"):
+        Hits.get("a")
 
 
 def test_a_file_of_another_version_is_refused_and_not_touched(
@@ -110,9 +179,66 @@ def test_the_keeper_writes_the_snapshot_at_most_once_a_minute(
     assert tables.environment.snapshot_file.stat().st_ino == first
     later = time.time() + 61
     monkeypatch.setattr(time, "time", lambda: later)
-    keeper.look(time.monotonic())
+    keeper.look(time.monotonic() + 61)
     assert tables.environment.snapshot_file.stat().st_ino != first
     keeper.stop()
+
+
+def test_a_keeper_writes_nothing_while_nothing_changes(tables: Tables) -> None:
+    with_rows(tables)
+    keeper = Keeper(tables, patience=30)
+    before = tables.environment.lmdb.info()["last_txnid"]
+    for seconds in range(0, 100, 10):
+        keeper.look(time.monotonic() + seconds)
+    keeper.stop()
+    assert tables.environment.lmdb.info()["last_txnid"] == before
+
+
+def test_a_keeper_goes_on_after_a_row_that_it_cannot_read(
+    tables: Tables, caplog: pytest.LogCaptureFixture
+) -> None:
+    with_rows(tables)
+    space = tables.spaces[Hits]
+    Hits.expire("1", 0)
+    with tables.writing() as txn:
+        txn.put(b"r" + space.number + b"1", b"\xc1")
+    keeper = Keeper(tables, patience=30)
+    keeper._try(lambda: keeper.look(time.monotonic()))
+    assert "The tables could not be kept in order" in caplog.text
+    with pytest.raises(TableError, match="The table hits cannot be used"):
+        Hits.get("1")
+    Hits.clear()
+    keeper._try(lambda: keeper.look(time.monotonic()))
+    keeper.stop()
+    assert tables.environment.snapshot_file.exists()
+
+
+def test_a_full_file_refuses_rows_and_keeps_those_that_it_has(
+    tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Large(Table, rows=1000, name="large"):
+        text: Annotated[bytes, 65536]
+
+    def fill(number: int) -> int:
+        with transaction():
+            for n in range(number):
+                Large.set(f"t{n}", text=b"x" * 65536)
+        return number
+
+    monkeypatch.setattr(environment, "MAP_SIZE", 4 << 20)
+    with pytest.raises(TableFull, match="There is no room for all tables"):
+        fill(100)
+    assert Large.count() == 0
+    kept = 0
+    with suppress(TableFull):
+        while True:
+            Large.set(str(kept), text=b"x" * 65536)
+            kept += 1
+    assert Large.count() == kept > 20
+    assert len(list(Large.rows())) == kept
+    for key in [row.key for row in Large.rows()]:
+        Large.delete(key)
+    assert fill(10) == Large.count()
 
 
 def test_a_full_disk_is_an_error_with_a_sentence(
@@ -126,10 +252,15 @@ def test_a_full_disk_is_an_error_with_a_sentence(
         Hits.get("1")
 
 
-def test_a_table_that_is_too_large_is_refused(tables: Tables) -> None:
-    class Huge(Table, rows=10**9, name="huge"):
+def test_tables_that_are_too_large_together_are_refused(tables: Tables) -> None:
+    class Half(Table, rows=6_000_000, name="half"):
         n: int
 
+    class Huge(Table, rows=6_000_000, name="huge"):
+        n: int
+
+    tables.environment.reserve = lambda size: None  # type: ignore[method-assign]
+    Half.get("a")
     with pytest.raises(TableError, match=r"huge has .* rows: all tables would take \d+ MiB"):
         Huge.get("a")
 
@@ -272,8 +403,10 @@ def declare(annotations: dict[str, Any], **terms: Any) -> type[Table]:
         ({}, {}, "has no columns: write one as `n: int`"),
         ({"count": int}, {}, "has a column with the name of a method: count"),
         ({"key": int}, {}, "has a column with the name of a method: key"),
+        ({"n": int}, {"rows": 10**8}, "has rows=100000000, which may take 39863 MiB: all tables"),
         ({"n": int}, {"rows": 0}, "has rows=0; it takes a number from 1 on"),
         ({"n": int}, {"ttl": -1}, "has ttl=-1; it takes seconds"),
+        ({"n": int}, {"name": "skep.mine"}, "has the name 'skep.mine', but names with skep. are"),
         ({"n": int}, {"index": "m"}, "has index='m', which is not one of its columns"),
     ],
 )
@@ -291,3 +424,17 @@ def test_a_default_that_does_not_fit_is_refused() -> None:
 
     with pytest.raises(DeclarationError, match="has a default that does not fit: n takes int"):
         Plugin(tables=[Bad])
+
+
+def test_an_index_that_is_added_finds_the_rows_of_several_batches(tables: Tables) -> None:
+    class Bare(Table, rows=2000, name="indexed"):
+        n: int
+
+    class Indexed(Table, rows=2000, name="indexed", index="n"):
+        n: int
+
+    with transaction():
+        for n in range(1200):
+            Bare.set(f"{n:04}", n=n % 2)
+    assert len(Indexed.where(n=1)) == 600
+    assert sorted(row.key for row in Indexed.where(n=0))[-1] == "1198"

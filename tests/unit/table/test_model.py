@@ -14,7 +14,7 @@ from skep.table.binding import Tables, bind
 ROWS = 4
 
 
-class Model(Table, rows=ROWS, index=("n", "on"), name="model"):
+class Model(Table, rows=ROWS, index=("n", "on", "x"), name="model"):
     n: int
     x: float
     on: bool
@@ -115,7 +115,7 @@ class TableMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_index_has_the_rows_of_the_model(self) -> None:
-        for name, value in (("n", 1), ("n", 0), ("on", True)):
+        for name, value in (("n", 1), ("n", 0), ("on", True), ("x", 0.0)):
             expected = {key for key, row in self.model.items() if row[name] == value}
             assert {row.key for row in Model.where(**{name: value})} == expected
 

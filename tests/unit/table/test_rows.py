@@ -1,6 +1,7 @@
 """The rows of a table: what each call does, in one process."""
 
 import asyncio
+import gc
 import threading
 import time
 from collections import Counter
@@ -55,6 +56,7 @@ def test_a_row_is_a_copy_of_the_class_that_cannot_be_changed() -> None:
     Hits.set("a", n=1)
     row = get("a")
     assert isinstance(row, Hits)
+    assert repr(row) == "Hits(key='a', n=1, seen=0.5, on=False)"
     with pytest.raises(AttributeError):
         row.n = 2
 
@@ -309,10 +311,76 @@ def test_a_transaction_with_an_await_is_refused_and_not_a_deadlock() -> None:
         await entered.wait()
         with pytest.raises(TableError, match="no await in its block"):
             Hits.increment("a", "n")
-        await holding
-        assert get("a").n == 1
+        with pytest.raises(TableError, match="There was an await in the block"):
+            await holding
+        assert Hits.get("a") is None
 
     asyncio.run(test())
+
+
+def test_a_transaction_in_a_coroutine_is_kept_if_its_block_awaits_nothing() -> None:
+    async def test() -> None:
+        for _ in range(3):
+            with transaction():
+                Hits.increment("a", "n")
+            await asyncio.sleep(0)
+
+    asyncio.run(test())
+    assert get("a").n == 3
+
+
+def test_a_call_out_of_the_middle_of_another_is_an_error_and_not_a_deadlock() -> None:
+    """As a finalizer makes it, which the garbage collector may call at any moment."""
+    outcomes: Counter[type] = Counter()
+
+    def call(phase: str, info: dict[str, int]) -> None:
+        try:
+            Hits.increment("b", "n")
+            outcomes[int] += 1
+        except TableError:
+            outcomes[TableError] += 1
+
+    before = gc.get_threshold()
+    gc.callbacks.append(call)
+    gc.set_threshold(1)
+    try:
+        for _ in range(50):
+            Hits.increment("a", "n")
+    finally:
+        gc.set_threshold(*before)
+        gc.callbacks.remove(call)
+    assert get("a").n == 50
+    assert outcomes[TableError] > 0
+    assert get("b").n == outcomes[int]
+
+
+@pytest.mark.parametrize("prefix", [7, None, "\ud800"])
+def test_a_prefix_is_a_text(prefix: Any) -> None:
+    with pytest.raises(ValueError, match="hits: a prefix is a text, not"):
+        Hits.rows(prefix=prefix)
+    assert list(Hits.rows("x" * 1000)) == []
+
+
+def test_a_transaction_that_ends_in_another_thread_is_an_error() -> None:
+    """As a dependency with a `yield` may; LMDB's lock can only be released where it was taken."""
+    block = transaction()
+    begun, ended = threading.Event(), threading.Event()
+
+    def begin() -> None:
+        block.__enter__()
+        Hits.set("a", n=1)
+        begun.set()
+        ended.wait(10)
+
+    thread = threading.Thread(target=begin)
+    thread.start()
+    assert begun.wait(10)
+    with pytest.raises(TableError, match="ended in another thread than it began in"):
+        block.__exit__(None, None, None)
+    ended.set()
+    thread.join()
+    assert Hits.get("a") is None
+    assert Hits.increment("a", "n") == 1
 
 
 def test_a_thread_waits_for_the_transaction_of_another() -> None:
@@ -360,3 +428,24 @@ def test_calls_are_counted_by_outcome() -> None:
     assert Counter(Users.calls()) - before == Counter(
         {("set", "success"): 3, ("set", "error"): 1, ("set", "full"): 1}
     )
+
+
+def test_long_rows_are_read_a_mebibyte_at_a_time(
+    tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Long(Table, rows=100, name="long"):
+        data: Annotated[bytes, 1 << 20]
+
+    for n in range(6):
+        Long.set(str(n), data=bytes(600_000))
+    reading, transactions = tables.reading, 0
+
+    def counted() -> Any:
+        nonlocal transactions
+        transactions += 1
+        return reading()
+
+    monkeypatch.setattr(tables, "reading", counted)
+    assert [row.key for row in Long.rows()] == list("012345")
+    # Two rows each time, and once to see that there are no more.
+    assert transactions == 4

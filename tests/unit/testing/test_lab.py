@@ -1,6 +1,7 @@
 """The testing kit: what it runs, when, and how it fails."""
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable
 from datetime import date
 from pathlib import Path
@@ -213,7 +214,9 @@ def test_dead_letters_that_nobody_asks_for_fail_the_test() -> None:
     in_a_lab(asking)
 
 
-def test_what_never_ends_is_noticed() -> None:
+def test_what_never_ends_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[ManualLab.__module__], "_MOST", 500)
+
     async def test(lab: ManualLab) -> None:
         await again.deliver()
         with pytest.raises(AssertionError, match="is there no end"):

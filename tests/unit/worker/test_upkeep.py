@@ -1,7 +1,12 @@
 """When a worker has done enough."""
 
+from pathlib import Path
+from typing import Annotated
+
+from skep import Table
 from skep.config.options.table import Options
-from skep.worker.upkeep import Retirement, resident_memory
+from skep.table.binding import Tables, bind
+from skep.worker.upkeep import Retirement, held_memory, resident_memory
 
 MIB = 1024 * 1024
 
@@ -59,3 +64,23 @@ def test_memory_has_to_be_too_much_for_some_looks_in_a_row() -> None:
 
 def test_what_the_kernel_says_of_this_process_is_plausible() -> None:
     assert 5 * MIB < resident_memory() < 4096 * MIB
+    assert 1 * MIB < held_memory() < resident_memory()
+
+
+def test_what_was_read_of_a_large_table_is_not_a_worker_s_own_memory(tmp_path: Path) -> None:
+    class Pictures(Table, rows=64, name="pictures"):
+        data: Annotated[bytes, MIB]
+
+    tables = Tables(tmp_path)
+    bound_before = bind(tables)
+    try:
+        resident, held = resident_memory(), held_memory()
+        for n in range(64):
+            Pictures.set(str(n), data=bytes(MIB))
+        assert sum(len(row.data) for row in Pictures.rows()) == 64 * MIB
+        assert resident_memory() - resident > 50 * MIB
+        # The allocator of Python keeps some of the copies.
+        assert held_memory() - held < 30 * MIB
+    finally:
+        tables.close()
+        bind(bound_before)

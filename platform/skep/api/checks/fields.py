@@ -15,6 +15,8 @@ from skep.api.callables import call_problem
 from skep.api.checks import requirements as required
 from skep.api.cron import CronJob
 from skep.api.hooks import Hooks
+from skep.api.processes.process import Process
+from skep.api.processes.process import problem_of as process_problem
 from skep.api.sockets.listeners import HttpListener, TcpListener, UdpListener
 from skep.api.tables.table import Table
 from skep.api.tables.table import problem_of as table_problem
@@ -98,6 +100,11 @@ FIELDS: Mapping[str, Field] = {
         "subclasses of Table",
         lambda value: required.is_subclass(value, Table) and value is not Table,
         table_problem,
+    ),
+    "processes": Field(
+        "subclasses of Process",
+        lambda value: required.is_subclass(value, Process) and value is not Process,
+        process_problem,
     ),
     "settings": Field(
         "subclasses of skep's Settings",

@@ -4,7 +4,7 @@ from skep.api.tables.table import Table
 from skep.table import binding
 
 
-class _Numbers(Table, rows=65_536, name="skep.atomics"):
+class _Atomics(Table, rows=65_536, name="skep.atomics"):
     value: int
 
 
@@ -18,15 +18,15 @@ class Atomic:
         self.name = name
 
     def get(self) -> int:
-        row = _Numbers.get(self.name)
+        row = _Atomics.get(self.name)
         return 0 if row is None else row.value
 
     def set(self, value: int) -> None:
-        _Numbers.set(self.name, value=value)
+        _Atomics.set(self.name, value=value)
 
     def add(self, by: int = 1) -> int:
         """Add to it; return the sum."""
-        return int(_Numbers.increment(self.name, "value", by))
+        return int(_Atomics.increment(self.name, "value", by))
 
     def compare_and_set(self, expected: int, value: int) -> bool:
         """Set it if it has the expected value; return whether it had."""

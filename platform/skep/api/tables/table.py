@@ -7,13 +7,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Self, TypeVar, cast
 
-import lmdb
 import msgspec
 
 from skep.api.naming import registered_name
 from skep.api.tables.columns import columns_of
-from skep.base.errors import TableError, TableFull, Undeclared
+from skep.base.errors import TableFull, Undeclared
 from skep.table import binding
+from skep.table.environment import MAP_SIZE
+from skep.table.failures import CAUSES, failure
 from skep.table.schema import Schema
 from skep.table.space import Space, now_ms
 
@@ -22,6 +23,8 @@ R = TypeVar("R")
 
 # What a row has beside its columns.
 _RESERVED = frozenset({"key"})
+# Tables of the platform itself.
+RESERVED = "skep."
 _NUMBERS = ("int", "float")
 _LONGEST_TTL = 100 * 365 * 86400.0
 
@@ -35,13 +38,13 @@ def _operation(function: Callable[P, R]) -> Callable[P, R]:
         cls: Any = args[0]
         try:
             result = function(*args, **kwargs)
+        except CAUSES as error:
+            failed = failure(f"The table {cls._name}", error)
+            cls._calls[f"{name} full" if isinstance(failed, TableFull) else f"{name} error"] += 1
+            raise failed from error
         except Exception as error:
-            is_full = isinstance(error, lmdb.MapFullError | TableFull)
+            is_full = isinstance(error, TableFull)
             cls._calls[f"{name} full" if is_full else f"{name} error"] += 1
-            if isinstance(error, lmdb.MapFullError):
-                raise TableFull(f"There is no room for all tables: {error}.") from error
-            if isinstance(error, lmdb.Error | msgspec.MsgspecError):
-                raise TableError(f"The table {cls._name} cannot be used: {error}") from error
             raise
         cls._calls[name] += 1
         return result
@@ -63,8 +66,8 @@ class Table:
 
     It has up to `rows` rows, each found by its key, a text of up to 200 bytes. The annotations are
     its columns: int (64 bits), float, bool, `Str[…]` with the most characters and `Bytes[…]` with
-    the most bytes; mypy wants `Annotated[str, 32]`, which is the same. A column has its default
-    until it is set: 0, False or empty, if there is no other.
+    the most bytes. A column has its default until it is set: 0, False or empty, if there is no
+    other.
 
     `index` names a column, or several, by which `where` finds rows. With `ttl` a row is gone so
     many seconds after it was last `set`. A table survives reloads and restarts, unless `durable` is
@@ -84,6 +87,7 @@ class Table:
     _name: ClassVar[str] = ""
     _problem: ClassVar[str] = ""
     _schema: ClassVar[Schema | None] = None
+    _shown: ClassVar[tuple[str, ...]] = ()
     _decoder: ClassVar[Callable[[bytes], Any]]
     # By operation, and a word more where it failed; a Counter would take as long as a read.
     _calls: ClassVar[defaultdict[str, int]]
@@ -110,9 +114,14 @@ class Table:
         fields += [(c.name, Any, c.default) for c in cls._schema.columns]
         struct = msgspec.defstruct(
             cls.__name__, fields, bases=(msgspec.Struct, cls), array_like=True, frozen=True,
-            module=cls.__module__,
+            module=cls.__module__, namespace={"__repr__": cls.__repr__},
         )  # fmt: skip
+        cls._shown = ("key", *(column.name for column in cls._schema.columns))
         cls._decoder = msgspec.msgpack.Decoder(struct).decode
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._shown)
+        return f"{type(self).__name__}({values})"
 
     @classmethod
     def registered_name(cls) -> str:
@@ -228,7 +237,7 @@ class Table:
         before or after the change, all others exactly once.
         """
         space = cls._space()
-        return space.scan(space.tables.reading, prefix, cls._decoder)
+        return space.scan(space.tables.reading, space.prefix(prefix), cls._decoder)
 
     @classmethod
     @_operation
@@ -274,7 +283,7 @@ class Table:
             return space
         if cls._schema is None:
             raise TypeError(f"{cls.__module__}.{cls.__qualname__} {cls._problem}.")
-        is_ours = cls.__module__.startswith("skep.")
+        is_ours = cls.__module__.startswith(RESERVED)
         if tables.declared is not None and cls not in tables.declared and not is_ours:
             raise Undeclared(
                 "",
@@ -304,4 +313,12 @@ def _schema_of(
         raise ValueError(f"has index={unknown[0]!r:.60}, which is not one of its columns")
     if not 0 < len(name.encode()) <= 200:
         raise ValueError(f"has the name {name!r:.80}; it takes 1 to 200 bytes")
-    return Schema(name, columns, rows, indexes, float(ttl), bool(durable))
+    if name.startswith(RESERVED) and not cls.__module__.startswith(RESERVED):
+        raise ValueError(f"has the name {name!r:.80}, but names with {RESERVED} are the platform's")
+    schema = Schema(name, columns, rows, indexes, float(ttl), bool(durable))
+    if 2 * schema.size > MAP_SIZE:
+        raise ValueError(
+            f"has rows={rows}, which may take {2 * schema.size >> 20} MiB: all tables have "
+            f"{MAP_SIZE >> 20} MiB"
+        )
+    return schema

@@ -46,15 +46,36 @@ def take(descriptor: int) -> bool:
     return True
 
 
+def share(lock: Path) -> int:
+    """Take a lock on the file `lock` that others may take too; return the descriptor that holds
+    it. Raises OSError."""
+    descriptor = os.open(lock, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_RDLCK, 0, 0, 0, 0))
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
 def is_held(lock: Path) -> bool:
     """Return whether a process holds the lock on the file `lock`, without taking it. False where
     the file may not be read."""
+    return _is_held(lock, fcntl.F_RDLCK)
+
+
+def is_shared(lock: Path) -> bool:
+    """The same for a lock that several may hold."""
+    return _is_held(lock, fcntl.F_WRLCK)
+
+
+def _is_held(lock: Path, clashing: int) -> bool:
     try:
         descriptor = os.open(lock, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return False
     try:
-        asked = _FLOCK.pack(fcntl.F_RDLCK, 0, 0, 0, 0)
+        asked = _FLOCK.pack(clashing, 0, 0, 0, 0)
         found = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, asked)
     finally:
         os.close(descriptor)

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 from skep.base.logs import log
 from skep.base.logs.log import bound, bound_fields
@@ -79,6 +80,19 @@ def join(traceparent: str) -> None:
 def _new_id() -> str:
     # It is a name and no secret: the system's random numbers cost a call each.
     return random.getrandbits(128).to_bytes(16, "big").hex()
+
+
+def follow(carried: Mapping[str, str], fields: Mapping[str, Any]) -> None:
+    """Work from now on for the request of these headers, or for none, until the next call or the
+    end of the context; log lines carry these fields too."""
+    found = dict(fields)
+    if _ID.fullmatch(carried.get(REQUEST_ID, "")):
+        found[REQUEST_ID] = carried[REQUEST_ID]
+    traceparent = carried.get(TRACEPARENT, "")
+    if (trace := _TRACEPARENT.fullmatch(traceparent)) is not None:
+        found["trace_id"] = trace[1]
+    _traceparent.set(traceparent if trace else "")
+    log.begin(found)
 
 
 @contextmanager

@@ -127,7 +127,7 @@ def _is_failed(labels: Labels) -> bool:
 
 def _slots(later: Reading, rates: Rates) -> Iterator[dict[str, Any]]:
     """Yield the supervisor, every slot with or without a process, and the other processes."""
-    waiting = {process["pid"]: process for process in later.processes}
+    waiting = {process["pid"]: process for process in later.processes if process["pid"]}
     newest = _newest(later)
     if (supervisor := waiting.pop(later.status["pid"], None)) is not None:
         yield _process(supervisor, later, rates, True)

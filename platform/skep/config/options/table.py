@@ -383,7 +383,8 @@ class Options:
     )
     max_rss: int = rollout(
         0,
-        "With how many MiB of resident memory a worker is replaced, ±10 %; 0 for any.",
+        "With how many MiB of its own memory, without mapped files and shared tables, a worker "
+        "is replaced, ±10 %; 0 for any.",
         flag=False,
     )
     hang_timeout: float = rollout(

@@ -4,6 +4,7 @@ import time
 
 from skep.supervisor.control.commands import Commands, ControlOwner
 from skep.supervisor.control.inspection import Inspection
+from skep.supervisor.control.processes import Processes
 from skep.supervisor.control.records import Audit, Operations
 from skep.supervisor.control.reload_tasks import ReloadTasks
 from skep.supervisor.control.restart import Restart
@@ -12,7 +13,8 @@ from skep.supervisor.control.send_task import SendTask
 from skep.supervisor.control.server import Command, ControlServer
 from skep.supervisor.control.settling import Facts, ReleaseSettling
 from skep.supervisor.control.timer import Timer
-from skep.supervisor.parts import Parts, Start
+from skep.supervisor.parts import Parts
+from skep.supervisor.start import Start
 
 
 class Control:
@@ -29,6 +31,7 @@ class Control:
         tasks = ReloadTasks(rollouts, self.operations, events)
         send = SendTask(lambda: rollouts.current, parts.platform.questions)
         timer = Timer(lambda: rollouts.current, parts.platform.questions)
+        processes = Processes(rollouts)
         restart = Restart(owner, parts, self.operations, start.service.environment)
         self.inspection = inspection = Inspection(parts, self.operations, start.options.log_file)
         table: dict[str, Command] = {
@@ -45,6 +48,8 @@ class Control:
             "config.rollback": commands.config_rollback,
             "config.unpin": commands.config_unpin,
             "config.settled": settling.wait,
+            "proc.ls": processes.ls,
+            "proc.restart": processes.restart,
             "scale": scaling.scale,
             "drain": scaling.drain,
             "undrain": scaling.undrain,

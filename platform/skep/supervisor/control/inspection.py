@@ -37,14 +37,23 @@ class Inspection:
         self._boot = read_boot_time()
 
     async def ps(self, arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Return every process of the platform, and what each uses."""
+        """Return every process of the platform, and what each uses; and the slots of custom
+        processes without one."""
         states = dict(self._states())
         rows = [self._row("supervisor", "supervisor", 0, os.getpid(), "running")]
         for child in self._parts.children:
             kind = child.slot.partition(".")[0]
             state = states.get(child.pid, "standing by" if child.is_forker else "ending")
             rows.append(self._row(child.slot, kind, child.generation, child.pid, state))
-        return rows
+        return [*rows, *self._absent()]
+
+    def _absent(self) -> Iterator[dict[str, Any]]:
+        """Yield the slots of custom processes that have no process just now, or none any more."""
+        current = self._parts.rollouts.current
+        crew = current.crew if current else None
+        for name, slot in crew.slots.items() if crew else ():
+            if slot.kind == "process" and crew and name not in crew.children:
+                yield self._row(name, slot.kind, crew.number, None, slot.state.value)
 
     async def info(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Return what this platform is made of: versions, listeners, what its plugins declare."""
@@ -105,8 +114,10 @@ class Inspection:
         for child in self._parts.children:
             child.signal(signal.SIGUSR1)
 
-    def _row(self, slot: str, kind: str, generation: int, pid: int, state: str) -> dict[str, Any]:
-        use = read_process(pid, self._boot)
+    def _row(
+        self, slot: str, kind: str, generation: int, pid: int | None, state: str
+    ) -> dict[str, Any]:
+        use = read_process(pid, self._boot) if pid else None
         return {
             "name": f"{slot}@{generation}" if generation else slot,
             "slot": slot,

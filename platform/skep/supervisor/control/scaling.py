@@ -56,7 +56,9 @@ class Scaling:
         generation = serving(self._rollouts)
         self.begin_drain()
         limits = generation.limits
-        patience = max(limits.drain, limits.task_drain) + limits.stop + limits.kill + 1.0
+        longest = [slot.drain for slot in generation.crew.slots.values()]
+        patience = max(limits.drain, limits.task_drain, *longest)
+        patience += limits.stop + limits.kill + 1.0
         if self._rollouts.coming is not None:  # it ends before its workers drain
             patience += limits.boot + limits.go
         if not await until(self._has_drained, patience):

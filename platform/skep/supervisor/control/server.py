@@ -27,11 +27,11 @@ _PATIENCE = 30.0
 _FAREWELL = 1.0
 # These change nothing, so they are not audited.
 _READING = frozenset(
-    {"status", "ready", "metrics", "ps", "info", "history", "check", "dump"}
+    {"status", "ready", "metrics", "ps", "info", "history", "check", "dump", "proc.ls"}
     | {"config.plan", "config.history", "config.settled"}
 )
 # Operations that are over with the answer; the others say themselves when they begin and end.
-_OPERATIONS = frozenset({"scale", "drain", "undrain", "log_level"})
+_OPERATIONS = frozenset({"scale", "drain", "undrain", "log_level", "proc.restart"})
 
 DRAINED = "The platform is drained; say `platform undrain` first."
 Command = Callable[[Mapping[str, Any]], Awaitable[Any]]

@@ -11,6 +11,7 @@ from typing import Any
 from skep.base.errors import PlatformError
 from skep.base.system.certificate import expiry
 from skep.metrics.counter_page import read
+from skep.metrics.names import PROCESS_STATES
 from skep.supervisor.config.configuration import Configuration, Configurations
 from skep.supervisor.generation import Generation
 from skep.supervisor.health import Health, Outcomes
@@ -35,8 +36,19 @@ _STATES = {
     SlotState.READY: "ready",
     SlotState.DRAINING: "draining",
 }
-
-
+# Those of custom processes, in the words of their metric.
+_PROCESS_STATES = {
+    SlotState.STARTING: "starting",
+    SlotState.PREPARED: "starting",
+    SlotState.GOING: "starting",
+    SlotState.READY: "running",
+    SlotState.DRAINING: "stopping",
+    SlotState.CUT: "stopping",
+    SlotState.HUNG: "hung",
+    SlotState.BACKOFF: "backoff",
+    SlotState.DONE: "done",
+    SlotState.FAILED: "failed",
+}
 _PLATFORM_STATES = ("starting", "running", "reloading", "draining", "stopping")
 _SOURCES = ("remote", "cache", "file", "none")
 
@@ -74,10 +86,22 @@ class Gauges:
         ready: Counter[str] = Counter()
         for crew in crews:
             for slot in crew.slots.values():
-                wanted[slot.kind] += 1
+                wanted[slot.kind] += slot.state is not SlotState.DONE
                 ready[slot.kind] += slot.state is SlotState.READY
         for pool, count in wanted.items():
-            self._ledger.set("supervisor_up_workers_ratio", ready[pool] / count, pool=pool)
+            share = ready[pool] / count if count else 1.0
+            self._ledger.set("supervisor_up_workers_ratio", share, pool=pool)
+
+    def processes(self, current: Generation) -> None:
+        """Set how many slots of each custom process are in which state."""
+        counts: Counter[tuple[str, str]] = Counter()
+        for slot in current.crew.slots.values():
+            counts[slot.group, _PROCESS_STATES.get(slot.state, "")] += 1
+        self._ledger.clear("process_state")
+        for process in current.processes:
+            for state in PROCESS_STATES:
+                number = counts[process.pool, state]
+                self._ledger.set("process_state", number, process=process.name, state=state)
 
     def config(
         self, configuration: Configuration | None, reported: Mapping[str, Any], in_place: bool
@@ -204,6 +228,7 @@ class MetricsScrape:
         self._measure_system()
         if current is not None:
             await self._measure_disk(current)
+            self._gauges.processes(current)
         self._measure_slots(wanted, leaving)
         self._ledger.observe("metrics_scrape_duration_seconds", time.perf_counter() - start)
         return self._ledger.families()
@@ -242,7 +267,12 @@ class MetricsScrape:
                 states[slot.kind, state] += 1
                 if child is not None:
                     self._measure_child(child, slot.kind)
-        there_should_be = Counter(slot.kind for crew in wanted for slot in crew.slots.values())
+        there_should_be = Counter(
+            slot.kind
+            for crew in wanted
+            for slot in crew.slots.values()
+            if slot.state is not SlotState.DONE
+        )
         for pool in {pool for pool, _ in states}:
             self._ledger.set("worker_processes_wanted", there_should_be[pool], pool=pool)
             for state in ("starting", "ready", "draining", "stuck"):

@@ -7,6 +7,7 @@ from importlib.metadata import version
 
 from skep.supervisor.config.history import propagation
 from skep.supervisor.metrics.ledger import Ledger
+from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.events import (
     Events,
     PlatformServing,
@@ -18,7 +19,7 @@ from skep.supervisor.processes.events import (
     WorkerStuck,
 )
 from skep.supervisor.processes.exit_reason import ended, reason
-from skep.supervisor.processes.slot import SlotOrder, SlotState
+from skep.supervisor.processes.slot import SlotOrder, SlotState, group_of
 from skep.supervisor.request import KeyChange, Report
 
 log = logging.getLogger("skep")
@@ -69,6 +70,10 @@ class LogAndCount:
         why = event.why or ("reload" if child.generation > 1 else "boot")
         why = "crash" if event.again else why
         self._ledger.add("worker_starts_total", pool=child.kind, reason=why)
+        if process := _process(child):
+            self._ledger.expect(process=process)
+            if event.again or why == "restart":
+                self._ledger.add("process_restarts_total", process=process)
         self._starting[child.name] = time.monotonic()
 
     def _ended(self, event: WorkerEnded) -> None:
@@ -77,6 +82,8 @@ class LogAndCount:
         if not child.pid:
             return  # it was ordered from a zygote that died, and never born
         self._ledger.add("worker_exits_total", pool=child.kind, reason=reason(child))
+        if process := _process(child):
+            self._ledger.add("process_exits_total", process=process, reason=reason(child))
         if child.stacks:
             log.error("%s (pid %d) was at\n%s", child.name, child.pid, child.stacks)
         if child.dismissed or event.stopping:
@@ -84,6 +91,9 @@ class LogAndCount:
             return
         why = f": {child.problem}" if child.problem else ""
         how, name = ended(child), child.name
+        if child.kind == "process" and child.status == 0:
+            log.info("%s (pid %d) has ended after %.1f s", name, child.pid, child.age)
+            return
         log.error("%s (pid %d) %s after %.1f s%s", name, child.pid, how, child.age, why)
 
     def _stuck(self, event: WorkerStuck) -> None:
@@ -146,6 +156,11 @@ class LogAndCount:
     def _serving(self, event: PlatformServing) -> None:
         urls = event.urls
         log.info("serving on %s, admin port on %s", urls.get("http", "no port"), urls["admin"])
+
+
+def _process(child: Child) -> str:
+    """Return the name of a custom process, `ticker.Echo`; empty if it is another worker."""
+    return group_of(child.slot).partition(".")[2] if child.kind == "process" else ""
 
 
 def _kind(change: KeyChange) -> str:

@@ -21,12 +21,12 @@ class Child:
     """A child, from the moment its start was ordered.
 
     A forked child says its own process id (`Hello`); until then `pid` is 0. `on_end` is called
-    once, when the process is gone; `status` is then its wait status, if it is known. `stuck`
-    says what it took too long for, `retires` why it wants to be replaced, `booted` whether it was
-    ever prepared, `killed` whether we have killed it, `oom` whether the kernel has because memory
-    ran out; `unready` and `trouble` are those of its last beat; `stacks` is where its threads were
-    if it was aborted or crashed; `counters` is the descriptor of its page of counters, until
-    `take_counters`.
+    once, when the process is gone; `status` is then its wait status, if it is known. `replaced`
+    says that it drains because a new generation has a worker in its slot. `stuck` says what it took
+    too long for, `retires` why it wants to be replaced, `booted` whether it was ever prepared,
+    `killed` whether we have killed it, `oom` whether the kernel has because memory ran out;
+    `unready` and `trouble` are those of its last beat; `stacks` is where its threads were if it was
+    aborted or crashed; `counters` is the descriptor of its page of counters, until `take_counters`.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class Child:
         self.status: int | None = None
         self.ended = False
         self.dismissed = False
+        self.replaced = False
         self.stuck = ""
         self.retires = ""
         self.killed = False
@@ -117,7 +118,7 @@ class Child:
     def dismiss(self, seconds: float) -> None:
         """Tell it to drain, for so many seconds at most; its end is then nothing unusual."""
         self.dismissed = True
-        self.send(Drain(seconds))
+        self.send(Drain(seconds, self.replaced))
 
     def terminate(self) -> None:
         """Send SIGTERM to it and to its process group."""

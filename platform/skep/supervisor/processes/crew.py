@@ -3,25 +3,30 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 
 from skep.base.backoff import Backoff
 from skep.supervisor.processes import crash_budget as budgets
 from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.crash_budget import Budget
 from skep.supervisor.processes.events import Events, SlotChanged, WorkerStarted, WorkerStuck
-from skep.supervisor.processes.exit_reason import ended
+from skep.supervisor.processes.exit_reason import Ending, ended
 from skep.supervisor.processes.slot import (
     Fact,
     Slot,
     SlotOrder,
     SlotState,
+    SlotTerms,
     SlotTimeouts,
+    Succession,
     cut_short,
     hold,
     hurry,
+    ordinary,
     step,
 )
+from skep.supervisor.processes.start_order import has_to_wait
 from skep.wire.messages import Accepting, Beat, Failed, Message, Prepared
 
 log = logging.getLogger("skep")
@@ -54,6 +59,10 @@ class Crew:
         self.slots: dict[str, Slot] = {}
         self.children: dict[str, Child] = {}
         self.budgets: dict[str, Budget] = {}
+        # How the latest worker of each slot ended.
+        self.endings: dict[str, Ending] = {}
+        # Until when slots wait for others that have to accept before they go.
+        self._waiting: dict[str, float] = {}
         self._why: dict[str, str] = {}
         self._attempts: dict[str, int] = {}
         self._launch = launch
@@ -69,17 +78,21 @@ class Crew:
         *,
         released: bool = False,
         whys: Mapping[str, str] | None = None,
+        terms: Callable[[str], SlotTerms] = ordinary,
     ) -> None:
         """Add the slots that are not there and start their children; `released` ones go as soon as
-        they are prepared.
+        they are prepared, and those that come before them accept.
 
         `whys` has a word for the metrics for each, if it is not the beginning of a generation.
         """
         new = tuple(names)
         # All are there before the first change is published.
         for name in new:
-            self.slots.setdefault(name, Slot(name, limits, kept=released, released=released))
+            slot = Slot(name, limits, kept=released, terms=terms(name))
+            self.slots.setdefault(name, slot)
             self._why[name] = (whys or {}).get(name, "")
+        if released:
+            self.release(new)
         for name in new:
             self.feed(name, Fact.FILL)
 
@@ -94,10 +107,12 @@ class Crew:
         if slot.state is SlotState.GONE:
             del self.slots[name]
             self._attempts.pop(name, None)
+            self.endings.pop(name, None)
         if slot.state is not before.state:
-            self._fill_one(slot.kind)
+            self._fill_one(slot.group)
             worker = f"{name}@{self.number}" if self.number else name
             self._events.publish(SlotChanged(worker, slot.state))
+            self._release_waiting()
             self._changed(self)
 
     def receive(self, child: Child, message: Message) -> None:
@@ -119,13 +134,30 @@ class Crew:
             self.feed(name, Fact.KEEP)
 
     def release(self, names: Iterable[str]) -> None:
-        """Let the slots' workers go as soon as they are prepared, now and after every restart."""
+        """Let the slots' workers go as soon as they are prepared, now and after every restart; the
+        first one waits for those that come before it, but no longer than they may take to boot."""
+        now = self._loop.time()
         for name in names:
-            self.feed(name, Fact.RELEASE)
+            slot = self.slots.get(name)
+            if slot is not None and not slot.released and has_to_wait(slot, self.slots):
+                self._waiting.setdefault(name, now + slot.limits.boot)
+            else:
+                self.feed(name, Fact.RELEASE)
 
-    def retire(self, names: Iterable[str] | None = None) -> None:
-        """Let the workers in these slots, or in all, drain and end for good."""
+    def restart(self, names: Iterable[str]) -> None:
+        """Let the workers in these slots drain and end, and then start others there."""
+        for name in names:
+            self._why[name] = "restart"
+            self.feed(name, Fact.RESTART)
+
+    def retire(
+        self, names: Iterable[str] | None = None, replaced: Container[str] = frozenset()
+    ) -> None:
+        """Let the workers in these slots, or in all, drain and end for good; a new generation has
+        workers in the `replaced` slots."""
         for name in list(self.slots if names is None else names):
+            if name in self.children:
+                self.children[name].replaced = name in replaced
             self.feed(name, Fact.RETIRE)
 
     def cut_short(self) -> None:
@@ -156,7 +188,9 @@ class Crew:
             self._start_later(child.slot)
             return False
         self._attempts.pop(child.slot, None)
-        self.feed(child.slot, Fact.EXITED)
+        self._note_end(child)
+        well = child.status == 0 and not child.dismissed
+        self.feed(child.slot, Fact.FINISHED if well else Fact.EXITED)
         self._charge(child)
         return True
 
@@ -180,13 +214,15 @@ class Crew:
             if slot.deadline is not None and slot.deadline <= now:
                 absent = slot.filled and name not in self.children
                 self.feed(name, Fact.EXITED if absent else Fact.LATE)
+        for name in [name for name, until in self._waiting.items() if until <= now]:
+            del self._waiting[name]
+            self.feed(name, Fact.RELEASE)
 
     @property
     def deadline(self) -> float | None:
         """When `expire` has to be called next."""
-        return min(
-            (s.deadline for s in self.slots.values() if s.deadline is not None), default=None
-        )
+        times = [s.deadline for s in self.slots.values() if s.deadline is not None]
+        return min((*times, *self._waiting.values()), default=None)
 
     @property
     def gone(self) -> bool:
@@ -194,34 +230,48 @@ class Crew:
         return not self.slots and not self.children
 
     def not_ready(self) -> list[str]:
-        """Return the slots whose worker does not accept, or says itself that it is not ready."""
-        return [why for _, why in self._staying() if why]
+        """Return the slots that the platform needs and whose worker does not accept, or says itself
+        that it is not ready."""
+        return [why for slot, why in self._needed() if why and not self._is_to_follow(slot)]
 
     def readiness(self) -> dict[str, bool]:
-        """Return for each kind whether any worker of it is ready."""
+        """Return for each group that the platform needs whether any worker of it is ready."""
         found: dict[str, bool] = {}
-        for kind, why_not in self._staying():
-            found[kind] = found.get(kind, False) or not why_not
+        for slot, why_not in self._needed():
+            if not self._is_to_follow(slot) and slot.name not in self._waiting:
+                found[slot.group] = found.get(slot.group, False) or not why_not
         return found
 
-    def _staying(self) -> Iterator[tuple[str, str]]:
-        """Yield the kind of each slot that does not leave, and why it is not ready."""
+    def _needed(self) -> Iterator[tuple[Slot, str]]:
+        """Yield each slot that the platform needs to be ready, and why it is not."""
         for name, slot in self.slots.items():
             child = self.children.get(name)
-            if slot.leaving:
+            if slot.leaving or slot.again or not slot.terms.vital or slot.state is SlotState.DONE:
                 continue
             if slot.state is not SlotState.READY or child is None:
-                yield slot.kind, name
+                yield slot, name
             else:
-                yield slot.kind, f"{name}: {child.unready}" if child.unready else ""
+                yield slot, f"{name}: {child.unready}" if child.unready else ""
+
+    def _is_to_follow(self, slot: Slot) -> bool:
+        """Whether the worker of a slot waits until that of the generation before has ended."""
+        follows = slot.terms.succession is Succession.AFTER
+        return follows and not slot.released and slot.name not in self._waiting
 
     def troubles(self) -> list[str]:
-        """Say which kinds crash again and again, and how, and what workers that serve lack."""
+        """Say which groups crash again and again, and how, which processes have failed for good,
+        and what workers that serve lack."""
         now = self._loop.time()
-        for kind, budget in self.budgets.items():
-            self.budgets[kind] = budgets.calmed(budget, now)
+        for group, budget in self.budgets.items():
+            self.budgets[group] = budgets.calmed(budget, now)
         sentences = (budgets.sentence(k, b, self.slots, now) for k, b in self.budgets.items())
-        return [*(sentence for sentence in sentences if sentence), *self._lacks()]
+        return [*(text for text in sentences if text), *self._failures(), *self._lacks()]
+
+    def _failures(self) -> Iterator[str]:
+        for name, slot in self.slots.items():
+            if slot.state is SlotState.FAILED:
+                how = self.endings[name].how if name in self.endings else "ended"
+                yield f"{name} {how} and is not started again"
 
     def _lacks(self) -> list[str]:
         names: dict[str, list[str]] = {}
@@ -255,28 +305,46 @@ class Crew:
 
     def _charge(self, child: Child) -> None:
         slot = self.slots.get(child.slot)
-        if slot is None or slot.state is not SlotState.BACKOFF:
+        if slot is None or slot.state is not SlotState.BACKOFF or child.dismissed:
             return
         now, how = self._loop.time(), ended(child)
-        before = self.budgets.get(slot.kind, Budget())
-        served = not slot.failures
-        budget = budgets.exited(before, now, how, booted=child.booted, served=served)
-        self.budgets[slot.kind] = budget
+        before = self.budgets.get(slot.group, Budget())
+        budget = budgets.exited(
+            before,
+            now,
+            how,
+            booted=child.booted,
+            served=not slot.failures,
+            takes=slot.terms.served,
+        )
+        self.budgets[slot.group] = budget
         for name, other in self.slots.items():
-            if other.kind == slot.kind:
+            if other.group == slot.group:
                 self.slots[name] = hold(other, budget.until)
-        self._fill_one(slot.kind)
+        self._fill_one(slot.group)
         if before.spent is None and budget.spent is not None:
             log.error(
                 "%s workers keep crashing as soon as they are started (last: %s); restarting with "
                 "growing delays",
-                slot.kind,
+                slot.group,
                 budget.last,
             )
 
-    def _fill_one(self, kind: str) -> None:
-        """Do not wait with one slot of a kind that must not be empty, and is."""
-        if first := budgets.first_again(self.slots, kind):
+    def _note_end(self, child: Child) -> None:
+        before = self.endings.get(child.slot)
+        count = before.count + 1 if before else 1
+        self.endings[child.slot] = Ending(ended(child), time.time(), count)
+
+    def _release_waiting(self) -> None:
+        for name in list(self._waiting):
+            slot = self.slots.get(name)
+            if slot is None or not has_to_wait(slot, self.slots):
+                del self._waiting[name]
+                self.feed(name, Fact.RELEASE)
+
+    def _fill_one(self, group: str) -> None:
+        """Do not wait with one slot of a group that must not be empty, and is."""
+        if first := budgets.first_again(self.slots, group):
             name, moment = first
             self.slots[name] = hurry(self.slots[name], max(self._loop.time(), moment))
 

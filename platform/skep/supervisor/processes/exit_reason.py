@@ -1,7 +1,7 @@
 """How a process ended, in words."""
 
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from skep.base.system.exit_status import describe, signal_name
@@ -36,6 +36,15 @@ def reason(child: Child) -> str:
     if child.status is not None and os.WIFEXITED(child.status):
         return _CODES.get(os.WEXITSTATUS(child.status), "exitcode")
     return "signal"
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How the latest worker of a slot ended, when (Unix time), and how many ended in all."""
+
+    how: str
+    at: float
+    count: int
 
 
 def named(child: Child, problem: Problem) -> Problem:

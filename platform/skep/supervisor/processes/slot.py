@@ -11,6 +11,7 @@
                                                 RETIRE from any state   ▼
                          GONE ◄──────── CUT ◄───────────────────── DRAINING
                                 EXITED        LATE      EXITED ─► GONE
+    DONE, FAILED: a custom process has ended by itself and is not started again
 
 A worker that is late is first asked to end in a way that tells something: one that hangs by ABORT,
 which writes down its stacks, one that drains for too long by TERMINATE, which also reaches what it
@@ -18,12 +19,14 @@ has started. Late again after `kill`, it is killed.
 
 A slot that is not kept (its generation is not committed) is not filled again when its process
 ends: that is the rollout's affair. From the commit on it is kept: a worker that ends is replaced,
-also one that was not released yet. Rule: every transition is in `step`, and `step` depends on
+also one that was not released yet. RESTART drains a worker for the sake of the next one in the
+same slot. Rule: every transition is in `step`, and `step` depends on
 nothing but its arguments. Times are seconds of one monotonic clock.
 """
 
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Literal
 
 from skep.base.backoff import Backoff
 
@@ -40,11 +43,13 @@ class SlotState(Enum):
     HUNG = "hung"
     CUT = "cut"
     BACKOFF = "backoff"
+    DONE = "done"
+    FAILED = "failed"
     GONE = "gone"
 
 
 class Fact(Enum):
-    """What can happen to a slot."""
+    """What can happen to a slot. A worker has FINISHED when it ended by itself with exit code 0."""
 
     FILL = "fill"
     PREPARED = "prepared"
@@ -53,7 +58,9 @@ class Fact(Enum):
     ACCEPTING = "accepting"
     BEAT = "beat"
     RETIRE = "retire"
+    RESTART = "restart"
     EXITED = "exited"
+    FINISHED = "finished"
     LATE = "late"
 
 
@@ -68,9 +75,48 @@ class SlotOrder(Enum):
     KILL = "kill"
 
 
-# Kinds that run at most one worker at a time.
-SINGLETONS = frozenset({"cron", "process"})
+class Succession(Enum):
+    """How, in a rollout, the new worker of a slot follows the old one."""
+
+    BESIDE = "both accept for a moment, then the old one drains"
+    HANDOVER = "the old one drains and hands over its state, then the new one goes"
+    AFTER = "the old one drains and ends, then the new one goes"
+
+
+@dataclass(frozen=True)
+class SlotTerms:
+    """What holds for one slot beside its timeouts.
+
+    `restart` is when its worker is started again after it has ended by itself. A `vital` one has to
+    be ready for the platform to be. `after` are groups that have to accept before it goes. `drain`
+    (seconds) is its own time to drain, if it has one. Its worker has `served` when it was ready for
+    so many seconds, if that is longer than for others.
+    """
+
+    succession: Succession = Succession.BESIDE
+    restart: Literal["always", "on_failure", "never"] = "always"
+    vital: bool = True
+    after: tuple[str, ...] = ()
+    drain: float | None = None
+    served: float = 0.0
+
+
+_ORDINARY = SlotTerms()
+_SCHEDULER = SlotTerms(succession=Succession.HANDOVER)
 _AFTER_CRASHES = Backoff(first=0.5, factor=2.0, cap=30.0, jitter=0.2)
+
+
+def ordinary(name: str) -> SlotTerms:
+    """Return the terms of a slot that is not one of a custom process."""
+    return _SCHEDULER if name.startswith("cron.") else _ORDINARY
+
+
+def group_of(name: str) -> str:
+    """Return the group of a slot: slots that share a crash budget, and one of them is enough for
+    the platform. It is the kind, `web` of `web.0`; of a custom process its class,
+    `process.ticker.Echo`."""
+    kind = name.partition(".")[0]
+    return name.rpartition(".")[0] if kind == "process" else kind
 
 
 @dataclass(frozen=True)
@@ -101,9 +147,10 @@ class Slot:
     """One slot.
 
     `deadline` is when LATE is due, None for never. A `kept` slot is filled again when its worker
-    ends, a `released` one goes as soon as it is prepared. `exits` counts the unexpected exits that
+    ends, a `released` one goes as soon as it is prepared. If `again`, its worker drains to be
+    replaced by another one of the same slot. `exits` counts the unexpected exits that
     still count, `failures` the latest ones in a row whose worker had not served. `began` is when
-    the latest worker was started, `since` when it became ready.
+    the latest worker was started, or ended if none is started again, `since` when it became ready.
     """
 
     name: str
@@ -116,27 +163,41 @@ class Slot:
     failures: int = 0
     began: float = 0.0
     since: float | None = None
+    terms: SlotTerms = SlotTerms()
+    again: bool = False
 
     @property
     def kind(self) -> str:
-        """The kind of worker that fills it: `web` of `web.0`, `process` of `process.ticker.0`."""
+        """The kind of worker that fills it: `web` of `web.0`."""
         return self.name.partition(".")[0]
+
+    @property
+    def group(self) -> str:
+        """See `group_of`."""
+        return group_of(self.name)
 
     @property
     def drain(self) -> float:
         """How long its worker may drain."""
         limits = self.limits
+        if self.terms.drain is not None:
+            return self.terms.drain
         return max(limits.drain, limits.task_drain) if self.kind == "task" else limits.drain
 
     @property
     def filled(self) -> bool:
         """Whether there is, or should be, a process in it."""
-        return self.state not in (SlotState.EMPTY, SlotState.BACKOFF, SlotState.GONE)
+        return self.state not in _UNFILLED
 
     @property
     def leaving(self) -> bool:
         """Whether its worker is on its way out, for good."""
-        return self.state in (SlotState.DRAINING, SlotState.CUT)
+        return self.state in (SlotState.DRAINING, SlotState.CUT) and not self.again
+
+
+_UNFILLED = frozenset(
+    {SlotState.EMPTY, SlotState.BACKOFF, SlotState.DONE, SlotState.FAILED, SlotState.GONE}
+)
 
 
 def step(slot: Slot, fact: Fact, now: float) -> tuple[Slot, SlotOrder | None]:
@@ -161,8 +222,10 @@ def step(slot: Slot, fact: Fact, now: float) -> tuple[Slot, SlotOrder | None]:
             return _to(slot, SlotState.READY, now + slot.limits.silence), None
         case _, Fact.RETIRE:
             return _retire(slot, now)
-        case _, Fact.EXITED:
-            return _exit(slot, now), None
+        case _, Fact.RESTART:
+            return _restart(slot, now)
+        case _, Fact.EXITED | Fact.FINISHED:
+            return _exit(slot, now, well=fact is Fact.FINISHED), None
         case _, Fact.LATE if slot.filled:
             return _late(slot, now)
         case _:
@@ -186,7 +249,7 @@ def hurry(slot: Slot, until: float) -> Slot:
 def cut_short(slot: Slot, now: float) -> tuple[Slot, SlotOrder | None]:
     """The platform stops: a task may go on no longer than anything else."""
     slot = replace(slot, limits=replace(slot.limits, task_drain=0.0))
-    until = now + slot.limits.drain + slot.limits.stop
+    until = now + slot.drain + slot.limits.stop
     if slot.state is not SlotState.DRAINING or slot.deadline is None or slot.deadline <= until:
         return slot, None
     return replace(slot, deadline=until), SlotOrder.DRAIN
@@ -216,29 +279,52 @@ def _late(slot: Slot, now: float) -> tuple[Slot, SlotOrder]:
 
 
 def _retire(slot: Slot, now: float) -> tuple[Slot, SlotOrder | None]:
-    if slot.leaving:
-        return slot, None
+    if slot.state in (SlotState.DRAINING, SlotState.CUT):
+        return replace(slot, again=False), None
     if not slot.filled:
         return _to(slot, SlotState.GONE, None), None
     until = now + slot.drain + slot.limits.stop
     return _to(slot, SlotState.DRAINING, until), SlotOrder.DRAIN
 
 
-def _exit(slot: Slot, now: float) -> Slot:
-    """An exit: asked for, or not yet to be answered by us, or to be answered by filling again."""
+def _restart(slot: Slot, now: float) -> tuple[Slot, SlotOrder | None]:
+    """Have another worker in the slot, although this one may be well. What was counted of crashes
+    is forgotten."""
+    if slot.state in (SlotState.DRAINING, SlotState.CUT, SlotState.HUNG, SlotState.GONE):
+        return slot, None
+    slot = replace(slot, exits=0, failures=0)
+    if not slot.filled:
+        return _start(slot, now)
+    slot, order = _retire(slot, now)
+    return replace(slot, again=True), order
+
+
+def _exit(slot: Slot, now: float, *, well: bool) -> Slot:
+    """An exit: asked for, or not yet to be answered by us, or to be answered by filling again,
+    unless the terms of the slot say that this was all."""
     if not slot.filled:
         return slot
+    if slot.again:
+        return _to(replace(slot, again=False, since=None), SlotState.BACKOFF, now)
     if slot.leaving or not slot.kept:
         return _to(slot, SlotState.GONE, None)
+    had_gone = slot.since is not None or slot.state is SlotState.GOING
+    if had_gone and not _is_started_again(slot.terms, well=well):
+        end = SlotState.DONE if well else SlotState.FAILED
+        return _to(replace(slot, since=None, began=now), end, None)
     ready = 0.0 if slot.since is None else now - slot.since
     was_up = slot.since is not None or slot.state in (SlotState.PREPARED, SlotState.GOING)
     slot = replace(
         slot,
         exits=1 if ready >= slot.limits.memory else slot.exits + 1,
-        failures=0 if ready >= slot.limits.served else slot.failures + 1,
+        failures=0 if ready >= max(slot.limits.served, slot.terms.served) else slot.failures + 1,
         since=None,
     )
     return _to(slot, SlotState.BACKOFF, now + _pause(slot, was_up=was_up))
+
+
+def _is_started_again(terms: SlotTerms, *, well: bool) -> bool:
+    return terms.restart == "always" or (terms.restart == "on_failure" and not well)
 
 
 def _pause(slot: Slot, *, was_up: bool) -> float:

@@ -16,6 +16,7 @@ from skep.supervisor.generation import Generation
 from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.crew import Crew
 from skep.supervisor.processes.events import Events, PhaseEntered
+from skep.supervisor.processes.slot import Succession
 from skep.supervisor.rollout import machine as pure
 from skep.supervisor.rollout.machine import Act, Order, RolloutPhase
 from skep.wire.plan import Problem
@@ -45,7 +46,8 @@ class FirstGenerationPrepared:
 
 class Execution:
     """One rollout. `old` is the generation in service, None at the first start; `old_unready` are
-    its kinds that had no ready worker when the rollout began.
+    its groups that had no ready worker when the rollout began. `occupied(slot)` says whether a
+    worker of another generation is in a slot.
 
     `finished` is called when the new generation is in service, `refused` when it does not come up.
     """
@@ -59,6 +61,7 @@ class Execution:
         events: Events,
         finished: Callable[["Execution"], None],
         refused: Callable[["Execution"], None],
+        occupied: Callable[[str], bool] = lambda slot: False,
     ) -> None:
         self.generation = generation
         self.old = old
@@ -73,6 +76,7 @@ class Execution:
         self._events = events
         self._finished = finished
         self._refused = refused
+        self._occupied = occupied
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Future[None]] = set()
         boot = generation.configuration.options.boot_timeout
@@ -140,14 +144,21 @@ class Execution:
 
     def _retire(self, old: Crew) -> None:
         kept = set(self.rollout.singletons)
-        old.retire([slot for slot in old.slots if slot not in kept])
+        old.retire([slot for slot in old.slots if slot not in kept], self.rollout.slots)
 
     def _hand_over(self, slots: tuple[str, ...]) -> None:
         for slot in slots:
             if self.old is not None:
-                self.old.crew.retire([slot])  # also one that is empty, and would be filled again
-            if self.old is None or slot not in self.old.crew.children:
+                # Also one that is empty, and would be filled again.
+                self.old.crew.retire([slot], self.rollout.slots)
+            if not self._is_held(slot):
                 self.feed(pure.SlotHandedOver(slot))
+
+    def _is_held(self, slot: str) -> bool:
+        """Whether an old worker keeps the new one from going."""
+        if self.rollout.of(slot).succession is Succession.AFTER:
+            return self._occupied(slot)
+        return self.old is not None and slot in self.old.crew.children
 
     async def _fork(self, slots: tuple[str, ...]) -> None:
         try:
@@ -156,7 +167,7 @@ class Execution:
             self.feed(pure.Denied((Problem("listen", str(error)),)))
         else:
             if not self.rollout.over:
-                self.generation.crew.fill(slots, self.generation.limits)
+                self.generation.fill(slots)
                 self.feed(pure.Ordered())
 
     async def _commit(self) -> None:

@@ -5,9 +5,9 @@ from skep.config.options.table import Options
 from skep.supervisor.generation import Generation
 from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.exit_reason import named
-from skep.supervisor.processes.slot import SINGLETONS
+from skep.supervisor.processes.slot import Succession
 from skep.supervisor.rollout.execution import Execution
-from skep.supervisor.rollout.machine import Fact, SlotLost
+from skep.supervisor.rollout.machine import Fact, SlotHandedOver, SlotLost
 from skep.wire.messages import Alone
 from skep.wire.plan import Problem
 
@@ -47,10 +47,19 @@ class Generations:
 
     @property
     def patience(self) -> float:
-        """How many seconds the slowest worker may take to end, if it goes as far as it may."""
-        limits = [generation.limits for generation in self.all]
-        # A worker that hangs is killed by its slot, after all its limits; the rest is slack.
-        return max((x.drain + x.stop + x.kill for x in limits), default=0.0) + 1.0
+        """How many seconds the slowest worker may take to end, if it goes as far as it may, and
+        then the slowest custom process."""
+        longest = {False: 0.0, True: 0.0}
+        for generation in self.all:
+            limits = [(False, generation.limits.drain, generation.limits)]
+            limits += [
+                (name.startswith("process."), slot.terms.drain or slot.limits.drain, slot.limits)
+                for name, slot in generation.crew.slots.items()
+            ]
+            # A worker that hangs is killed by its slot, after all its limits; the rest is slack.
+            for is_process, drain, x in limits:
+                longest[is_process] = max(longest[is_process], drain + x.stop + x.kill)
+        return sum(longest.values()) + 1.0
 
     @property
     def deadline(self) -> float | None:
@@ -89,8 +98,11 @@ class Generations:
             self.coming.feed(fact)
 
     def handed_over(self, generation: Generation, slot: str, state: dict[str, object]) -> None:
-        """The worker in a slot takes nothing more; notify the rollout if it replaces that one."""
-        if self.coming is not None and self.coming.old is generation:
+        """The worker in a slot takes nothing more; notify the rollout if it replaces that one. One
+        whose successor waits for its end still goes on."""
+        if self.coming is None or self.coming.old is not generation:
+            return
+        if self.coming.rollout.of(slot).succession is not Succession.AFTER:
             self.coming.handed_over(slot, state)
 
     def handover(self, child: Child) -> dict[str, object]:
@@ -105,12 +117,26 @@ class Generations:
         self.tell(generation, SlotLost(child.slot, named(child, problem)))
         self.handed_over(generation, child.slot, {})
         self.tell_alone(child.slot)
+        if child.kind == "process":
+            self._let_successor_go(child.slot)
+
+    def occupied(self, slot: str, but: Generation | None) -> bool:
+        """Return whether a worker of any generation but one is in a slot."""
+        return any(slot in g.crew.children for g in self.all if g is not but)
 
     def tell_alone(self, slot: str) -> None:
-        """Let the only worker in a slot know that it is that, if the slot is a singleton's."""
-        there = [g.crew.children[slot] for g in self.all if slot in g.crew.children]
-        if slot.partition(".")[0] in SINGLETONS and len(there) == 1:
-            there[0].send(Alone())
+        """Let the only worker in a slot know that it is that, if slots like it are handed over."""
+        there = [g for g in self.all if slot in g.crew.children]
+        if len(there) == 1 and there[0].terms(slot).succession is Succession.HANDOVER:
+            there[0].crew.children[slot].send(Alone())
+
+    def _let_successor_go(self, slot: str) -> None:
+        """Let the worker of the generation in service, or of the one that comes, go: the one before
+        it has ended."""
+        if self.coming is not None and not self.occupied(slot, self.coming.generation):
+            self.coming.feed(SlotHandedOver(slot))
+        if self.current is not None and not self.occupied(slot, self.current):
+            self.current.crew.release([slot])
 
     def sweep(self, kept: Generation | None) -> None:
         """Forget generations without a worker; the zygote of the `kept` one lives on."""

@@ -12,19 +12,22 @@
 
 Up to the commit nothing of the old generation is touched. Old and new both accept for a moment
 (GOING), so that no connection is refused; of *singletons* (cron, custom processes) the old one has
-stopped before the new one goes. A worker that is lost before the commit refuses the rollout. From
+stopped before the new one goes. A custom process may take its time to stop: the rollout ends
+without it, and the new one goes when the old one has ended. A custom process that is not required
+holds nothing up after the commit. A worker that is lost before the commit refuses the rollout. From
 the commit on its slot is kept: it is started again like any that crashes, and the rollout waits for
 it. Workers of a refused generation that may have accepted something drain. Rule: every transition
 is in `step`, and `step` depends on nothing but its arguments.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from skep.supervisor.processes.slot import SINGLETONS
+from skep.supervisor.processes.slot import SlotTerms, Succession, group_of, ordinary
 from skep.wire.plan import Problem
 
-# How long an old singleton may take to say that it schedules nothing more.
+# How long an old singleton may take to hand over, and how long an old custom process is awaited.
 HANDOVER_TIMEOUT = 2.0
 # After so many losses of one slot, none of whose kind accepts, another try would be the same.
 LOSSES = 3
@@ -44,9 +47,10 @@ class RolloutPhase(Enum):
 
 @dataclass(frozen=True)
 class PlanReady:
-    """The zygote has loaded everything; these slots are wanted."""
+    """The zygote has loaded everything; these slots are wanted, on these terms."""
 
     slots: tuple[str, ...]
+    terms: Mapping[str, SlotTerms] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,8 @@ class SlotAccepting:
 
 @dataclass(frozen=True)
 class SlotHandedOver:
-    """The old worker of a singleton slot takes nothing more, or is gone."""
+    """The old worker of a singleton slot takes nothing more, or is gone; a custom process has to be
+    gone."""
 
     slot: str
 
@@ -145,6 +150,7 @@ class Rollout:
     phase: RolloutPhase = RolloutPhase.PLANNING
     deadline: float | None = None
     slots: tuple[str, ...] = ()
+    terms: Mapping[str, SlotTerms] = field(default_factory=dict)
     done: frozenset[str] = frozenset()
     problems: tuple[Problem, ...] = ()
     lost: tuple[str, ...] = ()
@@ -153,12 +159,21 @@ class Rollout:
     @property
     def overlapping(self) -> tuple[str, ...]:
         """The slots whose old and new workers accept side by side."""
-        return tuple(s for s in self.slots if _kind(s) not in SINGLETONS)
+        return tuple(s for s in self.slots if self.of(s).succession is Succession.BESIDE)
+
+    @property
+    def awaited(self) -> tuple[str, ...]:
+        """Those of them whose new workers have to accept before the old ones drain."""
+        return tuple(s for s in self.overlapping if self.of(s).vital)
 
     @property
     def singletons(self) -> tuple[str, ...]:
         """The slots that are handed over."""
-        return tuple(s for s in self.slots if _kind(s) in SINGLETONS)
+        return tuple(s for s in self.slots if self.of(s).succession is not Succession.BESIDE)
+
+    def of(self, slot: str) -> SlotTerms:
+        """Return the terms of a slot."""
+        return self.terms.get(slot) or ordinary(slot)
 
     @property
     def over(self) -> bool:
@@ -174,8 +189,9 @@ def begin(boot: float, go: float, now: float) -> Rollout:
 def step(rollout: Rollout, fact: Fact, now: float) -> tuple[Rollout, tuple[Order, ...]]:
     """Take one fact; return the rollout as it then is, and the orders to obey, in order."""
     match rollout.phase, fact:
-        case RolloutPhase.PLANNING, PlanReady(slots):
-            rollout = replace(_to(rollout, RolloutPhase.PREPARING, now + rollout.boot), slots=slots)
+        case RolloutPhase.PLANNING, PlanReady(slots, terms):
+            rollout = _to(rollout, RolloutPhase.PREPARING, now + rollout.boot)
+            rollout = replace(rollout, slots=slots, terms=terms)
             return rollout, (Order(Act.FORK, slots),)
         case RolloutPhase.PREPARING, Ordered():
             return _prepared(rollout)  # there may be no worker to wait for
@@ -203,10 +219,6 @@ def step(rollout: Rollout, fact: Fact, now: float) -> tuple[Rollout, tuple[Order
             return rollout, ()
 
 
-def _kind(slot: str) -> str:
-    return slot.partition(".")[0]
-
-
 def _to(rollout: Rollout, phase: RolloutPhase, deadline: float | None) -> Rollout:
     return replace(rollout, phase=phase, deadline=deadline, done=frozenset())
 
@@ -225,7 +237,7 @@ def _prepared(rollout: Rollout) -> tuple[Rollout, tuple[Order, ...]]:
 def _accepting(
     rollout: Rollout, orders: tuple[Order, ...], now: float
 ) -> tuple[Rollout, tuple[Order, ...]]:
-    if not rollout.done >= set(rollout.overlapping):
+    if not rollout.done >= set(rollout.awaited):
         return rollout, orders
     rollout, more = _hand_over(rollout, now)
     return rollout, (*orders, *more)
@@ -234,7 +246,7 @@ def _accepting(
 def _lost(rollout: Rollout, slot: str, problem: Problem) -> tuple[Rollout, tuple[Order, ...]]:
     """A worker has ended since the commit, and is started again. That cannot go on for ever."""
     rollout = replace(rollout, done=rollout.done - {slot}, lost=(*rollout.lost, slot))
-    hopeless = rollout.lost.count(slot) >= LOSSES and _kind(slot) in _silent(rollout)
+    hopeless = rollout.lost.count(slot) >= LOSSES and group_of(slot) in _silent(rollout)
     if rollout.phase is RolloutPhase.GOING and hopeless:
         return _refuse(rollout, (problem,))
     return rollout, ()
@@ -268,7 +280,8 @@ def _late(rollout: Rollout, now: float) -> tuple[Rollout, tuple[Order, ...]]:
         case RolloutPhase.GOING:
             return _half_gone(rollout, now)
         case RolloutPhase.HANDING_OVER:
-            rest = tuple(s for s in rollout.singletons if s not in rollout.done)
+            waits = [s for s in rollout.singletons if s not in rollout.done]
+            rest = tuple(s for s in waits if rollout.of(s).succession is Succession.HANDOVER)
             orders = (Order(Act.CUT, rest), Order(Act.RELEASE, rest), Order(Act.FINISH))
             return _to(rollout, RolloutPhase.FINISHED, None), orders
         case _:
@@ -282,7 +295,7 @@ def _half_gone(rollout: Rollout, now: float) -> tuple[Rollout, tuple[Order, ...]
     silent = _silent(rollout)
     if not silent:
         return _hand_over(rollout, now)
-    if not rollout.extended and silent & {_kind(slot) for slot in rollout.lost}:
+    if not rollout.extended and silent & {group_of(slot) for slot in rollout.lost}:
         return replace(rollout, deadline=now + rollout.boot, extended=True), ()
     kinds = " and ".join(sorted(silent))
     seconds = rollout.go + rollout.boot * rollout.extended
@@ -291,7 +304,7 @@ def _half_gone(rollout: Rollout, now: float) -> tuple[Rollout, tuple[Order, ...]
 
 
 def _silent(rollout: Rollout) -> set[str]:
-    return {_kind(s) for s in rollout.overlapping} - {_kind(s) for s in rollout.done}
+    return {group_of(s) for s in rollout.awaited} - {group_of(s) for s in rollout.done}
 
 
 def _too_slow(stage: str, text: str) -> Problem:

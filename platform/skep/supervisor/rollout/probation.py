@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 
 from skep.supervisor.generation import Generation
 from skep.supervisor.processes.child import Child
+from skep.supervisor.processes.slot import SlotState
 
 # One slot may lose its worker twice by accident.
 BEARABLE = 2
@@ -76,7 +77,7 @@ def exited(probation: Probation, kind: str, slots: int, now: float) -> Probation
     probation = replace(probation, exits={**probation.exits, kind: count}, until=until)
     if count <= _bearable(probation, kind, slots, now):
         return probation
-    return _fail(probation, f"its {kind} workers ended {count} times")
+    return failed(probation, f"its {kind} workers ended {count} times")
 
 
 def seen(probation: Probation, ready: Mapping[str, bool], now: float) -> Probation:
@@ -91,7 +92,7 @@ def seen(probation: Probation, ready: Mapping[str, bool], now: float) -> Probati
     late = sorted(kind for kind, since in unready.items() if now - since >= UNREADY)
     if not late:
         return probation
-    return _fail(probation, f"no {' and no '.join(late)} worker was ready for {UNREADY:g} s")
+    return failed(probation, f"no {' and no '.join(late)} worker was ready for {UNREADY:g} s")
 
 
 def passed(probation: Probation, now: float) -> bool:
@@ -105,7 +106,8 @@ def _bearable(probation: Probation, kind: str, slots: int, now: float) -> int:
     return own + probation.before.exits.get(kind, 0) * max(1, lengths)
 
 
-def _fail(probation: Probation, why: str) -> Probation:
+def failed(probation: Probation, why: str) -> Probation:
+    """Return the watch after something that must not happen at all."""
     return replace(probation, failure=probation.failure or why)
 
 
@@ -166,13 +168,18 @@ class Watch:
 
     def ended(self, generation: Generation, child: Child) -> None:
         """A worker of the generation in service has ended."""
-        if child.dismissed:
+        slot = generation.crew.slots.get(child.slot)
+        if child.dismissed or slot is None or not slot.terms.vital or slot.state is SlotState.DONE:
             return
-        now, kind = self._loop.time(), child.slot.partition(".")[0]
-        self._exits.append((now, kind))
-        if self._probation is not None and generation is self._watched:
-            slots = sum(slot.kind == kind for slot in generation.crew.slots.values())
-            self._judge(exited(self._probation, kind, slots, now))
+        now, group = self._loop.time(), slot.group
+        self._exits.append((now, group))
+        if self._probation is None or generation is not self._watched:
+            return
+        slots = sum(other.group == group for other in generation.crew.slots.values())
+        probation = exited(self._probation, group, slots, now)
+        if slot.state is SlotState.FAILED:
+            probation = failed(probation, f"{slot.name} is required and is not started again")
+        self._judge(probation)
 
     def look(self) -> None:
         """See how it stands now."""

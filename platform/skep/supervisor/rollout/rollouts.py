@@ -74,6 +74,7 @@ class Rollouts:
         self.generations = generations
         self._number = 0
         self._unheld = ""
+        self._stopping = False
         self._refusals: dict[Fingerprint, tuple[Problem, ...]] = {}
         self._going: asyncio.Future[None] | None = None
         self._owner = owner
@@ -202,10 +203,22 @@ class Rollouts:
         self.scaler.end()
         if self.coming is not None and self.coming.replaceable:
             self._abandon(self.coming)
+        self._stopping = True
         for generation in self.generations.all:
             generation.crew.cut_short()
-            generation.crew.retire()
+            slots = generation.crew.slots
+            generation.crew.retire([name for name in slots if not name.startswith("process.")])
+        self._retire_processes()
         self._sweep()
+
+    def _retire_processes(self) -> None:
+        """When the platform stops, custom processes end last: what the other workers finish may
+        need their replies."""
+        crews = [generation.crew for generation in self.generations.all]
+        others = {c.slot for crew in crews for c in crew.children.values() if c.kind != "process"}
+        if self._stopping and not others:
+            for crew in crews:
+                crew.retire()
 
     # What workers send, and that they end.
 
@@ -233,6 +246,7 @@ class Rollouts:
             if generation is self.current:
                 self.watch.ended(generation, child)
             self.watch.look()
+            self._retire_processes()
             self._sweep()
 
     # A change that needs no new worker.
@@ -313,6 +327,7 @@ class Rollouts:
             self._events,
             self._finished,
             self._refused,
+            partial(self.generations.occupied, but=generation),
         )
         self._events.publish(RolloutBegan(self._number, request))
         return generation
@@ -333,7 +348,12 @@ class Rollouts:
         if self.current is not None:
             options = generation.configuration.options
             self.scaler.configured(self.current.configuration.options, options)
-        self.coming.feed(pure.PlanReady(self.scaler.wanted(generation)))
+        self._plan_ready(generation)
+
+    def _plan_ready(self, generation: Generation) -> None:
+        slots = self.scaler.wanted(generation)
+        terms = {slot: generation.terms(slot) for slot in slots}
+        self.generations.tell(generation, pure.PlanReady(slots, terms))
 
     def denied(self, zygote: ZygotePair, problems: tuple[Problem, ...]) -> None:
         if self.coming is not None and self.coming.generation.number == zygote.number:
@@ -392,7 +412,7 @@ class Rollouts:
             "rollback", problem.message, problems=(problem,), forced=True, changes=changes
         )
         generation = self._bear(request, former.configuration, former.zygote)
-        self.generations.tell(generation, pure.PlanReady(self.scaler.wanted(generation)))
+        self._plan_ready(generation)
 
     def _refused(self, coming: Execution) -> None:
         configuration, request = coming.generation.configuration, coming.generation.request

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import count
 
-from skep.supervisor.processes.slot import SINGLETONS, Slot, SlotState
+from skep.supervisor.processes.slot import Slot, SlotState
 
 # So much of a kind is replaced at a time, and one in any case.
 SHARE = 0.25
@@ -44,8 +44,7 @@ class Orders:
 
 def asked(recycling: Recycling, slot: str) -> Recycling:
     """A worker wants to be replaced."""
-    known = slot in recycling.waiting or slot in recycling.successors
-    if known or slot.partition(".")[0] in SINGLETONS:  # these are replaced by rollouts alone
+    if slot in recycling.waiting or slot in recycling.successors:
         return recycling
     return replace(recycling, waiting=(*recycling.waiting, slot))
 
@@ -120,5 +119,5 @@ def _room(pool: str, slots: Mapping[str, Slot], successors: Mapping[str, str]) -
 
 
 def _pool(slot: str) -> str:
-    """The slots that do the same: `web` of `web.0`, `process.ticker` of `process.ticker.0`."""
+    """The slots that do the same: `web` of `web.0`, `task.mail` of `task.mail.0`."""
     return slot.rpartition(".")[0]

@@ -10,6 +10,7 @@ from skep.supervisor.processes import crash_budget as budgets
 from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.crash_budget import Budget
 from skep.supervisor.processes.crew import Crew
+from skep.supervisor.processes.slot import SlotState, Succession
 from skep.supervisor.scaling import recycling as pure
 from skep.supervisor.scaling.recycling import Recycling
 from skep.wire.messages import Retire
@@ -24,8 +25,8 @@ _WHYS = frozenset({"max_requests", "max_memory", "max_age", "task_timeout", "rel
 
 
 class Scaler:
-    """Works on whatever generation `current()` is. `hopeless(why)` is called when its web workers
-    have been crashing for too long.
+    """Works on whatever generation `current()` is. `hopeless(why)` is called when its web workers,
+    or a required process, have been crashing for too long.
 
     A number that an operator has set holds through reloads, until the configuration has
     another one than it had.
@@ -45,9 +46,10 @@ class Scaler:
 
     def counts(self, generation: Generation) -> dict[str, int]:
         """Return how many workers of each pool there are to be."""
-        options = generation.configuration.options
-        counts = {**_configured(options), "cron": 1, **self._by_hand}
-        kinds = set((generation.plan or Plan()).kinds).intersection(options.kinds_here)
+        options, plan = generation.configuration.options, generation.plan or Plan()
+        processes = {one.pool: one.num for one in generation.processes}
+        counts = {**_configured(options), "cron": 1, **processes, **self._by_hand}
+        kinds = set(plan.kinds).intersection(options.kinds_here)
         return {p: count for p, count in counts.items() if p.partition(".")[0] in kinds}
 
     def wanted(self, generation: Generation) -> tuple[str, ...]:
@@ -90,7 +92,13 @@ class Scaler:
             detail = f": {why.detail}" if why.detail else ""
             log.info("%s retires (%s%s)", child.name, why.reason, detail)
             child.retires = why.reason if why.reason in _WHYS else "max_age"
-            self._recycling = pure.asked(self._of(crew), child.slot)
+            slot = crew.slots.get(child.slot)
+            if slot is None:
+                continue
+            if slot.kind == "process":  # its number is its own: the next one has the same slot
+                crew.restart([child.slot])
+            elif slot.terms.succession is Succession.BESIDE:  # others only a rollout replaces
+                self._recycling = pure.asked(self._of(crew), child.slot)
         self.look(crew)
 
     def call_off(self, crew: Crew, slots: Iterable[str]) -> None:
@@ -142,22 +150,42 @@ class Scaler:
     @property
     def deadline(self) -> float | None:
         """When `expire` has to be called next."""
-        generation = self._current()
-        spent = _web_budget(generation).spent if generation else None
-        if generation is None or spent is None or not generation.configuration.options.give_up:
+        if (generation := self._current()) is None:
             return None
-        return max(spent + generation.configuration.options.give_up, self._look_again)
+        due = min(self._hopeless_at(generation).values(), default=None)
+        return None if due is None else max(due, self._look_again)
 
     def expire(self, now: float) -> None:
-        """Give up if the web workers have crashed for too long."""
+        """Give up if the web workers, or a required process, have crashed for too long or will not
+        be started again."""
         generation, deadline = self._current(), self.deadline
         if generation is None or deadline is None or now < deadline:
             return
         self._look_again = now + _HELD
-        held = (s.since for s in generation.crew.slots.values() if s.kind == "web" and s.since)
-        if all(now - since < _HELD for since in held):
-            slots = generation.crew.slots
-            self._hopeless(budgets.sentence("web", _web_budget(generation), slots, now))
+        crew = generation.crew
+        for group, due in self._hopeless_at(generation).items():
+            held = (s.since for s in crew.slots.values() if s.group == group and s.since)
+            if due <= now and all(now - since < _HELD for since in held):
+                budget = crew.budgets.get(group, Budget())
+                crashes = budgets.sentence(group, budget, crew.slots, now)
+                self._hopeless(crashes or f"{group} is required and is not started again")
+                return
+
+    def _hopeless_at(self, generation: Generation) -> dict[str, float]:
+        """Return, for each group that the platform is of no use without and that does not hold,
+        when it is given up."""
+        crew, give_up = generation.crew, generation.configuration.options.give_up
+        found: dict[str, float] = {}
+        for slot in crew.slots.values():
+            if slot.kind != "web" and not (slot.kind == "process" and slot.terms.vital):
+                continue
+            spent = crew.budgets.get(slot.group, Budget()).spent
+            if slot.state is SlotState.FAILED:
+                # A rollback, or a rollout that is on its way, may mend it.
+                found[slot.group] = slot.began + _HELD
+            elif spent is not None and give_up:
+                found[slot.group] = spent + give_up
+        return found
 
     def _of(self, crew: Crew) -> Recycling:
         """What goes on in this crew; of the one before nothing has to be known any more."""
@@ -166,12 +194,8 @@ class Scaler:
         return self._recycling
 
     def _obey(self, generation: Generation, orders: pure.Orders, whys: Mapping[str, str]) -> None:
-        generation.crew.fill(orders.fill, generation.limits, released=True, whys=whys)
+        generation.fill(orders.fill, released=True, whys=whys)
         generation.crew.retire(orders.retire)
-
-
-def _web_budget(generation: Generation) -> Budget:
-    return generation.crew.budgets.get("web", Budget())
 
 
 def _configured(options: Options) -> dict[str, int]:

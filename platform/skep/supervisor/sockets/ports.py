@@ -17,6 +17,7 @@ from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.children import Children
 from skep.supervisor.processes.crew import Crew
 from skep.supervisor.rollout.generations import Generations
+from skep.supervisor.sockets.inboxes import Inboxes
 from skep.supervisor.sockets.listeners import PLATFORM, Listeners
 from skep.wire.messages import Go, HandedOver
 
@@ -36,6 +37,7 @@ class Ports:
     def __init__(
         self,
         listeners: Listeners,
+        inboxes: Inboxes,
         generations: Generations,
         children: Children,
         bound: Callable[[], None],
@@ -43,6 +45,7 @@ class Ports:
         patient: bool,
     ) -> None:
         self._listeners = listeners
+        self._inboxes = inboxes
         self._generations = generations
         self._bound = bound
         self._patient = patient
@@ -70,6 +73,7 @@ class Ports:
         own = plan.endpoints if plan and "web" in options.kinds else ()
         wanted = shared(options, [*served(options), *own])
         await self._listeners.open(wanted, generation.number, patient=self._patient)
+        self._inboxes.open(_receiving(generation), generation.number)
         self._bound()
 
     def go(self, crew: Crew, child: Child) -> None:
@@ -79,6 +83,9 @@ class Ports:
         if kind == "web":
             names = self._listeners.names(child.generation)
         descriptors = self._listeners.descriptors(names, child.generation)
+        if kind == "process":
+            names = self._inboxes.of(child.slot)
+            descriptors = self._inboxes.descriptors(names)
         handover = self._generations.handover(child)
         child.send(Go(names, handover, len(descriptors)), descriptors)
         self._generations.tell_alone(child.slot)
@@ -86,6 +93,8 @@ class Ports:
     def close_unused(self) -> None:
         """Close what no generation wants that accepts or may accept again."""
         self._listeners.release([*self._living(), *self._leaving])
+        # Those that stop need replies until they have ended.
+        self._inboxes.release(self._generations.living)
 
     def part(self, former: Generation, then: Callable[[], None]) -> None:
         """Go on with `then` when all have been accepted who came to where only the `former`
@@ -124,3 +133,12 @@ class Ports:
         current, coming = self._generations.current, self._generations.coming
         shown = current or (coming.generation if coming else None)
         return self._listeners.urls(shown.number if shown else PLATFORM)
+
+
+def _receiving(generation: Generation) -> list[str]:
+    """Return the names of the processes that have an inbox: those that run, and are not external
+    programs."""
+    plan = generation.plan
+    if plan is None or "process" not in generation.configuration.options.kinds:
+        return []
+    return [one.name for one in plan.processes if one.enable and not one.command]

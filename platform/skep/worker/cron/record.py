@@ -40,8 +40,15 @@ class Record:
         return self._try(lambda journal: journal.runs(name), [])
 
     def declare(self, states: Mapping[str, CronState], now: float) -> None:
-        """Keep the states of all crons that there are."""
-        self._try(lambda journal: journal.declare(states, now), None)
+        """Keep the states of all crons that there are. If that fails, nothing is kept from here on:
+        a page for which the disk has no room would kill the process that writes it."""
+
+        def declare(journal: CronJournal) -> bool:
+            journal.declare(states, now)
+            return True
+
+        if not self._try(declare, False):
+            self._journal = None
 
     def keep(self, name: str, state: CronState) -> None:
         """Keep where a cron stands."""

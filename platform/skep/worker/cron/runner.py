@@ -96,9 +96,10 @@ class CronRunner:
             if self._terms.immediate and state.run != self._platform_run and not self._stopped:
                 self._run_at_start(now)
 
-    def state(self) -> CronState:
+    def state(self, now: Instant | None = None) -> CronState:
         """Return what a later timer needs to go on, including a moment that waits."""
-        now, due = self._clocks.now(), self._waiting.at if self._waiting else self._timing.due
+        now = now or self._clocks.now()
+        due = self._waiting.at if self._waiting else self._timing.due
         last = self._timing.last
         return CronState(
             terms=self._identity,
@@ -147,13 +148,13 @@ class CronRunner:
         """Its next moment, None if it is not due any more."""
         return None if self._stopped or self._ended else self._timing.due
 
-    def look(self) -> None:
+    def look(self, now: Instant) -> None:
         """Do what is due now."""
         if self._job.stopped:
             self.end_by_code()
         elif self.due is not None:
-            now = self._now()
-            self._reckon(lambda: ticker.look(self.line, self._timing, now, self._terms))
+            moment = now.on(self.line)
+            self._reckon(now, lambda: ticker.look(self.line, self._timing, moment, self._terms))
 
     def end_by_code(self) -> None:
         """End it for this generation, if its code wants that."""
@@ -162,9 +163,11 @@ class CronRunner:
 
     def rebase(self, jump: float) -> None:
         """The wall clock jumped by so many seconds."""
-        self._reckon(lambda: (ticker.rebase(self.line, self._timing, self._now(), jump), None))
+        now = self._clocks.now()
+        moment = now.on(self.line)
+        self._reckon(now, lambda: (ticker.rebase(self.line, self._timing, moment, jump), None))
 
-    def _reckon(self, decide: Callable[[], tuple[Timing, Due | None]]) -> None:
+    def _reckon(self, now: Instant, decide: Callable[[], tuple[Timing, Due | None]]) -> None:
         """Apply a decision; a trigger that raises ends its cron and no other."""
         before = self._timing
         try:
@@ -181,12 +184,12 @@ class CronRunner:
         elif self._timing != before:
             self._keep()
         if self._timing != before:
-            self._report_next()
+            self._report_next(now)
 
     def _give_up(self) -> None:
         self._ended, self._timing, self._waiting = self._generation, Timing(None), None
         self._keep()
-        self._report_next()
+        self._report_next(self._clocks.now())
 
     def _come(self, due: Due) -> None:
         """Decide what becomes of a moment, keep that, and count those without a run of their
@@ -289,7 +292,7 @@ class CronRunner:
             by_hand=by_hand,
         )
         self._missed = 0
-        self._record.begin(self.name, self.state(), run)
+        self._record.begin(self.name, self.state(now), run)
         if self._in_task:
             self._launch(self._deliver(run))
         else:
@@ -356,10 +359,10 @@ class CronRunner:
 
     def report(self) -> None:
         """Publish when it is due next, and whether it is stopped."""
-        self._report_next()
+        self._report_next(self._clocks.now())
         self._telemetry.point("cron.stopped", cron=self.name, stopped=int(bool(self._stopped)))
 
-    def _report_next(self) -> None:
+    def _report_next(self, now: Instant) -> None:
         due = self.due
-        moment = math.nan if due is None else self._clocks.now().unix(self.line, due)
+        moment = math.nan if due is None else now.unix(self.line, due)
         self._telemetry.point("cron.due", cron=self.name, next=moment)

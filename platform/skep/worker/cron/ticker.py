@@ -33,7 +33,6 @@ class Interval:
 
     seconds: float
     wall: bool = False
-    fixed: bool = False
     zone: tzinfo = UTC
 
     def first(self, now: float) -> float:
@@ -60,11 +59,6 @@ class Calendar:
     trigger: Trigger
     zone: tzinfo = UTC
     wall: bool = True
-
-    @property
-    def fixed(self) -> bool:
-        """Whether it is a cron string at fixed times."""
-        return isinstance(self.trigger, CronString) and self.trigger.fixed
 
     def first(self, now: float) -> float | None:
         return self._ask(None, now)
@@ -202,11 +196,12 @@ def rebase(line: Timeline, timing: Timing, now: float, jump: float) -> Timing:
     forward needs nothing: what is due by now is due.
 
     A cron string at fixed times is treated as Debian's cron treats it: what ran in the hours that
-    come again does not run again, and what was due in those that were skipped is due now.
+    come again does not run again, and what was due in those that were skipped is due now. So is a
+    trigger whose moments are further apart than the jump.
     """
-    if not line.wall or timing.due is None:
+    if not isinstance(line, Calendar) or timing.due is None:
         return timing
-    if line.fixed and abs(jump) < CORRECTION.total_seconds():
+    if abs(jump) < CORRECTION.total_seconds() and _is_fixed(line.trigger, timing, jump):
         skipped = now - jump < timing.due < now - _NOTICED
         return replace(timing, due=now) if skipped else timing
     if jump >= 0:
@@ -214,6 +209,14 @@ def rebase(line: Timeline, timing: Timing, now: float, jump: float) -> Timing:
     if timing.last is not None and now <= timing.last < now + _SAME_MINUTE:
         return replace(timing, due=line.after(timing.last))
     return replace(timing, due=line.first(now))
+
+
+def _is_fixed(trigger: Trigger, timing: Timing, jump: float) -> bool:
+    if isinstance(trigger, CronString):
+        return trigger.fixed
+    if timing.due is None or timing.last is None:
+        return False
+    return timing.due - timing.last > abs(jump)
 
 
 def overlapping(overlap: Overlap, running: bool) -> Literal["run", "wait", "skip"]:

@@ -160,7 +160,7 @@ class CronKind:
             self._look_at_all(now)
             for runner in self._agenda.take(now):
                 try:
-                    runner.look()
+                    runner.look(now)
                 finally:
                     self._agenda.enter(runner)
         finally:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from skep.api.cron import CronJob, named
+from skep.api.processes.process import Process
 from skep.api.tables.table import Table
 from skep.api.tasks.decorators import FunctionTask
 from skep.api.tasks.event import Event, Listener
@@ -17,7 +18,7 @@ from skep.base.errors import PluginError
 if TYPE_CHECKING:
     from skep.api.plugin import Plugin
 
-C = TypeVar("C", bound=type[Payload] | type[Listener[Any]] | type[Table])
+C = TypeVar("C", bound=type[Payload] | type[Listener[Any]] | type[Table] | type[Process])
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Catalog:
     listeners: Mapping[str, tuple[type[Listener[Event]], ...]] = field(default_factory=dict)
     crons: Mapping[str, CronJob] = field(default_factory=dict)
     tables: Mapping[str, type[Table]] = field(default_factory=dict)
+    processes: Mapping[str, type[Process]] = field(default_factory=dict)
 
     @classmethod
     def collect(cls, plugins: Mapping[str, Plugin]) -> Catalog:
@@ -44,6 +46,7 @@ class Catalog:
         listeners: dict[str, type[Listener[Event]]] = {}
         crons: dict[str, CronJob] = {}
         tables: dict[str, type[Table]] = {}
+        processes: dict[str, type[Process]] = {}
         following: dict[str, list[type[Listener[Event]]]] = {}
         for name, plugin in sorted(plugins.items()):
             for task in plugin.tasks:
@@ -62,12 +65,14 @@ class Catalog:
                 following.setdefault(listener.event.registered_name(), []).append(listener)
             for table in plugin.tables:
                 _put(name, tables, table)
+            for process in plugin.processes:
+                _put(name, processes, process)
             crons.update(named(name, plugin.crons))
         rounds = {
             event: tuple(sorted(those, key=lambda listener: listener.order))
             for event, those in following.items()
         }
-        return cls(plugins, tasks, events, rounds, crons, tables)
+        return cls(plugins, tasks, events, rounds, crons, tables, processes)
 
     def declared(self) -> dict[str, type[Payload]]:
         return {**self.tasks, **self.events}
@@ -96,10 +101,11 @@ def _put(plugin: str, shelf: dict[str, C], thing: C) -> None:
     name = thing.registered_name()
     other = shelf.setdefault(name, thing)
     if other is not thing:
+        remedy = f'name one of them otherwise, as in class {thing.__name__}(…, name="…")'
+        if issubclass(thing, Process):
+            remedy = "give one of the classes another name"
         raise PluginError(
-            plugin,
-            f"{_called(thing)} and {_called(other)} are both named {name}: "
-            f'name one of them otherwise, as in class {thing.__name__}(…, name="…").',
+            plugin, f"{_called(thing)} and {_called(other)} are both named {name}: {remedy}."
         )
 
 

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from skep.api.cron import CronJob, FunctionCron
 from skep.api.naming import plugin_of
 from skep.api.plugin import Plugin
+from skep.api.processes.process import Process
 from skep.api.tables.table import Table
 from skep.api.tasks.decorators import FunctionTask
 from skep.api.tasks.event import Event, Listener
@@ -27,6 +28,7 @@ _KINDS: tuple[tuple[type, str, str], ...] = (
     (CronJob, "crons", "it never runs"),
     (Settings, "settings", "current() raises"),
     (Table, "tables", "every use raises"),
+    (Process, "processes", "it never runs"),
 )
 
 _CRONTAB = ("minute", "hour", "day", "month", "day_of_week")
@@ -120,6 +122,7 @@ def _declared(catalog: Catalog) -> Iterator[object]:
     yield from catalog.tables.values()
     yield from catalog.crons.values()
     yield from map(_class_of, catalog.crons.values())
+    yield from catalog.processes.values()
     for plugin in catalog.plugins.values():
         yield from plugin.settings
         for cron in plugin.crons:
@@ -152,6 +155,9 @@ def _is_finished(thing: Any) -> bool:
         return hasattr(cls, "handle") and not cls.__subclasses__()
     if issubclass(cls, CronJob):
         return hasattr(thing, "terms") and (thing is not cls or not cls.__subclasses__())
+    if issubclass(cls, Process):
+        has_work = cls.run is not Process.run or bool(cls.terms.command)
+        return has_work and not cls.__subclasses__()
     # A table has one subclass more, which is the class of its rows.
     return all(issubclass(below, Struct) for below in cls.__subclasses__())
 

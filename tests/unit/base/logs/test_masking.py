@@ -114,7 +114,7 @@ def test_text_is_masked_by_the_names_in_it(text: str, masked: str) -> None:
 )
 def test_a_long_text_takes_a_time_that_grows_with_its_length_alone(part: str) -> None:
     # If it grew with the square of it, this would not end before somebody ends it
-    text = part * (2_000_000 // len(part))
+    text = part * (500_000 // len(part))
     masked = Masker(["s3cr3t-value"])(f"{text} http://me:pw@host s3cr3t-value api_key='1 2'")
     assert not any(secret in masked[-100:] for secret in ("pw", "s3cr3t-value", "1 2"))
     assert mask_value("BLOB", text) is not None

@@ -60,10 +60,9 @@ TEXTS = st.one_of(
     st.lists(st.sampled_from(PIECES), max_size=12).map("".join),
 )
 VALUES = st.dictionaries(st.sampled_from([f"KEY_{n}" for n in range(9)]), TEXTS, max_size=6)
-# Processes take their time, and a temporary directory may well be shared by the examples.
+# A temporary directory may well be shared by the examples.
 MANY = settings(
     max_examples=25,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 

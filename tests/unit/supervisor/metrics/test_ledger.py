@@ -380,7 +380,7 @@ def live(ledger: Ledger, number: int, life: Any) -> Iterator[dict[str, int]]:
     worker.die()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(LIFE, max_size=6), st.randoms(use_true_random=False))
 def test_totals_never_go_back_and_equal_what_was_flushed(lives: Any, random: Any) -> None:
     # Given many lives that overlap in any order, some ended by a kill

@@ -12,7 +12,14 @@ import pytest
 from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.crew import Crew
 from skep.supervisor.processes.events import Events, SlotChanged, WorkerStarted, WorkerStuck
-from skep.supervisor.processes.slot import Fact, SlotState, SlotTimeouts
+from skep.supervisor.processes.slot import (
+    Fact,
+    SlotState,
+    SlotTerms,
+    SlotTimeouts,
+    Succession,
+    ordinary,
+)
 from skep.wire.channel import BlockingChannel, pair
 from skep.wire.messages import Boot, Drain
 from tests.support import wait_until_async
@@ -248,7 +255,11 @@ class Stage:
     """A crew on a clock of the test's own, and what it has told."""
 
     def __init__(
-        self, *slots: str, limits: SlotTimeouts | None = None, released: bool = True
+        self,
+        *slots: str,
+        limits: SlotTimeouts | None = None,
+        released: bool = True,
+        terms: Callable[[str], SlotTerms] = ordinary,
     ) -> None:
         self.events, self.log = Events(), LogLines()
         self.points: list[tuple[type, str]] = []
@@ -269,7 +280,7 @@ class Stage:
             lambda crew: None,
             self.events,
         )
-        self.crew.fill(slots, limits or SlotTimeouts(), released=released)
+        self.crew.fill(slots, limits or SlotTimeouts(), released=released, terms=terms)
 
     def _launch(self, crew: Crew, slot: str) -> Child | None:
         if self.error is not None:
@@ -495,5 +506,127 @@ def test_every_change_of_state_is_told_once_all_slots_are_there() -> None:
         serve(stage.crew, "web.0")
         stage.crew.fill(["web.0", "web.1"], SlotTimeouts(), released=True)  # they are there
         assert (len(stage.points), stage.crew.accepting()) == (2, [stage.worker("web.0")])
+
+    run(test)
+
+
+# -- custom processes ------------------------------------------------------------------------------
+
+FIRST, SECOND, THIRD = (f"process.p.{name}.0" for name in ("First", "Second", "Third"))
+
+
+def in_order(slot: str) -> SlotTerms:
+    """Each process has the one before it in its `after`."""
+    before = {SECOND: "process.p.First", THIRD: "process.p.Second"}.get(slot)
+    return SlotTerms(Succession.AFTER, vital=False, after=(before,) if before else ())
+
+
+def test_processes_go_in_their_order() -> None:
+    async def test() -> None:
+        stage = Stage(THIRD, SECOND, FIRST, terms=in_order)
+        for slot in (THIRD, SECOND, FIRST):
+            stage.crew.feed(slot, Fact.PREPARED)
+        assert stage.gone_to == [FIRST]
+        stage.crew.feed(FIRST, Fact.ACCEPTING)
+        assert stage.gone_to == [FIRST, SECOND]
+        # One that is started again later waits for none
+        stage.crew.feed(SECOND, Fact.ACCEPTING)
+        stage.worker(FIRST).ends()
+        stage.worker(SECOND).ends()
+        stage.crew.expire(fake_loop().now)
+        stage.crew.feed(SECOND, Fact.PREPARED)
+        assert stage.gone_to == [FIRST, SECOND, THIRD, SECOND]
+
+    run(test)
+
+
+def test_a_process_waits_for_others_no_longer_than_they_may_take_to_boot() -> None:
+    async def test() -> None:
+        stage = Stage(SECOND, FIRST, terms=in_order, limits=SlotTimeouts(boot=60.0))
+        stage.crew.feed(SECOND, Fact.PREPARED)
+        assert stage.crew.deadline == fake_loop().now + 60.0
+        await stage.wait(59.9)
+        assert stage.gone_to == []
+        await stage.wait(0.1)
+        assert stage.gone_to == [SECOND]
+
+    run(test)
+
+
+def test_a_process_that_retires_while_it_waits_does_not_go() -> None:
+    async def test() -> None:
+        stage = Stage(SECOND, FIRST, terms=in_order)
+        stage.crew.feed(SECOND, Fact.PREPARED)
+        stage.crew.retire([SECOND])
+        stage.worker(SECOND).ends(0)
+        serve(stage.crew, FIRST)
+        assert SECOND not in stage.gone_to
+        assert stage.crew.deadline == stage.crew.slots[FIRST].deadline
+
+    run(test)
+
+
+def test_a_process_that_crashes_all_the_time_slows_no_other_down() -> None:
+    async def test() -> None:
+        often = SlotTerms(Succession.AFTER, vital=False, served=10.0)
+        stage = Stage(FIRST, SECOND, terms=lambda slot: often)
+        serve(stage.crew, SECOND)
+        for _ in range(12):
+            serve(stage.crew, FIRST)
+            fake_loop().now += 9.0  # longer than a web worker that has served
+            stage.worker(FIRST).ends(256)
+            stage.crew.feed(SECOND, Fact.BEAT)
+            deadline = stage.crew.slots[FIRST].deadline
+            assert deadline is not None
+            await stage.wait(deadline - fake_loop().now)
+        stage.worker(FIRST).ends(256)
+        stage.worker(SECOND).ends(256)
+        assert stage.crew.slots[SECOND].deadline == fake_loop().now
+        assert stage.crew.not_ready() == []
+        assert stage.crew.troubles()[0].startswith("process.p.First in backoff")
+
+    run(test)
+
+
+def test_how_a_process_ended_is_known_and_one_that_failed_for_good_is_a_trouble() -> None:
+    async def test() -> None:
+        terms = SlotTerms(Succession.AFTER, "never", vital=False)
+        stage = Stage(FIRST, SECOND, terms=lambda slot: terms)
+        serve(stage.crew, FIRST, SECOND)
+        stage.worker(FIRST).ends(256)
+        stage.worker(SECOND).ends(0)
+        states = {name: slot.state for name, slot in stage.crew.slots.items()}
+        assert states == {FIRST: SlotState.FAILED, SECOND: SlotState.DONE}
+        assert stage.crew.endings[FIRST].how == "exited with 1"
+        assert stage.crew.troubles() == [f"{FIRST} exited with 1 and is not started again"]
+
+    run(test)
+
+
+def test_a_restart_by_hand_is_no_crash() -> None:
+    async def test() -> None:
+        stage = Stage(FIRST, terms=in_order)
+        serve(stage.crew, FIRST)
+        former = stage.worker(FIRST)
+        stage.crew.restart([FIRST])
+        assert former.sent[-1] == Drain(30.0)
+        former.ends(0)
+        assert stage.crew.budgets == {}
+        await stage.wait(0.0)
+        assert stage.worker(FIRST) is not former
+        serve(stage.crew, FIRST)
+        assert stage.crew.slots[FIRST].exits == 0
+
+    run(test)
+
+
+def test_a_required_process_is_ready_or_the_platform_is_not() -> None:
+    async def test() -> None:
+        stage = Stage(FIRST, SECOND, terms=lambda slot: SlotTerms(vital=slot == FIRST))
+        serve(stage.crew, SECOND)
+        assert stage.crew.not_ready() == [FIRST]
+        assert stage.crew.readiness() == {"process.p.First": False}
+        serve(stage.crew, FIRST)
+        assert stage.crew.not_ready() == []
 
     run(test)

@@ -1,6 +1,7 @@
 """The life of one slot, without a process."""
 
 from dataclasses import replace
+from typing import Any, Literal
 
 import pytest
 
@@ -10,10 +11,14 @@ from skep.supervisor.processes.slot import (
     Slot,
     SlotOrder,
     SlotState,
+    SlotTerms,
     SlotTimeouts,
+    Succession,
     cut_short,
+    group_of,
     hold,
     hurry,
+    ordinary,
     step,
 )
 
@@ -207,3 +212,104 @@ def test_a_task_worker_may_drain_for_as_long_as_its_longest_task() -> None:
     # And one that would have ended earlier anyway goes on as it was
     assert cut_short(draining, 599.0) == (replace(draining, limits=LIMITS), None)
     assert cut_short(task, 0.0) == (replace(task, limits=LIMITS), None)
+
+
+# -- custom processes ------------------------------------------------------------------------------
+
+
+def process(restart: Literal["always", "on_failure", "never"] = "always", **terms: Any) -> Slot:
+    """A process that has been ready for an hour."""
+    made = SlotTerms(Succession.AFTER, restart, vital=False, **terms)
+    slot = Slot("process.p.Echo.1", LIMITS, kept=True, released=True, terms=made)
+    for fact in (Fact.FILL, Fact.PREPARED, Fact.ACCEPTING):
+        slot, _ = step(slot, fact, -3600.0)
+    return slot
+
+
+@pytest.mark.parametrize(
+    ("restart", "after_success", "after_failure"),
+    [
+        ("always", SlotState.BACKOFF, SlotState.BACKOFF),
+        ("on_failure", SlotState.DONE, SlotState.BACKOFF),
+        ("never", SlotState.DONE, SlotState.FAILED),
+    ],
+)
+def test_the_policy_says_whether_a_process_that_ended_is_started_again(
+    restart: Literal["always", "on_failure", "never"],
+    after_success: SlotState,
+    after_failure: SlotState,
+) -> None:
+    """Case 40."""
+    slot = process(restart)
+    assert step(slot, Fact.FINISHED, 0.0)[0].state is after_success
+    failed, _ = step(slot, Fact.EXITED, 0.0)
+    assert failed.state is after_failure
+    # One that hung, and was killed, has failed
+    hung, _ = step(slot, Fact.LATE, 0.0)
+    assert step(hung, Fact.EXITED, 0.0)[0].state is after_failure
+
+
+def test_a_process_that_has_ended_for_good_has_no_deadline_and_goes_when_it_retires() -> None:
+    for fact, state in ((Fact.FINISHED, SlotState.DONE), (Fact.EXITED, SlotState.FAILED)):
+        slot, _ = step(process("never"), fact, 0.0)
+        assert (slot.state, slot.deadline, slot.filled) == (state, None, False)
+        assert step(slot, Fact.LATE, 1.0) == (slot, None)
+        assert step(slot, Fact.RETIRE, 1.0)[0].state is SlotState.GONE
+
+
+def test_a_process_that_never_went_is_started_again_whatever_its_policy() -> None:
+    terms = SlotTerms(Succession.AFTER, "never")
+    for facts in ((), (Fact.PREPARED,)):
+        slot = Slot("process.p.Echo.0", LIMITS, kept=True, terms=terms)
+        for fact in (Fact.FILL, *facts):
+            slot, _ = step(slot, fact, 0.0)
+        assert step(slot, Fact.EXITED, 0.0)[0].state is SlotState.BACKOFF
+
+
+def test_a_process_has_served_later_than_other_workers() -> None:
+    slot, now, pauses = process(served=10.0), 0.0, []
+    for _ in range(5):
+        slot, _ = step(slot, Fact.EXITED, now)
+        assert slot.deadline is not None
+        pauses.append(slot.deadline - now)
+        now = slot.deadline
+        for fact in (Fact.LATE, Fact.PREPARED, Fact.ACCEPTING):
+            slot, _ = step(slot, fact, now)
+        now += 9.0
+    assert pauses == [0.0, 0.0, 0.5, 1.0, 2.0]
+
+
+def test_a_restart_drains_the_worker_and_fills_the_same_slot_again() -> None:
+    slot, order = step(process(drain=60.0), Fact.RESTART, 0.0)
+    assert (slot.state, order, slot.deadline) == (SlotState.DRAINING, SlotOrder.DRAIN, 63.0)
+    assert not slot.leaving
+    assert step(slot, Fact.RESTART, 1.0) == (slot, None)
+    slot, _ = step(slot, Fact.EXITED, 2.0)
+    assert (slot.state, slot.deadline, slot.again) == (SlotState.BACKOFF, 2.0, False)
+    slot, order = step(slot, Fact.LATE, 2.0)
+    assert (order, slot.exits, slot.failures) == (SlotOrder.START, 0, 0)
+    assert step(slot, Fact.PREPARED, 3.0)[1] is SlotOrder.GO
+
+
+def test_a_worker_that_drains_for_a_restart_and_retires_is_not_followed_by_another() -> None:
+    slot, _ = step(process(), Fact.RESTART, 0.0)
+    slot, order = step(slot, Fact.RETIRE, 1.0)
+    assert (order, slot.leaving, slot.deadline) == (None, True, 23.0)
+    assert step(slot, Fact.EXITED, 2.0)[0].state is SlotState.GONE
+
+
+def test_a_restart_starts_what_has_ended_for_good_or_waits() -> None:
+    done, _ = step(process("never"), Fact.FINISHED, 0.0)
+    failed, _ = step(process("never"), Fact.EXITED, 0.0)
+    waiting = step(step(process(), Fact.EXITED, 0.0)[0], Fact.LATE, 0.0)[0]
+    waiting, _ = step(waiting, Fact.EXITED, 0.0)
+    for slot in (done, failed, waiting):
+        slot, order = step(slot, Fact.RESTART, 5.0)
+        assert (slot.state, order, slot.failures) == (SlotState.STARTING, SlotOrder.START, 0)
+
+
+def test_the_slots_of_a_class_are_a_group_and_those_of_a_kind() -> None:
+    groups = {"web.0": "web", "task.mail.1": "task", "process.p.Echo.1": "process.p.Echo"}
+    assert {name: group_of(name) for name in groups} == groups
+    assert ordinary("cron.0").succession is Succession.HANDOVER
+    assert ordinary("web.0").succession is Succession.BESIDE

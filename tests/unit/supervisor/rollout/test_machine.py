@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import pytest
 
+from skep.supervisor.processes.slot import SlotTerms, Succession
 from skep.supervisor.rollout.machine import (
     HANDOVER_TIMEOUT,
     LOSSES,
@@ -215,3 +216,57 @@ def test_facts_that_come_after_the_end_change_nothing() -> None:
             SlotLost("web.0", PROBLEM),
         ):
             assert step(over, fact, 99.0) == (over, ())
+
+
+# -- custom processes ------------------------------------------------------------------------------
+
+ALONE, BESIDE, NEEDED = "process.p.Alone.0", "process.p.Beside.0", "process.p.Needed.0"
+TERMS = {
+    ALONE: SlotTerms(Succession.AFTER, vital=False),
+    BESIDE: SlotTerms(Succession.BESIDE, vital=False),
+    NEEDED: SlotTerms(Succession.BESIDE, vital=True),
+}
+
+
+def with_processes(*processes: str) -> tuple[Fact, ...]:
+    slots = ("web.0", *processes)
+    terms = {name: TERMS[name] for name in processes}
+    return PlanReady(slots, terms), *map(SlotPrepared, slots), Committed()
+
+
+def test_a_process_goes_when_its_predecessor_has_ended() -> None:
+    rollout, orders = told(*with_processes(ALONE), SlotAccepting("web.0"))
+    assert orders[-1] == Order(Act.HAND_OVER, (ALONE,))
+    assert rollout.phase is RolloutPhase.HANDING_OVER
+    rollout, more = step(rollout, SlotHandedOver(ALONE), 1.0)
+    assert more == (Order(Act.RELEASE, (ALONE,)), Order(Act.FINISH))
+
+
+def test_a_rollout_ends_without_a_process_that_takes_its_time_and_does_not_cut_it() -> None:
+    rollout, _ = told(*with_processes(ALONE), SlotAccepting("web.0"))
+    rollout, orders = step(rollout, Late(), HANDOVER_TIMEOUT)
+    assert rollout.phase is RolloutPhase.FINISHED
+    assert orders == (Order(Act.CUT), Order(Act.RELEASE), Order(Act.FINISH))
+
+
+def test_a_process_beside_its_predecessor_goes_with_the_others_and_is_not_waited_for() -> None:
+    rollout, orders = told(*with_processes(BESIDE))
+    assert orders[-1] == Order(Act.RELEASE, ("web.0", BESIDE))
+    loses = [SlotLost(BESIDE, PROBLEM)] * LOSSES
+    rollout, _ = told(*with_processes(BESIDE), *loses, SlotAccepting("web.0"))
+    assert rollout.phase is RolloutPhase.FINISHED
+
+
+def test_a_required_process_beside_its_predecessor_has_to_accept() -> None:
+    going = with_processes(NEEDED, BESIDE)
+    assert told(*going, SlotAccepting("web.0"))[0].phase is RolloutPhase.GOING
+    # One of another class does not stand for it
+    loses = [SlotLost(NEEDED, PROBLEM)] * LOSSES
+    rollout, _ = told(*going, SlotAccepting("web.0"), SlotAccepting(BESIDE), *loses)
+    assert (rollout.phase, rollout.problems) == (RolloutPhase.REFUSED, (PROBLEM,))
+
+
+def test_a_process_that_is_lost_before_the_commit_refuses() -> None:
+    facts = with_processes(ALONE)[:-2]
+    rollout, _ = told(*facts, SlotLost(ALONE, PROBLEM))
+    assert (rollout.phase, rollout.problems) == (RolloutPhase.REFUSED, (PROBLEM,))

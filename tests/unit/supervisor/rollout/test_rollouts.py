@@ -41,7 +41,7 @@ from skep.wire.messages import (
     Prepared,
     Retire,
 )
-from skep.wire.plan import Plan, Problem
+from skep.wire.plan import Plan, Problem, ProcessPlan
 from tests.unit.supervisor.fakes import (
     FakeChild,
     FakeZygote,
@@ -879,5 +879,151 @@ def test_a_generation_that_comes_into_service_drained_takes_nothing(
         worker(platform.current.crew, "web.0").says(Prepared(), Accepting())
         await pass_time(0.01)
         assert (await undraining)["sentence"] == "In service again."
+
+    on_a_platform(monkeypatch, test)
+
+
+# -- custom processes ------------------------------------------------------------------------------
+
+SLOT = "process.p.Echo.0"
+
+
+def plan_of(*processes: ProcessPlan) -> Plan:
+    return Plan(kinds=("web", "process"), fixed=("HARD",), processes=processes)
+
+
+ECHO = plan_of(ProcessPlan("p.Echo"))
+
+
+def has_gone(child: FakeChild) -> bool:
+    return any(isinstance(message, Go) for message in child.sent)
+
+
+def test_a_new_process_goes_when_the_old_one_has_ended_also_after_the_rollout(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def test(platform: Platform) -> None:
+        await platform.roll_out({"HARD": "1"}, ECHO)
+        old = worker(platform.current.crew, SLOT)
+        platform.ask({"HARD": "2"})
+        await platform.commit(ECHO)
+        platform.new("web.0").says(Accepting())
+        new = platform.new(SLOT)
+        assert old.sent[-1] == Drain(30.0, replaced=True)
+        old.says(HandedOver({}))
+        assert not has_gone(new)
+        # The rollout does not wait for ever, and the old one is not cut
+        await pass_time(2.0)
+        platform.rollouts.expire(fake_loop().now)
+        assert (platform.current.number, old.signals, has_gone(new)) == (2, [], False)
+        assert platform.current.crew.not_ready() == []
+        old.ends(0)
+        assert has_gone(new)
+
+    on_a_platform(monkeypatch, test)
+
+
+def test_a_new_process_waits_for_those_of_all_generations_before_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def test(platform: Platform) -> None:
+        await platform.roll_out({"HARD": "1"}, ECHO)
+        oldest = worker(platform.current.crew, SLOT)
+        for value in "23":
+            platform.ask({"HARD": value})
+            await platform.commit(ECHO)
+            platform.new("web.0").says(Accepting())
+            if value == "2":
+                between = platform.new(SLOT)
+            await pass_time(2.0)
+            platform.rollouts.expire(fake_loop().now)
+        assert platform.current.number == 3
+        newest = worker(platform.current.crew, SLOT)
+        between.ends(0)
+        assert not has_gone(newest)
+        oldest.ends(0)
+        assert (has_gone(between), has_gone(newest)) == (False, True)
+
+    on_a_platform(monkeypatch, test)
+
+
+def test_processes_that_are_added_go_at_once_and_those_that_are_removed_drain(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def test(platform: Platform) -> None:
+        three = plan_of(ProcessPlan("p.Echo", num=3), ProcessPlan("p.Gone"))
+        await platform.roll_out({"HARD": "1"}, three)
+        old = platform.current.crew
+        platform.ask({"HARD": "2"})
+        await platform.commit(plan_of(ProcessPlan("p.Echo"), ProcessPlan("p.New")))
+        platform.new("web.0").says(Accepting())
+        drains = {name: worker(old, name).sent[-1] for name in old.slots if name != "web.0"}
+        removed = Drain(30.0, replaced=False)
+        assert drains == {
+            SLOT: Drain(30.0, replaced=True),
+            "process.p.Echo.1": removed,
+            "process.p.Echo.2": removed,
+            "process.p.Gone.0": removed,
+        }
+        assert has_gone(platform.new("process.p.New.0"))
+        assert not has_gone(platform.new(SLOT))
+        worker(old, SLOT).ends(0)
+        assert platform.current.number == 2
+
+    on_a_platform(monkeypatch, test)
+
+
+def test_what_was_side_by_side_and_is_not_any_more_waits_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def test(platform: Platform) -> None:
+        await platform.roll_out({"HARD": "1"}, plan_of(ProcessPlan("p.Echo", overlap=True)))
+        old = worker(platform.current.crew, SLOT)
+        platform.ask({"HARD": "2"})
+        await platform.commit(ECHO)
+        platform.new("web.0").says(Accepting())
+        new = platform.new(SLOT)
+        assert not has_gone(new)
+        old.ends(0)
+        assert has_gone(new)
+
+    on_a_platform(monkeypatch, test)
+
+
+def test_a_process_that_crashes_does_not_fail_a_probation_and_a_required_one_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def test(platform: Platform) -> None:
+        for number, required in ((1, False), (2, True)):
+            plan = plan_of(ProcessPlan("p.Echo", required=required))
+            await platform.roll_out({"HARD": "1"}, plan)
+            platform.ask({"HARD": f"x{number}"})
+            await platform.commit(plan)
+            platform.new("web.0").says(Accepting())
+            if platform.rollouts.coming is not None:
+                old = platform.rollouts.generations.current
+                assert old is not None
+                worker(old.crew, SLOT).ends(0)
+            worker(platform.current.crew, SLOT).says(Accepting())
+            bad = platform.current.number
+            await platform.crash(platform.current.crew, SLOT, times=BEARABLE + 1)
+            await pass_time()
+            rolled_back = platform.rollouts.coming is not None
+            assert rolled_back is required, bad
+            assert platform.current.crew.not_ready() == ([SLOT] if required else [])
+
+    on_a_platform(monkeypatch, test)
+
+
+def test_a_required_process_that_is_not_started_again_fails_the_probation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def test(platform: Platform) -> None:
+        plan = plan_of(ProcessPlan("p.Echo", required=True, restart="never", overlap=True))
+        await platform.roll_out({"HARD": "1"}, plan)
+        await platform.roll_out({"HARD": "2"}, plan)
+        worker(platform.current.crew, SLOT).ends(256)
+        assert platform.rollouts.coming is not None
+        assert platform.coming.request.cause == "rollback"
 
     on_a_platform(monkeypatch, test)

@@ -72,11 +72,6 @@ def test_a_successor_that_crashes_leaves_the_old_one_serving_until_it_is_up() ->
     assert advance(recycling, there)[1] == Orders(retire=("web.0",))
 
 
-def test_what_there_may_be_only_one_of_is_not_replaced_beside_itself() -> None:
-    assert asked(Recycling(), "cron.0") == Recycling()
-    assert asked(Recycling(), "process.ticker.0") == Recycling()
-
-
 def test_what_is_called_off_leaves_the_old_ones_and_takes_their_successors_along() -> None:
     recycling = Recycling()
     for number in range(3):

@@ -1,6 +1,7 @@
 """How many workers there are, which of them are replaced, and when it is hopeless."""
 
 from signal import SIGKILL
+from typing import Any
 
 from skep.config.options.table import Options
 from skep.supervisor.generation import Generation
@@ -9,7 +10,7 @@ from skep.supervisor.processes.events import Events, WorkerStarted
 from skep.supervisor.processes.slot import SlotState
 from skep.supervisor.scaling.scaler import Scaler
 from skep.wire.messages import Drain, Retire
-from skep.wire.plan import Plan
+from skep.wire.plan import Plan, ProcessPlan
 from tests.unit.supervisor.fakes import (
     LogLines,
     configuration,
@@ -305,5 +306,87 @@ def test_a_platform_that_never_gives_up_has_no_deadline() -> None:
         assert house.scaler.deadline is None
         house.scaler.expire(spent + 10_000.0)
         assert house.reasons == []
+
+    run(test)
+
+
+# -- custom processes ------------------------------------------------------------------------------
+
+SLOT = "process.p.Echo.0"
+
+
+def with_processes(*processes: ProcessPlan) -> Plan:
+    return Plan(kinds=("web", "process"), processes=processes)
+
+
+def test_there_are_as_many_processes_as_a_class_says_if_they_run_here() -> None:
+    async def test() -> None:
+        plan = with_processes(ProcessPlan("p.Echo", num=2), ProcessPlan("p.Off", enable=False))
+        house = House(plan=plan)
+        wanted = house.scaler.wanted(house.generation)
+        assert wanted == ("web.0", "web.1", SLOT, "process.p.Echo.1")
+        left_out = Options(web_workers=2, kinds=("web", "task", "cron"))
+        assert counts_of(plan=plan, options=left_out) == {"web": 2}
+
+    run(test)
+
+
+def required(**more: Any) -> House:
+    plan = with_processes(ProcessPlan("p.Echo", required=True, **more))
+    house = House(plan=plan, options=Options(web_workers=1, give_up=60.0))
+    house.generation.fill([SLOT], released=True)
+    serve(house.crew, SLOT)
+    return house
+
+
+def test_a_required_process_that_keeps_crashing_is_given_up() -> None:
+    async def test() -> None:
+        house = required()
+        while (budget := house.crew.budgets.get("process.p.Echo")) is None or not budget.spent:
+            house.crash(SLOT)
+            fake_loop().now = house.crew.slots[SLOT].deadline or 0.0
+            house.crew.expire(fake_loop().now)
+            serve(house.crew, SLOT)
+        house.crash(SLOT)
+        assert house.scaler.deadline == budget.spent + 60.0
+        house.scaler.expire(budget.spent + 60.0)
+        assert house.reasons[0].startswith("process.p.Echo in backoff")
+
+    run(test)
+
+
+def test_a_required_process_that_is_not_started_again_is_given_up_soon() -> None:
+    async def test() -> None:
+        house = required(restart="never")
+        worker(house.crew, SLOT).ends(256)
+        house.scaler.expire(fake_loop().now)
+        assert house.reasons == []
+        house.scaler.expire(fake_loop().now + 5.0)
+        assert house.reasons == ["process.p.Echo is required and is not started again"]
+
+    run(test)
+
+
+def test_a_required_process_that_is_done_is_not_given_up() -> None:
+    async def test() -> None:
+        house = required(restart="on_failure")
+        worker(house.crew, SLOT).ends(0)
+        assert house.scaler.deadline is None
+
+    run(test)
+
+
+def test_a_process_that_asks_is_restarted_in_its_slot_and_the_timer_is_not() -> None:
+    async def test() -> None:
+        plan = Plan(kinds=("web", "cron", "process"), processes=(ProcessPlan("p.Echo"),))
+        house = House("cron.0", plan=plan)
+        house.generation.fill([SLOT], released=True)
+        serve(house.crew, SLOT)
+        for slot in (SLOT, "cron.0"):
+            house.scaler.asked(worker(house.crew, slot), Retire("max_memory"))
+        assert house.draining == [SLOT]
+        worker(house.crew, SLOT).ends(0)
+        house.crew.expire(fake_loop().now)
+        assert house.started == {SLOT: "restart"}
 
     run(test)

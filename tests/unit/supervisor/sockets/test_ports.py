@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
@@ -16,6 +17,7 @@ from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.children import Children
 from skep.supervisor.processes.events import Events
 from skep.supervisor.rollout.generations import Generations
+from skep.supervisor.sockets.inboxes import Inboxes
 from skep.supervisor.sockets.listeners import Listeners
 from skep.supervisor.sockets.ports import Ports
 from skep.wire.messages import HandedOver
@@ -32,8 +34,9 @@ class House:
         self.rollouts = Generations()
         self.rollouts.current = self.generations[0]
         self.children = Children(Events(), lambda: None)
+        inboxes = Inboxes(Path("/nowhere"), {})
         self.ports = Ports(
-            self.listeners, self.rollouts, self.children, lambda: None, patient=False
+            self.listeners, inboxes, self.rollouts, self.children, lambda: None, patient=False
         )
         self.workers: list[socket.socket] = []
         self.clients: list[socket.socket] = []

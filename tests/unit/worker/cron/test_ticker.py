@@ -191,13 +191,25 @@ def test_a_clock_set_back_a_little_does_not_run_a_minute_twice() -> None:
 DAILY = Calendar(CronString("0 12 * * *", UTC))
 
 
-def test_a_clock_set_back_does_not_run_a_daily_cron_again() -> None:
+DAILY_TRIGGER = Calendar(CronTrigger(hour=12, timezone=UTC))
+MINUTES_TRIGGER = Calendar(CronTrigger(minute="*/5", timezone=UTC))
+
+
+@pytest.mark.parametrize("line", [DAILY, DAILY_TRIGGER])
+def test_a_clock_set_back_does_not_run_a_daily_cron_again(line: Calendar) -> None:
     timing = Timing(NOON + 24 * HOUR, last=NOON)
     now = NOON + HOUR
     for jump in (-5.0, -MINUTE, -2 * HOUR, 2 * HOUR, -2.9 * HOUR):
         now += jump
-        timing = rebase(DAILY, timing, now, jump)
+        timing = rebase(line, timing, now, jump)
         assert timing == Timing(NOON + 24 * HOUR, last=NOON)
+
+
+def test_a_trigger_of_every_few_minutes_goes_on_by_a_clock_set_back() -> None:
+    timing = Timing(NOON + 5 * MINUTE, last=NOON)
+    assert rebase(MINUTES_TRIGGER, timing, NOON - HOUR + 1, jump=-HOUR).due == (
+        NOON - HOUR + 5 * MINUTE
+    )
 
 
 def test_three_hours_back_are_a_correction_by_which_every_cron_goes() -> None:

@@ -11,7 +11,7 @@ LOAD = """
 import json, sys
 from skep.config.options.table import Options
 from skep.wire.messages import Boot
-from skep.worker.birth.zygote import load
+from skep.worker.birth.loaded import load
 found = load(Boot("zygote", "zygote", 0, "", Options(plugins=(sys.argv[1],)).to_json()))
 problems = [vars(problem) for problem in found] if isinstance(found, list) else []
 warnings = [] if problems else found.plan.warnings

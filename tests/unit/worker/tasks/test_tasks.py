@@ -171,10 +171,10 @@ class Busy(Task):
 
 
 class Slow(Task):
-    """Takes longer than it may."""
+    """Takes longer than it may, which must be enough to begin on a busy machine."""
 
     tries = 2
-    timeout = 0.05
+    timeout = 0.5
     backoff = AT_ONCE
 
     async def handle(self, ctx: Context) -> None:
