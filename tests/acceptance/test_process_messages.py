@@ -194,7 +194,7 @@ def test_operators_send_and_ask_by_hand(ticking: Platform) -> None:
     for arguments, code, text in (
         (("ticker.Echo", "{"), 2, "The message '{' is not JSON"),
         (("ticker.Who", "5"), 2, "ticker.Who: a message does not fit its type, which is str"),
-        (("ticker.Nope",), 3, "has no process ticker.Nope: put its class into a Plugin"),
+        (("ticker.Nope",), 3, "has no process ticker.Nope with an inbox"),
         (("ticker.Off",), 3, "has no process ticker.Off"),
         (("ticker.Echo", "1", "--timeout", "-1"), 2, "timeout is -1.0"),
         (("ticker.Who", '"die"'), 1, "ticker.Who ended, or gave the caller up"),

@@ -432,3 +432,10 @@ def test_types_are_inherited() -> None:
 
     assert Below._messages.kind is Job
     assert (Below._messages.largest, Typed._messages.largest) == (5, 1000)
+
+
+def test_an_external_program_has_no_types_of_messages() -> None:
+    class Program(Process, command=["true"], message=int):
+        pass
+
+    assert problem_of(Program).endswith("an external program has no inbox")
