@@ -316,6 +316,20 @@ def test_a_stop_lets_requests_in_flight_have_their_replies(platform: Platform) -
     assert platform.wait_end() == 0
 
 
+def test_old_workers_have_replies_of_a_class_that_is_gone(platform: Platform) -> None:
+    (platform.plugins / "ticker.py").write_text(PLUGIN)
+    platform.start()
+    with ThreadPoolExecutor(1) as threads:
+        answer = threads.submit(platform.get, "/slow")
+        wait_until((platform.directory / "slow").exists)
+        (platform.plugins / "ticker.py").write_text("from skep import Plugin\nplugin = Plugin()\n")
+        assert platform.cli("reload").returncode == 0
+        (platform.directory / "go").touch()
+        assert answer.result() == [{"echo": "late"}, {"echo": "far"}]
+    wait_until(lambda: not list((platform.data_dir / "inboxes").iterdir()))
+    assert platform.pids("process.") == {}
+
+
 def test_a_class_that_is_gone_has_no_inbox_any_more(platform: Platform) -> None:
     (platform.plugins / "ticker.py").write_text(PLUGIN)
     platform.start()
