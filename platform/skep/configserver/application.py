@@ -26,11 +26,14 @@ from skep.configserver.reading.published import Published
 from skep.configserver.reading.read_cache import ReadCache
 from skep.configserver.reading.watchers import Watchers
 from skep.configserver.server_metrics import RequestCounter, ServerMetrics
+from skep.configserver.storage import releases
 from skep.configserver.storage.database import ConfigDatabase
 
 _log = logging.getLogger(__name__)
 # Seconds between two writes of what instances run.
 _FLUSH = 5.0
+# Seconds between two looks for changes by other processes.
+_LOOK = 1.0
 
 
 def create_app(
@@ -85,22 +88,49 @@ async def _running(
     context: EditingContext, watchers: Watchers, metrics: ServerMetrics
 ) -> AsyncIterator[None]:
     """Wake watchers after each commit, and write what instances run from time to time."""
-    loop = asyncio.get_running_loop()
-
-    def wake(notification: Notification) -> None:
-        woken = watchers.wake(notification)
-        metrics.notifications.inc()
-        _log.info("notification %d of %s: woke %d", notification.id, notification.address, woken)
-
-    ignore = context.desk.database.listen(lambda one: loop.call_soon_threadsafe(wake, one))
-    flushing = asyncio.create_task(_flush(context))
+    loop, database = asyncio.get_running_loop(), context.desk.database
+    waker = _Waker(database, watchers, metrics)
+    ignore = database.listen(lambda one: loop.call_soon_threadsafe(waker.wake, one))
+    tasks = [asyncio.create_task(_flush(context)), asyncio.create_task(waker.follow())]
     try:
         yield
     finally:
-        flushing.cancel()
+        for task in tasks:
+            task.cancel()
         await context.write(context.book.flush)
         context.writer.close()
         ignore()
+
+
+class _Waker:
+    """Wakes the watchers of what has changed, each notification once."""
+
+    def __init__(
+        self, database: ConfigDatabase, watchers: Watchers, metrics: ServerMetrics
+    ) -> None:
+        self._database = database
+        self._watchers = watchers
+        self._metrics = metrics
+        found = releases.notifications_after(database.reader, 0)
+        self._last = found[-1].id if found else 0
+
+    def wake(self, notification: Notification) -> None:
+        """Wake the watchers of an address."""
+        if notification.id <= self._last:
+            return
+        self._last = notification.id
+        self._metrics.count_notification()
+        woken = self._watchers.wake(notification)
+        _log.info("notification %d of %s: woke %d", notification.id, notification.address, woken)
+
+    async def follow(self) -> None:
+        """Look for what other processes have committed, verbs of the command line."""
+        version = self._database.version()
+        while True:
+            await asyncio.sleep(_LOOK)
+            if version != (version := self._database.version()):
+                for notification in releases.notifications_after(self._database.reader, self._last):
+                    self.wake(notification)
 
 
 async def _flush(context: EditingContext) -> None:
