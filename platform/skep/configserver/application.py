@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from starlette.applications import Starlette
@@ -125,12 +126,18 @@ class _Waker:
 
     async def follow(self) -> None:
         """Look for what other processes have committed, verbs of the command line."""
-        version = self._database.version()
+        version = 0
         while True:
             await asyncio.sleep(_LOOK)
-            if version != (version := self._database.version()):
-                for notification in releases.notifications_after(self._database.reader, self._last):
-                    self.wake(notification)
+            try:
+                if version != (version := self._database.version()):
+                    self._look()
+            except sqlite3.Error as error:
+                _log.warning("the config server's file cannot be read: %s", error)
+
+    def _look(self) -> None:
+        for notification in releases.notifications_after(self._database.reader, self._last):
+            self.wake(notification)
 
 
 async def _flush(context: EditingContext) -> None:
