@@ -23,6 +23,7 @@ from skep.configserver.reading.watchers import Watchers
 from skep.configserver.seed import seed
 from skep.configserver.server import serve
 from skep.configserver.storage.database import ConfigDatabase
+from skep.pages.accounts import Accounts
 
 APP = "someAppId"
 
@@ -123,9 +124,12 @@ def running_config_server(
     """Run a config server over the files in `directory`; the next one there goes on with them. It
     may be asked by these names beside its address."""
     token = read_or_make_token(directory / "token")
-    with ConfigDatabase(directory / "config.db") as database:
+    with (
+        ConfigDatabase(directory / "config.db") as database,
+        Accounts(directory / "accounts.db") as accounts,
+    ):
         seed(database, samples or directory / "none", app_id, cluster, namespaces, limits)
-        app = create_app(database, token, hold=hold, limits=limits)
+        app = create_app(database, token, hold=hold, limits=limits, accounts=accounts)
         with (
             _serving(app, loop_factory, names) as url,
             OpenApiClient(url, token) as open_api,

@@ -18,12 +18,14 @@ from skep.configserver.http.token_guard import TokenGuard
 from skep.configserver.model.limits import EditorLimits
 from skep.configserver.model.releases import Notification
 from skep.configserver.open_api import routes as open_api
+from skep.configserver.portal.routes import portal
 from skep.configserver.reading.access_gate import AccessGate
 from skep.configserver.reading.instance_book import InstanceBook
 from skep.configserver.reading.published import Published
 from skep.configserver.reading.read_cache import ReadCache
 from skep.configserver.reading.watchers import Watchers
 from skep.configserver.storage.database import ConfigDatabase
+from skep.pages.accounts import Accounts
 
 _log = logging.getLogger(__name__)
 # Seconds between two writes of what instances run.
@@ -37,14 +39,16 @@ def create_app(
     hold: float = 50.0,
     limits: EditorLimits | None = None,
     server_keys: Callable[[], Sequence[str]] | None = None,
+    accounts: Accounts | None = None,
 ) -> Starlette:
     """Return the app over an open file; all but the API of clients needs a token, and `token` is
     the administrator's.
 
     `hold` is how many seconds a poll waits for news: 1 to 90, as Apollo allows. Most proxies give
     up after Apollo's default of 60, so ours is less. With `server_keys` all clients must sign, with
-    one of these keys or of their app. Close `app.state.watchers`, the held polls, before you stop
-    the app. Raises UsageError for another hold, or an empty token.
+    one of these keys or of their app. With `accounts` there is the portal for people. Close
+    `app.state.watchers`, the held polls, before you stop the app. Raises UsageError for another
+    hold, or an empty token.
     """
     if not 1 <= hold <= 90:
         raise UsageError(f"The config server can hold polls for 1 to 90 seconds, not {hold:g}.")
@@ -66,6 +70,7 @@ def create_app(
             *client_api.routes(Published(cache), gate, watchers, book, hold),
             *open_api.routes(context),
             *admin_api.routes(context),
+            *(portal(context, watchers, accounts, token) if accounts else ()),
         ],
         exception_handlers=errors.handlers(),
         lifespan=lifespan,

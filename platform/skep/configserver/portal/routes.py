@@ -1,0 +1,57 @@
+"""The portal below its prefix."""
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import Mount
+
+from skep.configserver.http.editing_context import EditingContext
+from skep.configserver.http.token_guard import ROOT
+from skep.configserver.portal.catalogue import CataloguePages
+from skep.configserver.portal.changes import ChangesPages
+from skep.configserver.portal.context import PortalContext
+from skep.configserver.portal.items import ItemPages
+from skep.configserver.portal.paths import HOME, PREFIX
+from skep.configserver.portal.refusals import handlers
+from skep.configserver.portal.texts import TextPages
+from skep.configserver.reading.watchers import Watchers
+from skep.pages.accounts import Accounts
+from skep.pages.security import SecurityHeaders
+from skep.pages.sign_in import SignInPages
+from skep.pages.site import Link, PageSite
+from skep.pages.visit import Visit
+
+_NAVIGATION = (Link("Apps", HOME),)
+
+
+def portal(
+    context: EditingContext, watchers: Watchers, accounts: Accounts, token: str
+) -> list[Mount]:
+    """Return the routes of the portal; who has the administrator's token may make the first
+    account."""
+    site = PageSite(
+        accounts,
+        name="Config server",
+        prefix=PREFIX,
+        packages=["skep.configserver.portal"],
+        navigation=_NAVIGATION,
+        largest=context.desk.items.limits.body,
+    )
+    desk = PortalContext(site, context, watchers)
+
+    async def record(visit: Visit, action: str, name: str) -> None:
+        await desk.record(visit, action, account=name)
+
+    sign_in = SignInPages(site, token, ROOT, record)
+    app = Starlette(
+        routes=[
+            *site.asset_routes(),
+            *sign_in.routes(),
+            *CataloguePages(desk).routes(),
+            *TextPages(desk).routes(),
+            *ChangesPages(desk).routes(),
+            *ItemPages(desk).routes(),
+        ],
+        middleware=[Middleware(SecurityHeaders)],
+        exception_handlers=handlers(site),
+    )
+    return [Mount(PREFIX, app)]
