@@ -63,6 +63,10 @@ class PortalContext:
         """Write an entry of the audit log."""
         await self.write(self._record, actor_of(visit), action, at, detail)
 
+    async def record_account(self, visit: Visit, action: str, name: str) -> None:
+        """Write an entry about an account."""
+        await self.record(visit, action, account=name)
+
     def address(self, visit: Visit) -> Address:
         """Return the address in the path, as it was first spelled. Raises RoleMissing, NotFound."""
         path = visit.path

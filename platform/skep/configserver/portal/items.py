@@ -69,7 +69,10 @@ class ItemPages:
 
     async def item(self, visit: Visit) -> Response:
         """Show the form of one item, or of a new one."""
-        return self._form(visit, self._context.address(visit), visit.query("key"))
+        at = self._context.address(visit)
+        if is_file(at.namespace):
+            return self._site.go(namespace_path(at, "text"))
+        return self._form(visit, at, visit.query("key"))
 
     async def reveal_item(self, visit: Visit) -> Response:
         """Show the form of one item with its value, which the audit log records."""

@@ -6,21 +6,32 @@ from starlette.routing import Mount
 
 from skep.configserver.http.editing_context import EditingContext
 from skep.configserver.http.token_guard import ROOT
+from skep.configserver.portal.access import AccessPages
 from skep.configserver.portal.catalogue import CataloguePages
 from skep.configserver.portal.changes import ChangesPages
 from skep.configserver.portal.context import PortalContext
+from skep.configserver.portal.gray import GrayPages
+from skep.configserver.portal.history import HistoryPages
+from skep.configserver.portal.instances import InstancePages
 from skep.configserver.portal.items import ItemPages
 from skep.configserver.portal.paths import HOME, PREFIX
+from skep.configserver.portal.people import PeoplePages
 from skep.configserver.portal.refusals import handlers
+from skep.configserver.portal.search import SearchPages
 from skep.configserver.portal.texts import TextPages
 from skep.configserver.reading.watchers import Watchers
 from skep.pages.accounts import Accounts
 from skep.pages.security import SecurityHeaders
 from skep.pages.sign_in import SignInPages
 from skep.pages.site import Link, PageSite
-from skep.pages.visit import Visit
 
-_NAVIGATION = (Link("Apps", HOME),)
+_NAVIGATION = (
+    Link("Apps", HOME),
+    Link("Search", f"{PREFIX}/search"),
+    Link("Audit", f"{PREFIX}/audit"),
+    Link("Tokens", f"{PREFIX}/tokens"),
+    Link("Accounts", f"{PREFIX}/accounts"),
+)
 
 
 def portal(
@@ -38,17 +49,21 @@ def portal(
     )
     desk = PortalContext(site, context, watchers)
 
-    async def record(visit: Visit, action: str, name: str) -> None:
-        await desk.record(visit, action, account=name)
-
-    sign_in = SignInPages(site, token, ROOT, record)
+    running = InstancePages(desk)
+    sign_in = SignInPages(site, token, ROOT, desk.record_account)
     app = Starlette(
         routes=[
             *site.asset_routes(),
             *sign_in.routes(),
+            *PeoplePages(desk, sign_in.passwords).routes(),
+            *SearchPages(desk).routes(),
+            *AccessPages(desk).routes(),
             *CataloguePages(desk).routes(),
             *TextPages(desk).routes(),
             *ChangesPages(desk).routes(),
+            *HistoryPages(desk).routes(),
+            *running.routes(),
+            *GrayPages(desk, running).routes(),
             *ItemPages(desk).routes(),
         ],
         middleware=[Middleware(SecurityHeaders)],

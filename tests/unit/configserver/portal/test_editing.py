@@ -1,49 +1,10 @@
 """The portal over a real socket: from the first sign-in to a published release."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from tests.configserver import RunningConfigServer, running_config_server
-from tests.person import PASSWORD, Person, make_first_account, signed_in
-
-AT = "/apps/someAppId/default/application"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningConfigServer]:
-    with running_config_server(tmp_path_factory.mktemp("server")) as server:
-        make_first_account(server)
-        yield server
-
-
-@pytest.fixture
-def ann(server: RunningConfigServer) -> Iterator[Person]:
-    """A person who may do everything; the namespace has k=v in force and nothing else."""
-    server.http.request(
-        "DELETE",
-        "/apps/someAppId/clusters/default/namespaces/application?operator=test",
-        headers={"Authorization": server.token},
-    )
-    server.publish({"k": "v"})
-    with signed_in(server) as ann:
-        yield ann
-
-
-def values(server: RunningConfigServer) -> dict[str, str]:
-    found: dict[str, str] = server.config().json()["configurations"]
-    return found
-
-
-def save(person: Person, key: str, value: str) -> str:
-    person.get(f"{AT}/item?key={key}")
-    return person.send(f"{AT}/item", key=key, value=value, base=person.field("base"))
-
-
-def publish(person: Person) -> str:
-    person.get(f"{AT}/changes")
-    return person.send(f"{AT}/publish", seen=person.field("seen"), name="r", comment="why")
+from tests.person import PASSWORD, Person, signed_in
+from tests.unit.configserver.portal.editor import AT, publish, save, values
 
 
 def test_the_first_account_needs_the_text_of_the_server_s_file(tmp_path: Path) -> None:
