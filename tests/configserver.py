@@ -16,8 +16,8 @@ import uvloop
 from starlette.applications import Starlette
 
 from skep.config.apollo.openapi import OpenApiClient, PublishedRelease
+from skep.config.env.secret_file import read_or_make_token
 from skep.configserver.application import create_app
-from skep.configserver.credentials import read_or_make_token
 from skep.configserver.model.limits import EditorLimits
 from skep.configserver.reading.watchers import Watchers
 from skep.configserver.seed import seed

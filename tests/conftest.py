@@ -30,6 +30,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--url", help="its address; without it, the tests start ours")
     group.addoption("--open-api-url", help="the address of its portal, if it is another")
     group.addoption("--admin-url", help="the address of its AdminService, if it is another")
+    group.addoption(
+        "--delay", type=float, default=2.0, help="seconds until its clients see a change"
+    )
     group.addoption("--token", default="", help="a token that may write")
 
 

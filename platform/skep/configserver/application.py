@@ -6,6 +6,8 @@ import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import Route
 
 from skep.base.errors import UsageError
 from skep.configserver.admin_api import routes as admin_api
@@ -24,6 +26,7 @@ from skep.configserver.reading.instance_book import InstanceBook
 from skep.configserver.reading.published import Published
 from skep.configserver.reading.read_cache import ReadCache
 from skep.configserver.reading.watchers import Watchers
+from skep.configserver.server_metrics import RequestCounter, ServerMetrics
 from skep.configserver.storage.database import ConfigDatabase
 from skep.pages.accounts import Accounts
 
@@ -57,16 +60,19 @@ def create_app(
     cache = ReadCache(database)
     gate = AccessGate(cache, server_keys)
     watchers, book = Watchers(), InstanceBook(database)
+    metrics = ServerMetrics(watchers, gate)
     guard = TokenGuard(database, token, gate)
     context = EditingContext(EditingDesk(database, limits), WriterThread(), guard, book)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with _running(context, watchers):
+        async with _running(context, watchers, metrics):
             yield
 
     app = Starlette(
+        middleware=[Middleware(RequestCounter, metrics=metrics)],
         routes=[
+            Route("/metrics", metrics.show),
             *client_api.routes(Published(cache), gate, watchers, book, hold),
             *open_api.routes(context),
             *admin_api.routes(context),
@@ -80,12 +86,15 @@ def create_app(
 
 
 @contextlib.asynccontextmanager
-async def _running(context: EditingContext, watchers: Watchers) -> AsyncIterator[None]:
+async def _running(
+    context: EditingContext, watchers: Watchers, metrics: ServerMetrics
+) -> AsyncIterator[None]:
     """Wake watchers after each commit, and write what instances run from time to time."""
     loop = asyncio.get_running_loop()
 
     def wake(notification: Notification) -> None:
         woken = watchers.wake(notification)
+        metrics.notifications.inc()
         _log.info("notification %d of %s: woke %d", notification.id, notification.address, woken)
 
     ignore = context.desk.database.listen(lambda one: loop.call_soon_threadsafe(wake, one))

@@ -10,10 +10,10 @@ from starlette.applications import Starlette
 from skep.base.files.filelock import held
 from skep.base.rundir import RunDir
 from skep.config.apollo.signing import AccessKey
+from skep.config.env.secret_file import read_or_make_keys, read_or_make_token
 from skep.config.options.endpoints import access_key
 from skep.config.options.table import Options
 from skep.configserver.application import create_app
-from skep.configserver.credentials import read_or_make_keys, read_or_make_token
 from skep.configserver.seed import seed
 from skep.configserver.storage.database import ConfigDatabase
 from skep.pages.accounts import Accounts

@@ -14,8 +14,6 @@ from skep.configserver.model.limits import EditorLimits
 from tests.configserver import running_config_server
 from tests.contract.apollo.target import ApolloTarget
 
-# Seconds until clients of another server see a change: it scans its tables once a second.
-DELAY = 2.0
 LIMITS = EditorLimits(value=200_000)
 
 
@@ -84,7 +82,9 @@ def other(config: pytest.Config, stack: ExitStack) -> ApolloTarget | None:
     token = config.getoption("--token")
     urls = [config.getoption(option) or url for option in ("--open-api-url", "--admin-url")]
     open_api, admin = (stack.enter_context(client(one, token)) for one in urls)
-    return ApolloTarget(stack.enter_context(client(url)), open_api, admin, delay=DELAY)
+    return ApolloTarget(
+        stack.enter_context(client(url)), open_api, admin, delay=config.getoption("--delay")
+    )
 
 
 def client(url: str, token: str = "") -> httpx.Client:

@@ -37,6 +37,11 @@ class ApolloTarget:
     delay: float = 0.0
     made: set[tuple[str, ...]] = field(default_factory=set)
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether the tests have started it."""
+        return self.count_held is not None
+
     # Writing
 
     def ensure(self, app_id: str, cluster: str = "default", namespace: str = "application") -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.apollo.conftest import started
-from tests.contract.apollo.target import USER, ApolloTarget
+from tests.contract.apollo.target import BY, USER, ApolloTarget
 
 
 def test_a_published_namespace_is_answered(target: ApolloTarget, app: str) -> None:
@@ -123,7 +123,12 @@ def test_the_content_of_any_format_arrives_unchanged(
         text = json.dumps({"text": text})
     elif suffix != "txt":
         text = f"# {text[-100_000:]}\r\na: 'ä 中 🐝 <&=>'\n"
-    target.ensure(app, "default", f"some.{suffix}")
+    name = f"some.{suffix}"
+    target.ensure(app, "default", name)
+    body = {"key": "content", "value": text, **BY}
+    answer = target.write("POST", "/items", body, namespace=name, app_id=app)
+    if answer.status_code == 400 and not target.is_ours:
+        pytest.skip("the server takes shorter values only")
     target.publish({"content": text}, f"some.{suffix}", app_id=app)
     assert target.values(f"some.{suffix}", app_id=app) == {"content": text}
 

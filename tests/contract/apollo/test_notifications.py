@@ -143,7 +143,7 @@ def test_a_poll_without_a_parameter_is_refused(
     query = {"appId": app, "cluster": "default", "notifications": asked({"application": -1})}
     del query[missing]
     answer = target.http.get("/notifications/v2", params=query)
-    assert answer.status_code in ((400,) if missing == "appId" or not target.delay else (400, 500))
+    assert answer.status_code in ((400,) if missing == "appId" or target.is_ours else (400, 500))
 
 
 def test_a_poll_for_the_unknown_is_held_then_304(hasty: ApolloTarget, app: str) -> None:

@@ -19,6 +19,22 @@ def test_a_server_without_a_token_is_refused(tmp_path: Path) -> None:
         create_app(ConfigDatabase(tmp_path / "none.db"), "")
 
 
+def test_it_counts_what_it_answers(tmp_path: Path) -> None:
+    with running_config_server(tmp_path) as server:
+        server.publish({"k": "v"})
+        server.config()
+        server.config("nope")
+        server.http.get("/made-up-by-a-client")
+        text = server.http.get("/metrics").text
+    lines = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    assert lines['configserver_requests_total{api="configs",status="200"}'] == "1.0"
+    assert lines['configserver_requests_total{api="configs",status="404"}'] == "1.0"
+    assert lines['configserver_requests_total{api="other",status="404"}'] == "1.0"
+    assert lines["configserver_notifications_total"] == "1.0"
+    assert lines["configserver_held_polls"] == "0.0"
+    assert lines["configserver_refused_signatures"] == "0.0"
+
+
 def test_an_error_has_the_fields_of_both_of_apollo_s_shapes(tmp_path: Path) -> None:
     with running_config_server(tmp_path) as server:
         for path, status in (("/nowhere", 404), ("/notifications/v2", 400)):

@@ -38,7 +38,7 @@ def put(server: RunningConfigServer, key: str, value: Any, **more: Any) -> Any:
 def guarded_routes(tmp_path: Path) -> list[tuple[str, str]]:
     """Return every route of the app that is not for clients, from the app itself."""
     app = create_app(ConfigDatabase(tmp_path / "none.db"), "token")
-    clients = ("/configs", "/configfiles", "/notifications", "/services", "/health")
+    clients = ("/configs", "/configfiles", "/notifications", "/services", "/health", "/metrics")
     routes = [route for route in app.routes if isinstance(route, Route)]
     return [
         (method, route.path_format)

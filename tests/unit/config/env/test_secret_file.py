@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from skep.base.errors import ConfigError
-from skep.configserver.credentials import read_or_make_token
+from skep.config.env.secret_file import read_or_make_token
 
 
 def test_a_token_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:

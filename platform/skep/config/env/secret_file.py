@@ -30,6 +30,17 @@ def read_or_make_keys(path: Path) -> list[str]:
     return _read_or_make(path, "access key")
 
 
+def make_key(path: Path) -> None:
+    """Make a file with an access key unless it exists. Raises ConfigError if that fails."""
+    try:
+        if not path.exists():
+            _make(path)
+    except OSError as error:
+        raise ConfigError(
+            f"The config server's access key {path} cannot be made: {error.strerror}."
+        ) from error
+
+
 def _read_or_make(path: Path, what: str) -> list[str]:
     try:
         if not path.exists():
