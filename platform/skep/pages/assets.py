@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-_FOLDER = Path(__file__).parent / "assets"
+_FOLDER = Path(__file__).parent / "static"
 _TYPES = {
     "icon.svg": "image/svg+xml",
     "script.js": "text/javascript; charset=utf-8",

@@ -11,9 +11,9 @@ from skep.configserver.model.names import Address
 from skep.configserver.model.releases import StoredRelease
 from skep.configserver.model.rights import Actor
 from skep.configserver.portal.context import PortalContext, actor_of
+from skep.configserver.portal.display.value_changes import fingerprint, value_changes
 from skep.configserver.portal.items import NAMESPACE
 from skep.configserver.portal.paths import namespace_path
-from skep.configserver.portal.value_changes import fingerprint, value_changes
 from skep.pages.templating import moment
 from skep.pages.visit import Visit
 

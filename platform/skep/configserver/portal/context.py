@@ -12,8 +12,8 @@ from skep.configserver.http.editing_context import EditingContext
 from skep.configserver.model.items import values
 from skep.configserver.model.names import Address, bare, fold
 from skep.configserver.model.rights import AccessRole, Actor
+from skep.configserver.portal.display.value_changes import changed_keys
 from skep.configserver.portal.paths import app_crumbs, namespace_crumbs, namespace_path
-from skep.configserver.portal.value_changes import changed_keys
 from skep.configserver.reading.watchers import Watchers
 from skep.configserver.storage import branches
 from skep.configserver.storage.database import NOWHERE

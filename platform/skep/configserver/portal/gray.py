@@ -12,10 +12,10 @@ from skep.configserver.model.names import Address
 from skep.configserver.model.refusals import NotFound
 from skep.configserver.model.rights import Actor
 from skep.configserver.portal.context import PortalContext, actor_of
+from skep.configserver.portal.display.value_changes import changed_keys, value_changes
 from skep.configserver.portal.instances import InstancePages
 from skep.configserver.portal.items import NAMESPACE
 from skep.configserver.portal.paths import namespace_path
-from skep.configserver.portal.value_changes import changed_keys, value_changes
 from skep.configserver.storage import instances
 from skep.pages.refusals import PageRefused
 from skep.pages.templating import moment

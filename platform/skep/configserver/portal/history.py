@@ -9,9 +9,9 @@ from skep.configserver.model.refusals import InvalidRequest, NotFound
 from skep.configserver.model.releases import StoredRelease
 from skep.configserver.model.rights import Actor
 from skep.configserver.portal.context import PortalContext, actor_of
+from skep.configserver.portal.display.value_changes import value_changes
 from skep.configserver.portal.items import NAMESPACE
 from skep.configserver.portal.paths import namespace_path
-from skep.configserver.portal.value_changes import value_changes
 from skep.pages.visit import Visit
 
 _PAGE = 20

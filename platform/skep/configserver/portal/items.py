@@ -11,10 +11,10 @@ from skep.configserver.model.items import Draft, Item
 from skep.configserver.model.names import Address
 from skep.configserver.model.refusals import EditConflict, NotFound, RoleMissing
 from skep.configserver.portal.context import PortalContext, actor_of
-from skep.configserver.portal.masked import is_masked, shown, unmasked
+from skep.configserver.portal.display.masked import is_masked, shown, unmasked
+from skep.configserver.portal.display.text_form import is_file
+from skep.configserver.portal.display.value_changes import changed_keys
 from skep.configserver.portal.paths import namespace_path
-from skep.configserver.portal.text_form import is_file
-from skep.configserver.portal.value_changes import changed_keys
 from skep.pages.refusals import PageRefused
 from skep.pages.site import PageSite
 from skep.pages.visit import Visit

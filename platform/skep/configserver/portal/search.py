@@ -8,7 +8,7 @@ from starlette.routing import Route
 from skep.configserver.model.journal import AuditEntry
 from skep.configserver.model.names import Address
 from skep.configserver.portal.context import PortalContext, actor_of
-from skep.configserver.portal.masked import shown
+from skep.configserver.portal.display.masked import shown
 from skep.configserver.portal.paths import HOME, namespace_path, with_query
 from skep.configserver.storage import found_items
 from skep.pages.site import Link

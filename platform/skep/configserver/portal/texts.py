@@ -11,10 +11,8 @@ from skep.configserver.model.items import Draft, Item
 from skep.configserver.model.names import Address, file_format
 from skep.configserver.model.refusals import EditConflict, RoleMissing
 from skep.configserver.portal.context import PortalContext, actor_of
-from skep.configserver.portal.items import NAMESPACE
-from skep.configserver.portal.masked import shown
-from skep.configserver.portal.paths import namespace_path
-from skep.configserver.portal.text_form import (
+from skep.configserver.portal.display.masked import shown
+from skep.configserver.portal.display.text_form import (
     fault,
     is_file,
     read_revisions,
@@ -22,6 +20,8 @@ from skep.configserver.portal.text_form import (
     to_drafts,
     to_text,
 )
+from skep.configserver.portal.items import NAMESPACE
+from skep.configserver.portal.paths import namespace_path
 from skep.pages.refusals import PageRefused
 from skep.pages.visit import Visit
 

@@ -9,7 +9,7 @@ from skep.configserver.model.items import Draft, Item
 from skep.configserver.model.names import file_format
 from skep.configserver.model.properties import Comment, parse, render
 from skep.configserver.model.refusals import InvalidRequest
-from skep.configserver.portal.masked import shown, unmasked
+from skep.configserver.portal.display.masked import shown, unmasked
 from skep.pages.refusals import PageRefused
 
 
