@@ -64,9 +64,13 @@ class Browser:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.command("Emulation.setEmulatedMedia", features=[scheme])
 
-    def picture(self) -> bytes:
-        """Return the whole page as PNG."""
-        shot = self.command("Page.captureScreenshot", captureBeyondViewport=True)
+    def picture(self, most: int = 1600) -> bytes:
+        """Return the page, up to `most` pixels of it from its top, as PNG."""
+        size = self.command("Page.getLayoutMetrics")["cssContentSize"]
+        clip = {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], most)}
+        shot = self.command(
+            "Page.captureScreenshot", captureBeyondViewport=True, clip={**clip, "scale": 1}
+        )
         return base64.b64decode(shot["data"])
 
     def findings(self) -> list[str]:

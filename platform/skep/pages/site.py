@@ -1,5 +1,6 @@
 """A set of pages with one layout, for people who have signed in."""
 
+import hmac
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -16,6 +17,9 @@ from skep.pages.security import check_same_site
 from skep.pages.sessions import Sessions
 from skep.pages.templating import PageTemplates
 from skep.pages.visit import Visit
+
+# Bytes of a form without an account: a name and two passwords.
+_LARGEST_OF_STRANGERS = 64 * 1024
 
 Handler = Callable[[Visit], Awaitable[Response]]
 
@@ -110,7 +114,8 @@ class PageSite:
             visit = self._visit(request)
             if request.method == "POST":
                 check_same_site(request)
-                visit.form = await read_form(request, self._largest)
+                most = self._largest if visit.account else _LARGEST_OF_STRANGERS
+                visit.form = await read_form(request, most)
             if visit.account is None and not public:
                 return self._send_to_sign_in(request)
             if request.method == "POST":
@@ -126,8 +131,8 @@ class PageSite:
         return Visit(request, session, self.sessions.account(session))
 
     def _check_token(self, visit: Visit) -> None:
-        given = visit.form.text("csrf")
-        if not given.isascii() or given != self.sessions.csrf(visit.session):
+        given, meant = visit.form.text("csrf"), self.sessions.csrf(visit.session)
+        if not hmac.compare_digest(given.encode(), meant.encode()):
             raise PageRefused(
                 403,
                 "The form is not from this session. Nothing was changed: load the page again, and "

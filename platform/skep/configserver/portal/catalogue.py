@@ -3,12 +3,12 @@
 from starlette.responses import Response
 from starlette.routing import Route
 
+from skep.configserver.display.value_changes import changed_keys
 from skep.configserver.model.apps import AppDetails
 from skep.configserver.model.items import values
 from skep.configserver.model.names import Address
 from skep.configserver.model.rights import EVERY_APP, AccessRole, Actor
 from skep.configserver.portal.context import PortalContext, actor_of
-from skep.configserver.portal.display.value_changes import changed_keys
 from skep.configserver.portal.paths import HOME, app_path, namespace_path
 from skep.pages.site import Link
 from skep.pages.visit import Visit

@@ -5,13 +5,13 @@ import time
 from starlette.responses import Response
 from starlette.routing import Route
 
+from skep.configserver.display.value_changes import fingerprint, value_changes
 from skep.configserver.editing.release_steps import ReleaseTitle
 from skep.configserver.model.items import values
 from skep.configserver.model.names import Address
 from skep.configserver.model.releases import StoredRelease
 from skep.configserver.model.rights import Actor
 from skep.configserver.portal.context import PortalContext, actor_of
-from skep.configserver.portal.display.value_changes import fingerprint, value_changes
 from skep.configserver.portal.items import NAMESPACE
 from skep.configserver.portal.paths import namespace_path
 from skep.pages.templating import moment

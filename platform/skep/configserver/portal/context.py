@@ -6,13 +6,13 @@ from typing import Any, ParamSpec, TypeVar
 
 from starlette.responses import Response
 
+from skep.configserver.display.value_changes import changed_keys
 from skep.configserver.editing.desk import EditingDesk
 from skep.configserver.editing.editor_view import EditorView
 from skep.configserver.http.editing_context import EditingContext
 from skep.configserver.model.items import values
 from skep.configserver.model.names import Address, bare, fold
 from skep.configserver.model.rights import AccessRole, Actor
-from skep.configserver.portal.display.value_changes import changed_keys
 from skep.configserver.portal.paths import app_crumbs, namespace_crumbs, namespace_path
 from skep.configserver.reading.watchers import Watchers
 from skep.configserver.storage import branches

@@ -5,6 +5,7 @@ import time
 from starlette.responses import Response
 from starlette.routing import Route
 
+from skep.configserver.display.value_changes import changed_keys, value_changes
 from skep.configserver.editing.release_steps import ReleaseTitle
 from skep.configserver.model.branches import Branch, GrayRule
 from skep.configserver.model.items import values
@@ -12,7 +13,6 @@ from skep.configserver.model.names import Address
 from skep.configserver.model.refusals import NotFound
 from skep.configserver.model.rights import Actor
 from skep.configserver.portal.context import PortalContext, actor_of
-from skep.configserver.portal.display.value_changes import changed_keys, value_changes
 from skep.configserver.portal.instances import InstancePages
 from skep.configserver.portal.items import NAMESPACE
 from skep.configserver.portal.paths import namespace_path

@@ -3,13 +3,13 @@
 from starlette.responses import Response
 from starlette.routing import Route
 
+from skep.configserver.display.value_changes import value_changes
 from skep.configserver.model.items import values
 from skep.configserver.model.names import Address
 from skep.configserver.model.refusals import InvalidRequest, NotFound
 from skep.configserver.model.releases import StoredRelease
 from skep.configserver.model.rights import Actor
 from skep.configserver.portal.context import PortalContext, actor_of
-from skep.configserver.portal.display.value_changes import value_changes
 from skep.configserver.portal.items import NAMESPACE
 from skep.configserver.portal.paths import namespace_path
 from skep.pages.visit import Visit

@@ -7,13 +7,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from skep.base.errors import ConfigError
+from skep.configserver.display.masked import is_masked, shown, unmasked
+from skep.configserver.display.text_form import is_file
+from skep.configserver.display.value_changes import changed_keys
 from skep.configserver.model.items import Draft, Item
 from skep.configserver.model.names import Address
 from skep.configserver.model.refusals import EditConflict, NotFound, RoleMissing
 from skep.configserver.portal.context import PortalContext, actor_of
-from skep.configserver.portal.display.masked import is_masked, shown, unmasked
-from skep.configserver.portal.display.text_form import is_file
-from skep.configserver.portal.display.value_changes import changed_keys
 from skep.configserver.portal.paths import namespace_path
 from skep.pages.refusals import PageRefused
 from skep.pages.site import PageSite

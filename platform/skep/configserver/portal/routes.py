@@ -2,7 +2,9 @@
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.routing import Mount
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
 
 from skep.configserver.http.editing_context import EditingContext
 from skep.configserver.http.token_guard import ROOT
@@ -36,7 +38,7 @@ _NAVIGATION = (
 
 def portal(
     context: EditingContext, watchers: Watchers, accounts: Accounts, token: str
-) -> list[Mount]:
+) -> list[BaseRoute]:
     """Return the routes of the portal; who has the administrator's token may make the first
     account."""
     site = PageSite(
@@ -69,4 +71,8 @@ def portal(
         middleware=[Middleware(SecurityHeaders)],
         exception_handlers=handlers(site),
     )
-    return [Mount(PREFIX, app)]
+    return [Route("/", _home), Mount(PREFIX, app)]
+
+
+async def _home(request: Request) -> Response:
+    return RedirectResponse(HOME)

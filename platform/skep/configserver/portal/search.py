@@ -5,10 +5,10 @@ import json
 from starlette.responses import Response
 from starlette.routing import Route
 
+from skep.configserver.display.masked import shown
 from skep.configserver.model.journal import AuditEntry
 from skep.configserver.model.names import Address
 from skep.configserver.portal.context import PortalContext, actor_of
-from skep.configserver.portal.display.masked import shown
 from skep.configserver.portal.paths import HOME, namespace_path, with_query
 from skep.configserver.storage import found_items
 from skep.pages.site import Link

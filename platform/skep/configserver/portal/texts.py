@@ -6,13 +6,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from skep.base.errors import ConfigError
-from skep.configserver.model.formats import CONTENT
-from skep.configserver.model.items import Draft, Item
-from skep.configserver.model.names import Address, file_format
-from skep.configserver.model.refusals import EditConflict, RoleMissing
-from skep.configserver.portal.context import PortalContext, actor_of
-from skep.configserver.portal.display.masked import shown
-from skep.configserver.portal.display.text_form import (
+from skep.configserver.display.masked import shown
+from skep.configserver.display.text_form import (
     fault,
     is_file,
     read_revisions,
@@ -20,6 +15,11 @@ from skep.configserver.portal.display.text_form import (
     to_drafts,
     to_text,
 )
+from skep.configserver.model.formats import CONTENT
+from skep.configserver.model.items import Draft, Item
+from skep.configserver.model.names import Address, file_format
+from skep.configserver.model.refusals import EditConflict, RoleMissing
+from skep.configserver.portal.context import PortalContext, actor_of
 from skep.configserver.portal.items import NAMESPACE
 from skep.configserver.portal.paths import namespace_path
 from skep.pages.refusals import PageRefused

@@ -1,5 +1,7 @@
 """The portal over a real socket: from the first sign-in to a published release."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 from tests.configserver import RunningConfigServer, running_config_server
@@ -9,6 +11,7 @@ from tests.unit.configserver.portal.editor import AT, publish, save, values
 
 def test_the_first_account_needs_the_text_of_the_server_s_file(tmp_path: Path) -> None:
     with running_config_server(tmp_path) as server, Person(server.url) as person:
+        assert person.http.get("/").headers["location"] == "/portal/"
         person.get("/")
         assert person.location == "/portal/sign-in?next=%2Fportal%2F"
         person.follow()
@@ -198,3 +201,12 @@ def test_the_next_page_is_one_of_ours(server: RunningConfigServer) -> None:
             person.get("/sign-in")
             person.send("/sign-in", name="ann", password=PASSWORD, next=target)
             assert person.location == "/portal/"
+
+
+def test_a_config_server_without_visitors_loads_no_templates() -> None:
+    code = (
+        "import sys, skep.configserver.application\n"
+        "print({'jinja2', 'argon2', 'cffi', 'multipart'} & set(sys.modules))"
+    )
+    out = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True)
+    assert out.stdout.strip() == "set()", out.stderr

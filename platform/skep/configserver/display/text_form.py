@@ -4,12 +4,12 @@ import json
 from collections.abc import Mapping, Sequence
 
 from skep.base.errors import ConfigError
+from skep.configserver.display.masked import shown, unmasked
 from skep.configserver.model.formats import CONTENT, check_content
 from skep.configserver.model.items import Draft, Item
 from skep.configserver.model.names import file_format
 from skep.configserver.model.properties import Comment, parse, render
 from skep.configserver.model.refusals import InvalidRequest
-from skep.configserver.portal.display.masked import shown, unmasked
 from skep.pages.refusals import PageRefused
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from skep.configserver.portal.display.masked import is_masked, shown
+from skep.configserver.display.masked import is_masked, shown
 from skep.pages.line_diff import DiffLine, side_by_side
 
 ChangeKind = Literal["added", "changed", "deleted"]
