@@ -72,6 +72,7 @@ class SignInPages:
             return self._form(visit, name, "This name and this password do not belong together.")
         for lock, key in keys:
             lock.succeeded(key)
+        visit.account = account
         await self._record(visit, "session.begin", account.name)
         visit.session = self._site.sessions.begin(account)
         return self._site.go(self._target(visit))
@@ -96,6 +97,7 @@ class SignInPages:
             return self._first(visit, name, str(refusal))
         hashed = await self.passwords.hashed(password)
         account = self._site.accounts.create_first(name, hashed, _ADMIN)
+        visit.account = account
         await self._record(visit, "account.create", name)
         return self._welcome(visit, account)
 

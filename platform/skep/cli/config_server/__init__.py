@@ -1,11 +1,12 @@
-"""`platform config-server …`: the embedded config server alone, who may use it, and its backup."""
+"""`platform config-server …`: the embedded config server alone, its users and its data."""
 
 from skep.cli.config_server.access import key, token
 from skep.cli.config_server.backup import backup
 from skep.cli.config_server.people import user
 from skep.cli.config_server.serve import config_server
+from skep.cli.config_server.transfer import export_samples, import_samples
 
-for command in (token, key, user, backup):
+for command in (token, key, user, backup, export_samples, import_samples):
     config_server.add_command(command)
 
 __all__ = ["config_server"]

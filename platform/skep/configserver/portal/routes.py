@@ -1,5 +1,7 @@
 """The portal below its prefix."""
 
+from collections.abc import Callable, Sequence
+
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -37,10 +39,16 @@ _NAVIGATION = (
 
 
 def portal(
+    accounts: Accounts, token: str
+) -> Callable[[EditingContext, Watchers], Sequence[BaseRoute]]:
+    """Return what makes the routes of the portal. Who has the administrator's token may make the
+    first account."""
+    return lambda context, watchers: _routes(context, watchers, accounts, token)
+
+
+def _routes(
     context: EditingContext, watchers: Watchers, accounts: Accounts, token: str
 ) -> list[BaseRoute]:
-    """Return the routes of the portal; who has the administrator's token may make the first
-    account."""
     site = PageSite(
         accounts,
         name="Config server",

@@ -10,7 +10,6 @@ from skep.configserver.model.journal import AuditEntry
 from skep.configserver.model.names import Address
 from skep.configserver.portal.context import PortalContext, actor_of
 from skep.configserver.portal.paths import HOME, namespace_path, with_query
-from skep.configserver.storage import found_items
 from skep.pages.site import Link
 from skep.pages.visit import Visit
 
@@ -34,18 +33,15 @@ class SearchPages:
         """Show the items whose key or value holds a text. A secret is found by its key alone: else
         guesses would reveal it."""
         actor, text = actor_of(visit), visit.query("q").strip()
+        view = self._context.view
+        found = view.search(actor, text, "") + view.search(actor, "", text) if text else []
         hits = []
-        apps = [app.app_id for app in self._context.view.apps(actor)]
-        if text and apps:
-            reader = self._context.desk.database.reader
-            for at, key, value in found_items.found_items(reader, apps, text):
-                visible = shown(at.namespace, key, value)
-                if text.casefold() not in f"{key}\n{visible}".casefold():
-                    continue
+        for (at, key), value in {(at, item.key): item.value for at, item in found}.items():
+            visible = shown(at.namespace, key, value)
+            if text.casefold() in f"{key}\n{visible}".casefold():
                 url = with_query(namespace_path(at, "item"), key=key)
                 hits.append({"at": at, "key": key, "value": _around(visible, text), "url": url})
-                if len(hits) == _MOST:
-                    break
+        hits = hits[:_MOST]
         return self._context.site.page(
             visit, "search.html", "Search", [Link("Apps", HOME)], text=text, hits=hits, most=_MOST
         )

@@ -205,7 +205,7 @@ def test_the_next_page_is_one_of_ours(server: RunningConfigServer) -> None:
 
 def test_a_config_server_without_visitors_loads_no_templates() -> None:
     code = (
-        "import sys, skep.configserver.application\n"
+        "import sys, skep.configserver.directory\n"
         "print({'jinja2', 'argon2', 'cffi', 'multipart'} & set(sys.modules))"
     )
     out = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True)
