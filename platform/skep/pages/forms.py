@@ -4,6 +4,7 @@ from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
+from skep.pages.line_ends import unix_lines
 from skep.pages.refusals import PageRefused
 
 _MOST_FIELDS = 5000
@@ -74,8 +75,4 @@ async def read_form(request: Request, most: int) -> PageForm:
         raise PageRefused(400, "The form holds text that is not UTF-8.") from error
     except ValueError as error:
         raise PageRefused(400, f"The form has more than {_MOST_FIELDS} fields.") from error
-    return PageForm([(name, _unix(text)) for name, text in fields])
-
-
-def _unix(text: str) -> str:
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    return PageForm([(name, unix_lines(text)) for name, text in fields])

@@ -3,6 +3,7 @@
 from skep.base.logs.masking import MASK, Masker, mask_value
 from skep.configserver.model.formats import CONTENT
 from skep.configserver.model.names import file_format
+from skep.pages.line_ends import unix_lines
 from skep.pages.refusals import PageRefused
 
 _mask_text = Masker()
@@ -21,16 +22,17 @@ def is_masked(namespace: str, key: str, value: str) -> bool:
 
 
 def unmasked(namespace: str, key: str, given: str, old: str | None) -> str:
-    """Return the value that a person means who has seen the old one masked.
+    """Return the value that a person means who has seen the old one masked, and in a form, which
+    changes the ends of lines.
 
     Raises PageRefused if the given value mixes a mask with other text: the secret behind the mask
     would be lost.
     """
-    if old is None or not is_masked(namespace, key, old):
+    if old is None:
         return given
-    if given == shown(namespace, key, old):
+    if given in (unix_lines(old), unix_lines(shown(namespace, key, old))):
         return old
-    if MASK in given:
+    if is_masked(namespace, key, old) and MASK in given:
         raise PageRefused(
             400,
             f"The value of {key!r} holds the mask {MASK}. Reveal the value before you edit a part "
