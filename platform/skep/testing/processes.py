@@ -18,7 +18,7 @@ from skep.worker.workplace import Workplace
 
 # Seconds that a process may take to end.
 _PATIENCE = 10.0
-_ADVICE = "a lab runs the processes that it is told to; open `async with lab.process(TheClass):`"
+_ADVICE = "open `async with lab.process(TheClass):` around it, in the test"
 
 
 class LabProcesses:
