@@ -15,6 +15,8 @@ Restart = Literal["always", "on_failure", "never"]
 
 MOST = 256
 LONGEST_STOP = 3600.0
+# Bytes of `plugin.Class`, which is in the names of files.
+LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
@@ -126,14 +128,14 @@ def problem_of(cls: type[Process]) -> str:
     """Return why a class cannot be run, as a text that reads on after its name; or an empty one."""
     if cls._problem:
         return cls._problem
+    if problem := _naming_problem(cls):
+        return problem
     if stray := next((name for name in _OPTIONS if name in vars(cls)), ""):
         shown = f"{vars(cls)[stray]!r:.40}"
         return (
             f"has {stray} = {shown} in its body; it is an option: "
             f"class {cls.__name__}(Process, {stray}={shown})"
         )
-    if hidden := next((name for name in _CALLS if _is_hidden(cls, name)), ""):
-        return f"has its own {hidden}, which is how others reach it; give that another name"
     has_run = cls.run is not Process.run
     if cls.terms.command and has_run:
         return "has a method run and command: give one of them"
@@ -147,6 +149,17 @@ def problem_of(cls: type[Process]) -> str:
     methods = ("on_reload", "on_stop", *(("run",) if has_run else ()))
     problems = (method_problem(cls, name, ("ctx",)) for name in methods)
     return next(filter(None, problems), "") or construction_problem(cls)
+
+
+def _naming_problem(cls: type[Process]) -> str:
+    if hidden := next((name for name in _CALLS if _is_hidden(cls, name)), ""):
+        return f"has its own {hidden}, which is how others reach it; give that another name"
+    if not cls.__name__.isidentifier() or len(cls.registered_name().encode()) > LONGEST_NAME:
+        return (
+            f"has the name {cls.__name__!r:.80}, which is to be an identifier, with its plugin "
+            f"of {LONGEST_NAME} bytes at most"
+        )
+    return ""
 
 
 def _is_hidden(cls: type[Process], name: str) -> bool:

@@ -134,13 +134,20 @@ def test_methods_that_cannot_be_called_as_the_platform_does_are_refused() -> Non
     assert "cannot be made without arguments" in problem_of(with_methods(run=good, __init__=makes))
 
 
-@pytest.mark.parametrize("name", ["send", "request", "stream", "send_sync", "registered_name"])
+@pytest.mark.parametrize("name", ["send", "request", "stream", "send_sync"])
 def test_a_method_that_hides_how_others_reach_it_is_refused(name: str) -> None:
     good: Any = lambda self, ctx: None  # noqa: E731
     hides: Any = lambda self, mail: None  # noqa: E731
     assert problem_of(with_methods(run=good, **{name: hides})).startswith(f"has its own {name},")
     fine: Any = classmethod(lambda cls, body: None)
     assert problem_of(with_methods(run=good, **{name: fine})) == ""
+
+
+@pytest.mark.parametrize("name", ["../Echo", "", "E" * 300])
+def test_a_name_that_cannot_be_in_names_of_files_is_refused(name: str) -> None:
+    assert problem_of(made(name, run=lambda self, ctx: None)).startswith(
+        f"has the name {name!r:.80}"
+    )
 
 
 def test_options_are_inherited_unless_they_are_given_again() -> None:
