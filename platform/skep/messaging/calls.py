@@ -233,6 +233,11 @@ def _translated(address: InboxAddress, advice: str) -> Iterator[None]:
     except (FileNotFoundError, ConnectionRefusedError) as error:
         if advice:
             raise ProcessDown(f"No process {name} runs here: {advice}.") from error
+        if address.is_up:
+            raise ProcessDown(
+                f"{name} runs, but its inbox {address.path} was removed: `platform restart` makes "
+                "another."
+            ) from error
         if RunDir(folder).is_held():
             raise ProcessDown(
                 f"The platform in {folder} has no process {name} with an inbox: put its class into "
