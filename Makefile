@@ -37,7 +37,7 @@ pictures: $(VENV)/.pictures  ## draw the dashboards for the docs; takes some min
 	$(BIN)/python -m tests.monitoring.pictures
 
 clean:  ## remove what make made
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .clients .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -16,13 +16,13 @@ import uvloop
 from starlette.applications import Starlette
 
 from skep.config.apollo.openapi import OpenApiClient, PublishedRelease
-from skep.configserver.app import create_app
-from skep.configserver.credentials import read_or_make_token
-from skep.configserver.records import EditorLimits
+from skep.config.env.secret_file import read_or_make_token
+from skep.configserver.application import create_app
+from skep.configserver.model.limits import EditorLimits
+from skep.configserver.reading.watchers import Watchers
 from skep.configserver.seed import seed
 from skep.configserver.server import serve
-from skep.configserver.store import Store
-from skep.configserver.watchers import Watchers
+from skep.configserver.storage.database import ConfigDatabase
 
 APP = "someAppId"
 
@@ -119,15 +119,16 @@ def running_config_server(
     limits: EditorLimits | None = None,
     loop_factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop,
     names: Sequence[str] = (),
+    port: int = 0,
 ) -> Iterator[RunningConfigServer]:
     """Run a config server over the files in `directory`; the next one there goes on with them. It
-    may be asked by these names beside its address."""
+    may be asked by these names beside its address. Without a port it takes any free one."""
     token = read_or_make_token(directory / "token")
-    with Store(directory / "config.db", limits) as store:
-        seed(store, samples or directory / "none", app_id, cluster, namespaces)
-        app = create_app(store, token, hold=hold)
+    with ConfigDatabase(directory / "config.db") as database:
+        seed(database, samples or directory / "none", app_id, cluster, namespaces, limits)
+        app = create_app(database, token, hold=hold, limits=limits)
         with (
-            _serving(app, loop_factory, names) as url,
+            _serving(app, loop_factory, names, port) as url,
             OpenApiClient(url, token) as open_api,
             httpx.Client(base_url=url, timeout=30, trust_env=False) as http,
         ):
@@ -136,9 +137,12 @@ def running_config_server(
 
 @contextmanager
 def _serving(
-    app: Starlette, loop_factory: Callable[[], asyncio.AbstractEventLoop], names: Sequence[str]
+    app: Starlette,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop],
+    names: Sequence[str],
+    port: int,
 ) -> Iterator[str]:
-    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    listener = socket.create_server(("127.0.0.1", port), backlog=1024)
     host, port = listener.getsockname()
     begun: Future[Callable[[], object]] = Future()
     ended: Future[None] = Future()

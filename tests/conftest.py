@@ -24,6 +24,18 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("suite")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let `tests/contract/apollo` be pointed at any Apollo-compatible server."""
+    group = parser.getgroup("apollo", "the config service that tests/contract/apollo tests")
+    group.addoption("--url", help="its address; without it, the tests start ours")
+    group.addoption("--open-api-url", help="the address of its portal, if it is another")
+    group.addoption("--admin-url", help="the address of its AdminService, if it is another")
+    group.addoption(
+        "--delay", type=float, default=2.0, help="seconds until its clients see a change"
+    )
+    group.addoption("--token", default="", help="a token that may write")
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """List the packages that were missing, with the command that installs them."""
     reasons = (str(r.longrepr) for r in terminalreporter.stats.get("skipped", []))

@@ -37,7 +37,15 @@ class ConfigServer:
         self.url = f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        where = ["--port", str(self.port), "--data-dir", str(self._folder), "--app-id", "sample"]
+        where = [
+            "--port",
+            str(self.port),
+            "--data-dir",
+            str(self._folder),
+            "--app-id",
+            "sample",
+            "--open",
+        ]
         self._process = subprocess.Popen(
             [*COMMAND, "config-server", *where],
             cwd=self._platform.directory,
@@ -123,7 +131,7 @@ class Site:
 
     def _browse(self, number: int) -> None:
         base = self.platform.url
-        for path in ("/", "/pulse", "/trouble/slow", f"/orders/{number}"):
+        for path in ("/", "/pulse", "/ticker", "/trouble/slow", f"/orders/{number}"):
             self._client.get(base + path)
         self._client.post(f"{base}/orders/{number}/pay")
 

@@ -16,6 +16,7 @@ from skep.cli.options import WHERE, platform_options
 from skep.cli.output import json_option
 from skep.cli.root import act_as_owner, options_as_owner
 from skep.config.env import dotenv, secret_names
+from skep.config.options.endpoints import embedded
 from skep.config.options.spelling import folded
 from skep.config.options.table import Options
 from skep.config.snapshots.archive import Archive
@@ -97,10 +98,10 @@ class PlatformHandle:
         options, config = self.starting_options, self.status["config"] if self.status else {}
         if "url" not in config:
             return options  # not running, or not yet following a configuration
+        if not options.has_service:
+            options = embedded(options, config["url"], self.run_dir.configserver_dir)
         return replace(
             options,
-            # The address in the options may have a password in it; the one in the status never has.
-            config_server=options.config_server or (config["url"],),
             app_id=config["app_id"],
             cluster=config["cluster"],
             namespace=tuple(config["namespaces"]),

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from skep.config.options.table import Options
-from skep.configserver.app import opened
+from skep.configserver.directory import opened
 from skep.configserver.server import serve
 from skep.wire.messages import Boot
 from skep.wire.platform_slot import Send, run

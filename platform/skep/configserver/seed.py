@@ -1,28 +1,28 @@
 """The first contents of a config server: sample files, and a release of each namespace."""
 
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
-from skep.base.errors import ConfigError
-from skep.base.files.fingerprint import IGNORED_DIRECTORIES, counts
-from skep.configserver.names import (
-    DEFAULT_CLUSTER,
-    FILE_FORMATS,
-    Address,
-    bare,
-    fallback,
-    file_format,
-)
-from skep.configserver.properties import Pair, parse
-from skep.configserver.records import Draft, EditorLimits, InvalidRequest, check_address
-from skep.configserver.store import Store
+from skep.configserver.editing.publishing import Publisher
+from skep.configserver.editing.release_steps import ReleaseTitle
+from skep.configserver.model.limits import EditorLimits
+from skep.configserver.model.names import DEFAULT_CLUSTER, Address, bare, fallback
+from skep.configserver.model.rights import system_actor
+from skep.configserver.samples import read_sample, sample_files
+from skep.configserver.storage import namespaces as rows
+from skep.configserver.storage import releases
+from skep.configserver.storage.database import ConfigDatabase
 
-_OPERATOR = "platform"
+_PLATFORM = system_actor("platform")
 
 
 def seed(
-    store: Store, samples: Path, app_id: str, cluster: str, namespaces: Iterable[str]
+    database: ConfigDatabase,
+    samples: Path,
+    app_id: str,
+    cluster: str,
+    namespaces: Iterable[str],
+    limits: EditorLimits | None = None,
 ) -> list[Address]:
     """Publish the samples of namespaces never seen before; return the addresses published.
 
@@ -33,102 +33,18 @@ def seed(
     sample that cannot be used.
     """
     published = []
-    for path, address in _sample_files(samples):
-        if store.find(address) is None:
-            drafts = _read(path, address, store.limits)
-            if store.introduce(address, drafts, f"sample {path.name}", _OPERATOR):
+    publisher, reader = Publisher(database), database.reader
+    for path, address in sample_files(samples):
+        if rows.find(reader, address) is None:
+            drafts = read_sample(path, address, limits or EditorLimits())
+            title = ReleaseTitle(f"sample {path.name}")
+            if publisher.introduce(_PLATFORM, address, drafts, title):
                 published.append(address)
     for namespace in namespaces:
         wanted = Address(app_id, cluster, bare(namespace))
         clusters = fallback(wanted.cluster, "")
-        if not any(store.latest_release(wanted._replace(cluster=one)) for one in clusters):
+        if not any(releases.latest(reader, wanted._replace(cluster=one)) for one in clusters):
             address = wanted._replace(cluster=DEFAULT_CLUSTER)
-            if store.ensure_release(address, "empty at first start", _OPERATOR):
+            if publisher.ensure_release(_PLATFORM, address, ReleaseTitle("empty at first start")):
                 published.append(address)
     return published
-
-
-def _sample_files(samples: Path) -> Iterator[tuple[Path, Address]]:
-    for app in _directories(samples):
-        for cluster in _directories(app):
-            for path in sorted(cluster.iterdir()):
-                if path.is_file() and counts(path.name):
-                    yield path, _address(path)
-
-
-def _directories(parent: Path) -> list[Path]:
-    if not parent.is_dir():
-        return []
-    return sorted(
-        path
-        for path in parent.iterdir()
-        if path.is_dir() and counts(path.name) and path.name not in IGNORED_DIRECTORIES
-    )
-
-
-def _address(path: Path) -> Address:
-    namespace = bare(path.name)
-    if namespace == path.name and file_format(namespace) == "properties":
-        raise ConfigError(
-            f"{path} is not a sample of a namespace: its name must end in one of "
-            f"{', '.join('.' + suffix for suffix in ('properties', *FILE_FORMATS))}."
-        )
-    address = Address(path.parent.parent.name, path.parent.name, namespace)
-    try:
-        check_address(address)
-    except InvalidRequest as error:
-        raise ConfigError(f"{path}: {error}") from error
-    return address
-
-
-def _read(path: Path, address: Address, limits: EditorLimits) -> list[Draft]:
-    text = _text(path)
-    if file_format(address.namespace) != "properties":
-        return [_content(path, text, limits)]
-    # By key, because the last of equal keys counts; comments stand for themselves.
-    drafts: dict[object, Draft] = {}
-    for entry in parse(text, str(path)):
-        if isinstance(entry, Pair):
-            drafts[entry.key] = _item(path, entry, limits)
-        else:
-            drafts[entry] = Draft("", "", entry.text)
-    return list(drafts.values())
-
-
-def _text(path: Path) -> str:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"The sample {path} cannot be read: {error.strerror}.") from error
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"{path}, line {line}: this is not UTF-8.") from error
-
-
-def _item(path: Path, pair: Pair, limits: EditorLimits) -> Draft:
-    draft = Draft(pair.key, pair.value)
-    try:
-        if not pair.key.strip():
-            raise InvalidRequest("An item needs a key.")
-        limits.check(draft)
-    except InvalidRequest as error:
-        raise ConfigError(f"{path}, line {pair.line}: {error}") from error
-    return draft
-
-
-def _content(path: Path, text: str, limits: EditorLimits) -> Draft:
-    """Return the whole file as one item. Raises ConfigError for broken JSON, because the sample
-    will not be read again."""
-    if path.suffix.lower() == ".json" and text:
-        try:
-            json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ConfigError(f"{path}, line {error.lineno}: {error.msg}.") from error
-    draft = Draft("content", text)
-    try:
-        limits.check(draft)
-    except InvalidRequest as error:
-        raise ConfigError(f"{path}: {error}") from error
-    return draft

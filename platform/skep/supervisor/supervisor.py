@@ -15,6 +15,7 @@ from skep.base.rundir import bind_unix
 from skep.base.system import signals
 from skep.base.system.linux import become_subreaper
 from skep.base.waiting import until
+from skep.config.env.secret_file import make_key
 from skep.config.options import endpoints
 from skep.supervisor.control.control import Control
 from skep.supervisor.control.records import Operation
@@ -126,7 +127,11 @@ class Supervisor:
             wanted = [endpoints.config_server(platform.options)]
             await listeners.open(wanted, patient=self._parts.was_killed)
             url = f"http://127.0.0.1:{listeners.port('config')}"
-            platform.options = replace(platform.options, config_server=(url,))
+            directory = self._run_dir.configserver_dir
+            platform.options = endpoints.embedded(platform.options, url, directory)
+            if not platform.options.config_server_open:
+                # Made here, because the agent may ask before the server has made it.
+                make_key(endpoints.access_key(directory))
             platform.fill("configserver.0", released=True)
         platform.fill("store.0", released=True)
         platform.nursery.start()

@@ -1,7 +1,8 @@
 import pytest
 
-from skep.configserver.names import Address, bare, fallback, file_format, fold, is_legal
-from skep.configserver.records import InvalidRequest, check_address
+from skep.configserver.model.limits import check_address
+from skep.configserver.model.names import Address, bare, fallback, file_format, fold, is_legal
+from skep.configserver.model.refusals import InvalidRequest
 
 
 @pytest.mark.parametrize(

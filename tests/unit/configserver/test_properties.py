@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skep.base.errors import ConfigError
-from skep.configserver.properties import Comment, Pair, parse
+from skep.configserver.model.properties import Comment, Pair, parse, render
 
 
 def pairs(text: str) -> dict[str, str]:
@@ -156,3 +156,15 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         complaint = str(error)
     assert lines == sorted(set(lines))
     assert complaint.startswith("x, line ")
+
+
+def test_what_is_written_is_what_java_writes() -> None:
+    values = {"a b": " c d ", "k=:#!": "v=:#!", "t\t\n\r\f": "\\", "ä": "中🐝", "e": ""}
+    assert render(values) == (
+        "a\\ b=\\ c d \nk\\=\\:\\#\\!=v\\=\\:\\#\\!\nt\\t\\n\\r\\f=\\\\\nä=中🐝\ne=\n"
+    )
+
+
+@given(st.dictionaries(st.text(), st.text()))
+def test_what_is_written_is_read_back(values: dict[str, str]) -> None:
+    assert pairs(render(values)) == values

@@ -1,21 +1,15 @@
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from skep.base.errors import ConfigError
-from skep.configserver.names import Address
-from skep.configserver.records import Draft, StoredRelease
+from skep.configserver.model.items import Draft
+from skep.configserver.model.names import Address
+from skep.configserver.model.releases import StoredRelease
 from skep.configserver.seed import seed
-from skep.configserver.store import Store
+from tests.unit.configserver.store import Store
 
 AT = Address("app", "default", "application")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store(tmp_path / "config.db") as store:
-        yield store
 
 
 @pytest.fixture
@@ -26,7 +20,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def sow(store: Store, folder: Path, *namespaces: str, cluster: str = "default") -> list[Address]:
-    return seed(store, folder.parent.parent, "app", cluster, namespaces)
+    return seed(store.database, folder.parent.parent, "app", cluster, namespaces)
 
 
 def released(store: Store, address: Address) -> StoredRelease:
@@ -78,7 +72,9 @@ def test_a_second_start_changes_nothing_not_even_for_an_edited_sample(
 
 
 def test_a_namespace_asked_for_is_there_even_without_samples(store: Store, folder: Path) -> None:
-    published = seed(store, folder / "nowhere", "app", "default", ["application", "b.properties"])
+    published = seed(
+        store.database, folder / "nowhere", "app", "default", ["application", "b.properties"]
+    )
     assert published == [AT, AT._replace(namespace="b")]
     assert released(store, AT).values() == {}
 
@@ -116,6 +112,7 @@ def test_what_is_no_sample_is_left_alone(store: Store, folder: Path) -> None:
         ("a.properties", b"x=" + b"v" * 20_001, r"a\.properties, line 1: .*20001 characters"),
         ("a.properties", b"k" * 129, r"a\.properties, line 1: .*129 characters"),
         ("a.json", b'{"a":\n1,}', r"a\.json, line 2: "),
+        ("a.yaml", b"a: 1\nb: [\n", r"default/a\.yaml, line 3: this is not yaml"),
         ("a.yml", b"a: " + b"v" * 20_000, r"a\.yml: .*20003 characters"),
         ("a.ini", b"", r"a\.ini is not a sample .*\.properties"),
         ("application", b"", r"application is not a sample"),

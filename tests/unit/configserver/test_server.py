@@ -1,4 +1,5 @@
 import asyncio
+import json
 import signal
 import socket
 from collections.abc import Callable
@@ -10,9 +11,9 @@ import httpx
 import pytest
 import uvloop
 
-from skep.configserver.app import create_app
+from skep.configserver.application import create_app
 from skep.configserver.server import serve
-from skep.configserver.store import Store
+from skep.configserver.storage.database import ConfigDatabase
 from tests.configserver import running_config_server
 from tests.support import wait_until
 
@@ -72,7 +73,7 @@ def test_signals_are_left_to_the_caller(tmp_path: Path) -> None:
         stop = asyncio.Event()
         listener = socket.create_server(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/health"
-        serving = asyncio.create_task(serve(listener, create_app(store, "token"), stop=stop))
+        serving = asyncio.create_task(serve(listener, create_app(database, "token"), stop=stop))
         async with httpx.AsyncClient(trust_env=False) as client:
             assert (await client.get(url)).json() == {"status": "UP"}
         handlers: list[object] = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
@@ -82,6 +83,20 @@ def test_signals_are_left_to_the_caller(tmp_path: Path) -> None:
         return handlers
 
     before: list[object] = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
-    with Store(tmp_path / "config.db") as store, asyncio.Runner() as runner:
+    with ConfigDatabase(tmp_path / "config.db") as database, asyncio.Runner() as runner:
         # asyncio.run would take SIGINT for itself, so the loop is run by hand.
         assert runner.get_loop().run_until_complete(scenario()) == before
+
+
+@pytest.mark.parametrize("sent", [f"GET /configs/{'a' * 70_000} HTTP/1.1", "this is not HTTP"])
+def test_what_cannot_be_read_is_refused_as_json(tmp_path: Path, sent: str) -> None:
+    with running_config_server(tmp_path) as server:
+        at = urlsplit(server.url)
+        with socket.create_connection((str(at.hostname), at.port or 0), timeout=10) as client:
+            client.sendall(f"{sent}\r\nHost: localhost\r\n\r\n".encode())
+            answer = b""
+            while piece := client.recv(65536):
+                answer += piece
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert (json.loads(body)["status"], b"application/json" in head) == (400, True)

@@ -3,24 +3,20 @@ import sqlite3
 import stat
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from skep.base.errors import ConfigError
-from skep.configserver import schema
-from skep.configserver.names import Address
-from skep.configserver.records import Draft, EditorLimits, InvalidRequest, NotFound
-from skep.configserver.store import Store
+from skep.configserver.model.items import Draft
+from skep.configserver.model.limits import EditorLimits
+from skep.configserver.model.names import Address
+from skep.configserver.model.refusals import InvalidRequest, NotFound
+from skep.configserver.storage import schema
+from skep.configserver.storage.database import ConfigDatabase
+from tests.unit.configserver.store import Store
 
 AT = Address("someApp", "default", "application")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store(tmp_path / "config.db") as store:
-        yield store
 
 
 def test_an_item_keeps_its_creator_and_place_when_it_is_changed(store: Store) -> None:
@@ -179,12 +175,10 @@ def test_an_empty_release_is_made_only_where_there_is_none(store: Store) -> None
 
 
 def test_writers_of_several_threads_take_turns(store: Store) -> None:
-    ids: list[int] = []
-
     def publish(writer: int) -> None:
         for n in range(25):
             store.put_item(AT, Draft(f"k{writer}", str(n)), "ann")
-            ids.append(store.publish(AT, "t", "ann")[1].id)
+            store.publish(AT, "t", "ann")
 
     threads = [threading.Thread(target=publish, args=(n,)) for n in range(4)]
     for thread in threads:
@@ -194,7 +188,7 @@ def test_writers_of_several_threads_take_turns(store: Store) -> None:
     release = store.latest_release(AT)
     assert release is not None
     assert release.values() == {f"k{n}": "24" for n in range(4)}
-    assert sorted(ids) == list(range(1, 101))
+    assert [one.id for one in store.announced] == list(range(1, 101))
 
 
 def test_reading_does_not_wait_for_a_writer(store: Store, tmp_path: Path) -> None:
@@ -223,7 +217,7 @@ def test_the_queries_of_a_poll_and_a_pull_use_indexes(store: Store, tmp_path: Pa
     store.publish(AT, "t", "ann")
     statements: list[str] = []
     with sqlite3.connect(tmp_path / "config.db", isolation_level=None) as db:
-        store._reader.set_trace_callback(statements.append)
+        store.database.reader.set_trace_callback(statements.append)
         store.latest_release(AT)
         store.notifications("someApp", ["default", "dc"], ["application", "other"])
         plans = [
@@ -282,10 +276,10 @@ def test_a_file_that_cannot_be_used_is_named_and_left_alone(tmp_path: Path, spoi
     spoil(path)
     before = path.read_bytes() if path.is_file() else b""
     with pytest.raises(ConfigError, match=r"config\.db .*[.]$"):
-        Store(path).open()
+        ConfigDatabase(path).open()
     assert (path.read_bytes() if path.is_file() else b"") == before
 
 
 def test_a_missing_directory_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="nowhere"):
-        Store(tmp_path / "nowhere" / "config.db").open()
+        ConfigDatabase(tmp_path / "nowhere" / "config.db").open()

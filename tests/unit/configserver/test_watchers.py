@@ -2,9 +2,9 @@ import asyncio
 
 import pytest
 
-from skep.configserver.names import Address
-from skep.configserver.records import Notification
-from skep.configserver.watchers import Watchers
+from skep.configserver.model.names import Address
+from skep.configserver.model.releases import Notification
+from skep.configserver.reading.watchers import Watchers
 
 ONE, TWO = Address("app", "default", "one"), Address("app", "default", "two")
 

@@ -3,7 +3,9 @@
 import re
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -20,8 +22,29 @@ _OPERATOR = "platform-cli"
 _PATIENCE = 120.0
 
 
+@dataclass(frozen=True)
+class _Target:
+    """Where to publish. `followed` says whether the running platform follows it there."""
+
+    url: str
+    token: str
+    app_id: str
+    cluster: str
+    namespace: str
+    followed: bool
+
+
 @verb("publish")
 @click.option("--namespace", default="application", show_default=True, help="Where to publish.")
+@click.option("--app", "app_id", help="The app to publish. [default: the platform's]")
+@click.option("--cluster", help="The cluster to publish in. [default: the platform's]")
+@click.option("--server", metavar="URL", help="On another config server, or Apollo's portal.")
+@click.option(
+    "--token-file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="File with the token for --server.",
+)
 @click.option("--delete", "deleted", multiple=True, metavar="KEY", help="A key to delete.")
 @click.option("--wait/--no-wait", default=True, help="Wait for the outcome. [default: wait]")
 @click.argument("assignments", nargs=-1, metavar="[KEY=VALUE | KEY=- | KEY@FILE]...")
@@ -29,39 +52,94 @@ def publish(
     platform: PlatformHandle,
     assignments: tuple[str, ...],
     deleted: tuple[str, ...],
-    namespace: str,
     wait: bool,
+    **where: Any,
 ) -> None:
-    """Set or delete keys and publish a release on the embedded config server of the running
-    platform.
+    """Set or delete keys and publish a release: on the embedded config server of the running
+    platform, or with --server on another one, where no platform needs to run.
 
     KEY=- reads the value from standard input and KEY@FILE from a file, without a last line break:
     every user of this machine can read a command line.
 
-    The platform applies the release by itself, and the verb waits for the outcome. Exit code 1,
-    with the reason: it was refused, and the present configuration stays applied.
+    A platform that follows the namespace applies the release by itself, and the verb waits for the
+    outcome if that is the platform here. Exit code 1, with the reason: it was refused, and the
+    present configuration stays applied.
     """
     if not (assignments or deleted):
         raise UsageError("Give what to publish: KEY=VALUE, KEY=-, KEY@FILE or --delete KEY.")
     pairs = _pairs(assignments)
-    config = platform.ask("status")["config"]
+    target = _elsewhere(platform, **where) if where["server"] else _here(platform, **where)
+    namespace = target.namespace
+    with OpenApiClient(target.url, target.token) as server:
+        at = (target.app_id, target.cluster, namespace)
+        for key, value in pairs:
+            server.set_item(*at, key, value, _OPERATOR)
+        for key in deleted:
+            server.delete_item(*at, key, _OPERATOR)
+        release = server.publish(*at, "platform config publish", _OPERATOR)
+    changed = [key for key, _ in pairs] + [f"{key} (deleted)" for key in deleted]
+    click.echo(f"Published {', '.join(changed)} in {namespace}: release {release.id}.")
+    if wait and target.followed:
+        click.echo(_outcome(platform, namespace))
+
+
+def _here(
+    platform: PlatformHandle,
+    namespace: str,
+    app_id: str | None,
+    cluster: str | None,
+    server: str | None,
+    token_file: Path | None,
+) -> _Target:
+    """Return the embedded config server of the running platform. Raises UsageError, ConfigError and
+    CommandFailed."""
+    if token_file is not None:
+        raise UsageError(
+            "--token-file goes with --server; the token of the platform's own is known."
+        )
+    config = _config(platform)
+    own = app_id in (None, config["app_id"]) and cluster in (None, config["cluster"])
+    return _Target(
+        config["url"],
+        _token(platform),
+        app_id or config["app_id"],
+        cluster or config["cluster"],
+        # What it does not follow is published for others.
+        _followed(namespace, config["namespaces"]) if own else namespace,
+        followed=own,
+    )
+
+
+def _elsewhere(
+    platform: PlatformHandle,
+    namespace: str,
+    app_id: str | None,
+    cluster: str | None,
+    server: str,
+    token_file: Path | None,
+) -> _Target:
+    """Return another config server. Raises UsageError."""
+    if token_file is None:
+        raise UsageError("--server needs --token-file, a file with a token that may publish there.")
+    options = platform.options
+    app_id, cluster = app_id or options.app_id, cluster or options.cluster
+    config = platform.status["config"] if platform.status else {}
+    names = {name.casefold(): name for name in config.get("namespaces", ())}
+    followed = names.get(canonical(namespace).casefold())
+    same = (app_id, cluster) == (config.get("app_id"), config.get("cluster"))
+    served = same and followed is not None and server.rstrip("/") == config["url"].rstrip("/")
+    token = _read("the token", token_file.read_bytes, str(token_file)).strip()
+    return _Target(server, token, app_id, cluster, followed or namespace, followed=served)
+
+
+def _config(platform: PlatformHandle) -> dict[str, Any]:
+    config: dict[str, Any] = platform.ask("status")["config"]
     if "url" not in config:
         raise CommandFailed(
             "The platform is starting and follows no configuration yet: try again.",
             "starting",
         )
-    namespace = _followed(namespace, config["namespaces"])
-    with OpenApiClient(config["url"], _token(platform)) as server:
-        where = (config["app_id"], config["cluster"], namespace)
-        for key, value in pairs:
-            server.set_item(*where, key, value, _OPERATOR)
-        for key in deleted:
-            server.delete_item(*where, key, _OPERATOR)
-        release = server.publish(*where, "platform config publish", _OPERATOR)
-    changed = [key for key, _ in pairs] + [f"{key} (deleted)" for key in deleted]
-    click.echo(f"Published {', '.join(changed)} in {namespace}: release {release.id}.")
-    if wait:
-        click.echo(_outcome(platform, namespace))
+    return config
 
 
 def _followed(namespace: str, followed: Sequence[str]) -> str:

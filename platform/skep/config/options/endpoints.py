@@ -44,6 +44,18 @@ def config_server(options: Options) -> Endpoint:
     return Endpoint("config", _LOOPBACK, options.config_server_port, owner=_OWNER, remedy=remedy)
 
 
+def embedded(options: Options, url: str, directory: Path) -> Options:
+    """Return the options that follow the embedded config server, whose files are in `directory`."""
+    key = "" if options.config_server_open else str(access_key(directory))
+    return replace(options, config_server=(url,), config_secret_file=key)
+
+
+def access_key(directory: Path) -> Path:
+    """Return the file with the keys that sign requests to the config server whose files are in
+    `directory`."""
+    return directory / "access-key"
+
+
 def own(options: Options) -> list[Endpoint]:
     """Return all endpoints of the platform."""
     embedded = not options.has_service and not options.offline

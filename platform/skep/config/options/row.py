@@ -54,9 +54,9 @@ class OptionRow:
     """One setting as the command line and the reference page show it.
 
     `flag` is False for a setting with a key only; `short` is a short flag. `aliases` are the names
-    of the key in other clients of Apollo, `flag_alias` that of the flag in LaravelS. A value is one
-    of `words` if there are any, and from `low` to `high` if it is a number. The config service
-    cannot set a key that is `machine_only`.
+    of the key in other clients of Apollo, `flag_alias` that of the flag in LaravelS or with
+    the verb `config-server`. A value is one of `words` if there are any, and from `low` to `high`
+    if it is a number. The config service cannot set a key that is `machine_only`.
     """
 
     name: str

@@ -101,6 +101,19 @@ class Options:
     config_server_port: int = restart(
         5202, "Port of the embedded config server, on 127.0.0.1; 0 takes a free one.", high=65535
     )
+    config_server_open: bool = machine(
+        False,
+        "Let every user of this machine read what is published on the embedded config server; "
+        "without it requests must be signed with a key in the data directory.",
+        flag_alias="--open",
+    )
+    config_server_hold: float = machine(
+        50.0,
+        "How long the embedded config server holds a poll; most proxies give up after 60 s.",
+        flag_alias="--hold",
+        low=1,
+        high=90,
+    )
     websocket_origins: tuple[str, ...] = rollout(
         (),
         "Sites whose pages may open WebSockets beside our own, like https://shop.example; * for "

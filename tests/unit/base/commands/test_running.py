@@ -205,9 +205,12 @@ def test_what_it_leaves_in_its_group_is_ended() -> None:
     run(check())
 
 
-def test_a_daemon_that_keeps_the_output_open_does_not_hold_it_up() -> None:
+def test_a_daemon_that_keeps_the_output_open_does_not_hold_it_up(tmp_path: Path) -> None:
     async def check() -> None:
-        how, printed = await output_of(shell("setsid sleep 100 & echo $!"))
+        # It has a session of its own when the file is there.
+        up = tmp_path / "up"
+        script = f"setsid sh -c 'echo $$; : > {up}; exec sleep 100' & until [ -e {up} ]; do :; done"
+        how, printed = await output_of(shell(script))
         assert how == "exited with 0"
         daemon = int(printed.of("stdout")[0])
         assert alive(daemon)

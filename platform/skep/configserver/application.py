@@ -1,0 +1,146 @@
+"""The config server as one ASGI app."""
+
+import asyncio
+import contextlib
+import logging
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import Route
+
+from skep.base.errors import UsageError
+from skep.configserver.admin_api import routes as admin_api
+from skep.configserver.client_api import routes as client_api
+from skep.configserver.editing.desk import EditingDesk
+from skep.configserver.editing.writer_thread import WriterThread
+from skep.configserver.http import errors
+from skep.configserver.http.editing_context import EditingContext
+from skep.configserver.http.token_guard import TokenGuard
+from skep.configserver.model.limits import EditorLimits
+from skep.configserver.model.releases import Notification
+from skep.configserver.open_api import routes as open_api
+from skep.configserver.reading.access_gate import AccessGate
+from skep.configserver.reading.instance_book import InstanceBook
+from skep.configserver.reading.published import Published
+from skep.configserver.reading.read_cache import ReadCache
+from skep.configserver.reading.watchers import Watchers
+from skep.configserver.server_metrics import RequestCounter, ServerMetrics
+from skep.configserver.storage import releases
+from skep.configserver.storage.database import ConfigDatabase
+
+_log = logging.getLogger(__name__)
+# Seconds between two writes of what instances run.
+_FLUSH = 5.0
+# Seconds between two looks for changes by other processes.
+_LOOK = 1.0
+
+
+def create_app(
+    database: ConfigDatabase,
+    token: str,
+    *,
+    hold: float = 50.0,
+    limits: EditorLimits | None = None,
+    server_keys: Callable[[], Sequence[str]] | None = None,
+) -> Starlette:
+    """Return the app over an open file; all but the API of clients needs a token, and `token` is
+    the administrator's.
+
+    `hold` is how many seconds a poll waits for news: 1 to 90, as Apollo allows. Most proxies give
+    up after Apollo's default of 60, so ours is less. With `server_keys` all clients must sign, with
+    one of these keys or of their app. Close `app.state.watchers`, the held polls, before you stop
+    the app. Raises UsageError for another hold, or an empty token.
+    """
+    if not 1 <= hold <= 90:
+        raise UsageError(f"The config server can hold polls for 1 to 90 seconds, not {hold:g}.")
+    if not token:
+        raise UsageError("The config server needs a token, or anybody could write to it.")
+    cache = ReadCache(database)
+    gate = AccessGate(cache, server_keys)
+    watchers, book = Watchers(), InstanceBook(database)
+    metrics = ServerMetrics(watchers, gate)
+    guard = TokenGuard(database, token, gate)
+    context = EditingContext(EditingDesk(database, limits), WriterThread(), guard, book)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with _running(context, watchers, metrics):
+            yield
+
+    app = Starlette(
+        middleware=[Middleware(RequestCounter, metrics=metrics)],
+        routes=[
+            Route("/metrics", metrics.show),
+            *client_api.routes(Published(cache), gate, watchers, book, hold),
+            *open_api.routes(context),
+            *admin_api.routes(context),
+        ],
+        exception_handlers=errors.handlers(),
+        lifespan=lifespan,
+    )
+    app.state.watchers = watchers
+    return app
+
+
+@contextlib.asynccontextmanager
+async def _running(
+    context: EditingContext, watchers: Watchers, metrics: ServerMetrics
+) -> AsyncIterator[None]:
+    """Wake watchers after each commit, and write what instances run from time to time."""
+    loop, database = asyncio.get_running_loop(), context.desk.database
+    waker = _Waker(database, watchers, metrics)
+    ignore = database.listen(lambda one: loop.call_soon_threadsafe(waker.wake, one))
+    tasks = [asyncio.create_task(_flush(context)), asyncio.create_task(waker.follow())]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await context.write(context.book.flush)
+        context.writer.close()
+        ignore()
+
+
+class _Waker:
+    """Wakes the watchers of what has changed, each notification once."""
+
+    def __init__(
+        self, database: ConfigDatabase, watchers: Watchers, metrics: ServerMetrics
+    ) -> None:
+        self._database = database
+        self._watchers = watchers
+        self._metrics = metrics
+        found = releases.notifications_after(database.reader, 0)
+        self._last = found[-1].id if found else 0
+
+    def wake(self, notification: Notification) -> None:
+        """Wake the watchers of an address."""
+        if notification.id <= self._last:
+            return
+        self._last = notification.id
+        self._metrics.count_notification()
+        woken = self._watchers.wake(notification)
+        _log.info("notification %d of %s: woke %d", notification.id, notification.address, woken)
+
+    async def follow(self) -> None:
+        """Look for what other processes have committed, verbs of the command line."""
+        version = 0
+        while True:
+            await asyncio.sleep(_LOOK)
+            try:
+                if version != (version := self._database.version()):
+                    self._look()
+            except sqlite3.Error as error:
+                _log.warning("the config server's file cannot be read: %s", error)
+
+    def _look(self) -> None:
+        for notification in releases.notifications_after(self._database.reader, self._last):
+            self.wake(notification)
+
+
+async def _flush(context: EditingContext) -> None:
+    while True:
+        await asyncio.sleep(_FLUSH)
+        await context.write(context.book.flush)

@@ -1,0 +1,1 @@
+"""What the APIs of the config server share: requests, documents, tokens, refusals."""

@@ -1,0 +1,85 @@
+"""Refusals as HTTP answers."""
+
+import logging
+import sqlite3
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+
+from skep.configserver.http.documents import moment
+from skep.configserver.model.refusals import (
+    EditConflict,
+    InvalidRequest,
+    NotFound,
+    RoleMissing,
+    SignatureRefused,
+    TokenRefused,
+)
+
+_log = logging.getLogger(__name__)
+_STATUS: dict[type[Exception], int] = {
+    InvalidRequest: 400,
+    TokenRefused: 401,
+    SignatureRefused: 401,
+    RoleMissing: 403,
+    NotFound: 404,
+    EditConflict: 409,
+}
+
+
+def handlers() -> dict[Any, Callable[[Request, Exception], Any]]:
+    """Return what the app answers to each exception of a request."""
+    return {
+        **dict.fromkeys(_STATUS, _on_refusal),
+        HTTPException: _on_http_error,
+        sqlite3.Error: _on_file_error,
+        ClientDisconnect: _on_disconnect,
+    }
+
+
+def document(status: int, message: str, path: str) -> dict[str, Any]:
+    """Return an error with the fields of both forms that Apollo uses."""
+    return {
+        "timestamp": moment(time.time_ns() // 1_000_000),
+        "status": status,
+        "error": HTTPStatus(status).phrase,
+        "message": message,
+        "path": path,
+    }
+
+
+async def _on_refusal(request: Request, error: Exception) -> Response:
+    status = _STATUS[type(error)]
+    body = document(status, str(error), request.url.path)
+    headers = {}
+    if isinstance(error, EditConflict):
+        body |= {"yours": error.yours, "theirs": error.theirs}
+    if isinstance(error, SignatureRefused):
+        body["reason"] = error.reason
+        headers["WWW-Authenticate"] = f'Apollo error="{error.reason}"'
+    if isinstance(error, TokenRefused):
+        headers["WWW-Authenticate"] = "Token"
+    return JSONResponse(body, status, headers)
+
+
+async def _on_http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    headers = dict(error.headers) if error.headers else None
+    body = document(error.status_code, error.detail, request.url.path)
+    return JSONResponse(body, error.status_code, headers)
+
+
+async def _on_file_error(request: Request, error: Exception) -> Response:
+    _log.error("the config server's file failed: %s", error, exc_info=error)
+    message = f"The config server's file failed: {error}."
+    return JSONResponse(document(500, message, request.url.path), 500)
+
+
+async def _on_disconnect(request: Request, error: Exception) -> Response:
+    # The client has gone; no one reads this.
+    return Response(status_code=400)

@@ -1,0 +1,1 @@
+"""What the config server deals with: names, items, releases, rules, rights; pure."""

@@ -1,0 +1,1 @@
+"""The Open API, which scripts and the official SDK write with."""

@@ -1,0 +1,1 @@
+"""The conformance cases of an Apollo config service: black box, for any compatible server."""
