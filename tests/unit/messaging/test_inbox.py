@@ -457,6 +457,20 @@ def test_a_long_name_and_a_long_path_have_an_inbox_too(tmp_path: Path) -> None:
         assert not address.path.exists()
 
 
+def test_an_inbox_that_was_removed_is_told_from_a_process_that_does_not_exist(
+    tmp_path: Path,
+) -> None:
+    office, address = PostOffice(tmp_path), InboxAddress(tmp_path, "ticker.Echo")
+    with address.bind():
+        held = address.hold()
+        address.path.unlink()
+        with pytest.raises(ProcessDown, match=r"ticker\.Echo runs, but its inbox .* was removed"):
+            send(office)
+        os.close(held)
+        with pytest.raises(ProcessDown, match="No platform runs in"):
+            send(office)
+
+
 def test_a_call_without_a_platform_says_so(tmp_path: Path) -> None:
     office = PostOffice(tmp_path / "inboxes")
     with pytest.raises(ProcessDown, match=f"No platform runs in {tmp_path}, so ticker.Echo"):

@@ -122,6 +122,19 @@ def test_a_flood_ends_and_what_is_left_out_is_counted() -> None:
     run(check())
 
 
+def test_what_is_left_out_is_said_also_by_a_program_that_prints_no_more() -> None:
+    async def check() -> None:
+        printed = Printed()
+        running = await start(shell("yes | head -5000; exec sleep 60"), "test", printed)
+        await wait_until_async(lambda: any(line.startswith("…") for _, line in printed.lines))
+        await running.stop(5)
+        lines = printed.of("stdout")
+        left_out = sum(int(line.split()[1]) for line in lines if line.startswith("…"))
+        assert len([line for line in lines if line == "y"]) + left_out == 5000
+
+    run(check())
+
+
 def test_its_lines_have_the_fields_of_the_place_that_started_it(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
