@@ -9,7 +9,7 @@ from tests.support import wait_until
 
 PLUGIN = """
 from pathlib import Path
-from skep import Plugin, Task, cron
+from skep import Plugin, Process, Task, cron
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
@@ -21,10 +21,15 @@ class Chore(Task):
 async def tick(tick):
     Path("ticked").touch()
 
+class Beat(Process):
+    async def run(self, ctx):
+        Path("beaten").touch()
+        await ctx.stopping.wait()
+
 async def show(request):
     return JSONResponse({})
 
-plugin = Plugin(routes=[Route("/", show)], tasks=[Chore], crons=[tick])
+plugin = Plugin(routes=[Route("/", show)], tasks=[Chore], crons=[tick], processes=[Beat])
 """
 
 
@@ -43,23 +48,25 @@ def test_a_machine_runs_the_kinds_it_is_to_run_and_says_which_it_does_not(
     platform.start()
     assert kinds(platform) == {"task"}
     status = platform.status()
-    assert (status["state"], status["left_out"]) == ("running", ["web", "cron"])
+    assert (status["state"], status["left_out"]) == ("running", ["web", "cron", "process"])
     # No port is bound at which nobody would answer
     assert set(status["listeners"]) == {"admin", "config"}
     text = platform.cli("status").stdout
-    assert "not run here  web, cron (left out by PLATFORM_KINDS or PLATFORM_CRON)" in text
+    assert "not run here  web, cron, process (left out by PLATFORM_KINDS or PLATFORM_CRON)" in text
     done = platform.cli("scale", "web=3")
     assert done.returncode != 0
     assert "This machine runs no web workers: PLATFORM_KINDS leaves them out." in done.stderr
     assert platform.cli("task", "send", "chores.Chore").returncode == 0
     wait_until(Path(platform.directory / "chore.done").exists)
     assert not (platform.directory / "ticked").exists()
+    assert not (platform.directory / "beaten").exists()
     # A timer alone: no worker of a generation accepts, and there is nothing to wait for
     platform.publish("PLATFORM_KINDS=cron")
     wait_until(Path(platform.directory / "ticked").exists)
     wait_until(lambda: kinds(platform) == {"cron"})
     platform.publish("PLATFORM_KINDS=web,process")
-    wait_until(lambda: kinds(platform) == {"web"})
+    wait_until(Path(platform.directory / "beaten").exists)
+    wait_until(lambda: kinds(platform) == {"web", "process"})
     platform.wait_ready()
     assert platform.get() == {}
     # And what is no kind is refused by its name

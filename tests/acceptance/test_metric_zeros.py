@@ -21,6 +21,11 @@ ONLY_WITH = {
     "websocket_message_bytes_total": "a route for WebSockets",
     "socket_bytes_total": "a listener of a plugin",
     "table_operations_total": "a table",
+    "process_state": "a custom process",
+    "process_exits_total": "a custom process",
+    "process_messages_sent_total": "a custom process",
+    "process_messages_received_total": "a custom process",
+    "process_messages_refused_total": "a custom process",
 }
 
 

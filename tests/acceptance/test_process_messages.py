@@ -194,7 +194,7 @@ def test_operators_send_and_ask_by_hand(ticking: Platform) -> None:
     for arguments, code, text in (
         (("ticker.Echo", "{"), 2, "The message '{' is not JSON"),
         (("ticker.Who", "5"), 2, "ticker.Who: a message does not fit its type, which is str"),
-        (("ticker.Nope",), 3, "has no process ticker.Nope: put its class into a Plugin"),
+        (("ticker.Nope",), 3, "has no process ticker.Nope with an inbox"),
         (("ticker.Off",), 3, "has no process ticker.Off"),
         (("ticker.Echo", "1", "--timeout", "-1"), 2, "timeout is -1.0"),
         (("ticker.Who", '"die"'), 1, "ticker.Who ended, or gave the caller up"),
@@ -314,6 +314,20 @@ def test_a_stop_lets_requests_in_flight_have_their_replies(platform: Platform) -
         (platform.directory / "go").touch()
         assert answer.result() == [{"echo": "late"}, {"echo": "far"}]
     assert platform.wait_end() == 0
+
+
+def test_old_workers_have_replies_of_a_class_that_is_gone(platform: Platform) -> None:
+    (platform.plugins / "ticker.py").write_text(PLUGIN)
+    platform.start()
+    with ThreadPoolExecutor(1) as threads:
+        answer = threads.submit(platform.get, "/slow")
+        wait_until((platform.directory / "slow").exists)
+        (platform.plugins / "ticker.py").write_text("from skep import Plugin\nplugin = Plugin()\n")
+        assert platform.cli("reload").returncode == 0
+        (platform.directory / "go").touch()
+        assert answer.result() == [{"echo": "late"}, {"echo": "far"}]
+    wait_until(lambda: not list((platform.data_dir / "inboxes").iterdir()))
+    assert platform.pids("process.") == {}
 
 
 def test_a_class_that_is_gone_has_no_inbox_any_more(platform: Platform) -> None:

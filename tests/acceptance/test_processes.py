@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import tempfile
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -479,8 +480,15 @@ plugin = Plugin(processes=[Who])
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="takes root")
-def test_a_program_runs_as_another_user_if_the_platform_is_root(platform: Platform) -> None:
-    (platform.plugins / "who.py").write_text(WHO)
-    platform.start()
-    wait_until(lambda: state(platform, "who.Who.0") == "done")
-    assert "nobody  stream=stdout" in platform.cli("proc", "logs", "who.Who").stdout
+def test_a_program_runs_as_another_user_if_the_platform_is_root() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        directory = Path(folder)
+        directory.chmod(0o755)  # other users may enter it, unlike those that pytest makes
+        platform = Platform(directory)
+        (platform.plugins / "who.py").write_text(WHO)
+        try:
+            platform.start()
+            wait_until(lambda: state(platform, "who.Who.0") == "done")
+            assert "nobody  stream=stdout" in platform.cli("proc", "logs", "who.Who").stdout
+        finally:
+            platform.stop()

@@ -116,7 +116,7 @@ def test_a_killed_schedule_takes_its_commands_along_and_the_next_one_reports_the
     # The crontab in force before still is, and @reboot does not run again
     wait_until(lambda: command(sampled, "long").get("pids") == [])
     assert "The command long was cut off when the schedule ended" in sampled.output()
-    counted = 'platform_cron_runs_total{cron="crontab:long",outcome="cancelled"} 1'
+    counted = 'platform_cron_runs_total{cron="crontab:long",outcome="interrupted"} 1'
     wait_until(lambda: counted in sampled.metrics())
     wait_until(lambda: f"{crontab}:1: " in str(sampled.status()["reasons"]))
 

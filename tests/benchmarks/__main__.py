@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterable
 
 from tests.benchmarks import (
+    config_server,
     crons,
     endurance,
     exact_tasks,
@@ -27,6 +28,7 @@ from tests.benchmarks.peers import contest
 MEASUREMENTS: dict[str, Callable[[], Iterable[Figure]]] = {
     "request_cost": request_cost.measure,
     "publish": publish.measure,
+    "config_server": config_server.measure,
     "restart": restart.measure,
     "reloads": reloads.measure,
     "memory": memory.measure,

@@ -153,6 +153,7 @@ def test_messages_wait_while_a_process_is_started_again(receivers: Receivers) ->
     for one in asking:
         one.join()
     assert len(answers) == 20
+    wait_until(lambda: len(receivers.received[successor.pid]) == 21)
     assert receivers.received[successor.pid][0] == "waits"
     assert sorted(receivers.received[successor.pid][1:]) == sorted(str(n) for n in range(20))
 

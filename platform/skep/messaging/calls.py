@@ -233,8 +233,8 @@ def _translated(address: InboxAddress) -> Iterator[None]:
     except (FileNotFoundError, ConnectionRefusedError) as error:
         if RunDir(folder).is_held():
             raise ProcessDown(
-                f"The platform in {folder} has no process {name}: put its class into a "
-                "Plugin(processes=[…]) with num=1 or more, or correct the name."
+                f"The platform in {folder} has no process {name} with an inbox: put its class into "
+                "a Plugin(processes=[…]) with a run method and enable=True, or correct the name."
             ) from error
         raise ProcessDown(
             f"No platform runs in {folder}, so {name} cannot be reached: start it, or set "

@@ -106,8 +106,10 @@ def receive(sock: socket.socket, largest: int, kinds: Mapping[int, Kind]) -> Rec
     try:
         if not data and not descriptors and sock.type == socket.SOCK_SEQPACKET:
             raise EOFError
-        if found & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+        if found & socket.MSG_TRUNC:
             raise MalformedFrame("it is too long")
+        if found & socket.MSG_CTRUNC:  # more than three, or none is free in this process
+            raise MalformedFrame("not all of its descriptors could be received")
         return _unpacked(data, descriptors, largest, kinds)
     finally:
         for descriptor in descriptors:

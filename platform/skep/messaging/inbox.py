@@ -57,22 +57,23 @@ class Inbox:
     def take(self) -> Steps[tuple[ReceivedFrame, ReplyWriter | None] | None]:
         """Return the next message, None after `stop`.
 
-        What is not a message is dropped and counted, and so is a request whose caller has given up.
+        What is not a message is dropped and counted.
         """
         while not self._stopped:
             try:
                 frame = receive(self._sock, self._largest, TO_AN_INBOX)
             except (BlockingIOError, InterruptedError):
-                yield Wait(self._either.fileno(), is_writing=False)
-                continue
+                pass
             except MalformedFrame as error:
                 self._drop(str(error))
-                continue
-            if frame.replies is None:
-                return frame, None
-            writer = ReplyWriter(frame.replies)
-            self._writers.add(writer)
-            return frame, writer
+            else:
+                if frame.replies is None:
+                    return frame, None
+                writer = ReplyWriter(frame.replies)
+                self._writers.add(writer)
+                return frame, writer
+            # Also after what was dropped: a flood of it must not hold up an event loop.
+            yield Wait(self._either.fileno(), is_writing=False)
         return None
 
     def stop(self) -> None:

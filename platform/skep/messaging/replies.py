@@ -5,6 +5,7 @@ import time
 from typing import Self
 
 from skep.messaging.frame import (
+    INLINE,
     TO_A_CALLER,
     Kind,
     MalformedFrame,
@@ -30,7 +31,8 @@ class ReplyReader:
             if self._ours.fileno() < 0:
                 return CLOSED
             try:
-                return receive(self._ours, largest, TO_A_CALLER)
+                # A failure may be longer than a reply.
+                return receive(self._ours, max(largest, INLINE), TO_A_CALLER)
             except (BlockingIOError, InterruptedError):
                 if not (yield Wait(self._ours.fileno(), is_writing=False, end=end)):
                     return LATE

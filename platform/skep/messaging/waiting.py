@@ -98,9 +98,10 @@ async def _is_ready(wait: Wait) -> bool:
 def _watched(loop: asyncio.AbstractEventLoop, key: tuple[int, bool]) -> deque[asyncio.Future[bool]]:
     known = _loops.setdefault(loop, {})
     if (waiters := known.get(key)) is None:
-        waiters = known[key] = deque()
+        waiters = deque()
         watch = loop.add_writer if key[1] else loop.add_reader
         watch(key[0], _wake_one, waiters)
+        known[key] = waiters
     return waiters
 
 

@@ -80,9 +80,7 @@ class Schedule:
                 record.name,
                 f" (pid {record.pid})" if record.pid else ", perhaps before it was started",
             )
-            self.telemetry.point(
-                "cron.finished", cron=label(record.name), outcome="cancelled", seconds=0.0
-            )
+            self.telemetry.point("cron.cut", cron=label(record.name), outcome="interrupted")
         self._elsewhere = [record for record in self.journal.runs if record.pid]
         self._elsewhere_until = self.clock() + _CUT_OFF
 

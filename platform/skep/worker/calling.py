@@ -27,13 +27,25 @@ async def completed(value: Any) -> Any:
 
 
 async def in_own_thread(function: Callable[[], Any], name: str) -> Any:
-    """Call a function in a thread of its own; return or raise what it does.
+    """Call a function in a thread of its own; return or raise what it does. When this is cancelled
+    the thread goes on, and ends with the process."""
+    value, error = await call_in_own_thread(function, name)
+    if error is not None:
+        raise error
+    return value
 
-    Not in a pool: the interpreter would wait for its threads at exit. When this is cancelled the
-    thread goes on, and ends with the process.
+
+def call_in_own_thread(
+    function: Callable[[], Any], name: str
+) -> asyncio.Future[tuple[Any, BaseException | None]]:
+    """Call a function in a thread of its own; the future has what it returned, and what it raised.
+
+    Not in a pool: calls that hang could take all its threads, and the interpreter would wait for
+    them at exit.
     """
     loop = asyncio.get_running_loop()
-    # What was raised travels as a value: a future does not take a StopIteration.
+    # What was raised travels as a value: a future does not take a StopIteration, and a task that
+    # raises SystemExit ends the event loop.
     done: asyncio.Future[tuple[Any, BaseException | None]] = loop.create_future()
 
     def finish(value: Any, error: BaseException | None) -> None:
@@ -53,7 +65,4 @@ async def in_own_thread(function: Callable[[], Any], name: str) -> Any:
 
     context = contextvars.copy_context()
     threading.Thread(target=context.run, args=(work,), name=name, daemon=True).start()
-    value, error = await done
-    if error is not None:
-        raise error
-    return value
+    return done

@@ -97,6 +97,8 @@ def test_what_editors_read_is_there(server: RunningConfigServer) -> None:
     commits = get(f"{AT}/commit", size=100)
     assert commits[0]["changeSets"]["updateItems"][0]["newItem"]["value"] == "draft"
     assert admin(server, "GET", f"{AT}/lock").content == b""
+    (item,) = get("/items-search/key-and-value", value="DRAFT")["content"]
+    assert (item["appId"], item["key"], item["value"]) == (APP, "k", "draft")
     assert admin(server, "GET", f"{AT}/branches").status_code == 404
     audit = get("/audit", appId=APP, size=3)
     assert [one["action"] for one in audit] == ["items.save", "release.normal", "items.save"]

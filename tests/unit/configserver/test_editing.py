@@ -110,6 +110,29 @@ def test_every_save_is_a_commit_and_a_line_of_the_audit_log(store: Store) -> Non
     assert store.desk.view.audit(ANN, "", 10) == entries
 
 
+def test_items_are_found_by_parts_of_key_and_value(store: Store) -> None:
+    other = AT._replace(app_id="otherApp")
+    for at, key, value in (
+        (AT, "mail.host", "a_b"),
+        (AT, "mail_port", "25%"),
+        (other, "mail", "x"),
+    ):
+        store.put_item(at, Draft(key, value), "ann")
+
+    def found(key: str = "", value: str = "", actor: Actor = ANN) -> list[str]:
+        return [item.key for _, item in store.desk.view.search(actor, key, value)]
+
+    assert found("MAIL") == ["mail", "mail.host", "mail_port"]
+    assert (found("l_p"), found(value="5%"), found("host", "A_")) == (
+        ["mail_port"],
+        ["mail_port"],
+        ["mail.host"],
+    )
+    assert found("'; --") == found("\\") == []
+    reader = Actor("bob", grants={"otherapp": AccessRole.READ})
+    assert found("mail", actor=reader) == ["mail"]
+
+
 def test_the_audit_log_says_from_where_and_with_which_token(store: Store) -> None:
     actor = Actor("ann", "ci", "10.1.2.3", {"someapp": AccessRole.EDIT})
     store.desk.items.put(actor, AT, Draft("k", "v"))

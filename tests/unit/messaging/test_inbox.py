@@ -117,11 +117,15 @@ def test_a_full_inbox_makes_senders_wait_and_does_not_spin(
     assert [taken(inbox) for _ in range(QUEUE)] == [b"%d" % n for n in range(QUEUE)]
 
 
-def test_who_waits_longest_sends_first(office: PostOffice, inbox: Inbox) -> None:
+@pytest.mark.parametrize("padding", [0, INLINE - 3])
+def test_who_waits_longest_sends_first(office: PostOffice, inbox: Inbox, padding: int) -> None:
+    """Of large messages the sender's buffer is full before the inbox is."""
+    bodies = [b"%03d" % n + b"x" * padding for n in range(QUEUE + 100)]
+
     async def send_many() -> list[bytes]:
         sending = [
-            asyncio.create_task(run(calls.send(office, NAME, b"%d" % n, PATIENCE, "wait")))
-            for n in range(QUEUE + 100)
+            asyncio.create_task(run(calls.send(office, NAME, body, PATIENCE, "wait")))
+            for body in bodies
         ]
         await asyncio.sleep(0)
         found = [await run(inbox.take()) for _ in sending]
@@ -129,7 +133,7 @@ def test_who_waits_longest_sends_first(office: PostOffice, inbox: Inbox) -> None
         return [one[0].body for one in found if one]
 
     found = asyncio.run(send_many())
-    assert found == [b"%d" % n for n in range(QUEUE + 100)]
+    assert found == bodies
 
 
 def test_a_message_waits_for_a_process_or_fails(
@@ -460,7 +464,7 @@ def test_a_call_without_a_platform_says_so(tmp_path: Path) -> None:
     (tmp_path / "inboxes").mkdir()
     lock = os.open(tmp_path / "supervisor.lock", os.O_RDWR | os.O_CREAT)
     fcntl.fcntl(lock, fcntl.F_OFD_SETLK, b"\1\0" + b"\0" * 30)
-    with pytest.raises(ProcessDown, match=r"has no process ticker\.Echo: put its class into"):
+    with pytest.raises(ProcessDown, match=r"has no process ticker\.Echo with an inbox: put"):
         send(office)
     os.close(lock)
 

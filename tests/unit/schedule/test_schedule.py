@@ -31,7 +31,7 @@ class World:
     def another(self) -> Schedule:
         """The schedule of a next process: it has the journal of the one before and no more."""
         telemetry = Telemetry()
-        for name in ("cron.started", "cron.finished", "cron.misfired"):
+        for name in ("cron.started", "cron.finished", "cron.cut", "cron.misfired"):
             telemetry.subscribe(name, lambda fields, n=name: self.points.append((n, fields)))  # type: ignore[misc]
         self.schedule = Schedule(
             self.kept(),
@@ -56,7 +56,7 @@ class World:
         return journal.opened(self.directory / "journal.json")
 
     def outcomes(self) -> list[str]:
-        return [fields["outcome"] for name, fields in self.points if name == "cron.finished"]
+        return [fields["outcome"] for name, fields in self.points if "outcome" in fields]
 
     def missed(self, reason: str) -> int:
         misfires = [fields for name, fields in self.points if name == "cron.misfired"]
@@ -219,7 +219,7 @@ def test_the_next_schedule_knows_the_runs_of_a_killed_one(run: Run) -> None:
         await wait_until_async(lambda: any(run.pid for run in world.kept().runs))
         world.another()
         world.schedule.recover()
-        assert world.outcomes() == ["cancelled"]
+        assert world.outcomes() == ["interrupted"]
         world.take("# platform: overlap=skip name=a", "* * * * * echo new >> $OUT/out")
         # Its process is not gone yet.
         world.look(6)

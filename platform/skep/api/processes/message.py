@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 # Seconds for which a caller that does not read may hold up a process.
 PATIENCE = 10.0
+# Characters of a failure's reason that its caller receives.
+_LONGEST_REASON = 8000
 
 
 class Message:
@@ -63,10 +65,12 @@ class Message:
     async def reply(self, value: Any = None, *, timeout: float | None = PATIENCE) -> bool:
         """Send a reply: the one of a request, or the next one of a stream.
 
-        Return False if the caller does not wait for it: it has given up or has ended, or nothing
-        was to be answered. A caller of a stream that has not read for `timeout` seconds, with more
-        underway than the kernel holds, counts as one that has given up. Raises MessageInvalid and
-        MessageTooLarge for a value that is not as declared; the caller receives that too.
+        Return False if the caller does not receive it: it has given up or has ended, or nothing was
+        to be answered. A caller of a stream that has not read for `timeout` seconds, with more
+        underway than the kernel holds, counts as one that has given up. A value that is too large
+        or not as declared is logged, and raises MessageTooLarge or MessageInvalid at the caller,
+        not here: what a caller asks for must not end the process. Raises ProcessError for a second
+        reply to a request.
         """
         return await run(self._reply(value, timeout))
 
@@ -75,14 +79,13 @@ class Message:
         return _in_thread("reply", self._reply(value, timeout))
 
     async def fail(self, reason: str) -> bool:
-        """Let the caller's call raise ProcessFailed with this reason; return False if it does not
-        wait. A stream ends by it."""
-        return await run(self._close(Kind.FAILURE, f"{FAILED}\n{reason}".encode()))
+        """Let the caller's call raise ProcessFailed with this reason, a text of up to 8000
+        characters; return False if it does not wait. A stream ends by it."""
+        return await run(self._close(Kind.FAILURE, _failure(FAILED, reason)))
 
     def fail_sync(self, reason: str) -> bool:
         """Do what `fail` does, in a thread."""
-        steps = self._close(Kind.FAILURE, f"{FAILED}\n{reason}".encode())
-        return _in_thread("fail", steps)
+        return _in_thread("fail", self._close(Kind.FAILURE, _failure(FAILED, reason)))
 
     async def end(self) -> bool:
         """End the replies of a stream; return False if the caller does not wait any more."""
@@ -112,7 +115,7 @@ class Message:
             "keep() to do that later"
         )
         log.warning("A request to %s has no reply: %s.", self._name, text)
-        return (yield from self._close(Kind.FAILURE, f"{FAILED}\n{text}".encode()))
+        return (yield from self._close(Kind.FAILURE, _failure(FAILED, text)))
 
     def _reply(self, value: Any, timeout: float | None) -> Steps[bool]:
         if self._writer is None:
@@ -125,8 +128,9 @@ class Message:
             body = self._replies.encode(self._name, value)
         except (MessageInvalid, MessageTooLarge) as error:
             code = LARGE if isinstance(error, MessageTooLarge) else INVALID
-            yield from self._close(Kind.FAILURE, f"{code}\n{error}".encode())
-            raise
+            log.error("%s The reply was not sent.", error)
+            yield from self._close(Kind.FAILURE, _failure(code, str(error)))
+            return False
         if self._is_stream:
             return (yield from self._writer.write(Kind.PART, body, timeout))
         return (yield from self._close(Kind.REPLY, body, timeout))
@@ -207,13 +211,17 @@ class Messages:
             self._refuse(code)
             log.warning("%s The message was refused.", error)
             if writer is not None:
-                yield from writer.write(Kind.FAILURE, f"{code}\n{error}".encode(), PATIENCE)
+                yield from writer.write(Kind.FAILURE, _failure(code, str(error)), PATIENCE)
                 writer.close()
             return None
         return Message(name, frame, body, writer, self._replies)
 
     def _refuse(self, reason: str) -> None:
         self._telemetry.point("process.refused", process=self._name, reason=reason)
+
+
+def _failure(code: str, text: str) -> bytes:
+    return f"{code}\n{text[:_LONGEST_REASON]}".encode(errors="replace")
 
 
 def _headers(context: bytes) -> dict[str, str]:

@@ -137,6 +137,8 @@ def problem_of(cls: type[Process]) -> str:
     for name in ("environment", "user"):
         if getattr(cls.terms, name) and not cls.terms.command:
             return f"has {name}, which goes with command only"
+    if cls.terms.command and (cls._messages, cls._replies) != (Process._messages, Process._replies):
+        return "has message, reply or largest, but an external program has no inbox"
     methods = ("on_reload", "on_stop", *(("run",) if has_run else ()))
     problems = (method_problem(cls, name, ("ctx",)) for name in methods)
     return next(filter(None, problems), "") or construction_problem(cls)

@@ -416,8 +416,8 @@ class Options:
     )
     give_up: float = live(
         120.0,
-        "How long no web worker may hold, one crash after the other, before the platform ends with "
-        "exit code 7; 0 for ever.",
+        "How long no web worker, or no process of a required class, may hold, one crash after the "
+        "other, before the platform ends with exit code 7; 0 for ever.",
         flag=False,
     )
     stop_delay: float = live(

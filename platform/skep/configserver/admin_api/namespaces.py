@@ -39,6 +39,7 @@ class AdminNamespacesApi:
             Route(f"{app}/namespaces/publish_info", self.pending),
             Route("/appnamespaces/{namespace}/namespaces", self.of_public),
             Route("/appnamespaces/{namespace}/associated-namespaces/count", self.overriding),
+            Route("/items-search/key-and-value", self.search),
             Route(namespace, self.namespace),
             Route(namespace, self.delete, methods=["DELETE"]),
             Route(f"{namespace}/revocation", self.revoke, methods=["PUT"]),
@@ -160,6 +161,17 @@ class AdminNamespacesApi:
         content = [
             documents.admin_item(item, namespace.id)
             for item in found[page * size : (page + 1) * size]
+        ]
+        return JSONResponse(documents.paged(content, page, size, len(found)))
+
+    async def search(self, request: Request) -> Response:
+        """Answer one page of the items that have `key` in their key and `value` in their value."""
+        actor, query = self._context.guard.actor(request), request.query_params
+        page, size = requests.page(request, 20)
+        found = self._desk.view.search(actor, query.get("key", ""), query.get("value", ""))
+        content = [
+            {**documents.place(at), "key": item.key, "value": item.value}
+            for at, item in found[page * size : (page + 1) * size]
         ]
         return JSONResponse(documents.paged(content, page, size, len(found)))
 

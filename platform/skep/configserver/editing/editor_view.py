@@ -1,5 +1,7 @@
 """What editors see: items that are not published, releases, history, branches, instances."""
 
+from itertools import islice
+
 from skep.configserver.model.access_keys import AppKey
 from skep.configserver.model.apps import AppNamespace, ConfigApp, ConfigCluster, ConfigNamespace
 from skep.configserver.model.branches import Branch
@@ -11,6 +13,8 @@ from skep.configserver.model.releases import HistoryEntry, StoredRelease
 from skep.configserver.model.rights import EVERY_APP, AccessRole, AccessToken, Actor
 from skep.configserver.storage import access, branches, items, journal, namespaces, releases
 from skep.configserver.storage.database import ConfigDatabase
+
+_MOST_FOUND = 1000
 
 
 class EditorView:
@@ -73,6 +77,13 @@ class EditorView:
         if found is None:
             raise NotFound(f"There is no key {key!r} in {address}.")
         return found
+
+    def search(self, actor: Actor, key: str, value: str) -> list[tuple[Address, Item]]:
+        """Return the items of the apps that the actor may read whose key and value have these texts
+        in them, up to 1000."""
+        found = items.search(self._database.reader, key, value)
+        seen = ((at, item) for at, item in found if actor.role(at.app_id) >= AccessRole.READ)
+        return list(islice(seen, _MOST_FOUND))
 
     def is_pending(self, actor: Actor, address: Address) -> bool:
         """Return whether the items differ from the release in force."""

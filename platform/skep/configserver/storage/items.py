@@ -1,10 +1,11 @@
 """The rows of items; keys are found only as they are."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import cast
 
 from skep.configserver.model.items import Draft, Item
+from skep.configserver.model.names import Address
 from skep.configserver.storage.database import WriteTransaction
 
 _ITEM = (
@@ -36,6 +37,25 @@ def item_by_id(db: sqlite3.Connection, namespace_id: int, item_id: int) -> Item 
         f"SELECT {_ITEM} FROM item WHERE namespace_id = ? AND id = ?", (namespace_id, item_id)
     ).fetchone()
     return Item(*row) if row else None
+
+
+def search(db: sqlite3.Connection, key: str, value: str) -> Iterator[tuple[Address, Item]]:
+    """Yield the items whose key and value have these texts in them, in any case of ASCII letters,
+    by app, cluster and namespace."""
+    columns = ", ".join(f"item.{column}" for column in _ITEM.split(", "))
+    rows = db.execute(
+        f"SELECT app_id, cluster, namespace, {columns} FROM item JOIN address USING (namespace_id)"
+        " WHERE key != '' AND key LIKE ? ESCAPE '\\' AND value LIKE ? ESCAPE '\\'"
+        " ORDER BY app_id, cluster, namespace, line",
+        (_within(key), _within(value)),
+    )
+    return ((Address(*row[:3]), Item(*row[3:])) for row in rows)
+
+
+def _within(text: str) -> str:
+    for special in "\\%_":
+        text = text.replace(special, f"\\{special}")
+    return f"%{text}%"
 
 
 def insert(change: WriteTransaction, namespace_id: int, draft: Draft, line: int = 0) -> Item:

@@ -65,6 +65,8 @@ class Crew:
         self._waiting: dict[str, float] = {}
         self._why: dict[str, str] = {}
         self._attempts: dict[str, int] = {}
+        # Whether all end for good, the custom processes last.
+        self._ends = False
         self._launch = launch
         self._go = go
         self._changed = changed
@@ -85,6 +87,7 @@ class Crew:
 
         `whys` has a word for the metrics for each, if it is not the beginning of a generation.
         """
+        self._ends = False
         new = tuple(names)
         # All are there before the first change is published.
         for name in new:
@@ -154,8 +157,13 @@ class Crew:
         self, names: Iterable[str] | None = None, replaced: Container[str] = frozenset()
     ) -> None:
         """Let the workers in these slots, or in all, drain and end for good; a new generation has
-        workers in the `replaced` slots."""
-        for name in list(self.slots if names is None else names):
+        workers in the `replaced` slots. Of all, custom processes end last: what the other workers
+        finish may need their replies."""
+        if names is None:
+            self._ends = True
+            others = any(not name.startswith("process.") for name in self.children)
+            names = [n for n in self.slots if not (others and n.startswith("process."))]
+        for name in list(names):
             if name in self.children:
                 self.children[name].replaced = name in replaced
             self.feed(name, Fact.RETIRE)
@@ -192,6 +200,8 @@ class Crew:
         well = child.status == 0 and not child.dismissed
         self.feed(child.slot, Fact.FINISHED if well else Fact.EXITED)
         self._charge(child)
+        if self._ends:
+            self.retire()
         return True
 
     def accepting(self) -> list[Child]:

@@ -16,7 +16,7 @@ from skep.supervisor.generation import Generation
 from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.crew import Crew
 from skep.supervisor.processes.events import Events, PhaseEntered
-from skep.supervisor.processes.slot import Succession
+from skep.supervisor.processes.slot import Succession, group_of
 from skep.supervisor.rollout import machine as pure
 from skep.supervisor.rollout.machine import Act, Order, RolloutPhase
 from skep.wire.plan import Problem
@@ -143,8 +143,16 @@ class Execution:
                 self._listeners.part(self.old, partial(self._retire, self.old.crew))
 
     def _retire(self, old: Crew) -> None:
+        """Retire the old workers of all kinds that overlap; a custom process whose class is gone
+        ends after them."""
         kept = set(self.rollout.singletons)
-        old.retire([slot for slot in old.slots if slot not in kept], self.rollout.slots)
+        groups = {group_of(slot) for slot in self.rollout.slots}
+        ending = [
+            slot
+            for slot in old.slots
+            if slot not in kept and (group_of(slot) in groups or not slot.startswith("process."))
+        ]
+        old.retire(ending, self.rollout.slots)
 
     def _hand_over(self, slots: tuple[str, ...]) -> None:
         for slot in slots:

@@ -74,7 +74,6 @@ class Rollouts:
         self.generations = generations
         self._number = 0
         self._unheld = ""
-        self._stopping = False
         self._refusals: dict[Fingerprint, tuple[Problem, ...]] = {}
         self._going: asyncio.Future[None] | None = None
         self._owner = owner
@@ -203,22 +202,10 @@ class Rollouts:
         self.scaler.end()
         if self.coming is not None and self.coming.replaceable:
             self._abandon(self.coming)
-        self._stopping = True
         for generation in self.generations.all:
             generation.crew.cut_short()
-            slots = generation.crew.slots
-            generation.crew.retire([name for name in slots if not name.startswith("process.")])
-        self._retire_processes()
+            generation.crew.retire()
         self._sweep()
-
-    def _retire_processes(self) -> None:
-        """When the platform stops, custom processes end last: what the other workers finish may
-        need their replies."""
-        crews = [generation.crew for generation in self.generations.all]
-        others = {c.slot for crew in crews for c in crew.children.values() if c.kind != "process"}
-        if self._stopping and not others:
-            for crew in crews:
-                crew.retire()
 
     # What workers send, and that they end.
 
@@ -246,7 +233,6 @@ class Rollouts:
             if generation is self.current:
                 self.watch.ended(generation, child)
             self.watch.look()
-            self._retire_processes()
             self._sweep()
 
     # A change that needs no new worker.

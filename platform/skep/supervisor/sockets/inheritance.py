@@ -81,7 +81,8 @@ def hand_down(inheritance: Inheritance) -> dict[str, str]:
     }
     if inheritance.lock is not None:
         named[LOCK] = inheritance.lock
-    aside = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _ASIDE) for fd in named.values()]
+    above = max(_ASIDE, _FIRST + len(named))
+    aside = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, above) for fd in named.values()]
     for place, descriptor in enumerate(aside, _FIRST):
         os.dup2(descriptor, place, inheritable=True)
     return {

@@ -16,6 +16,7 @@ from skep.supervisor.generation import Generation
 from skep.supervisor.processes.child import Child
 from skep.supervisor.processes.children import Children
 from skep.supervisor.processes.crew import Crew
+from skep.supervisor.processes.events import WorkerEnded
 from skep.supervisor.rollout.generations import Generations
 from skep.supervisor.sockets.inboxes import Inboxes
 from skep.supervisor.sockets.listeners import PLATFORM, Listeners
@@ -55,6 +56,7 @@ class Ports:
         # A worker that retires closes its copies in a moment, and the last process to close a
         # listener resets the connections that wait in it, so close ours before.
         children.on(HandedOver, lambda *_: self.close_unused())
+        children.events.subscribe(WorkerEnded, self._worker_ended)
 
     async def bind(self, generation: Generation) -> None:
         """Bind what a generation wants and is not bound yet; the admin port stays as it is.
@@ -90,11 +92,15 @@ class Ports:
         child.send(Go(names, handover, len(descriptors)), descriptors)
         self._generations.tell_alone(child.slot)
 
+    def _worker_ended(self, _: WorkerEnded) -> None:
+        # Soon: its generation may be forgotten with it.
+        asyncio.get_running_loop().call_soon(self.close_unused)
+
     def close_unused(self) -> None:
         """Close what no generation wants that accepts or may accept again."""
         self._listeners.release([*self._living(), *self._leaving])
-        # Those that stop need replies until they have ended.
-        self._inboxes.release(self._generations.living)
+        # Workers that end need replies until the end.
+        self._inboxes.release(generation.number for generation in self._generations.all)
 
     def part(self, former: Generation, then: Callable[[], None]) -> None:
         """Go on with `then` when all have been accepted who came to where only the `former`

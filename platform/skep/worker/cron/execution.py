@@ -1,15 +1,13 @@
 """One run of a cron: its handler is called, in the event loop or in a thread, and judged."""
 
 import asyncio
-import contextvars
 import inspect
 import logging
-import threading
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from msgspec.structs import replace
@@ -19,7 +17,7 @@ from skep.base.logs.log import bound, excerpt
 from skep.base.telemetry import Telemetry
 from skep.config.env.settings import pin
 from skep.table.journal import CronRun
-from skep.worker.calling import completed
+from skep.worker.calling import call_in_own_thread, completed
 
 log = logging.getLogger(__name__)
 
@@ -101,12 +99,12 @@ class _Call:
 
     async def _in_thread(self) -> str:
         limit = self.job.terms.timeout
-        call = _call_in_thread(self.job.handler, self.tick)
+        work = partial(self.job.handler, self.tick)
+        call = call_in_own_thread(work, f"cron-{self.tick.n}")
         done, _ = await asyncio.wait({call}, timeout=limit)
         if not done:
             log.warning("The cron %s runs for more than %s s.", self.name, limit)
-            await asyncio.wait({call})
-        value, error = call.result()
+        value, error = await call
         if error is not None:
             raise error
         if value is not None:
@@ -117,30 +115,3 @@ class _Call:
 def _one_line(error: BaseException) -> str:
     text = f"{type(error).__name__}: {error}".strip()
     return excerpt(text, 10 * _LONGEST_ERROR).partition("\n")[0][:_LONGEST_ERROR]
-
-
-def _call_in_thread(
-    handler: Callable[[Tick], Any], tick: Tick
-) -> asyncio.Future[tuple[Any, BaseException | None]]:
-    """Call it in its own thread; the future has what it returned, and what it raised.
-
-    Not in a pool: crons that hang could take all its threads, and the interpreter would wait for
-    them at exit.
-    """
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[tuple[Any, BaseException | None]] = loop.create_future()
-
-    def work() -> None:
-        value: Any = None
-        error: BaseException | None = None
-        try:
-            value = handler(tick)
-        except BaseException as raised:  # noqa: BLE001  # it travels in the future
-            error = raised
-        # The loop may be closed by now: the worker has ended without waiting for this thread.
-        with suppress(RuntimeError):
-            loop.call_soon_threadsafe(done.set_result, (value, error))
-
-    context = contextvars.copy_context()
-    threading.Thread(target=context.run, args=(work,), name=f"cron-{tick.n}", daemon=True).start()
-    return done

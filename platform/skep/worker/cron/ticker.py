@@ -21,7 +21,8 @@ from skep.api.cron_string import CORRECTION, CronString
 from skep.table.journal import CronState
 
 JUMP = 0.5
-_ENOUGH = 100
+_ENOUGH = 1000
+_RECENT = 60.0
 _SAME_MINUTE = 60.0
 # A jump is noticed after this many seconds, in which a cron may have become due by the new time.
 _NOTICED = 1.5
@@ -70,12 +71,20 @@ class Calendar:
         return following
 
     def latest(self, due: float, now: float) -> tuple[float, int]:
-        """Like `Interval.latest`, but enumerated, up to a hundred: the clock may jump by years."""
+        """Like `Interval.latest`, but enumerated, up to a thousand: the clock may jump by years.
+
+        Of more, the last one within a minute is found, so that its lateness is right.
+        """
         for missed in range(_ENOUGH):
             following = self.after(due)
             if following is None or following > now:
                 return due, missed
             due = following
+        moment = self.first(now - _RECENT)
+        for _ in range(_ENOUGH):
+            if moment is None or moment > now:
+                break
+            due, moment = moment, self.after(moment)
         return due, _ENOUGH
 
     def _ask(self, previous: float | None, now: float) -> float | None:

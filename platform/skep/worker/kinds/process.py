@@ -13,6 +13,7 @@ from skep.api.processes.context import ProcessContext
 from skep.api.processes.process import Process
 from skep.base.commands.command import ExternalCommand
 from skep.base.commands.running import CommandExit, RunningCommand, start
+from skep.base.errors import CommandError
 from skep.base.system.privileges import identity
 from skep.messaging.address import InboxAddress
 from skep.messaging.inbox import Inbox
@@ -32,9 +33,6 @@ class Work(Protocol):
     """What a process does: the `run` of its class, or an external program."""
 
     is_coroutine: bool
-
-    async def begin(self) -> None:
-        """Start it, as far as that may fail."""
 
     async def run(self) -> int:
         """Do it to its end; return the exit status. Cancelling this cuts it off."""
@@ -76,7 +74,6 @@ class ProcessKind:
             self._inbox = self._class.open_inbox(address, sock, telemetry)
             messages = partial(self._class.messages_from, self._inbox, telemetry)
             self._ctx.receive_from(self._inbox, messages)
-        await self._work.begin()
         self._running = asyncio.create_task(self._run())
         return self._running
 
@@ -121,6 +118,9 @@ class ProcessKind:
             return await self._work.run()
         except SystemExit as asked:
             return self._exit_status(asked)
+        except CommandError as error:
+            log.error("%s: %s", self._ctx.slot, error)
+            return _FAILED
         except Exception:
             log.exception("%s failed.", self._ctx.slot)
             return _FAILED
@@ -156,9 +156,6 @@ class _Run:
         self._ctx = ctx
         self.is_coroutine = inspect.iscoroutinefunction(process.run)
 
-    async def begin(self) -> None:
-        """Nothing can fail yet."""
-
     async def run(self) -> int:
         run, ctx = self._process.run, self._ctx
         if self.is_coroutine:
@@ -179,18 +176,18 @@ class _Program:
     def __init__(self, process: Process, ctx: ProcessContext) -> None:
         self._terms = process.terms
         self._slot = ctx.slot
-        self._program: RunningCommand
+        self._program: RunningCommand | None = None
+        self._seconds: float | None = None
         self._stops: asyncio.Task[CommandExit] | None = None
 
-    async def begin(self) -> None:
-        """Start it. Raises CommandError."""
-        terms = self._terms
-        user = identity(terms.user, "")
-        environment = {**os.environ, **terms.environment, SLOT: self._slot}
-        command = ExternalCommand(terms.command, environment, user=user)
-        self._program = await start(command, self._slot)
-
     async def run(self) -> int:
+        """Raises CommandError when the program cannot be started."""
+        user = identity(self._terms.user, "")
+        environment = {**os.environ, **self._terms.environment, SLOT: self._slot}
+        command = ExternalCommand(self._terms.command, environment, user=user)
+        self._program = await start(command, self._slot)
+        if self._seconds is not None:  # it had to end while it was started
+            self.end(self._seconds)
         try:
             status = (await self._program.wait()).status
         except asyncio.CancelledError:
@@ -199,7 +196,9 @@ class _Program:
         return _FAILED if status is None else _exit_code(status)
 
     def end(self, seconds: float) -> None:
-        self._stops = asyncio.create_task(self._program.stop(seconds))
+        self._seconds = seconds
+        if self._program is not None:
+            self._stops = asyncio.create_task(self._program.stop(seconds))
 
 
 def _exit_code(status: int) -> int:

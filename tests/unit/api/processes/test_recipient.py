@@ -77,11 +77,9 @@ class Typed(Process, message=Job, reply=Done, largest=1000):
             assert isinstance(message.body, Job)
             match message.body.name:
                 case "bad":
-                    with pytest.raises(MessageInvalid):
-                        await message.reply("not Done")
+                    assert not await message.reply("not Done")
                 case "large":
-                    with pytest.raises(MessageTooLarge):
-                        await message.reply({"ok": True, "more": "x" * 1000})
+                    assert not await message.reply({"ok": True, "more": "x" * 1000})
                 case _:
                     await message.reply(Done(ok=message.body.number > 0))
 
@@ -122,6 +120,15 @@ class Moody(Process):
                     kept.append(message)
 
 
+class Tiny(Process, largest=4):
+    async def run(self, ctx: ProcessContext) -> None:
+        async for message in ctx.messages():
+            if message.body:
+                await message.fail("a reason " * 2000)
+            else:
+                await message.reply("long")
+
+
 class Idle(Process):
     """Never asks for its messages."""
 
@@ -129,7 +136,7 @@ class Idle(Process):
         await ctx.stopping.wait()
 
 
-PLUGIN = Plugin(processes=[Echo, SyncEcho, Count, SyncCount, Typed, Moody, Idle])
+PLUGIN = Plugin(processes=[Echo, SyncEcho, Count, SyncCount, Typed, Moody, Tiny, Idle])
 
 
 def in_lab(work: Any) -> None:
@@ -282,6 +289,18 @@ def test_a_process_answers_or_the_caller_learns_why(caplog: pytest.LogCaptureFix
     assert "A request to test_recipient.Moody has no reply" in caplog.text
 
 
+def test_a_reason_may_be_longer_than_a_reply() -> None:
+    async def work(lab: ManualLab) -> None:
+        async with lab.process(Tiny):
+            failed = await raised(Tiny.request(1))
+            assert isinstance(failed, ProcessFailed)
+            assert failed.reason == ("a reason " * 2000)[:8000]
+            with pytest.raises(MessageTooLarge, match="a reply has 5 bytes, and 4 is the most"):
+                await Tiny.request(0)
+
+    in_lab(work)
+
+
 def test_a_process_that_fails_is_gone_for_its_caller_and_for_the_lab(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -432,3 +451,10 @@ def test_types_are_inherited() -> None:
 
     assert Below._messages.kind is Job
     assert (Below._messages.largest, Typed._messages.largest) == (5, 1000)
+
+
+def test_an_external_program_has_no_types_of_messages() -> None:
+    class Program(Process, command=["true"], message=int):
+        pass
+
+    assert problem_of(Program).endswith("an external program has no inbox")

@@ -603,6 +603,28 @@ def test_how_a_process_ended_is_known_and_one_that_failed_for_good_is_a_trouble(
     run(test)
 
 
+def test_custom_processes_end_after_all_other_workers() -> None:
+    async def test() -> None:
+        stage = Stage("web.0", "task.0", FIRST, terms=lambda slot: SlotTerms(restart="always"))
+        serve(stage.crew, "web.0", "task.0", FIRST)
+        process = stage.worker(FIRST)
+        stage.crew.retire()
+        assert stage.worker("web.0").sent[-1] == Drain(30.0)
+        stage.worker("web.0").ends(0)
+        assert Drain(30.0) not in process.sent
+        # It is started again as long as it may be needed
+        process.ends(9)
+        await stage.wait(0.0)
+        assert stage.worker(FIRST) is not process
+        serve(stage.crew, FIRST)
+        stage.worker("task.0").ends(0)
+        assert stage.worker(FIRST).sent[-1] == Drain(30.0)
+        stage.worker(FIRST).ends(0)
+        assert stage.crew.gone
+
+    run(test)
+
+
 def test_a_restart_by_hand_is_no_crash() -> None:
     async def test() -> None:
         stage = Stage(FIRST, terms=in_order)

@@ -104,6 +104,20 @@ def test_a_platform_that_was_down_over_a_moment(
     assert after.due == NOON + (down // HOUR + 1) * HOUR
 
 
+def test_of_very_many_moments_the_last_is_found_and_not_all_are_counted() -> None:
+    every_second = replace(HOURLY, trigger=CronString("* * * * * *", UTC), grace=2.0)
+    line = Calendar(every_second.trigger)  # type: ignore[arg-type]
+    for down, expected in (
+        (100.5, Due(NOON + 100, 99)),
+        (5000.5, Due(NOON + 5000, 1000)),
+    ):
+        _, due = look(line, Timing(NOON + 1), NOON + down, every_second)
+        assert due == expected
+    # One that comes seldom is judged by the last that was counted
+    _, due = look(EVERY_HOUR, Timing(NOON + HOUR), NOON + 2000.5 * HOUR, HOURLY)
+    assert due == Due(NOON + 1001 * HOUR, 1000, too_late=True)
+
+
 def test_the_wall_clock_was_set_back_while_no_timer_ran() -> None:
     """It must not stall until the clock has caught up, nor repeat the minute that ran."""
     kept = changed(state(HOURLY, NOON + HOUR, wall=NOON + 1), last=NOON)

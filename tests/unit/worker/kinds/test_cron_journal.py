@@ -493,6 +493,33 @@ def test_without_a_journal_crons_run_and_the_platform_says_so(
     assert "Crons run, but their moments are not kept" in caplog.text
 
 
+def test_without_room_on_the_disk_nothing_is_written(
+    timers: Timers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page without room would kill the timer that writes it."""
+    ticks: list[Tick] = []
+
+    @cron(every="10s")
+    async def beat(tick: Tick) -> None:
+        ticks.append(tick)
+
+    async def test() -> None:
+        def full(size: int) -> None:
+            raise TableError("The tables need 16 MiB: No space left on device.")
+
+        monkeypatch.setattr(timers.tables.environment, "reserve", full)
+        timer = await timers.start(beat)
+        timers.clock.advance(10)
+        await tick(timer)
+        assert len(ticks) == 1
+        assert "No space left" in timer.workplace.trouble()
+        assert timers.journal.runs("pulse.beat") == []
+        assert timers.journal.states() == {}
+        await timer.end()
+
+    run(test)
+
+
 class Killed(BaseException):
     """The timer dies here."""
 

@@ -10,12 +10,12 @@ import pytest
 
 from skep.api.processes.context import ProcessContext
 from skep.api.processes.process import Process
-from skep.base.errors import CommandError
 from skep.base.telemetry import Telemetry
 from skep.engine.contract import Engine
 from skep.worker.kinds.process import ProcessKind
 from skep.worker.loading.catalog import Catalog
 from skep.worker.workplace import Workplace
+from tests.support import wait_until_async
 
 NO_ENGINE = cast(Engine, None)
 
@@ -170,14 +170,18 @@ def test_one_that_was_never_let_go_just_ends() -> None:
     run(test)
 
 
-def test_a_program_passes_its_exit_code_on_and_is_stopped_with_its_group() -> None:
+def test_a_program_passes_its_exit_code_on_and_is_stopped_with_its_group(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+
     class Exits(Process, command=["sh", "-c", "exit 4"]):
         pass
 
     class Dies(Process, command=["sh", "-c", "kill -9 $$"]):
         pass
 
-    class Sleeps(Process, command=["sh", "-c", "sleep 3600 & wait"]):
+    class Sleeps(Process, command=["sh", "-c", "echo begun; sleep 3600 & wait"]):
         pass
 
     class Missing(Process, command=["no-such-program"]):
@@ -188,9 +192,15 @@ def test_a_program_passes_its_exit_code_on_and_is_stopped_with_its_group() -> No
         assert await (await One(Dies).start()) == 128 + 9
         one = One(Sleeps)
         running = await one.start()
+        await wait_until_async(lambda: "begun" in caplog.text)
         await one.end()
         assert await running == 128 + 15
-        with pytest.raises(CommandError, match="no-such-program"):
-            await One(Missing).start()
+        # One that has to end while it is started
+        one = One(Sleeps)
+        running = await one.start()
+        await one.end()
+        assert await running == 128 + 15
+        assert await (await One(Missing).start()) == 1
+        assert "There is no executable 'no-such-program'" in caplog.text
 
     run(test)
