@@ -85,3 +85,24 @@ def test_a_backup_is_the_whole_server_for_its_owner_alone(
 def test_without_a_file_there_is_nothing_to_administer(tmp_path: Path) -> None:
     with pytest.raises(PlatformError, match=r"no config server's file at .*config\.db"):
         run(tmp_path, "token", "ls")
+
+
+def test_rules_are_set_shown_and_checked(server: RunningConfigServer, tmp_path: Path) -> None:
+    schema = tmp_path / "schema.json"
+    schema.write_text('{"properties": {"k": {"enum": ["v"]}}}')
+    name = ("shop", "application")
+    said = run(tmp_path, "policy", "set", *name, "--schema", str(schema), "--require", "k")
+    assert "Required keys: k." in said
+    assert "follow every rule" in run(tmp_path, "policy", "check", *name)
+    server.open_api.set_item("shop", "default", "application", "k", "w", "ann")
+    assert "'k' breaks the rule `enum`" in run(tmp_path, "policy", "check", *name)
+    with pytest.raises(PlatformError, match="'k' breaks the rule"):
+        server.publish({}, app_id="shop")
+    # What is not named stays
+    assert "Schema: yes" in run(tmp_path, "policy", "set", *name, "--no-require", "k")
+    run(tmp_path, "policy", "set", *name, "--no-schema")
+    shown = json.loads(run(tmp_path, "policy", "show", *name, "--json"))
+    assert shown == {"schema": "", "required": [], "approval": False}
+    server.publish({}, app_id="shop")
+    with pytest.raises(PlatformError, match="cannot be read"):
+        run(tmp_path, "policy", "set", *name, "--schema", str(tmp_path / "none"))

@@ -2,9 +2,10 @@
 
 from skep.cli.config_server.access import key, token
 from skep.cli.config_server.backup import backup
+from skep.cli.config_server.policy import policy
 from skep.cli.config_server.serve import config_server
 
-for command in (token, key, backup):
+for command in (token, key, policy, backup):
     config_server.add_command(command)
 
 __all__ = ["config_server"]

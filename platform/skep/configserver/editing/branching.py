@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from skep.configserver.editing.items import commit_items, write_items
+from skep.configserver.editing.policies import check_release
 from skep.configserver.editing.release_steps import ReleaseTitle, release_branch, release_master
 from skep.configserver.model.branches import Branch, GrayRule, rules_to_json
 from skep.configserver.model.items import Draft, values
@@ -85,7 +86,8 @@ class BranchEditor:
         self, actor: Actor, parent: Address, name: str, title: ReleaseTitle, *, delete: bool
     ) -> StoredRelease:
         """Write the items of a branch into its master and publish that; `delete` ends the branch.
-        Raises NotFound, and RoleMissing unless the actor may publish."""
+        Raises NotFound, ReleaseRefused if that breaks a rule of the namespace, and RoleMissing
+        unless the actor may publish."""
         actor.require(AccessRole.PUBLISH, parent.app_id)
         with self._database.changing(actor) as change:
             branch = _branch(change, parent, name)
@@ -98,6 +100,7 @@ class BranchEditor:
             if delete:
                 end_branch(change, branch, ReleaseOperation.DELETE_AFTER_MERGE)
             merged = values(items.items(change.db, branch.parent_id))
+            check_release(change, branch.parent_id, branch.parent, merged)
             return release_master(
                 change,
                 branch.parent_id,

@@ -16,6 +16,7 @@ from skep.configserver.model.refusals import (
     EditConflict,
     InvalidRequest,
     NotFound,
+    ReleaseRefused,
     RoleMissing,
     SignatureRefused,
     TokenRefused,
@@ -24,6 +25,7 @@ from skep.configserver.model.refusals import (
 _log = logging.getLogger(__name__)
 _STATUS: dict[type[Exception], int] = {
     InvalidRequest: 400,
+    ReleaseRefused: 400,
     TokenRefused: 401,
     SignatureRefused: 401,
     RoleMissing: 403,
@@ -59,6 +61,8 @@ async def _on_refusal(request: Request, error: Exception) -> Response:
     headers = {}
     if isinstance(error, EditConflict):
         body |= {"yours": error.yours, "theirs": error.theirs}
+    if isinstance(error, ReleaseRefused):
+        body["faults"] = error.faults
     if isinstance(error, SignatureRefused):
         body["reason"] = error.reason
         headers["WWW-Authenticate"] = f'Apollo error="{error.reason}"'

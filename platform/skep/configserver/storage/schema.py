@@ -200,7 +200,16 @@ CREATE TABLE instance_config (
 CREATE INDEX instance_config_address ON instance_config (app_id, cluster, namespace);
 CREATE INDEX instance_config_release ON instance_config (release_key);
 """
-MIGRATIONS = (_FIRST, _SECOND)
+_THIRD = """
+-- `required` is a JSON array of keys, `schema` the text of a JSON Schema.
+CREATE TABLE publish_policy (
+    namespace_id INTEGER PRIMARY KEY REFERENCES namespace (id),
+    schema TEXT NOT NULL,
+    required TEXT NOT NULL,
+    approval INTEGER NOT NULL
+);
+"""
+MIGRATIONS = (_FIRST, _SECOND, _THIRD)
 
 
 def open_writer(path: Path) -> sqlite3.Connection:
