@@ -44,7 +44,8 @@ class OpenApiClient:
         if not (token.isascii() and token.isprintable()):
             # Check here, because the HTTP client would show the token in its error.
             raise ConfigError("The config server's token may hold printable ASCII only.")
-        self._root = f"{base_url.rstrip('/')}/openapi/v1/envs/{quote(env, safe='')}"
+        self._api = f"{base_url.rstrip('/')}/openapi/v1"
+        self._root = f"{self._api}/envs/{quote(env, safe='')}"
         self._token = token
         self._client = httpx.Client(
             timeout=_TIMEOUT, mounts=dict.fromkeys(_OWN_MACHINE), auth=self._authorize
