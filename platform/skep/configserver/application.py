@@ -20,6 +20,7 @@ from skep.configserver.http.token_guard import TokenGuard
 from skep.configserver.model.limits import EditorLimits
 from skep.configserver.model.releases import Notification
 from skep.configserver.open_api import routes as open_api
+from skep.configserver.publish_clock import PublishClock
 from skep.configserver.reading.access_gate import AccessGate
 from skep.configserver.reading.instance_book import InstanceBook
 from skep.configserver.reading.published import Published
@@ -92,12 +93,16 @@ async def _running(
         metrics.notifications.inc()
         _log.info("notification %d of %s: woke %d", notification.id, notification.address, woken)
 
-    ignore = context.desk.database.listen(lambda one: loop.call_soon_threadsafe(wake, one))
+    clock = PublishClock(context, wake)
+
+    ignore = context.desk.database.listen(lambda one: loop.call_soon_threadsafe(clock.catch_up))
     flushing = asyncio.create_task(_flush(context))
+    ticking = asyncio.create_task(clock.run())
     try:
         yield
     finally:
         flushing.cancel()
+        ticking.cancel()
         await context.write(context.book.flush)
         context.writer.close()
         ignore()

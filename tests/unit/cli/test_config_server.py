@@ -106,3 +106,18 @@ def test_rules_are_set_shown_and_checked(server: RunningConfigServer, tmp_path: 
     server.publish({}, app_id="shop")
     with pytest.raises(PlatformError, match="cannot be read"):
         run(tmp_path, "policy", "set", *name, "--schema", str(tmp_path / "none"))
+
+
+def test_a_publish_is_asked_for_and_withdrawn(server: RunningConfigServer, tmp_path: Path) -> None:
+    name = ("shop", "application")
+    assert "approve: yes" in run(tmp_path, "policy", "set", *name, "--approval")
+    assert "is open" in run(tmp_path, "request", "create", *name)
+    (listed,) = json.loads(run(tmp_path, "request", "ls", "--json"))
+    assert (listed["namespaceName"], listed["at"]) == ("application", None)
+    with pytest.raises(PlatformError, match="another person"):
+        run(tmp_path, "request", "approve", str(listed["id"]))
+    assert "application" in run(tmp_path, "request", "ls")
+    assert "withdrawn" in run(tmp_path, "request", "withdraw", str(listed["id"]))
+    assert json.loads(run(tmp_path, "request", "ls", "--json")) == []
+    with pytest.raises(PlatformError, match="not like"):
+        run(tmp_path, "request", "create", *name, "--at", "soon")

@@ -41,6 +41,7 @@ def show_policy(
 @click.option("--no-schema", is_flag=True, help="Remove the schema.")
 @click.option("--require", multiple=True, metavar="KEY", help="A key that must be there.")
 @click.option("--no-require", multiple=True, metavar="KEY", help="A key that need not be there.")
+@click.option("--approval/--no-approval", default=None, help="Whether it takes a second person.")
 @click.argument("app")
 @click.argument("namespace")
 def set_policy(
@@ -52,6 +53,7 @@ def set_policy(
     no_schema: bool,
     require: tuple[str, ...],
     no_require: tuple[str, ...],
+    approval: bool | None,
 ) -> None:
     """Change the rules of a namespace; what is not named stays. They count from the next publish.
 
@@ -70,6 +72,8 @@ def set_policy(
             rules = replace(rules, schema=_read(schema) if schema else "")
         kept = dict.fromkeys((*rules.required, *require))
         rules = replace(rules, required=tuple(key for key in kept if key not in no_require))
+        if approval is not None:
+            rules = replace(rules, approval=approval)
         desk.policies.set(operator(), at, rules)
         found = () if missing else desk.policies.faults(operator(), at)
     _print_policy(asdict(rules))
@@ -99,6 +103,7 @@ def check_policy(
 def _print_policy(rules: dict[str, Any]) -> None:
     click.echo(f"Schema: {'yes' if rules['schema'] else 'none'}.")
     click.echo(f"Required keys: {', '.join(rules['required']) or 'none'}.")
+    click.echo(f"A second person must approve: {'yes' if rules['approval'] else 'no'}.")
     if rules["schema"]:
         click.echo(rules["schema"])
 

@@ -6,6 +6,7 @@ from skep.configserver.editing.catalogue import Catalogue
 from skep.configserver.editing.editor_view import EditorView
 from skep.configserver.editing.items import ItemEditor
 from skep.configserver.editing.policies import PolicyEditor
+from skep.configserver.editing.publish_requests import PublishRequests
 from skep.configserver.editing.publishing import Publisher
 from skep.configserver.model.limits import EditorLimits
 from skep.configserver.storage.database import ConfigDatabase
@@ -23,4 +24,5 @@ class EditingDesk:
         self.catalogue = Catalogue(database)
         self.access = AccessEditor(database)
         self.policies = PolicyEditor(database)
+        self.requests = PublishRequests(database)
         self.view = EditorView(database)

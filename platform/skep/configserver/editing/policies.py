@@ -1,5 +1,6 @@
 """The rules of namespaces, and which of them their items break."""
 
+import sqlite3
 from collections.abc import Mapping, Sequence
 
 from skep.configserver.model.branches import overlaid
@@ -11,7 +12,7 @@ from skep.configserver.model.publish_policy import (
     faults,
     refuse_faulty,
 )
-from skep.configserver.model.refusals import InvalidRequest
+from skep.configserver.model.refusals import ApprovalMissing, InvalidRequest
 from skep.configserver.model.rights import AccessRole, Actor
 from skep.configserver.storage import branches, items, namespaces, releases
 from skep.configserver.storage.database import ConfigDatabase, WriteTransaction
@@ -63,6 +64,22 @@ class PolicyEditor:
         master = releases.latest(db, branch.parent)
         merged = overlaid(master.values() if master else {}, found)
         return faults(policy_of(db, branch.parent_id), at.namespace, merged)
+
+
+def policy_at(db: sqlite3.Connection, address: Address) -> PublishPolicy:
+    """Return the rules for an address; those of a branch are its parent's. Raises NotFound."""
+    branch = branches.of_address(db, address)
+    namespace_id = branch.parent_id if branch else namespaces.require(db, address)[0]
+    return policy_of(db, namespace_id)
+
+
+def check_approval(db: sqlite3.Connection, address: Address) -> None:
+    """Raise ApprovalMissing if a publish at this address needs a second person."""
+    if namespaces.find(db, address) and policy_at(db, address).approval:
+        raise ApprovalMissing(
+            f"A publish of {address} needs a second person: ask for it, and let another person "
+            "approve the request."
+        )
 
 
 def check_release(

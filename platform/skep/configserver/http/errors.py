@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from skep.configserver.http.documents import moment
 from skep.configserver.model.refusals import (
+    ApprovalMissing,
     EditConflict,
     InvalidRequest,
     NotFound,
@@ -29,6 +30,7 @@ _STATUS: dict[type[Exception], int] = {
     TokenRefused: 401,
     SignatureRefused: 401,
     RoleMissing: 403,
+    ApprovalMissing: 403,
     NotFound: 404,
     EditConflict: 409,
 }

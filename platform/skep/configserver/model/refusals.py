@@ -36,6 +36,10 @@ class ReleaseRefused(ConfigError):
         self.faults = faults
 
 
+class ApprovalMissing(ConfigError):
+    """A publish of the namespace needs a second person (403)."""
+
+
 class TokenRefused(ConfigError):
     """The request carries no token that this server knows (401)."""
 
