@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from starlette.applications import Starlette
@@ -20,18 +21,21 @@ from skep.configserver.http.token_guard import TokenGuard
 from skep.configserver.model.limits import EditorLimits
 from skep.configserver.model.releases import Notification
 from skep.configserver.open_api import routes as open_api
-from skep.configserver.publish_clock import PublishClock
+from skep.configserver.publish_clock import publish_on_time
 from skep.configserver.reading.access_gate import AccessGate
 from skep.configserver.reading.instance_book import InstanceBook
 from skep.configserver.reading.published import Published
 from skep.configserver.reading.read_cache import ReadCache
 from skep.configserver.reading.watchers import Watchers
 from skep.configserver.server_metrics import RequestCounter, ServerMetrics
+from skep.configserver.storage import releases
 from skep.configserver.storage.database import ConfigDatabase
 
 _log = logging.getLogger(__name__)
 # Seconds between two writes of what instances run.
 _FLUSH = 5.0
+# Seconds between two looks for changes by other processes.
+_LOOK = 1.0
 
 
 def create_app(
@@ -86,26 +90,55 @@ async def _running(
     context: EditingContext, watchers: Watchers, metrics: ServerMetrics
 ) -> AsyncIterator[None]:
     """Wake watchers after each commit, and write what instances run from time to time."""
-    loop = asyncio.get_running_loop()
-
-    def wake(notification: Notification) -> None:
-        woken = watchers.wake(notification)
-        metrics.notifications.inc()
-        _log.info("notification %d of %s: woke %d", notification.id, notification.address, woken)
-
-    clock = PublishClock(context, wake)
-
-    ignore = context.desk.database.listen(lambda one: loop.call_soon_threadsafe(clock.catch_up))
-    flushing = asyncio.create_task(_flush(context))
-    ticking = asyncio.create_task(clock.run())
+    loop, database = asyncio.get_running_loop(), context.desk.database
+    waker = _Waker(database, watchers, metrics)
+    ignore = database.listen(lambda one: loop.call_soon_threadsafe(waker.look))
+    works = (_flush(context), waker.follow(), publish_on_time(context))
+    tasks = [asyncio.create_task(work) for work in works]
     try:
         yield
     finally:
-        flushing.cancel()
-        ticking.cancel()
+        for task in tasks:
+            task.cancel()
         await context.write(context.book.flush)
         context.writer.close()
         ignore()
+
+
+class _Waker:
+    """Wakes the watchers of what has changed, each notification once."""
+
+    def __init__(
+        self, database: ConfigDatabase, watchers: Watchers, metrics: ServerMetrics
+    ) -> None:
+        self._database = database
+        self._watchers = watchers
+        self._metrics = metrics
+        found = releases.notifications_after(database.reader, 0)
+        self._last = found[-1].id if found else 0
+
+    def _wake(self, notification: Notification) -> None:
+        """Wake the watchers of an address."""
+        self._last = notification.id
+        self._metrics.count_notification()
+        woken = self._watchers.wake(notification)
+        _log.info("notification %d of %s: woke %d", notification.id, notification.address, woken)
+
+    async def follow(self) -> None:
+        """Look for what other processes have committed, verbs of the command line."""
+        version = 0
+        while True:
+            await asyncio.sleep(_LOOK)
+            try:
+                if version != (version := self._database.version()):
+                    self.look()
+            except sqlite3.Error as error:
+                _log.warning("the config server's file cannot be read: %s", error)
+
+    def look(self) -> None:
+        """Wake the watchers of all that was committed since the last look, by whatever process."""
+        for notification in releases.notifications_after(self._database.reader, self._last):
+            self._wake(notification)
 
 
 async def _flush(context: EditingContext) -> None:

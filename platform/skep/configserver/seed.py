@@ -8,10 +8,10 @@ from skep.configserver.editing.release_steps import ReleaseTitle
 from skep.configserver.model.limits import EditorLimits
 from skep.configserver.model.names import DEFAULT_CLUSTER, Address, bare, fallback
 from skep.configserver.model.rights import system_actor
+from skep.configserver.samples import read_sample, sample_files
 from skep.configserver.storage import namespaces as rows
 from skep.configserver.storage import releases
 from skep.configserver.storage.database import ConfigDatabase
-from skep.configserver.storage.sample_files import read_sample, sample_files
 
 _PLATFORM = system_actor("platform")
 

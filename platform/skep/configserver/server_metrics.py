@@ -52,7 +52,7 @@ class ServerMetrics:
             ["api", "status"],
             registry=self._registry,
         )
-        self.notifications = Counter(
+        self._notifications = Counter(
             "configserver_notifications",
             "Changes that clients were notified of: releases, rollbacks, rules, deletions.",
             registry=self._registry,
@@ -65,6 +65,10 @@ class ServerMetrics:
             registry=self._registry,
         )
         refused.set_function(lambda: gate.refused)
+
+    def count_notification(self) -> None:
+        """Count a change that clients are notified of."""
+        self._notifications.inc()
 
     async def show(self, request: Request) -> Response:
         """Answer all metrics."""

@@ -3,6 +3,7 @@
 import json
 import stat
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -12,6 +13,7 @@ from click.testing import CliRunner
 from skep.base.errors import PlatformError
 from skep.cli.config_server import config_server
 from tests.configserver import RunningConfigServer, running_config_server
+from tests.support import wait_until
 
 URL = "/openapi/v1/envs/DEV/apps/shop/clusters/default/namespaces/application"
 
@@ -80,6 +82,29 @@ def test_a_backup_is_the_whole_server_for_its_owner_alone(
     with pytest.raises(PlatformError, match="No such file"):
         run(tmp_path, "backup", str(tmp_path / "nowhere" / "copy.db"))
     assert copy.exists()
+
+
+def test_what_is_exported_is_what_is_imported(server: RunningConfigServer, tmp_path: Path) -> None:
+    server.publish({"content": "a: 1\r\n"}, "doc.yaml", app_id="shop", cluster="blue")
+    server.publish({"a b": " x\ny", "ä": "中"}, app_id="shop")
+    server.open_api.set_item("shop", "default", "application", "k", "a draft", "ann")
+    folder = tmp_path / "out"
+    assert "2 new, 0 overwritten" in run(tmp_path, "export", str(folder))
+    assert (folder / "shop/blue/doc.yaml").read_bytes() == b"a: 1\r\n"
+    text = (folder / "shop/default/application.properties").read_text()
+    assert text == "k=v\na\\ b=\\ x\\ny\nä=中\n"
+    # The draft is not lost, so the namespace differs
+    assert run(tmp_path, "import", str(folder)) == ""
+    # When a file is changed and read by a server that runs, its clients are woken
+    old = server.poll({"application": -1}, app_id="shop").json()[0]["notificationId"]
+    (folder / "shop/default/application.properties").write_text("# why\nk=new\n")
+    with ThreadPoolExecutor(1) as pool:
+        poll = pool.submit(server.poll, {"application": old}, app_id="shop")
+        wait_until(lambda: server.watchers.held == 1)
+        assert "1 overwritten" in run(tmp_path, "import", str(folder), "--overwrite")
+        assert poll.result(20).json()[0]["notificationId"] > old
+    assert server.config(app_id="shop").json()["configurations"] == {"k": "new"}
+    assert "2 the same" in run(tmp_path, "import", str(folder))
 
 
 def test_without_a_file_there_is_nothing_to_administer(tmp_path: Path) -> None:

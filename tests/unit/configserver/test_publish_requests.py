@@ -279,7 +279,7 @@ def test_the_server_publishes_on_time(server: RunningConfigServer) -> None:
     assert (done["state"], done["approvedBy"]) == ("published", None)
 
 
-def test_polls_hear_of_what_another_process_published(
+def test_a_publish_here_hides_no_publish_of_another_process(
     server: RunningConfigServer, tmp_path: Path
 ) -> None:
     server.publish({"k": "1"}, app_id="shop")
@@ -290,6 +290,7 @@ def test_polls_hear_of_what_another_process_published(
         with Store(tmp_path / "config.db") as other:
             other.put_item(AT, Draft("k", "2"), "ann")
             other.publish(AT)
+        server.publish({"k": "3"}, "other", app_id="shop")
         # A hold is 50 s, and a test gives up before that
         answer = poll.result(timeout=30)
     assert answer.status_code == 200

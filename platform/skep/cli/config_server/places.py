@@ -15,7 +15,7 @@ from skep.configserver.model.items import Draft, restored
 from skep.configserver.model.limits import EditorLimits
 from skep.configserver.model.names import Address, bare, file_format
 from skep.configserver.model.rights import Actor
-from skep.configserver.storage.sample_files import (
+from skep.configserver.samples import (
     read_sample,
     sample_files,
     sample_path,
@@ -101,7 +101,7 @@ class DirectoryPlace:
 
     def write(self, address: Address, lines: Sequence[Draft], old: Contents | None) -> None:
         """Write one file, readable by its owner alone."""
-        path = sample_path(self._directory, address)
+        path = self._directory / sample_path(address)
         try:
             for parent in (self._directory, path.parent.parent, path.parent):
                 os.makedirs(parent, 0o700, exist_ok=True)

@@ -143,17 +143,11 @@ def notifications(
 
 
 def notifications_after(db: sqlite3.Connection, last: int) -> list[Notification]:
-    """Return the changes with ids above `last`, in their order."""
+    """Return the notifications with ids above the last, in their order."""
     rows = db.execute(
         "SELECT id, app_id, cluster, namespace FROM notification WHERE id > ? ORDER BY id", (last,)
     )
     return [Notification(row[0], Address(*row[1:])) for row in rows]
-
-
-def last_notification(db: sqlite3.Connection) -> int:
-    """Return the id of the latest change; 0 without any."""
-    (last,) = db.execute("SELECT coalesce(max(id), 0) FROM notification").fetchone()
-    return cast("int", last)
 
 
 def _release(row: tuple[Any, ...]) -> StoredRelease:

@@ -1,6 +1,6 @@
-"""Files in the layout of `config-samples/`: one for each namespace."""
+"""Namespaces as files: `<app id>/<cluster>/<namespace>.<format>`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from skep.base.errors import ConfigError
@@ -13,35 +13,9 @@ from skep.configserver.model.properties import Pair, parse, render
 from skep.configserver.model.refusals import InvalidRequest
 
 
-def sample_path(samples: Path, address: Address) -> Path:
-    """Return the file of a namespace. Raises ConfigError for a name that `sample_files` skips."""
-    for name in address[:2]:
-        if name in IGNORED_DIRECTORIES or not counts(name):
-            raise ConfigError(f"{address} cannot be a file: a directory {name!r} is not read.")
-    suffix = ".properties" if file_format(address.namespace) == "properties" else ""
-    return samples / address.app_id / address.cluster / f"{address.namespace}{suffix}"
-
-
-def sample_text(address: Address, lines: Sequence[Draft]) -> str:
-    """Return lines as the text that `read_sample` reads. Comments of keys are left out."""
-    if file_format(address.namespace) != "properties":
-        return next((line.value for line in lines if line.key == CONTENT), "")
-    return "".join(
-        render({line.key: line.value}) if line.key else _comment(line.comment) for line in lines
-    )
-
-
-def _comment(text: str) -> str:
-    lines = text.splitlines() or [""]
-    return "".join(
-        f"{line}\n" if not line.strip() or line.lstrip()[0] in "#!" else f"# {line}\n"
-        for line in lines
-    )
-
-
 def sample_files(samples: Path) -> Iterator[tuple[Path, Address]]:
-    """Return each file in `<app id>/<cluster>/<namespace>.<format>` with its address, in order;
-    the directory need not exist. Raises ConfigError, naming the file, for another name."""
+    """Yield the files `<app id>/<cluster>/<namespace>.<format>` of a folder, which need not exist,
+    with their addresses. Raises ConfigError, naming the file, for a name that is not one."""
     for app in _directories(samples):
         for cluster in _directories(app):
             for path in sorted(cluster.iterdir()):
@@ -75,8 +49,8 @@ def _address(path: Path) -> Address:
 
 
 def read_sample(path: Path, address: Address, limits: EditorLimits) -> list[Draft]:
-    """Return the lines of a file. Raises ConfigError, naming the file and the line, if it cannot be
-    used."""
+    """Return the lines of a sample. Raises ConfigError, naming the file and the line, if it cannot
+    be used."""
     text = _text(path)
     if file_format(address.namespace) != "properties":
         return [_content(path, text, limits)]
@@ -126,3 +100,32 @@ def _content(path: Path, text: str, limits: EditorLimits) -> Draft:
     except InvalidRequest as error:
         raise ConfigError(f"{path.parent}/{error}") from error
     return draft
+
+
+def sample_path(address: Address) -> Path:
+    """Return where the sample of a namespace lies in its folder. Raises ConfigError for a name that
+    `sample_files` skips."""
+    for name in (address.app_id, address.cluster):
+        if name in IGNORED_DIRECTORIES or not counts(name):
+            raise ConfigError(f"{address} cannot be a file: a folder {name!r} is not read.")
+    is_file = file_format(address.namespace) != "properties"
+    name = address.namespace if is_file else f"{address.namespace}.properties"
+    return Path(address.app_id, address.cluster, name)
+
+
+def sample_text(address: Address, drafts: Iterable[Draft]) -> str:
+    """Return the text that `read_sample` reads as these lines. The comment of an item becomes a
+    line of its own above it; keys of a file namespace beside its content are left out."""
+    if file_format(address.namespace) != "properties":
+        return "".join(draft.value for draft in drafts if draft.key == CONTENT)
+    return "".join(_lines(draft) for draft in drafts)
+
+
+def _lines(draft: Draft) -> str:
+    lines = draft.comment.splitlines() or ([] if draft.key else [""])
+    marked = (
+        line if not line.strip() or line.lstrip().startswith(("#", "!")) else f"# {line}"
+        for line in lines
+    )
+    comment = "".join(f"{line}\n" for line in marked)
+    return comment + (render({draft.key: draft.value}) if draft.key else "")
