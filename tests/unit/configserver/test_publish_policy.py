@@ -94,6 +94,18 @@ def test_a_schema_fetches_nothing_and_a_dead_reference_is_a_fault() -> None:
     assert "127.0.0.1:1" in found
 
 
+def test_a_schema_that_cannot_be_evaluated_is_a_fault_and_no_crash() -> None:
+    pattern = {"properties": {"A": {"pattern": "("}}}
+    with pytest.raises(InvalidRequest, match="2020-12, at properties/A/pattern"):
+        policy(pattern).check("application")
+    assert "rule `schema`" in shown(policy(pattern), A="1")[0]
+    multiple = {"properties": {"A": {"type": "number", "multipleOf": 0.5}}}
+    for endless in ("1e999", "NaN", "-Infinity"):
+        assert len(shown(policy(multiple), A=endless)) == 1
+    # More brackets than the recursion limit
+    assert shown(policy({}, "a"), "a.json", content="[" * 100_000) != []
+
+
 def test_there_are_twenty_faults_at_most() -> None:
     assert len(shown(policy(None, *map(str, range(100))))) == 20
 

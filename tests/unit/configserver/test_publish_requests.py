@@ -137,6 +137,15 @@ def test_no_one_approves_by_another_name(store: Store) -> None:
     assert store.desk.requests.approve(dan, asked.id).state == RequestState.PUBLISHED
 
 
+def test_one_person_cannot_delete_the_rule_with_its_namespace(store: Store) -> None:
+    guarded(store)
+    with pytest.raises(RoleMissing, match="admin"):
+        store.desk.catalogue.delete_namespace(ANN, AT)
+    with pytest.raises(RoleMissing, match="admin"):
+        store.desk.catalogue.delete_app_namespace(ANN, AT.app_id, AT.namespace)
+    store.desk.catalogue.delete_namespace(ADMIN, AT)
+
+
 def test_what_changed_since_is_not_published(store: Store) -> None:
     guarded(store)
     asked = store.desk.requests.ask(ANN, AT, TITLE)

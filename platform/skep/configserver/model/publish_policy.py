@@ -1,6 +1,7 @@
 """What a release of a namespace must be: its JSON Schema, its required keys; pure."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -130,7 +131,11 @@ def _schema_faults(schema: Any, instance: Any) -> Iterator[ReleaseFault]:
     try:
         for error in validator.iter_errors(instance):
             yield from _faults_of(error)
-    except (Unresolvable, UnknownType, RecursionError) as error:
+    except (
+        *(Unresolvable, UnknownType, RecursionError),
+        # A pattern that Python does not know, and numbers without end.
+        *(re.error, ValueError, ArithmeticError),
+    ) as error:
         expected = f"a schema that can be evaluated ({type(error).__name__}: {error})"
         yield ReleaseFault("", "schema", expected)
 
@@ -145,7 +150,7 @@ def _faults_of(error: Any) -> Iterator[ReleaseFault]:
         return
     expected = json.dumps(error.validator_value, ensure_ascii=False)
     yield ReleaseFault(
-        ".".join(path), str(error.validator), _cut(expected), _shown(path, error.instance)
+        ".".join(path), error.validator or "false", _cut(expected), _shown(path, error.instance)
     )
 
 
