@@ -270,6 +270,10 @@ def test_a_plan_foresees_what_is_not_published_yet(sampled: Platform) -> None:
         api.delete_item(config["app_id"], "default", "application", "LD_PRELOAD", "ann")
         refused = foreseen(1, **{late: "never"})
         assert late in str(refused["problems"])
+        # By the rules of the namespace
+        name = (config["app_id"], "application")
+        shown(sampled, "config-server", "policy", "set", *name, "--require", "MISSING")
+        assert "'MISSING' is missing" in str(foreseen(1)["problems"])
     assert "go with --unpublished" in shown(sampled, "config", "plan", "--server", "x", code=2)
     assert "Nothing would change" in shown(sampled, "config", "plan")
     assert sampled.status()["generation"] == 1

@@ -44,11 +44,11 @@ def test_a_draft_is_what_differs_from_the_release(server: RunningConfigServer) -
     api = server.open_api
     assert draft(api) is None
     api.set_item("shop", "default", "db", "HOST", "a", "ann")
-    assert draft(api) == {"HOST": "a"}
+    assert draft(api) == ("default", {"HOST": "a"})
     api.publish("shop", "default", "db", "t", "ann")
     assert draft(api) is None
     api.delete_item("shop", "default", "db", "HOST", "ann")
-    assert draft(api) == {}
+    assert draft(api) == ("default", {})
 
 
 def test_the_platform_s_own_cluster_comes_first(server: RunningConfigServer) -> None:
@@ -56,7 +56,18 @@ def test_the_platform_s_own_cluster_comes_first(server: RunningConfigServer) -> 
     server.publish({"HOST": "a"}, "db", app_id="shop")
     api.set_item("shop", "default", "db", "HOST", "b", "ann")
     api.set_item("shop", "blue", "db", "HOST", "blue", "ann")
-    assert draft(api) == {"HOST": "blue"}
+    assert draft(api) == ("blue", {"HOST": "blue"})
     api.publish("shop", "blue", "db", "t", "ann")
     # Clients of blue get no release of the default cluster any more
     assert draft(api) is None
+
+
+def test_the_rules_of_the_namespace_are_asked_for(server: RunningConfigServer) -> None:
+    server.open_api.set_item("shop", "default", "db", "HOST", "a", "ann")
+    assert server.open_api.release_faults("shop", "default", "db") == []
+    rules = {"required": ["PORT"]}
+    assert server.write("PUT", "/policy", rules, app_id="shop", namespace="db").is_success
+    (fault,) = server.open_api.release_faults("shop", "default", "db")
+    assert "'PORT' is missing" in fault
+    # As a server that knows no rules
+    assert server.open_api.release_faults("shop", "default", "unknown") == []

@@ -14,6 +14,7 @@ from skep.config.apollo.openapi import OpenApiClient
 from skep.config.snapshots.snapshot import Release
 from skep.supervisor.rollout.decision import unusable
 from skep.wire.control import CommandFailed
+from skep.wire.plan import Problem
 
 # The release has no key yet.
 _KEY = "unpublished"
@@ -27,9 +28,9 @@ def foresee(platform: PlatformHandle, server: str | None, token_file: Path | Non
     `server` is the address for editors, the followed config server if None. Raises UsageError,
     ConfigError, and CommandFailed when no platform runs here or it follows nothing yet.
     """
-    drafts = _drafts(platform, server, token_file)
+    drafts, problems = _drafts(platform, server, token_file)
     assembly = pull(platform, drafts)
-    problems = [unusable(held.error) for held in assembly.held if held.refused]
+    problems += [unusable(held.error) for held in assembly.held if held.refused]
     changes: list[dict[str, Any]] = []
     if not problems:
         snapshot = assembly.snapshot()
@@ -60,24 +61,25 @@ def judged(actions: Iterable[str], *, refused: bool) -> str:
 
 def draft_of(
     server: OpenApiClient, app_id: str, clusters: Iterable[str], namespace: str
-) -> Mapping[str, str] | None:
-    """Return the items that would be published, or None if nothing differs from what is: those of
-    the first cluster that clients would be answered from."""
+) -> tuple[str, Mapping[str, str]] | None:
+    """Return the items that would be published, or None if nothing differs from what is: the first
+    cluster that clients would be answered from, and its items."""
     for cluster in clusters:
         items = server.items(app_id, cluster, namespace)
         if items is None:
             continue
         release = server.latest_release(app_id, cluster, namespace)
         if release is not None:
-            return items if items != release.configurations else None
+            return (cluster, items) if items != release.configurations else None
         if items:
-            return items
+            return cluster, items
     return None
 
 
 def _drafts(
     platform: PlatformHandle, server: str | None, token_file: Path | None
-) -> dict[str, Release]:
+) -> tuple[dict[str, Release], list[Problem]]:
+    """Return the drafts by namespace, and why the config server would refuse to publish them."""
     config = platform.ask("status")["config"]
     if "url" not in config:
         raise CommandFailed(
@@ -88,10 +90,16 @@ def _drafts(
     token = token_in(token_file) if token_file else own_token(platform)
     app_id, cluster = config["app_id"], config["cluster"]
     clusters = dict.fromkeys((cluster, _DEFAULT_CLUSTER))
-    drafts = {}
+    drafts, problems = {}, []
     with OpenApiClient(server or config["url"], token) as client:
         for namespace in config["namespaces"]:
-            items = draft_of(client, app_id, clusters, namespace)
-            if items is not None:
-                drafts[namespace] = Release(app_id, cluster, namespace, _KEY, items)
-    return drafts
+            found = draft_of(client, app_id, clusters, namespace)
+            if found is None:
+                continue
+            where, items = found
+            drafts[namespace] = Release(app_id, cluster, namespace, _KEY, items)
+            problems += [
+                Problem("publish", f"The config server would not publish {namespace}: {fault}.")
+                for fault in client.release_faults(app_id, where, namespace)
+            ]
+    return drafts, problems

@@ -24,7 +24,7 @@ _SENTENCES = {
     "live": "The platform would take it live: no worker is replaced, unless one objects.",
     "rollout": "The platform would roll out a new generation.",
     "restart": "The platform would keep it for its next start.",
-    "refused": "The platform would refuse it:",
+    "refused": "It would be refused:",
 }
 
 

@@ -106,6 +106,13 @@ class OpenApiClient:
         answer = self._call("GET", url, absent=True)
         return None if answer.status_code == _ABSENT else _items(url, answer)
 
+    def release_faults(self, app_id: str, cluster: str, namespace: str) -> list[str]:
+        """Return the rules of the namespace that a publish would break; none where the server knows
+        no rules, as Apollo's."""
+        url = f"{self._namespace(app_id, cluster, namespace)}/release-check"
+        answer = self._call("GET", url, absent=True)
+        return [] if answer.status_code == _ABSENT else _faults(url, answer)
+
     def _namespace(self, app_id: str, cluster: str, namespace: str) -> str:
         names = (quote(name, safe="") for name in (app_id, cluster, namespace))
         return self._root + "/apps/{}/clusters/{}/namespaces/{}".format(*names)
@@ -176,6 +183,15 @@ def _items(url: str, answer: httpx.Response) -> dict[str, str]:
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ConfigError(
             f"What answers at {mask_url(url)} is not an Apollo portal: its answer has no items."
+        ) from error
+
+
+def _faults(url: str, answer: httpx.Response) -> list[str]:
+    try:
+        return [str(one["message"]) for one in answer.json()["faults"]]
+    except (ValueError, TypeError, KeyError) as error:
+        raise ConfigError(
+            f"What answers at {mask_url(url)} is not a config server: its answer has no faults."
         ) from error
 
 
