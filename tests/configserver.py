@@ -19,10 +19,12 @@ from skep.config.apollo.openapi import OpenApiClient, PublishedRelease
 from skep.config.env.secret_file import read_or_make_token
 from skep.configserver.application import create_app
 from skep.configserver.model.limits import EditorLimits
+from skep.configserver.portal.routes import portal
 from skep.configserver.reading.watchers import Watchers
 from skep.configserver.seed import seed
 from skep.configserver.server import serve
 from skep.configserver.storage.database import ConfigDatabase
+from skep.pages.accounts import Accounts
 
 APP = "someAppId"
 
@@ -124,9 +126,12 @@ def running_config_server(
     """Run a config server over the files in `directory`; the next one there goes on with them. It
     may be asked by these names beside its address. Without a port it takes any free one."""
     token = read_or_make_token(directory / "token")
-    with ConfigDatabase(directory / "config.db") as database:
+    with (
+        ConfigDatabase(directory / "config.db") as database,
+        Accounts(directory / "accounts.db") as accounts,
+    ):
         seed(database, samples or directory / "none", app_id, cluster, namespaces, limits)
-        app = create_app(database, token, hold=hold, limits=limits)
+        app = create_app(database, token, hold=hold, limits=limits, pages=portal(accounts, token))
         with (
             _serving(app, loop_factory, names, port) as url,
             OpenApiClient(url, token) as open_api,
