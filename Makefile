@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 TESTS ?= tests
 JOBS ?= 4
 
-.PHONY: start test check format bench docs dashboards pictures clean
+.PHONY: start test check format bench docs dashboards pictures portal-pictures clean
 
 start: $(VENV)/.runtime  ## run the platform here, with the sample plugins, watching the code
 	@exec $(BIN)/platform start --watch
@@ -36,8 +36,11 @@ dashboards: $(VENV)/.dev  ## write grafana/dashboards from grafana/generator
 pictures: $(VENV)/.pictures  ## draw the dashboards for the docs; takes some minutes
 	$(BIN)/python -m tests.monitoring.pictures
 
+portal-pictures: $(VENV)/.dev  ## draw the pages of the portal for the docs
+	$(BIN)/python -m tests.portal_pictures
+
 clean:  ## remove what make made
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .clients .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

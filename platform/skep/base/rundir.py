@@ -28,6 +28,7 @@ class RunDir:
         self.queue_file = self.path / "queue.db"
         self.config_dir = self.path / "config"
         self.configserver_dir = self.path / "configserver"
+        self.accounts_file = self.path / "accounts.db"
         self.mesh_dir = self.path / "mesh"
         self.tables_dir = self.path / "tables"
         self.schedule_file = self.path / "schedule" / "journal.json"

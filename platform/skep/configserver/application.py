@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from skep.base.errors import UsageError
 from skep.configserver.admin_api import routes as admin_api
@@ -34,6 +34,8 @@ from skep.configserver.storage.database import ConfigDatabase
 _log = logging.getLogger(__name__)
 # Seconds between two writes of what instances run.
 _FLUSH = 5.0
+
+Pages = Callable[[EditingContext, Watchers], Sequence[BaseRoute]]
 # Seconds between two looks for changes by other processes.
 _LOOK = 1.0
 
@@ -45,14 +47,16 @@ def create_app(
     hold: float = 50.0,
     limits: EditorLimits | None = None,
     server_keys: Callable[[], Sequence[str]] | None = None,
+    pages: Pages | None = None,
 ) -> Starlette:
     """Return the app over an open file; all but the API of clients needs a token, and `token` is
     the administrator's.
 
     `hold` is how many seconds a poll waits for news: 1 to 90, as Apollo allows. Most proxies give
     up after Apollo's default of 60, so ours is less. With `server_keys` all clients must sign, with
-    one of these keys or of their app. Close `app.state.watchers`, the held polls, before you stop
-    the app. Raises UsageError for another hold, or an empty token.
+    one of these keys or of their app. `pages` makes the routes for people. Close
+    `app.state.watchers`, the held polls, before you stop the app. Raises UsageError for another
+    hold, or an empty token.
     """
     if not 1 <= hold <= 90:
         raise UsageError(f"The config server can hold polls for 1 to 90 seconds, not {hold:g}.")
@@ -77,6 +81,7 @@ def create_app(
             *client_api.routes(Published(cache), gate, watchers, book, hold),
             *open_api.routes(context),
             *admin_api.routes(context),
+            *(pages(context, watchers) if pages else ()),
         ],
         exception_handlers=errors.handlers(),
         lifespan=lifespan,

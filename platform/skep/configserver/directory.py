@@ -14,8 +14,10 @@ from skep.config.env.secret_file import read_or_make_keys, read_or_make_token
 from skep.config.options.endpoints import access_key
 from skep.config.options.table import Options
 from skep.configserver.application import create_app
+from skep.configserver.portal.routes import portal
 from skep.configserver.seed import seed
 from skep.configserver.storage.database import ConfigDatabase
+from skep.pages.accounts import Accounts
 
 _log = logging.getLogger(__name__)
 
@@ -36,11 +38,16 @@ async def opened(options: Options) -> AsyncIterator[Starlette]:
     async with held(directory / "lock", complaint):
         token = read_or_make_token(directory / "token")
         keys = None if options.config_server_open else _keys(access_key(directory))
-        with ConfigDatabase(directory / "config.db") as database:
+        with (
+            ConfigDatabase(directory / "config.db") as database,
+            Accounts(RunDir(options.data_dir).accounts_file) as accounts,
+        ):
             samples = Path(options.config_samples)
             seed(database, samples, options.app_id, options.cluster, options.namespace)
             hold = options.config_server_hold
-            yield create_app(database, token, hold=hold, server_keys=keys)
+            yield create_app(
+                database, token, hold=hold, server_keys=keys, pages=portal(accounts, token)
+            )
 
 
 def _keys(path: Path) -> Callable[[], Sequence[str]]:

@@ -35,6 +35,7 @@ _APIS = frozenset(
         "appnamespaces",
         "tokens",
         "audit",
+        "portal",
         "health",
         "metrics",
     ]

@@ -1,4 +1,4 @@
-"""`platform config-server token`, `key` and `backup`, while a server runs on the same file."""
+"""`platform config-server` token, key, user and backup, while a server runs on the same file."""
 
 import json
 import stat
@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from skep.base.errors import PlatformError
 from skep.cli.config_server import config_server
 from tests.configserver import RunningConfigServer, running_config_server
+from tests.person import PASSWORD, Person
 from tests.support import wait_until
 
 URL = "/openapi/v1/envs/DEV/apps/shop/clusters/default/namespaces/application"
@@ -146,3 +147,30 @@ def test_a_publish_is_asked_for_and_withdrawn(server: RunningConfigServer, tmp_p
     assert json.loads(run(tmp_path, "request", "ls", "--json")) == []
     with pytest.raises(PlatformError, match="not like"):
         run(tmp_path, "request", "create", *name, "--at", "soon")
+
+
+def test_a_user_is_made_with_a_password_from_a_file_listed_and_disabled(tmp_path: Path) -> None:
+    secret = tmp_path / "password"
+    secret.write_text(f"{PASSWORD}\n")
+    file = ("--password-file", str(secret))
+    run(tmp_path, "user", "create", "ann", "--role", "edit", "--app", "shop", *file)
+    (listed,) = json.loads(run(tmp_path, "user", "ls", "--json"))
+    assert (listed["name"], listed["roles"], listed["disabled"]) == ("ann", {"shop": "edit"}, None)
+    assert "ann" in run(tmp_path, "user", "ls")
+    with running_config_server(tmp_path) as server, Person(server.url) as person:
+        person.sign_in("ann")
+        assert person.status == 303
+        run(tmp_path, "user", "disable", "ann")
+        assert "/sign-in" in (person.get("/") or person.location)
+        run(tmp_path, "user", "enable", "ann")
+        secret.write_text("another password of hers")
+        run(tmp_path, "user", "password", "ann", *file)
+        person.sign_in("ann", "another password of hers")
+        assert person.status == 303
+    with pytest.raises(PlatformError, match="already"):
+        run(tmp_path, "user", "create", "ann", *file)
+    secret.write_text("short")
+    with pytest.raises(PlatformError, match="10 to 1000"):
+        run(tmp_path, "user", "create", "bob", *file)
+    with pytest.raises(PlatformError, match="no account"):
+        run(tmp_path, "user", "disable", "bob")

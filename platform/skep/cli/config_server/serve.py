@@ -72,6 +72,7 @@ async def _serve(options: Options, directory: Path, listener: socket.socket) -> 
     async with opened(options) as app:
         host, port = listener.getsockname()[:2]
         click.echo(f"Serving {directory} on http://{host}:{port}")
+        click.echo(f"The portal is at http://{host}:{port}/portal/")
         await serve(listener, app, stop=stop, names=options.allowed_hosts)
 
 

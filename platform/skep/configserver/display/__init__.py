@@ -1,0 +1,1 @@
+"""How values, texts and differences are shown, without any I/O."""

@@ -1,0 +1,69 @@
+"""What differs between two configurations, for people; pure."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from skep.configserver.display.masked import is_masked, shown
+from skep.pages.line_diff import DiffLine, side_by_side
+
+ChangeKind = Literal["added", "changed", "deleted"]
+
+
+@dataclass(frozen=True, slots=True)
+class ValueChange:
+    """One key that differs. `hides` says that a secret is not shown."""
+
+    key: str
+    kind: ChangeKind
+    lines: list[DiffLine]
+    hides: bool
+
+
+def changed_keys(old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, ChangeKind]:
+    """Return what turns `old` into `new`, in the order of `new` and then of `old`."""
+    kinds: dict[str, ChangeKind] = {
+        key: "changed" if key in old else "added"
+        for key, value in new.items()
+        if old.get(key) != value
+    }
+    return kinds | {key: "deleted" for key in old if key not in new}
+
+
+def value_changes(
+    namespace: str, old: Mapping[str, str], new: Mapping[str, str], *, reveal: bool = False
+) -> list[ValueChange]:
+    """Return each key that differs with both values side by side; secrets are masked unless
+    `reveal` is given."""
+    return [
+        _change(namespace, key, kind, old.get(key), new.get(key), reveal)
+        for key, kind in changed_keys(old, new).items()
+    ]
+
+
+def fingerprint(values: Mapping[str, str]) -> str:
+    """Return a short text that is another one for other values."""
+    text = json.dumps(sorted(values.items()))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _change(
+    namespace: str, key: str, kind: ChangeKind, old: str | None, new: str | None, reveal: bool
+) -> ValueChange:
+    hides = not reveal and any(is_masked(namespace, key, text) for text in (old, new) if text)
+    if hides:
+        old, new = (text and shown(namespace, key, text) for text in (old, new))
+    if old is None or new is None:
+        text = (old if new is None else new) or ""
+        lines = [
+            DiffLine("deleted", n, one, 0, "") if new is None else DiffLine("added", 0, "", n, one)
+            for n, one in enumerate(text.split("\n"), 1)
+        ]
+    elif old == new:
+        # Both are behind the same mask.
+        lines = [DiffLine("changed", n, one, n, one) for n, one in enumerate(old.split("\n"), 1)]
+    else:
+        lines = side_by_side(old, new)
+    return ValueChange(key, kind, lines, hides)

@@ -1,0 +1,1 @@
+"""The portal: what people do with the config server, in pages."""

@@ -1,0 +1,1 @@
+"""What the pages of the platform share: accounts, sessions, forms, layout, style and script."""

@@ -1,0 +1,1 @@
+"""Tests of what the portal shows of values."""

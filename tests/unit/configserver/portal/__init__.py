@@ -1,0 +1,1 @@
+"""The portal over a real socket, by pages without a script."""
