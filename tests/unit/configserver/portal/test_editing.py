@@ -1,11 +1,13 @@
 """The portal over a real socket: from the first sign-in to a published release."""
 
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 from tests.configserver import RunningConfigServer, running_config_server
-from tests.person import PASSWORD, Person, signed_in
+from tests.person import PASSWORD, Person, make_first_account, signed_in
 from tests.unit.configserver.portal.editor import AT, publish, save, values
 
 
@@ -210,3 +212,20 @@ def test_a_config_server_without_visitors_loads_no_templates() -> None:
     )
     out = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True)
     assert out.stdout.strip() == "set()", out.stderr
+
+
+def test_what_a_person_wrote_survives_a_file_that_another_process_holds(tmp_path: Path) -> None:
+    with running_config_server(tmp_path) as server:
+        make_first_account(server)
+        server.publish({"k": "v"})
+        with signed_in(server) as ann, closing(sqlite3.connect(tmp_path / "config.db")) as other:
+            ann.get(f"{AT}/item?key=k")
+            base = ann.field("base")
+            other.execute("BEGIN IMMEDIATE")
+            page = ann.send(f"{AT}/item", key="k", value="precious", base=base)
+            assert (ann.status, "Nothing was changed" in page) == (500, True)
+            assert ann.area() == "precious"
+            assert values(server) == {"k": "v"}
+            other.execute("ROLLBACK")
+            ann.send(f"{AT}/item", key="k", value=ann.area(), base=ann.field("base"))
+            assert ann.status == 303
