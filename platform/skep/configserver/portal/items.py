@@ -86,8 +86,10 @@ class ItemPages:
     async def save(self, visit: Visit) -> Response:
         """Save one item; show both values if another person was faster."""
         at, form, actor = self._context.address(visit), visit.form, actor_of(visit)
-        key, given = form.line("key"), form.text("value")
         comment, base = form.text("comment", most=_COMMENT), form.number("base", 0)
+        # A script may have made a key with blanks around it.
+        key = form.text("key") if base else form.line("key")
+        given = form.text("value")
         old = self._known(visit, at, key)
         try:
             if not key:
