@@ -40,7 +40,7 @@ portal-pictures: $(VENV)/.dev  ## draw the pages of the portal for the docs
 	$(BIN)/python -m tests.portal_pictures
 
 clean:  ## remove what make made
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .clients .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -121,9 +121,10 @@ def running_config_server(
     limits: EditorLimits | None = None,
     loop_factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop,
     names: Sequence[str] = (),
+    port: int = 0,
 ) -> Iterator[RunningConfigServer]:
     """Run a config server over the files in `directory`; the next one there goes on with them. It
-    may be asked by these names beside its address."""
+    may be asked by these names beside its address. Without a port it takes any free one."""
     token = read_or_make_token(directory / "token")
     with (
         ConfigDatabase(directory / "config.db") as database,
@@ -132,7 +133,7 @@ def running_config_server(
         seed(database, samples or directory / "none", app_id, cluster, namespaces, limits)
         app = create_app(database, token, hold=hold, limits=limits, pages=portal(accounts, token))
         with (
-            _serving(app, loop_factory, names) as url,
+            _serving(app, loop_factory, names, port) as url,
             OpenApiClient(url, token) as open_api,
             httpx.Client(base_url=url, timeout=30, trust_env=False) as http,
         ):
@@ -141,9 +142,12 @@ def running_config_server(
 
 @contextmanager
 def _serving(
-    app: Starlette, loop_factory: Callable[[], asyncio.AbstractEventLoop], names: Sequence[str]
+    app: Starlette,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop],
+    names: Sequence[str],
+    port: int,
 ) -> Iterator[str]:
-    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    listener = socket.create_server(("127.0.0.1", port), backlog=1024)
     host, port = listener.getsockname()
     begun: Future[Callable[[], object]] = Future()
     ended: Future[None] = Future()

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import ssl
@@ -46,6 +47,14 @@ def read_proc(pid: int, name: str) -> str:
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/{name}").read_text()
     return ""
+
+
+def _ancestors(pid: int) -> Iterator[str]:
+    """Yield the command lines of a process and of those above it."""
+    while pid > 1:
+        yield read_proc(pid, "cmdline")
+        found = re.search(r"^PPid:\s*(\d+)", read_proc(pid, "status"), re.MULTILINE)
+        pid = int(found[1]) if found else 0
 
 
 class Platform:
@@ -260,6 +269,10 @@ class Platform:
                 if mark in (entry / "environ").read_bytes().split(b"\0"):
                     found.append(int(entry.name))
         return found
+
+    def programs(self) -> set[int]:
+        """Return the processes of external programs: what the guards of commands have started."""
+        return {pid for pid in self.tree() if any("guard.py" in name for name in _ancestors(pid))}
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.packages import PACKAGES
+from tests.packages import LANGUAGES, PACKAGES
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "platform"
@@ -123,3 +123,4 @@ def test_ci_installs_every_package_that_a_test_needs() -> None:
     script = (ROOT / ".ci" / "run").read_text()
     command = script.partition("apt-get install")[2].partition(">/dev/null")[0]
     assert set(PACKAGES.values()) <= set(command.split())
+    assert set(LANGUAGES.values()) <= set(script.replace("(", " ").replace(")", " ").split())

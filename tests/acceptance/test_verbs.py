@@ -11,7 +11,7 @@ import pytest
 
 from tests.acceptance.shapes import OPERATION, PROCESS, STATUS, fits
 from tests.packages import require
-from tests.platform_process import COMMAND, Platform, read_proc
+from tests.platform_process import COMMAND, Platform
 from tests.support import wait_until
 
 BUSY = """
@@ -57,11 +57,6 @@ def hang(platform: Platform) -> None:
     wait_until((platform.directory / "stuck").exists)
 
 
-def programs(platform: Platform) -> set[int]:
-    """Return the processes of the external program of the sample ticker."""
-    return {p for p in platform.tree() if read_proc(p, "cmdline").startswith(("sh\0", "sleep\0"))}
-
-
 def test_what_is_asked_is_answered_for_people_and_for_programs(sampled: Platform) -> None:
     """Lifecycle, case 41."""
     (sampled.plugins / "busy.py").write_text(BUSY)
@@ -71,7 +66,7 @@ def test_what_is_asked_is_answered_for_people_and_for_programs(sampled: Platform
     # ps: every process once, under the name it has in ps(1); one stands by when all has been begun
     def processes() -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = asked(sampled, "ps")
-        alike = {row["pid"] for row in rows} == {*sampled.tree()} - programs(sampled)
+        alike = {row["pid"] for row in rows} == {*sampled.tree()} - sampled.programs()
         return rows if alike and "standing by" in {row["state"] for row in rows} else []
 
     rows = wait_until(processes)

@@ -131,7 +131,7 @@ class Site:
 
     def _browse(self, number: int) -> None:
         base = self.platform.url
-        for path in ("/", "/pulse", "/trouble/slow", f"/orders/{number}"):
+        for path in ("/", "/pulse", "/ticker", "/trouble/slow", f"/orders/{number}"):
             self._client.get(base + path)
         self._client.post(f"{base}/orders/{number}/pay")
 

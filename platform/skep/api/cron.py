@@ -36,6 +36,8 @@ Scope = Literal["cluster", "node"]
 Duration = str | float
 
 SHORTEST = 0.005
+# Seconds, some three hundred years: what is longer is a mistake, and no calendar has it.
+_LONGEST = 1e10
 # Bytes: it is the key of what is kept of the cron.
 LONGEST_NAME = 200
 
@@ -252,9 +254,11 @@ def seconds(duration: Duration) -> float:
         match = _DURATION.fullmatch(duration)
         value = float(match[1]) * _UNITS[match[2]] if match else math.nan
     else:
-        value = float(duration)
-    if not 0 < value < math.inf:
-        raise ValueError(f'"{duration}" is not a duration; "250ms", "10s", "5m", "1h" or 0.25 are.')
+        value = float(min(duration, 2 * _LONGEST))
+    if not 0 < value <= _LONGEST:
+        raise ValueError(
+            f'"{duration!s:.40}" is not a duration; "250ms", "10s", "5m", "1h" or 0.25 are.'
+        )
     return value
 
 

@@ -17,17 +17,20 @@ _KEY = "PLATFORM_DATA_DIR"
 
 class PostOffice:
     """The inboxes of one platform. `declared` are the classes of processes that the plugins of
-    this process declare, None where no plugins are loaded."""
+    this process declare, None where no plugins are loaded. `advice` is what to do where a process
+    has no inbox and that is not for the platform to say, as in a lab."""
 
     def __init__(
         self,
         folder: Path,
         telemetry: Telemetry | None = None,
         declared: Collection[type] | None = None,
+        advice: str = "",
     ) -> None:
         self.outbox = Outbox(folder)
         self.telemetry = telemetry or Telemetry()
         self.declared = declared
+        self.advice = advice
 
 
 # Module state, because an author's call can come from anywhere in the process.

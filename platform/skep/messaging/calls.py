@@ -162,7 +162,7 @@ def _posted(
     address = office.outbox.address(name)
     if if_down == "fail" and not address.is_up:
         raise _down(address, "and the message was not to wait for one")
-    with _translated(address):
+    with _translated(address, office.advice):
         frame = OutgoingFrame(kind, body, _context())
         replies = None if reader is None else reader.theirs
         try:
@@ -226,11 +226,18 @@ def _down(address: InboxAddress, why: str) -> ProcessDown:
 
 
 @contextmanager
-def _translated(address: InboxAddress) -> Iterator[None]:
+def _translated(address: InboxAddress, advice: str) -> Iterator[None]:
     name, folder = address.name, address.folder.parent
     try:
         yield
     except (FileNotFoundError, ConnectionRefusedError) as error:
+        if advice:
+            raise ProcessDown(f"No process {name} runs here: {advice}.") from error
+        if address.is_up:
+            raise ProcessDown(
+                f"{name} runs, but its inbox {address.path} was removed: `platform restart` makes "
+                "another."
+            ) from error
         if RunDir(folder).is_held():
             raise ProcessDown(
                 f"The platform in {folder} has no process {name} with an inbox: put its class into "

@@ -11,13 +11,14 @@ from skep.base.telemetry import Telemetry
 from skep.config.options.table import Options
 from skep.engine.contract import Engine
 from skep.messaging.address import InboxAddress
-from skep.messaging.binding import bind
+from skep.messaging.binding import PostOffice, bind
 from skep.worker.kinds.process import ProcessKind
 from skep.worker.loading.catalog import Catalog
 from skep.worker.workplace import Workplace
 
 # Seconds that a process may take to end.
 _PATIENCE = 10.0
+_ADVICE = "open `async with lab.process(TheClass):` around it, in the test"
 
 
 class LabProcesses:
@@ -31,8 +32,9 @@ class LabProcesses:
         self._of_the_lab = (catalog, engine, telemetry, self._options)
         self._inboxes: dict[str, socket.socket] = {}
         self._running: dict[str, int] = {}
-        self._before = bind(None)
-        self._workplace("task.0").open_messaging()
+        declared = frozenset(catalog.processes.values())
+        folder = self._workplace("task.0").inboxes
+        self._before = bind(PostOffice(folder, telemetry, declared, _ADVICE))
 
     @asynccontextmanager
     async def run(self, cls: type[Process]) -> AsyncIterator[None]:

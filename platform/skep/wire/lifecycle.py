@@ -280,7 +280,7 @@ class Lifecycle:
 
     def _orphan(self) -> None:
         self.orphaned = True
-        log.warning("the supervisor is gone; ending")
+        log.warning("the supervisor is gone, or wants this process no more: it ends")
         self._begin_drain(_ORPHAN_DRAIN)
 
     def _send_frame(self) -> None:

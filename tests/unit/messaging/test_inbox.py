@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import errno
 import fcntl
+import gc
 import os
 import random
 import socket
@@ -57,6 +58,7 @@ async def echo(inbox: Inbox) -> None:
 
 
 def descriptors() -> int:
+    gc.collect()  # what tests before have left is not to end between two counts
     return len(os.listdir("/proc/self/fd"))
 
 
@@ -455,6 +457,20 @@ def test_a_long_name_and_a_long_path_have_an_inbox_too(tmp_path: Path) -> None:
         assert descriptors() == before
         address.remove()
         assert not address.path.exists()
+
+
+def test_an_inbox_that_was_removed_is_told_from_a_process_that_does_not_exist(
+    tmp_path: Path,
+) -> None:
+    office, address = PostOffice(tmp_path), InboxAddress(tmp_path, "ticker.Echo")
+    with address.bind():
+        held = address.hold()
+        address.path.unlink()
+        with pytest.raises(ProcessDown, match=r"ticker\.Echo runs, but its inbox .* was removed"):
+            send(office)
+        os.close(held)
+        with pytest.raises(ProcessDown, match="No platform runs in"):
+            send(office)
 
 
 def test_a_call_without_a_platform_says_so(tmp_path: Path) -> None:

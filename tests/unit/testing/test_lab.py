@@ -13,6 +13,8 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from skep.api.plugin import Plugin
+from skep.api.processes.context import ProcessContext
+from skep.api.processes.process import Process
 from skep.api.tables.table import Table
 from skep.api.tasks.context import Context
 from skep.api.tasks.decorators import on, task
@@ -20,7 +22,7 @@ from skep.api.tasks.event import Event
 from skep.api.tasks.task import Task, gather
 from skep.api.worker import Worker
 from skep.base.backoff import Backoff
-from skep.base.errors import EngineError, PlatformError, PluginError
+from skep.base.errors import EngineError, PlatformError, PluginError, ProcessDown
 from skep.base.logs import correlation
 from skep.config.env.settings import Settings
 from skep.config.options.table import Options
@@ -275,5 +277,22 @@ def test_requests_are_served_as_by_a_web_worker() -> None:
             assert (await lab.client.post("/size", content=bytes(most + 1))).status_code == 413
             with pytest.raises(LookupError, match="as told"):
                 await lab.client.get("/fails")
+
+    asyncio.run(test())
+
+
+class Twice(Process):
+    async def run(self, ctx: ProcessContext) -> None:
+        async for message in ctx.messages():
+            await message.reply(2 * message.body)
+
+
+def test_a_process_that_the_lab_does_not_run_is_named_with_the_way_to_run_it() -> None:
+    async def test() -> None:
+        async with manual(Plugin(processes=[Twice])) as lab:
+            with pytest.raises(ProcessDown, match=r"Twice runs here: .* `async with lab\.process"):
+                await Twice.send(1)
+            async with lab.process(Twice):
+                assert await Twice.request(4) == 8
 
     asyncio.run(test())

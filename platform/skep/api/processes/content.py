@@ -44,7 +44,7 @@ class Content:
         try:
             return self._decode(body)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            kind = getattr(self.kind, "__name__", self.kind)
+            kind = self.kind.__name__ if isinstance(self.kind, type) else self.kind
             wanted = "" if self.kind is Any else f", which is {kind}"
             raise self._invalid(name, f"does not fit its type{wanted}: {error}") from error
 

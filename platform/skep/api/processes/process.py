@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, get_args
@@ -15,6 +15,8 @@ Restart = Literal["always", "on_failure", "never"]
 
 MOST = 256
 LONGEST_STOP = 3600.0
+# Bytes of `plugin.Class`, which is in the names of files.
+LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,10 @@ class Process(Recipient):
         **kwargs: Any,
     ) -> None:
         """Check the options of the class; those that are not given are those of its base."""
-        super().__init_subclass__(**kwargs)
+        try:
+            super().__init_subclass__(**kwargs)
+        except TypeError as error:
+            cls._problem = f"has options that no process has ({', '.join(kwargs)}): {error}"
         values = (num, enable, restart, required, after, overlap, stop_timeout, command,
                   environment, user)  # fmt: skip
         given = {
@@ -123,6 +128,8 @@ def problem_of(cls: type[Process]) -> str:
     """Return why a class cannot be run, as a text that reads on after its name; or an empty one."""
     if cls._problem:
         return cls._problem
+    if problem := _naming_problem(cls):
+        return problem
     if stray := next((name for name in _OPTIONS if name in vars(cls)), ""):
         shown = f"{vars(cls)[stray]!r:.40}"
         return (
@@ -142,6 +149,22 @@ def problem_of(cls: type[Process]) -> str:
     methods = ("on_reload", "on_stop", *(("run",) if has_run else ()))
     problems = (method_problem(cls, name, ("ctx",)) for name in methods)
     return next(filter(None, problems), "") or construction_problem(cls)
+
+
+def _naming_problem(cls: type[Process]) -> str:
+    if hidden := next((name for name in _CALLS if _is_hidden(cls, name)), ""):
+        return f"has its own {hidden}, which is how others reach it; give that another name"
+    if not cls.__name__.isidentifier() or len(cls.registered_name().encode()) > LONGEST_NAME:
+        return (
+            f"has the name {cls.__name__!r:.80}, which is to be an identifier, with its plugin "
+            f"of {LONGEST_NAME} bytes at most"
+        )
+    return ""
+
+
+def _is_hidden(cls: type[Process], name: str) -> bool:
+    """Return whether a class has something else than a class method by this name."""
+    return not isinstance(inspect.getattr_static(cls, name), classmethod)
 
 
 def _count(name: str, value: Any) -> int:
@@ -179,7 +202,7 @@ def _names(name: str, value: Any) -> tuple[str, ...]:
 
 def _duration(name: str, value: Any) -> float:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or not 0 < value <= LONGEST_STOP:
+    if not is_number or not 0 < value <= LONGEST_STOP:
         raise _fault(name, value, f"seconds above 0 and at most {LONGEST_STOP:g}")
     return float(value)
 
@@ -193,8 +216,8 @@ def _command(name: str, value: Any) -> tuple[str, ...]:
 
 def _environment(name: str, value: Any) -> Mapping[str, str]:
     takes = "a dict of texts, like {'NODE_ENV': 'production'}"
-    if not isinstance(value, Mapping):
-        raise _fault(name, value, takes)
+    if not isinstance(value, Mapping):  # its values may be secrets
+        raise ValueError(f"has {name} that is a {type(value).__name__}; it must be {takes}")
     for key, text in value.items():
         if not _is_text(key) or not key or "=" in key:
             raise ValueError(f"has {name} with the key {key!r:.80}; it must be {takes}")
@@ -230,3 +253,5 @@ _READERS: Mapping[str, Any] = {
     "user": _user,
 }
 _OPTIONS = tuple(_READERS)
+# The class methods by which messages are sent and received.
+_CALLS = tuple(name for name, it in vars(Recipient).items() if isinstance(it, classmethod))

@@ -44,7 +44,7 @@ def columns_of(cls: type, reserved: frozenset[str]) -> tuple[TableColumn, ...]:
     except Exception as error:
         raise ValueError(f"has a type that cannot be read: {error}") from error
     if taken := [name for name in hints if name in reserved]:
-        raise ValueError(f"has a column with the name of a method: {taken[0]}")
+        raise ValueError(f"has a column with a name that is taken: {taken[0]}")
     columns = tuple(
         _column(cls, name, hint)
         for name, hint in hints.items()

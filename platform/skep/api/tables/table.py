@@ -21,8 +21,8 @@ from skep.table.space import Space, now_ms
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# What a row has beside its columns.
-_RESERVED = frozenset({"key"})
+# What a row has beside its columns, here and in what `platform table dump` writes.
+_RESERVED = frozenset({"key", "expires_in"})
 # Tables of the platform itself.
 RESERVED = "skep."
 _NUMBERS = ("int", "float")
@@ -102,11 +102,10 @@ class Table:
     ) -> None:
         if msgspec.Struct in cls.__mro__:  # the class of its rows, made below
             return
-        indexes = (index,) if isinstance(index, str) else tuple(index)
         cls._name = name or registered_name(cls)
         cls._calls = defaultdict(int)
         try:
-            cls._schema = _schema_of(cls, cls._name, rows, indexes, ttl, durable)
+            cls._schema = _schema_of(cls, cls._name, rows, index, ttl, durable)
         except ValueError as error:
             cls._problem = str(error)
             return
@@ -300,7 +299,7 @@ def problem_of(cls: type[Table]) -> str:
 
 
 def _schema_of(
-    cls: type, name: str, rows: int, indexes: tuple[str, ...], ttl: float, durable: bool
+    cls: type, name: str, rows: int, index: str | tuple[str, ...], ttl: float, durable: bool
 ) -> Schema:
     columns = columns_of(cls, _RESERVED | {n for n in dir(Table) if not n.startswith("_")})
     if len(columns) > 200:
@@ -309,13 +308,16 @@ def _schema_of(
         raise ValueError(f"has rows={rows!r:.60}; it takes a number from 1 on")
     if type(ttl) not in (int, float) or not 0 <= ttl <= _LONGEST_TTL:
         raise ValueError(f"has ttl={ttl!r:.60}; it takes seconds, 0 for no limit")
-    if unknown := [one for one in indexes if one not in {column.name for column in columns}]:
+    if type(durable) is not bool:
+        raise ValueError(f"has durable={durable!r:.60}; it takes True or False")
+    indexes = tuple(index) if isinstance(index, list | tuple) else (index,) if index else ()
+    if unknown := [one for one in indexes if one not in [column.name for column in columns]]:
         raise ValueError(f"has index={unknown[0]!r:.60}, which is not one of its columns")
-    if not 0 < len(name.encode()) <= 200:
+    if not isinstance(name, str) or not 0 < len(name.encode()) <= 200:
         raise ValueError(f"has the name {name!r:.80}; it takes 1 to 200 bytes")
     if name.startswith(RESERVED) and not cls.__module__.startswith(RESERVED):
         raise ValueError(f"has the name {name!r:.80}, but names with {RESERVED} are the platform's")
-    schema = Schema(name, columns, rows, indexes, float(ttl), bool(durable))
+    schema = Schema(name, columns, rows, indexes, float(ttl), durable)
     if 2 * schema.size > MAP_SIZE:
         raise ValueError(
             f"has rows={rows}, which may take {2 * schema.size >> 20} MiB: all tables have "

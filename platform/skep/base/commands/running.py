@@ -98,6 +98,7 @@ class _Streams:
         self._sink = sink
         self._loop = asyncio.get_running_loop()
         self._budget = LineBudget()
+        self._debt: asyncio.TimerHandle | None = None
         self._outputs: dict[int, tuple[Stream, LineCutter]] = {}
 
     def read(self, descriptor: int, stream: Stream) -> None:
@@ -115,6 +116,8 @@ class _Streams:
                     break
             self._end(descriptor)
         self._report_left_out("stdout")
+        if self._debt is not None:
+            self._debt.cancel()
         self.control.close()
 
     def _take(self, descriptor: int) -> bool:
@@ -144,6 +147,12 @@ class _Streams:
             if self._budget.take(self._loop.time()):
                 self._report_left_out(stream)
                 self._sink(stream, line)
+            elif self._debt is None:  # a program may print nothing for hours after a flood
+                self._debt = self._loop.call_later(1.0, self._pay, stream)
+
+    def _pay(self, stream: Stream) -> None:
+        self._debt = None
+        self._report_left_out(stream)
 
     def _report_left_out(self, stream: Stream) -> None:
         if count := self._budget.owed():

@@ -225,8 +225,7 @@ class Crew:
                 absent = slot.filled and name not in self.children
                 self.feed(name, Fact.EXITED if absent else Fact.LATE)
         for name in [name for name, until in self._waiting.items() if until <= now]:
-            del self._waiting[name]
-            self.feed(name, Fact.RELEASE)
+            self._release_one(name)
 
     @property
     def deadline(self) -> float | None:
@@ -349,8 +348,12 @@ class Crew:
         for name in list(self._waiting):
             slot = self.slots.get(name)
             if slot is None or not has_to_wait(slot, self.slots):
-                del self._waiting[name]
-                self.feed(name, Fact.RELEASE)
+                self._release_one(name)
+
+    def _release_one(self, name: str) -> None:
+        """Release a slot that waits; releasing another one may have done so."""
+        if self._waiting.pop(name, None) is not None:
+            self.feed(name, Fact.RELEASE)
 
     def _fill_one(self, group: str) -> None:
         """Do not wait with one slot of a group that must not be empty, and is."""

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from skep.api.cron import CronJob
 from skep.base.backoff import Backoff
-from skep.base.errors import EngineError
+from skep.base.errors import EngineError, PluginError
 from skep.engine import binding
 from skep.table.journal import DELIVERING, RUNNING, WAITING, CronRun, CronState
 from skep.worker.cron import ticker
@@ -76,8 +76,12 @@ class CronRunner:
     # -- from one timer to the next --------------------------------------------------------------
 
     def probe(self) -> None:
-        """Ask the trigger once. Raises what it raises."""
-        ticker.start(self.line, self._now(), immediate=False)
+        """Ask the trigger once. Raises PluginError if it fails."""
+        try:
+            ticker.start(self.line, self._now(), immediate=False)
+        except (Exception, SystemExit) as error:
+            text = f"The trigger of the cron {self.name} failed: {error!r}"
+            raise PluginError(self.name.partition(".")[0], text) from error
 
     def begin(self, state: CronState | None, running: bool = False) -> None:
         """Start, or go on where another timer was; `running` says that one there still runs."""

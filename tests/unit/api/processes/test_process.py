@@ -57,6 +57,8 @@ def made(class_name: str, run: Any = None, **options: Any) -> type[Process]:
             "has stop_timeout = 0, which must be seconds above 0 and at most",
         ),
         ({"stop_timeout": float("nan")}, "has stop_timeout = nan"),
+        ({"stop_timeout": 10**400}, "has stop_timeout = 1000"),
+        ({"nun": 2, "required": True}, "has options that no process has (nun): "),
         ({"stop_timeout": "10s"}, "has stop_timeout = '10s'"),
         ({"environment": {"A": "1"}}, "has environment, which goes with command only"),
         ({"user": "nobody"}, "has user, which goes with command only"),
@@ -76,7 +78,7 @@ def test_a_bad_value_is_named(options: dict[str, Any], text: str) -> None:
         ({"command": ["node", 1]}, "has command = ['node', 1]"),
         ({"command": ["", "x"]}, "has command = ['', 'x']"),
         ({"command": ["a\0b"]}, "has command = "),
-        ({"command": ["node"], "environment": ["A"]}, "has environment = ['A']"),
+        ({"command": ["node"], "environment": ["A"]}, "has environment that is a list; it"),
         ({"command": ["node"], "environment": {"A=B": "1"}}, "has environment with the key 'A=B'"),
         ({"command": ["node"], "user": ""}, "has user = ''"),
         ({"command": ["node"], "user": 0}, "has user = 0"),
@@ -130,6 +132,22 @@ def test_methods_that_cannot_be_called_as_the_platform_does_are_refused() -> Non
         assert f"has a method {hook} that takes ()" in text
     makes: Any = lambda self, port: None  # noqa: E731
     assert "cannot be made without arguments" in problem_of(with_methods(run=good, __init__=makes))
+
+
+@pytest.mark.parametrize("name", ["send", "request", "stream", "send_sync"])
+def test_a_method_that_hides_how_others_reach_it_is_refused(name: str) -> None:
+    good: Any = lambda self, ctx: None  # noqa: E731
+    hides: Any = lambda self, mail: None  # noqa: E731
+    assert problem_of(with_methods(run=good, **{name: hides})).startswith(f"has its own {name},")
+    fine: Any = classmethod(lambda cls, body: None)
+    assert problem_of(with_methods(run=good, **{name: fine})) == ""
+
+
+@pytest.mark.parametrize("name", ["../Echo", "", "E" * 300])
+def test_a_name_that_cannot_be_in_names_of_files_is_refused(name: str) -> None:
+    assert problem_of(made(name, run=lambda self, ctx: None)).startswith(
+        f"has the name {name!r:.80}"
+    )
 
 
 def test_options_are_inherited_unless_they_are_given_again() -> None:

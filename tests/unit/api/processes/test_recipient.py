@@ -20,6 +20,7 @@ from skep import (
     ProcessGone,
     ProcessTimeout,
 )
+from skep.api.processes.content import Content
 from skep.api.processes.context import ProcessContext
 from skep.api.processes.message import Message
 from skep.api.processes.process import problem_of
@@ -443,6 +444,12 @@ def test_options_that_are_not_possible_are_a_problem_of_the_class(
         assert problem in problem_of(cls)
     else:
         assert problem_of(cls) == ""
+
+
+def test_a_type_with_parameters_is_named_with_them() -> None:
+    content = Content("a message", dict[str, int])
+    with pytest.raises(MessageInvalid, match=r"which is dict\[str, int\]: Expected `object`"):
+        content.decode("shop.Echo", b"\x01")
 
 
 def test_types_are_inherited() -> None:

@@ -122,6 +122,19 @@ def test_a_flood_ends_and_what_is_left_out_is_counted() -> None:
     run(check())
 
 
+def test_what_is_left_out_is_said_also_by_a_program_that_prints_no_more() -> None:
+    async def check() -> None:
+        printed = Printed()
+        running = await start(shell("yes | head -5000; exec sleep 60"), "test", printed)
+        await wait_until_async(lambda: any(line.startswith("…") for _, line in printed.lines))
+        await running.stop(5)
+        lines = printed.of("stdout")
+        left_out = sum(int(line.split()[1]) for line in lines if line.startswith("…"))
+        assert len([line for line in lines if line == "y"]) + left_out == 5000
+
+    run(check())
+
+
 def test_its_lines_have_the_fields_of_the_place_that_started_it(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -192,9 +205,12 @@ def test_what_it_leaves_in_its_group_is_ended() -> None:
     run(check())
 
 
-def test_a_daemon_that_keeps_the_output_open_does_not_hold_it_up() -> None:
+def test_a_daemon_that_keeps_the_output_open_does_not_hold_it_up(tmp_path: Path) -> None:
     async def check() -> None:
-        how, printed = await output_of(shell("setsid sleep 100 & echo $!"))
+        # It has a session of its own when the file is there.
+        up = tmp_path / "up"
+        script = f"setsid sh -c 'echo $$; : > {up}; exec sleep 100' & until [ -e {up} ]; do :; done"
+        how, printed = await output_of(shell(script))
         assert how == "exited with 0"
         daemon = int(printed.of("stdout")[0])
         assert alive(daemon)

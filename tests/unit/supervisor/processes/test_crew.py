@@ -21,7 +21,7 @@ from skep.supervisor.processes.slot import (
     ordinary,
 )
 from skep.wire.channel import BlockingChannel, pair
-from skep.wire.messages import Boot, Drain
+from skep.wire.messages import Accepting, Boot, Drain, Prepared
 from tests.support import wait_until_async
 from tests.unit.supervisor.fakes import (
     FakeChild,
@@ -650,5 +650,31 @@ def test_a_required_process_is_ready_or_the_platform_is_not() -> None:
         assert stage.crew.readiness() == {"process.p.First": False}
         serve(stage.crew, FIRST)
         assert stage.crew.not_ready() == []
+
+    run(test)
+
+
+AFTER = {"process.p.Second": SlotTerms(after=("process.p.First",))}
+LINE = ["process.p.First.0", *(f"process.p.Second.{n}" for n in range(3))]
+
+
+@pytest.mark.parametrize("comes", [True, False])
+def test_all_that_wait_for_a_process_go_when_it_has_accepted_or_is_late(comes: bool) -> None:
+    async def test() -> None:
+        stage = Stage(
+            *LINE,
+            limits=SlotTimeouts(boot=100, go=1000),
+            released=False,
+            terms=lambda name: AFTER.get(name.rpartition(".")[0], SlotTerms()),
+        )
+        for name in LINE:
+            stage.crew.receive(stage.worker(name), Prepared())
+        stage.crew.release(LINE)
+        assert [stage.crew.slots[name].state for name in LINE[1:]] == [SlotState.PREPARED] * 3
+        if comes:
+            stage.crew.receive(stage.worker(LINE[0]), Accepting())
+        else:
+            await stage.wait(101)
+        assert [stage.crew.slots[name].state for name in LINE[1:]] == [SlotState.GOING] * 3
 
     run(test)

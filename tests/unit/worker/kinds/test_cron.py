@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from skep.api.cron import CronJob, Tick, cron, named
+from skep.base.errors import PluginError
 from skep.base.telemetry import Telemetry
 from skep.engine.contract import Engine
 from skep.metrics.subscriber import RULES
@@ -259,17 +260,23 @@ class Sick:
         raise RuntimeError("the calendar is lost")
 
 
-def test_a_trigger_that_is_broken_from_the_start_refuses_the_generation() -> None:
+@pytest.mark.parametrize("error", [RuntimeError("no calendar"), SystemExit(3)])
+def test_a_trigger_that_is_broken_from_the_start_refuses_the_generation(
+    error: BaseException,
+) -> None:
     class Broken:
         def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime:
-            raise RuntimeError("no calendar at all")
+            raise error
 
     @cron(trigger=Broken())
     async def sick(tick: Tick) -> None: ...
 
     async def test() -> None:
-        with pytest.raises(RuntimeError, match="no calendar at all"):
+        with pytest.raises(
+            PluginError, match=r"trigger of the cron pulse\.sick failed: "
+        ) as caught:
             await Generation(sick).kind.prepare()
+        assert repr(error) in str(caught.value)
 
     run(test)
 
