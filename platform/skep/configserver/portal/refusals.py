@@ -49,10 +49,7 @@ def handlers(site: PageSite) -> dict[Any, Callable[[Request, Exception], Any]]:
         return site.problem(request, error.status_code, error.detail)
 
     async def on_file_error(request: Request, error: Exception) -> Response:
-        _log.error("the config server's file failed: %s", error, exc_info=error)
-        return site.problem(
-            request, 500, f"Nothing was changed: the config server's file failed: {error}."
-        )
+        return site.problem(request, *explained(error))
 
     async def on_disconnect(request: Request, error: Exception) -> Response:
         return Response(status_code=400)
@@ -65,6 +62,14 @@ def handlers(site: PageSite) -> dict[Any, Callable[[Request, Exception], Any]]:
         sqlite3.Error: on_file_error,
         ClientDisconnect: on_disconnect,
     }
+
+
+def explained(error: Exception) -> tuple[int, str]:
+    """Return the status and the sentence of a failed write; the log gets that of the file."""
+    if isinstance(error, sqlite3.Error):
+        _log.error("the config server's file failed: %s", error, exc_info=error)
+        return 500, f"Nothing was changed: the config server's file failed ({error})."
+    return 400, str(error)
 
 
 def missing_role(error: Exception) -> str:
