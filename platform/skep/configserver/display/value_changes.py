@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from skep.configserver.display.masked import is_masked, shown
 from skep.pages.line_diff import DiffLine, side_by_side
@@ -43,10 +43,25 @@ def value_changes(
     ]
 
 
+def saved_changes(namespace: str, changes: Mapping[str, Any]) -> list[ValueChange]:
+    """Return what one save changed, from the form in which a commit keeps it; secrets are masked,
+    and lines without a key left out."""
+    old = {one["key"]: one["value"] for one in changes["deleteItems"]}
+    new = {one["key"]: one["value"] for one in changes["createItems"]}
+    for pair in changes["updateItems"]:
+        old[pair["oldItem"]["key"]] = pair["oldItem"]["value"]
+        new[pair["newItem"]["key"]] = pair["newItem"]["value"]
+    return value_changes(namespace, _keyed(old), _keyed(new))
+
+
 def fingerprint(values: Mapping[str, str]) -> str:
     """Return a short text that is another one for other values."""
     text = json.dumps(sorted(values.items()))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _keyed(values: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in values.items() if key}
 
 
 def _change(
