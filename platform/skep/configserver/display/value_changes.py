@@ -2,11 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from skep.configserver.display.masked import is_masked, shown
+from skep.configserver.model.items import Item
 from skep.pages.line_diff import DiffLine, side_by_side
 
 ChangeKind = Literal["added", "changed", "deleted"]
@@ -43,9 +44,10 @@ def value_changes(
     ]
 
 
-def fingerprint(values: Mapping[str, str]) -> str:
-    """Return a short text that is another one for other values."""
-    text = json.dumps(sorted(values.items()))
+def fingerprint(items: Iterable[Item]) -> str:
+    """Return a short text that is another one after each save of an item. It is not made of values:
+    it stands in pages where secrets are masked, and guesses could be held against it."""
+    text = json.dumps(sorted((item.id, item.revision) for item in items if item.key))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
