@@ -8,6 +8,8 @@ from skep.pages.line_ends import unix_lines
 from skep.pages.refusals import PageRefused
 
 _MOST_FIELDS = 5000
+# Times the length of a page, it is still a number that SQLite takes.
+_MOST_DIGITS = 15
 _KIND = "application/x-www-form-urlencoded"
 
 
@@ -48,7 +50,7 @@ def whole(text: str, name: str, default: int | None = None) -> int:
     """Return a text as a whole number, not negative. Raises PageRefused for another text."""
     if not text and default is not None:
         return default
-    if not (text.isascii() and text.isdigit() and len(text) < 19):
+    if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS):
         raise PageRefused(400, f"The field {name!r} must be a whole number, not {text[:40]!r}.")
     return int(text)
 
