@@ -30,14 +30,15 @@ class DiffLine:
     right: str
 
 
-def side_by_side(old: str, new: str) -> list[DiffLine]:
-    """Return what to show of two texts, with a few equal lines around each difference."""
+def side_by_side(old: str, new: str, *, among: int = 1) -> list[DiffLine]:
+    """Return what to show of two texts, with a few equal lines around each difference; `among` is
+    how many comparisons share the time of a page."""
     left, right = old.split("\n"), new.split("\n")
     pairs = _pairs(left, right)
     often = {line for line, count in pairs.items() if count > _MOST_PAIRS}
     rest = sum(count for line, count in pairs.items() if line not in often)
     steps = rest * min(len(left), len(right))
-    if max(len(left), len(right)) > _MOST_LINES or steps > _MOST_STEPS:
+    if max(len(left), len(right)) > _MOST_LINES or steps > _MOST_STEPS // among:
         return _replaced(left, right, 0, 0)
     shown: list[DiffLine] = []
     matcher = SequenceMatcher(often.__contains__, left, right, autojunk=False)

@@ -46,3 +46,9 @@ def test_blank_lines_do_not_hide_what_is_equal() -> None:
     old = "\n".join(f"{number}\n" for number in range(1000))
     kinds = [line.kind for line in side_by_side(old, f"new\n{old}")]
     assert (kinds[0], kinds.count("changed")) == ("added", 0)
+
+
+def test_many_comparisons_share_the_time_of_a_page() -> None:
+    old = "\n".join(map(str, range(300)))
+    assert side_by_side(old, f"new\n{old}", among=100)[0].kind == "added"
+    assert side_by_side(old, f"new\n{old}", among=10_000)[0].kind == "changed"

@@ -38,9 +38,10 @@ def value_changes(
 ) -> list[ValueChange]:
     """Return each key that differs with both values side by side; secrets are masked unless
     `reveal` is given."""
+    kinds = changed_keys(old, new)
     return [
-        _change(namespace, key, kind, old.get(key), new.get(key), reveal)
-        for key, kind in changed_keys(old, new).items()
+        _change(namespace, key, kind, (old.get(key), new.get(key)), reveal, len(kinds))
+        for key, kind in kinds.items()
     ]
 
 
@@ -52,8 +53,14 @@ def fingerprint(items: Iterable[Item]) -> str:
 
 
 def _change(
-    namespace: str, key: str, kind: ChangeKind, old: str | None, new: str | None, reveal: bool
+    namespace: str,
+    key: str,
+    kind: ChangeKind,
+    sides: tuple[str | None, str | None],
+    reveal: bool,
+    among: int,
 ) -> ValueChange:
+    old, new = sides
     hides = not reveal and any(is_masked(namespace, key, text) for text in (old, new) if text)
     if hides:
         old, new = (text and shown(namespace, key, text) for text in (old, new))
@@ -67,5 +74,5 @@ def _change(
         # Both are behind the same mask.
         lines = [DiffLine("changed", n, one, n, one) for n, one in enumerate(old.split("\n"), 1)]
     else:
-        lines = side_by_side(old, new)
+        lines = side_by_side(old, new, among=among)
     return ValueChange(key, kind, lines, hides)
