@@ -23,6 +23,7 @@ PAGES = {
     "text": f"{AT}/text",
     "changes": f"{AT}/changes",
     "history": f"{AT}/history",
+    "saves": f"{AT}/saves",
     "compare": f"{AT}/compare?left=1&right=2",
     "rollback": f"{AT}/rollback?to=1",
     "gray": f"{AT}/gray",

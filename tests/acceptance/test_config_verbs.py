@@ -4,10 +4,12 @@ import json
 import stat
 import subprocess
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from dotenv import dotenv_values
 
+from skep.config.apollo.openapi import OpenApiClient
 from tests.acceptance.test_following import follow
 from tests.faulty import TinyApollo
 from tests.packages import require_mounts
@@ -237,6 +239,44 @@ def test_publish_waits_for_the_outcome_and_refuses_a_namespace_that_is_not_follo
     # A name that the platform does not follow
     said = shown(sampled, "config", "publish", "--namespace", "aplication", "A=1", code=2)
     assert "'aplication'; it follows application" in said
+
+
+def test_a_plan_foresees_what_is_not_published_yet(sampled: Platform) -> None:
+    """Safety of a publish: the dry run. Nothing is published, and nothing is touched."""
+    sampled.start()
+    config = sampled.status()["config"]
+    token = (sampled.data_dir / "configserver/token").read_text().strip()
+    late = "ORDERS_RECEIPT_DELAY"
+
+    def foreseen(code: int = 0, **items: str) -> dict[str, Any]:
+        for key, value in items.items():
+            api.set_item(config["app_id"], "default", "application", key, value, "ann")
+        said = shown(sampled, "config", "plan", "--unpublished", "--json", code=code)
+        found: dict[str, Any] = json.loads(said)
+        return found
+
+    with OpenApiClient(config["url"], token) as api:
+        assert foreseen()["verdict"] == "nothing"
+        unused = foreseen(UNUSED_PASSWORD="hunter-9")
+        assert (unused["verdict"], unused["namespaces"]) == ("live", ["application"])
+        (change,) = unused["changes"]
+        assert (change["key"], change["new"]) == ("UNUSED_PASSWORD", "******")
+        assert foreseen(GREETING="Good day")["verdict"] == "rollout"
+        assert "would roll out" in shown(sampled, "config", "plan", "--unpublished")
+        # By the agent's rules, and by a Settings class
+        refused = foreseen(1, LD_PRELOAD="/evil")
+        assert refused["verdict"] == "refused"
+        assert "LD_PRELOAD" in refused["problems"][0]["message"]
+        api.delete_item(config["app_id"], "default", "application", "LD_PRELOAD", "ann")
+        refused = foreseen(1, **{late: "never"})
+        assert late in str(refused["problems"])
+        # By the rules of the namespace
+        name = (config["app_id"], "application")
+        shown(sampled, "config-server", "policy", "set", *name, "--require", "MISSING")
+        assert "'MISSING' is missing" in str(foreseen(1)["problems"])
+    assert "go with --unpublished" in shown(sampled, "config", "plan", "--server", "x", code=2)
+    assert "Nothing would change" in shown(sampled, "config", "plan")
+    assert sampled.status()["generation"] == 1
 
 
 def test_a_mounted_env_is_kept_up_to_date_and_that_it_is_mounted_is_told(

@@ -194,6 +194,7 @@ PAGES = (
     f"{AT}/text",
     f"{AT}/changes",
     f"{AT}/history",
+    f"{AT}/saves",
     f"{AT}/gray",
     f"{AT}/instances",
     "/apps/sample/keys",

@@ -13,7 +13,21 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from skep import Backoff, Context, Event, Listener, Plugin, Str, Table, Task, Tick, cron
+from skep import (
+    Backoff,
+    Context,
+    Event,
+    Listener,
+    Plugin,
+    Process,
+    ProcessContext,
+    ProcessFailed,
+    Str,
+    Table,
+    Task,
+    Tick,
+    cron,
+)
 
 SOON = Backoff(first=0.1, cap=0.2)
 
@@ -109,6 +123,14 @@ class Visits(Table, rows=100, index="page", ttl=30):
     page: Str[64]
 
 
+class Sour(Process):
+    """Takes no message well."""
+
+    async def run(self, ctx: ProcessContext) -> None:
+        async for message in ctx.messages():
+            await message.fail("not today")
+
+
 async def slow(request: Request) -> JSONResponse:
     """Take a while."""
     mood().set(1)
@@ -116,6 +138,8 @@ async def slow(request: Request) -> JSONResponse:
     Visits.where(page=request.url.path)
     with suppress(ValueError):
         Visits.set("too long", page=65 * "x")
+    with suppress(ProcessFailed):
+        await Sour.request()
     await asyncio.sleep(random.expovariate(8))
     return JSONResponse({"slept": True})
 
@@ -148,4 +172,5 @@ plugin = Plugin(
     listeners=[OnAlarm],
     crons=[failing, long],
     tables=[Visits],
+    processes=[Sour],
 )

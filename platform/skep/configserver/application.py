@@ -21,6 +21,7 @@ from skep.configserver.http.token_guard import TokenGuard
 from skep.configserver.model.limits import EditorLimits
 from skep.configserver.model.releases import Notification
 from skep.configserver.open_api import routes as open_api
+from skep.configserver.publish_clock import publish_on_time
 from skep.configserver.reading.access_gate import AccessGate
 from skep.configserver.reading.instance_book import InstanceBook
 from skep.configserver.reading.published import Published
@@ -96,8 +97,9 @@ async def _running(
     """Wake watchers after each commit, and write what instances run from time to time."""
     loop, database = asyncio.get_running_loop(), context.desk.database
     waker = _Waker(database, watchers, metrics)
-    ignore = database.listen(lambda one: loop.call_soon_threadsafe(waker.wake, one))
-    tasks = [asyncio.create_task(_flush(context)), asyncio.create_task(waker.follow())]
+    ignore = database.listen(lambda one: loop.call_soon_threadsafe(waker.look))
+    works = (_flush(context), waker.follow(), publish_on_time(context))
+    tasks = [asyncio.create_task(work) for work in works]
     try:
         yield
     finally:
@@ -120,10 +122,8 @@ class _Waker:
         found = releases.notifications_after(database.reader, 0)
         self._last = found[-1].id if found else 0
 
-    def wake(self, notification: Notification) -> None:
+    def _wake(self, notification: Notification) -> None:
         """Wake the watchers of an address."""
-        if notification.id <= self._last:
-            return
         self._last = notification.id
         self._metrics.count_notification()
         woken = self._watchers.wake(notification)
@@ -136,13 +136,14 @@ class _Waker:
             await asyncio.sleep(_LOOK)
             try:
                 if version != (version := self._database.version()):
-                    self._look()
+                    self.look()
             except sqlite3.Error as error:
                 _log.warning("the config server's file cannot be read: %s", error)
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Wake the watchers of all that was committed since the last look, by whatever process."""
         for notification in releases.notifications_after(self._database.reader, self._last):
-            self.wake(notification)
+            self._wake(notification)
 
 
 async def _flush(context: EditingContext) -> None:

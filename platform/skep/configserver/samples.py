@@ -103,7 +103,11 @@ def _content(path: Path, text: str, limits: EditorLimits) -> Draft:
 
 
 def sample_path(address: Address) -> Path:
-    """Return where the sample of a namespace lies in its folder."""
+    """Return where the sample of a namespace lies in its folder. Raises ConfigError for a name that
+    `sample_files` skips."""
+    for name in (address.app_id, address.cluster):
+        if name in IGNORED_DIRECTORIES or not counts(name):
+            raise ConfigError(f"{address} cannot be a file: a folder {name!r} is not read.")
     is_file = file_format(address.namespace) != "properties"
     name = address.namespace if is_file else f"{address.namespace}.properties"
     return Path(address.app_id, address.cluster, name)

@@ -8,7 +8,7 @@ from skep.pages.line_ends import unix_lines
 from skep.pages.refusals import PageRefused
 
 _MOST_FIELDS = 5000
-# Times the length of a page, it is still a number that SQLite takes.
+# SQLite's numbers have 18, and a page times its size must be one.
 _MOST_DIGITS = 15
 _KIND = "application/x-www-form-urlencoded"
 

@@ -19,10 +19,11 @@ _LONGEST_FLASH = 300
 
 @dataclass(slots=True)
 class PageSession:
-    """One browser that has signed in, or not yet (`account_id` 0). `flash` is a sentence for the
-    next page."""
+    """One browser that has signed in, or not yet (`account_id` 0), at a time in seconds since the
+    epoch. `flash` is a sentence for the next page."""
 
     id: str
+    begun: int
     account_id: int = 0
     epoch: int = 0
     flash: str = ""
@@ -55,11 +56,12 @@ class Sessions:
         """Return the session of a request, a new one if it has none that is valid."""
         try:
             found = self._serializer.loads(request.cookies.get(self._name, ""), max_age=LIFETIME)
-            session = PageSession(found["i"], found["a"], found["e"], found["f"])
+            session = PageSession(found["i"], found["b"], found["a"], found["e"], found["f"])
         except (BadData, KeyError, TypeError):
-            return PageSession(secrets.token_urlsafe(16))
-        if self._accounts.has_ended(session.id):
-            return PageSession(secrets.token_urlsafe(16))
+            return _new()
+        # From its beginning: the cookie is written again with each flash.
+        if time.time() - session.begun > LIFETIME or self._accounts.has_ended(session.id):
+            return _new()
         return session
 
     def account(self, session: PageSession) -> Account | None:
@@ -73,19 +75,22 @@ class Sessions:
 
     def begin(self, account: Account) -> PageSession:
         """Return a new session of an account."""
-        made = PageSession(secrets.token_urlsafe(16), account.id, account.epoch)
-        made.is_changed = True
+        made = _new()
+        made.account_id, made.epoch, made.is_changed = account.id, account.epoch, True
         return made
 
     def end(self, session: PageSession) -> PageSession:
         """End a session for good; return the one that follows it."""
         self._accounts.end_session(session.id, round(time.time()) + LIFETIME)
-        return PageSession(secrets.token_urlsafe(16), is_changed=True)
+        following = _new()
+        following.is_changed = True
+        return following
 
     def write(self, request: Request, response: Response, session: PageSession) -> None:
         """Set the cookie."""
         content = {
             "i": session.id,
+            "b": session.begun,
             "a": session.account_id,
             "e": session.epoch,
             "f": session.flash,
@@ -105,3 +110,7 @@ class Sessions:
         that a form which was open when the session expired can be sent after the next sign-in."""
         owner = f"{session.account_id}:{session.epoch}" if session.account_id else session.id
         return hmac.new(self._secret, f"csrf {owner}".encode(), hashlib.sha256).hexdigest()[:32]
+
+
+def _new() -> PageSession:
+    return PageSession(secrets.token_urlsafe(16), round(time.time()))

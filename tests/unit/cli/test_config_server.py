@@ -90,28 +90,63 @@ def test_what_is_exported_is_what_is_imported(server: RunningConfigServer, tmp_p
     server.publish({"a b": " x\ny", "ä": "中"}, app_id="shop")
     server.open_api.set_item("shop", "default", "application", "k", "a draft", "ann")
     folder = tmp_path / "out"
-    assert "Exported 2 namespaces" in run(tmp_path, "export", str(folder))
+    assert "2 new, 0 overwritten" in run(tmp_path, "export", str(folder))
     assert (folder / "shop/blue/doc.yaml").read_bytes() == b"a: 1\r\n"
     text = (folder / "shop/default/application.properties").read_text()
     assert text == "k=v\na\\ b=\\ x\\ny\nä=中\n"
-    assert "0 of 2" in run(tmp_path, "import", str(folder))
+    # The draft is not lost, so the namespace differs
+    assert run(tmp_path, "import", str(folder)) == ""
     # When a file is changed and read by a server that runs, its clients are woken
     old = server.poll({"application": -1}, app_id="shop").json()[0]["notificationId"]
     (folder / "shop/default/application.properties").write_text("# why\nk=new\n")
     with ThreadPoolExecutor(1) as pool:
         poll = pool.submit(server.poll, {"application": old}, app_id="shop")
         wait_until(lambda: server.watchers.held == 1)
-        assert "1 of 2" in run(tmp_path, "import", str(folder))
+        assert "1 overwritten" in run(tmp_path, "import", str(folder), "--overwrite")
         assert poll.result(20).json()[0]["notificationId"] > old
     assert server.config(app_id="shop").json()["configurations"] == {"k": "new"}
-    assert "0 of 2" in run(tmp_path, "import", str(folder))
-    with pytest.raises(PlatformError, match="exists"):
-        run(tmp_path, "export", str(folder))
+    assert "2 the same" in run(tmp_path, "import", str(folder))
 
 
 def test_without_a_file_there_is_nothing_to_administer(tmp_path: Path) -> None:
     with pytest.raises(PlatformError, match=r"no config server's file at .*config\.db"):
         run(tmp_path, "token", "ls")
+
+
+def test_rules_are_set_shown_and_checked(server: RunningConfigServer, tmp_path: Path) -> None:
+    schema = tmp_path / "schema.json"
+    schema.write_text('{"properties": {"k": {"enum": ["v"]}}}')
+    name = ("shop", "application")
+    said = run(tmp_path, "policy", "set", *name, "--schema", str(schema), "--require", "k")
+    assert "Required keys: k." in said
+    assert "follow every rule" in run(tmp_path, "policy", "check", *name)
+    server.open_api.set_item("shop", "default", "application", "k", "w", "ann")
+    assert "'k' breaks the rule `enum`" in run(tmp_path, "policy", "check", *name)
+    with pytest.raises(PlatformError, match="'k' breaks the rule"):
+        server.publish({}, app_id="shop")
+    # What is not named stays
+    assert "Schema: yes" in run(tmp_path, "policy", "set", *name, "--no-require", "k")
+    run(tmp_path, "policy", "set", *name, "--no-schema")
+    shown = json.loads(run(tmp_path, "policy", "show", *name, "--json"))
+    assert shown == {"schema": "", "required": [], "approval": False}
+    server.publish({}, app_id="shop")
+    with pytest.raises(PlatformError, match="cannot be read"):
+        run(tmp_path, "policy", "set", *name, "--schema", str(tmp_path / "none"))
+
+
+def test_a_publish_is_asked_for_and_withdrawn(server: RunningConfigServer, tmp_path: Path) -> None:
+    name = ("shop", "application")
+    assert "approve: yes" in run(tmp_path, "policy", "set", *name, "--approval")
+    assert "is open" in run(tmp_path, "request", "create", *name)
+    (listed,) = json.loads(run(tmp_path, "request", "ls", "--json"))
+    assert (listed["namespaceName"], listed["at"]) == ("application", None)
+    with pytest.raises(PlatformError, match="another person"):
+        run(tmp_path, "request", "approve", str(listed["id"]))
+    assert "application" in run(tmp_path, "request", "ls")
+    assert "withdrawn" in run(tmp_path, "request", "withdraw", str(listed["id"]))
+    assert json.loads(run(tmp_path, "request", "ls", "--json")) == []
+    with pytest.raises(PlatformError, match="not like"):
+        run(tmp_path, "request", "create", *name, "--at", "soon")
 
 
 def test_a_user_is_made_with_a_password_from_a_file_listed_and_disabled(tmp_path: Path) -> None:

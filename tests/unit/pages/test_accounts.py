@@ -112,6 +112,9 @@ def test_a_cookie_is_signed_strict_and_ends(
     assert sessions.read(request(pair[:-1] + ("A" if pair[-1] != "A" else "B"))).account_id == 0
     assert sessions.read(request("x=y")).account_id == 0
     assert Sessions(accounts, "/other").read(request(pair)).account_id == 0
+    session.begun -= LIFETIME + 2
+    old = cookie_of(sessions, session).partition(";")[0]
+    assert sessions.read(request(old)).account_id == 0
     later = time.time() + LIFETIME + 2
     with monkeypatch.context() as patch:
         patch.setattr(time, "time", lambda: later)

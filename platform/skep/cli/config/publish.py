@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
-from skep.base.errors import ConfigError, UsageError
+from skep.base.errors import UsageError
 from skep.base.logs.masking import is_secret
+from skep.cli.config.editing_token import own_token, token_in
 from skep.cli.config.published import release_key
 from skep.cli.platform_handle import PlatformHandle, verb
 from skep.config.apollo.openapi import OpenApiClient
@@ -101,7 +102,7 @@ def _here(
     own = app_id in (None, config["app_id"]) and cluster in (None, config["cluster"])
     return _Target(
         config["url"],
-        _token(platform),
+        own_token(platform),
         app_id or config["app_id"],
         cluster or config["cluster"],
         # What it does not follow is published for others.
@@ -128,7 +129,7 @@ def _elsewhere(
     followed = names.get(canonical(namespace).casefold())
     same = (app_id, cluster) == (config.get("app_id"), config.get("cluster"))
     served = same and followed is not None and server.rstrip("/") == config["url"].rstrip("/")
-    token = _read("the token", token_file.read_bytes, str(token_file)).strip()
+    token = token_in(token_file)
     return _Target(server, token, app_id, cluster, followed or namespace, followed=served)
 
 
@@ -203,16 +204,3 @@ def _read(key: str, read: Callable[[], bytes], where: str) -> str:
     except UnicodeDecodeError:
         raise UsageError(f"The value of {key} in {where} is not UTF-8 text.") from None
     return text.removesuffix("\n").removesuffix("\r")
-
-
-def _token(platform: PlatformHandle) -> str:
-    path = platform.run_dir.configserver_dir / "token"
-    try:
-        return path.read_text().strip()
-    except FileNotFoundError:
-        raise ConfigError(
-            f"There is no token at {path}: this platform follows a config service elsewhere; "
-            "publish there."
-        ) from None
-    except OSError as error:
-        raise ConfigError(f"The token {path} cannot be read: {error.strerror}.") from error

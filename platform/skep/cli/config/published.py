@@ -1,7 +1,9 @@
 """What is published on the config server that a platform follows."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import cast
 
 import click
@@ -13,6 +15,7 @@ from skep.config.errors import ApolloError, TooSlow
 from skep.config.options.table import Options
 from skep.config.snapshots.archive import Policy, StartSource
 from skep.config.snapshots.pulled import Assembly, Pulled
+from skep.config.snapshots.snapshot import Release
 
 # The settings that choose whose configuration is read, and from which server.
 SOURCE = (
@@ -21,9 +24,11 @@ SOURCE = (
 )
 
 
-def pull(platform: PlatformHandle) -> Assembly:
-    """Return what is published; a namespace without a usable release keeps what it has. Raises
-    ConfigError, and UsageError if there is no server to ask."""
+def pull(
+    platform: PlatformHandle, drafts: Mapping[str, Release] = MappingProxyType({})
+) -> Assembly:
+    """Return what is published, or a draft in its place; a namespace without a usable release keeps
+    what it has. Raises ConfigError, and UsageError if there is no server to ask."""
     options = platform.options
     if not options.has_service:
         raise UsageError(
@@ -34,7 +39,9 @@ def pull(platform: PlatformHandle) -> Assembly:
     if policy == "require" and platform.status is not None:
         policy = "cache"  # what runs has started already
     start_source = StartSource(platform.archive, platform.env_file, cast("Policy", policy))
-    return asyncio.run(_pull(options)).assemble(lambda name, error: start_source.kept(name))
+    pulled = asyncio.run(_pull(options))
+    pulled = replace(pulled, found={**pulled.found, **drafts})
+    return pulled.assemble(lambda name, error: start_source.kept(name))
 
 
 def release_key(platform: PlatformHandle, namespace: str) -> str:

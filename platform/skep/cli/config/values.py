@@ -3,19 +3,29 @@
 import json
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import click
 from rich.markup import escape
 
-from skep.base.errors import ConfigError
+from skep.base.errors import ConfigError, UsageError
 from skep.base.logs.masking import mask_value
 from skep.cli.config.published import SOURCE, print_held, pull
+from skep.cli.config.unpublished import foresee
 from skep.cli.output import print_markup, print_table, show, tint
 from skep.cli.platform_handle import PlatformHandle, verb
 from skep.config.snapshots.history import Difference
+from skep.wire.plan import Problem
 
 _LONGEST = 120
+_SENTENCES = {
+    "nothing": "Publishing would change nothing in the running platform.",
+    "live": "The platform would take it live: no worker is replaced, unless one objects.",
+    "rollout": "The platform would roll out a new generation.",
+    "restart": "The platform would keep it for its next start.",
+    "refused": "It would be refused:",
+}
 
 
 @verb("diff", *SOURCE, json=True)
@@ -43,19 +53,51 @@ def diff(platform: PlatformHandle, old: int | None, new: int | None, as_json: bo
     sys.exit(int(bool(found or (assembly and assembly.held))))
 
 
-@verb("plan", *SOURCE, json=True)
-def plan(platform: PlatformHandle, as_json: bool) -> None:
+@verb("plan", *SOURCE, "plugins", "config_check", "allow_empty", json=True)
+@click.option("--unpublished", is_flag=True, help="Plan for the items not published yet.")
+@click.option("--server", metavar="URL", help="Where they are edited. [default: the followed one]")
+@click.option(
+    "--token-file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="File with a token that may read them. [default: that of the embedded config server]",
+)
+def plan(
+    platform: PlatformHandle,
+    unpublished: bool,
+    server: str | None,
+    token_file: Path | None,
+    as_json: bool,
+) -> None:
     """Show what applying what is published would change in the running platform, and how.
 
     The action is what a change needs: live and unused need no new worker, rollout replaces the
     workers by a new generation, restart waits for the next start of the platform.
+
+    With --unpublished, show it for what a publish would release now, before anyone publishes it:
+    the differences, and whether the platform would take it live, roll out or refuse it. Exit code
+    1: it would refuse it.
     """
+    if unpublished:
+        foreseen = foresee(platform, server, token_file)
+        show(foreseen, as_json, _print_foreseen)
+        sys.exit(int(foreseen["verdict"] == "refused"))
+    if server or token_file:
+        raise UsageError("--server and --token-file go with --unpublished.")
     path = ""
     if platform.status is not None:
         assembly = pull(platform)
         path = str(platform.archive.stage(assembly.snapshot()))
         print_held(assembly)
     show(platform.ask("config.plan", timeout=None, snapshot=path), as_json, _print_plan)
+
+
+def _print_foreseen(foreseen: dict[str, Any]) -> None:
+    if foreseen["changes"]:
+        _print_plan(foreseen["changes"])
+    click.echo(_SENTENCES[foreseen["verdict"]])
+    for problem in foreseen["problems"]:
+        click.echo(str(Problem(**problem)))
 
 
 def _print_plan(changes: list[dict[str, Any]]) -> None:

@@ -1,75 +1,160 @@
 """`platform config-server export` and `import`."""
 
-import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import click
 
 from skep.base.errors import UsageError
+from skep.cli.config.editing_token import token_in
 from skep.cli.config_server.opened import opened, operator
+from skep.cli.config_server.places import (
+    ConfigPlace,
+    Contents,
+    DirectoryPlace,
+    OwnPlace,
+    ServerPlace,
+)
 from skep.cli.platform_handle import PlatformHandle, verb
-from skep.configserver.editing.desk import EditingDesk
-from skep.configserver.editing.release_steps import ReleaseTitle
-from skep.configserver.model.items import Draft, restored
+from skep.config.apollo.openapi_catalogue import OpenApiCatalogue
+from skep.configserver.model.items import Draft
 from skep.configserver.model.names import Address
-from skep.configserver.samples import read_sample, sample_files, sample_path, sample_text
+
+_OPTIONS = (
+    click.option("--app", "apps", multiple=True, help="Only this app; repeat it. [default: all]"),
+    click.option("--unpublished", is_flag=True, help="Take the items, published or not."),
+    click.option("--overwrite", is_flag=True, help="Replace what is there and differs."),
+    click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing."),
+    click.option(
+        "--token-file",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        help="File with a token for the server at URL.",
+    ),
+    click.option(
+        "--server-env", default="DEV", show_default=True, help="Environment of that server."
+    ),
+    click.argument("place", metavar="DIR|URL"),
+)
+
+
+@dataclass
+class TransferPlan:
+    """What a transfer does: `new` and `changed` are written, `same` is there already, `left` has
+    nothing published."""
+
+    new: dict[Address, tuple[Draft, ...]] = field(default_factory=dict)
+    changed: dict[Address, tuple[Draft, ...]] = field(default_factory=dict)
+    same: list[Address] = field(default_factory=list)
+    left: list[Address] = field(default_factory=list)
+
+
+def plan_transfer(
+    source: Mapping[Address, Contents], target: Mapping[Address, Contents], *, unpublished: bool
+) -> TransferPlan:
+    """Return what moving a source to a target takes; addresses are compared in any case. A
+    namespace is the same if items and release have the values of the source."""
+    plan = TransferPlan()
+    there = {address.fold(): contents for address, contents in target.items()}
+    for address, contents in source.items():
+        lines = contents.lines if unpublished else contents.in_force()
+        present = there.get(address.fold())
+        if lines is None:
+            plan.left.append(address)
+        elif present is None:
+            plan.new[address] = lines
+        else:
+            wanted = {line.key: line.value for line in lines if line.key}
+            if present.values == present.released == wanted:
+                plan.same.append(address)
+            else:
+                plan.changed[address] = lines
+    return plan
+
+
+def _options(function: Any) -> Any:
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
 
 
 @verb("export")
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-def export_samples(platform: PlatformHandle, folder: Path) -> None:
-    """Write what is published into a new DIR, as APP/CLUSTER/NAMESPACE files.
+@_options
+def export(platform: PlatformHandle, place: str, **choice: Any) -> None:
+    """Write what is in force into files, or to another config server.
 
-    Comments are kept. Drafts, branches, history, keys and tokens are not exported: see backup.
+    DIR gets the layout of config-samples/: APP/CLUSTER/NAMESPACE.FORMAT. URL is a config server or
+    Apollo's portal, and needs --token-file. What is there and differs is named and stops the
+    export, unless --overwrite is given. Gray releases, keys, tokens and the history stay.
+
+    Exit code 1: something differs there, and nothing was written.
     """
-    if folder.exists():
-        raise UsageError(f"{folder} exists: give the name of a new folder.")
-    with opened(platform) as desk:
-        published = _published(desk)
-    try:
-        for address, drafts in published.items():
-            path = folder / sample_path(address)
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-            with open(descriptor, "w", encoding="utf-8", newline="") as file:
-                file.write(sample_text(address, drafts))
-    except OSError as error:
-        raise UsageError(f"{folder} cannot be written: {error.strerror}.") from error
-    click.echo(f"Exported {len(published)} namespaces to {folder}.")
+    with opened(platform) as desk, _place(place, choice) as other:
+        _transfer(OwnPlace(desk, operator()), other, **choice)
 
 
 @verb("import")
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-def import_samples(platform: PlatformHandle, folder: Path) -> None:
-    """Publish the APP/CLUSTER/NAMESPACE files of DIR; other namespaces stay as they are.
+@_options
+def import_(platform: PlatformHandle, place: str, **choice: Any) -> None:
+    """Publish what another place has in force: files, or another config server.
 
-    A namespace that differs has the lines of its file afterwards, and no others. All files are read
-    before anything is changed.
+    DIR has the layout of config-samples/: APP/CLUSTER/NAMESPACE.FORMAT. URL is a config server or
+    Apollo's portal, and needs --token-file. What is here and differs is named and stops the
+    import, unless --overwrite is given.
+
+    Exit code 1: something differs here, and nothing was written.
     """
-    if not folder.is_dir():
-        raise UsageError(f"{folder} is not a folder.")
-    with opened(platform) as desk:
-        limits = desk.items.limits
-        samples = {at: read_sample(path, at, limits) for path, at in sample_files(folder)}
-        texts = {at.fold(): sample_text(at, drafts) for at, drafts in _published(desk).items()}
-        changed = [
-            at for at, drafts in samples.items() if texts.get(at.fold()) != sample_text(at, drafts)
-        ]
-        for at in changed:
-            desk.items.replace(operator(), at, samples[at])
-            desk.publisher.publish(operator(), at, ReleaseTitle(f"import of {folder.name}"[:64]))
-    click.echo(f"Published {len(changed)} of {len(samples)} namespaces; the others are the same.")
+    with opened(platform) as desk, _place(place, choice) as other:
+        _transfer(other, OwnPlace(desk, operator()), **choice)
 
 
-def _published(desk: EditingDesk) -> dict[Address, list[Draft]]:
-    """Return the lines of every namespace with a release, with the released values."""
-    who, view = operator(), desk.view
-    found = {}
-    for app in view.apps(who):
-        for cluster in view.clusters(who, app.app_id):
-            for namespace in view.namespaces(who, app.app_id, cluster.name):
-                at = namespace.address
-                release = view.latest_release(who, at)
-                if release is not None:
-                    found[at] = restored(view.items(who, at), release.values())
-    return found
+def _transfer(
+    source: ConfigPlace,
+    target: ConfigPlace,
+    apps: tuple[str, ...],
+    unpublished: bool,
+    overwrite: bool,
+    dry_run: bool,
+    **where: Any,
+) -> None:
+    found = {at: one for at, one in source.read().items() if not apps or at.app_id in apps}
+    present = target.read()
+    plan = plan_transfer(found, present, unpublished=unpublished)
+    if not found:
+        raise UsageError("There is no namespace to move.")
+    for address in plan.left:
+        click.echo(f"left out: {address} has no release; --unpublished takes its items", err=True)
+    for address, one in found.items():
+        if not unpublished and one.released is not None and one.values != one.released:
+            click.echo(f"{address}: its unpublished changes are left out", err=True)
+    if plan.changed and not overwrite:
+        for address in plan.changed:
+            click.echo(f"differs: {address}", err=True)
+        click.echo("Nothing was written: --overwrite replaces what differs.", err=True)
+        sys.exit(1)
+    by_fold = {address.fold(): (address, one) for address, one in present.items()}
+    for word, lines_of in (("new", plan.new), ("overwritten", plan.changed)):
+        for address, lines in lines_of.items():
+            at, old = by_fold.get(address.fold(), (address, None))
+            if not dry_run:
+                target.write(at, lines, old)
+            click.echo(f"{'would be ' if dry_run else ''}{word}: {at}")
+    click.echo(f"{len(plan.new)} new, {len(plan.changed)} overwritten, {len(plan.same)} the same.")
+
+
+@contextmanager
+def _place(place: str, choice: Mapping[str, Any]) -> Iterator[ConfigPlace]:
+    token_file: Path | None = choice["token_file"]
+    if not place.startswith(("http://", "https://")):
+        if token_file is not None:
+            raise UsageError("--token-file goes with a URL.")
+        yield DirectoryPlace(Path(place))
+        return
+    if token_file is None:
+        raise UsageError("A URL needs --token-file, a file with a token for that server.")
+    with OpenApiCatalogue(place, token_in(token_file), choice["server_env"]) as client:
+        yield ServerPlace(client, operator().name)

@@ -19,6 +19,7 @@ _PLAIN_KEY = re.compile(r"[0-9a-zA-Z_-][0-9a-zA-Z_.-]*")
 # The variables that name a proxy are meant for the way out, never for the way to this machine.
 _OWN_MACHINE = ("all://127.0.0.1", "all://localhost", "all://[::1]")
 _LONGEST_REASON = 300
+_ABSENT = 404
 _HEADERS = {"Accept-Encoding": ACCEPTED}
 
 
@@ -43,7 +44,8 @@ class OpenApiClient:
         if not (token.isascii() and token.isprintable()):
             # Check here, because the HTTP client would show the token in its error.
             raise ConfigError("The config server's token may hold printable ASCII only.")
-        self._root = f"{base_url.rstrip('/')}/openapi/v1/envs/{quote(env, safe='')}"
+        self._api = f"{base_url.rstrip('/')}/openapi/v1"
+        self._root = f"{self._api}/envs/{quote(env, safe='')}"
         self._token = token
         self._client = httpx.Client(
             timeout=_TIMEOUT, mounts=dict.fromkeys(_OWN_MACHINE), auth=self._authorize
@@ -98,11 +100,27 @@ class OpenApiClient:
         answer = self._call("GET", url)
         return _release(url, answer) if answer.content else None
 
+    def items(self, app_id: str, cluster: str, namespace: str) -> dict[str, str] | None:
+        """Return the items that the next release would have, or None without the namespace."""
+        url = self._namespace(app_id, cluster, namespace)
+        answer = self._call("GET", url, absent=True)
+        return None if answer.status_code == _ABSENT else _items(url, answer)
+
+    def release_faults(self, app_id: str, cluster: str, namespace: str) -> list[str]:
+        """Return the rules of the namespace that a publish would break; none where the server knows
+        no rules, as Apollo's."""
+        url = f"{self._namespace(app_id, cluster, namespace)}/release-check"
+        answer = self._call("GET", url, absent=True)
+        return [] if answer.status_code == _ABSENT else _faults(url, answer)
+
     def _namespace(self, app_id: str, cluster: str, namespace: str) -> str:
         names = (quote(name, safe="") for name in (app_id, cluster, namespace))
         return self._root + "/apps/{}/clusters/{}/namespaces/{}".format(*names)
 
-    def _call(self, method: str, url: str, body: dict[str, Any] | None = None) -> httpx.Response:
+    def _call(
+        self, method: str, url: str, body: dict[str, Any] | None = None, *, absent: bool = False
+    ) -> httpx.Response:
+        """Return the answer; one that says that the thing is missing only if `absent`."""
         try:
             with self._client.stream(method, url, json=body, headers=_HEADERS) as response:
                 answer = _read(response)
@@ -115,7 +133,7 @@ class OpenApiClient:
             raise ConfigError(
                 f"The config server cannot be reached at {mask_url(url)}: {reason}."
             ) from error
-        if not answer.is_success:
+        if not (answer.is_success or (absent and answer.status_code == _ABSENT)):
             raise ConfigError(
                 f"The config server refused {method} {mask_url(url)} with status "
                 f"{answer.status_code}: {_reason(answer)}"
@@ -154,6 +172,26 @@ def _release(url: str, answer: httpx.Response) -> PublishedRelease:
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ConfigError(
             f"What answers at {mask_url(url)} is not an Apollo portal: its answer is not a release."
+        ) from error
+
+
+def _items(url: str, answer: httpx.Response) -> dict[str, str]:
+    try:
+        lines = answer.json()["items"]
+        # Comments and blank lines are items without a key.
+        return {str(one["key"]): str(one["value"]) for one in lines if one.get("key")}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ConfigError(
+            f"What answers at {mask_url(url)} is not an Apollo portal: its answer has no items."
+        ) from error
+
+
+def _faults(url: str, answer: httpx.Response) -> list[str]:
+    try:
+        return [str(one["message"]) for one in answer.json()["faults"]]
+    except (ValueError, TypeError, KeyError) as error:
+        raise ConfigError(
+            f"What answers at {mask_url(url)} is not a config server: its answer has no faults."
         ) from error
 
 

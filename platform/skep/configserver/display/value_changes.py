@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from skep.configserver.display.masked import is_masked, shown
 from skep.configserver.model.items import Item
@@ -45,11 +45,26 @@ def value_changes(
     ]
 
 
+def saved_changes(namespace: str, changes: Mapping[str, Any]) -> list[ValueChange]:
+    """Return what one save changed, from the form in which a commit keeps it; secrets are masked,
+    and lines without a key left out."""
+    old = {one["key"]: one["value"] for one in changes["deleteItems"]}
+    new = {one["key"]: one["value"] for one in changes["createItems"]}
+    for pair in changes["updateItems"]:
+        old[pair["oldItem"]["key"]] = pair["oldItem"]["value"]
+        new[pair["newItem"]["key"]] = pair["newItem"]["value"]
+    return value_changes(namespace, _keyed(old), _keyed(new))
+
+
 def fingerprint(items: Iterable[Item]) -> str:
     """Return a short text that is another one after each save of an item. It is not made of values:
     it stands in pages where secrets are masked, and guesses could be held against it."""
     text = json.dumps(sorted((item.id, item.revision) for item in items if item.key))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _keyed(values: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in values.items() if key}
 
 
 def _change(

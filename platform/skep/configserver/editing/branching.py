@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from skep.configserver.editing.items import commit_items, write_items
+from skep.configserver.editing.policies import check_approval, check_release
 from skep.configserver.editing.release_steps import ReleaseTitle, release_branch, release_master
 from skep.configserver.model.branches import Branch, GrayRule, rules_to_json
 from skep.configserver.model.items import Draft, values
@@ -74,10 +75,12 @@ class BranchEditor:
         removed: Iterable[str] = (),
     ) -> StoredRelease:
         """Release the items of a branch on top of what its master has in force, without the keys
-        that are `removed`. Raises NotFound, and RoleMissing unless the actor may publish."""
+        that are `removed`. Raises NotFound, ReleaseRefused if that breaks a rule of the namespace,
+        ApprovalMissing if it needs a second person; RoleMissing unless the actor may publish."""
         actor.require(AccessRole.PUBLISH, parent.app_id)
         with self._database.changing(actor) as change:
             branch = _branch(change, parent, name)
+            check_approval(change.db, branch.address)
             own = values(items.items(change.db, branch.namespace_id))
             return release_branch(change, branch, {**own, **dict.fromkeys(removed)}, title)
 
@@ -85,10 +88,12 @@ class BranchEditor:
         self, actor: Actor, parent: Address, name: str, title: ReleaseTitle, *, delete: bool
     ) -> StoredRelease:
         """Write the items of a branch into its master and publish that; `delete` ends the branch.
-        Raises NotFound, and RoleMissing unless the actor may publish."""
+        Raises NotFound, ReleaseRefused if that breaks a rule of the namespace, ApprovalMissing if
+        it needs a second person, and RoleMissing unless the actor may publish."""
         actor.require(AccessRole.PUBLISH, parent.app_id)
         with self._database.changing(actor) as change:
             branch = _branch(change, parent, name)
+            check_approval(change.db, branch.parent)
             drafts = [
                 Draft(item.key, item.value, item.comment, item.type)
                 for item in items.items(change.db, branch.namespace_id)
@@ -98,6 +103,7 @@ class BranchEditor:
             if delete:
                 end_branch(change, branch, ReleaseOperation.DELETE_AFTER_MERGE)
             merged = values(items.items(change.db, branch.parent_id))
+            check_release(change, branch.parent_id, branch.parent, merged)
             return release_master(
                 change,
                 branch.parent_id,

@@ -3,6 +3,7 @@
 from dataclasses import asdict
 
 from skep.configserver.editing.branching import end_branch
+from skep.configserver.editing.policies import policy_at
 from skep.configserver.model.apps import AppDetails, AppNamespace, ConfigApp, ConfigCluster
 from skep.configserver.model.items import ItemChanges
 from skep.configserver.model.limits import check_name
@@ -17,8 +18,9 @@ _FIRST_NAMESPACE = "application"
 
 
 class Catalogue:
-    """The apps with their clusters and namespaces. Making needs the role edit, deleting publish:
-    else RoleMissing is raised. A bad name raises InvalidRequest."""
+    """The apps with their clusters and namespaces. Making needs the role edit, deleting publish, or
+    admin where a publish needs a second person: else RoleMissing is raised. A bad name raises
+    InvalidRequest."""
 
     def __init__(self, database: ConfigDatabase) -> None:
         self._database = database
@@ -152,6 +154,9 @@ def _delete_namespace(change: WriteTransaction, address: Address) -> None:
         end_branch(change, branch, ReleaseOperation.ABANDON_GRAY)
     if branches.of_address(change.db, at) is not None:
         raise InvalidRequest(f"{at} is a branch: delete the branch of its parent.")
+    if policy_at(change.db, at).approval:
+        # Otherwise one person could delete it and publish a new one of this name.
+        change.actor.require(AccessRole.ADMIN, at.app_id)
     lost = items.items(change.db, namespace_id)
     if lost:
         journal.write_commit(change, at, ItemChanges(deleted=lost))

@@ -5,6 +5,8 @@ from skep.configserver.editing.branching import BranchEditor
 from skep.configserver.editing.catalogue import Catalogue
 from skep.configserver.editing.editor_view import EditorView
 from skep.configserver.editing.items import ItemEditor
+from skep.configserver.editing.policies import PolicyEditor
+from skep.configserver.editing.publish_requests import PublishRequests
 from skep.configserver.editing.publishing import Publisher
 from skep.configserver.model.limits import EditorLimits
 from skep.configserver.storage.database import ConfigDatabase
@@ -21,4 +23,6 @@ class EditingDesk:
         self.branches = BranchEditor(database)
         self.catalogue = Catalogue(database)
         self.access = AccessEditor(database)
+        self.policies = PolicyEditor(database)
+        self.requests = PublishRequests(database)
         self.view = EditorView(database)

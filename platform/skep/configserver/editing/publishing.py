@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
+from skep.configserver.editing.item_release import release_items
 from skep.configserver.editing.items import restore_items
+from skep.configserver.editing.policies import check_approval
 from skep.configserver.editing.release_steps import (
     ReleaseTitle,
     carry_into_branch,
-    release_branch,
     release_master,
 )
 from skep.configserver.model.items import Draft, values
@@ -27,17 +28,12 @@ class Publisher:
     def publish(self, actor: Actor, address: Address, title: ReleaseTitle) -> StoredRelease:
         """Make the items of a namespace, which need not exist, its release in force; also without a
         change. At the address of a branch that is a gray release. Raises InvalidRequest for a bad
-        name."""
+        name, ReleaseRefused if the items break a rule of the namespace, ApprovalMissing if it
+        needs a second person."""
         actor.require(AccessRole.PUBLISH, address.app_id)
         with self._database.changing(actor) as change:
-            branch = branches.of_address(change.db, address)
-            if branch is not None:
-                overlay = values(items.items(change.db, branch.namespace_id))
-                return release_branch(change, branch, overlay, title)
-            namespace_id, at = namespaces.open_namespace(change, address)
-            return release_master(
-                change, namespace_id, at, values(items.items(change.db, namespace_id)), title
-            )
+            check_approval(change.db, address)
+            return release_items(change, address, title)
 
     def roll_back(
         self, actor: Actor, release_id: int, to: int = 0, *, restore: bool = False

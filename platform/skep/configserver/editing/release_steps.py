@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from skep.configserver.editing.policies import check_release
 from skep.configserver.model.branches import Branch, overlaid
 from skep.configserver.model.names import Address
 from skep.configserver.model.releases import ReleaseOperation, StoredRelease
@@ -60,8 +61,11 @@ def carry_into_branch(
 def release_branch(
     change: WriteTransaction, branch: Branch, overlay: Mapping[str, str | None], title: ReleaseTitle
 ) -> StoredRelease:
-    """Release a branch: what its master has in force, with the overlay on top."""
+    """Release a branch: what its master has in force, with the overlay on top. Raises
+    ReleaseRefused if that breaks a rule of the namespace."""
     master = releases.latest(change.db, branch.parent)
+    merged = overlaid(master.values() if master else {}, overlay)
+    check_release(change, branch.parent_id, branch.parent, merged)
     made = _insert(change, branch, master, overlay, title, ReleaseOperation.GRAY)
     change.announce(branch.parent)
     change.record("release.gray", branch.parent, branch=branch.address.cluster, release=made.id)

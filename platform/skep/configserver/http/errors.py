@@ -13,9 +13,11 @@ from starlette.responses import JSONResponse, Response
 
 from skep.configserver.http.documents import moment
 from skep.configserver.model.refusals import (
+    ApprovalMissing,
     EditConflict,
     InvalidRequest,
     NotFound,
+    ReleaseRefused,
     RoleMissing,
     SignatureRefused,
     TokenRefused,
@@ -24,9 +26,11 @@ from skep.configserver.model.refusals import (
 _log = logging.getLogger(__name__)
 _STATUS: dict[type[Exception], int] = {
     InvalidRequest: 400,
+    ReleaseRefused: 400,
     TokenRefused: 401,
     SignatureRefused: 401,
     RoleMissing: 403,
+    ApprovalMissing: 403,
     NotFound: 404,
     EditConflict: 409,
 }
@@ -59,6 +63,8 @@ async def _on_refusal(request: Request, error: Exception) -> Response:
     headers = {}
     if isinstance(error, EditConflict):
         body |= {"yours": error.yours, "theirs": error.theirs}
+    if isinstance(error, ReleaseRefused):
+        body["faults"] = error.faults
     if isinstance(error, SignatureRefused):
         body["reason"] = error.reason
         headers["WWW-Authenticate"] = f'Apollo error="{error.reason}"'

@@ -66,7 +66,7 @@ def values(items: Iterable[Item]) -> dict[str, str]:
     return {item.key: item.value for item in items if item.key}
 
 
-def restored(items: Sequence[Item], released: dict[str, str]) -> list[Draft]:
+def restored(items: Sequence[Item | Draft], released: dict[str, str]) -> list[Draft]:
     """Return the lines of a namespace that is put back to a release: comments stay, items that are
     not in the release go, and its other keys come last."""
     kept = [

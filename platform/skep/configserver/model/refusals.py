@@ -27,6 +27,19 @@ class EditConflict(ConfigError):
         self.theirs = theirs
 
 
+class ReleaseRefused(ConfigError):
+    """The release would break rules of its namespace (400). `faults` has the fields of each fault:
+    key, rule, expected, value."""
+
+    def __init__(self, message: str, faults: list[dict[str, str]]) -> None:
+        super().__init__(message)
+        self.faults = faults
+
+
+class ApprovalMissing(ConfigError):
+    """A publish of the namespace needs a second person (403)."""
+
+
 class TokenRefused(ConfigError):
     """The request carries no token that this server knows (401)."""
 

@@ -27,13 +27,20 @@ class AccessRole(IntEnum):
 class Actor:
     """The person or script that acts: the name it gives, its token's, and its network address.
 
-    `grants` are roles by app id in lower case; `*` stands for every app.
+    `grants` are roles by app id in lower case; `*` stands for every app. `person` is who signed in,
+    where people do not act by tokens of their own.
     """
 
     name: str
     token: str = ""
     origin: str = ""
     grants: Mapping[str, AccessRole] = field(default_factory=dict)
+    person: str = ""
+
+    @property
+    def identity(self) -> str:
+        """Who this is for sure. The name is not: with a token the request chooses it."""
+        return self.person or self.token or self.name
 
     def role(self, app_id: str) -> int:
         """Return the role for an app; 0 without any."""

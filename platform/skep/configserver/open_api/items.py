@@ -54,7 +54,9 @@ class ItemsApi:
         draft = requests.draft(body)
         at = requests.address(request)
         await self._context.write(self._desk.items.put, actor, at, draft, "create")
-        return self._answer(actor, at, draft.key)
+        answer = self._answer(actor, at, draft.key)
+        answer.headers.update(await self._faults(actor, at))
+        return answer
 
     async def update(self, request: Request) -> Response:
         """Change an item; with `createIfNotExists=true` it need not exist."""
@@ -73,7 +75,7 @@ class ItemsApi:
         actor = replace(actor, name=name)
         at = requests.address(request)
         await self._context.write(self._desk.items.put, actor, at, draft, mode)
-        return Response()
+        return Response(headers=await self._faults(actor, at))
 
     async def delete(self, request: Request) -> Response:
         """Delete an item."""
@@ -85,7 +87,13 @@ class ItemsApi:
             requests.revision(request),
         )
         await self._context.write(self._desk.items.delete, actor, at, key, base)
-        return Response()
+        return Response(headers=await self._faults(actor, at))
+
+    async def _faults(self, actor: Actor, address: Address) -> dict[str, str]:
+        """Return a header with the number of rules that a publish would break now, if any: what is
+        saved may be a step on the way."""
+        found = await self._context.write(self._desk.policies.faults, actor, address)
+        return {"Release-Faults": str(len(found))} if found else {}
 
     def _answer(self, actor: Actor, address: Address, key: str) -> Response:
         item = self._desk.view.item(actor, address, key)

@@ -6,6 +6,8 @@ from skep.configserver.http.editing_context import EditingContext
 from skep.configserver.open_api.apps import AppsApi
 from skep.configserver.open_api.branches import BranchesApi
 from skep.configserver.open_api.items import ItemsApi
+from skep.configserver.open_api.policies import PoliciesApi
+from skep.configserver.open_api.publish_requests import PublishRequestsApi
 from skep.configserver.open_api.releases import ReleasesApi
 
 _ROOT = "/openapi/v1"
@@ -18,6 +20,8 @@ def routes(context: EditingContext) -> list[Route]:
     return [
         *AppsApi(context).routes(_ROOT, _ENVIRONMENT, _NAMESPACE),
         *ItemsApi(context).routes(_NAMESPACE),
+        *PoliciesApi(context).routes(_NAMESPACE),
+        *PublishRequestsApi(context).routes(_ENVIRONMENT, _NAMESPACE),
         *ReleasesApi(context).routes(_ENVIRONMENT, _NAMESPACE),
         *BranchesApi(context).routes(_NAMESPACE),
     ]

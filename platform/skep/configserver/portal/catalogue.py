@@ -32,6 +32,7 @@ class CataloguePages:
             site.get("/apps/{app}", self.app),
             site.post("/apps/{app}/clusters", self.create_cluster),
             site.post("/apps/{app}/namespaces", self.create_namespace),
+            site.post("/apps/{app}/add", self.add_namespace),
             site.post("/apps/{app}/{cluster}/{namespace}/delete", self.delete_namespace),
         ]
 
@@ -120,6 +121,17 @@ class CataloguePages:
         )
         visit.session.say(f"The namespace {name} is made in every cluster.")
         return self._site.go(app_path(app_id))
+
+    async def add_namespace(self, visit: Visit) -> Response:
+        """Make a namespace in one cluster; with the name of another app's public one it overrides
+        that one's values."""
+        form = visit.form
+        at = Address(visit.path("app"), form.line("cluster"), form.line("name"))
+        made = await self._context.write(
+            self._context.desk.catalogue.create_namespace, actor_of(visit), at
+        )
+        visit.session.say(f"The namespace {made.namespace} is made in the cluster {made.cluster}.")
+        return self._site.go(namespace_path(made))
 
     async def delete_namespace(self, visit: Visit) -> Response:
         """Delete a namespace of one cluster, if its name was written once more."""

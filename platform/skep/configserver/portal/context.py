@@ -1,5 +1,7 @@
 """What all pages of the portal have at hand."""
 
+import logging
+import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
@@ -19,6 +21,8 @@ from skep.configserver.storage import branches
 from skep.configserver.storage.database import NOWHERE
 from skep.pages.site import Link, PageSite
 from skep.pages.visit import Visit
+
+_log = logging.getLogger(__name__)
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -64,8 +68,12 @@ class PortalContext:
         await self.write(self._record, actor_of(visit), action, at, detail)
 
     async def record_account(self, visit: Visit, action: str, name: str) -> None:
-        """Write an entry about an account."""
-        await self.record(visit, action, account=name)
+        """Write an entry about an account. A full disk must not keep people out: without the entry
+        there is a line in the log."""
+        try:
+            await self.record(visit, action, account=name)
+        except sqlite3.Error as error:
+            _log.warning("%s of %r is not in the audit log: %s", action, name, error)
 
     def address(self, visit: Visit) -> Address:
         """Return the address in the path, as it was first spelled. Raises RoleMissing, NotFound."""
@@ -128,4 +136,4 @@ def actor_of(visit: Visit) -> Actor:
     """Return who acts: the account with its roles; without an account, an actor without any."""
     roles = visit.account.roles if visit.account else {}
     grants = {fold(app): AccessRole[word.upper()] for app, word in roles.items()}
-    return Actor(visit.name, PORTAL, visit.origin, grants)
+    return Actor(visit.name, PORTAL, visit.origin, grants, person=f"{PORTAL} {visit.name}")

@@ -3,7 +3,7 @@
 from starlette.responses import Response
 from starlette.routing import Route
 
-from skep.configserver.display.value_changes import value_changes
+from skep.configserver.display.value_changes import saved_changes, value_changes
 from skep.configserver.model.items import values
 from skep.configserver.model.names import Address
 from skep.configserver.model.refusals import InvalidRequest, NotFound
@@ -39,6 +39,7 @@ class HistoryPages:
         site = self._context.site
         return [
             site.get(f"{NAMESPACE}/history", self.history),
+            site.get(f"{NAMESPACE}/saves", self.saves),
             site.get(f"{NAMESPACE}/compare", self.compare),
             site.post(f"{NAMESPACE}/compare/reveal", self.reveal),
             site.get(f"{NAMESPACE}/rollback", self.rollback),
@@ -64,6 +65,26 @@ class HistoryPages:
             releases=found[:_PAGE],
             current=current,
             entries=entries,
+            page=page,
+            has_more=len(found) > _PAGE,
+        )
+
+    async def saves(self, visit: Visit) -> Response:
+        """Show what was saved, the newest first; of one key if it is given."""
+        at, page, key = self._context.address(visit), visit.number("page", 0), visit.query("key")
+        found = self._context.view.commits(actor_of(visit), at, page * _PAGE, _PAGE + 1, key)
+        saves = [
+            {"by": one.operator, "at": one.at, "changes": saved_changes(at.namespace, one.changes)}
+            for one in found[:_PAGE]
+        ]
+        return self._context.namespace_page(
+            visit,
+            at,
+            "saves.html",
+            "History",
+            title="Saves",
+            saves=saves,
+            key=key,
             page=page,
             has_more=len(found) > _PAGE,
         )

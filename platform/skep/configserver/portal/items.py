@@ -1,5 +1,6 @@
 """A namespace as a table, and the form of one item."""
 
+import sqlite3
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from skep.configserver.model.names import Address
 from skep.configserver.model.refusals import EditConflict, NotFound, RoleMissing
 from skep.configserver.portal.context import PortalContext, actor_of
 from skep.configserver.portal.paths import namespace_path
+from skep.configserver.portal.refusals import explained
 from skep.pages.refusals import PageRefused
 from skep.pages.site import PageSite
 from skep.pages.visit import Visit
@@ -84,8 +86,10 @@ class ItemPages:
     async def save(self, visit: Visit) -> Response:
         """Save one item; show both values if another person was faster."""
         at, form, actor = self._context.address(visit), visit.form, actor_of(visit)
-        key, given = form.line("key"), form.text("value")
         comment, base = form.text("comment", most=_COMMENT), form.number("base", 0)
+        # A script may have made a key with blanks around it.
+        key = form.text("key") if base else form.line("key")
+        given = form.text("value")
         old = self._known(visit, at, key)
         try:
             if not key:
@@ -97,8 +101,8 @@ class ItemPages:
             return self._conflict(visit, at, key, conflict, given)
         except RoleMissing:
             raise
-        except (ConfigError, PageRefused) as error:
-            return self._site_form(visit, at, key, given, comment, base, str(error))
+        except (ConfigError, PageRefused, sqlite3.Error) as error:
+            return self._site_form(visit, at, key, given, comment, base, explained(error))
         visit.session.say(f"{key} is saved. Clients get it when you publish.")
         return self._site.go(namespace_path(at))
 
@@ -137,9 +141,9 @@ class ItemPages:
     def _form(self, visit: Visit, at: Address, key: str, *, reveal: bool = False) -> Response:
         item = self._known(visit, at, key) if key else None
         if item is None:
-            return self._site_form(visit, at, key, "", "", 0, "")
+            return self._site_form(visit, at, key, "", "", 0)
         value = item.value if reveal else shown(at.namespace, key, item.value)
-        return self._site_form(visit, at, key, value, item.comment, item.revision, "")
+        return self._site_form(visit, at, key, value, item.comment, item.revision)
 
     def _site_form(
         self,
@@ -149,7 +153,7 @@ class ItemPages:
         value: str,
         comment: str,
         base: int,
-        error: str,
+        problem: tuple[int, str] = (200, ""),
     ) -> Response:
         item = self._known(visit, at, key)
         hides = item is not None and is_masked(at.namespace, key, item.value)
@@ -159,14 +163,14 @@ class ItemPages:
             "item.html",
             "Items",
             title=f"Edit {key}" if base else "New item",
-            status=400 if error else 200,
+            status=problem[0],
             key=key,
             value=value,
             comment=comment,
             base=base,
             item=item,
             is_masked=hides and item is not None and value != item.value,
-            error=error,
+            error=problem[1],
         )
 
     def _conflict(

@@ -9,13 +9,26 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from skep.configserver.model.refusals import EditConflict, InvalidRequest, NotFound, RoleMissing
+from skep.configserver.model.refusals import (
+    ApprovalMissing,
+    EditConflict,
+    InvalidRequest,
+    NotFound,
+    ReleaseRefused,
+    RoleMissing,
+)
 from skep.configserver.portal.context import PORTAL
 from skep.pages.refusals import PageRefused
 from skep.pages.site import PageSite
 
 _log = logging.getLogger(__name__)
-_STATUS: dict[type[Exception], int] = {InvalidRequest: 400, NotFound: 404, EditConflict: 409}
+_STATUS: dict[type[Exception], int] = {
+    InvalidRequest: 400,
+    ReleaseRefused: 400,
+    ApprovalMissing: 403,
+    NotFound: 404,
+    EditConflict: 409,
+}
 
 
 def handlers(site: PageSite) -> dict[Any, Callable[[Request, Exception], Any]]:
@@ -36,10 +49,7 @@ def handlers(site: PageSite) -> dict[Any, Callable[[Request, Exception], Any]]:
         return site.problem(request, error.status_code, error.detail)
 
     async def on_file_error(request: Request, error: Exception) -> Response:
-        _log.error("the config server's file failed: %s", error, exc_info=error)
-        return site.problem(
-            request, 500, f"Nothing was changed: the config server's file failed: {error}."
-        )
+        return site.problem(request, *explained(error))
 
     async def on_disconnect(request: Request, error: Exception) -> Response:
         return Response(status_code=400)
@@ -52,6 +62,14 @@ def handlers(site: PageSite) -> dict[Any, Callable[[Request, Exception], Any]]:
         sqlite3.Error: on_file_error,
         ClientDisconnect: on_disconnect,
     }
+
+
+def explained(error: Exception) -> tuple[int, str]:
+    """Return the status and the sentence of a failed write; the log gets that of the file."""
+    if isinstance(error, sqlite3.Error):
+        _log.error("the config server's file failed: %s", error, exc_info=error)
+        return 500, f"Nothing was changed: the config server's file failed ({error})."
+    return 400, str(error)
 
 
 def missing_role(error: Exception) -> str:

@@ -1,6 +1,7 @@
 """A namespace as one text."""
 
 import json
+import sqlite3
 
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -22,6 +23,7 @@ from skep.configserver.model.refusals import EditConflict, RoleMissing
 from skep.configserver.portal.context import PortalContext, actor_of
 from skep.configserver.portal.items import NAMESPACE
 from skep.configserver.portal.paths import namespace_path
+from skep.configserver.portal.refusals import explained
 from skep.pages.refusals import PageRefused
 from skep.pages.visit import Visit
 
@@ -77,8 +79,9 @@ class TextPages:
             return self._conflict(visit, at, text, base, conflict)
         except RoleMissing:
             raise
-        except (ConfigError, PageRefused) as error:
-            return self._page(visit, at, text, base, status=400, error=str(error))
+        except (ConfigError, PageRefused, sqlite3.Error) as error:
+            status, reason = explained(error)
+            return self._page(visit, at, text, base, status=status, error=reason)
         visit.session.say("The text is saved. Clients get it when you publish.")
         return self._context.site.go(namespace_path(at, "changes"))
 

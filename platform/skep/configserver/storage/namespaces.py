@@ -169,8 +169,9 @@ def insert(change: WriteTransaction, table: str, columns: Mapping[str, object]) 
 
 
 def delete_namespace(change: WriteTransaction, namespace_id: int) -> None:
-    """Delete a namespace with its items, releases and history."""
-    for table in ("item", "release_history", "release"):
+    """Delete a namespace with its items, releases, history, policy and publish
+    requests."""
+    for table in ("item", "release_history", "release", "publish_policy", "publish_request"):
         change.db.execute(f"DELETE FROM {table} WHERE namespace_id = ?", (namespace_id,))
     change.db.execute("DELETE FROM namespace WHERE id = ?", (namespace_id,))
 

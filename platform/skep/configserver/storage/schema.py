@@ -200,7 +200,35 @@ CREATE TABLE instance_config (
 CREATE INDEX instance_config_address ON instance_config (app_id, cluster, namespace);
 CREATE INDEX instance_config_release ON instance_config (release_key);
 """
-MIGRATIONS = (_FIRST, _SECOND)
+_THIRD = """
+-- `required` is a JSON array of keys, `schema` the text of a JSON Schema.
+CREATE TABLE publish_policy (
+    namespace_id INTEGER PRIMARY KEY REFERENCES namespace (id),
+    schema TEXT NOT NULL,
+    required TEXT NOT NULL,
+    approval INTEGER NOT NULL
+);
+-- States: 0 open, 1 published, 2 refused, 3 withdrawn; `due_at` is 0 for at once.
+CREATE TABLE publish_request (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    namespace_id INTEGER NOT NULL REFERENCES namespace (id),
+    digest TEXT NOT NULL,
+    title TEXT NOT NULL,
+    comment TEXT NOT NULL,
+    due_at INTEGER NOT NULL,
+    requester TEXT NOT NULL,
+    requested_by TEXT NOT NULL,
+    requested_at INTEGER NOT NULL,
+    approver TEXT NOT NULL DEFAULT '',
+    approved_by TEXT NOT NULL DEFAULT '',
+    state INTEGER NOT NULL DEFAULT 0,
+    reason TEXT NOT NULL DEFAULT '',
+    release_id INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX publish_request_due ON publish_request (state, due_at);
+CREATE UNIQUE INDEX publish_request_open ON publish_request (namespace_id) WHERE state = 0;
+"""
+MIGRATIONS = (_FIRST, _SECOND, _THIRD)
 
 
 def open_writer(path: Path) -> sqlite3.Connection:

@@ -142,6 +142,15 @@ def test_apps_clusters_and_namespaces_are_made_and_deleted(
     ann.send(f"{at}/delete", confirm="menu.json")
     ann.get(f"{at}/text")
     assert ann.status == 404
+    ann.send("/apps/shop/add", name="menu.json", cluster="eu")
+    assert ann.location == f"/portal{at}"
+    ann.send("/apps/shop/add", name="menu.json", cluster="eu")
+    assert ann.status == 400
+    ann.send("/apps/shop/namespaces", name="shared", format="properties", public="1")
+    ann.send("/apps/someAppId/add", name="shared", cluster="default")
+    assert ann.location == "/portal/apps/someAppId/default/shared"
+    ann.send("/apps/someAppId/add", name="unknown", cluster="default")
+    assert ann.status == 404
     for bad in ("", "a b", "../x", "a" * 65, "<b>"):
         ann.send("/apps", app=bad, title="")
         assert ann.status == 400, bad

@@ -1,11 +1,13 @@
 """The portal over a real socket: from the first sign-in to a published release."""
 
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 from tests.configserver import RunningConfigServer, running_config_server
-from tests.person import PASSWORD, Person, signed_in
+from tests.person import PASSWORD, Person, make_first_account, signed_in
 from tests.unit.configserver.portal.editor import AT, publish, save, values
 
 
@@ -210,3 +212,68 @@ def test_a_config_server_without_visitors_loads_no_templates() -> None:
     )
     out = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True)
     assert out.stdout.strip() == "set()", out.stderr
+
+
+def test_what_a_person_wrote_survives_a_file_that_another_process_holds(tmp_path: Path) -> None:
+    with running_config_server(tmp_path) as server:
+        make_first_account(server)
+        server.publish({"k": "v"})
+        with signed_in(server) as ann, closing(sqlite3.connect(tmp_path / "config.db")) as other:
+            ann.get(f"{AT}/item?key=k")
+            base = ann.field("base")
+            other.execute("BEGIN IMMEDIATE")
+            page = ann.send(f"{AT}/item", key="k", value="precious", base=base)
+            assert (ann.status, "Nothing was changed" in page) == (500, True)
+            assert ann.area() == "precious"
+            assert values(server) == {"k": "v"}
+            other.execute("ROLLBACK")
+            ann.send(f"{AT}/item", key="k", value=ann.area(), base=ann.field("base"))
+            assert ann.status == 303
+
+
+def test_a_form_that_was_open_when_the_session_ended_is_sent_after_the_next_sign_in(
+    server: RunningConfigServer, ann: Person
+) -> None:
+    ann.get(f"{AT}/item?key=k")
+    form = {"csrf": ann.csrf, "key": "k", "value": "kept", "base": ann.field("base")}
+    ann.send("/sign-out")
+    ann.http.cookies.clear()
+    assert ann.http.post(f"/portal{AT}/item", data=form).status_code == 401
+    ann.sign_in("ann")
+    assert ann.http.post(f"/portal{AT}/item", data=form).status_code == 303
+    assert "kept" in ann.get(AT)
+
+
+def test_odd_keys_values_and_numbers_are_saved_or_refused(
+    server: RunningConfigServer, ann: Person
+) -> None:
+    odd = "'; DROP TABLE item; -- <img src=x onerror=alert(1)> \u2028 {{ 7 * 7 }} é"
+    save(ann, odd[:100], odd)
+    assert ann.status == 303
+    page = ann.get(AT)
+    assert "{{ 7 * 7 }}" in page
+    assert "<img" not in ann.html
+    server.open_api.set_item("someAppId", "default", "application", " blank ", "1", "bob")
+    ann.get(f"{AT}/item?key=%20blank%20")
+    ann.send(f"{AT}/item", key=" blank ", value="2", base=ann.field("base"))
+    assert ann.status == 303
+    publish(ann)
+    assert values(server) == {"k": "v", odd[:100]: odd, " blank ": "2"}
+    ann.get(f"{AT}/item")
+    for bad in (
+        {"key": ""},
+        {"key": "x" * 129},
+        {"value": "v" * 20_001},
+        {"comment": "c" * 1025},
+        {"base": "-1"},
+        {"base": "9" * 40},
+    ):
+        ann.send(f"{AT}/item", **{"key": "n", "value": "1", "base": "0", **bad})
+        assert ann.status == 400, bad
+    for path in (f"{AT}/history?page={'9' * 15}", f"{AT}/saves?page={'9' * 15}"):
+        ann.get(path)
+        assert ann.status == 200, path
+    ann.get(f"{AT}/history?page={'9' * 30}")
+    assert ann.status == 400
+    ann.get("/apps/%ff/%00/x")
+    assert ann.status in (403, 404)

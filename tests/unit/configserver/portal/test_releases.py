@@ -105,3 +105,33 @@ def test_the_instances_follow_a_publish_live(server: RunningConfigServer, ann: P
         assert next(line for line in lines if ">old<" in line)
         server.config(ip="10.1.1.1")
         assert next(line for line in lines if ">in force<" in line)
+
+
+def test_all_saves_are_kept_with_both_values(server: RunningConfigServer, ann: Person) -> None:
+    save(ann, "k", "an idea")
+    save(ann, "db.password", "hunter2hunter2")
+    save(ann, "k", "another")
+    page = ann.get(f"{AT}/saves")
+    assert "ann: k changed" in page
+    assert "db.password added" in page
+    assert "hunter2" not in ann.html
+    assert "<del>an idea</del>" in ann.html
+    assert "db.password" not in ann.get(f"{AT}/saves?key=k")
+    assert "Nothing was saved of this key" in ann.get(f"{AT}/saves?key=other")
+
+
+def test_the_items_of_a_branch_do_not_take_on_those_of_its_parent(
+    server: RunningConfigServer, ann: Person
+) -> None:
+    ann.get(f"{AT}/gray")
+    ann.send(f"{AT}/gray")
+    ann.get(f"{AT}/gray")
+    branch = ann.html.partition("/instances/events")[0].rpartition('data-live="/portal')[2]
+    ann.send(f"{branch}/item", key="n", value="1", base="0")
+    ann.get(f"{branch}/changes")
+    assert "Discard" not in ann.html
+    ann.send(f"{branch}/publish", seen=ann.field("seen"), name="gray")
+    ann.send(f"{branch}/discard")
+    assert ann.status == 400
+    ann.get(f"{branch}/text")
+    assert ann.area() == "n=1\n"

@@ -1,0 +1,34 @@
+"""Scheduled publishes: once a second the server publishes what is due."""
+
+import asyncio
+import logging
+import sqlite3
+import time
+
+from skep.configserver.http.editing_context import EditingContext
+from skep.configserver.model.publish_requests import RequestState
+
+_log = logging.getLogger(__name__)
+_TICK = 1.0
+
+
+async def publish_on_time(context: EditingContext) -> None:
+    """Publish or refuse each request whose time has come, until cancelled; what fails is logged and
+    tried again."""
+    while True:
+        await asyncio.sleep(_TICK)
+        try:
+            await _publish_due(context, time.time_ns() // 1_000_000)
+        except sqlite3.Error as error:
+            _log.error("scheduled publishes wait: the config server's file failed: %s", error)
+
+
+async def _publish_due(context: EditingContext, now: int) -> None:
+    requests = context.desk.requests
+    if not requests.is_due(now):
+        return
+    for done in await context.write(requests.publish_due, now):
+        if done.state == RequestState.REFUSED:
+            _log.warning("request %d to publish is refused: %s", done.id, done.reason)
+        else:
+            _log.info("request %d is published on time: %s", done.id, done.address)
