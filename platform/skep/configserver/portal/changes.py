@@ -77,7 +77,7 @@ class ChangesPages:
     ) -> StoredRelease | None:
         """Publish, unless the items are not those that were seen. One thread makes all writes, so
         nothing is saved in between."""
-        if fingerprint(values(self._context.view.items(actor, at))) != seen:
+        if fingerprint(self._context.view.items(actor, at)) != seen:
             return None
         return self._context.desk.publisher.publish(actor, at, title)
 
@@ -91,7 +91,8 @@ class ChangesPages:
         notice: str = "",
     ) -> Response:
         actor = actor_of(visit)
-        edited = values(self._context.view.items(actor, at))
+        items = self._context.view.items(actor, at)
+        edited = values(items)
         released = self._context.published(actor, at)
         return self._context.namespace_page(
             visit,
@@ -100,7 +101,7 @@ class ChangesPages:
             "Changes",
             status=status,
             changes=value_changes(at.namespace, released, edited, reveal=reveal),
-            seen=fingerprint(edited),
+            seen=fingerprint(items),
             name=_name_now(),
             notice=notice,
             is_first=self._context.view.latest_release(actor, at) is None,
