@@ -10,7 +10,7 @@ LineKind = Literal["same", "changed", "added", "deleted", "skipped"]
 _MOST_LINES = 3000
 # Lines that stand often on both sides are compared by their neighbours alone; and of what is left,
 # so many steps may be needed, about a second. Without these bounds a few lines in another order,
-# repeated, take hours.
+# repeated, took more than a hundred seconds.
 _MOST_PAIRS, _MOST_STEPS = 100, 10_000_000
 # Equal lines that are shown around a difference.
 _AROUND = 3
