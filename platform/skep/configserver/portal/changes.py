@@ -40,13 +40,13 @@ class ChangesPages:
 
     async def changes(self, visit: Visit) -> Response:
         """Show what differs from the release in force."""
-        return self._page(visit, self._context.address(visit))
+        return await self._page(visit, self._context.address(visit))
 
     async def reveal(self, visit: Visit) -> Response:
         """Show it with its secrets, which the audit log records."""
         at = self._context.address(visit)
         await self._context.record(visit, "secret.reveal", at, key="*")
-        return self._page(visit, at, reveal=True)
+        return await self._page(visit, at, reveal=True)
 
     async def publish(self, visit: Visit) -> Response:
         """Publish."""
@@ -58,7 +58,7 @@ class ChangesPages:
         )
         if release is None:
             text = "Another person has saved something since you loaded the page: look once more."
-            return self._page(visit, at, status=409, notice=text)
+            return await self._page(visit, at, status=409, notice=text)
         visit.session.say(f"{release.name} is published. Clients get it now.")
         return self._context.site.go(namespace_path(at, "instances"))
 
@@ -81,7 +81,7 @@ class ChangesPages:
             return None
         return self._context.desk.publisher.publish(actor, at, title)
 
-    def _page(
+    async def _page(
         self,
         visit: Visit,
         at: Address,
@@ -99,6 +99,7 @@ class ChangesPages:
             "changes.html",
             "Changes",
             status=status,
+            faults=await self._context.faults(actor, at),
             changes=value_changes(at.namespace, released, edited, reveal=reveal),
             seen=fingerprint(edited),
             name=_name_now(),

@@ -14,6 +14,7 @@ from skep.configserver.editing.editor_view import EditorView
 from skep.configserver.http.editing_context import EditingContext
 from skep.configserver.model.items import values
 from skep.configserver.model.names import Address, bare, fold
+from skep.configserver.model.publish_policy import ReleaseFault
 from skep.configserver.model.rights import AccessRole, Actor
 from skep.configserver.portal.paths import app_crumbs, namespace_crumbs, namespace_path
 from skep.configserver.reading.watchers import Watchers
@@ -88,6 +89,11 @@ class PortalContext:
             return {key: text for key, text in branch.overlay.items() if text is not None}
         release = self.view.latest_release(actor, at)
         return release.values() if release else {}
+
+    async def faults(self, actor: Actor, at: Address) -> Sequence[ReleaseFault]:
+        """Return the rules that a publish of the items would break now. A schema may take a while,
+        so the thread that writes looks."""
+        return await self.write(self.desk.policies.faults, actor, at)
 
     def namespace_page(
         self,
