@@ -15,6 +15,7 @@ from skep.configserver.http.editing_context import EditingContext
 from skep.configserver.model.items import values
 from skep.configserver.model.names import Address, bare, fold
 from skep.configserver.model.publish_policy import ReleaseFault
+from skep.configserver.model.publish_requests import PublishRequest, RequestState
 from skep.configserver.model.rights import AccessRole, Actor
 from skep.configserver.portal.paths import app_crumbs, namespace_crumbs, namespace_path
 from skep.configserver.reading.watchers import Watchers
@@ -35,11 +36,12 @@ _TABS = (
     ("Text", ("text",)),
     ("Changes", ("changes",)),
     ("History", ("history",)),
+    ("Requests", ("requests",)),
     ("Gray release", ("gray",)),
     ("Instances", ("instances",)),
 )
 # A branch has no branches, and its history stands with its parent's.
-_TABS_OF_BRANCH = ("Items", "Text", "Changes", "Instances")
+_TABS_OF_BRANCH = ("Items", "Text", "Changes", "Requests", "Instances")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,11 @@ class PortalContext:
         release = self.view.latest_release(actor, at)
         return release.values() if release else {}
 
+    def open_request(self, actor: Actor, at: Address) -> PublishRequest | None:
+        """Return the publish of a namespace that waits; there is one at most."""
+        found = self.desk.requests.of_namespace(actor, at, 1)
+        return next((one for one in found if one.state == RequestState.OPEN), None)
+
     async def faults(self, actor: Actor, at: Address) -> Sequence[ReleaseFault]:
         """Return the rules that a publish of the items would break now. A schema may take a while,
         so the thread that writes looks."""
@@ -111,6 +118,7 @@ class PortalContext:
         branch = branches.of_address(self.desk.database.reader, at)
         edited = values(self.view.items(actor, at))
         pending = len(changed_keys(self.published(actor, at), edited))
+        counts = {"Changes": pending, "Requests": int(self.open_request(actor, at) is not None)}
         crumbs: Sequence[Link] = namespace_crumbs(at) if title else app_crumbs(at.app_id)
         name = f"{at.namespace} in {at.cluster}" if branch is None else f"branch of {at.namespace}"
         return self.site.page(
@@ -123,7 +131,7 @@ class PortalContext:
             path=namespace_path(at),
             parent=namespace_path(branch.parent, "gray") if branch else "",
             tabs=[
-                (text, namespace_path(at, *more), text == tab)
+                (text, namespace_path(at, *more), text == tab, counts.get(text, 0))
                 for text, more in _TABS
                 if branch is None or text in _TABS_OF_BRANCH
             ],
