@@ -39,6 +39,7 @@ _TABS = (
     ("Requests", ("requests",)),
     ("Gray release", ("gray",)),
     ("Instances", ("instances",)),
+    ("Rules", ("rules",)),
 )
 # A branch has no branches, and its history stands with its parent's.
 _TABS_OF_BRANCH = ("Items", "Text", "Changes", "Requests", "Instances")
