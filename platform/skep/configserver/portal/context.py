@@ -21,6 +21,7 @@ from skep.configserver.portal.paths import app_crumbs, namespace_crumbs, namespa
 from skep.configserver.reading.watchers import Watchers
 from skep.configserver.storage import branches
 from skep.configserver.storage.database import NOWHERE
+from skep.pages.accounts import Accounts
 from skep.pages.site import Link, PageSite
 from skep.pages.visit import Visit
 
@@ -151,4 +152,13 @@ def actor_of(visit: Visit) -> Actor:
     """Return who acts: the account with its roles; without an account, an actor without any."""
     roles = visit.account.roles if visit.account else {}
     grants = {fold(app): AccessRole[word.upper()] for app, word in roles.items()}
-    return Actor(visit.name, PORTAL, visit.origin, grants, person=f"{PORTAL} {visit.name}")
+    return Actor(visit.name, PORTAL, visit.origin, grants, person=_identity(visit.name))
+
+
+def ended_people(accounts: Accounts) -> set[str]:
+    """Return who is not let in any more, as `Actor.identity` names them."""
+    return {_identity(one.name) for one in accounts.all() if one.disabled_at}
+
+
+def _identity(name: str) -> str:
+    return f"{PORTAL} {name}"
