@@ -16,7 +16,6 @@ from skep.configserver.model.rights import Actor
 from skep.configserver.portal.context import PortalContext, actor_of
 from skep.configserver.portal.items import NAMESPACE
 from skep.configserver.portal.paths import namespace_path
-from skep.configserver.storage import branches
 from skep.pages.refusals import PageRefused
 from skep.pages.templating import moment
 from skep.pages.visit import Visit
@@ -82,9 +81,6 @@ class ChangesPages:
     async def discard(self, visit: Visit) -> Response:
         """Put the items back to the release in force."""
         at = self._context.address(visit)
-        if branches.of_address(self._context.desk.database.reader, at) is not None:
-            # Its release has the values of its parent too, and they must not become its own.
-            raise PageRefused(400, "The items of a branch cannot be put back: edit them.")
         await self._context.write(self._context.desk.items.revoke, actor_of(visit), at)
         visit.session.say("The items are as the release in force has them.")
         return self._context.site.go(namespace_path(at))
