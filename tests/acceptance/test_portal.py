@@ -249,6 +249,7 @@ def test_every_page_is_without_findings_dark_and_light_and_fits_a_phone(journey:
     journey.edit("GREETING", f"a long value {'x' * 300}")
     journey.open(f"{AT}/changes")
     at = f"{datetime.now(UTC) + timedelta(days=1):%Y-%m-%dT%H:%M}"
+    assert journey.page.findings() == []
     journey.page.run(f"document.getElementById('at').value = '{at}'")
     journey.page.click("form[action$='/publish'] button")
     journey.wait("is asked for")
@@ -268,4 +269,13 @@ def test_every_page_is_without_findings_dark_and_light_and_fits_a_phone(journey:
             if wide > 0:
                 found[key].append(f"{wide} px too wide")
     journey.page.show_as(DESK)
+    # Others use the platform too
+    journey.open(f"{AT}/rules")
+    for field in ("#required", "#schema"):
+        journey.page.write(field, "")
+    journey.page.click("form[data-save] button")
+    journey.wait("The rules are saved")
+    journey.open(f"{AT}/requests")
+    journey.page.click("form[action$='/withdraw'] button")
+    journey.wait("is withdrawn")
     assert {key: problems for key, problems in found.items() if problems} == {}
