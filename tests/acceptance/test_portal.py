@@ -241,6 +241,8 @@ PAGES = (
     "/search?q=GREETING",
     "/audit",
     "/password",
+    "/sign-in",
+    f"{AT}/item?key=",
     "/nothing",
 )
 

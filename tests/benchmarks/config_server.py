@@ -140,6 +140,8 @@ def not_modified(server: Server) -> float:
     key = httpx.get(f"{server.url}{path}", trust_env=False).json()["releaseKey"]
     asks = request(f"{path}?releaseKey={key}&ip=10.0.0.1")
     with server.connect() as client:
+        # With a timeout, MSG_WAITALL does not wait for all.
+        client.settimeout(None)
         client.sendall(asks)
         size = len(client.recv(65536))
         start = time.perf_counter()

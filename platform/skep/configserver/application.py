@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute, Route
 
 from skep.base.errors import UsageError
 from skep.configserver.admin_api import routes as admin_api
-from skep.configserver.client_api import routes as client_api
+from skep.configserver.client_api.routes import ClientApi
 from skep.configserver.editing.desk import EditingDesk
 from skep.configserver.editing.writer_thread import WriterThread
 from skep.configserver.http import errors
@@ -57,7 +57,8 @@ def create_app(
     up after Apollo's default of 60, so ours is less. With `server_keys` all clients must sign, with
     one of these keys or of their app. `pages` makes the routes for people, and `ended` returns the
     identities of those whose accounts are disabled. Close `app.state.watchers`, the held polls,
-    before you stop the app. Raises UsageError for another hold, or an empty token.
+    before you stop the app; `app.state.clients` and `app.state.metrics` are for the short way of
+    `skep.configserver.protocol`. Raises UsageError for another hold, or an empty token.
     """
     if not 1 <= hold <= 90:
         raise UsageError(f"The config server can hold polls for 1 to 90 seconds, not {hold:g}.")
@@ -66,6 +67,7 @@ def create_app(
     cache = ReadCache(database)
     gate = AccessGate(cache, server_keys)
     watchers, book = Watchers(), InstanceBook(database)
+    clients = ClientApi(Published(cache), gate, watchers, book, hold)
     metrics = ServerMetrics(watchers, gate)
     guard = TokenGuard(database, token, gate)
     context = EditingContext(EditingDesk(database, limits), WriterThread(), guard, book)
@@ -79,7 +81,7 @@ def create_app(
         middleware=[Middleware(RequestCounter, metrics=metrics)],
         routes=[
             Route("/metrics", metrics.show),
-            *client_api.routes(Published(cache), gate, watchers, book, hold),
+            *clients.routes(),
             *open_api.routes(context),
             *admin_api.routes(context),
             *(pages(context, watchers) if pages else ()),
@@ -87,7 +89,7 @@ def create_app(
         exception_handlers=errors.handlers(),
         lifespan=lifespan,
     )
-    app.state.watchers = watchers
+    app.state.watchers, app.state.clients, app.state.metrics = watchers, clients, metrics
     return app
 
 

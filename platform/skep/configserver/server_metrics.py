@@ -47,7 +47,7 @@ class ServerMetrics:
 
     def __init__(self, watchers: Watchers, gate: AccessGate) -> None:
         self._registry = CollectorRegistry()
-        self.requests = Counter(
+        self._requests = Counter(
             "configserver_requests",
             "Requests answered, by the first word of their path.",
             ["api", "status"],
@@ -67,6 +67,12 @@ class ServerMetrics:
         )
         refused.set_function(lambda: gate.refused)
 
+    def count_answer(self, path: str, status: int) -> None:
+        """Count an answer with this status to a request for this path."""
+        word = path.lstrip("/").partition("/")[0]
+        api = word if word in _APIS else "other"
+        self._requests.labels(api, str(status)).inc()
+
     def count_notification(self) -> None:
         """Count a change that clients are notified of."""
         self._notifications.inc()
@@ -81,18 +87,16 @@ class RequestCounter:
 
     def __init__(self, app: Any, metrics: ServerMetrics) -> None:
         self._app = app
-        self._requests = metrics.requests
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        word = scope["path"].lstrip("/").partition("/")[0]
-        api = word if word in _APIS else "other"
 
         async def counted(message: Any) -> None:
             if message["type"] == "http.response.start":
-                self._requests.labels(api, str(message["status"])).inc()
+                self._metrics.count_answer(scope["path"], message["status"])
             await send(message)
 
         await self._app(scope, receive, counted)

@@ -65,7 +65,9 @@ class Sessions:
         return session
 
     def account(self, session: PageSession) -> Account | None:
-        """Return who has signed in, unless the session has ended."""
+        """Return who has signed in, unless the session has ended, also since it was read."""
+        if session.account_id and self._accounts.has_ended(session.id):
+            return None
         found = self._accounts.by_id(session.account_id) if session.account_id else None
         if found is None or found.disabled_at or found.epoch != session.epoch:
             return None

@@ -14,8 +14,10 @@ from skep.pages.site import PageSite
 from skep.pages.visit import Visit
 
 _LONGEST = 1000
-# Failures in a row. Many people may share an address, a name belongs to one.
-_OF_NAME, _OF_ADDRESS = 5, 30
+# Failures in a row: of a name from one address, of an address with any names, of a name from any
+# addresses. The first is the strict one, and leaves the person at another address alone; the last
+# is for a guesser with many addresses.
+_AT_ADDRESS, _OF_ADDRESS, _OF_NAME = 5, 30, 100
 _ADMIN = {"*": "admin"}
 
 Recorder = Callable[[Visit, str, str], Awaitable[None]]
@@ -32,6 +34,7 @@ class SignInPages:
         self._setup_file = setup_file
         self._record = record
         self.passwords = Passwords()
+        self._names_at = Lockout(_AT_ADDRESS)
         self._names = Lockout(_OF_NAME)
         self._addresses = Lockout(_OF_ADDRESS)
 
@@ -141,7 +144,12 @@ class SignInPages:
         return self._site.go(f"{self._site.prefix}/")
 
     def _keys(self, visit: Visit, name: str) -> list[tuple[Lockout, str]]:
-        return [(self._names, name.lower()), (self._addresses, visit.origin)]
+        key = name.lower()
+        return [
+            (self._names_at, f"{visit.origin} {key}"),
+            (self._names, key),
+            (self._addresses, visit.origin),
+        ]
 
     def _check_lock(self, keys: list[tuple[Lockout, str]]) -> None:
         seconds = max(lock.seconds(key) for lock, key in keys)

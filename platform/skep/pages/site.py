@@ -116,6 +116,8 @@ class PageSite:
                 check_same_site(request)
                 most = self._largest if visit.account else _LARGEST_OF_STRANGERS
                 visit.form = await read_form(request, most)
+                # A body may take hours to come: who sends it may have lost the account by then.
+                visit.account = self.sessions.account(visit.session)
             if visit.account is None and not public:
                 return self._send_to_sign_in(request)
             if request.method == "POST":

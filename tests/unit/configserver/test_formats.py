@@ -45,3 +45,7 @@ def test_a_text_that_is_not_of_its_format_is_not_saved(store: Store) -> None:
     with pytest.raises(InvalidRequest, match="not json"):
         store.put_item(at, Draft("content", "{"), "ann")
     assert store.find(at) is None
+
+
+def test_numbers_of_any_length_are_json() -> None:
+    check_content("a.json", "content", "9" * 5000)

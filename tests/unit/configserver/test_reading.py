@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from skep.configserver.model.access_keys import SignedRequest
 from skep.configserver.model.branches import GrayRule, overlaid
 from skep.configserver.model.instances import Asker
 from skep.configserver.model.items import Draft
 from skep.configserver.model.names import Address
 from skep.configserver.model.releases import configuration_changes
+from skep.configserver.reading.access_gate import AccessGate
 from skep.configserver.reading.instance_book import InstanceBook
 from skep.configserver.reading.published import Published
 from skep.configserver.reading.read_cache import ReadCache
@@ -127,3 +129,15 @@ def test_a_file_of_the_first_version_is_taken_over(tmp_path: Path) -> None:
         _, notification = store.publish(AT)
         assert notification.id == 8
         assert not store.desk.view.namespace(by("ann"), AT).is_public
+
+
+def test_no_name_reads_what_is_kept_for_another_purpose(store: Store) -> None:
+    cache = ReadCache(store.database)
+    gate, published = AccessGate(cache), Published(cache)
+    unsigned = SignedRequest(b"/", "", "")
+    # The names of an app and a namespace that a stranger chooses
+    published.config(Asker("keys", "default", ip="1.1.1.1"), "shop")
+    gate.check("shop", unsigned)
+    store.publish(AT, "r", "ann")
+    gate.check("shop", unsigned)
+    assert published.config(Asker("keys", "default", ip="1.1.1.1"), "shop") is None

@@ -32,7 +32,7 @@ class HostCheck:
         self._names = frozenset(name.lower() for name in names)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or self._is_meant(scope):
+        if scope["type"] != "http" or self.is_meant(scope):
             await self._app(scope, receive, send)
             return
         hosts = ", ".join(repr(host[:100]) for host in _hosts(scope)) or "nothing"
@@ -46,7 +46,8 @@ class HostCheck:
         await send({"type": "http.response.start", "status": _STATUS, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    def _is_meant(self, scope: Scope) -> bool:
+    def is_meant(self, scope: Scope) -> bool:
+        """Return whether a request asks for one of the names."""
         hosts = _hosts(scope)
         if not hosts:
             return bool(scope["http_version"] == "1.0")  # which knows no Host; no browser speaks it

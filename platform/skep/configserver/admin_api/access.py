@@ -25,7 +25,7 @@ class AdminAccessApi:
     def routes(self) -> list[Route]:
         """Return the routes."""
         keys = "/apps/{app_id}/accesskeys"
-        key = f"{keys}/{{key_id:int}}"
+        key = f"{keys}/{{key_id:row}}"
         return [
             Route(keys, self.keys),
             Route(keys, self.create_key, methods=["POST"]),

@@ -28,7 +28,7 @@ class AdminReleasesApi:
 
     def routes(self, namespace: str) -> list[Route]:
         """Return the routes; `namespace` is the path of one."""
-        rollback = "/releases/{release_id:int}/rollback"
+        rollback = "/releases/{release_id:row}/rollback"
         return [
             Route(f"{namespace}/releases/latest", self.latest),
             Route(f"{namespace}/releases/active", self.active),
@@ -39,7 +39,7 @@ class AdminReleasesApi:
             Route(f"{namespace}/branches", self.branch),
             Route(f"{namespace}/branches/{{branch}}/rules", self.rules),
             Route("/releases", self.several),
-            Route("/releases/{release_id:int}", self.release),
+            Route("/releases/{release_id:row}", self.release),
             Route(rollback, self.roll_back, methods=["PUT"]),
             Route("/instances/by-release", self.by_release),
             Route("/instances/by-namespace", self.by_namespace),

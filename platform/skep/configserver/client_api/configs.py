@@ -29,6 +29,10 @@ class ConfigsApi:
 
     async def config(self, request: Request) -> Response:
         """Answer the releases in force, or 304 if `releaseKey` says that the client has them."""
+        return self.answer(request)
+
+    def answer(self, request: Request) -> Response:
+        """Return that answer. Raises as `ConfigReader.read` does."""
         asker, config = self._reader.read(request)
         self._book.note(asker, config)
         known = request.query_params.get("releaseKey", "")

@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from starlette.requests import Request
@@ -12,12 +13,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from skep.configserver.http import requests
-from skep.configserver.model.names import bare, fallback, fold, is_text
+from skep.configserver.model.names import Address, bare, fallback, fold, is_text
 from skep.configserver.model.refusals import InvalidRequest
 from skep.configserver.model.releases import Notification
 from skep.configserver.reading.access_gate import AccessGate
 from skep.configserver.reading.published import Published
-from skep.configserver.reading.watchers import Waiter, Watchers, give
+from skep.configserver.reading.watchers import Waiter, Watchers, folded, give
 
 # Seconds, as in Apollo.
 _LEGACY_HOLD = 30.0
@@ -32,6 +33,31 @@ class WatchedNamespace:
 
     namespace: str
     notification_id: int
+
+
+class HeldPoll:
+    """A poll that waits, until `leave`; it keeps no more than its answer needs, because there are
+    thousands."""
+
+    __slots__ = ("_names", "_timer", "_watched", "_watchers", "waiter")
+
+    def __init__(
+        self, watchers: Watchers, names: Iterable[str], watched: Iterable[Address], seconds: float
+    ) -> None:
+        self._names = tuple(names)
+        self._watched = folded(watched)
+        self._watchers = watchers
+        self.waiter = watchers.join(self._watched)
+        self._timer = asyncio.get_running_loop().call_later(seconds, give, self.waiter, None)
+
+    def leave(self) -> None:
+        """Wait no longer."""
+        self._timer.cancel()
+        self._watchers.leave(self.waiter, self._watched)
+
+    def answer(self) -> Response:
+        """Return what the poll is answered when its wait has ended."""
+        return _told(self._names, self.waiter.result())
 
 
 class NotificationsApi:
@@ -54,21 +80,26 @@ class NotificationsApi:
 
     async def many(self, request: Request) -> Response:
         """Answer the namespaces that changed since the given ids; hold the poll until one does."""
+        begun = self.begin(request)
+        if isinstance(begun, Response):
+            return begun
+        try:
+            await _wait(request, begun.waiter)
+            return begun.answer()
+        finally:
+            begun.leave()
+
+    def begin(self, request: Request) -> Response | HeldPoll:
+        """Return the answer to such a poll, or what is held if there is no news. Raises as `many`
+        does: InvalidRequest and SignatureRefused."""
         app_id, clusters = self._asker(request)
         asked = parse_asked(request.query_params.get("notifications", ""))
         names = [one.namespace for one in asked]
-        # The order matters: wait first, then read, to miss no change in between.
-        with self._watchers.waiting(self._published.watched(app_id, clusters, names)) as waiter:
-            known = self._published.notifications(app_id, clusters, names)
-            news = outdated(asked, known)
-            if not news:
-                notification = await _wait(request, waiter, self._hold)
-                news = [
-                    _news(one, [notification])
-                    for one in asked
-                    if notification and _is_about(notification, one.namespace)
-                ]
-        return JSONResponse(news) if news else Response(status_code=304)
+        # No change is missed in between: waiters are woken by another callback of this loop.
+        if news := outdated(asked, self._published.notifications(app_id, clusters, names)):
+            return JSONResponse(news)
+        watched = self._published.watched(app_id, clusters, names)
+        return HeldPoll(self._watchers, names, watched, self._hold)
 
     async def one(self, request: Request) -> Response:
         """Answer the id of one namespace if it is another than the given one, as the clients before
@@ -81,7 +112,11 @@ class NotificationsApi:
             newest = max(ids, default=seen)
             if newest == seen:
                 wait = min(self._hold, _LEGACY_HOLD)
-                notification = await _wait(request, waiter, wait)
+                timer = asyncio.get_running_loop().call_later(wait, give, waiter, None)
+                try:
+                    notification = await _wait(request, waiter)
+                finally:
+                    timer.cancel()
                 newest = notification.id if notification else seen
         if newest == seen:
             return Response(status_code=304)
@@ -97,17 +132,23 @@ class NotificationsApi:
         return app_id, fallback(query["cluster"], query.get("dataCenter", ""))
 
 
-async def _wait(request: Request, waiter: Waiter, seconds: float) -> Notification | None:
-    """Hold a poll until there is news, time is up, or the client has gone."""
-    # One future for all three: thousands of polls are held, and each object of one counts.
+async def _wait(request: Request, waiter: Waiter) -> Notification | None:
+    """Hold a poll until its wait has ended, or the client has gone."""
     gone = asyncio.create_task(_disconnected(request))
     gone.add_done_callback(lambda _: give(waiter, None))
-    timer = asyncio.get_running_loop().call_later(seconds, give, waiter, None)
     try:
         return await waiter
     finally:
-        timer.cancel()
         gone.cancel()
+
+
+@lru_cache(maxsize=64)
+def _told(names: tuple[str, ...], notification: Notification | None) -> Response:
+    """Return what a poll for these names is answered: all that ask alike share one answer."""
+    if notification is None:
+        return Response(status_code=304)
+    news = [_news(name, [notification]) for name in names if _is_about(notification, name)]
+    return JSONResponse(news) if news else Response(status_code=304)
 
 
 def _is_about(notification: Notification, namespace: str) -> bool:
@@ -154,7 +195,7 @@ def outdated(
         by_namespace.setdefault(fold(one.address.namespace), []).append(one)
     found = ((one, by_namespace.get(fold(one.namespace), [])) for one in asked)
     return [
-        _news(one, its)
+        _news(one.namespace, its)
         for one, its in found
         if any(its_one.id > one.notification_id for its_one in its)
     ]
@@ -167,10 +208,10 @@ def _asked(entry: dict[str, Any]) -> WatchedNamespace:
     return WatchedNamespace(bare(namespace), int(entry.get("notificationId") or 0))
 
 
-def _news(asked: WatchedNamespace, notifications: list[Notification]) -> dict[str, Any]:
+def _news(asked: str, notifications: list[Notification]) -> dict[str, Any]:
     """Return an entry of a poll's answer: its name in the client's spelling, its keys in ours."""
     return {
-        "namespaceName": asked.namespace,
+        "namespaceName": asked,
         "notificationId": max(one.id for one in notifications),
         "messages": {"details": {str(one.address): one.id for one in notifications}},
     }

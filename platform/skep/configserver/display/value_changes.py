@@ -2,11 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from skep.configserver.display.masked import is_masked, shown
+from skep.configserver.model.items import Item
 from skep.pages.line_diff import DiffLine, side_by_side
 
 ChangeKind = Literal["added", "changed", "deleted"]
@@ -37,9 +38,10 @@ def value_changes(
 ) -> list[ValueChange]:
     """Return each key that differs with both values side by side; secrets are masked unless
     `reveal` is given."""
+    kinds = changed_keys(old, new)
     return [
-        _change(namespace, key, kind, old.get(key), new.get(key), reveal)
-        for key, kind in changed_keys(old, new).items()
+        _change(namespace, key, kind, (old.get(key), new.get(key)), reveal, len(kinds))
+        for key, kind in kinds.items()
     ]
 
 
@@ -54,9 +56,10 @@ def saved_changes(namespace: str, changes: Mapping[str, Any]) -> list[ValueChang
     return value_changes(namespace, _keyed(old), _keyed(new))
 
 
-def fingerprint(values: Mapping[str, str]) -> str:
-    """Return a short text that is another one for other values."""
-    text = json.dumps(sorted(values.items()))
+def fingerprint(items: Iterable[Item]) -> str:
+    """Return a short text that is another one after each save of an item. It is not made of values:
+    it stands in pages where secrets are masked, and guesses could be held against it."""
+    text = json.dumps(sorted((item.id, item.revision) for item in items if item.key))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -65,8 +68,14 @@ def _keyed(values: Mapping[str, str]) -> dict[str, str]:
 
 
 def _change(
-    namespace: str, key: str, kind: ChangeKind, old: str | None, new: str | None, reveal: bool
+    namespace: str,
+    key: str,
+    kind: ChangeKind,
+    sides: tuple[str | None, str | None],
+    reveal: bool,
+    among: int,
 ) -> ValueChange:
+    old, new = sides
     hides = not reveal and any(is_masked(namespace, key, text) for text in (old, new) if text)
     if hides:
         old, new = (text and shown(namespace, key, text) for text in (old, new))
@@ -80,5 +89,5 @@ def _change(
         # Both are behind the same mask.
         lines = [DiffLine("changed", n, one, n, one) for n, one in enumerate(old.split("\n"), 1)]
     else:
-        lines = side_by_side(old, new)
+        lines = side_by_side(old, new, among=among)
     return ValueChange(key, kind, lines, hides)

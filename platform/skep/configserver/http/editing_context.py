@@ -30,5 +30,8 @@ class EditingContext:
         return await self.writer.run(act, *args, **kwargs)
 
     async def json_object(self, request: Request) -> dict[str, Any]:
-        """Return the JSON object of a body. Raises InvalidRequest."""
-        return await requests.json_object(request, self.desk.items.limits.body)
+        """Return the JSON object of a body. Raises InvalidRequest, and TokenRefused if the token
+        ended while the body came, which may take hours."""
+        found = await requests.json_object(request, self.desk.items.limits.body)
+        self.guard.actor(request)
+        return found

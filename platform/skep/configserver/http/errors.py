@@ -36,12 +36,15 @@ _STATUS: dict[type[Exception], int] = {
 }
 
 
+# What a request may raise, and `answer` answers.
+FORESEEN: tuple[type[Exception], ...] = (*_STATUS, sqlite3.Error)
+
+
 def handlers() -> dict[Any, Callable[[Request, Exception], Any]]:
     """Return what the app answers to each exception of a request."""
     return {
-        **dict.fromkeys(_STATUS, _on_refusal),
+        **dict.fromkeys(FORESEEN, _on_foreseen),
         HTTPException: _on_http_error,
-        sqlite3.Error: _on_file_error,
         ClientDisconnect: _on_disconnect,
     }
 
@@ -57,7 +60,12 @@ def document(status: int, message: str, path: str) -> dict[str, Any]:
     }
 
 
-async def _on_refusal(request: Request, error: Exception) -> Response:
+def answer(request: Request, error: Exception) -> Response:
+    """Return the answer to one of `FORESEEN`."""
+    if isinstance(error, sqlite3.Error):
+        _log.error("the config server's file failed: %s", error, exc_info=error)
+        message = f"The config server's file failed: {error}."
+        return JSONResponse(document(500, message, request.url.path), 500)
     status = _STATUS[type(error)]
     body = document(status, str(error), request.url.path)
     headers = {}
@@ -80,10 +88,8 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     return JSONResponse(body, error.status_code, headers)
 
 
-async def _on_file_error(request: Request, error: Exception) -> Response:
-    _log.error("the config server's file failed: %s", error, exc_info=error)
-    message = f"The config server's file failed: {error}."
-    return JSONResponse(document(500, message, request.url.path), 500)
+async def _on_foreseen(request: Request, error: Exception) -> Response:
+    return answer(request, error)
 
 
 async def _on_disconnect(request: Request, error: Exception) -> Response:

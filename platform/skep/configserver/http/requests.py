@@ -5,6 +5,7 @@ import binascii
 import json
 from typing import Any
 
+from starlette.convertors import IntegerConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
@@ -16,6 +17,15 @@ from skep.configserver.model.refusals import InvalidRequest, NotFound
 # The widths of Apollo's own columns.
 OPERATOR, TITLE, RELEASE_COMMENT, ITEM_COMMENT = 64, 64, 256, 1024
 _LARGEST_PAGE = 1000
+
+
+class _RowId(IntegerConvertor):
+    """A number of a length that Python converts: it refuses more than 4300 digits."""
+
+    regex = "[0-9]{1,19}"
+
+
+register_url_convertor("row", _RowId())
 
 
 def address(request: Request) -> Address:

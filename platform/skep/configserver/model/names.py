@@ -36,7 +36,8 @@ class Address(NamedTuple):
 
 def fold(name: str) -> str:
     """Return the form that all spellings of a name share."""
-    return name.translate(_TO_LOWER)
+    # The same for ASCII, and ten times as fast: a request folds a dozen names.
+    return name.lower() if name.isascii() else name.translate(_TO_LOWER)
 
 
 def is_legal(name: str) -> bool:

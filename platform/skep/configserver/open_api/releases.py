@@ -24,7 +24,7 @@ class ReleasesApi:
         return [
             Route(f"{namespace}/releases", self.publish, methods=["POST"]),
             Route(f"{namespace}/releases/latest", self.latest),
-            Route(f"{env}/releases/{{release_id:int}}/rollback", self.roll_back, methods=["PUT"]),
+            Route(f"{env}/releases/{{release_id:row}}/rollback", self.roll_back, methods=["PUT"]),
         ]
 
     async def publish(self, request: Request) -> Response:

@@ -127,7 +127,7 @@ class Published:
         return None
 
     def _slot(self, address: Address) -> _Slot:
-        return self._cache.get(address.fold(), lambda: self._read_slot(address))
+        return self._cache.get(("slot", address.fold()), lambda: self._read_slot(address))
 
     def _read_slot(self, address: Address) -> _Slot:
         reader = self._cache.database.reader
@@ -137,7 +137,7 @@ class Published:
 
     def _owners(self, app_id: str, name: str) -> list[str]:
         """Return the apps whose releases of a namespace a client gets, its own first."""
-        key = (fold(app_id), fold(name))
+        key = ("owners", fold(app_id), fold(name))
         return self._cache.get(key, lambda: self._read_owners(app_id, name))
 
     def _read_owners(self, app_id: str, name: str) -> list[str]:

@@ -20,7 +20,8 @@ class ReadCache:
         self._known: dict[Hashable, Any] = {}
 
     def get(self, key: Hashable, read: Callable[[], _T]) -> _T:
-        """Return what `read` returned since the last commit, and call it if there is nothing."""
+        """Return what `read` returned since the last commit, and call it if there is nothing. A key
+        begins with the kind of what is read: names in it come from strangers."""
         version = self.database.version()
         if version != self._version or len(self._known) >= _MOST:
             self._known.clear()

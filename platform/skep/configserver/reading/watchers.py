@@ -18,8 +18,8 @@ class Watchers:
     """
 
     def __init__(self) -> None:
-        # Invariant: a waiter is here exactly while its block in `waiting` runs, and no set is
-        # empty, so that unwatched addresses cost nothing.
+        # Invariant: a waiter is here exactly from `join` to `leave`, and no set is empty, so that
+        # unwatched addresses cost nothing.
         self._waiters: dict[Address, set[Waiter]] = {}
         self._closed = False
 
@@ -32,19 +32,28 @@ class Watchers:
     def waiting(self, addresses: Iterable[Address]) -> Iterator[Waiter]:
         """Wait in this block: the future gets the first notification of any of the addresses, or
         None when the server stops."""
-        waiter: Waiter = asyncio.get_running_loop().create_future()
-        if self._closed:
-            waiter.set_result(None)
-        watched = {address.fold() for address in addresses}
-        for address in watched:
-            self._waiters.setdefault(address, set()).add(waiter)
+        watched = folded(addresses)
+        waiter = self.join(watched)
         try:
             yield waiter
         finally:
-            for address in watched:
-                self._waiters[address].discard(waiter)
-                if not self._waiters[address]:
-                    del self._waiters[address]
+            self.leave(waiter, watched)
+
+    def join(self, watched: Iterable[Address]) -> Waiter:
+        """Return a future that waits like that until `leave`; the addresses are `folded`."""
+        waiter: Waiter = asyncio.get_running_loop().create_future()
+        if self._closed:
+            waiter.set_result(None)
+        for address in watched:
+            self._waiters.setdefault(address, set()).add(waiter)
+        return waiter
+
+    def leave(self, waiter: Waiter, watched: Iterable[Address]) -> None:
+        """Forget a waiter of these addresses."""
+        for address in watched:
+            self._waiters[address].discard(waiter)
+            if not self._waiters[address]:
+                del self._waiters[address]
 
     def wake(self, notification: Notification) -> int:
         """Send the notification to all that wait for its address; return their number."""
@@ -57,6 +66,11 @@ class Watchers:
         for waiters in self._waiters.values():
             for waiter in waiters:
                 give(waiter, None)
+
+
+def folded(addresses: Iterable[Address]) -> tuple[Address, ...]:
+    """Return the addresses in the form that all spellings share, each once."""
+    return tuple({address.fold() for address in addresses})
 
 
 def give(waiter: Waiter, notification: Notification | None) -> bool:

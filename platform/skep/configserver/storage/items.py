@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import cast
 
 from skep.configserver.model.items import Draft, Item
-from skep.configserver.model.names import Address
+from skep.configserver.model.names import Address, fold
 from skep.configserver.storage.database import WriteTransaction
 
 _ITEM = (
@@ -45,17 +45,12 @@ def search(db: sqlite3.Connection, key: str, value: str) -> Iterator[tuple[Addre
     columns = ", ".join(f"item.{column}" for column in _ITEM.split(", "))
     rows = db.execute(
         f"SELECT app_id, cluster, namespace, {columns} FROM item JOIN address USING (namespace_id)"
-        " WHERE key != '' AND key LIKE ? ESCAPE '\\' AND value LIKE ? ESCAPE '\\'"
+        " WHERE key != '' AND instr(lower(key), ?) AND instr(lower(value), ?)"
         " ORDER BY app_id, cluster, namespace, line",
-        (_within(key), _within(value)),
+        # Not LIKE, which fails for long texts.
+        (fold(key), fold(value)),
     )
     return ((Address(*row[:3]), Item(*row[3:])) for row in rows)
-
-
-def _within(text: str) -> str:
-    for special in "\\%_":
-        text = text.replace(special, f"\\{special}")
-    return f"%{text}%"
 
 
 def insert(change: WriteTransaction, namespace_id: int, draft: Draft, line: int = 0) -> Item:

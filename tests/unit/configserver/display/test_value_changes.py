@@ -1,6 +1,9 @@
 """What differs between two configurations."""
 
+from dataclasses import replace
+
 from skep.configserver.display.value_changes import changed_keys, fingerprint, value_changes
+from skep.configserver.model.items import Item
 
 
 def test_keys_are_added_changed_and_deleted() -> None:
@@ -22,7 +25,10 @@ def test_a_secret_is_shown_to_differ_and_not_how() -> None:
     assert (revealed.lines[0].left, revealed.lines[0].right) == ("one one one", "two two two")
 
 
-def test_a_fingerprint_is_that_of_keys_and_values_in_any_order() -> None:
-    assert fingerprint({"a": "1", "b": "2"}) == fingerprint({"b": "2", "a": "1"})
-    assert fingerprint({"a": "1"}) != fingerprint({"a": "2"})
-    assert fingerprint({"a": "1,b"}) != fingerprint({"a": "1", "b": ""})
+def test_a_fingerprint_changes_with_each_save_and_tells_no_value() -> None:
+    item = Item(1, "db.password", "hunter2", "", 0, 1, 1, "ann", 0, "ann", 0)
+    other = replace(item, id=2, key="k")
+    assert fingerprint([item, other]) == fingerprint([other, item])
+    assert fingerprint([item]) != fingerprint([item, other])
+    assert fingerprint([item]) != fingerprint([replace(item, revision=2)])
+    assert fingerprint([item]) == fingerprint([replace(item, value="a guess")])

@@ -1,6 +1,9 @@
 """Roles of accounts, keys, tokens, search, audit."""
 
+import json
 import time
+from collections.abc import Iterator
+from urllib.parse import urlencode
 
 from skep.configserver.model.access_keys import sign
 from tests.configserver import RunningConfigServer
@@ -151,3 +154,84 @@ def test_apps_clusters_and_namespaces_are_made_and_deleted(
     for bad in ("", "a b", "../x", "a" * 65, "<b>"):
         ann.send("/apps", app=bad, title="")
         assert ann.status == 400, bad
+
+
+def test_who_guesses_from_elsewhere_locks_no_one_out(
+    server: RunningConfigServer, ann: Person
+) -> None:
+    make_account(ann, "victor", "read *")
+    with Person(server.url) as guesser, Person(server.url) as victor:
+        guesser.http.headers["x-forwarded-for"] = "192.0.2.1"
+        for _ in range(6):
+            guesser.sign_in("victor", "not the password")
+        assert guesser.status == 429
+        victor.sign_in("victor")
+        assert victor.status == 303
+        guesser.sign_in("victor")
+        assert guesser.status == 429
+
+
+def test_a_body_that_takes_long_is_not_accepted_from_who_has_lost_the_account(
+    server: RunningConfigServer, ann: Person
+) -> None:
+    make_account(ann, "slow", "admin *")
+    with signed_in(server, "slow") as slow:
+        slow.get("/accounts")
+
+        def body() -> Iterator[bytes]:
+            fields = {"csrf": slow.csrf, "name": "sleeper", "roles": "admin *"}
+            form = urlencode({**fields, "password": PASSWORD}).encode()
+            yield form[:10]
+            ann.get("/accounts")
+            ann.send("/accounts/enable", name="slow")
+            assert ann.status == 303
+            yield form[10:]
+
+        kind = {"content-type": "application/x-www-form-urlencoded"}
+        answer = slow.http.post("/portal/accounts", content=body(), headers=kind)
+    assert answer.status_code == 401
+    assert "sleeper" not in ann.get("/accounts")
+
+
+def test_a_body_that_takes_long_is_not_accepted_by_a_revoked_token(
+    server: RunningConfigServer,
+) -> None:
+    root = {"Authorization": server.token}
+    made = server.http.post(
+        "/tokens", json={"name": "slow", "roles": {"*": "publish"}}, headers=root
+    )
+
+    def body() -> Iterator[bytes]:
+        text = json.dumps({"releaseTitle": "late", "releasedBy": "slow"}).encode()
+        yield text[:5]
+        assert server.http.delete("/tokens/slow", headers=root).status_code == 200
+        yield text[5:]
+
+    path = "/openapi/v1/envs/DEV/apps/someAppId/clusters/default/namespaces/application/releases"
+    with Person(server.url) as slow:
+        headers = {"Authorization": made.json()["token"]}
+        answer = slow.http.post(path, content=body(), headers=headers)
+    assert (answer.status_code, "is revoked" in answer.text) == (401, True)
+
+
+def test_events_end_when_the_person_signs_out(server: RunningConfigServer, ann: Person) -> None:
+    with ann.http.stream("GET", f"/portal{AT}/instances/events") as events:
+        lines = events.iter_lines()
+        assert next(lines).startswith("retry")
+        ann.get("/")
+        ann.send("/sign-out")
+        assert ann.status == 303
+        deadline = time.monotonic() + 20
+        for _ in lines:
+            assert time.monotonic() < deadline, "the stream goes on"
+
+
+def test_numbers_and_texts_of_any_length_are_answered(
+    server: RunningConfigServer, ann: Person
+) -> None:
+    root = {"Authorization": server.token}
+    assert server.http.get(f"/releases/{'9' * 5000}", headers=root).status_code == 404
+    found = server.http.get("/items-search/key-and-value?key=" + "a" * 60_000, headers=root)
+    assert (found.status_code, found.json()["total"]) == (200, 0)
+    ann.get(f"{AT}/history?page=" + "9" * 18)
+    assert ann.status == 400

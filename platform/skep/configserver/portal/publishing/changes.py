@@ -96,7 +96,7 @@ class ChangesPages:
     ) -> _T | None:
         """Do it, unless the items are not those that were seen. One thread makes all writes, so
         nothing is saved in between."""
-        if fingerprint(values(self._context.view.items(actor, at))) != seen:
+        if fingerprint(self._context.view.items(actor, at)) != seen:
             return None
         return act(actor, at, *args, **kwargs)
 
@@ -114,7 +114,8 @@ class ChangesPages:
         notice: str = "",
     ) -> Response:
         actor = actor_of(visit)
-        edited = values(self._context.view.items(actor, at))
+        items = self._context.view.items(actor, at)
+        edited = values(items)
         released = self._context.published(actor, at)
         return self._context.namespace_page(
             visit,
@@ -124,7 +125,7 @@ class ChangesPages:
             status=status,
             faults=await self._context.faults(actor, at),
             changes=value_changes(at.namespace, released, edited, reveal=reveal),
-            seen=fingerprint(edited),
+            seen=fingerprint(items),
             approval=self._context.desk.policies.policy(actor, at).approval,
             waiting=self._context.open_request(actor, at),
             name=_name_now(),
