@@ -53,12 +53,11 @@ def create_app(
     """Return the app over an open file; all but the API of clients needs a token, and `token` is
     the administrator's.
 
-    `hold` is how many seconds a poll waits for news: 1 to 90, as Apollo allows. Most proxies give
-    up after Apollo's default of 60, so ours is less. With `server_keys` all clients must sign, with
-    one of these keys or of their app. `pages` makes the routes for people, and `ended` returns the
-    identities of those whose accounts are disabled. Close `app.state.watchers`, the held polls,
-    before you stop the app; `app.state.clients` and `app.state.metrics` are for the short way of
-    `skep.configserver.protocol`. Raises UsageError for another hold, or an empty token.
+    `hold` is how many seconds a poll waits for news: 1 to 90, as Apollo allows; most proxies give
+    up after its default of 60. With `server_keys` all clients must sign, with one of these keys or
+    of their app. `pages` makes the routes for people; `ended` returns the identities of those whose
+    accounts are disabled. Close `app.state.watchers`, the held polls, before you stop; `clients`
+    and `metrics` there are for `protocol`. Raises UsageError for another hold, or an empty token.
     """
     if not 1 <= hold <= 90:
         raise UsageError(f"The config server can hold polls for 1 to 90 seconds, not {hold:g}.")
