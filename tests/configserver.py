@@ -19,6 +19,7 @@ from skep.config.apollo.openapi import OpenApiClient, PublishedRelease
 from skep.config.env.secret_file import read_or_make_token
 from skep.configserver.application import create_app
 from skep.configserver.model.limits import EditorLimits
+from skep.configserver.portal.context import ended_people
 from skep.configserver.portal.routes import portal
 from skep.configserver.reading.watchers import Watchers
 from skep.configserver.seed import seed
@@ -131,7 +132,14 @@ def running_config_server(
         Accounts(directory / "accounts.db") as accounts,
     ):
         seed(database, samples or directory / "none", app_id, cluster, namespaces, limits)
-        app = create_app(database, token, hold=hold, limits=limits, pages=portal(accounts, token))
+        app = create_app(
+            database,
+            token,
+            hold=hold,
+            limits=limits,
+            pages=portal(accounts, token),
+            ended=lambda: ended_people(accounts),
+        )
         with (
             _serving(app, loop_factory, names, port) as url,
             OpenApiClient(url, token) as open_api,

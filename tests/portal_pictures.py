@@ -3,8 +3,10 @@
 Each page twice: on a desk in light colours, on a phone in dark ones.
 """
 
+import json
 import sys
 import tempfile
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from tests.browser import Browser, browser
@@ -34,6 +36,10 @@ PAGES = {
     "search": "/search?q=mail",
     "audit": "/audit",
 }
+
+
+# Pages about a publish that waits, drawn when all others are.
+WAITING = {"requests": f"{AT}/requests", "rules": f"{AT}/rules"}
 
 
 def fill(server: RunningConfigServer) -> None:
@@ -69,6 +75,22 @@ def save(person: Person, at: str, key: str, value: str) -> None:
     person.send(f"{at}/item", key=key, value=value, base=person.field("base"))
 
 
+def ask_for_a_publish(server: RunningConfigServer) -> None:
+    """Set rules, and let bob ask for what ann is to approve."""
+    rule = {"properties": {"http.timeout": {"type": "number", "maximum": 30}}}
+    policy = {
+        "schema": json.dumps(rule, indent=2),
+        "required": ["mail.sender", "db.password"],
+        "approval": True,
+    }
+    server.write("PUT", "/policy", policy, app_id=APP)
+    soon = f"{datetime.now(UTC) + timedelta(days=30):%Y-%m-%dT06:00}"
+    with signed_in(server, "bob") as bob:
+        bob.get(f"{AT}/changes")
+        fields = {"name": "summer", "comment": "longer hours", "at": soon}
+        bob.send(f"{AT}/ask", seen=bob.field("seen"), **fields)
+
+
 def draw(page: Browser, url: str, name: str, path: str) -> None:
     """Draw one page in both windows."""
     for window, width, dark in WINDOWS:
@@ -102,6 +124,9 @@ def main() -> int:
         for window, width, dark in WINDOWS:
             page.show_as(width, dark=dark)
             (IMAGES / f"conflict-{window}.png").write_bytes(page.picture())
+        ask_for_a_publish(server)
+        for name, path in WAITING.items():
+            draw(page, server.url, name, path)
     return 0
 
 

@@ -75,10 +75,10 @@ def drawn() -> set[str]:
     """The packages that the plan of the house shows."""
     text = (ROOT / "docs" / "design" / "house.md").read_text()
     plan = text.partition("platform/skep/\n")[2].partition("```")[0]
-    room, found = "", set()
-    for inner, name in re.findall(r"^(│ *| +)?[├└]── (\w+)/", plan, re.M):
-        room = room if inner else name
-        found.add(f"{room}/{name}" if inner else name)
+    path, found = list[str](), set[str]()
+    for inner, name in re.findall(r"^((?:[│ ] {3})*)[├└]── (\w+)/", plan, re.M):
+        path = [*path[: len(inner) // 4], name]
+        found.add("/".join(path))
     return found
 
 

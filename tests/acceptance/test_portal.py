@@ -3,6 +3,7 @@ tests/unit/configserver/portal."""
 
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 
 import httpx
@@ -167,6 +168,41 @@ def test_a_rollback_and_a_gray_release(journey: Journey) -> None:
     journey.wait("The branch is ended")
 
 
+def test_a_second_person_approves_and_the_platform_follows(journey: Journey) -> None:
+    journey.open("/accounts")
+    journey.page.write("form.panel [name='name']", "bob")
+    journey.page.write("form.panel [name='roles']", "publish sample")
+    journey.page.write("form.panel [name='password']", PASSWORD)
+    journey.page.click("form.panel button")
+    journey.wait("The account bob is made")
+    journey.open(f"{AT}/rules")
+    journey.page.click("[name='approval']")
+    journey.page.click("form[data-save] button")
+    journey.wait("The rules are saved")
+    journey.edit("GREETING", "Hi from two people")
+    journey.page.click("nav.tabs a[href$='/changes']")
+    journey.page.click("form[action$='/ask'] button")
+    journey.wait("Another person must approve it")
+    journey.page.click("form.who button")
+    journey.wait("You are signed out")
+    journey.sign_in("bob")
+    journey.wait("Sign out")
+    journey.open(AT)
+    journey.page.click("nav.tabs a[href$='/requests']")
+    journey.wait("Asked for by ann")
+    journey.page.click("form[action$='/approve'] button")
+    journey.wait("is published")
+    journey.greets("Hi from two people")
+    journey.page.click("form.who button")
+    journey.wait("You are signed out")
+    journey.sign_in("ann")
+    journey.wait("Sign out")
+    journey.open(f"{AT}/rules")
+    journey.page.click("[name='approval']")
+    journey.page.click("form[data-save] button")
+    journey.wait("The rules are saved")
+
+
 def test_keys_are_exchanged_and_a_wrong_password_is_refused(journey: Journey) -> None:
     journey.open("/apps/sample/keys")
     journey.page.click("form[action$='/keys'] button")
@@ -194,9 +230,11 @@ PAGES = (
     f"{AT}/text",
     f"{AT}/changes",
     f"{AT}/history",
+    f"{AT}/requests",
     f"{AT}/saves",
     f"{AT}/gray",
     f"{AT}/instances",
+    f"{AT}/rules",
     "/apps/sample/keys",
     "/tokens",
     "/accounts",
@@ -211,6 +249,17 @@ PAGES = (
 
 def test_every_page_is_without_findings_dark_and_light_and_fits_a_phone(journey: Journey) -> None:
     journey.edit("GREETING", f"a long value {'x' * 300}")
+    journey.open(f"{AT}/changes")
+    at = f"{datetime.now(UTC) + timedelta(days=1):%Y-%m-%dT%H:%M}"
+    assert journey.page.findings() == []
+    journey.page.run(f"document.getElementById('at').value = '{at}'")
+    journey.page.click("form[action$='/publish'] button")
+    journey.wait("is asked for")
+    journey.open(f"{AT}/rules")
+    journey.page.write("#required", f"MORE\n{'x' * 300}")
+    journey.page.write("#schema", '{"properties": {"GREETING": {"maxLength": 3}}}')
+    journey.page.click("form[data-save] button")
+    journey.wait("The rules are saved")
     found = {}
     for path in PAGES:
         for width, dark in ((PHONE, True), (DESK, False)):
@@ -222,4 +271,13 @@ def test_every_page_is_without_findings_dark_and_light_and_fits_a_phone(journey:
             if wide > 0:
                 found[key].append(f"{wide} px too wide")
     journey.page.show_as(DESK)
+    # Others use the platform too
+    journey.open(f"{AT}/rules")
+    for field in ("#required", "#schema"):
+        journey.page.write(field, "")
+    journey.page.click("form[data-save] button")
+    journey.wait("The rules are saved")
+    journey.open(f"{AT}/requests")
+    journey.page.click("form[action$='/withdraw'] button")
+    journey.wait("is withdrawn")
     assert {key: problems for key, problems in found.items() if problems} == {}

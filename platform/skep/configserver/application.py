@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -48,16 +48,16 @@ def create_app(
     limits: EditorLimits | None = None,
     server_keys: Callable[[], Sequence[str]] | None = None,
     pages: Pages | None = None,
+    ended: Callable[[], Collection[str]] = tuple,
 ) -> Starlette:
     """Return the app over an open file; all but the API of clients needs a token, and `token` is
     the administrator's.
 
-    `hold` is how many seconds a poll waits for news: 1 to 90, as Apollo allows. Most proxies give
-    up after Apollo's default of 60, so ours is less. With `server_keys` all clients must sign, with
-    one of these keys or of their app. `pages` makes the routes for people. Close
-    `app.state.watchers`, the held polls, before you stop the app; `app.state.clients` and
-    `app.state.metrics` are for the short way of `skep.configserver.protocol`. Raises UsageError for
-    another hold, or an empty token.
+    `hold` is how many seconds a poll waits for news: 1 to 90, as Apollo allows; most proxies give
+    up after its default of 60. With `server_keys` all clients must sign, with one of these keys or
+    of their app. `pages` makes the routes for people; `ended` returns the identities of those whose
+    accounts are disabled. Close `app.state.watchers`, the held polls, before you stop; `clients`
+    and `metrics` there are for `protocol`. Raises UsageError for another hold, or an empty token.
     """
     if not 1 <= hold <= 90:
         raise UsageError(f"The config server can hold polls for 1 to 90 seconds, not {hold:g}.")
@@ -73,7 +73,7 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with _running(context, watchers, metrics):
+        async with _running(context, watchers, metrics, ended):
             yield
 
     app = Starlette(
@@ -94,13 +94,16 @@ def create_app(
 
 @contextlib.asynccontextmanager
 async def _running(
-    context: EditingContext, watchers: Watchers, metrics: ServerMetrics
+    context: EditingContext,
+    watchers: Watchers,
+    metrics: ServerMetrics,
+    ended: Callable[[], Collection[str]],
 ) -> AsyncIterator[None]:
     """Wake watchers after each commit, and write what instances run from time to time."""
     loop, database = asyncio.get_running_loop(), context.desk.database
     waker = _Waker(database, watchers, metrics)
     ignore = database.listen(lambda one: loop.call_soon_threadsafe(waker.look))
-    works = (_flush(context), waker.follow(), publish_on_time(context))
+    works = (_flush(context), waker.follow(), publish_on_time(context, ended))
     tasks = [asyncio.create_task(work) for work in works]
     try:
         yield

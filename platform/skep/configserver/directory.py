@@ -14,6 +14,7 @@ from skep.config.env.secret_file import read_or_make_keys, read_or_make_token
 from skep.config.options.endpoints import access_key
 from skep.config.options.table import Options
 from skep.configserver.application import create_app
+from skep.configserver.portal.context import ended_people
 from skep.configserver.portal.routes import portal
 from skep.configserver.seed import seed
 from skep.configserver.storage.database import ConfigDatabase
@@ -46,7 +47,12 @@ async def opened(options: Options) -> AsyncIterator[Starlette]:
             seed(database, samples, options.app_id, options.cluster, options.namespace)
             hold = options.config_server_hold
             yield create_app(
-                database, token, hold=hold, server_keys=keys, pages=portal(accounts, token)
+                database,
+                token,
+                hold=hold,
+                server_keys=keys,
+                pages=portal(accounts, token),
+                ended=lambda: ended_people(accounts),
             )
 
 

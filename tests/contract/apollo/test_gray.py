@@ -131,3 +131,17 @@ def test_a_gray_release_may_take_keys_away(target: ApolloTarget, app: str) -> No
     target.settle()
     assert target.values(app_id=app, ip=IP) == {"k1": "v1-gray"}
     assert target.values(app_id=app) == {"k1": "v1", "k2": "v2"}
+
+
+def test_a_branch_does_not_take_on_the_values_of_its_parent(target: ApolloTarget, app: str) -> None:
+    """Revocation is a call of ours."""
+    if not target.is_ours:
+        pytest.skip("upstream has no such call")
+    target.publish({"k2": "v2"}, app_id=app)
+    branch = gray(target, app)
+    url = f"/apps/{app}/clusters/{branch}/namespaces/application/revocation"
+    answer = target.admin.put(url, params={"operator": USER})
+    assert answer.status_code == 400
+    assert "edit them" in answer.json()["message"]
+    items = target.write("GET", "/items", app_id=app, cluster=branch).json()["content"]
+    assert [(item["key"], item["value"]) for item in items] == [("k1", "v1-gray")]

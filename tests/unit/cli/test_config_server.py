@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from skep.base.errors import PlatformError
 from skep.cli.config_server import config_server
 from tests.configserver import RunningConfigServer, running_config_server
-from tests.person import PASSWORD, Person
+from tests.person import PASSWORD, Person, signed_in
 from tests.support import wait_until
 
 URL = "/openapi/v1/envs/DEV/apps/shop/clusters/default/namespaces/application"
@@ -83,6 +83,33 @@ def test_a_backup_is_the_whole_server_for_its_owner_alone(
     with pytest.raises(PlatformError, match="No such file"):
         run(tmp_path, "backup", str(tmp_path / "nowhere" / "copy.db"))
     assert copy.exists()
+
+
+def test_a_backup_has_the_accounts_of_people_too(
+    server: RunningConfigServer, tmp_path: Path
+) -> None:
+    run(tmp_path, "user", "create", "ann", "--role", "admin", "--password-file", password(tmp_path))
+    copy, people = tmp_path / "copy.db", tmp_path / "copy.db.accounts"
+    assert str(people) in run(tmp_path, "backup", str(copy))
+    assert stat.S_IMODE(people.stat().st_mode) == 0o600
+    restored = tmp_path / "restored"
+    restored.mkdir()
+    (restored / "config.db").write_bytes(copy.read_bytes())
+    (restored / "accounts.db").write_bytes(people.read_bytes())
+    with running_config_server(restored) as running, signed_in(running) as ann:
+        assert "shop" in ann.get("/")
+    copy.unlink()
+    with pytest.raises(PlatformError, match=r"copy\.db\.accounts exists"):
+        run(tmp_path, "backup", str(copy))
+    assert not copy.exists()
+
+
+def password(tmp_path: Path) -> str:
+    """A file with the password of a person."""
+    file = tmp_path / "password"
+    file.write_text(PASSWORD)
+    file.chmod(0o600)
+    return str(file)
 
 
 def test_what_is_exported_is_what_is_imported(server: RunningConfigServer, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from skep.configserver.model.refusals import (
     RoleMissing,
 )
 from skep.configserver.model.rights import AccessRole, Actor
+from skep.pages.accounts import Accounts
 from tests.configserver import RunningConfigServer, running_config_server
 from tests.support import wait_until
 from tests.unit.configserver.store import Store, by
@@ -192,7 +193,7 @@ def test_a_scheduled_publish_survives_a_restart(tmp_path: Path) -> None:
         assert (entry.actor, entry.token, entry.origin) == ("ann", "ann-token", "schedule")
 
 
-@pytest.mark.parametrize("case", ["edited", "unapproved", "rules", "revoked"])
+@pytest.mark.parametrize("case", ["edited", "unapproved", "rules", "revoked", "disabled"])
 def test_a_scheduled_publish_is_refused(store: Store, case: str) -> None:
     edit(store, "1")
     due = now() + HOUR
@@ -205,14 +206,15 @@ def test_a_scheduled_publish_is_refused(store: Store, case: str) -> None:
         store.desk.policies.set(ADMIN, AT, PublishPolicy(approval=True))
     elif case == "rules":
         store.desk.policies.set(ADMIN, AT, PublishPolicy(required=("more",)))
-    else:
+    elif case == "revoked":
         store.desk.access.revoke_token(ADMIN, "ann-token")
-    (done,) = store.desk.requests.publish_due(due)
+    (done,) = store.desk.requests.publish_due(due, [ANN.identity] if case == "disabled" else ())
     reasons = {
         "edited": "changed",
         "unapproved": "second person",
         "rules": "'more' is missing",
         "revoked": "has ended",
+        "disabled": "account of 'ann', who wanted it, is disabled",
     }
     assert done.state == RequestState.REFUSED
     assert reasons[case] in done.reason
@@ -228,6 +230,16 @@ def test_both_a_second_person_and_a_time(store: Store) -> None:
     assert released(store) == {}
     (done,) = store.desk.requests.publish_due(due)
     assert done.state == RequestState.PUBLISHED
+
+
+def test_what_a_disabled_account_approved_is_not_published(store: Store) -> None:
+    guarded(store)
+    due = now() + HOUR
+    asked = store.desk.requests.ask(EVE, AT, TITLE, due)
+    store.desk.requests.approve(BOB, asked.id)
+    (done,) = store.desk.requests.publish_due(due, [BOB.identity])
+    assert (done.state, "'bob'" in done.reason) == (RequestState.REFUSED, True)
+    assert released(store) == {}
 
 
 def test_a_request_that_makes_no_sense_is_refused(store: Store) -> None:
@@ -286,6 +298,22 @@ def test_the_server_publishes_on_time(server: RunningConfigServer) -> None:
     wait_until(lambda: values_of(server) == {"k": "1"})
     (done,) = write(server, "GET", "/publish-requests").json()
     assert (done["state"], done["approvedBy"]) == ("published", None)
+
+
+def test_the_server_knows_whose_account_is_disabled(
+    server: RunningConfigServer, tmp_path: Path
+) -> None:
+    server.publish({"k": "1"}, app_id="shop")
+    with Accounts(tmp_path / "accounts.db") as accounts, Store(tmp_path / "config.db") as store:
+        zoe = accounts.create("zoe", "hash", {"shop": "publish"}, "ann")
+        accounts.set_enabled(zoe.id, enabled=False)
+        edit(store, "2")
+        actor = Actor("zoe", "portal", grants=ANN.grants, person="portal zoe")
+        store.desk.requests.ask(actor, AT, TITLE, now() + 1000)
+        wait_until(lambda: not store.desk.requests.open(ADMIN))
+        (done,) = store.desk.requests.of_namespace(ADMIN, AT)
+        assert (done.state, "is disabled" in done.reason) == (RequestState.REFUSED, True)
+        assert released(store) == {"k": "1"}
 
 
 def test_a_publish_here_hides_no_publish_of_another_process(

@@ -9,7 +9,7 @@ from skep.configserver.model.limits import EditorLimits
 from skep.configserver.model.names import Address
 from skep.configserver.model.refusals import EditConflict, InvalidRequest, NotFound
 from skep.configserver.model.rights import AccessRole, Actor
-from skep.configserver.storage import items, journal, namespaces, releases
+from skep.configserver.storage import branches, items, journal, namespaces, releases
 from skep.configserver.storage.database import ConfigDatabase, WriteTransaction
 
 WriteMode = Literal["create", "update", "either"]
@@ -92,9 +92,12 @@ class ItemEditor:
 
     def revoke(self, actor: Actor, address: Address) -> None:
         """Discard what is not published: put the items back to the release in force. Raises
-        NotFound if there is none."""
+        NotFound if there is none, InvalidRequest for a branch."""
         actor.require(AccessRole.EDIT, address.app_id)
         with self._database.changing(actor) as change:
+            if branches.of_address(change.db, namespaces.require(change.db, address)[1]):
+                # Its release has the values of its parent too, which must not become its own.
+                raise InvalidRequest("The items of a branch cannot be put back: edit them.")
             restore_items(change, address)
 
     def _check(self, address: Address, draft: Draft) -> None:

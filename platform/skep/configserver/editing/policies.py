@@ -29,8 +29,8 @@ class PolicyEditor:
         """Return the rules of a namespace. Raises NotFound, and RoleMissing unless the actor may
         read the app."""
         actor.require(AccessRole.READ, address.app_id)
-        namespace_id, _ = namespaces.require(self._database.reader, address)
-        return policy_of(self._database.reader, namespace_id)
+        _, at = namespaces.require(self._database.reader, address)
+        return policy_at(self._database.reader, at)
 
     def set(self, actor: Actor, address: Address, policy: PublishPolicy) -> None:
         """Replace the rules of a namespace, which need not exist; they count from the next publish

@@ -1,5 +1,7 @@
 """Asking for a publish, approving it, and publishing what is due."""
 
+from collections.abc import Collection
+
 from skep.base.errors import ConfigError
 from skep.configserver.editing.item_release import release_items
 from skep.configserver.editing.policies import check_release, policy_at
@@ -115,18 +117,20 @@ class PublishRequests:
         """Return whether a request is to be settled; `now` is in milliseconds since the epoch."""
         return bool(rows.due_requests(self._database.reader, now))
 
-    def publish_due(self, now: int) -> list[PublishRequest]:
-        """Publish or refuse each request whose time has come; return them as they are then."""
-        return [self._on_time(one, now) for one in rows.due_requests(self._database.reader, now)]
+    def publish_due(self, now: int, ended: Collection[str] = ()) -> list[PublishRequest]:
+        """Publish or refuse each request whose time has come; return them as they are then. What a
+        person wanted whose identity is among `ended` is refused, as with an ended token."""
+        due = rows.due_requests(self._database.reader, now)
+        return [self._on_time(one, now, ended) for one in due]
 
-    def _on_time(self, request_id: int, now: int) -> PublishRequest:
+    def _on_time(self, request_id: int, now: int, ended: Collection[str]) -> PublishRequest:
         request = rows.request_by_id(self._database.reader, request_id)
         grants = {EVERY_APP: AccessRole.PUBLISH}
         actor = Actor(request.requested_by, request.requester, _SCHEDULE, grants)
         try:
             with self._database.changing(actor) as change:
                 request = _open(change, request_id)
-                reason = _revoked(change, request)
+                reason = _revoked(change, request, ended)
                 if reason:
                     return _refuse(change, request, reason)
                 return _settle(change, request, now)
@@ -163,9 +167,13 @@ def _open(change: WriteTransaction, request_id: int) -> PublishRequest:
     return request
 
 
-def _revoked(change: WriteTransaction, request: PublishRequest) -> str:
-    """Return why a request counts no more, if the token of a person who wanted it has ended."""
-    for name in (request.requester, request.approver):
+def _revoked(change: WriteTransaction, request: PublishRequest, ended: Collection[str]) -> str:
+    """Return why a request counts no more, if the token or the account of a person who wanted it
+    has ended."""
+    people = {request.requester: request.requested_by, request.approver: request.approved_by}
+    for name, person in people.items():
+        if name in ended:
+            return f"The account of {person!r}, who wanted it, is disabled."
         token = token_named(change.db, name)
         if token and (token.revoked_at or 0 < token.expires_at <= change.now):
             return f"The token {token.name!r}, by which it was wanted, has ended."

@@ -14,11 +14,14 @@ from skep.configserver.editing.editor_view import EditorView
 from skep.configserver.http.editing_context import EditingContext
 from skep.configserver.model.items import values
 from skep.configserver.model.names import Address, bare, fold
+from skep.configserver.model.publish_policy import ReleaseFault
+from skep.configserver.model.publish_requests import PublishRequest, RequestState
 from skep.configserver.model.rights import AccessRole, Actor
 from skep.configserver.portal.paths import app_crumbs, namespace_crumbs, namespace_path
 from skep.configserver.reading.watchers import Watchers
 from skep.configserver.storage import branches
 from skep.configserver.storage.database import NOWHERE
+from skep.pages.accounts import Accounts
 from skep.pages.site import Link, PageSite
 from skep.pages.visit import Visit
 
@@ -34,11 +37,13 @@ _TABS = (
     ("Text", ("text",)),
     ("Changes", ("changes",)),
     ("History", ("history",)),
+    ("Requests", ("requests",)),
     ("Gray release", ("gray",)),
     ("Instances", ("instances",)),
+    ("Rules", ("rules",)),
 )
 # A branch has no branches, and its history stands with its parent's.
-_TABS_OF_BRANCH = ("Items", "Text", "Changes", "Instances")
+_TABS_OF_BRANCH = ("Items", "Text", "Changes", "Requests", "Instances")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +94,16 @@ class PortalContext:
         release = self.view.latest_release(actor, at)
         return release.values() if release else {}
 
+    def open_request(self, actor: Actor, at: Address) -> PublishRequest | None:
+        """Return the publish of a namespace that waits; there is one at most."""
+        found = self.desk.requests.of_namespace(actor, at, 1)
+        return next((one for one in found if one.state == RequestState.OPEN), None)
+
+    async def faults(self, actor: Actor, at: Address) -> Sequence[ReleaseFault]:
+        """Return the rules that a publish of the items would break now. A schema may take a while,
+        so the thread that writes looks."""
+        return await self.write(self.desk.policies.faults, actor, at)
+
     def namespace_page(
         self,
         visit: Visit,
@@ -105,6 +120,7 @@ class PortalContext:
         branch = branches.of_address(self.desk.database.reader, at)
         edited = values(self.view.items(actor, at))
         pending = len(changed_keys(self.published(actor, at), edited))
+        counts = {"Changes": pending, "Requests": int(self.open_request(actor, at) is not None)}
         crumbs: Sequence[Link] = namespace_crumbs(at) if title else app_crumbs(at.app_id)
         name = f"{at.namespace} in {at.cluster}" if branch is None else f"branch of {at.namespace}"
         return self.site.page(
@@ -117,7 +133,7 @@ class PortalContext:
             path=namespace_path(at),
             parent=namespace_path(branch.parent, "gray") if branch else "",
             tabs=[
-                (text, namespace_path(at, *more), text == tab)
+                (text, namespace_path(at, *more), text == tab, counts.get(text, 0))
                 for text, more in _TABS
                 if branch is None or text in _TABS_OF_BRANCH
             ],
@@ -136,4 +152,13 @@ def actor_of(visit: Visit) -> Actor:
     """Return who acts: the account with its roles; without an account, an actor without any."""
     roles = visit.account.roles if visit.account else {}
     grants = {fold(app): AccessRole[word.upper()] for app, word in roles.items()}
-    return Actor(visit.name, PORTAL, visit.origin, grants, person=f"{PORTAL} {visit.name}")
+    return Actor(visit.name, PORTAL, visit.origin, grants, person=_identity(visit.name))
+
+
+def ended_people(accounts: Accounts) -> set[str]:
+    """Return who is not let in any more, as `Actor.identity` names them."""
+    return {_identity(one.name) for one in accounts.all() if one.disabled_at}
+
+
+def _identity(name: str) -> str:
+    return f"{PORTAL} {name}"

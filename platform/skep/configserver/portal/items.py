@@ -60,14 +60,14 @@ class ItemPages:
         at = self._context.address(visit)
         if is_file(at.namespace):
             return self._site.go(namespace_path(at, "text"))
-        return self._table(visit, at)
+        return await self._table(visit, at)
 
     async def reveal(self, visit: Visit) -> Response:
         """Show the table with the value of one key, which the audit log records."""
         at, key = self._context.address(visit), visit.form.text("key")
         self._context.view.item(actor_of(visit), at, key)
         await self._context.record(visit, "secret.reveal", at, key=key)
-        return self._table(visit, at, {key})
+        return await self._table(visit, at, {key})
 
     async def item(self, visit: Visit) -> Response:
         """Show the form of one item, or of a new one."""
@@ -125,7 +125,7 @@ class ItemPages:
         except NotFound:
             return None
 
-    def _table(self, visit: Visit, at: Address, revealed: Collection[str] = ()) -> Response:
+    async def _table(self, visit: Visit, at: Address, revealed: Collection[str] = ()) -> Response:
         actor = actor_of(visit)
         items = [item for item in self._context.view.items(actor, at) if item.key]
         released = self._context.published(actor, at)
@@ -136,7 +136,10 @@ class ItemPages:
             for key, state in states.items()
             if state == "deleted"
         ]
-        return self._context.namespace_page(visit, at, "items.html", "Items", rows=rows)
+        faults = await self._context.faults(actor, at)
+        return self._context.namespace_page(
+            visit, at, "items.html", "Items", rows=rows, faults=faults
+        )
 
     def _form(self, visit: Visit, at: Address, key: str, *, reveal: bool = False) -> Response:
         item = self._known(visit, at, key) if key else None

@@ -12,7 +12,6 @@ from skep.configserver.http.editing_context import EditingContext
 from skep.configserver.http.token_guard import ROOT
 from skep.configserver.portal.access import AccessPages
 from skep.configserver.portal.catalogue import CataloguePages
-from skep.configserver.portal.changes import ChangesPages
 from skep.configserver.portal.context import PortalContext
 from skep.configserver.portal.gray import GrayPages
 from skep.configserver.portal.history import HistoryPages
@@ -20,6 +19,7 @@ from skep.configserver.portal.instances import InstancePages
 from skep.configserver.portal.items import ItemPages
 from skep.configserver.portal.paths import HOME, PREFIX
 from skep.configserver.portal.people import PeoplePages
+from skep.configserver.portal.publishing import routes as publishing
 from skep.configserver.portal.refusals import handlers
 from skep.configserver.portal.search import SearchPages
 from skep.configserver.portal.texts import TextPages
@@ -70,7 +70,7 @@ def _routes(
             *AccessPages(desk).routes(),
             *CataloguePages(desk).routes(),
             *TextPages(desk).routes(),
-            *ChangesPages(desk).routes(),
+            *publishing.routes(desk),
             *HistoryPages(desk).routes(),
             *running.routes(),
             *GrayPages(desk, running).routes(),

@@ -1,0 +1,1 @@
+"""Pages about publishing: what differs, who asked for it, and the rules."""
