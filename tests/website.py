@@ -65,7 +65,7 @@ class Connection:
 
     async def ended(self) -> bytes:
         """Read until the server has closed the connection; return what came."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             try:
                 return await self.reader.read()
             except ConnectionResetError:

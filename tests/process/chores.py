@@ -192,7 +192,9 @@ class Diary:
         return Chore(diary=self.path, name=name, seconds=seconds)
 
     def entries(self, what: str) -> list[list[str]]:
-        lines = [line.split() for line in Path(self.path).read_text().splitlines()]
+        # A line that is being written may be seen in part, at the border of a page.
+        whole = Path(self.path).read_text().rpartition("\n")[0]
+        lines = [line.split() for line in whole.splitlines()]
         return [entry for kind, *entry in lines if kind == what]
 
     def starts(self) -> Counter[str]:
