@@ -38,7 +38,7 @@ plugin = Plugin(sockets=[UdpListener(Packets, name="all")])
 """
 # Its columns change with every fifth reload, so that old versions of the table have to go.
 TABLE = """
-from skep import Atomic, Plugin, Str, Table, cron
+from skep import Atomic, Plugin, Process, Str, Table, cron
 
 class Seen(Table, rows=1000, index="who", ttl=2):
     {column}: int
@@ -50,7 +50,14 @@ def see(tick):
     Seen.set(str(number), who=str(number % 7))
     Seen.where(who="3")
 
-plugin = Plugin(tables=[Seen], crons=[see])
+class Echo(Process, num=2):
+    async def run(self, ctx):
+        async for message in ctx.messages():
+            await message.reply(message.body)
+
+class Program(Process, command=["sleep", "1000"]): ...
+
+plugin = Plugin(tables=[Seen], crons=[see], processes=[Echo, Program])
 """
 # Seconds. An old version of a table is removed when both are over, or 15.
 _PATIENCE = {"PLATFORM_PROBATION": "5", "PLATFORM_DRAIN_TIMEOUT": "10"}
