@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from importlib import import_module
+from keyword import iskeyword
 from typing import Any
 
 import click
@@ -10,7 +11,7 @@ import click
 class Verbs(click.Group):
     """Knows its verbs by name, module and one line of help.
 
-    The verb `log-level` is the attribute `log_level` of its module.
+    The verb `log-level` is the attribute `log_level` of its module, and `import` is `import_`.
     """
 
     def __init__(
@@ -27,7 +28,10 @@ class Verbs(click.Group):
         if cmd_name not in self._verbs:
             return None
         module = import_module(f"{self._package}.{self._verbs[cmd_name][0]}")
-        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        attribute = cmd_name.replace("-", "_")
+        if iskeyword(attribute):
+            attribute += "_"
+        command: click.Command = getattr(module, attribute)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

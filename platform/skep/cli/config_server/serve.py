@@ -4,6 +4,7 @@ import asyncio
 import signal
 import socket
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import click
@@ -15,6 +16,7 @@ from skep.base.sockets.listening import BACKLOG
 from skep.base.system.title import set_title
 from skep.cli.platform_handle import PlatformHandle, verb
 from skep.cli.root import refuse_paths_of_others
+from skep.cli.verbs import Verbs
 from skep.config.options.table import Options
 from skep.configserver.directory import opened
 from skep.configserver.server import serve
@@ -23,9 +25,25 @@ _OPTIONS = (
     *("app_id", "cluster", "namespace", "config_samples", "allowed_hosts"),
     *("log_level", "log_format"),
 )
+# The server itself imports none of them.
+_VERBS = {
+    "backup": ("backup", "Copy everything into a new file, also while the server runs."),
+    "export": ("transfer", "Write what is in force into files, or to another config server."),
+    "import": ("transfer", "Publish what files, or another config server, have in force."),
+    "key": ("access", "Make, list and disable the access keys of apps."),
+    "policy": ("policy", "Set and check the rules for a publish of a namespace."),
+    "request": ("publish_request", "Ask for a publish, approve or withdraw it."),
+    "token": ("access", "Make, list and revoke the tokens of people and scripts."),
+    "user": ("people", "Make, list and disable the accounts of the portal."),
+}
 
 
-@verb("config-server", *_OPTIONS, cls=click.Group, invoke_without_command=True)
+@verb(
+    "config-server",
+    *_OPTIONS,
+    cls=partial(Verbs, "skep.cli.config_server", _VERBS),
+    invoke_without_command=True,
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=5202, show_default=True, help="Port to listen on.")
 @click.option("--open", "is_open", is_flag=True, help="Let clients read without a signature.")

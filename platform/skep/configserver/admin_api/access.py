@@ -56,7 +56,7 @@ class AdminAccessApi:
 
     async def enable_key(self, request: Request) -> Response:
         """Enable a key: `mode` is 0 to refuse what it did not sign, 1 only to observe."""
-        actor = replace(self._context.guard.actor(request), name=requests.operator(request))
+        actor = self._context.operator(request)
         mode, path = requests.number(request, "mode", 0), request.path_params
         if mode not in (0, 1):
             raise InvalidRequest(f"The parameter `mode` must be 0 or 1, not {mode}.")
@@ -68,7 +68,7 @@ class AdminAccessApi:
 
     async def disable_key(self, request: Request) -> Response:
         """Disable a key."""
-        actor = replace(self._context.guard.actor(request), name=requests.operator(request))
+        actor = self._context.operator(request)
         path = request.path_params
         act = self._desk.access.disable_key
         await self._context.write(act, actor, path["app_id"], requests.path_id(request, "key_id"))
@@ -76,7 +76,7 @@ class AdminAccessApi:
 
     async def delete_key(self, request: Request) -> Response:
         """Delete a disabled key."""
-        actor = replace(self._context.guard.actor(request), name=requests.operator(request))
+        actor = self._context.operator(request)
         path = request.path_params
         act = self._desk.access.delete_key
         await self._context.write(act, actor, path["app_id"], requests.path_id(request, "key_id"))

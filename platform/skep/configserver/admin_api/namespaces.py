@@ -101,7 +101,7 @@ class AdminNamespacesApi:
 
     async def delete(self, request: Request) -> Response:
         """Delete a namespace of one cluster."""
-        actor = replace(self._context.guard.actor(request), name=requests.operator(request))
+        actor = self._context.operator(request)
         at = requests.address(request)
         await self._context.write(self._desk.catalogue.delete_namespace, actor, at)
         return Response()
@@ -114,7 +114,7 @@ class AdminNamespacesApi:
 
     async def undefine(self, request: Request) -> Response:
         """Delete a namespace in all clusters of an app."""
-        actor = replace(self._context.guard.actor(request), name=requests.operator(request))
+        actor = self._context.operator(request)
         path = request.path_params
         name = bare(path["namespace"])
         act = self._desk.catalogue.delete_app_namespace
@@ -198,7 +198,7 @@ class AdminNamespacesApi:
 
     async def revoke(self, request: Request) -> Response:
         """Discard what is not published."""
-        actor = replace(self._context.guard.actor(request), name=requests.operator(request))
+        actor = self._context.operator(request)
         at = requests.address(request)
         await self._context.write(self._desk.items.revoke, actor, at)
         return Response()

@@ -1,7 +1,6 @@
 """Releases, history, commits, branches and instances in the admin API."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -121,7 +120,7 @@ class AdminReleasesApi:
 
     async def roll_back(self, request: Request) -> Response:
         """Roll back as the Open API does."""
-        actor = replace(self._context.guard.actor(request), name=requests.operator(request))
+        actor = self._context.operator(request)
         await self._context.write(
             self._desk.publisher.roll_back,
             actor,

@@ -1,7 +1,7 @@
 """What the handlers of all APIs have at hand."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ParamSpec, TypeVar
 
 from starlette.requests import Request
@@ -10,6 +10,7 @@ from skep.configserver.editing.desk import EditingDesk
 from skep.configserver.editing.writer_thread import WriterThread
 from skep.configserver.http import requests
 from skep.configserver.http.token_guard import TokenGuard
+from skep.configserver.model.rights import Actor
 from skep.configserver.reading.instance_book import InstanceBook
 
 _P = ParamSpec("_P")
@@ -24,6 +25,11 @@ class EditingContext:
     writer: WriterThread
     guard: TokenGuard
     book: InstanceBook
+
+    def operator(self, request: Request) -> Actor:
+        """Return who asks, under the name of the person for whom it does. Raises TokenRefused and
+        InvalidRequest."""
+        return replace(self.guard.actor(request), name=requests.operator(request))
 
     async def write(self, act: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Run an act of the desk in the thread that writes."""

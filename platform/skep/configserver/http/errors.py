@@ -24,7 +24,7 @@ from skep.configserver.model.refusals import (
 )
 
 _log = logging.getLogger(__name__)
-_STATUS: dict[type[Exception], int] = {
+STATUS: dict[type[Exception], int] = {
     InvalidRequest: 400,
     ReleaseRefused: 400,
     TokenRefused: 401,
@@ -37,7 +37,7 @@ _STATUS: dict[type[Exception], int] = {
 
 
 # What a request may raise, and `answer` answers.
-FORESEEN: tuple[type[Exception], ...] = (*_STATUS, sqlite3.Error)
+FORESEEN: tuple[type[Exception], ...] = (*STATUS, sqlite3.Error)
 
 
 def handlers() -> dict[Any, Callable[[Request, Exception], Any]]:
@@ -66,7 +66,7 @@ def answer(request: Request, error: Exception) -> Response:
         _log.error("the config server's file failed: %s", error, exc_info=error)
         message = f"The config server's file failed: {error}."
         return JSONResponse(document(500, message, request.url.path), 500)
-    status = _STATUS[type(error)]
+    status = STATUS[type(error)]
     body = document(status, str(error), request.url.path)
     headers = {}
     if isinstance(error, EditConflict):

@@ -45,14 +45,14 @@ class BranchesApi:
 
     async def create(self, request: Request) -> Response:
         """Make the branch of a namespace; answer it."""
-        actor = replace(self._context.guard.actor(request), name=requests.operator(request))
+        actor = self._context.operator(request)
         at = requests.address(request)
         branch = await self._context.write(self._desk.branches.create, actor, at)
         return self._answer(actor, branch.address)
 
     async def delete(self, request: Request) -> Response:
         """End a branch."""
-        actor = replace(self._context.guard.actor(request), name=requests.operator(request))
+        actor = self._context.operator(request)
         at, name = requests.address(request), request.path_params["branch"]
         await self._context.write(self._desk.branches.delete, actor, at, name)
         return Response()

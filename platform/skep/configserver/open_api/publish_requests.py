@@ -60,14 +60,14 @@ class PublishRequestsApi:
 
     async def approve(self, request: Request) -> Response:
         """Approve a request; answer it as it is then."""
-        actor = replace(self._context.guard.actor(request), name=requests.operator(request))
+        actor = self._context.operator(request)
         number = requests.path_id(request, "request_id")
         done = await self._context.write(self._requests.approve, actor, number)
         return JSONResponse(document(done))
 
     async def withdraw(self, request: Request) -> Response:
         """End an open request."""
-        actor = replace(self._context.guard.actor(request), name=requests.operator(request))
+        actor = self._context.operator(request)
         number = requests.path_id(request, "request_id")
         await self._context.write(self._requests.withdraw, actor, number)
         return Response()

@@ -46,7 +46,7 @@ class ReleasesApi:
     async def roll_back(self, request: Request) -> Response:
         """Abandon a release, or with `toReleaseId` all after that one; `restoreItems=true` puts the
         items back too."""
-        actor = replace(self._context.guard.actor(request), name=requests.operator(request))
+        actor = self._context.operator(request)
         await self._context.write(
             self._desk.publisher.roll_back,
             actor,

@@ -9,33 +9,20 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from skep.configserver.model.refusals import (
-    ApprovalMissing,
-    EditConflict,
-    InvalidRequest,
-    NotFound,
-    ReleaseRefused,
-    RoleMissing,
-)
+from skep.configserver.http.errors import STATUS
+from skep.configserver.model.refusals import RoleMissing
 from skep.configserver.portal.context import PORTAL
 from skep.pages.refusals import PageRefused
 from skep.pages.site import PageSite
 
 _log = logging.getLogger(__name__)
-_STATUS: dict[type[Exception], int] = {
-    InvalidRequest: 400,
-    ReleaseRefused: 400,
-    ApprovalMissing: 403,
-    NotFound: 404,
-    EditConflict: 409,
-}
 
 
 def handlers(site: PageSite) -> dict[Any, Callable[[Request, Exception], Any]]:
     """Return what the portal answers to each exception of a request."""
 
     async def on_refusal(request: Request, error: Exception) -> Response:
-        return site.problem(request, _STATUS[type(error)], str(error))
+        return site.problem(request, STATUS[type(error)], str(error))
 
     async def on_missing_role(request: Request, error: Exception) -> Response:
         return site.problem(request, 403, missing_role(error))
@@ -55,7 +42,7 @@ def handlers(site: PageSite) -> dict[Any, Callable[[Request, Exception], Any]]:
         return Response(status_code=400)
 
     return {
-        **dict.fromkeys(_STATUS, on_refusal),
+        **dict.fromkeys(STATUS, on_refusal),
         RoleMissing: on_missing_role,
         PageRefused: on_page_refusal,
         HTTPException: on_http_error,
